@@ -1,0 +1,1 @@
+"""Continuous delivery for machine learning on Kubeflow Pipelines."""

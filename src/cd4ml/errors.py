@@ -1,0 +1,44 @@
+"""What can go wrong for a user: one class a stage, each message saying what, where and what to do.
+
+The command line prints the message alone and exits 1. Any other exception is a bug and keeps its traceback.
+"""
+
+
+class Cd4mlError(Exception):
+    """Something that the user can mend."""
+
+
+class ArgumentsError(Cd4mlError):
+    """The arguments of a pipeline are not what it takes."""
+
+
+class StorageError(Cd4mlError):
+    """The store cannot be read or written."""
+
+
+class DataError(Cd4mlError):
+    """The data cannot be used as it is."""
+
+
+class TrainingError(Cd4mlError):
+    """A model cannot be trained as asked."""
+
+
+class EvaluationError(Cd4mlError):
+    """A model cannot be evaluated as asked."""
+
+
+class GateError(Cd4mlError):
+    """A gate refuses what came before it."""
+
+
+class RegistryError(Cd4mlError):
+    """A model cannot be published, or found again."""
+
+
+class DeploymentError(Cd4mlError):
+    """A model cannot be deployed, or its deployment does not hold."""
+
+
+class EnvironmentSetupError(Cd4mlError):
+    """This machine lacks what the run needs."""
