@@ -1,0 +1,90 @@
+"""A gate's verdict: which limits were held against what, and whether the run may go on.
+
+The file is JSON, as `Verdict` has it, written by `Verdict.write` and read by `read`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cd4ml.errors import GateError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit held against one measured value."""
+
+    name: str
+    """What was measured, and where: `auc on region=south`."""
+    limit: str
+    """The limit in words: `at least 0.7`."""
+    value: float | None
+    """What was measured; None where it could not be computed, which fails."""
+    passed: bool
+    reason: str
+    """A sentence that a person can act on."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one gate says about one thing."""
+
+    gate: str
+    about: Mapping[str, str]
+    """The digests of what was judged, by its name: `{"model": "sha256:..."}`."""
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every limit is kept."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it did not pass: one sentence a failed check."""
+        return [check.reason for check in self.checks if not check.passed]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of this verdict in the UI."""
+        kept = sum(check.passed for check in self.checks)
+        return {
+            "headline": f"{kept} of {len(self.checks)} limits kept",
+            "passed": self.passed,
+            "checks": len(self.checks),
+            **{f"{name}_digest": digest for name, digest in self.about.items()},
+        }
+
+    def write(self, path: str | Path) -> Self:
+        """Writes the verdict as JSON."""
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({**asdict(self), "passed": self.passed}, indent=2) + "\n")
+        return self
+
+    def raise_if_failed(self) -> Self:
+        """Ends the run when a limit is not kept.
+
+        Raises:
+            GateError: With one line for each limit that is not kept.
+        """
+        if not self.passed:
+            lines = "".join(f"\n  - {reason}" for reason in self.reasons)
+            raise GateError(f"{self.gate}: {len(self.reasons)} of {len(self.checks)} limits not kept{lines}")
+        return self
+
+
+def read(path: str | Path) -> Verdict:
+    """Reads what `Verdict.write` wrote.
+
+    Raises:
+        GateError: The file is not a verdict.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        checks = tuple(Check(**check) for check in content["checks"])
+        return Verdict(content["gate"], content["about"], checks)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GateError(f"{path}: not a verdict ({error}); run the gate again") from error

@@ -1,0 +1,94 @@
+"""Reports: one self-contained HTML file each, from a Jinja2 template that extends `page.html.j2`."""
+
+import io
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PALETTE = ("#2563eb", "#f59e0b", "#10b981", "#db2777", "#7c3aed", "#64748b")
+"""The colours of the models and groups, in their order: candidate, baseline, champion, ..."""
+
+
+def render(template: str, path: str | Path, title: str, **context: Any) -> None:
+    """Writes a report.
+
+    Args:
+        template: The template's file name in `templates/`.
+        path: The HTML file to write; its folder is made.
+        title: What the report is about, shown on top.
+        context: What the template names; a name that is missing is an error.
+    """
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(_environment().get_template(template).render(title=title, **context), encoding="utf-8")
+
+
+def figure_style() -> AbstractContextManager[None]:
+    """The style of the figures, for a `with` around what draws them."""
+    import matplotlib as mpl
+
+    return mpl.rc_context(
+        {
+            "axes.prop_cycle": mpl.cycler(color=PALETTE),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "#94a3b8",
+            "axes.labelcolor": "#475569",
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#e2e8f0",
+            "xtick.color": "#475569",
+            "ytick.color": "#475569",
+            "font.family": "sans-serif",
+            "font.size": 9.5,
+            "legend.frameon": False,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "cd4ml",
+        }
+    )
+
+
+def figure_svg(figure: "Figure") -> Markup:
+    """A matplotlib figure as inline SVG that takes the width of its column."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704 (drawn by matplotlib, which escapes its texts)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """A number for people: `12,345` for counts, `0.861` for rates, `–` for none."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    """A fraction in [0, 1] as `12.3 %`."""
+    return "–" if value is None or value != value else f"{value * 100:.{digits}f} %"
+
+
+def _counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("cd4ml.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, percent=_percent, counted=_counted)
+    return environment
