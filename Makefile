@@ -19,7 +19,7 @@ setup: $(VENVS)/uv ## Make the environments whose lock has changed, into .venvs/
 	@$(MAKE) --no-print-directory --jobs=$(words $(READY)) $(READY)
 
 # The uv of this machine where there is one, else the one that scripts/uv.txt pins.
-$(VENVS)/uv: scripts/uv.txt
+$(VENVS)/uv:
 	@scripts/install-uv $(PYTHON) $@
 
 # The file `ready` is written last: an environment without it is half made, and is made again.
@@ -34,3 +34,45 @@ lock: $(VENVS)/uv ## Compile the dependency groups of pyproject.toml into the ha
 	@for name in $(ENVIRONMENTS); do scripts/lock $$name images/$$name/requirements.txt; done
 	@scripts/lock dev tests/requirements.txt
 	@scripts/lock uv scripts/uv.txt
+
+PLAYERS := examples/promotions/data/players.parquet
+ARGS ?= examples/promotions/training.yaml
+
+.PHONY: data
+data: setup $(PLAYERS) ## Make the data of the example
+
+$(PLAYERS): examples/promotions/generate.py
+	@$(TOOLS)/python $< --output $@
+
+.PHONY: run
+run: data ## Run the training pipeline on the example, on this machine (ARGS=FILE for another)
+	@$(TOOLS)/cd4ml run $(ARGS)
+
+.PHONY: pipelines
+pipelines: setup ## Compile the pipelines, and write the READMEs of components and pipelines
+	@$(TOOLS)/cd4ml compile
+	@$(TOOLS)/python scripts/write_readmes.py
+
+.PHONY: format
+format: setup ## Format the code
+	@$(DEV)/ruff check --fix --quiet .
+	@$(DEV)/ruff format --quiet .
+
+.PHONY: lint
+lint: setup ## Check style, types and the rules of the house
+	@$(DEV)/ruff check --quiet .
+	@$(DEV)/ruff format --check --quiet .
+	@$(DEV)/mypy
+	@PYTHONPATH=src $(DEV)/lint-imports --no-logo 2>/dev/null || PYTHONPATH=src $(DEV)/lint-imports
+
+# Each environment runs the tests of its own libraries; the tools environment runs all others.
+.PHONY: test
+test: lint ## Run every check and test
+	@$(TOOLS)/python -m pytest tests/unit
+	@for name in validate train evaluate serve; do \
+	    echo "tests of the $$name environment"; $(VENVS)/$$name/bin/python -m pytest tests/environments/$$name; done
+	@$(TOOLS)/python -m pytest tests/pipelines
+
+.PHONY: clean
+clean: ## Remove the environments, the runs and the store
+	rm -rf $(VENVS) runs store examples/*/data

@@ -1,0 +1,1 @@
+"""The KFP components, one folder each: `<stage>/<verb_noun>/component.py`."""

@@ -1,0 +1,1 @@
+"""The KFP pipelines, one folder each: `<name>/pipeline.py`."""

@@ -87,9 +87,7 @@ def _offered_at(random: np.random.Generator, rows: int) -> pa.Array:
 
 def main() -> None:
     """Writes the players as Parquet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data" / "players.parquet")

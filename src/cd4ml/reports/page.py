@@ -33,7 +33,7 @@ def figure_style() -> AbstractContextManager[None]:
     """The style of the figures, for a `with` around what draws them."""
     import matplotlib as mpl
 
-    return mpl.rc_context(
+    style: AbstractContextManager[None] = mpl.rc_context(
         {
             "axes.prop_cycle": mpl.cycler(color=PALETTE),
             "axes.spines.top": False,
@@ -55,6 +55,7 @@ def figure_style() -> AbstractContextManager[None]:
             "svg.hashsalt": "cd4ml",
         }
     )
+    return style
 
 
 def figure_svg(figure: "Figure") -> Markup:
@@ -82,6 +83,13 @@ def _counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def _markdown(text: str) -> Markup:
+    """Markdown as HTML; HTML within it stays text."""
+    from markdown_it import MarkdownIt
+
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))  # noqa: S704
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("cd4ml.reports"),
@@ -90,5 +98,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, percent=_percent, counted=_counted)
+    environment.filters.update(number=_number, percent=_percent, counted=_counted, markdown=_markdown)
     return environment

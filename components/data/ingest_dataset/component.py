@@ -1,0 +1,39 @@
+"""A team's table becomes a version of a dataset."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def ingest_dataset(
+    source: str,
+    store: str,
+    name: str,
+    key: str,
+    dataset: dsl.Output[dsl.Dataset],
+    time_column: str = "",
+) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str):
+    """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
+
+    Args:
+        source: A file that ends in `.csv` or `.parquet`.
+        store: The store that holds the datasets.
+        name: The dataset's name in the store.
+        key: The column that tells rows apart.
+        time_column: The column that says when a row came to be; empty where there is none.
+
+    Returns:
+        dataset: Which version of which dataset it is (layout: `cd4ml.data.ingest`).
+        uri: Where its Delta Lake table lies.
+        version: Its number.
+        rows: How many it has.
+        digest: Of its content.
+    """
+    from cd4ml.data import ingest
+
+    ingested = ingest.ingest(source, store, name, key, time_column).write(dataset.path)
+    dataset.metadata.update(ingested.metadata)
+    return ingested.uri, ingested.version, ingested.rows, ingested.digest

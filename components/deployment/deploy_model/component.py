@@ -1,0 +1,38 @@
+"""A published model goes into production."""
+
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def deploy_model(
+    published: dsl.Input[dsl.Artifact],
+    verdict: dsl.Input[dsl.Artifact],
+    store: str,
+    port: int,
+    run: str,
+    deployment: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+):
+    """Serves a published model in place of the one before, verifies it, and undoes it when a step fails.
+
+    The steps: the server is ready, it serves this very model, its predictions are those of the evaluation to
+    1e-5, and its latency is measured.
+
+    Args:
+        published: What `publish_model` wrote.
+        verdict: What `check_model` wrote about this model; without a passed verdict nothing is deployed.
+        store: The store that holds the registry.
+        port: The port on this machine where the model is served.
+        run: The run that deploys.
+
+    Returns:
+        deployment: Where it is served and what it answered (layout: `cd4ml.deployment.release`).
+        metrics: Latency in milliseconds, and the largest difference from the evaluated predictions.
+    """
+    from cd4ml.deployment import release
+
+    released = release.deploy(store, published.path, verdict.path, port, run, deployment.path)
+    deployment.metadata.update(released.metadata)
+    metrics.metadata.update(released.verification.metrics)

@@ -1,0 +1,47 @@
+"""A checked model becomes a version of the registry."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def publish_model(
+    model: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Artifact],
+    verdict: dsl.Input[dsl.Artifact],
+    dataset: dsl.Input[dsl.Dataset],
+    store: str,
+    name: str,
+    run: str,
+    revision: str,
+    published: dsl.Output[dsl.Artifact],
+    card: dsl.Output[dsl.Markdown],
+) -> NamedTuple("Published", version=int, digest=str):
+    """Adds a model to the registry, with its card; a model that is there already keeps its version.
+
+    Args:
+        model: What `train_model` wrote.
+        evaluation: What `evaluate_model` wrote about it.
+        verdict: What `check_model` wrote about it; without a passed verdict nothing is published.
+        dataset: What `ingest_dataset` wrote.
+        store: The store that holds the registry.
+        name: The model's name in the registry.
+        run: The run that publishes.
+        revision: The revision of the code.
+
+    Returns:
+        published: The version's entry in the registry (layout: `cd4ml.registry.models`).
+        card: The version's model card.
+        version: Its number.
+        digest: The digest of the model's files.
+    """
+    from cd4ml.registry import models
+
+    lineage = {"run": run, "revision": revision, "dataset": dataset.metadata}
+    added = models.publish(store, name, model.path, verdict.path, evaluation.path, lineage)
+    version = added.write(published.path, card.path)
+    published.metadata.update(version.metadata)
+    return version.version, version.digest

@@ -1,0 +1,25 @@
+"""Gate: is this model good enough to publish?"""
+
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def check_model(
+    evaluation: dsl.Input[dsl.Artifact],
+    limits: dict,
+    verdict: dsl.Output[dsl.Artifact],
+):
+    """Fails the run unless the evaluated candidate keeps every limit.
+
+    Args:
+        evaluation: What `evaluate_model` wrote (layout: `cd4ml.evaluation.summary`).
+        limits: Limits by metric, and by sensitive column under `fairness`, as in `docs/limits.md`.
+
+    Returns:
+        verdict: The candidate's digest, and each limit with what was measured and the reason.
+    """
+    from cd4ml.evaluation import gate
+
+    verdict.metadata.update(gate.check(evaluation.path, limits).write(verdict.path).raise_if_failed().metadata)

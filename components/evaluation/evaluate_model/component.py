@@ -1,0 +1,54 @@
+"""How good is a model, for whom, and is it better than the one before?"""
+
+from kfp import dsl
+
+from cd4ml.images import EVALUATE
+
+
+@dsl.component(base_image=EVALUATE, install_kfp_package=False)
+def evaluate_model(
+    test: dsl.Input[dsl.Dataset],
+    candidate: dsl.Input[dsl.Model],
+    baseline: dsl.Input[dsl.Model],
+    champion: str,
+    label: str,
+    slices: list,
+    sensitive: list,
+    thresholds: list,
+    max_rows: int,
+    seed: int,
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    roc: dsl.Output[dsl.ClassificationMetrics],
+    report: dsl.Output[dsl.HTML],
+):
+    """Measures a candidate beside a baseline and the champion, on the same rows, with TensorFlow Model Analysis.
+
+    Args:
+        test: The test split, which training never saw.
+        candidate: What `train_model` wrote.
+        baseline: What `train_model` wrote for the model that the candidate has to beat.
+        champion: The folder of the model in production; empty where there is none.
+        label: The column to predict.
+        slices: Columns, or lists of columns to cross, by which the models are measured.
+        sensitive: Columns whose groups must be treated fairly.
+        thresholds: Probabilities above which a row counts as positive; pictures and metrics show the first.
+        max_rows: Rows that are evaluated at most, drawn at random.
+        seed: The same seed draws the same rows.
+
+    Returns:
+        evaluation: All numbers, TFMA's own files and known predictions (layout: `cd4ml.evaluation.summary`).
+        metrics: The candidate's metrics, its change against the others, its weakest slice and fairness gaps.
+        roc: The candidate's ROC curve, and its confusion matrix at the first threshold.
+        report: All of it for people.
+    """
+    from cd4ml.evaluation.evaluate import evaluate
+
+    models = (candidate.path, baseline.path, champion)
+    evaluated = evaluate(
+        test.path, *models, label, slices, sensitive, thresholds, max_rows, seed, evaluation.path, report.path
+    )
+    evaluation.metadata.update(evaluated.metadata)
+    metrics.metadata.update(evaluated.metrics)
+    roc.log_roc_curve(*evaluated.roc_curve)
+    roc.log_confusion_matrix(*evaluated.confusion_matrix)

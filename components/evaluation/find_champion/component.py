@@ -1,0 +1,22 @@
+"""Which model is in production?"""
+
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def find_champion(candidate: dsl.Input[dsl.Model], store: str, name: str) -> str:
+    """Finds the model in production that a candidate is to be held against.
+
+    Args:
+        candidate: What `train_model` wrote.
+        store: The store that holds the registry.
+        name: The model's name in the registry.
+
+    Returns:
+        The folder of the champion; empty where no other model was ever deployed.
+    """
+    from cd4ml.registry import deployments
+
+    return deployments.champion(store, name, candidate.path)

@@ -1,0 +1,44 @@
+"""A model is trained on the splits."""
+
+from kfp import dsl
+
+from cd4ml.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def train_model(
+    train: dsl.Input[dsl.Dataset],
+    eval: dsl.Input[dsl.Dataset],
+    statistics: dsl.Input[dsl.Artifact],
+    schema: dsl.Input[dsl.Artifact],
+    label: str,
+    key: str,
+    exclude: list,
+    spec: dict,
+    seed: int,
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+):
+    """Trains a model whose preprocessing lies inside it, on a GPU where there is one.
+
+    Args:
+        train: The train split.
+        eval: The eval split, which says when to stop and which epoch's weights to keep.
+        statistics: What `validate_dataset` wrote: means, deviations and vocabularies for the preprocessing.
+        schema: What `validate_dataset` wrote; the features are its columns.
+        label: The column to predict: booleans, 0 and 1, or two words, of which the later by alphabet is positive.
+        key: The column that tells rows apart; no feature.
+        exclude: Further columns that are no features; columns of times never are.
+        spec: The model, `{"model": "linear"}` or `{"model": "dnn"}`, with its hyperparameters.
+        seed: The same seed and data give the same model on the same machine.
+
+    Returns:
+        model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.model`).
+        metrics: Loss and AUC on both splits, of the epoch whose weights were kept.
+    """
+    from cd4ml.training.train import train as train_on
+
+    splits = (train.path, eval.path)
+    trained = train_on(*splits, statistics.path, schema.path, label, [key, *exclude], spec, seed, model.path)
+    model.metadata.update(trained.metadata)
+    metrics.metadata.update(trained.metrics)

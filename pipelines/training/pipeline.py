@@ -1,0 +1,155 @@
+"""The path of a model: data, training, evaluation, gates, registry, production."""
+
+from kfp import dsl
+
+from cd4ml.components.data.check_dataset.component import check_dataset
+from cd4ml.components.data.ingest_dataset.component import ingest_dataset
+from cd4ml.components.data.split_dataset.component import split_dataset
+from cd4ml.components.data.validate_dataset.component import validate_dataset
+from cd4ml.components.deployment.deploy_model.component import deploy_model
+from cd4ml.components.deployment.publish_model.component import publish_model
+from cd4ml.components.evaluation.check_model.component import check_model
+from cd4ml.components.evaluation.evaluate_model.component import evaluate_model
+from cd4ml.components.evaluation.find_champion.component import find_champion
+from cd4ml.components.training.train_model.component import train_model
+from cd4ml.data import limits as data_limits_
+from cd4ml.data import split as split_
+from cd4ml.evaluation import limits as model_limits_
+from cd4ml.pipelines.tasks import heavy, light
+from cd4ml.training import spec
+
+
+@dsl.pipeline(name="training", display_name="Train, check and deploy a model")
+def training(
+    name: str,
+    source: str,
+    dataset: str,
+    key: str,
+    label: str,
+    store: str,
+    time_column: str = "",
+    split: dict = {"by": "key", "eval": 0.1, "test": 0.1},  # noqa: B006 (KFP reads the default, nothing changes it)
+    schema: str = "",
+    exclude: list = [],  # noqa: B006
+    sensitive: list = [],  # noqa: B006
+    slices: list = [],  # noqa: B006
+    data_limits: dict = {},  # noqa: B006
+    baseline: dict = {"model": "linear"},  # noqa: B006
+    candidate: dict = {"model": "dnn"},  # noqa: B006
+    seed: int = 0,
+    gpus: int = 1,
+    thresholds: list = [0.5],  # noqa: B006
+    evaluation_rows: int = 10000,
+    model_limits: dict = {},  # noqa: B006
+    port: int = 9500,
+    revision: str = "",
+):
+    """Takes a table to a model in production, through two gates.
+
+    Args:
+        name: The model's name in the registry.
+        source: The table: a Parquet or CSV file.
+        dataset: The dataset's name in the store; its versions are kept there.
+        key: The column that tells rows apart.
+        label: The column to predict, of two values.
+        store: The store: datasets, published models, deployments.
+        time_column: The column that says when a row came to be; empty where there is none.
+        split: How the rows are split into train, eval and test.
+        schema: A curated TFDV schema (text proto); inferred from the train split where empty.
+        exclude: Columns that are no features, beside the label, the key and the times.
+        sensitive: Columns whose groups must be treated fairly.
+        slices: Columns, or lists of columns to cross, by which the model is evaluated.
+        data_limits: What the dataset must keep.
+        baseline: The model that the candidate has to beat.
+        candidate: The model that is to be published.
+        seed: Makes training repeatable.
+        gpus: GPUs for each training; 0 trains on the CPU.
+        thresholds: Probabilities above which a row counts as positive.
+        evaluation_rows: Rows of the test split that are evaluated, drawn at random; TFMA takes a millisecond a row.
+        model_limits: What the candidate must keep to be published.
+        port: Where the model is served on this machine.
+        revision: The revision of the code, for the model's lineage.
+    """
+    run = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
+
+    ingested = ingest_dataset(source=source, store=store, name=dataset, key=key, time_column=time_column)
+    light(ingested, "Ingest dataset", cached=False)
+    splits = split_dataset(uri=ingested.outputs["uri"], version=ingested.outputs["version"], key=key, split=split)
+    light(splits, "Split dataset")
+    validated = validate_dataset(
+        train=splits.outputs["train"],
+        eval=splits.outputs["eval"],
+        test=splits.outputs["test"],
+        label=label,
+        key=key,
+        curated_schema=schema,
+        sensitive=sensitive,
+        slices=slices,
+    )
+    heavy(validated, "Validate dataset", cpu="1", memory="4G")
+    checked = check_dataset(findings=validated.outputs["findings"], limits=data_limits)
+    light(checked, "Check dataset", retries=0)
+
+    models = {}
+    for role, specification in (("baseline", baseline), ("candidate", candidate)):
+        models[role] = train_model(
+            train=splits.outputs["train"],
+            eval=splits.outputs["eval"],
+            statistics=validated.outputs["statistics"],
+            schema=validated.outputs["schema"],
+            label=label,
+            key=key,
+            exclude=exclude,
+            spec=specification,
+            seed=seed,
+        ).after(checked)
+        heavy(models[role], f"Train {role}", cpu="2", memory="8G")
+        models[role].set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(gpus)
+
+    champion = find_champion(candidate=models["candidate"].outputs["model"], store=store, name=name)
+    light(champion, "Find champion", cached=False)
+    evaluated = evaluate_model(
+        test=splits.outputs["test"],
+        candidate=models["candidate"].outputs["model"],
+        baseline=models["baseline"].outputs["model"],
+        champion=champion.output,
+        label=label,
+        slices=slices,
+        sensitive=sensitive,
+        thresholds=thresholds,
+        max_rows=evaluation_rows,
+        seed=seed,
+    )
+    heavy(evaluated, "Evaluate model", cpu="2", memory="8G")
+    judged = check_model(evaluation=evaluated.outputs["evaluation"], limits=model_limits)
+    light(judged, "Check model", retries=0)
+
+    published = publish_model(
+        model=models["candidate"].outputs["model"],
+        evaluation=evaluated.outputs["evaluation"],
+        verdict=judged.outputs["verdict"],
+        store=store,
+        name=name,
+        run=run,
+        revision=revision,
+        dataset=ingested.outputs["dataset"],
+    )
+    light(published, "Publish model", cached=False)
+    deployed = deploy_model(
+        published=published.outputs["published"],
+        verdict=judged.outputs["verdict"],
+        store=store,
+        port=port,
+        run=run,
+    )
+    light(deployed, "Deploy model", cached=False, retries=0)
+
+
+CHECKS = {
+    "split": split_.parse,
+    "data_limits": data_limits_.parse,
+    "baseline": spec.parse,
+    "candidate": spec.parse,
+    "model_limits": model_limits_.parse,
+}
+"""Arguments that are checked before anything runs, and what raises an error when one is not good."""

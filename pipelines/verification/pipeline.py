@@ -1,0 +1,18 @@
+"""Production, verified by itself: for a schedule."""
+
+from kfp import dsl
+
+from cd4ml.components.deployment.verify_deployment.component import verify_deployment
+from cd4ml.pipelines.tasks import light
+
+
+@dsl.pipeline(name="verification", display_name="Verify the model in production")
+def verification(name: str, store: str):
+    """Asks the model in production what its deployment asked it; the run fails when an answer differs.
+
+    Args:
+        name: The model's name in the registry.
+        store: The store that holds the registry.
+    """
+    verified = verify_deployment(store=store, name=name)
+    light(verified, "Verify deployment", cached=False, retries=0)

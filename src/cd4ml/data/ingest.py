@@ -1,0 +1,88 @@
+"""Acquiring data: a team's table becomes a version of a dataset."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from cd4ml.data import source as sources
+from cd4ml.data import table as tables
+from cd4ml.errors import DataError
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """One version of a dataset; its file is JSON with these names."""
+
+    name: str
+    uri: str
+    """Where the Delta Lake table lies."""
+    version: int
+    rows: int
+    digest: str
+    """Of the content, whatever the file or the order of rows and columns."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the artifact says of it in the UI."""
+        return {"headline": f"{self.rows:,} rows, version {self.version}", **asdict(self)}
+
+    def write(self, path: str | Path) -> Self:
+        """Writes it as JSON."""
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        return self
+
+
+def ingest(source: str, store: str, name: str, key: str, time_column: str = "") -> Ingested:
+    """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
+
+    Args:
+        source: A file that ends in `.csv` or `.parquet`.
+        store: The store's folder or address.
+        name: The dataset's name in the store.
+        key: The column that tells rows apart.
+        time_column: The column that says when a row came to be; empty where there is none.
+
+    Raises:
+        DataError: The source is no such table, or the store cannot be written.
+    """
+    if not name or set(name) & set("/\\") or name.startswith("."):
+        raise DataError(f"dataset {name!r}: cannot be a name; give one word, as in `players`")
+    table = sources.read(source, key, time_column)
+    digest = content_digest(table)
+    uri = tables.location(store, name)
+    version = tables.add_version(uri, table, digest)
+    return Ingested(name, uri, version, table.num_rows, digest)
+
+
+def content_digest(table: pa.Table) -> str:
+    """`sha256:` over the types and values of a table that is sorted by its key."""
+    ordered = table.select(sorted(table.column_names))
+    content = _Hash(repr([(field.name, str(field.type)) for field in ordered.schema]))
+    pacsv.write_csv(ordered, pa.PythonFile(content, "w"))
+    return f"sha256:{content.sha256.hexdigest()}"
+
+
+class _Hash:
+    """A file that keeps no more than the hash of what is written."""
+
+    closed = False
+
+    def __init__(self, start: str) -> None:
+        self.sha256 = hashlib.sha256(start.encode())
+
+    def write(self, content: bytes) -> int:
+        self.sha256.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,34 @@
+"""The limits that a dataset must keep to be trained on."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cd4ml import settings
+from cd4ml.errors import DataError
+
+
+class Limits(BaseModel):
+    """What the gate allows; a limit that is None is not held against anything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    anomalies: int = Field(default=0, ge=0)
+    """Anomalies at most; those that TFDV calls warnings do not count."""
+    personal_data: int = Field(default=0, ge=0)
+    """Columns of personal data at most."""
+    min_rows: dict[Literal["train", "eval", "test"], int] = Field(default_factory=dict)
+    """Rows of a split at least."""
+    min_group_share: float | None = Field(default=None, ge=0, le=1)
+    """Share of the rows that each sensitive group has at least."""
+    max_label_rate_gap: float | None = Field(default=None, ge=0, le=1)
+    """How far the label rate of a group may be from that of the others."""
+
+
+def parse(limits: dict[str, Any]) -> Limits:
+    """Checks limits, before anything runs.
+
+    Raises:
+        DataError: With every mistake.
+    """
+    return settings.parse(Limits, limits, "data limits", DataError)

@@ -1,0 +1,119 @@
+"""The table that a team brings: a CSV or Parquet file, read and checked before anything is kept of it."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from cd4ml.errors import DataError
+from cd4ml.names import nearest
+
+MISSING_IN_CSV = ["", "null", "NULL", "NaN", "nan"]
+"""Not `NA`, which is also a country and a region."""
+
+
+def read(source: str, key: str, time_column: str = "") -> pa.Table:
+    """Reads a table whose rows the key tells apart.
+
+    Args:
+        source: A file that ends in `.csv` or `.parquet`.
+        key: The column that tells rows apart.
+        time_column: The column that says when a row came to be; empty where there is none.
+
+    Returns:
+        The table, sorted by its key. Its columns are text, booleans, whole numbers, numbers (never NaN: that is
+        missing) and moments in microseconds, in UTC where they have a zone.
+
+    Raises:
+        DataError: The file cannot be read, or it is not such a table.
+    """
+    table = _plain(_read(Path(source)), source)
+    if not table.num_rows:
+        raise DataError(f"{source}: has no rows; give a table with data")
+    _check_key(table, key, source)
+    if time_column:
+        _check_time(table, time_column, source)
+    return table.sort_by(key)
+
+
+def _read(file: Path) -> pa.Table:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; give the path of a .csv or .parquet file")
+    if not file.stat().st_size:
+        raise DataError(f"{file}: is empty; export the table again")
+    try:
+        match file.suffix.lower():
+            case ".parquet":
+                return pq.ParquetFile(file).read()
+            case ".csv":
+                options = pacsv.ConvertOptions(null_values=MISSING_IN_CSV, strings_can_be_null=True)
+                return pacsv.read_csv(file, convert_options=options)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); it is damaged or cut short, export it again") from error
+    raise DataError(f"{file}: of no known format; give a .csv or .parquet file")
+
+
+def _plain(table: pa.Table, source: str) -> pa.Table:
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{source}: column {twice[0]!r} is there more than once; rename one of them")
+    columns = {}
+    for name in names:
+        column = table.column(name)
+        wanted = _plain_type(column.type)
+        if wanted is None:
+            raise DataError(f"{source}: column {name!r} holds {column.type}; give plain values, or leave it out")
+        try:
+            column = column.cast(wanted, safe=not pa.types.is_timestamp(wanted))
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{source}: column {name!r}: {error}; clean the source") from error
+        if pa.types.is_floating(wanted):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, wanted), column)
+        columns[name] = column
+    return pa.table(columns)
+
+
+def _plain_type(type_: pa.DataType) -> pa.DataType | None:
+    types = pa.types
+    if types.is_dictionary(type_):
+        return _plain_type(type_.value_type)
+    if types.is_null(type_) or types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return pa.string()
+    if types.is_timestamp(type_) or types.is_date(type_):
+        return pa.timestamp("us", tz="UTC" if getattr(type_, "tz", None) else None)
+    if types.is_unsigned_integer(type_):
+        return {8: pa.int16(), 16: pa.int32()}.get(type_.bit_width, pa.int64())
+    if types.is_float16(type_):
+        return pa.float32()
+    if types.is_decimal(type_):
+        return pa.float64()
+    return type_ if types.is_boolean(type_) or types.is_integer(type_) or types.is_floating(type_) else None
+
+
+def _check_key(table: pa.Table, key: str, source: str) -> None:
+    if key not in table.column_names:
+        raise DataError(f"{source}: has no key column {key!r}; {nearest(key, table.column_names)}")
+    column = table.column(key)
+    if column.null_count:
+        raise DataError(
+            f"{source}: {column.null_count:,} of {table.num_rows:,} rows have no key {key!r}; "
+            "give every row a key, or drop these"
+        )
+    counts = pc.value_counts(column)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
+        raise DataError(
+            f"{source}: key {key!r}: {len(repeated):,} values are there more than once, for one "
+            f"{repeated[0]['values'].as_py()!r}, {repeated[0]['counts'].as_py():,} times; keep one row of each"
+        )
+
+
+def _check_time(table: pa.Table, time_column: str, source: str) -> None:
+    if time_column not in table.column_names:
+        raise DataError(f"{source}: has no time column {time_column!r}; {nearest(time_column, table.column_names)}")
+    type_ = table.schema.field(time_column).type
+    if not pa.types.is_timestamp(type_):
+        raise DataError(f"{source}: time column {time_column!r} holds {type_}, not timestamps; write them as ISO 8601")

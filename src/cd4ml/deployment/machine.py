@@ -1,0 +1,158 @@
+"""The model server on this machine: one process group a deployment, known by a file in the store.
+
+`deployments/<name>/server.json` is a `Server`, there as long as the server is meant to run.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from cd4ml.errors import DeploymentError, EnvironmentSetupError
+from cd4ml.storage import Store
+
+STOP_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process that was started for a deployment."""
+
+    name: str
+    pid: int
+    started: float
+    """When the process was made (seconds since the epoch), which tells it from a later one of the same pid."""
+    port: int
+    model_folder: str
+    log: str
+    run: str
+    replaces: bool
+    """Whether it took the place of a running server; then it outlives its run as that one did."""
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def process(self) -> psutil.Process | None:
+        """The process, while it runs."""
+        try:
+            process = psutil.Process(self.pid)
+            alive = process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if alive else None
+
+
+def start(store: Store, name: str, model_folder: Path, port: int, log: Path, run: str, replaces: bool) -> Server:
+    """Starts a server and writes its file; it is not ready yet.
+
+    Raises:
+        EnvironmentSetupError: The serve environment is not on this machine.
+        DeploymentError: The port is in use.
+    """
+    program = Path(sys.prefix).parent / "serve" / "bin" / "seldon-core-microservice"
+    if not program.exists():
+        raise EnvironmentSetupError(f"{program}: no such program; make the environments with `make setup`")
+    _check_port(port)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
+            [program, "cd4ml.serving.server.ModelServer", "--service-type", "MODEL"],
+            env=_environment(model_folder, port),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        started = psutil.Process(process.pid).create_time()
+        server = Server(name, process.pid, started, port, str(model_folder), str(log), run, replaces)
+        file = _file(store, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(server), indent=2) + "\n")
+    except BaseException:
+        _signal_group(process.pid, signal.SIGKILL)  # nobody would find it any more
+        raise
+    return server
+
+
+def find(store: Store, name: str) -> Server | None:
+    """The running server of a deployment."""
+    try:
+        server = Server(**json.loads(_file(store, name).read_text()))
+    except FileNotFoundError:
+        return None
+    return server if server.process() else None
+
+
+def stop(store: Store, server: Server) -> None:
+    """Ends a server with all its children, and removes its file."""
+    process = server.process()
+    if process:
+        family = [process, *process.children(recursive=True)]
+        _signal_group(server.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
+        for member in alive:
+            member.kill()
+    _file(store, server.name).unlink(missing_ok=True)
+
+
+def _file(store: Store, name: str) -> Path:
+    return store.path(f"deployments/{name}/server.json")
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _environment(model_folder: Path, port: int) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "TMPDIR"}  # the run's, gone with it
+    return {
+        **inherited,
+        "MODEL_FOLDER": str(model_folder),
+        "MODEL_HOST": "127.0.0.1",
+        "MODEL_VERSION": model_folder.parent.name,
+        "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(port),
+        "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(_free_port()),
+        "GRPC_WORKERS": "0",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise DeploymentError(
+                f"port {port} is in use{_user_of(port)}: end that program, or name another port "
+                "with the argument `port`"
+            ) from error
+
+
+def _user_of(port: int) -> str:
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return ""
+    for connection in connections:
+        if connection.laddr and connection.laddr.port == port and connection.pid:
+            return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return ""

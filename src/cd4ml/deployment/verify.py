@@ -1,0 +1,142 @@
+"""Is the deployed model the one that was evaluated? Asked over HTTP, with rows whose answers are known."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+
+from cd4ml.errors import DeploymentError
+
+TOLERANCE = 1e-5
+"""How far a served probability may be from the evaluated one."""
+LATENCY_REQUESTS = 50
+PREDICTIONS = "/api/v1.0/predictions"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What an endpoint answered."""
+
+    endpoint: str
+    digest: str
+    predictions_checked: int
+    max_difference: float
+    """Between served and evaluated probability."""
+    p50_ms: float
+    """Latency of a request for one row, median."""
+    p99_ms: float
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of this verification in the UI."""
+        return {
+            "headline": f"{self.predictions_checked} predictions as evaluated, p50 {self.p50_ms:.1f} ms",
+            **asdict(self),
+        }
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the UI compares between runs."""
+        return {"p50_ms": self.p50_ms, "p99_ms": self.p99_ms, "max_difference": self.max_difference}
+
+    def write(self, path: str) -> Self:
+        """Writes the verification as JSON."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        return self
+
+
+def wait_until_ready(url: str, seconds: float, alive: Callable[[], bool]) -> None:
+    """Waits for a model server to answer.
+
+    Args:
+        url: The server's address.
+        seconds: How long to wait.
+        alive: Says whether it still makes sense to wait.
+
+    Raises:
+        DeploymentError: It did not answer in time, or it ended.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not alive():
+            raise DeploymentError(f"the model server of {url} ended before it was ready")
+        try:
+            if httpx.get(f"{url}/health/status", timeout=seconds).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise DeploymentError(f"the model server of {url} was not ready after {seconds:.0f} s")
+
+
+def verify(url: str, digest: str, predictions: Path) -> Verification:
+    """Holds an endpoint against what evaluation got.
+
+    Args:
+        url: The server's address.
+        digest: Of the model that ought to answer.
+        predictions: Parquet of raw features and the column `probability` (`evaluate_model` writes it).
+
+    Raises:
+        DeploymentError: Another model answers, an answer is an error, or a probability differs.
+    """
+    table = pq.read_table(predictions)
+    expected = table.column("probability").to_numpy()
+    features = table.drop_columns(["probability"])
+    rows = [list(row.values()) for row in features.to_pylist()]
+    try:
+        with httpx.Client(base_url=url, timeout=30) as client:
+            _check_model(client, digest)
+            served = _predict(client, features.column_names, rows)
+            milliseconds = [
+                _timed(client, features.column_names, rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)
+            ]
+    except httpx.TransportError as error:
+        raise DeploymentError(f"{url} does not answer ({error}); is the model deployed?") from error
+    difference = float(np.abs(served - expected).max())
+    if not difference <= TOLERANCE:  # also where it is not a number
+        worst = int(np.nan_to_num(np.abs(served - expected), nan=np.inf).argmax())
+        raise DeploymentError(
+            f"{url} does not predict what evaluation did: row {worst} gives {served[worst]:.6f}, "
+            f"evaluated {expected[worst]:.6f} (allowed difference {TOLERANCE})"
+        )
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return Verification(url + PREDICTIONS, digest, len(rows), difference, float(p50), float(p99))
+
+
+def example_request(predictions: Path) -> str:
+    """The JSON of a request for one row that `verify` knows the answer of."""
+    row = pq.read_table(predictions).slice(0, 1).drop_columns(["probability"]).to_pylist()[0]
+    return json.dumps({"data": {"names": list(row), "ndarray": [list(row.values())]}})
+
+
+def _check_model(client: httpx.Client, digest: str) -> None:
+    answer = _answer(client.get("/metadata"))
+    served = answer.get("custom", {}).get("digest")
+    if served != digest:
+        raise DeploymentError(f"{client.base_url} serves the model {served}, not {digest}")
+
+
+def _predict(client: httpx.Client, names: list[str], rows: list[list[Any]]) -> np.ndarray:
+    answer = _answer(client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}}))
+    return np.asarray(answer["data"]["ndarray"], dtype=np.float64).reshape(-1)
+
+
+def _timed(client: httpx.Client, names: list[str], row: list[Any]) -> float:
+    start = time.perf_counter()
+    _predict(client, names, [row])
+    return (time.perf_counter() - start) * 1000
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    if response.is_error:
+        raise DeploymentError(f"{response.url} answered {response.status_code}: {response.text[:300]}")
+    content: dict[str, Any] = response.json()
+    return content

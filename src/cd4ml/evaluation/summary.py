@@ -1,0 +1,140 @@
+"""What an evaluation found, as numbers: `summary.json`, written by `write` and read by `read`.
+
+The folder of an evaluation:
+
+    summary.json           `Summary`
+    tfma/<model>/          TFMA's own output of each model, for `tfma.load_eval_result`
+    predictions.parquet    up to 100 rows: the candidate's raw features and the `probability` it gave for them
+
+A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
+above the threshold. What cannot be computed, such as the AUC of rows of one class, is null.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cd4ml.errors import EvaluationError
+
+SUMMARY = "summary.json"
+PREDICTIONS = "predictions.parquet"
+TFMA = "tfma"
+OVERALL = "overall"
+FEWEST_ROWS = 30
+"""A slice with fewer rows is too small to judge."""
+
+METRICS = ("example_count", "label_rate", "auc", "auc_pr", "binary_cross_entropy", "calibration")
+METRICS_AT_THRESHOLDS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "true_positive_rate",
+    "false_positive_rate",
+    "selection_rate",
+)
+FAIRNESS_METRICS = ("true_positive_rate", "false_positive_rate", "selection_rate")
+
+Metrics = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One model on all evaluated rows."""
+
+    digest: str
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One model on the rows that have some values."""
+
+    model: str
+    """`candidate`, `baseline` or `champion`."""
+    slice: str
+    """`overall`, `region=south`, or `gender=female,region=south` with the columns by alphabet."""
+    values: Mapping[str, str]
+    """The value by column; none for `overall`."""
+    rows: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """How far one rate differs between the groups of a sensitive column."""
+
+    model: str
+    column: str
+    """`gender`, or `gender,region` for the groups that two make."""
+    metric: str
+    threshold: float
+    gap: float | None
+    """Highest less lowest rate; None where fewer than two groups are large enough."""
+    ratio: float | None
+    """Lowest by highest rate."""
+    lowest: str | None
+    highest: str | None
+    groups: Mapping[str, float | None]
+    too_small: tuple[str, ...]
+    """Groups with too few rows to judge; they have no part in the gap."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All numbers of an evaluation."""
+
+    label: str
+    rows: int
+    """Of the test split."""
+    rows_evaluated: int
+    """Drawn from it at random."""
+    thresholds: tuple[float, ...]
+    models: Mapping[str, ModelSummary]
+    slices: tuple[Slice, ...]
+    fairness: tuple[Fairness, ...]
+
+    def of(self, model: str) -> dict[str, Slice]:
+        """The slices of a model by name."""
+        return {one.slice: one for one in self.slices if one.model == model}
+
+    def weakest(self) -> tuple[str, float] | None:
+        """The slice that is large enough to judge and on which the candidate has its lowest AUC, with that AUC."""
+        aucs = [
+            (name, auc)
+            for name, one in self.of("candidate").items()
+            if name != OVERALL and one.rows >= FEWEST_ROWS and (auc := one.metrics["auc"]) is not None
+        ]
+        return min(aucs, key=lambda one: one[1], default=None)
+
+
+def at(metric: str, threshold: float) -> str:
+    """The name of a metric at a threshold: `accuracy@0.5`."""
+    return f"{metric}@{threshold:g}"
+
+
+def write(summary: Summary, folder: str | Path) -> None:
+    """Writes the summary into the folder of an evaluation."""
+    content = json.dumps(asdict(summary), indent=2, allow_nan=False)
+    (Path(folder) / SUMMARY).write_text(content + "\n", encoding="utf-8")
+
+
+def read(folder: str | Path) -> Summary:
+    """Reads what `write` wrote.
+
+    Raises:
+        EvaluationError: The folder holds no evaluation.
+    """
+    file = Path(folder) / SUMMARY
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content["thresholds"] = tuple(content["thresholds"])
+        content["models"] = {role: ModelSummary(**one) for role, one in content["models"].items()}
+        content["slices"] = tuple(Slice(**one) for one in content["slices"])
+        content["fairness"] = tuple(
+            Fairness(**{**one, "too_small": tuple(one["too_small"])}) for one in content["fairness"]
+        )
+        return Summary(**content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EvaluationError(f"{file}: not an evaluation ({error}); run evaluate_model again") from error

@@ -1,0 +1,286 @@
+"""Runs a pipeline on this machine through `kfp.local`, each component in the environment of its image.
+
+KFP's runner starts every component with one interpreter and tells nobody how far it is. So three of its functions
+are replaced while a pipeline runs: the one that starts a task's process, the one that executes a task, and the one
+that names the run.
+"""
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from kfp import dsl, local
+from kfp.local import executor_input_utils, graph_utils, status, subprocess_task_handler
+from kfp.local.orchestrator import task_executor
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+import cd4ml
+from cd4ml import images
+from cd4ml.errors import EnvironmentSetupError
+
+STOP_SECONDS = 15
+
+State = Literal["waiting", "running", "passed", "failed", "stopped", "skipped"]
+
+
+@dataclass
+class Task:
+    """One task of a run, as far as it is."""
+
+    name: str
+    """Its name in the pipeline, as `train-model-2`."""
+    display_name: str
+    component: str
+    """The component's name, as `train_model`."""
+    image: str
+    log: Path
+    folder: Path
+    """Takes the task's outputs, one file or folder each."""
+    state: State = "waiting"
+    cached: bool = False
+    started: float | None = None
+    """`time.monotonic()` when it started."""
+    ended: float | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """By name: a value, or a `dsl.Artifact`."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        if self.started is None:
+            return 0.0
+        return (self.ended or time.monotonic()) - self.started
+
+    @property
+    def environment(self) -> str:
+        """The environment it runs in, as `tools`."""
+        return images.environment(self.image)
+
+    @property
+    def headline(self) -> str:
+        """The one figure that its component says matters."""
+        for output in self.outputs.values():
+            if isinstance(output, dsl.Artifact) and "headline" in output.metadata:
+                return str(output.metadata["headline"])
+        return ""
+
+
+def tasks(pipeline: Any, folder: Path) -> list[Task]:
+    """The tasks of a pipeline, in the order in which they will run.
+
+    Args:
+        pipeline: What `dsl.pipeline` made.
+        folder: The run's folder.
+    """
+    spec: pipeline_spec_pb2.PipelineSpec = pipeline.pipeline_spec
+    executors = spec.deployment_spec["executors"]
+    ordered = list(reversed(graph_utils.topological_sort_tasks(spec.root.dag.tasks)))
+    return [
+        Task(
+            name=name,
+            display_name=spec.root.dag.tasks[name].task_info.name or name,
+            component=_component(spec, name, executors),
+            image=executors[_executor(spec, name)]["container"]["image"],
+            log=folder / "logs" / f"{name}.log",
+            folder=folder / name,
+        )
+        for name in ordered
+    ]
+
+
+def run(
+    pipeline: Any,
+    arguments: Mapping[str, Any],
+    planned: list[Task],
+    folder: Path,
+    cache: Path,
+    changed: Callable[[Task], None],
+) -> bool:
+    """Runs a pipeline.
+
+    Args:
+        pipeline: What `dsl.pipeline` made.
+        arguments: The pipeline's arguments.
+        planned: What `tasks` gave; kept up to date while the pipeline runs.
+        folder: The run's folder; its name is the name of the run.
+        cache: The folder of KFP's cache.
+        changed: Called when a task starts and when it ends.
+
+    Returns:
+        Whether every task passed.
+
+    Raises:
+        KeyboardInterrupt: The run was stopped; so is the task that was running.
+    """
+    check_environments(planned)
+    by_name = {task.name: task for task in planned}
+    workspace = folder / "workspace"  # KFP removes it when the run ends
+    for needed in (folder / "logs", workspace):
+        needed.mkdir(parents=True, exist_ok=True)
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(folder.parent),
+        workspace_root=str(workspace),
+        raise_on_error=False,
+        enable_caching=True,
+        cache_root=str(cache / code_digest(planned)),
+    )
+    with (
+        (folder / "logs" / "kfp.log").open("w") as log,
+        contextlib.redirect_stdout(log),
+        warnings.catch_warnings(),
+        _replaced(executor_input_utils, "get_local_pipeline_resource_name", lambda _: folder.name),
+        _replaced(task_executor, "execute_single_task", _watched(task_executor.execute_single_task, by_name, changed)),
+        _replaced(subprocess_task_handler, "SubprocessTaskHandler", _Process),
+    ):
+        warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
+        try:
+            pipeline(**arguments)
+        finally:
+            for task in planned:
+                task.state = "skipped" if task.state == "waiting" else task.state
+    return all(task.state == "passed" for task in planned)
+
+
+def check_environments(planned: list[Task]) -> None:
+    """Makes sure that each task has its environment.
+
+    Raises:
+        EnvironmentSetupError: One is not there, or half made.
+    """
+    missing = sorted(
+        {task.environment for task in planned if not (environments() / task.environment / "ready").exists()}
+    )
+    if missing:
+        raise EnvironmentSetupError(
+            f"{environments()}: no environment for {', '.join(missing)}; make it with `make setup`"
+        )
+
+
+def environments() -> Path:
+    """The folder of the environments: this interpreter's own lies in it."""
+    return Path(sys.prefix).parent
+
+
+def code_digest(planned: list[Task]) -> str:
+    """Tells one state of the library and its environments from another: results are reused within one alone."""
+    package = Path(cd4ml.__file__).parent
+    locks = [environments() / name / "ready" for name in sorted({task.environment for task in planned})]
+    digest = hashlib.sha256()
+    for file in [*sorted(package.rglob("*.py")), *sorted(package.rglob("*.j2")), *locks]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _executor(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> str:
+    component = spec.components[spec.root.dag.tasks[task].component_ref.name]
+    label: str = component.executor_label
+    return label
+
+
+def _component(spec: pipeline_spec_pb2.PipelineSpec, task: str, executors: Any) -> str:
+    arguments = list(executors[_executor(spec, task)]["container"]["args"])
+    name: str = arguments[arguments.index("--function_to_execute") + 1]
+    return name
+
+
+def _watched(
+    execute: Callable[..., Any], by_name: Mapping[str, Task], changed: Callable[[Task], None]
+) -> Callable[..., Any]:
+    """KFP's function that executes a task, which now also keeps the `Task`."""
+
+    def watched(**keywords: Any) -> Any:
+        task = by_name[keywords["task_name"]]
+        task.state, task.cached, task.started = "running", True, time.monotonic()
+        _Process.task = task
+        changed(task)
+        # A retry is for a pod that was lost; on one machine it would only repeat a mistake.
+        keywords["task_spec"].ClearField("retry_policy")
+        try:
+            outputs, outcome = execute(**keywords)
+        except KeyboardInterrupt:
+            task.state = "stopped"
+            raise
+        except Exception:
+            task.state = "failed"
+            raise
+        finally:
+            task.ended = time.monotonic()
+        task.outputs = outputs
+        task.state = "passed" if outcome == status.Status.SUCCESS else "failed"
+        changed(task)
+        return outputs, outcome
+
+    return watched
+
+
+class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
+    """Starts a task in the environment of its image, with its output in its log."""
+
+    task: Task
+
+    def validate_image(self, image: str) -> None:
+        """Every image of cd4ml is known."""
+
+    def run(self) -> status.Status:
+        """Runs the task's process to its end."""
+        task = type(self).task
+        task.cached = False
+        environment = {
+            "PYTHONUNBUFFERED": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "TMPDIR": str(task.folder.parent / "workspace"),
+        }
+        interpreter = environments() / task.environment / "bin" / "python"
+        command = subprocess_task_handler.replace_python_executable(self.full_command, str(interpreter))
+        with task.log.open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 (the component's own command)
+                command,
+                env={**os.environ, **environment, **self.env_vars},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that Ctrl-C reaches it through `_end` alone
+            )
+            try:
+                return status.Status.SUCCESS if process.wait() == 0 else status.Status.FAILURE
+            except KeyboardInterrupt:
+                _end(process)
+                raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a task's processes, and gives each the time to undo what it began."""
+    group = [member for member in psutil.process_iter() if _group(member) == process.pid]
+    os.killpg(process.pid, signal.SIGTERM)
+    _, alive = psutil.wait_procs(group, timeout=STOP_SECONDS)
+    for member in alive:
+        member.kill()
+    process.wait()
+
+
+def _group(process: psutil.Process) -> int | None:
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return None
+
+
+@contextlib.contextmanager
+def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    original = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, original)

@@ -1,0 +1,71 @@
+"""What was deployed when: `deployments/<name>/<number>.json` in the store, one record a deployment that held."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from cd4ml import model
+from cd4ml.registry import models
+from cd4ml.storage import AlreadyStoredError, Store
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model that was put into production, and verified there."""
+
+    name: str
+    number: int
+    version: int
+    digest: str
+    run: str
+    target: str
+    """Where: `machine`."""
+    endpoint: str
+    """The URL that takes predictions."""
+    deployed_at: str
+    """ISO 8601, UTC."""
+
+
+def record(store: Store, version: models.Version, run: str, target: str, endpoint: str) -> Deployment:
+    """Adds a deployment to the history."""
+    while True:
+        number = 1 + max((known.number for known in history(store, version.name)), default=0)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        deployment = Deployment(version.name, number, version.version, version.digest, run, target, endpoint, now)
+        try:
+            store.add(f"deployments/{version.name}/{number}.json", json.dumps(asdict(deployment), indent=2) + "\n")
+        except AlreadyStoredError:
+            continue  # another run took this number; take the next
+        return deployment
+
+
+def history(store: Store, name: str) -> list[Deployment]:
+    """All deployments of a model, the oldest first."""
+    numbers = sorted(
+        int(child.removesuffix(".json"))
+        for child in store.children(f"deployments/{name}")
+        if child.removesuffix(".json").isdigit()
+    )
+    return [Deployment(**json.loads(store.read(f"deployments/{name}/{number}.json"))) for number in numbers]
+
+
+def champion(location: str, name: str, candidate_folder: str) -> str:
+    """The model in production that a candidate is to be held against.
+
+    That is the one deployed last. Where it is the candidate itself, as in a run that repeats another, it is the one
+    that the candidate replaced: so the same run asks the same question, and its answer can be reused.
+
+    Args:
+        location: The store that holds the registry.
+        name: The model's name.
+        candidate_folder: What training wrote.
+
+    Returns:
+        The folder of the champion's files; empty where no other model was ever deployed.
+    """
+    store = Store(location)
+    candidate = model.digest(candidate_folder)
+    for deployment in reversed(history(store, name)):
+        if deployment.digest != candidate:
+            return str(store.path(models.read(store, name, deployment.version).folder) / "model")
+    return ""

@@ -1,0 +1,150 @@
+"""Published models: `models/<name>/<version>/` in the store, immutable, with the whole history of each.
+
+model/                what training wrote (layout: `cd4ml.model`)
+predictions.parquet   rows with the probabilities that evaluation got for them
+verdict.json          the gate's verdict about this very model (layout: `cd4ml.gates`)
+card.md               the model card
+version.json          a `Version`
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cd4ml import gates, model
+from cd4ml.errors import RegistryError
+from cd4ml.registry import card
+from cd4ml.storage import AlreadyStoredError, Store
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published model."""
+
+    name: str
+    version: int
+    digest: str
+    """Of the model's files, as `cd4ml.model.digest` gives it."""
+    published_at: str
+    """ISO 8601, UTC."""
+    lineage: Mapping[str, Any]
+    """What it was made from: the run, the revision of the code, the dataset and its version."""
+
+    @property
+    def folder(self) -> str:
+        """Its name in the store."""
+        return f"models/{self.name}/{self.version}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of this version in the UI."""
+        return {
+            "headline": f"version {self.version}",
+            "name": self.name,
+            "version": self.version,
+            "digest": self.digest,
+            "uri": self.folder,
+            **self.lineage,
+        }
+
+    def text(self) -> str:
+        """The version as `version.json` has it."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version as the registry has it."""
+
+    version: Version
+    card: str
+    """The model card, Markdown."""
+
+    def write(self, version_file: str, card_file: str) -> Version:
+        """Writes both, for the tasks that follow and for the UI."""
+        for path, text in ((version_file, self.version.text()), (card_file, self.card)):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(text, encoding="utf-8")
+        return self.version
+
+
+def publish(
+    location: str,
+    name: str,
+    model_folder: str,
+    verdict_file: str,
+    evaluation: str,
+    lineage: Mapping[str, Any],
+) -> Published:
+    """Adds a model to the registry; the one that is there already is returned as it is.
+
+    Args:
+        location: The store that holds the registry.
+        name: The model's name.
+        model_folder: What training wrote.
+        verdict_file: What `check_model` wrote about this model.
+        evaluation: What `evaluate_model` wrote.
+        lineage: What the version remembers of its making.
+
+    Raises:
+        RegistryError: The verdict is about another model, or did not pass.
+    """
+    digest = model.digest(model_folder)
+    verdict = gates.read(verdict_file)
+    if verdict.about.get("model") != digest:
+        raise RegistryError(
+            f"the verdict is about the model {verdict.about.get('model')}, not about {digest}: "
+            "evaluate and check this model first"
+        )
+    if not verdict.passed:
+        raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))
+
+    store = Store(location)
+    while True:
+        published = versions(store, name)
+        for known in published:
+            if known.digest == digest:
+                return Published(known, store.read(f"{known.folder}/card.md"))
+        number = 1 + max((known.version for known in published), default=0)
+        version = Version(name, number, digest, datetime.now(UTC).isoformat(timespec="seconds"), lineage)
+        card_text = card.text(version, model.read_contract(model_folder), verdict, evaluation)
+        try:
+            store.add_folder(
+                version.folder,
+                {
+                    "model": Path(model_folder),
+                    "predictions.parquet": Path(evaluation) / "predictions.parquet",
+                    "verdict.json": Path(verdict_file),
+                    "card.md": card_text,
+                    "version.json": version.text(),
+                },
+            )
+        except AlreadyStoredError:
+            continue  # another run took this number; take the next
+        return Published(version, card_text)
+
+
+def versions(store: Store, name: str) -> list[Version]:
+    """All published versions of a model, the oldest first."""
+    numbers = sorted(int(child) for child in store.children(f"models/{name}") if child.isdigit())
+    return [read(store, name, number) for number in numbers]
+
+
+def read(store: Store, name: str, version: int) -> Version:
+    """One published version.
+
+    Raises:
+        RegistryError: There is none of this number.
+    """
+    if str(version) not in store.children(f"models/{name}"):
+        known = ", ".join(store.children(f"models/{name}")) or "none"
+        raise RegistryError(f"store {store.root}: no version {version} of the model {name}; published: {known}")
+    return Version(**json.loads(store.read(f"models/{name}/{version}/version.json")))
+
+
+def read_file(path: str) -> Version:
+    """Reads what `Published.write` wrote."""
+    return Version(**json.loads(Path(path).read_text(encoding="utf-8")))

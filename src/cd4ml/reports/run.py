@@ -1,0 +1,173 @@
+"""The summary of a run: `summary.json`, and `index.html` with every report of its tasks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from cd4ml import gates
+from cd4ml.reports import page
+
+
+class Task(Protocol):
+    """What is told of a task (`cd4ml.local.Task`)."""
+
+    name: str
+    display_name: str
+    component: str
+    image: str
+    state: Any
+    cached: bool
+    folder: Path
+    log: Path
+    outputs: dict[str, Any]
+    started: float | None
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+    @property
+    def headline(self) -> str: ...  # noqa: D102
+    @property
+    def environment(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a pipeline."""
+
+    run_id: str
+    pipeline: str
+    status: str
+    """`passed`, `failed` or `stopped`."""
+    started_at: datetime
+    arguments: Mapping[str, Any]
+    tasks: Sequence[Task]
+    failure: str
+    """Why it failed; empty where it did not."""
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What a program wants to know of a run; a part that the run did not reach is null or empty."""
+    by_component = {task.component: task for task in run.tasks}
+    evaluation = _json(_file(by_component.get("evaluate_model"), "evaluation", "summary.json"))
+    findings = _json(_file(by_component.get("validate_dataset"), "findings"))
+    return {
+        "run_id": run.run_id,
+        "pipeline": run.pipeline,
+        "status": run.status,
+        "started_at": run.started_at.isoformat(timespec="seconds"),
+        "seconds": round(sum(task.seconds for task in run.tasks), 2),
+        "failure": run.failure or None,
+        "tasks": [
+            {
+                "name": task.name,
+                "display_name": task.display_name,
+                "state": task.state,
+                "seconds": round(task.seconds, 2),
+                "image": task.image,
+                "cached": task.cached,
+                "headline": task.headline,
+            }
+            for task in run.tasks
+        ],
+        "dataset": _chosen(_json(_file(by_component.get("ingest_dataset"), "dataset")), _DATASET),
+        "anomalies": None
+        if findings is None
+        else [one["message"] for one in findings["findings"] if one["kind"] == "anomaly"],
+        "models": evaluation["models"] if evaluation else {},
+        "slices": [
+            {"slice": one["slice"], "rows": one["rows"], "metrics": one["metrics"]}
+            for one in (evaluation or {"slices": []})["slices"]
+            if one["model"] == "candidate"
+        ],
+        "gates": [
+            {
+                "name": task.component,
+                "passed": verdict.passed,
+                "reason": "; ".join(verdict.reasons) or f"all {len(verdict.checks)} limits kept",
+            }
+            for task, verdict in verdicts(run)
+        ],
+        "published": _published(by_component.get("publish_model")),
+        "deployment": _chosen(_deployment(by_component.get("deploy_model")), _DEPLOYMENT),
+    }
+
+
+def verdicts(run: Run) -> list[tuple[Task, gates.Verdict]]:
+    """What each gate of the run said, in order."""
+    files = [(task, _file(task, "verdict")) for task in run.tasks if task.component.startswith("check_")]
+    return [(task, gates.read(file)) for task, file in files if file]
+
+
+def write(run: Run, folder: Path) -> dict[str, Any]:
+    """Writes `summary.json` and `index.html`.
+
+    Returns:
+        The summary.
+    """
+    content = summary(run)
+    (folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    page.render(
+        "run.html.j2",
+        folder / "index.html",
+        title=f"{run.arguments.get('name', '')}: {run.pipeline}",
+        run=run,
+        summary=content,
+        timeline=_timeline(run.tasks),
+        verdicts=verdicts(run),
+        reports=[
+            (task.display_name, file.read_text(encoding="utf-8"))
+            for task in run.tasks
+            if (file := _file(task, "report"))
+        ],
+        card=_text(_file(next((t for t in run.tasks if t.component == "publish_model"), None), "card")),
+    )
+    return content
+
+
+def _file(task: Task | None, output: str, *names: str) -> Path | None:
+    """Where an output of a task lies: also that of a task which failed, and of one whose result was reused."""
+    if task is None:
+        return None
+    artifact = task.outputs.get(output)
+    path = Path(artifact.path if artifact else task.folder / output).joinpath(*names)
+    return path if path.is_file() else None
+
+
+def _json(file: Path | None) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file else None
+
+
+def _text(file: Path | None) -> str:
+    return file.read_text(encoding="utf-8") if file else ""
+
+
+_DATASET = ("name", "version", "rows", "digest")
+_PUBLISHED = ("name", "version", "digest")
+_DEPLOYMENT = ("target", "endpoint", "predictions_checked", "max_difference", "p50_ms", "p99_ms")
+
+
+def _published(task: Task | None) -> dict[str, Any] | None:
+    published = _chosen(_json(_file(task, "published")), _PUBLISHED)
+    return {**published, "uri": task.outputs["published"].metadata["uri"]} if task and published else None
+
+
+def _deployment(task: Task | None) -> dict[str, Any] | None:
+    files = [_file(task, "deployment", name) for name in ("deployment.json", "verification.json")]
+    return {**_json(files[0]), **_json(files[1])} if all(files) else None
+
+
+def _chosen(content: dict[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
+    return {key: content[key] for key in keys} if content else None
+
+
+def _timeline(tasks: Sequence[Task]) -> list[tuple[Task, float, float]]:
+    """Each task with its start and length as percentages of the whole run."""
+    started = [task.started for task in tasks if task.started is not None]
+    if not started:
+        return [(task, 0.0, 0.0) for task in tasks]
+    begin = min(started)
+    whole = max((task.started or begin) + task.seconds for task in tasks) - begin or 1.0
+    return [(task, 100 * ((task.started or begin) - begin) / whole, 100 * task.seconds / whole) for task in tasks]

@@ -1,0 +1,58 @@
+"""Settings that come as plain data, from YAML or from KFP: checked once, with every mistake reported together."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cd4ml.errors import Cd4mlError
+from cd4ml.names import nearest
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def parse(model: type[Settings], content: object, name: str, error: type[Cd4mlError], unnamed: str = "") -> Settings:
+    """Checks settings.
+
+    Args:
+        model: What they must be.
+        content: What was given.
+        name: What a person calls them: `split`.
+        error: What is raised.
+        unnamed: A part of the model that whoever wrote the settings does not write.
+
+    Raises:
+        Cd4mlError: The error that was named, with one line for each mistake.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as invalid:
+        lines = "".join(f"\n  - {_sentence(mistake, model, unnamed)}" for mistake in invalid.errors())
+        raise error(f"{name}: not as it should be{lines}") from invalid
+
+
+def _sentence(mistake: ErrorDetails, model: type[BaseModel], unnamed: str) -> str:
+    parts = [part for part in mistake["loc"] if part != "[key]"]
+    place = ".".join(str(part) for part in parts if part != unnamed)
+    if mistake["type"] == "extra_forbidden":
+        return f"{place}: unknown; {nearest(str(parts[-1]), _fields(model, parts[:-1]))}"
+    message = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "value_error":
+        return f"{place}: {message}" if place else message
+    return f"{place}: {message}, not {mistake['input']!r}"
+
+
+def _fields(model: type[BaseModel], place: Iterable[int | str]) -> Mapping[str, Any]:
+    """The fields that there are at a place within settings."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        model = (field and _model_in(field.annotation)) or model
+    return model.model_fields
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation such as `dict[str, Limit] | None` is about."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

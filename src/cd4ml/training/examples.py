@@ -1,0 +1,109 @@
+"""The splits as training takes them: encoded once, in memory, with their labels as 0 and 1."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from cd4ml import model
+from cd4ml.errors import DataError, TrainingError
+from cd4ml.model import Contract
+
+BATCH_ROWS = 65_536
+"""Rows that are in memory as raw features at a time."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split, encoded."""
+
+    inputs: list[np.ndarray]
+    """What the encoder gives: float32 [rows, width], then int64 [rows] for each embedded text."""
+    labels: np.ndarray
+    """float32 [rows]."""
+
+
+def columns(split: Path) -> pa.Schema:
+    """The columns of a split.
+
+    Raises:
+        TrainingError: The file is not Parquet.
+    """
+    with _open(split) as file:
+        return file.schema_arrow
+
+
+def classes(split: Path, label: str) -> tuple[str, str]:
+    """The two values of the label as text, the positive one last.
+
+    Raises:
+        TrainingError: It has not exactly two, or is of a type that cannot be a label.
+    """
+    try:
+        with _open(split) as file:
+            table = file.read(columns=[label])
+        values = sorted(pc.unique(model.label_text(table, label).drop_null()).to_pylist())
+    except DataError as error:
+        raise TrainingError(str(error)) from error
+    if len(values) < 2:
+        raise TrainingError(
+            f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; give rows of both classes"
+            if values
+            else f"label {label!r}: no row of the train split has one; name another column, or fill it in"
+        )
+    shown = ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
+    if len(values) > 2:
+        raise TrainingError(
+            f"label {label!r}: {len(values)} values ({shown}) where two are needed; group them into two"
+        )
+    if model.kind_of(table.schema.field(label).type) == "number" and values != ["0", "1"]:
+        raise TrainingError(f"label {label!r}: the numbers are {shown}; write them as 0 and 1")
+    return values[0], values[1]
+
+
+def read(split: Path, contract: Contract, encoded: keras.Model) -> Examples:
+    """Reads a split in batches, so that only its encoded form is in memory as a whole.
+
+    Raises:
+        TrainingError: It has no rows, or its columns are not what the contract names.
+    """
+    with _open(split) as file:
+        rows = file.metadata.num_rows
+        if not rows:
+            raise TrainingError(f"{split}: no rows; give the split a larger share of the data")
+        inputs = [
+            np.empty((rows, *tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
+            for tensor in encoded.outputs
+        ]
+        labels = np.empty(rows, np.float32)
+        start = 0
+        try:
+            names = [contract.label, *(one.name for one in contract.inputs)]
+            for batch in file.iter_batches(BATCH_ROWS, columns=names):
+                table = pa.Table.from_batches([batch])
+                part = slice(start, start + len(batch))
+                labels[part] = model.labels(table, contract)
+                outputs = encoded([tf.constant(values) for values in model.features(table, contract).values()])
+                for array, values in zip(inputs, keras.tree.flatten(outputs), strict=True):
+                    array[part] = values
+                start += len(batch)
+        except DataError as error:
+            raise TrainingError(f"{split}: {error}") from error
+    if labels.min() == labels.max():
+        raise TrainingError(
+            f"{split}: every row has the label {contract.classes[int(labels[0])]!r}, so that no AUC can be computed; "
+            "give the split a larger share of the data"
+        )
+    return Examples(inputs, labels)
+
+
+def _open(split: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(split)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TrainingError(f"{split}: cannot be read as Parquet ({error}); run split_dataset again") from error

@@ -1,0 +1,42 @@
+"""Writes a model's folder (layout: `cd4ml.model`)."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from cd4ml.model import HISTORY, OUTPUT, SAVED_MODEL, Contract, write_contract
+from cd4ml.training.fit import Epoch
+
+
+def write(folder: Path, contract: Contract, served: keras.Model, epochs: Sequence[Epoch]) -> None:
+    """Writes the folder beside its place and moves it there when it is whole."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        _save(unfinished / SAVED_MODEL, contract, served)
+        write_contract(contract, unfinished)
+        history = [asdict(epoch) for epoch in epochs]
+        (unfinished / HISTORY).write_text(json.dumps(history, indent=2) + "\n")
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _save(folder: Path, contract: Contract, served: keras.Model) -> None:
+    signature = {one.name: tf.TensorSpec([None], one.dtype, name=one.name) for one in contract.inputs}
+
+    @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
+    def predict(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {OUTPUT: served([raw[one.name] for one in contract.inputs], training=False)}
+
+    module = tf.Module()
+    module.served = served
+    tf.saved_model.save(module, str(folder), signatures=predict)
+    # Nothing needs it, and the random number in it would give the same model another digest.
+    (folder / "fingerprint.pb").unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""The networks: preprocessing as Keras layers, and the models on top of it.
+
+Preprocessing, the encoder, holds no weight that is trained, so training runs it once. What it never saw there, a new
+text or the first missing value of a column, becomes zeros or the mean: it moves no prediction at random.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from cd4ml.model import Contract
+from cd4ml.training.spec import Dnn, Spec
+from cd4ml.training.statistics import Column, Number, Text
+
+ONE_HOT_VALUES = 32
+"""A text with more values is embedded: its one-hot columns would outweigh the rest of the data in memory."""
+
+OUTLIER = 10.0
+"""Beyond this many deviations from the mean all numbers are the same, so that no input makes an infinite output."""
+
+
+def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model:
+    """Preprocessing, with its constants from the statistics of the train split.
+
+    Args:
+        contract: The inputs.
+        statistics: Has every input.
+
+    Returns:
+        A model from raw features, one tensor [batch] an input in their order, to a list: float32 [batch, width], and
+        for each text of more than `ONE_HOT_VALUES` values its index, int64 [batch].
+    """
+    inputs = _raw(contract)
+    raw = {one.name: tensor for one, tensor in zip(contract.inputs, inputs, strict=True)}
+    texts = _texts(contract, statistics)
+    numbers = {one.name: _scale(statistics[one.name]) for one in contract.inputs if one.name not in texts}
+    dense = _numbers([raw[name] for name in numbers], list(numbers.values())) if numbers else []
+    indices = []
+    for name, values in texts.items():
+        index = layers.StringLookup(vocabulary=values, mask_token=None)(raw[name])
+        if len(values) > ONE_HOT_VALUES:
+            indices.append(index)
+        else:
+            dense.append(ops.one_hot(index - 1, len(values)))
+    if not dense:
+        dense = [ops.zeros_like(ops.cast(indices[0], "float32"))[:, None]]
+    return keras.Model(inputs, [ops.concatenate(dense, axis=-1), *indices])
+
+
+def head(contract: Contract, statistics: Mapping[str, Column], encoded: keras.Model, spec: Spec) -> keras.Model:
+    """What is trained: from the encoder's output to one logit, float32 [batch, 1]."""
+    inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in encoded.outputs]
+    sizes = [len(values) + 1 for values in _texts(contract, statistics).values() if len(values) > ONE_HOT_VALUES]
+    dense, indices = inputs[0], list(zip(sizes, inputs[1:], strict=True))
+    if isinstance(spec, Dnn):
+        vectors = [_embedded(index, size, 2 * math.ceil(size**0.25)) for size, index in indices]
+        hidden = ops.concatenate([dense, *vectors], axis=-1)
+        for units in spec.hidden:
+            hidden = layers.Dense(units, activation="relu")(hidden)
+            hidden = layers.Dropout(spec.dropout)(hidden)
+        return keras.Model(inputs, layers.Dense(1)(hidden))
+    logit = layers.Dense(1, kernel_initializer="zeros")(dense)
+    for size, index in indices:
+        logit = logit + _embedded(index, size, 1)
+    return keras.Model(inputs, logit)
+
+
+def served(contract: Contract, encoded: keras.Model, trained: keras.Model) -> keras.Model:
+    """The whole: from raw features to the probability of the positive class, float32 [batch]."""
+    raw = _raw(contract)
+    return keras.Model(raw, ops.squeeze(ops.sigmoid(trained(encoded(raw))), axis=-1))
+
+
+def _raw(contract: Contract) -> list[keras.KerasTensor]:
+    return [keras.Input((), dtype=one.dtype) for one in contract.inputs]
+
+
+def _texts(contract: Contract, statistics: Mapping[str, Column]) -> dict[str, list[str]]:
+    """The vocabulary of each category, missing among it where the train split has it."""
+    columns = {one.name: statistics[one.name] for one in contract.inputs if one.kind == "category"}
+    return {
+        name: [*([""] if column.missing else []), *column.values]
+        for name, column in columns.items()
+        if isinstance(column, Text)
+    }
+
+
+def _scale(column: Column) -> Number:
+    """A boolean that the statistics count as text is scaled as one that they count as a number of 0 and 1."""
+    if isinstance(column, Number):
+        return column
+    return Number(minimum=0.0, mean=0.5, deviation=0.5, missing=column.missing)
+
+
+def _numbers(raw: Sequence[keras.KerasTensor], scales: Sequence[Number]) -> list[keras.KerasTensor]:
+    """The standard scores; then logarithms and indicators of missing values, of the columns that have need of them."""
+    means = np.array([scale.mean for scale in scales], np.float32)
+    variances = np.array([scale.deviation**2 or 1.0 for scale in scales], np.float32)
+    values = ops.stack(raw, axis=-1)
+    known = ops.isfinite(values)
+    values = ops.where(known, values, means)
+    scores = layers.Normalization(mean=means, variance=variances)(values)
+    columns = [ops.clip(scores, -OUTLIER, OUTLIER)]
+
+    # Amounts and durations: a mean of their logarithms says more than a mean that the largest few make.
+    tailed = [i for i, scale in enumerate(scales) if scale.minimum >= 0 and scale.deviation > scale.mean]
+    if tailed:
+        amounts = ops.maximum(ops.take(values, tailed, axis=-1), 0.0)
+        columns.append(ops.minimum(ops.log1p(amounts / means[tailed]), OUTLIER))
+
+    missing = [i for i, scale in enumerate(scales) if scale.missing]
+    if missing:
+        columns.append(1.0 - ops.cast(ops.take(known, missing, axis=-1), "float32"))
+    return columns
+
+
+def _embedded(index: keras.KerasTensor, size: int, width: int) -> keras.KerasTensor:
+    seen = ops.cast(index > 0, "float32")[:, None]
+    return layers.Embedding(size, width)(index) * seen

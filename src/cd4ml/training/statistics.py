@@ -1,0 +1,79 @@
+"""What preprocessing takes from the statistics of the train split, so that the data is not read again for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from cd4ml.errors import TrainingError
+
+TRAIN = "train.pb"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column of numbers."""
+
+    minimum: float
+    mean: float
+    deviation: float
+    missing: bool
+    """Whether any row has none."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A column of text."""
+
+    values: tuple[str, ...]
+    """Those that occur more than once, the most frequent first, as many as the statistics list."""
+    missing: bool
+
+
+Column = Number | Text
+
+
+def read(folder: str | Path) -> Mapping[str, Column]:
+    """Reads the statistics of the train split: TFDV's DatasetFeatureStatisticsList, serialized.
+
+    Args:
+        folder: What `validate_dataset` wrote.
+
+    Returns:
+        What is known of each column; a column without values, or of texts that never occur twice, is left out.
+
+    Raises:
+        TrainingError: The statistics cannot be read.
+    """
+    file = Path(folder) / TRAIN
+    try:
+        proto = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise TrainingError(f"{file}: cannot be read as statistics ({error}); run validate_dataset again") from error
+    if len(proto.datasets) != 1:
+        raise TrainingError(f"{file}: {len(proto.datasets)} datasets instead of one; run validate_dataset again")
+    columns = {}
+    for feature in proto.datasets[0].features:
+        column = _column(feature)
+        if column:
+            columns[feature.path.step[0] if feature.path.step else feature.name] = column
+    return columns
+
+
+def _column(feature: statistics_pb2.FeatureNameStatistics) -> Column | None:
+    if feature.HasField("num_stats"):
+        numbers = feature.num_stats
+        if not numbers.common_stats.num_non_missing:
+            return None
+        nans = any(histogram.num_nan for histogram in numbers.histograms)
+        missing = bool(numbers.common_stats.num_missing or nans)
+        return Number(numbers.min, numbers.mean, numbers.std_dev, missing)
+    if feature.HasField("string_stats"):
+        text = feature.string_stats
+        buckets = text.rank_histogram.buckets
+        values = tuple(bucket.label for bucket in buckets if bucket.label and bucket.sample_count > 1)
+        empty = any(not top.value for top in text.top_values)
+        return Text(values, bool(text.common_stats.num_missing or empty)) if values else None
+    return None

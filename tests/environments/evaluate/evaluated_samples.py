@@ -1,0 +1,53 @@
+"""Small models and a small table, made without training."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from cd4ml.model import Contract, Input, write_contract
+
+ROWS = 400
+CLASSES = ("false", "true")
+
+
+class Scores(tf.Module):
+    """Adds up: probability = sigmoid(weight * income), less for a region that it passes over."""
+
+    def __init__(self, weight: float, passed_over: str) -> None:
+        super().__init__()
+        self.weight = tf.Variable(weight)
+        self.passed_over = passed_over
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.float32, name="income"),
+            tf.TensorSpec([None], tf.string, name="region"),
+        ]
+    )
+    def __call__(self, income, region):
+        less = tf.where(region == self.passed_over, 2.0, 0.0)
+        return {"probability": tf.sigmoid(self.weight * income - less)}
+
+
+def make_model(folder: Path, weight: float = 1.0, passed_over: str = "", **contract: Any) -> Path:
+    folder.mkdir(parents=True)
+    module = Scores(weight, passed_over)
+    tf.saved_model.save(module, str(folder / "saved_model"), signatures=module.__call__)
+    inputs = (Input("income", "number"), Input("region", "category"))
+    given = {"label": "took", "classes": CLASSES, "inputs": inputs, "model": {"model": "dnn"}}
+    write_contract(Contract(**{**given, **contract}), folder)
+    return folder
+
+
+def make_table(rows: int = ROWS, **columns: Any) -> pa.Table:
+    random = np.random.default_rng(1)
+    income = random.normal(size=rows).astype(np.float32)
+    region = random.choice(["north", "south"], rows)
+    region[:3] = "isle"
+    took = random.random(rows) < 1 / (1 + np.exp(-2 * income))
+    took[:3] = True
+    table = {"income": income, "region": region, "level": random.integers(1, 3, rows), "took": took}
+    return pa.table({**table, **columns})

@@ -1,0 +1,202 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from evaluated_samples import ROWS, make_model, make_table
+
+from cd4ml.errors import EvaluationError
+from cd4ml.evaluation import gate, summary
+
+
+def predictions_of(models, role, table):
+    signature = tf.saved_model.load(str(models[role] / "saved_model")).signatures["serving_default"]
+    income = tf.constant(table.column("income").to_numpy(), tf.float32)
+    return (
+        signature(income=income, region=tf.constant(table.column("region").to_numpy()))["probability"]
+        .numpy()
+        .astype(np.float64)
+    )
+
+
+def auc(labels, predictions):
+    """The share of pairs, one of each class, that are in the right order."""
+    differences = predictions[labels][:, None] - predictions[~labels][None, :]
+    return ((differences > 0) + 0.5 * (differences == 0)).mean()
+
+
+@pytest.mark.parametrize("role", ["candidate", "baseline"])
+@pytest.mark.parametrize("name", ["overall", "region=south"])
+def test_tfma_finds_what_numpy_finds(evaluated, models, role, name):
+    found, folder = evaluated
+    table = pq.read_table(folder / "test")
+    rows = table.column("region").to_numpy() == "south" if name != "overall" else np.full(ROWS, True)
+    labels = table.column("took").to_numpy()[rows]
+    predictions = predictions_of(models, role, table)[rows]
+    expected = {
+        "example_count": rows.sum(),
+        "label_rate": labels.mean(),
+        "auc": auc(labels, predictions),
+        "binary_cross_entropy": -np.log(np.where(labels, predictions, 1 - predictions)).mean(),
+        "calibration": predictions.sum() / labels.sum(),
+    }
+    for threshold in (0.5, 0.25):
+        positive = predictions > threshold
+        expected |= {
+            f"accuracy@{threshold}": (positive == labels).mean(),
+            f"precision@{threshold}": labels[positive].mean(),
+            f"recall@{threshold}": positive[labels].mean(),
+            f"true_positive_rate@{threshold}": positive[labels].mean(),
+            f"false_positive_rate@{threshold}": positive[~labels].mean(),
+            f"selection_rate@{threshold}": positive.mean(),
+        }
+
+    slice_ = found.summary.of(role)[name]
+
+    assert slice_.rows == rows.sum()
+    assert slice_.metrics.keys() == expected.keys() | {"auc_pr"}
+    assert {key: slice_.metrics[key] for key in expected} == pytest.approx(expected, rel=2e-3)
+
+
+def test_the_gap_between_groups_is_found_and_the_small_group_is_named(evaluated):
+    found, _ = evaluated
+
+    gap = next(one for one in found.summary.fairness if one.model == "candidate")
+
+    assert (gap.column, gap.metric, gap.threshold) == ("region", "true_positive_rate", 0.5)
+    assert (gap.lowest, gap.highest, gap.too_small) == ("south", "north", ("isle",))
+    assert gap.gap == pytest.approx(gap.groups["north"] - gap.groups["south"])
+    assert gap.gap > 0.3
+
+
+def test_the_folder_holds_the_summary_tfmas_own_files_and_known_predictions(evaluated, models):
+    found, folder = evaluated
+    evaluation = folder / "evaluation"
+
+    kept = pq.read_table(evaluation / "predictions.parquet")
+    result = tfma.load_eval_result(str(evaluation / "tfma" / "candidate"))
+
+    assert summary.read(evaluation) == found.summary
+    assert kept.column_names == ["income", "region", "probability"]
+    assert kept.column("probability").to_numpy() == pytest.approx(predictions_of(models, "candidate", kept))
+    assert kept.num_rows == 100
+    assert len(result.slicing_metrics) == len(found.summary.of("candidate")) == 6
+    assert sorted(path.name for path in evaluation.iterdir()) == ["predictions.parquet", "summary.json", "tfma"]
+
+
+def test_the_ui_gets_finite_numbers(evaluated):
+    found, _ = evaluated
+    false_positives, true_positives, thresholds = found.roc_curve
+    classes, matrix = found.confusion_matrix
+
+    assert found.metadata["headline"] == f"auc {found.metrics['auc']:.3f}"
+    assert found.metrics["auc_change_vs_baseline"] < 0
+    assert found.metrics["region_true_positive_rate_gap"] > 0.3
+    assert json.dumps(found.metrics, allow_nan=False)
+    assert len(thresholds) <= 50
+    assert (false_positives[0], true_positives[0]) == (0, 0)
+    assert (false_positives[-1], true_positives[-1]) == (1, 1)
+    assert np.all(np.diff(false_positives) >= 0)
+    assert all(0 <= one <= 1 for one in thresholds)
+    assert classes == ["false", "true"]
+    assert sum(map(sum, matrix)) == ROWS
+    assert (matrix[0][0] + matrix[1][1]) / ROWS == pytest.approx(found.metrics["accuracy"])
+
+
+def test_the_report_says_what_was_found(evaluated):
+    _, folder = evaluated
+
+    page = (folder / "report.html").read_text()
+
+    assert "Evaluation: dnn" in page
+    assert "Worse than the baseline" in page
+    assert "all 400 rows of the test split" in page
+    assert "In south the true positive rate is" in page
+    assert "isle: fewer than 30 rows" in page
+    assert page.count("<svg") == 3 + 1 + 1 + 1
+
+
+def test_a_sample_is_drawn_by_its_seed_and_said_so(run):
+    first, folder = run(max_rows=100, slices=[["level", "region"]])
+
+    assert (first.summary.rows, first.summary.rows_evaluated) == (400, 100)
+    assert "a random sample of 100 of the 400 rows" in (folder / "report.html").read_text()
+    assert {"level=1,region=north", "region=south"} <= first.summary.of("candidate").keys()
+
+
+def test_rows_of_one_class_have_no_auc_and_fail_a_limit_on_it(run, models):
+    table = make_table(rows=60, took=np.full(60, True))
+    found, folder = run(table, champion=str(models["candidate"]))
+
+    assert found.summary.models["champion"].metrics["auc"] is None
+    assert found.roc_curve == ([], [], [])
+    assert "The AUC is undefined" in (folder / "report.html").read_text()
+    assert gate.check(folder / "evaluation", {"auc": {"min": 0.5}}).reasons == [
+        "auc on overall: it is not defined on 60 rows that are all of one class, "
+        "so the limit 'at least 0.5' could not be checked"
+    ]
+
+
+def test_predictions_that_are_no_numbers_are_refused(run, models):
+    with pytest.raises(EvaluationError, match="candidate: .*400 of 400 predictions are no probabilities"):
+        run(candidate=models["broken"])
+
+
+def test_a_model_whose_file_is_broken_says_so(run, tmp_path):
+    folder = make_model(tmp_path / "model")
+    (folder / "saved_model" / "saved_model.pb").write_bytes(b"nonsense")
+
+    with pytest.raises(EvaluationError, match="baseline: .*cannot be called.*train the model again"):
+        run(baseline=folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thresholds": [0.5, 1.0]}, "thresholds: 1.0 is no number above 0 and below 1"),
+        ({"thresholds": []}, "thresholds: none is given"),
+        ({"max_rows": 0}, "max_rows is 0"),
+        ({"label": "tok"}, "candidate: it was trained to predict 'took', not 'tok'"),
+        ({"slices": ["regoin"]}, "slice column 'regoin' is not there; did you mean 'region'?"),
+        ({"slices": ["income"]}, "slices: income makes 400 slices, more than 100"),
+        ({"champion": "/gone"}, "champion: /gone/contract.json: not a model's contract"),
+        ({"test": "/gone"}, "/gone: cannot be read as Parquet"),
+    ],
+)
+def test_a_bad_argument_is_refused_before_anything_runs(run, changes, message):
+    with pytest.raises(EvaluationError) as error:
+        run(**changes)
+
+    assert message in str(error.value)
+
+
+def test_a_bad_test_split_is_refused_with_the_column(run):
+    table = make_table()
+
+    for bad, message in [
+        (table.drop_columns(["took"]), "'took', the label, is not there"),
+        (table.drop_columns(["income"]), "'income', a feature of the candidate, is not there"),
+        (table.set_column(0, "income", pa.array(["rich"] * ROWS)), "column 'income' is string"),
+        (table.set_column(3, "took", pa.array(["perhaps"] * ROWS)), "'perhaps' is neither 'false' nor 'true'"),
+        (table.slice(0, 0), "no rows; give the test split a larger share"),
+    ]:
+        with pytest.raises(EvaluationError) as error:
+            run(bad)
+        assert message in str(error.value)
+
+
+def test_models_of_other_classes_are_not_compared(run, tmp_path):
+    other = make_model(tmp_path / "other", classes=("no", "yes"))
+
+    with pytest.raises(EvaluationError, match="baseline: it tells no from yes, the candidate false from true"):
+        run(baseline=other)
+
+
+def test_nothing_is_left_of_an_evaluation_that_failed(run, models, tmp_path):
+    with pytest.raises(EvaluationError):
+        run(candidate=models["broken"], folder=tmp_path / "evaluation")
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,96 @@
+"""`cd4ml.training.network`: what preprocessing makes of a row."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cd4ml.model import Contract, Input, Kind
+from cd4ml.training import network
+from cd4ml.training.spec import Dnn, Linear, Spec
+from cd4ml.training.statistics import Column, Number, Text
+
+AGE = Number(minimum=18.0, mean=40.0, deviation=10.0, missing=False)
+SPEND = Number(minimum=0.0, mean=0.01, deviation=0.05, missing=False)
+REGION = Text(("north", "east", "south"), missing=False)
+CITY = Text(tuple(f"c{number}" for number in range(40)), missing=False)
+
+
+def encode(kind: Kind, column: Column, *values: Any) -> list[list[float]]:
+    contract = Contract("took", ("0", "1"), (Input("x", kind),), {})
+    return keras.tree.flatten(network.encoder(contract, {"x": column})([tf.constant(values)]))[0].numpy().tolist()
+
+
+def test_a_number_becomes_its_standard_score():
+    assert encode("number", AGE, 40.0, 50.0, 25.0) == [[0.0], [1.0], [-1.5]]
+
+
+def test_an_outlier_counts_as_ten_deviations():
+    assert encode("number", AGE, 1e30, -1e30) == [[10.0], [-10.0]]
+
+
+def test_a_missing_number_becomes_the_mean_and_is_marked_where_training_saw_one():
+    seen = Number(18.0, 40.0, 10.0, missing=True)
+
+    assert encode("number", AGE, math.nan) == [[0.0]]
+    assert encode("number", seen, math.nan, 50.0) == [[0.0, 1.0], [1.0, 0.0]]
+
+
+def test_a_heavy_tail_has_its_logarithm_beside_the_score():
+    rows = encode("number", SPEND, 0.0, 0.01, 0.03)
+
+    assert [row[1] for row in rows] == pytest.approx([0.0, math.log(2), math.log(4)])
+
+
+def test_a_constant_number_says_nothing():
+    assert encode("number", Number(3.0, 3.0, 0.0, False), 3.0) == [[0.0]]
+
+
+@pytest.mark.parametrize("column", [Number(0.0, 0.1, 0.3, False), Text(("false", "true"), False)])
+def test_a_boolean_becomes_a_number_however_the_statistics_count_it(column):
+    no, yes = encode("boolean", column, 0.0, 1.0)
+
+    assert no[0] < yes[0]
+
+
+def test_a_text_becomes_one_column_a_value_and_zeros_where_training_saw_none_such():
+    assert encode("category", REGION, "north", "south") == [[1, 0, 0], [0, 0, 1]]
+    assert encode("category", REGION, "mars", "") == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_a_missing_text_is_a_value_of_its_own_where_training_saw_one():
+    seen = Text(REGION.values, missing=True)
+
+    assert encode("category", seen, "", "north", "mars") == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+
+
+@given(st.floats(width=32))
+@example(3.4e38)
+@example(-3.4e38)
+def test_no_number_becomes_more_than_ten_deviations(value):
+    contract = Contract("took", ("0", "1"), (Input("age", "number"), Input("spend", "number")), {})
+    encoder = network.encoder(contract, {"age": AGE, "spend": SPEND})
+
+    encoded = encoder([tf.constant([value])] * 2)[0].numpy()
+
+    assert (np.abs(encoded) <= network.OUTLIER).all()
+
+
+@pytest.mark.parametrize("spec", [Linear(), Dnn()], ids=["linear", "dnn"])
+def test_weights_that_training_never_moves_weigh_nothing(spec: Spec):
+    contract = Contract("took", ("0", "1"), (Input("city", "category"),), {})
+    encoder = network.encoder(contract, {"city": CITY})
+    head = network.head(contract, {"city": CITY}, encoder, spec)
+    unseen = encoder([tf.constant(["mars"])])
+    before = head(unseen).numpy()
+    embedding = next(layer for layer in head.layers if isinstance(layer, keras.layers.Embedding))
+    weights = embedding.get_weights()[0]
+    weights[0] = 100.0
+    embedding.set_weights([weights])
+
+    assert head(unseen).numpy() == before

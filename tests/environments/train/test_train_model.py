@@ -1,0 +1,395 @@
+"""`cd4ml.training.train`: what a team gets from its splits, and what it hears when it gets nothing."""
+
+import functools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from conftest import Inputs, players, statistics_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cd4ml import model
+from cd4ml.errors import TrainingError
+from cd4ml.training.train import Trained, train
+
+LINEAR = {"model": "linear", "epochs": 20, "batch_size": 128}
+DNN = {"model": "dnn", "epochs": 4, "batch_size": 128, "hidden": [16]}
+
+
+def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = LINEAR, seed: int = 0) -> Trained:
+    return train(**vars(inputs), spec=spec, seed=seed, folder=folder)
+
+
+@functools.cache
+def loaded(folder: Path) -> Any:
+    return tf.saved_model.load(str(folder / "saved_model"))
+
+
+def predict(folder: Path, table: pa.Table) -> np.ndarray:
+    raw = model.features(table, model.read_contract(folder))
+    signature = loaded(folder).signatures["serving_default"]
+    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+
+
+def area_under_curve(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    positive, negative = probabilities[labels == 1], probabilities[labels == 0]
+    return float((positive[:, None] > negative[None, :]).mean())
+
+
+@pytest.fixture(scope="module", params=[LINEAR, DNN], ids=["linear", "dnn"])
+def trained(request: pytest.FixtureRequest, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    return run(inputs, folder, request.param), folder
+
+
+def test_a_model_predicts_rows_that_it_has_not_seen(trained):
+    _, folder = trained
+    unseen = players(2000, seed=3)
+
+    probabilities = predict(folder, unseen)
+
+    assert probabilities.shape == (2000,)
+    assert area_under_curve(unseen.column("took").to_numpy(), probabilities) > 0.75
+    assert probabilities.mean() == pytest.approx(unseen.column("took").to_numpy().mean(), abs=0.05)
+
+
+def test_the_folder_has_its_layout_and_nothing_else(trained):
+    result, folder = trained
+
+    assert sorted(file.name for file in folder.iterdir()) == ["contract.json", "history.json", "saved_model"]
+    assert sorted(file.name for file in folder.parent.iterdir()) == ["model"]
+    contract = model.read_contract(folder)
+    assert contract.classes == ("false", "true")
+    assert [(one.name, one.kind) for one in contract.inputs] == [
+        ("age", "number"),
+        ("spend_90d", "number"),
+        ("region", "category"),
+        ("city", "category"),
+        ("subscribed", "boolean"),
+    ]
+    history = json.loads((folder / "history.json").read_text())
+    assert [one["epoch"] for one in history] == list(range(1, len(history) + 1))
+    assert set(history[0]) == {"epoch", "seconds", "loss", "auc", "eval_loss", "eval_auc"}
+    assert max(one["eval_auc"] for one in history) == result.best.eval_auc
+
+
+def test_the_saved_model_has_one_signature_on_raw_features(trained):
+    _, folder = trained
+
+    signatures = loaded(folder).signatures
+
+    assert list(signatures) == ["serving_default"]
+    taken = signatures["serving_default"].structured_input_signature[1]
+    assert {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in taken.items()} == {
+        "age": ("float32", [None]),
+        "spend_90d": ("float32", [None]),
+        "region": ("string", [None]),
+        "city": ("string", [None]),
+        "subscribed": ("float32", [None]),
+    }
+    given = signatures["serving_default"].structured_outputs["probability"]
+    assert (given.dtype.name, given.shape.as_list()) == ("float32", [None])
+
+
+def test_the_artifact_says_what_tells_runs_apart(trained):
+    result, folder = trained
+
+    assert result.metadata["headline"] == f"auc {result.best.eval_auc:.3f}"
+    assert result.metadata["digest"] == model.digest(folder)
+    assert result.metadata["rows"] == 4000
+    assert result.metadata["features"] == 5
+    assert 0.75 < result.metrics["eval_auc"] < 1
+    assert result.metrics["best_epoch"] <= result.metrics["epochs"]
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch(inputs, tmp_path):
+    result = run(inputs, tmp_path / "model", {**DNN, "learning_rate": 0.05, "epochs": 6, "patience": 6})
+
+    evaluation = pq.read_table(inputs.eval_split)
+    auc = area_under_curve(evaluation.column("took").to_numpy(), predict(tmp_path / "model", evaluation))
+    assert result.best.epoch < result.epochs
+    assert auc == pytest.approx(result.best.eval_auc, abs=2e-3)
+
+
+def test_training_ends_when_the_eval_split_gets_no_better(inputs, tmp_path):
+    result = run(inputs, tmp_path / "model", {**DNN, "learning_rate": 0.05, "epochs": 40, "patience": 1})
+
+    assert result.epochs == result.best.epoch + 1 < 40
+
+
+@pytest.mark.parametrize("spec", [LINEAR, {**DNN, "dropout": 0.2}], ids=["linear", "dnn"])
+def test_the_same_seed_gives_the_same_weights(inputs, tmp_path, spec):
+    first, second, other = (
+        (run(inputs, tmp_path / str(number), spec, seed), predict(tmp_path / str(number), players(50, seed=3)))
+        for number, seed in enumerate([5, 5, 6])
+    )
+
+    np.testing.assert_array_equal(first[1], second[1])
+    assert first[0].best.eval_loss == second[0].best.eval_loss
+    assert not np.array_equal(first[1], other[1])
+
+
+@pytest.mark.parametrize("environment", ["evaluate", "serve"])
+def test_the_environments_that_load_the_model_get_the_same_probabilities(trained, tmp_path, environment):
+    python = Path(sys.prefix).parent / environment / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{python} is not made")
+    _, folder = trained
+    table = players(300, seed=4)
+    rows = {name: values.tolist() for name, values in model.features(table, model.read_contract(folder)).items()}
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    program = (
+        "import json, sys; import tensorflow as tf\n"
+        "signature = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
+        "rows = json.load(open(sys.argv[2]))\n"
+        "print(json.dumps(signature(**{k: tf.constant(v) for k, v in rows.items()})['probability'].numpy().tolist()))"
+    )
+
+    answer = subprocess.check_output([python, "-c", program, str(folder / "saved_model"), str(tmp_path / "rows.json")])
+
+    np.testing.assert_allclose(json.loads(answer), predict(folder, table), atol=1e-6, rtol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_row_gets_a_probability(trained, data):
+    _, folder = trained
+    numbers = st.one_of(st.none(), st.floats(), st.floats(allow_nan=True, width=32))
+    texts = st.one_of(st.none(), st.text(), st.sampled_from(["north", "c1"]))
+    row = {
+        "age": pa.array([data.draw(numbers)], pa.float64()),
+        "spend_90d": pa.array([data.draw(numbers)], pa.float64()),
+        "region": pa.array([data.draw(texts)], pa.string()),
+        "city": pa.array([data.draw(texts)], pa.string()),
+        "subscribed": pa.array([data.draw(st.one_of(st.none(), st.booleans()))], pa.bool_()),
+    }
+
+    probability = predict(folder, pa.table(row))
+
+    assert np.isfinite(probability).all()
+    assert 0 <= probability[0] <= 1
+
+
+def test_what_training_never_saw_moves_no_prediction(prepare, tmp_path):
+    complete = players(3000, seed=1).select(["region", "age", "took"]).drop_null()
+    inputs = prepare(complete, complete, exclude=())
+    run(inputs, tmp_path / "model", DNN)
+    mean_age = float(np.mean(complete.column("age").to_numpy()))
+
+    def probability(region: str | None, age: float | None) -> float:
+        table = pa.table({"region": pa.array([region], pa.string()), "age": pa.array([age], pa.float64())})
+        return float(predict(tmp_path / "model", table)[0])
+
+    assert probability("mars", 40.0) == probability("venus", 40.0) == probability(None, 40.0)
+    assert probability("north", None) == pytest.approx(probability("north", mean_age), abs=1e-6)
+    assert probability("north", math.inf) == probability("north", None)
+    assert probability("north", 40.0) != probability("south", 40.0)
+
+
+def test_a_text_of_many_values_is_embedded_and_learned(prepare, tmp_path):
+    random = np.random.default_rng(0)
+    city = random.integers(0, 60, 6000)
+    took = random.random(6000) < np.where(city % 2, 0.8, 0.2)
+    table = pa.table({"city": [f"c{number}" for number in city], "took": took})
+
+    for spec in (LINEAR, DNN):
+        folder = tmp_path / spec["model"]
+        result = run(prepare(table, table, exclude=()), folder, spec)
+        unseen = predict(folder, pa.table({"city": ["c0", "c1", "mars", "venus"]}))
+        assert result.best.eval_auc > 0.75
+        assert unseen[0] < unseen[2] == unseen[3] < unseen[1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (lambda took: took.cast(pa.int64()), ("0", "1")),
+        (lambda took: took.cast(pa.int8()).cast(pa.float64()), ("0", "1")),
+        (lambda took: pa.array(["yes" if one else "no" for one in took.to_pylist()]), ("no", "yes")),
+        (lambda took: pa.array(["b" if one else "a" for one in took.to_pylist()]).dictionary_encode(), ("a", "b")),
+    ],
+    ids=["integers", "floats", "words", "categories"],
+)
+def test_a_label_may_be_of_any_type_with_two_values(prepare, tmp_path, labels, classes):
+    table = players(1000, seed=1).select(["age", "spend_90d", "took"])
+    table = table.set_column(2, "took", labels(table.column("took")))
+    inputs = prepare(players(1000, seed=1).select(["age", "spend_90d", "took"]), table, exclude=())
+    pq.write_table(table, inputs.train_split)
+
+    result = run(inputs, tmp_path / "model", LINEAR)
+
+    assert model.read_contract(tmp_path / "model").classes == classes
+    assert result.best.eval_auc > 0.65
+
+
+def relabelled(labels: pa.Array) -> pa.Table:
+    return pa.table({"age": np.arange(len(labels)), "took": labels})
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (pa.array([True] * 8), "label 'took': every row is 'true', so there is nothing to tell apart"),
+        (pa.nulls(8, pa.bool_()), "label 'took': no row of the train split has one"),
+        (pa.array([True, False, None, True] * 2), "label 'took': 2 of 8 rows have none; drop these rows"),
+        (pa.array([1.0, 0.0, math.nan, 1.0] * 2), "label 'took': 2 of 8 rows have none"),
+        (pa.array([0, 1, 2, 3] * 2), r"label 'took': 4 values \('0', '1', '2', '3'\) where two are needed"),
+        (pa.array([1, 2] * 4), "label 'took': the numbers are '1', '2'; write them as 0 and 1"),
+        (pa.array([0.25, 0.75] * 4), "label 'took': .*; give 0 and 1, booleans, or two words"),
+        (pa.array(range(8), pa.timestamp("s")), r"label 'took': timestamp.* cannot be a label"),
+    ],
+)
+def test_a_label_that_cannot_be_learned_is_refused(prepare, tmp_path, labels, message):
+    table = relabelled(labels)
+    inputs = prepare(relabelled(pa.array([True, False] * 4)), table, exclude=())
+    pq.write_table(table, inputs.train_split)
+
+    with pytest.raises(TrainingError, match=message):
+        run(inputs, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "tok"}, "column 'tok' is not in the train split; did you mean 'took'?"),
+        ({"exclude": ("key", "regoin")}, "column 'regoin' is not in the train split; did you mean 'region'?"),
+        (
+            {"exclude": ("key", "age", "spend_90d", "region", "city", "subscribed")},
+            "no feature is left of the columns key, offered at, age",
+        ),
+        ({"statistics_folder": Path("nowhere")}, "nowhere/train.pb: cannot be read as statistics"),
+        ({"schema": Path("nowhere")}, "nowhere: not a TFDV schema"),
+        ({"train_split": Path("nowhere")}, "nowhere: cannot be read as Parquet"),
+        ({"eval_split": Path("nowhere")}, "nowhere: cannot be read as Parquet"),
+    ],
+)
+def test_an_argument_that_fits_nothing_is_named(inputs, tmp_path, changes, message):
+    with pytest.raises(TrainingError, match=message):
+        run(inputs.but(**changes), tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        (players(0, seed=2), "eval: no rows; give the split a larger share"),
+        (players(50, seed=2).slice(0, 1), "eval: every row has the label '.*', so that no AUC can be computed"),
+        (players(50, seed=2).drop_columns(["age"]), "eval: column 'age' is not in the table"),
+    ],
+    ids=["empty", "one row", "a column less"],
+)
+def test_an_eval_split_that_says_nothing_is_refused(inputs, prepare, tmp_path, evaluation, message):
+    (tmp_path / "eval").touch()
+    pq.write_table(evaluation, tmp_path / "eval")
+
+    with pytest.raises(TrainingError, match=message):
+        run(inputs.but(eval_split=tmp_path / "eval"), tmp_path / "model")
+
+
+def test_statistics_of_other_data_are_refused(prepare, tmp_path):
+    table = players(100, seed=1)
+    inputs = prepare(table, table)
+    other = table.set_column(table.column_names.index("age"), "age", pa.array(["old", "young"] * 50))
+    (inputs.statistics_folder / "train.pb").write_bytes(statistics_of(other).SerializeToString())
+
+    with pytest.raises(TrainingError, match="column 'age' is a number in the train split, but not in the statistics"):
+        run(inputs, tmp_path / "model")
+
+
+@pytest.mark.parametrize("value", [math.inf, 1e30])
+def test_a_column_beyond_what_the_model_can_hold_is_named(prepare, tmp_path, value):
+    table = pa.table({"age": [1.0, value] * 50, "took": [True, False] * 50})
+
+    with pytest.raises(TrainingError, match="column 'age' holds infinite numbers, or some beyond 1e"):
+        run(prepare(table, table, exclude=()), tmp_path / "model")
+
+
+def test_a_training_that_runs_away_says_what_to_lower(inputs, tmp_path):
+    with pytest.raises(TrainingError, match="epoch 1: the loss is .*; lower learning_rate"):
+        run(inputs, tmp_path / "model", {**DNN, "hidden": [64, 64, 64], "learning_rate": 1e30})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_that_say_nothing_are_left_out(prepare, tmp_path):
+    table = players(400, seed=1).select(["age", "took"])
+    table = table.append_column("unique", pa.array([f"u{number}" for number in range(400)]))
+    table = table.append_column("empty", pa.nulls(400, pa.float64()))
+    table = table.append_column("constant", pa.array([3.0] * 400))
+
+    run(prepare(table, table, exclude=()), tmp_path / "model")
+
+    assert [one.name for one in model.read_contract(tmp_path / "model").inputs] == ["age", "constant"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("spend 90d", "column 'spend 90d' cannot be the name of a model's input"),
+        ("_spend", "column '_spend' cannot be the name of a model's input"),
+        ("AGE", "columns 'age' and 'AGE' differ by case alone"),
+    ],
+)
+def test_a_name_that_tensorflow_does_not_take_is_refused_before_training(prepare, tmp_path, name, message):
+    table = players(100, seed=1).select(["age", "took"])
+    table = table.append_column(name, table.column("age"))
+
+    with pytest.raises(TrainingError, match=message):
+        run(prepare(table, table, exclude=()), tmp_path / "model")
+
+
+def test_every_epoch_is_told_on_one_line(inputs, tmp_path, capsys):
+    run(inputs, tmp_path / "model", {**LINEAR, "epochs": 2})
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("epoch")] == ["epoch 1", "epoch 2"]
+
+
+def command(inputs: Inputs, folder: Path, spec: dict[str, Any]) -> list[str]:
+    """A task of its own, as a pipeline runs it."""
+    arguments = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(inputs).items()}
+    program = (
+        "import json, sys; from cd4ml.training.train import train\n"
+        "train(**json.loads(sys.argv[1]), spec=json.loads(sys.argv[2]), seed=0, folder=sys.argv[3])"
+    )
+    return [sys.executable, "-c", program, json.dumps(arguments), json.dumps(spec), str(folder)]
+
+
+def test_a_training_that_is_run_again_gives_the_same_digest(inputs, tmp_path):
+    for name in ("first", "second"):
+        subprocess.run(command(inputs, tmp_path / name, DNN), check=True, capture_output=True)
+
+    assert model.digest(tmp_path / "first") == model.digest(tmp_path / "second")
+
+
+def test_a_stopped_training_ends_cleanly_and_leaves_nothing(inputs, tmp_path):
+    process = subprocess.Popen(
+        command(inputs, tmp_path / "model", {**DNN, "epochs": 100_000, "patience": 100_000}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                break
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,395 @@
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml.data import findings, personal, schema, statistics
+from cd4ml.data.origin import Origin, stamp
+from cd4ml.data.quiet_tfdv import tfdv
+from cd4ml.data.validate import Outputs, validate
+from cd4ml.errors import DataError
+
+ROWS = 3000
+SPLITS = {"train": slice(0, 2000), "eval": slice(2000, 2500), "test": slice(2500, ROWS)}
+
+
+def players(**changed):
+    """A table without anything to find, save for what is changed: a column by its name."""
+    random = np.random.default_rng(5)
+    columns = {
+        "player": [f"p{number:05}" for number in range(ROWS)],
+        "offered_at": pa.array(np.arange(ROWS) * 10**9, pa.timestamp("us", tz="UTC")),
+        "region": random.choice(["north", "south", "west"], ROWS),
+        "age": pa.array(random.integers(15, 80, ROWS), mask=random.random(ROWS) < 0.1),
+        "spend": random.gamma(2, 10, ROWS),
+        "newsletter": pa.array(random.random(ROWS) < 0.3, mask=random.random(ROWS) < 0.1),
+        "took": random.random(ROWS) < 0.4,
+    }
+    return pa.table({**columns, **changed})
+
+
+class Validation:
+    """What one validation wrote."""
+
+    def __init__(self, folder):
+        self.outputs = Outputs(*(folder / name for name in ("statistics", "schema", "anomalies", "findings", "report")))
+        self.folder = folder
+
+    def __call__(self, table, label="took", key="player", curated_schema="", sensitive=(), slices=()):
+        files = {}
+        for split, rows in SPLITS.items():
+            files[split] = self.folder / split
+            part = table.slice(rows.start, rows.stop - rows.start)
+            pq.write_table(part.cast(stamp(part.schema, Origin("players", 4, "sha256:abc"))), files[split])
+        self.found = validate(files, label, key, curated_schema, sensitive, slices, self.outputs)
+        return self.found
+
+    @property
+    def report(self):
+        return self.outputs.report.read_text()
+
+
+@pytest.fixture
+def validation(tmp_path):
+    return Validation(tmp_path)
+
+
+def messages(found):
+    return [finding.message for finding in found.findings]
+
+
+def test_a_clean_dataset_has_no_findings(validation):
+    found = validation(players(), sensitive=["region"], slices=["age", ["region", "newsletter"]])
+
+    assert messages(found) == []
+    assert found.metadata["headline"] == "no anomalies"
+    assert (found.dataset, found.version, found.digest) == ("players", 4, "sha256:abc")
+    assert found.rows == {"train": 2000, "eval": 500, "test": 500}
+    assert findings.read(validation.outputs.findings) == found
+    assert '<div class="verdict passed">' in validation.report
+
+
+def test_the_statistics_are_those_of_tfdv(validation):
+    table = players().drop(["offered_at"])
+    validation(table)
+    frame = table.slice(0, 2000).to_pandas(integer_object_nulls=True)
+    frame["age"] = frame["age"].astype("float64")
+    frame["newsletter"] = frame["newsletter"].astype("float64")
+
+    expected = tfdv.generate_statistics_from_dataframe(frame, statistics.OPTIONS)
+    written = tfdv.load_stats_binary(str(validation.outputs.statistics / "train.pb"))
+
+    assert written.datasets[0].name == "train"
+    assert written.datasets[0].num_examples == 2000
+    theirs = {feature.path.step[0]: feature for feature in expected.datasets[0].features}
+    for feature in written.datasets[0].features:
+        other = theirs[feature.path.step[0]]
+        if feature.path.step[0] in ("age", "newsletter"):  # pandas has no whole numbers beside missing ones
+            other.type = feature.type
+        if feature.path.step[0] == "player":
+            # Of over a thousand values TFDV lists some by a sketch: which ones differs between two of its own runs.
+            for one in (feature, other):
+                one.string_stats.ClearField("rank_histogram")
+                one.string_stats.ClearField("top_values")
+        assert feature == other
+
+
+def test_the_inferred_schema_knows_types_values_and_that_numbers_are_finite(validation):
+    validation(players())
+
+    features = {feature.name: feature for feature in tfdv.load_schema_text(str(validation.outputs.schema)).feature}
+    assert features["region"].domain == "region"
+    assert features["newsletter"].HasField("bool_domain")
+    assert features["spend"].float_domain.disallow_inf
+    assert features["spend"].presence.min_fraction == 1
+
+
+def test_a_key_of_few_values_has_no_list_of_known_ones(validation):
+    table = players(player=[f"p{number % 20}" for number in range(ROWS)])
+    assert messages(validation(table.set_column(0, "player", [[f"p{n // 100}" for n in range(ROWS)]]))) == []
+
+
+def test_infinity_is_an_anomaly(validation):
+    spend = players()["spend"].to_numpy().copy()
+    spend[2100] = np.inf
+
+    (finding,) = validation(players(spend=spend)).findings
+
+    assert (finding.kind, finding.severity, finding.split, finding.column) == ("anomaly", "error", "eval", "spend")
+    assert "Float feature has Inf values" in finding.message
+    assert tfdv.load_anomalies_text(str(validation.outputs.anomalies / "eval.pbtxt")).anomaly_info["spend"]
+    assert '<div class="verdict failed">' in validation.report
+
+
+def test_infinity_in_the_train_split_is_an_anomaly(validation):
+    spend = players()["spend"].to_numpy().copy()
+    spend[:2] = np.inf, -np.inf
+
+    assert [finding.split for finding in validation(players(spend=spend)).findings] == ["train"]
+
+
+@pytest.mark.parametrize(("strays", "anomalies"), [(2, 0), (50, 1)])
+def test_new_values_are_an_anomaly_when_they_are_more_than_strays(validation, strays, anomalies):
+    region = players()["region"].to_pylist()
+    region[2000 : 2000 + strays] = ["atlantis"] * strays
+
+    assert len(validation(players(region=region)).of_kind("anomaly")) == anomalies
+
+
+def test_a_curated_schema_is_held_against_every_split(validation, tmp_path):
+    validation(players())
+    curated = tfdv.load_schema_text(str(validation.outputs.schema))
+    tfdv.get_domain(curated, "region").value.remove("south")
+    tfdv.get_feature(curated, "region").distribution_constraints.min_domain_mass = 1
+    tfdv.write_schema_text(curated, str(tmp_path / "curated.pbtxt"))
+
+    found = validation(players(), curated_schema=str(tmp_path / "curated.pbtxt"))
+
+    assert [(finding.split, finding.column) for finding in found.findings] == [
+        (split, "region") for split in ("train", "eval", "test")
+    ]
+    assert tfdv.load_schema_text(str(validation.outputs.schema)) == curated
+
+
+@pytest.mark.parametrize("content", [None, "feature { name: 7"], ids=["missing", "broken"])
+def test_a_curated_schema_that_cannot_be_read_is_named(tmp_path, content):
+    if content:
+        (tmp_path / "curated.pbtxt").write_text(content)
+    with pytest.raises(DataError, match=r"curated\.pbtxt"):
+        schema.load(tmp_path / "curated.pbtxt")
+
+
+def test_a_label_that_is_absent_names_the_nearest(validation):
+    with pytest.raises(DataError, match="no label column 'tok'; did you mean 'took'"):
+        validation(players(), label="tok")
+
+
+def test_columns_that_are_absent_are_named_together(validation):
+    with pytest.raises(DataError, match=r"(?s)'regoin'; did you mean 'region'.*'gender'; there are player"):
+        validation(players(), sensitive=["regoin"], slices=[["gender", "age"]])
+
+
+@pytest.mark.parametrize(
+    ("values", "positive"),
+    [([True, False], "true"), ([1, 0], "1"), ([0.0, 1.0], "1"), (["lost", "won"], "won")],
+)
+def test_two_classes_are_taken_and_the_positive_one_is_told(validation, values, positive):
+    found = validation(players(took=values * (ROWS // 2)))
+
+    assert messages(found) == []
+    assert (found.positive, found.label_rate) == (positive, 0.5)
+    assert f"<code>{positive}</code> counts as positive" in validation.report
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([3, 4], "holds the numbers 3 and 4"),
+        ([0.5, 0.7], "holds the numbers 0.5 and 0.7"),
+        (["a", "b", "c"], "has 3 values, among them 'a', 'b', 'c'"),
+        ([True], "has one value only, 'true'"),
+        ([None], "has no values"),
+    ],
+)
+def test_another_label_is_an_error_in_the_report(validation, values, message):
+    found = validation(players(took=(values * ROWS)[:ROWS]), slices=["region"])
+
+    (finding,) = found.of_kind("label")
+    assert finding.severity == "error"
+    assert message in finding.message
+    assert "a label is boolean, 0 and 1, or text of two values" in finding.message
+    assert found.label_rate is None
+    assert message.replace("'", "&#39;") in validation.report
+
+
+def test_a_moment_is_no_label(validation):
+    (finding,) = validation(players(), label="offered_at").findings
+    assert "label 'offered_at' holds moments" in finding.message
+
+
+def test_a_split_of_one_class_and_rows_without_label_are_errors(validation):
+    took = [True, False] * (ROWS // 2)
+    took[2500:] = [False] * 500
+    took[:3] = [None] * 3
+
+    found = validation(players(took=took))
+
+    assert [(finding.split, finding.value) for finding in found.of_kind("label")] == [("train", 3), ("test", 1)]
+
+
+def test_a_rare_class_is_a_warning(validation):
+    (finding,) = validation(players(took=[number % 50 == 0 for number in range(ROWS)])).findings
+
+    assert (finding.kind, finding.severity) == ("label_balance", "warning")
+    assert "the rarer class is 2.0 % of the rows" in finding.message
+
+
+def test_a_sensitive_group_that_hardly_appears_is_a_warning(validation):
+    region = ["north", "south"] * (ROWS // 2)
+    region[:12] = ["west"] * 12
+
+    (finding,) = validation(players(region=region), sensitive=["region"]).findings
+
+    assert finding.kind == "representation"
+    assert finding.message.startswith("region: 'west' has 12 rows, 0.4 % of all")
+
+
+def test_a_group_that_has_the_label_less_often_is_a_warning_and_marked(validation):
+    region = np.array(["north", "south"] * (ROWS // 2))
+    took = np.array([True, True, False, False, False, False] * (ROWS // 6)) & (region == "north")
+
+    found = validation(players(region=region, took=took), slices=["region"])
+
+    (finding,) = found.findings
+    assert finding.message.startswith("region: 'south' is positive in 0.0 % of its rows, all others in 33.3 %")
+    assert finding.value == pytest.approx(1 / 3)
+    assert "#f59e0b" in re.search(r"Label rate by group.*?</svg>", validation.report, re.DOTALL)[0]
+
+
+@pytest.mark.parametrize(
+    ("small_group", "small_rate", "rate"),
+    [(1500, 0.45, 0.55), (100, 0.30, 0.40)],
+    ids=["above four fifths", "so few rows that it may be chance"],
+)
+def test_a_group_that_has_the_label_a_little_less_often_is_no_alarm(validation, small_group, small_rate, rate):
+    south = np.arange(ROWS) % (ROWS // small_group) == 0
+    took = np.where(south, np.cumsum(south) % 100 < 100 * small_rate, np.cumsum(~south) % 100 < 100 * rate)
+
+    found = validation(players(region=np.where(south, "south", "north"), took=took), sensitive=["region"])
+
+    assert messages(found) == []
+
+
+def test_a_slice_may_be_small(validation):
+    region = ["north"] * ROWS
+    region[:12] = ["west"] * 12
+
+    assert messages(validation(players(region=region), slices=["region"])) == []
+
+
+def test_missing_values_are_a_group_and_numbers_are_cut_into_quarters(validation):
+    found = validation(players(), slices=["age", "newsletter"])
+
+    assert {group.value for group in found.groups if group.column == "newsletter"} == {"true", "false", "(missing)"}
+    ages = [group for group in found.groups if group.column == "age"]
+    assert len(ages) == 5
+    assert sum(group.rows for group in ages) == ROWS
+
+
+PERSONAL = {
+    "contact": ([f"ann{number}@example.com" for number in range(200)], "look like e-mail addresses"),
+    "notes": (["called", "write to bob@example.org"] * 100, "look like e-mail addresses"),
+    "reach": ([f"+49 170 {number:07}" for number in range(200)], "look like phone numbers"),
+    "us": ([f"(555) 010-{number:04}" for number in range(200)], "look like phone numbers"),
+    "seen_from": ([f"10.0.{number}.7" for number in range(200)], "look like IP addresses"),
+    "paid_with": (["4111 1111 1111 1111", "5500005555555559"] * 100, "look like card numbers"),
+    "paid": ([4111111111111111, 378282246310005] * 100, "look like card numbers"),
+    "lastName": ([f"Meyer {number}" for number in range(200)], "its name says so"),
+    "ip_address": ([f"host-{number}" for number in range(200)], "its name says so"),
+}
+
+
+@pytest.mark.parametrize("column", PERSONAL)
+def test_personal_data_is_found(column):
+    values, reason = PERSONAL[column]
+
+    (finding,) = personal.examine(pa.table({column: values}))
+
+    assert (finding.kind, finding.column) == ("personal_data", column)
+    assert reason in finding.message
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    {
+        "phone": ["android", "ios"] * 100,
+        "has_email": [True, False] * 100,
+        "order": [4000000000000000 + 7 * number for number in range(200)],
+        "player_id": [f"p{number:07}" for number in range(200)],
+        "day": [f"2026-03-{number % 28 + 1:02}" for number in range(200)],
+        "release": [f"1.2.{number}" for number in range(200)],
+        "second": [1_700_000_000 + number for number in range(200)],
+        "platform_name": [None] * 200,
+        "address_count": [number % 7 for number in range(200)],
+    }.items(),
+)
+def test_other_data_is_no_alarm(column, values):
+    assert personal.examine(pa.table({column: values})) == []
+
+
+def test_the_report_is_one_file_with_pictures_and_every_column(validation):
+    table = players(region=["<b>north</b>", "south"] * (ROWS // 2))
+    validation(table, sensitive=["region"])
+
+    html = validation.report
+    assert "<title>Data: players</title>" in html
+    assert html.count("<svg") == 2
+    assert all(f"<code>{column}</code>" in html for column in table.column_names)
+    assert "<b>north</b>" not in html
+    titles = re.findall(r"<text[^>]*>(.*?)</text>", html)
+    assert "age" in titles
+    assert "player" not in titles
+    assert not re.search(r"(src|href)=\"https?:", html)
+
+
+def test_odd_columns_are_reported_too(validation):
+    table = players(
+        nothing=pa.nulls(ROWS, pa.string()),
+        no_number=pa.nulls(ROWS, pa.float64()),
+        same=[3.5] * ROWS,
+        text=[f"row {number}" for number in range(ROWS)],
+        infinite=[np.inf] * ROWS,
+    )
+    validation(table)
+
+    assert "<code>no_number</code>" in validation.report
+
+
+def test_a_split_that_is_no_parquet_is_refused(tmp_path):
+    (tmp_path / "train").write_text("not this")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        validate({"train": tmp_path / "train"}, "took", "player", "", [], [], Outputs(*[tmp_path / "out"] * 5))
+
+
+@pytest.fixture(scope="module")
+def promotions():
+    file = Path(__file__).parents[3] / "examples" / "promotions" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", file)
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    return generate.players(ROWS * 4, seed=7)
+
+
+def test_in_the_example_only_the_south_is_found(validation, promotions):
+    found = validation(
+        promotions,
+        label="took_promotion",
+        key="player_id",
+        sensitive=["gender", "region"],
+        slices=["region", "platform", ["region", "gender"]],
+    )
+
+    (finding,) = found.findings
+    assert (finding.severity, finding.column) == ("warning", "region")
+    assert "'south' is positive in 2" in finding.message
+
+
+def test_the_findings_are_json_that_anyone_can_read(validation):
+    validation(players(), sensitive=["region"])
+
+    content = json.loads(validation.outputs.findings.read_text())
+    assert content["rows"] == {"train": 2000, "eval": 500, "test": 500}
+    assert set(content["groups"][0]) == {
+        "column",
+        "value",
+        "sensitive",
+        "rows",
+        "share",
+        "label_rate",
+        "others_label_rate",
+    }

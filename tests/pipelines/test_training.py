@@ -1,0 +1,209 @@
+"""The training pipeline on this machine: the very tasks that ran, what they left, and what they did not."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from workplace import Outcome, Workplace
+
+TASKS = [
+    "Ingest dataset",
+    "Split dataset",
+    "Validate dataset",
+    "Check dataset",
+    "Train baseline",
+    "Train candidate",
+    "Find champion",
+    "Evaluate model",
+    "Check model",
+    "Publish model",
+    "Deploy model",
+]
+
+
+@pytest.fixture(scope="module")
+def first(workplace: Workplace) -> Outcome:
+    """The first run in a new workplace: nothing can be reused."""
+    return workplace.run("run", workplace.arguments())
+
+
+def test_every_task_runs_and_passes(first: Outcome) -> None:
+    assert first.code == 0, first.output
+    assert sorted(first.states()) == sorted(TASKS)
+    assert set(first.states().values()) == {"passed"}
+
+
+def test_each_task_runs_in_the_environment_of_its_image(first: Outcome) -> None:
+    images = {task["display_name"]: task["image"].split("/")[1].split(":")[0] for task in first.summary["tasks"]}
+
+    assert images["Validate dataset"] == "validate"
+    assert images["Train baseline"] == images["Train candidate"] == "train"
+    assert images["Evaluate model"] == "evaluate"
+    assert {images[name] for name in TASKS if name not in ("Validate dataset", "Evaluate model")} == {"tools", "train"}
+
+
+def test_the_summary_says_what_was_made_of_what(first: Outcome) -> None:
+    summary = first.summary
+
+    assert summary["status"] == "passed"
+    assert summary["dataset"]["rows"] == 12_000
+    assert summary["anomalies"] == []
+    assert summary["models"]["candidate"]["metrics"]["auc"] > 0.75
+    assert {"overall", "region=south"} <= {one["slice"] for one in summary["slices"]}
+    assert [gate["passed"] for gate in summary["gates"]] == [True, True]
+    assert summary["published"]["version"] == 1
+    assert summary["published"]["digest"] == summary["models"]["candidate"]["digest"]
+
+
+def test_what_is_served_predicts_what_was_evaluated(first: Outcome) -> None:
+    deployment = first.summary["deployment"]
+
+    assert deployment["predictions_checked"] >= 100
+    assert deployment["max_difference"] <= 1e-5
+    assert 0 < deployment["p50_ms"] <= deployment["p99_ms"]
+
+
+def test_the_page_holds_every_report_and_needs_no_network(first: Outcome) -> None:
+    page = (first.folder / "index.html").read_text()
+
+    assert page.count("<iframe") == 2
+    assert "Model card" in page
+    assert 'src="http' not in page
+    assert "<link" not in page
+
+
+def test_no_server_is_left(first: Outcome, workplace: Workplace) -> None:
+    assert first.code == 0
+    assert workplace.servers() == []
+
+
+def test_a_second_run_reuses_what_has_not_changed(first: Outcome, workplace: Workplace) -> None:
+    second = workplace.run("run", workplace.arguments())
+
+    assert second.code == 0, second.output
+    ran = {name for name, state in second.states().items() if state != "reused"}
+    assert ran == {"Ingest dataset", "Find champion", "Publish model", "Deploy model"}
+    assert second.summary["published"] == first.summary["published"]
+    assert second.summary["dataset"] == first.summary["dataset"]
+
+
+def test_a_fairness_limit_that_is_not_kept_publishes_and_deploys_nothing(first: Outcome, workplace: Workplace) -> None:
+    shutil.rmtree(workplace.folder / "store" / "models")
+    shutil.rmtree(workplace.folder / "store" / "deployments")
+
+    strict = workplace.run("run", workplace.arguments("training-strict.yaml"))
+
+    assert strict.code == 1
+    assert strict.states()["Check model"] == "failed"
+    assert strict.states()["Publish model"] == strict.states()["Deploy model"] == "skipped"
+    assert strict.summary["gates"][-1]["passed"] is False
+    assert "region" in strict.summary["gates"][-1]["reason"]
+    assert "south" in strict.output
+    assert "south" in (strict.folder / "index.html").read_text()
+    assert strict.summary["published"] is None
+    assert strict.summary["deployment"] is None
+    assert not (workplace.folder / "store" / "models").exists()
+    assert not (workplace.folder / "store" / "deployments").exists()
+    assert workplace.servers() == []
+
+
+def test_a_data_limit_that_is_not_kept_trains_nothing(first: Outcome, workplace: Workplace) -> None:
+    refused = workplace.run("run", workplace.arguments(data_limits={"min_rows": {"train": 1_000_000}}))
+
+    assert refused.code == 1
+    assert refused.states()["Check dataset"] == "failed"
+    assert refused.states()["Train candidate"] == "skipped"
+    assert "1,000,000" in refused.output
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def test_a_port_in_use_is_named_with_its_user(first: Outcome, workplace: Workplace, busy_port: int) -> None:
+    refused = workplace.run("run", workplace.arguments(port=busy_port))
+
+    assert refused.code == 1
+    assert refused.states()["Deploy model"] == "failed"
+    assert f"port {busy_port} is in use by process" in refused.output
+    assert workplace.servers() == []
+
+
+def wait_for_task(workplace: Workplace, process: subprocess.Popen[str], log: str) -> None:
+    """Waits until the task of this log runs in the newest run."""
+    before = set(workplace.folder.glob(f"runs/*/logs/{log}"))
+    for _ in range(600):
+        if set(workplace.folder.glob(f"runs/*/logs/{log}")) - before:
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    raise AssertionError(f"{log} was never begun")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_leaves_nothing_and_the_next_one_works(
+    first: Outcome, workplace: Workplace, number: signal.Signals
+) -> None:
+    arguments = workplace.arguments(seed=int(number))
+    process = workplace.start("run", arguments)
+    wait_for_task(workplace, process, "train-model.log")
+    process.send_signal(number)
+    stopped = workplace.finish(process)
+
+    assert stopped.code == 1
+    assert stopped.summary["status"] == "stopped"
+    assert stopped.states()["Train baseline"] == "stopped"
+    assert "Run the same command again" in stopped.output
+    assert workplace.servers() == []
+
+
+def test_a_run_that_is_stopped_while_it_deploys_leaves_no_server(first: Outcome, workplace: Workplace) -> None:
+    process = workplace.start("run", workplace.arguments())
+    wait_for_task(workplace, process, "deploy-model.log")
+    for _ in range(300):
+        if workplace.servers():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stopped = workplace.finish(process)
+
+    assert stopped.code == 1
+    assert stopped.states()["Deploy model"] == "stopped"
+    assert workplace.servers() == []
+
+
+def test_a_server_that_is_kept_answers_until_it_is_stopped(first: Outcome, workplace: Workplace) -> None:
+    kept = workplace.run("run", "--keep-serving", workplace.arguments())
+
+    assert kept.code == 0, kept.output
+    curl = next(line for line in kept.output.splitlines() if "curl" in line).split("curl", 1)[1]
+    answer = subprocess.run(f"curl{curl}", shell=True, capture_output=True, text=True, check=True)
+    assert 0 <= json.loads(answer.stdout)["data"]["ndarray"][0] <= 1
+
+    verification = workplace.folder / "verification.yaml"
+    verification.write_text("pipeline: verification\narguments: {name: promotion-uptake, store: store}\n")
+    verified = workplace.run("run", verification)
+    assert verified.code == 0, verified.output
+    assert verified.states() == {"Verify deployment": "passed"}
+
+    # A run that takes its place keeps production up, and so does one that fails to.
+    replaced = workplace.run("run", workplace.arguments())
+    assert replaced.code == 0, replaced.output
+    assert httpx.get("http://127.0.0.1:9701/health/status", timeout=30).is_success
+
+    stopped = workplace.run("stop", "promotion-uptake")
+    assert stopped.code == 0, stopped.output
+    assert workplace.servers() == []
+    down = workplace.run("run", verification)
+    assert down.code == 1
+    assert "127.0.0.1:9701" in down.output

@@ -1,0 +1,98 @@
+"""A workplace: a folder with data, arguments, store and runs, in which a test runs `cd4ml` as a user does."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CD4ML = Path(sys.prefix) / "bin" / "cd4ml"
+ROWS = 12_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command of cd4ml did."""
+
+    code: int
+    output: str
+    summary: dict[str, Any]
+    folder: Path
+
+    def states(self) -> dict[str, str]:
+        """Each task with its state, `reused` for one whose result was."""
+        return {task["display_name"]: "reused" if task["cached"] else task["state"] for task in self.summary["tasks"]}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A folder in which pipelines run."""
+
+    folder: Path
+
+    def arguments(self, name: str = "training.yaml", **changes: Any) -> Path:
+        """The example's arguments with some changed, sized for the rows of these tests."""
+        content = yaml.safe_load((ROOT / "examples/promotions" / name).read_text())
+        content["arguments"] |= {
+            "source": "players.parquet",
+            "data_limits": {"anomalies": 0},
+            "evaluation_rows": 600,
+            "baseline": {"model": "linear", "epochs": 2},
+            "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
+            "port": 9701,
+        } | changes
+        file = self.folder / name
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        return file
+
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        """Starts `cd4ml` here."""
+        return subprocess.Popen(
+            [CD4ML, *words],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},
+            start_new_session=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str]) -> Outcome:
+        """Waits for a command that was started."""
+        output, _ = process.communicate(timeout=600)
+        folders = sorted((self.folder / "runs").glob("*-*"), key=lambda folder: folder.stat().st_mtime)
+        folder = folders[-1] if folders else self.folder
+        summary = folder / "summary.json"
+        return Outcome(process.returncode, output, json.loads(summary.read_text()) if summary.exists() else {}, folder)
+
+    def run(self, *words: str | Path) -> Outcome:
+        """Runs `cd4ml` here to its end."""
+        return self.finish(self.start(*words))
+
+    def servers(self) -> list[psutil.Process]:
+        """The model servers that serve from here."""
+        return [
+            process
+            for process in psutil.process_iter(["cmdline", "environ"])
+            if str(self.folder) in (process.info["environ"] or {}).get("MODEL_FOLDER", "")
+        ]
+
+
+def make_players(file: Path, rows: int = ROWS, seed: int = 7) -> None:
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / "examples/promotions/generate.py",
+            f"--rows={rows}",
+            f"--seed={seed}",
+            f"--output={file}",
+        ],
+        check=True,
+        capture_output=True,
+    )

@@ -1,0 +1,259 @@
+import multiprocessing
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import deltalake
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml.data import table as tables
+from cd4ml.data.ingest import ingest
+from cd4ml.errors import DataError
+
+PLAYERS = pa.table(
+    {
+        "player": ["p1", "p2", "p3"],
+        "age": [31, None, 44],
+        "offered_at": [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2, 3)],
+        "took": [True, False, True],
+    }
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return str(tmp_path / "store")
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    def write(table, name="players.parquet"):
+        pq.write_table(table, tmp_path / name)
+        return str(tmp_path / name)
+
+    return write
+
+
+def refusal(source, store, key="player", time_column=""):
+    with pytest.raises(DataError) as refused:
+        ingest(source, store, "players", key, time_column)
+    return str(refused.value)
+
+
+def test_a_table_becomes_version_0_of_a_delta_table(parquet, store):
+    ingested = ingest(parquet(PLAYERS), store, "players", "player", "offered_at")
+
+    assert (ingested.version, ingested.rows) == (0, 3)
+    assert ingested.metadata["headline"] == "3 rows, version 0"
+    assert ingested.uri == f"{store}/datasets/players"
+    assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table().to_pylist() == PLAYERS.to_pylist()
+
+
+def test_the_same_content_makes_no_new_version_whatever_its_order(parquet, store):
+    first = ingest(parquet(PLAYERS), store, "players", "player")
+    shuffled = PLAYERS.take([2, 0, 1]).select(["took", "age", "player", "offered_at"])
+
+    assert ingest(parquet(shuffled), store, "players", "player") == first
+    assert len(deltalake.DeltaTable(first.uri).history()) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        PLAYERS.slice(0, 2),
+        PLAYERS.set_column(1, "age", [[31, 0, 44]]),
+        PLAYERS.rename_columns(["player", "years", "offered_at", "took"]),
+        PLAYERS.set_column(1, "age", [pa.array(["31", None, "44"])]),
+    ],
+    ids=["a row less", "missing became zero", "renamed", "another type"],
+)
+def test_changed_content_is_a_new_version_and_the_old_one_still_reads(parquet, store, changed):
+    first = ingest(parquet(PLAYERS), store, "players", "player")
+    second = ingest(parquet(changed), store, "players", "player")
+
+    assert (second.version, second.rows) == (1, changed.num_rows)
+    assert second.digest != first.digest
+    assert tables.at_version(first.uri, 1)[0].to_pyarrow_table().to_pylist() == changed.to_pylist()
+    old, digest = tables.at_version(first.uri, 0)
+    assert old.to_pyarrow_table().to_pylist() == PLAYERS.to_pylist()
+    assert digest == first.digest
+
+
+def test_no_version_is_ever_cleaned_away(parquet, store):
+    for rows in range(1, 13):
+        ingested = ingest(parquet(pa.table({"id": list(range(rows))})), store, "numbers", "id")
+    table = deltalake.DeltaTable(ingested.uri)
+    table.create_checkpoint()
+    a_year_ago = (datetime.now(UTC) - timedelta(days=365)).timestamp()
+    for log in Path(ingested.uri, "_delta_log").glob("*.json"):
+        os.utime(log, (a_year_ago, a_year_ago))
+    table.cleanup_metadata()
+    table.vacuum(dry_run=False)
+
+    assert tables.at_version(ingested.uri, 0)[0].to_pyarrow_table().num_rows == 1
+
+
+def test_content_that_comes_back_is_a_version_of_its_own(parquet, store):
+    for table in (PLAYERS, PLAYERS.slice(1), PLAYERS):
+        last = ingest(parquet(table), store, "players", "player")
+
+    assert last.version == 2
+
+
+def test_a_csv_file_is_read_with_its_types(tmp_path, store):
+    pacsv.write_csv(PLAYERS, tmp_path / "players.csv")
+
+    ingested = ingest(str(tmp_path / "players.csv"), store, "players", "player", "offered_at")
+
+    kept = deltalake.DeltaTable(ingested.uri).to_pyarrow_table()
+    assert kept.to_pylist() == PLAYERS.to_pylist()
+
+
+def test_in_csv_an_empty_cell_is_missing_and_na_is_a_value(tmp_path, store):
+    (tmp_path / "players.csv").write_text("player,country\np1,NA\np2,\n")
+
+    ingested = ingest(str(tmp_path / "players.csv"), store, "players", "player")
+
+    assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table()["country"].to_pylist() == ["NA", None]
+
+
+def test_nan_is_missing_and_infinity_is_kept_for_validation_to_find(parquet, store):
+    table = pa.table({"player": ["p1", "p2", "p3"], "spend": [float("nan"), float("inf"), 1.0]})
+
+    ingested = ingest(parquet(table), store, "players", "player")
+
+    assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table()["spend"].to_pylist() == [None, float("inf"), 1.0]
+
+
+def test_types_that_the_store_lacks_keep_their_values(parquet, store):
+    table = pa.table(
+        {
+            "id": pa.array([200, 255], pa.uint8()),
+            "text": pa.array(["a", "b"]).dictionary_encode(),
+            "empty": pa.nulls(2),
+            "day": pa.array([0, 1], pa.date32()),
+            "price": pa.array([150, 275]).cast(pa.decimal128(21, 2)),
+            "moment": pa.array([1_000, 2_000], pa.timestamp("ns", tz="Europe/Berlin")),
+        }
+    )
+
+    kept = deltalake.DeltaTable(ingest(parquet(table), store, "n", "id").uri).to_pyarrow_table()
+
+    assert kept["id"].to_pylist() == [200, 255]
+    assert kept["text"].to_pylist() == ["a", "b"]
+    assert kept["empty"].to_pylist() == [None, None]
+    assert kept["price"].to_pylist() == [150.0, 275.0]
+    assert str(kept.schema.field("moment").type) == "timestamp[us, tz=UTC]"
+
+
+def test_a_missing_file_is_named(store):
+    assert refusal("/nowhere/players.parquet", store).startswith("/nowhere/players.parquet: no such file")
+
+
+def test_an_empty_file_is_refused(tmp_path, store):
+    (tmp_path / "players.csv").touch()
+    assert "is empty" in refusal(str(tmp_path / "players.csv"), store)
+
+
+@pytest.mark.parametrize("name", ["players.parquet", "players.csv"])
+def test_a_table_without_rows_is_refused(tmp_path, parquet, store, name):
+    source = parquet(PLAYERS.slice(0, 0))
+    if name.endswith("csv"):
+        source = str(tmp_path / name)
+        (tmp_path / name).write_text("player,age\n")
+    assert "has no rows" in refusal(source, store)
+
+
+def test_a_truncated_parquet_file_is_refused(tmp_path, parquet, store):
+    source = parquet(PLAYERS)
+    content = (tmp_path / "players.parquet").read_bytes()
+    (tmp_path / "players.parquet").write_bytes(content[: len(content) // 2])
+    assert "damaged or cut short" in refusal(source, store)
+
+
+def test_a_broken_csv_file_is_refused_with_its_line(tmp_path, store):
+    (tmp_path / "players.csv").write_text("player,age\np1,3\np2,4,5\n")
+    assert "Expected 2 columns, got 3: p2,4,5" in refusal(str(tmp_path / "players.csv"), store)
+
+
+def test_a_file_of_another_format_is_refused(tmp_path, store):
+    (tmp_path / "players.xlsx").write_text("x")
+    assert "give a .csv or .parquet file" in refusal(str(tmp_path / "players.xlsx"), store)
+
+
+def test_nested_values_are_refused_with_their_column(parquet, store):
+    table = PLAYERS.append_column("tags", pa.array([["a"], [], ["b"]]))
+    assert "column 'tags' holds list" in refusal(parquet(table), store)
+
+
+def test_a_column_that_is_there_twice_is_refused(parquet, store):
+    table = pa.table([["p1"], [1], [2]], ["player", "age", "age"])
+    assert "column 'age' is there more than once" in refusal(parquet(table), store)
+
+
+def test_a_missing_key_column_names_the_nearest(parquet, store):
+    assert refusal(parquet(PLAYERS), store, key="playr").endswith("has no key column 'playr'; did you mean 'player'?")
+
+
+def test_rows_without_a_key_are_counted(parquet, store):
+    table = PLAYERS.set_column(0, "player", [["p1", None, None]])
+    assert "2 of 3 rows have no key 'player'" in refusal(parquet(table), store)
+
+
+def test_repeated_keys_are_counted_with_an_example(parquet, store):
+    table = PLAYERS.set_column(0, "player", [["p1", "p2", "p2"]])
+    assert "1 values are there more than once, for one 'p2', 2 times" in refusal(parquet(table), store)
+
+
+def test_a_missing_time_column_names_the_nearest(parquet, store):
+    assert "did you mean 'offered_at'?" in refusal(parquet(PLAYERS), store, time_column="ofered_at")
+
+
+def test_a_time_column_without_timestamps_is_refused(parquet, store):
+    assert "time column 'age' holds int64, not timestamps" in refusal(parquet(PLAYERS), store, time_column="age")
+
+
+@pytest.mark.parametrize("name", ["", "../players", ".hidden"])
+def test_a_name_that_leaves_the_store_is_refused(parquet, store, name):
+    with pytest.raises(DataError, match="cannot be a name"):
+        ingest(parquet(PLAYERS), store, name, "player")
+
+
+def test_a_store_that_cannot_be_written_is_named(tmp_path, parquet):
+    (tmp_path / "store").write_text("a file")
+    assert "mend the store, or name another" in refusal(parquet(PLAYERS), str(tmp_path / "store"))
+
+
+def test_a_damaged_log_is_named(parquet, store):
+    uri = ingest(parquet(PLAYERS), store, "players", "player").uri
+    Path(f"{uri}/_delta_log/{1:020}.json").write_text("{")
+    assert f"{uri}: cannot be read" in refusal(parquet(PLAYERS), store)
+
+
+def test_a_version_that_is_not_there_is_refused(parquet, store):
+    uri = ingest(parquet(PLAYERS), store, "players", "player").uri
+    with pytest.raises(DataError, match="has no version 4; its versions are 0 to 0"):
+        tables.at_version(uri, 4)
+    with pytest.raises(DataError, match="no dataset here"):
+        tables.at_version(f"{uri}2", 0)
+
+
+def test_a_writer_that_never_gets_through_says_so(parquet, store, monkeypatch):
+    def beaten(*_, **__):
+        raise deltalake.exceptions.CommitFailedError("beaten")
+
+    monkeypatch.setattr(deltalake, "write_deltalake", beaten)
+    assert "other runs write to it at the same time; run again" in refusal(parquet(PLAYERS), store)
+
+
+def test_runs_at_once_make_one_version_of_one_content_and_lose_none(parquet, store):
+    sources = [parquet(PLAYERS.slice(0, rows), f"{rows}.parquet") for rows in (1, 2, 2, 2)]
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        ingested = pool.starmap(ingest, [(source, store, "players", "player") for source in sources], chunksize=1)
+
+    assert all(tables.at_version(one.uri, one.version)[0].to_pyarrow_table().num_rows == one.rows for one in ingested)
+    versions = [tables.at_version(ingested[0].uri, number)[1] for number in range(max(i.version for i in ingested) + 1)]
+    assert all(now != before for now, before in zip(versions[1:], versions, strict=False))

@@ -1,0 +1,197 @@
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cd4ml.data import origin, split
+from cd4ml.data.ingest import ingest
+from cd4ml.errors import DataError
+
+NAMES = ("train", "eval", "test")
+
+
+class Dataset:
+    """A dataset in a folder of its own, and its splits by name."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def ingest(self, table):
+        pq.write_table(table, self.folder / "source.parquet")
+        return ingest(str(self.folder / "source.parquet"), str(self.folder / "store"), "players", "id")
+
+    def split(self, version, how, key="id"):
+        files = [self.folder / str(version.version) / name for name in NAMES]
+        self.parts = split.write_splits(version.uri, version.version, key, how, *files)
+        return {name: pq.read_table(file) for name, file in zip(NAMES, files, strict=True)}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return Dataset(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    return pa.table(
+        {
+            "id": [f"p{number}" for number in range(5000)],
+            "when": [start + timedelta(minutes=(number * 37) % 5000) for number in range(5000)],
+            "name": ["x"] * 5000,
+        }
+    )
+
+
+def ids(table):
+    return set(table["id"].to_pylist())
+
+
+def test_the_splits_hold_every_row_once_in_the_asked_fractions(dataset, numbers):
+    parts = dataset.split(dataset.ingest(numbers), {"by": "key", "eval": 0.2, "test": 0.1})
+
+    assert set.union(*map(ids, parts.values())) == ids(numbers)
+    assert sum(part.num_rows for part in parts.values()) == numbers.num_rows
+    assert parts["eval"].num_rows == pytest.approx(1000, abs=90)
+    assert parts["test"].num_rows == pytest.approx(500, abs=70)
+
+
+def test_a_split_says_what_it_is(dataset, numbers):
+    version = dataset.ingest(numbers)
+    parts = dataset.split(version, {})
+
+    assert dataset.parts[0].metadata == {
+        "headline": ", ".join(f"{name} {part.num_rows:,}" for name, part in parts.items()),
+        "split": "train",
+        "rows": parts["train"].num_rows,
+        "dataset": "players",
+        "version": 0,
+        "digest": version.digest,
+    }
+    assert origin.read(parts["test"].schema) == origin.Origin("players", 0, version.digest)
+
+
+def test_the_files_hold_plain_text_in_the_order_of_the_key(dataset, numbers):
+    train = dataset.split(dataset.ingest(numbers), {})["train"]
+
+    assert train.schema.field("name").type == pa.string()
+    assert train["id"].to_pylist() == sorted(train["id"].to_pylist())
+
+
+def test_splitting_again_writes_the_same_bytes(dataset, numbers):
+    version = dataset.ingest(numbers)
+    dataset.split(version, {})
+    first = (dataset.folder / "0" / "train").read_bytes()
+    dataset.split(version, {})
+
+    assert (dataset.folder / "0" / "train").read_bytes() == first
+
+
+def test_another_seed_is_another_split(dataset, numbers):
+    version = dataset.ingest(numbers)
+
+    assert ids(dataset.split(version, {"seed": 1})["test"]) != ids(dataset.split(version, {"seed": 2.0})["test"])
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    keys=st.one_of(
+        st.sets(st.integers(0, 10**9), min_size=60, max_size=120),
+        st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=60, max_size=120),
+    ),
+    seed=st.integers(0, 1000),
+    data=st.data(),
+)
+def test_a_row_never_changes_sides_between_versions(keys, seed, data):
+    keys = sorted(keys)
+    fewer = data.draw(st.lists(st.sampled_from(keys), min_size=50, unique=True))
+    how = {"by": "key", "eval": 0.3, "test": 0.3, "seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = Dataset(folder)
+        before = dataset.split(dataset.ingest(pa.table({"id": fewer, "value": [1] * len(fewer)})), how)
+        after = dataset.split(dataset.ingest(pa.table({"id": keys, "value": [2] * len(keys)})), how)
+
+    for name in NAMES:
+        assert ids(before[name]) <= ids(after[name])
+
+
+def test_by_time_the_latest_rows_are_the_test(dataset, numbers):
+    parts = dataset.split(dataset.ingest(numbers), {"by": "time", "column": "when", "eval": 0.2, "test": 0.1})
+    moments = {name: part["when"].to_pylist() for name, part in parts.items()}
+
+    assert max(moments["train"]) < min(moments["eval"]) < max(moments["eval"]) < min(moments["test"])
+    assert [len(moments[name]) for name in NAMES] == [3500, 1000, 500]
+
+
+def test_rows_of_one_moment_stay_together(dataset, numbers):
+    days = [datetime(2026, 3, 1 + number % 10) for number in range(5000)]
+    table = numbers.set_column(1, "when", [days])
+
+    parts = dataset.split(dataset.ingest(table), {"by": "time", "column": "when", "eval": 0.15, "test": 0.15})
+
+    moments = [set(part["when"].to_pylist()) for part in parts.values()]
+    assert sum(map(len, moments)) == 10
+
+
+def test_rows_without_a_time_cannot_be_split_by_it(dataset, numbers):
+    table = numbers.set_column(1, "when", [[None, None, *numbers["when"].to_pylist()[2:]]])
+    with pytest.raises(DataError, match="2 rows have no time in 'when'"):
+        dataset.split(dataset.ingest(table), {"by": "time", "column": "when"})
+
+
+def test_a_column_that_is_no_time_cannot_split_by_time(dataset, numbers):
+    with pytest.raises(DataError, match="column 'name' holds no timestamps"):
+        dataset.split(dataset.ingest(numbers), {"by": "time", "column": "name"})
+
+
+def test_an_unknown_column_names_the_nearest(dataset, numbers):
+    version = dataset.ingest(numbers)
+    with pytest.raises(DataError, match="no column 'whn'; did you mean 'when'"):
+        dataset.split(version, {"by": "time", "column": "whn"})
+    with pytest.raises(DataError, match="no column 'ident'"):
+        dataset.split(version, {}, key="ident")
+
+
+def test_a_split_that_would_be_empty_is_refused_and_leaves_no_file(dataset, numbers):
+    with pytest.raises(DataError, match="the 3 rows of version 0 leave none for"):
+        dataset.split(dataset.ingest(numbers.slice(0, 3)), {"eval": 0.001, "test": 0.001})
+
+    assert list((dataset.folder / "0").iterdir()) == []
+
+
+def test_a_column_may_have_any_name(dataset, numbers):
+    table = numbers.rename_columns(["id", "when", 'a "b"; DROP'])
+
+    assert dataset.split(dataset.ingest(table), {})["train"].column_names == ["id", "when", 'a "b"; DROP']
+
+
+def test_every_mistake_in_how_to_split_is_reported_at_once():
+    with pytest.raises(DataError) as refused:
+        split.parse({"by": "kye", "evl": 0.1, "test": 2})
+
+    assert str(refused.value).splitlines() == [
+        "split: not as it should be",
+        "  - by: Input should be 'key' or 'time', not 'kye'",
+        "  - test: Input should be less than 1, not 2",
+        "  - evl: unknown; did you mean 'eval'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"eval": 0.6, "test": 0.4}, "leave nothing to train on"),
+        ({"by": "time"}, "a split by time needs the name of the time column"),
+        ({"by": "key", "column": "when"}, "'when' means nothing for a split by key"),
+        ({"eval": 0}, "eval: Input should be greater than 0"),
+        (["key"], "valid dictionary"),
+    ],
+)
+def test_a_split_that_makes_no_sense_is_refused(how, message):
+    with pytest.raises(DataError, match=message):
+        split.parse(how)

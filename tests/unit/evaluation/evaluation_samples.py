@@ -1,0 +1,20 @@
+"""Made-up slices, for tests that need no model."""
+
+from cd4ml.evaluation.summary import METRICS_AT_THRESHOLDS, Metrics, Slice, at
+
+
+def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4) -> Metrics:
+    return {
+        "example_count": 100.0,
+        "label_rate": label_rate,
+        "auc": auc,
+        "auc_pr": auc,
+        "binary_cross_entropy": 0.5,
+        "calibration": 1.0,
+        **{at(name, 0.5): rate for name in METRICS_AT_THRESHOLDS},
+    }
+
+
+def group(name: str, auc: float | None = 0.7, rate: float | None = 0.5, rows: int = 100, **others: float) -> Slice:
+    values = {} if name == "overall" else dict(part.split("=") for part in name.split(","))
+    return Slice("candidate", name, values, rows, metrics(auc, rate, **others))

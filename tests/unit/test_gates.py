@@ -1,0 +1,45 @@
+"""A verdict: passed only when every limit is kept, and read back as it was written."""
+
+from pathlib import Path
+
+import pytest
+
+from cd4ml import gates
+from cd4ml.errors import GateError
+
+KEPT = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8")
+BROKEN = gates.Check("auc on region=south", "at least 0.7", 0.6, False, "auc on region=south is 0.6, below 0.7")
+UNKNOWN = gates.Check("auc on region=west", "at least 0.7", None, False, "auc on region=west: no rows")
+
+
+def test_a_verdict_reads_back(tmp_path: Path) -> None:
+    verdict = gates.Verdict("check_model", {"model": "sha256:1"}, (KEPT, BROKEN, UNKNOWN))
+
+    verdict.write(tmp_path / "new" / "verdict")
+
+    assert gates.read(tmp_path / "new" / "verdict") == verdict
+
+
+def test_one_broken_limit_fails_and_every_reason_is_told() -> None:
+    with pytest.raises(GateError) as raised:
+        gates.Verdict("check_model", {}, (KEPT, BROKEN, UNKNOWN)).raise_if_failed()
+
+    assert str(raised.value).splitlines() == [
+        "check_model: 2 of 3 limits not kept",
+        "  - auc on region=south is 0.6, below 0.7",
+        "  - auc on region=west: no rows",
+    ]
+
+
+def test_kept_limits_pass() -> None:
+    verdict = gates.Verdict("check_model", {"model": "sha256:1"}, (KEPT,)).raise_if_failed()
+
+    assert verdict.metadata["headline"] == "1 of 1 limits kept"
+    assert verdict.metadata["model_digest"] == "sha256:1"
+
+
+def test_what_is_no_verdict_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "verdict").write_text('{"passed": true}')
+
+    with pytest.raises(GateError, match="not a verdict"):
+        gates.read(tmp_path / "verdict")

@@ -1,0 +1,131 @@
+"""The registry: what is published has passed, is never changed, and remembers where it came from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cd4ml import gates, model
+from cd4ml.errors import RegistryError
+from cd4ml.registry import deployments, models
+from cd4ml.storage import Store
+
+SUMMARY: dict[str, Any] = {
+    "rows": 200,
+    "rows_evaluated": 100,
+    "slices": [
+        {
+            "model": "candidate",
+            "slice": "overall",
+            "rows": 100,
+            "metrics": {"auc": 0.8, "auc_pr": 0.7, "accuracy@0.5": None},
+        }
+    ],
+    "fairness": [
+        {
+            "model": "candidate",
+            "column": "region",
+            "metric": "true_positive_rate",
+            "threshold": 0.5,
+            "groups": {"north": 0.6, "south": 0.2},
+        }
+    ],
+}
+
+
+class Candidate:
+    """A trained, evaluated and checked model on disk."""
+
+    def __init__(self, folder: Path, weights: str, passed: bool = True) -> None:
+        self.model = folder / weights / "model"
+        (self.model / "saved_model").mkdir(parents=True)
+        (self.model / "saved_model" / "weights").write_text(weights)
+        contract = model.Contract("took", ("false", "true"), (model.Input("age", "number"),), {"model": "dnn"})
+        model.write_contract(contract, self.model)
+        self.evaluation = folder / weights / "evaluation"
+        self.evaluation.mkdir()
+        (self.evaluation / "summary.json").write_text(json.dumps(SUMMARY))
+        (self.evaluation / "predictions.parquet").write_text("rows")
+        self.verdict = folder / weights / "verdict"
+        check = gates.Check("auc on overall", "at least 0.7", 0.8, passed, "auc on overall is 0.8")
+        self.judge({"model": model.digest(self.model)}, check)
+
+    def judge(self, about: dict[str, str], check: gates.Check) -> None:
+        gates.Verdict("check_model", about, (check,)).write(self.verdict)
+
+    def publish(self, store: Path) -> models.Version:
+        lineage = {"run": "run-1", "revision": "abc", "dataset": {"name": "players", "version": 3}}
+        return models.publish(
+            str(store), "uptake", str(self.model), str(self.verdict), str(self.evaluation), lineage
+        ).version
+
+
+def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
+    version = Candidate(tmp_path, "a").publish(tmp_path / "store")
+
+    store = Store(tmp_path / "store")
+    assert models.read(store, "uptake", 1) == version
+    assert version.digest == model.digest(store.path("models/uptake/1/model"))
+    assert version.lineage["dataset"]["version"] == 3
+    card = store.read("models/uptake/1/card.md")
+    assert "| overall | 100 | 0.800 | 0.700 | – |" in card
+    assert "north 0.600, south 0.200" in card
+
+
+def test_the_same_model_keeps_its_version_and_another_gets_the_next(tmp_path: Path) -> None:
+    first, second = Candidate(tmp_path, "a"), Candidate(tmp_path, "b")
+
+    numbers = [candidate.publish(tmp_path / "store").version for candidate in (first, second, first)]
+
+    assert numbers == [1, 2, 1]
+
+
+def test_a_model_without_a_passed_verdict_is_refused(tmp_path: Path) -> None:
+    failed = Candidate(tmp_path, "a", passed=False)
+
+    with pytest.raises(RegistryError, match="did not pass its gate: auc on overall is 0.8"):
+        failed.publish(tmp_path / "store")
+    assert not (tmp_path / "store" / "models").exists()
+
+
+def test_a_verdict_about_another_model_is_refused(tmp_path: Path) -> None:
+    candidate, other = Candidate(tmp_path, "a"), Candidate(tmp_path, "b")
+    candidate.verdict = other.verdict
+
+    with pytest.raises(RegistryError, match="evaluate and check this model first"):
+        candidate.publish(tmp_path / "store")
+
+
+def test_a_verdict_cut_short_is_refused(tmp_path: Path) -> None:
+    candidate = Candidate(tmp_path, "a")
+    candidate.verdict.write_text(candidate.verdict.read_text()[:40])
+
+    with pytest.raises(gates.GateError, match="not a verdict"):
+        candidate.publish(tmp_path / "store")
+
+
+def test_a_version_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    Candidate(tmp_path, "a").publish(tmp_path / "store")
+
+    with pytest.raises(RegistryError, match="no version 7 of the model uptake; published: 1"):
+        models.read(Store(tmp_path / "store"), "uptake", 7)
+
+
+def test_the_champion_is_what_was_deployed_last_but_never_the_candidate_itself(tmp_path: Path) -> None:
+    location, store = tmp_path / "store", Store(tmp_path / "store")
+    first, second = Candidate(tmp_path, "a"), Candidate(tmp_path, "b")
+
+    def champion(candidate: Candidate) -> str:
+        return deployments.champion(str(location), "uptake", str(candidate.model))
+
+    def deploy(candidate: Candidate) -> None:
+        deployments.record(store, candidate.publish(location), "run", "machine", "http://127.0.0.1:1")
+
+    assert champion(first) == ""
+    deploy(first)
+    assert champion(first) == ""
+    assert champion(second) == str(store.path("models/uptake/1/model"))
+    deploy(second)
+    assert champion(second) == str(store.path("models/uptake/1/model"))
+    assert champion(first) == str(store.path("models/uptake/2/model"))

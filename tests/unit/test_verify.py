@@ -1,0 +1,119 @@
+"""Verifying an endpoint: only a server that gives what was evaluated holds."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml.deployment import verify
+from cd4ml.errors import DeploymentError
+
+ROWS = [{"age": 20, "region": "north"}, {"age": None, "region": "süd"}, {"age": 40, "region": None}]
+
+
+class Endpoint(ThreadingHTTPServer):
+    """A server of the Seldon protocol; a row's probability is its age in percent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.digest = "sha256:evaluated"
+        self.error = 0.0
+        self.status = 200
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def do_GET(self) -> None:
+        self._answer({"custom": {"digest": self.server.digest}})
+
+    def do_POST(self) -> None:
+        data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]
+        ages = [row[data["names"].index("age")] or 0 for row in data["ndarray"]]
+        self._answer({"data": {"ndarray": [age / 100 + self.server.error for age in ages]}})
+
+    def _answer(self, content: dict[str, Any]) -> None:
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    server = Endpoint()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    table = pa.Table.from_pylist([{**row, "probability": (row["age"] or 0) / 100} for row in ROWS])
+    pq.write_table(table, tmp_path / "predictions.parquet")
+    return tmp_path / "predictions.parquet"
+
+
+def test_an_endpoint_that_answers_as_evaluated_holds(endpoint: Endpoint, predictions: Path) -> None:
+    verified = verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+    assert verified.predictions_checked == 3
+    assert verified.max_difference <= 1e-9
+    assert 0 < verified.p50_ms <= verified.p99_ms
+    assert verified.endpoint == f"{endpoint.url}/api/v1.0/predictions"
+
+
+@pytest.mark.parametrize("error", [2e-5, -0.1, float("nan")])
+def test_a_prediction_that_differs_is_refused(endpoint: Endpoint, predictions: Path, error: float) -> None:
+    endpoint.error = error
+
+    with pytest.raises(DeploymentError, match="does not predict what evaluation did: row"):
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+
+def test_another_model_is_refused(endpoint: Endpoint, predictions: Path) -> None:
+    endpoint.digest = "sha256:another"
+
+    with pytest.raises(DeploymentError, match="serves the model sha256:another, not sha256:evaluated"):
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+
+def test_an_error_of_the_server_is_told(endpoint: Endpoint, predictions: Path) -> None:
+    endpoint.status = 500
+
+    with pytest.raises(DeploymentError, match="answered 500"):
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+
+def test_a_server_that_is_not_there_is_told(predictions: Path) -> None:
+    with pytest.raises(DeploymentError, match="does not answer"):
+        verify.verify("http://127.0.0.1:1", "sha256:evaluated", predictions)
+
+
+def test_a_server_that_ends_is_not_waited_for() -> None:
+    with pytest.raises(DeploymentError, match="ended before it was ready"):
+        verify.wait_until_ready("http://127.0.0.1:1", seconds=60, alive=lambda: False)
+
+
+def test_a_server_that_never_gets_ready_is_given_up() -> None:
+    with pytest.raises(DeploymentError, match="was not ready after 1 s"):
+        verify.wait_until_ready("http://127.0.0.1:1", seconds=1, alive=lambda: True)
+
+
+def test_an_example_request_names_its_features(predictions: Path) -> None:
+    assert json.loads(verify.example_request(predictions)) == {
+        "data": {"names": ["age", "region"], "ndarray": [[20, "north"]]}
+    }

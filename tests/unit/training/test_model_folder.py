@@ -1,0 +1,234 @@
+"""`cd4ml.model`: the contract, the digest, and a table as the inputs of a model."""
+
+import math
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cd4ml import model
+from cd4ml.errors import DataError, StorageError
+from cd4ml.model import Contract, Input
+
+CONTRACT = Contract(
+    label="took",
+    classes=("false", "true"),
+    inputs=(Input("age", "number"), Input("region", "category"), Input("subscribed", "boolean")),
+    model={"model": "linear", "epochs": 3},
+)
+
+
+def table(**columns: object) -> pa.Table:
+    whole = {
+        "age": [30, None, 41],
+        "region": ["north", None, ""],
+        "subscribed": [True, False, None],
+        "took": [True, False, True],
+    }
+    return pa.table({**whole, **columns})
+
+
+def write_model(folder: Path) -> Path:
+    (folder / "saved_model" / "variables").mkdir(parents=True)
+    (folder / "saved_model" / "saved_model.pb").write_bytes(b"graph")
+    (folder / "saved_model" / "variables" / "variables.index").write_bytes(b"index")
+    model.write_contract(CONTRACT, folder)
+    return folder
+
+
+def test_a_contract_is_read_as_it_was_written(tmp_path):
+    model.write_contract(CONTRACT, tmp_path)
+
+    assert model.read_contract(tmp_path) == CONTRACT
+
+
+def test_a_folder_without_a_contract_is_refused_with_the_file_it_lacks(tmp_path):
+    with pytest.raises(StorageError, match=r"contract.json: not a model's contract .* train_model wrote"):
+        model.read_contract(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"label": "took", "classes": ["a"]}'])
+def test_a_broken_contract_is_refused(tmp_path, text):
+    (tmp_path / "contract.json").write_text(text)
+
+    with pytest.raises(StorageError, match="not a model's contract"):
+        model.read_contract(tmp_path)
+
+
+def test_the_digest_stays_when_the_folder_moves_or_gains_a_history(tmp_path):
+    folder = write_model(tmp_path / "model")
+    before = model.digest(folder)
+    (folder / "history.json").write_text("[]")
+
+    assert before.startswith("sha256:")
+    assert model.digest(folder.rename(tmp_path / "moved")) == before
+
+
+@pytest.mark.parametrize(
+    "file", ["contract.json", "saved_model/saved_model.pb", "saved_model/variables/variables.index"]
+)
+def test_the_digest_changes_with_every_file_that_predicts(tmp_path, file):
+    folder = write_model(tmp_path)
+    before = model.digest(folder)
+    (folder / file).write_bytes((folder / file).read_bytes() + b" ")
+
+    assert model.digest(folder) != before
+
+
+def test_the_digest_changes_with_a_file_s_name(tmp_path):
+    folder = write_model(tmp_path)
+    before = model.digest(folder)
+    (folder / "saved_model" / "saved_model.pb").rename(folder / "saved_model" / "other.pb")
+
+    assert model.digest(folder) != before
+
+
+@pytest.mark.parametrize("missing", ["contract.json", "saved_model"])
+def test_half_a_model_has_no_digest(tmp_path, missing):
+    folder = write_model(tmp_path)
+    (folder / missing).rename(tmp_path / "elsewhere")
+
+    with pytest.raises(StorageError, match="no model here"):
+        model.digest(folder)
+
+
+def test_features_are_the_inputs_of_the_signature():
+    inputs = model.features(table(), CONTRACT)
+
+    assert list(inputs) == ["age", "region", "subscribed"]
+    assert {name: values.dtype for name, values in inputs.items()} == {
+        "age": np.float32,
+        "region": object,
+        "subscribed": np.float32,
+    }
+    np.testing.assert_array_equal(inputs["age"], [30, math.nan, 41])
+    np.testing.assert_array_equal(inputs["subscribed"], [1, 0, math.nan])
+    assert inputs["region"].tolist() == ["north", "", ""]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, 2, None], pa.int8()),
+        pa.array([1, 2, None], pa.uint64()),
+        pa.array([1, 2, None], pa.float16()),
+        pa.array([1, 2, math.nan], pa.float64()),
+        pa.array([Decimal("1.0"), Decimal("2.0"), None]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_number_of_any_type_becomes_float32(column):
+    np.testing.assert_array_equal(model.features(table(age=column), CONTRACT)["age"], [1, 2, math.nan])
+
+
+@pytest.mark.parametrize(
+    "type_", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+def test_a_text_of_any_type_becomes_text(type_):
+    column = pa.array(["a", "b", None]).cast(type_)
+
+    assert model.features(table(region=column), CONTRACT)["region"].tolist() == ["a", "b", ""]
+
+
+def test_a_column_without_any_value_is_missing_whatever_the_model_takes():
+    nothing = pa.nulls(3)
+    inputs = model.features(table(age=nothing, region=nothing, subscribed=nothing), CONTRACT)
+
+    assert np.isnan(inputs["age"]).all()
+    assert np.isnan(inputs["subscribed"]).all()
+    assert inputs["region"].tolist() == ["", "", ""]
+
+
+@given(
+    age=st.lists(st.one_of(st.none(), st.floats(), st.just(1e300)), min_size=1, max_size=20),
+    region=st.lists(st.one_of(st.none(), st.text()), min_size=1, max_size=20),
+)
+def test_features_keep_every_row(age, region):
+    rows = min(len(age), len(region))
+    data = pa.table(
+        {
+            "age": pa.array(age[:rows], pa.float64()),
+            "region": pa.array(region[:rows], pa.string()),
+            "subscribed": pa.nulls(rows),
+        }
+    )
+
+    inputs = model.features(data, CONTRACT)
+
+    assert {values.shape for values in inputs.values()} == {(rows,)}
+    assert inputs["region"].tolist() == [value or "" for value in region[:rows]]
+
+
+def test_a_missing_column_is_named_with_the_one_that_was_perhaps_meant():
+    with pytest.raises(DataError, match="column 'region' is not in the table; did you mean 'regions'"):
+        model.features(table().rename_columns(["age", "regions", "subscribed", "took"]), CONTRACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "message"),
+    [
+        ("age", ["30", "31", "32"], "column 'age' is string, but the model takes a number there"),
+        ("region", [1, 2, 3], "column 'region' is int64, but the model takes a category there"),
+        ("subscribed", ["yes", "no", "no"], "column 'subscribed' is string, but the model takes a boolean there"),
+        ("region", [[1], [2], [3]], "column 'region' is list<.*>, but the model takes a category there"),
+        (
+            "age",
+            pa.array([0, 0, 0], pa.timestamp("s")),
+            r"column 'age' is timestamp\[s\], but the model takes a number",
+        ),
+    ],
+)
+def test_a_column_of_another_type_is_named(name, column, message):
+    with pytest.raises(DataError, match=message):
+        model.features(table(**{name: column}), CONTRACT)
+
+
+@pytest.mark.parametrize(
+    ("classes", "column"),
+    [
+        (("false", "true"), [True, False, True]),
+        (("0", "1"), [1, 0, 1]),
+        (("0", "1"), [1.0, 0.0, 1.0]),
+        (("no", "yes"), ["yes", "no", "yes"]),
+    ],
+)
+def test_labels_are_one_where_the_second_class_is(classes, column):
+    contract = Contract("took", classes, CONTRACT.inputs, {})
+
+    labels = model.labels(table(took=column), contract)
+
+    assert labels.dtype == np.float32
+    assert labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([True, None, None], "label 'took': 2 of 3 rows have none; drop these rows"),
+        (["true", "maybe", "false"], "label 'took': 'maybe' is neither 'false' nor 'true'"),
+        ([0.5, 0.0, 1.0], "label 'took': .*; give 0 and 1, booleans, or two words"),
+        ([[1], [0], [1]], "label 'took': list<.*> cannot be a label"),
+    ],
+)
+def test_rows_without_a_usable_label_are_refused(column, message):
+    with pytest.raises(DataError, match=message):
+        model.labels(table(took=column), CONTRACT)
+
+
+def test_a_label_of_nan_counts_as_none():
+    contract = Contract("took", ("0", "1"), CONTRACT.inputs, {})
+
+    with pytest.raises(DataError, match="1 of 3 rows have none"):
+        model.labels(table(took=[1.0, math.nan, 0.0]), contract)
+
+
+def test_the_contract_can_be_read_without_tensorflow_pydantic_or_arrow():
+    program = "import sys, cd4ml.model; print([m for m in ('tensorflow', 'pydantic', 'pyarrow') if m in sys.modules])"
+
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
