@@ -16,7 +16,7 @@ help: ## Show this list
 
 .PHONY: setup
 setup: $(VENVS)/uv ## Make the environments whose lock has changed, into .venvs/
-	@$(MAKE) --no-print-directory --jobs=$(words $(READY)) $(READY)
+	@$(MAKE) --silent --jobs=$(words $(READY)) $(READY)
 
 # The uv of this machine where there is one, else the one that scripts/uv.txt pins.
 $(VENVS)/uv:

@@ -7,6 +7,7 @@ that names the run.
 
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -217,11 +218,19 @@ def _watched(
         finally:
             task.ended = time.monotonic()
         task.outputs = outputs
+        _write_metrics(outputs)
         task.state = "passed" if outcome == status.Status.SUCCESS else "failed"
         changed(task)
         return outputs, outcome
 
     return watched
+
+
+def _write_metrics(outputs: Mapping[str, Any]) -> None:
+    """Gives metrics a file: they are metadata alone, and KFP's cache takes an artifact without a file for lost."""
+    for artifact in outputs.values():
+        if isinstance(artifact, dsl.Metrics | dsl.ClassificationMetrics) and not Path(artifact.path).exists():
+            Path(artifact.path).write_text(json.dumps(artifact.metadata, indent=2) + "\n", encoding="utf-8")
 
 
 class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]

@@ -210,8 +210,8 @@ def test_a_value_of_another_type_is_the_client_s_mistake_and_is_named(server, ro
 @pytest.mark.parametrize(
     ("names", "complaint"),
     [
-        (["age", "regoin", "subscribed"], "feature 'region' is not in data.names; did you mean it by 'regoin'?"),
-        (["age", "x", "subscribed"], "feature 'region' is not in data.names"),
+        (["age", "regoin", "subscribed"], "feature 'region' is not in data.names; did you mean 'regoin'?"),
+        (["age", "x", "subscribed"], "feature 'region' is not in data.names; there are age, x, subscribed"),
         (["age", "age", "subscribed"], "data.names has 'age' more than once"),
         (["age", "region"], "every row of data.ndarray must be a list of 2 values, one a name"),
         ([], 'send {"data": {"names": [...], "ndarray": [[...], ...]}} with at least one name and one row'),
