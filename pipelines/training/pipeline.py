@@ -28,7 +28,7 @@ def training(
     label: str,
     store: str,
     time_column: str = "",
-    split: dict = {"by": "key", "eval": 0.1, "test": 0.1},  # noqa: B006 (KFP reads the default, nothing changes it)
+    split: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
     schema: str = "",
     exclude: list = [],  # noqa: B006
     sensitive: list = [],  # noqa: B006
@@ -54,7 +54,7 @@ def training(
         label: The column to predict, of two values.
         store: The store: datasets, published models, deployments.
         time_column: The column that says when a row came to be; empty where there is none.
-        split: How the rows are split into train, eval and test.
+        split: How the rows are split; where empty by a hash of the key, a tenth each for eval and test.
         schema: A curated TFDV schema (text proto); inferred from the train split where empty.
         exclude: Columns that are no features, beside the label, the key and the times.
         sensitive: Columns whose groups must be treated fairly.
