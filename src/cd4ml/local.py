@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -125,13 +126,14 @@ def run(
     """
     check_environments(planned)
     by_name = {task.name: task for task in planned}
-    workspace = folder / "workspace"  # KFP removes it when the run ends
-    for needed in (folder / "logs", workspace):
-        needed.mkdir(parents=True, exist_ok=True)
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    # Beside the other temporary folders, not in the run's: the path of a socket may have 108 characters.
+    workspace = tempfile.mkdtemp(prefix="cd4ml-")
+    _Process.workspace = workspace
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
         pipeline_root=str(folder.parent),
-        workspace_root=str(workspace),
+        workspace_root=workspace,
         raise_on_error=False,
         enable_caching=True,
         cache_root=str(cache / code_digest(planned)),
@@ -237,6 +239,8 @@ class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[m
     """Starts a task in the environment of its image, with its output in its log."""
 
     task: Task
+    workspace: str
+    """Takes the temporary files of tasks; KFP removes it when the run ends."""
 
     def validate_image(self, image: str) -> None:
         """Every image of cd4ml is known."""
@@ -248,7 +252,7 @@ class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[m
         environment = {
             "PYTHONUNBUFFERED": "1",
             "TF_CPP_MIN_LOG_LEVEL": "2",
-            "TMPDIR": str(task.folder.parent / "workspace"),
+            "TMPDIR": type(self).workspace,
         }
         interpreter = environments() / task.environment / "bin" / "python"
         command = subprocess_task_handler.replace_python_executable(self.full_command, str(interpreter))

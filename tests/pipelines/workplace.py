@@ -37,16 +37,22 @@ class Workplace:
     folder: Path
 
     def arguments(self, name: str = "training.yaml", **changes: Any) -> Path:
-        """The example's arguments with some changed, sized for the rows of these tests."""
-        content = yaml.safe_load((ROOT / "examples/promotions" / name).read_text())
-        content["arguments"] |= {
+        """The example's arguments with some changed; models and limits are for the few rows of these tests."""
+        small = {
             "source": "players.parquet",
             "data_limits": {"anomalies": 0},
             "evaluation_rows": 600,
             "baseline": {"model": "linear", "epochs": 2},
             "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
+            "model_limits": {"auc": {"min": 0.7, "champion": {"min_change": -0.2}}},
             "port": 9701,
-        } | changes
+        }
+        return self.example(name, **small | changes)
+
+    def example(self, name: str, **changes: Any) -> Path:
+        """The example's arguments as they are, but for changes."""
+        content = yaml.safe_load((ROOT / "examples/promotions" / name).read_text())
+        content["arguments"] |= changes
         file = self.folder / name
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         return file

@@ -1,0 +1,30 @@
+"""The example of the README at its full size: one run that passes, and one that is refused."""
+
+from pathlib import Path
+
+import pytest
+from workplace import Workplace, make_players
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    folder: Path = tmp_path_factory.mktemp("example")
+    make_players(folder / "players.parquet", rows=200_000)
+    return Workplace(folder)
+
+
+def test_the_example_passes_and_its_strict_twin_is_refused_for_the_planted_bias(full: Workplace) -> None:
+    passed = full.run("run", full.example("training.yaml", source="players.parquet", port=9702))
+    strict = full.run("run", full.example("training-strict.yaml", source="players.parquet", port=9702))
+
+    assert passed.code == 0, passed.output
+    assert set(passed.states().values()) == {"passed"}
+    assert passed.summary["dataset"]["rows"] == 200_000
+    models = passed.summary["models"]
+    assert models["candidate"]["metrics"]["auc"] > models["baseline"]["metrics"]["auc"] > 0.8
+    assert strict.code == 1
+    assert strict.states()["Train candidate"] == strict.states()["Evaluate model"] == "reused"
+    assert strict.states()["Check model"] == "failed"
+    assert strict.states()["Publish model"] == "skipped"
+    assert "true_positive_rate between groups of region at 0.5" in strict.output
+    assert "(south 0." in strict.summary["gates"][-1]["reason"]
