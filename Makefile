@@ -41,7 +41,7 @@ ARGS ?= examples/promotions/training.yaml
 .PHONY: data
 data: setup $(PLAYERS) ## Make the data of the example
 
-$(PLAYERS): examples/promotions/generate.py
+$(PLAYERS): examples/promotions/generate.py | setup
 	@$(TOOLS)/python $< --output $@
 
 .PHONY: run
@@ -63,7 +63,7 @@ lint: setup ## Check style, types and the rules of the house
 	@$(DEV)/ruff check --quiet .
 	@$(DEV)/ruff format --check --quiet .
 	@$(DEV)/mypy
-	@PYTHONPATH=src $(DEV)/lint-imports --no-logo 2>/dev/null || PYTHONPATH=src $(DEV)/lint-imports
+	@PYTHONPATH=src $(DEV)/lint-imports
 
 # Each environment runs the tests of its own libraries; the tools environment runs all others.
 .PHONY: test
@@ -74,5 +74,5 @@ test: lint ## Run every check and test
 	@$(TOOLS)/python -m pytest tests/pipelines
 
 .PHONY: clean
-clean: ## Remove the environments, the runs and the store
-	rm -rf $(VENVS) runs store examples/*/data
+clean: ## Remove the environments, the runs and the example's data; the store stays
+	rm -rf $(VENVS) runs examples/*/data

@@ -1,7 +1,11 @@
 """The path of a model: data, training, evaluation, gates, registry, production."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from kfp import dsl
 
+from cd4ml import storage
 from cd4ml.components.data.check_dataset.component import check_dataset
 from cd4ml.components.data.ingest_dataset.component import ingest_dataset
 from cd4ml.components.data.split_dataset.component import split_dataset
@@ -14,6 +18,7 @@ from cd4ml.components.evaluation.find_champion.component import find_champion
 from cd4ml.components.training.train_model.component import train_model
 from cd4ml.data import limits as data_limits_
 from cd4ml.data import split as split_
+from cd4ml.evaluation import arguments as evaluation_arguments
 from cd4ml.evaluation import limits as model_limits_
 from cd4ml.pipelines.tasks import heavy, light
 from cd4ml.training import spec
@@ -29,7 +34,7 @@ def training(
     store: str,
     time_column: str = "",
     split: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
-    schema: str = "",
+    curated_schema: str = "",
     exclude: list = [],  # noqa: B006
     sensitive: list = [],  # noqa: B006
     slices: list = [],  # noqa: B006
@@ -40,7 +45,7 @@ def training(
     gpus: int = 1,
     thresholds: list = [0.5],  # noqa: B006
     evaluation_rows: int = 10000,
-    model_limits: dict = {},  # noqa: B006
+    model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
     port: int = 9500,
     revision: str = "",
 ):
@@ -55,7 +60,7 @@ def training(
         store: The store: datasets, published models, deployments.
         time_column: The column that says when a row came to be; empty where there is none.
         split: How the rows are split; where empty by a hash of the key, a tenth each for eval and test.
-        schema: A curated TFDV schema (text proto); inferred from the train split where empty.
+        curated_schema: A TFDV schema that people keep, as the text of its proto; inferred from train where empty.
         exclude: Columns that are no features, beside the label, the key and the times.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which the model is evaluated.
@@ -74,7 +79,13 @@ def training(
 
     ingested = ingest_dataset(source=source, store=store, name=dataset, key=key, time_column=time_column)
     light(ingested, "Ingest dataset", cached=False)
-    splits = split_dataset(uri=ingested.outputs["uri"], version=ingested.outputs["version"], key=key, split=split)
+    splits = split_dataset(
+        uri=ingested.outputs["uri"],
+        version=ingested.outputs["version"],
+        digest=ingested.outputs["digest"],
+        key=key,
+        split=split,
+    )
     light(splits, "Split dataset")
     validated = validate_dataset(
         train=splits.outputs["train"],
@@ -82,7 +93,7 @@ def training(
         test=splits.outputs["test"],
         label=label,
         key=key,
-        curated_schema=schema,
+        curated_schema=curated_schema,
         sensitive=sensitive,
         slices=slices,
     )
@@ -112,7 +123,8 @@ def training(
         test=splits.outputs["test"],
         candidate=models["candidate"].outputs["model"],
         baseline=models["baseline"].outputs["model"],
-        champion=champion.output,
+        champion=champion.outputs["folder"],
+        champion_digest=champion.outputs["digest"],
         label=label,
         slices=slices,
         sensitive=sensitive,
@@ -146,10 +158,27 @@ def training(
 
 
 CHECKS = {
+    "name": storage.check_name,
+    "dataset": storage.check_name,
+    "store": storage.Store,
     "split": split_.parse,
     "data_limits": data_limits_.parse,
     "baseline": spec.parse,
     "candidate": spec.parse,
+    "thresholds": evaluation_arguments.thresholds,
+    "slices": evaluation_arguments.columns,
+    "sensitive": evaluation_arguments.sensitive,
     "model_limits": model_limits_.parse,
 }
 """Arguments that are checked before anything runs, and what raises an error when one is not good."""
+
+
+def check_together(arguments: Mapping[str, Any]) -> None:
+    """Checks what no argument shows by itself, once each is good.
+
+    Raises:
+        EvaluationError: A limit is about something that is not evaluated.
+    """
+    evaluation_arguments.check_together(
+        arguments["model_limits"], arguments["thresholds"], arguments["slices"], arguments["sensitive"]
+    )

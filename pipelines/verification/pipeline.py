@@ -1,7 +1,11 @@
 """Production, verified by itself: for a schedule."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from kfp import dsl
 
+from cd4ml import storage
 from cd4ml.components.deployment.verify_deployment.component import verify_deployment
 from cd4ml.pipelines.tasks import light
 
@@ -16,3 +20,11 @@ def verification(name: str, store: str):
     """
     verified = verify_deployment(store=store, name=name)
     light(verified, "Verify deployment", cached=False, retries=0)
+
+
+CHECKS = {"name": storage.check_name, "store": storage.Store}
+"""Arguments that are checked before anything runs, and what raises an error when one is not good."""
+
+
+def check_together(arguments: Mapping[str, Any]) -> None:
+    """Each argument stands for itself."""

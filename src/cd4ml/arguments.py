@@ -19,6 +19,7 @@ class Parameter:
 
     kind: Kind
     required: bool
+    default: Any = None
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,19 @@ def read(path: Path, pipelines: Iterable[str]) -> RunFile:
     return RunFile(path, content["pipeline"], content["arguments"])
 
 
-def check(file: RunFile, parameters: Mapping[str, Parameter], checks: Mapping[str, Callable[[Any], Any]]) -> None:
+def check(
+    file: RunFile,
+    parameters: Mapping[str, Parameter],
+    checks: Mapping[str, Callable[[Any], Any]],
+    together: Callable[[Mapping[str, Any]], None],
+) -> None:
     """Makes sure that the arguments are what the pipeline takes.
 
     Args:
         file: The arguments.
         parameters: The pipeline's parameters.
         checks: By parameter: what raises a `Cd4mlError` when the value is not good.
+        together: The same for all arguments, defaults included, once each is good by itself.
 
     Raises:
         ArgumentsError: With every mistake, one a line.
@@ -77,6 +84,12 @@ def check(file: RunFile, parameters: Mapping[str, Parameter], checks: Mapping[st
                 checks[name](value)
             except Cd4mlError as error:
                 mistakes.append(f"{name}: {error}")
+    if not mistakes:
+        defaults = {name: one.default for name, one in parameters.items()}
+        try:
+            together({**defaults, **file.arguments})
+        except Cd4mlError as error:
+            mistakes.append(str(error))
     if mistakes:
         raise ArgumentsError(
             f"{file.path}: the arguments are not what {file.pipeline} takes:\n  " + "\n  ".join(mistakes)

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
@@ -62,14 +63,16 @@ def run(
     module = _pipeline_module(asked.pipeline)
     pipeline = getattr(module, asked.pipeline)
     parameters = _parameters(pipeline)
-    run_arguments.check(asked, parameters, getattr(module, "CHECKS", {}))
+    run_arguments.check(asked, parameters, module.CHECKS, module.check_together)
     arguments = _with_revision(asked.arguments, parameters)
+    _check_port(arguments, parameters)
 
+    local.check_environments(pipeline)
     folder = _new_folder(runs, asked.pipeline)
     planned = local.tasks(pipeline, folder)
-    local.check_environments(planned)
-    started_at = datetime.now().astimezone()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started_at, started = datetime.now().astimezone(), time.monotonic()
+    for stop_signal in (signal.SIGTERM, signal.SIGHUP):  # an ended session or a closed terminal stops a run too
+        signal.signal(stop_signal, signal.default_int_handler)
 
     status, failure = "failed", ""
     try:
@@ -81,9 +84,21 @@ def run(
         status = "stopped"
         failure = "The run was stopped. Run the same command again: what was finished is reused."
     finally:
+        seconds = time.monotonic() - started
         serving = _end_serving(arguments, folder.name, keep=keep_serving and status == "passed")
     summary = reports.write(
-        reports.Run(folder.name, asked.pipeline, status, started_at, arguments, planned, failure), folder
+        reports.Run(
+            run_id=folder.name,
+            pipeline=asked.pipeline,
+            status=status,
+            started_at=started_at,
+            seconds=seconds,
+            arguments=arguments,
+            tasks=planned,
+            failure=failure,
+            serving=serving is not None,
+        ),
+        folder,
     )
     _print_outcome(summary, folder, serving, _failed_log(planned))
     raise typer.Exit(0 if status == "passed" else 1)
@@ -113,7 +128,8 @@ def stop(
     server = machine.find(opened, name)
     if server is None:
         raise Cd4mlError(f"store {opened.root}: no server of the model {name} is running on this machine")
-    machine.stop(opened, server)
+    with machine.alone(opened, name):
+        machine.stop(opened, server)
     console.print(f"{name}: the server at {server.url} has ended")
 
 
@@ -137,6 +153,7 @@ def _pipeline_module(name: str) -> ModuleType:
 
 
 def _parameters(pipeline: Any) -> dict[str, run_arguments.Parameter]:
+    from kfp.local import executor_output_utils
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     kinds = pipeline_spec_pb2.ParameterType.ParameterTypeEnum
@@ -150,7 +167,11 @@ def _parameters(pipeline: Any) -> dict[str, run_arguments.Parameter]:
     }
     specs = pipeline.pipeline_spec.root.input_definitions.parameters
     return {
-        name: run_arguments.Parameter(by_type[spec.parameter_type], required=not spec.is_optional)
+        name: run_arguments.Parameter(
+            by_type[spec.parameter_type],
+            required=not spec.is_optional,
+            default=executor_output_utils.pb2_value_to_python(spec.default_value),
+        )
         for name, spec in specs.items()
     }
 
@@ -165,6 +186,16 @@ def _with_revision(arguments: Mapping[str, Any], parameters: Mapping[str, run_ar
     except FileNotFoundError:
         return dict(arguments)
     return {**arguments, "revision": described.stdout.strip()}
+
+
+def _check_port(arguments: Mapping[str, Any], parameters: Mapping[str, run_arguments.Parameter]) -> None:
+    """Finds a port in use before the work is done whose result is to be served there."""
+    if "port" not in parameters:
+        return
+    port = int(arguments.get("port", parameters["port"].default))
+    server = machine.find(Store(arguments["store"]), arguments["name"])
+    if server is None or server.port != port:
+        machine.check_port(port)
 
 
 def _new_folder(runs: Path, pipeline: str) -> Path:
@@ -270,15 +301,21 @@ def _failure(planned: list[Any]) -> str:
 
 
 def _end_serving(arguments: Mapping[str, Any], run_id: str, keep: bool) -> machine.Server | None:
-    """Ends the server that the run started, unless it is to be kept or took the place of one."""
+    """Ends the server that the run started, unless it is to be kept; the server that is left, if any."""
     if "store" not in arguments or "name" not in arguments:
         return None
     store = Store(arguments["store"])
-    server = machine.find(store, arguments["name"])
-    if server is None or server.run != run_id or keep or server.replaces:
-        return server
-    machine.stop(store, server)
-    return None
+    if machine.find(store, arguments["name"]) is None:
+        return None
+    with machine.alone(store, arguments["name"]):
+        server = machine.find(store, arguments["name"])
+        if server is None or server.run != run_id or server.kept:
+            return server
+        if keep:
+            machine.keep(store, server)
+            return server
+        machine.stop(store, server)
+        return None
 
 
 def _print_outcome(summary: Mapping[str, Any], folder: Path, serving: machine.Server | None, log: Path | None) -> None:

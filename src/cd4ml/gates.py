@@ -38,12 +38,14 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every limit is kept."""
-        return all(check.passed for check in self.checks)
+        """Whether every limit is kept; where none was held against anything, nothing has passed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def reasons(self) -> list[str]:
         """Why it did not pass: one sentence a failed check."""
+        if not self.checks:
+            return ["no limit was held against anything; name at least one"]
         return [check.reason for check in self.checks if not check.passed]
 
     @property
@@ -72,7 +74,8 @@ class Verdict:
         """
         if not self.passed:
             lines = "".join(f"\n  - {reason}" for reason in self.reasons)
-            raise GateError(f"{self.gate}: {len(self.reasons)} of {len(self.checks)} limits not kept{lines}")
+            failed = sum(not check.passed for check in self.checks)
+            raise GateError(f"{self.gate}: {failed} of {len(self.checks)} limits not kept{lines}")
         return self
 
 

@@ -1,8 +1,8 @@
 """Runs a pipeline on this machine through `kfp.local`, each component in the environment of its image.
 
-KFP's runner starts every component with one interpreter and tells nobody how far it is. So three of its functions
-are replaced while a pipeline runs: the one that starts a task's process, the one that executes a task, and the one
-that names the run.
+KFP's runner starts every component with one interpreter and tells nobody how far it is. So some of its functions are
+replaced while a pipeline runs: what starts a task's process, what executes a task, what orders tasks that could run at
+the same time (by chance, in KFP), and what names the run.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ def tasks(pipeline: Any, folder: Path) -> list[Task]:
     """
     spec: pipeline_spec_pb2.PipelineSpec = pipeline.pipeline_spec
     executors = spec.deployment_spec["executors"]
-    ordered = list(reversed(graph_utils.topological_sort_tasks(spec.root.dag.tasks)))
+    ordered = reversed(_order(spec.root.dag.tasks))
     return [
         Task(
             name=name,
@@ -124,7 +124,6 @@ def run(
     Raises:
         KeyboardInterrupt: The run was stopped; so is the task that was running.
     """
-    check_environments(planned)
     by_name = {task.name: task for task in planned}
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     # Beside the other temporary folders, not in the run's: the path of a socket may have 108 characters.
@@ -143,6 +142,7 @@ def run(
         contextlib.redirect_stdout(log),
         warnings.catch_warnings(),
         _replaced(executor_input_utils, "get_local_pipeline_resource_name", lambda _: folder.name),
+        _replaced(graph_utils, "topological_sort_tasks", _order),
         _replaced(task_executor, "execute_single_task", _watched(task_executor.execute_single_task, by_name, changed)),
         _replaced(subprocess_task_handler, "SubprocessTaskHandler", _Process),
     ):
@@ -155,19 +155,30 @@ def run(
     return all(task.state == "passed" for task in planned)
 
 
-def check_environments(planned: list[Task]) -> None:
-    """Makes sure that each task has its environment.
+def check_environments(pipeline: Any) -> None:
+    """Makes sure that each task of a pipeline has its environment.
 
     Raises:
-        EnvironmentSetupError: One is not there, or half made.
+        EnvironmentSetupError: One is not there, half made, or not what its lock names.
     """
-    missing = sorted(
-        {task.environment for task in planned if not (environments() / task.environment / "ready").exists()}
-    )
+    executors = pipeline.pipeline_spec.deployment_spec["executors"].values()
+    wanted = sorted({images.environment(executor["container"]["image"]) for executor in executors})
+    missing = [name for name in wanted if not (environments() / name / "ready").exists()]
     if missing:
         raise EnvironmentSetupError(
             f"{environments()}: no environment for {', '.join(missing)}; make it with `make setup`"
         )
+    old = [name for name in wanted if not _is_of_its_lock(name)]
+    if old:
+        raise EnvironmentSetupError(
+            f"{environments()}: the lock of {', '.join(old)} has changed; make the environment again with `make setup`"
+        )
+
+
+def _is_of_its_lock(name: str) -> bool:
+    """Whether an environment holds what its lock names, where this is a checkout that has the locks."""
+    lock = environments().parent / "images" / name / "requirements.txt"
+    return not lock.exists() or lock.read_bytes() == (environments() / name / "ready").read_bytes()
 
 
 def environments() -> Path:
@@ -183,6 +194,15 @@ def code_digest(planned: list[Task]) -> str:
     for file in [*sorted(package.rglob("*.py")), *sorted(package.rglob("*.j2")), *locks]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+_kfp_order = graph_utils.topological_sort_tasks
+
+
+def _order(tasks: Mapping[str, pipeline_spec_pb2.PipelineTaskSpec]) -> list[str]:
+    """KFP's order, last task first; always the same, though protobuf gives the tasks in any."""
+    order: list[str] = _kfp_order(dict(sorted(tasks.items())))
+    return order
 
 
 def _executor(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> str:
@@ -257,6 +277,8 @@ class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[m
         interpreter = environments() / task.environment / "bin" / "python"
         command = subprocess_task_handler.replace_python_executable(self.full_command, str(interpreter))
         with task.log.open("wb") as log:
+            log.write(f"{interpreter}\n".encode())
+            log.flush()
             process = subprocess.Popen(  # noqa: S603 (the component's own command)
                 command,
                 env={**os.environ, **environment, **self.env_vars},
@@ -273,7 +295,8 @@ class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[m
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a task's processes, and gives each the time to undo what it began."""
+    """Ends a task's processes, and gives each the time to undo what it began; a second Ctrl-C does not cut it short."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     group = [member for member in psutil.process_iter() if _group(member) == process.pid]
     os.killpg(process.pid, signal.SIGTERM)
     _, alive = psutil.wait_procs(group, timeout=STOP_SECONDS)

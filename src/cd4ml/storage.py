@@ -1,11 +1,18 @@
 """The store: immutable objects under names like `models/uptake/3/card.md`, written whole or not at all."""
 
 import os
+import re
 import shutil
 import uuid
 from pathlib import Path
 
 from cd4ml.errors import StorageError
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""A part of a name in the store."""
+
+
+UNFINISHED = ".unfinished"
 
 
 class AlreadyStoredError(StorageError):
@@ -32,8 +39,12 @@ class Store:
             raise StorageError(f"store {self.root}: is a file; name a folder")
 
     def path(self, name: str) -> Path:
-        """Where the object or folder of this name lies."""
-        return self.root / name
+        """Where the object or folder of this name lies.
+
+        Raises:
+            StorageError: The name would lead out of the store.
+        """
+        return self.root.joinpath(*map(check_name, name.split("/")))
 
     def children(self, name: str) -> list[str]:
         """The names directly under a name, sorted; none where nothing is stored."""
@@ -62,6 +73,8 @@ class Store:
         try:
             unfinished.write_text(text, encoding="utf-8")
             self._move(unfinished, name)
+        except OSError as error:
+            raise StorageError(f"store {self.root}: cannot write {name}: {error}") from error
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -88,7 +101,7 @@ class Store:
             shutil.rmtree(unfinished, ignore_errors=True)
 
     def _unfinished(self) -> Path:
-        folder = self.root / ".unfinished"
+        folder = self.root / UNFINISHED
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -116,3 +129,14 @@ def _put(content: Path | str, target: Path) -> None:
         shutil.copytree(content, target)
     else:
         shutil.copyfile(content, target)
+
+
+def check_name(name: str) -> str:
+    """Makes sure that a model or dataset can have this name.
+
+    Raises:
+        StorageError: It cannot; says which names can be.
+    """
+    if not NAME.fullmatch(name):
+        raise StorageError(f"{name!r} cannot be a name: use letters, digits, '_', '-' and '.', the last not first")
+    return name

@@ -56,12 +56,22 @@ def test_a_label_of_a_single_class_trains_nothing(workplace: Workplace) -> None:
 
 def test_wrong_arguments_are_all_told_before_anything_runs(workplace: Workplace) -> None:
     runs = set(workplace.folder.glob("runs/*"))
-    refused = workplace.run("run", workplace.arguments(candidate={"model": "dn"}, lable="x", split={"by": "nothing"}))
+    wrong = {"candidate": {"model": "dn"}, "lable": "x", "split": {"by": "no"}, "name": "../x", "thresholds": [1.5]}
+    refused = workplace.run("run", workplace.arguments(**wrong))
 
     assert refused.code == 1
-    for word in ("lable", "candidate", "split"):
-        assert word in refused.output
+    told = [line.split(":")[0].strip() for line in refused.output.splitlines()]
+    assert set(wrong) <= set(told)
     assert set(workplace.folder.glob("runs/*")) == runs
+
+
+def test_a_limit_on_what_is_not_evaluated_is_told_before_anything_runs(workplace: Workplace) -> None:
+    limits = {"auc": {"min": 0.7, "slices": ["regoin=*"]}, "precision@0.7": {"min": 0.5}}
+    refused = workplace.run("run", workplace.arguments(model_limits=limits))
+
+    assert refused.code == 1
+    assert "did you mean 'region'?" in refused.output
+    assert "0.7" in refused.output
 
 
 def test_a_wrong_command_line_exits_with_2(workplace: Workplace) -> None:

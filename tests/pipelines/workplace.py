@@ -81,6 +81,11 @@ class Workplace:
         """Runs `cd4ml` here to its end."""
         return self.finish(self.start(*words))
 
+    def stored(self) -> set[Path]:
+        """The published models and deployments."""
+        store = self.folder / "store"
+        return {*store.glob("models/*/*"), *store.glob("deployments/*/*.json"), *store.glob(".unfinished/*")}
+
     def servers(self) -> list[psutil.Process]:
         """The model servers that serve from here."""
         return [

@@ -1,5 +1,6 @@
 """The file of a run: every mistake is named before anything runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def run_file(folder: Path, text: str) -> arguments.RunFile:
 def test_arguments_that_fit_pass(tmp_path: Path) -> None:
     file = run_file(tmp_path, "pipeline: training\narguments: {name: uptake, label: took, split: {by: key}, seed: 3}")
 
-    arguments.check(file, PARAMETERS, {})
+    arguments.check(file, PARAMETERS, {}, lambda _: None)
 
     assert file.arguments["seed"] == 3
 
@@ -38,7 +39,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         raise DataError(f"by: {value['by']!r} is neither 'key' nor 'time'")
 
     with pytest.raises(ArgumentsError) as raised:
-        arguments.check(file, PARAMETERS, {"split": refuse})
+        arguments.check(file, PARAMETERS, {"split": refuse}, lambda _: None)
 
     assert str(raised.value).splitlines()[1:] == [
         "  label: missing",
@@ -67,3 +68,14 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, message: s
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArgumentsError, match=r"none\.yaml: No such file"):
         arguments.read(tmp_path / "none.yaml", ["training"])
+
+
+def test_arguments_that_do_not_go_together_are_told_with_the_defaults_filled_in(tmp_path: Path) -> None:
+    file = run_file(tmp_path, "pipeline: training\narguments: {name: uptake, label: took}")
+    parameters = {**PARAMETERS, "seed": Parameter(int, required=False, default=4)}
+
+    def together(all_arguments: Mapping[str, Any]) -> None:
+        raise DataError(f"{all_arguments['name']} does not go with {all_arguments['seed']}")
+
+    with pytest.raises(ArgumentsError, match="uptake does not go with 4"):
+        arguments.check(file, parameters, {}, together)

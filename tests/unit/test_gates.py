@@ -43,3 +43,8 @@ def test_what_is_no_verdict_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(GateError, match="not a verdict"):
         gates.read(tmp_path / "verdict")
+
+
+def test_a_verdict_that_held_nothing_against_anything_has_not_passed() -> None:
+    with pytest.raises(GateError, match="no limit was held against anything"):
+        gates.Verdict("check_model", {"model": "sha256:1"}, ()).raise_if_failed()

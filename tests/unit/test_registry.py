@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from cd4ml import gates, model
-from cd4ml.errors import RegistryError
+from cd4ml.errors import RegistryError, StorageError
 from cd4ml.registry import deployments, models
 from cd4ml.storage import Store
 
 SUMMARY: dict[str, Any] = {
     "rows": 200,
     "rows_evaluated": 100,
+    "thresholds": [0.5],
     "slices": [
         {
             "model": "candidate",
@@ -55,10 +56,12 @@ class Candidate:
         gates.Verdict("check_model", about, (check,)).write(self.verdict)
 
     def publish(self, store: Path) -> models.Version:
-        lineage = {"run": "run-1", "revision": "abc", "dataset": {"name": "players", "version": 3}}
-        return models.publish(
-            str(store), "uptake", str(self.model), str(self.verdict), str(self.evaluation), lineage
-        ).version
+        dataset = self.model.parent / "dataset"
+        dataset.write_text(
+            json.dumps({"name": "players", "version": 3, "rows": 200, "digest": "sha256:d", "uri": "/x"})
+        )
+        folders = (str(self.model), str(self.verdict), str(self.evaluation), str(dataset))
+        return models.publish(str(store), "uptake", *folders, "run-1", "abc").version
 
 
 def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
@@ -67,10 +70,12 @@ def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert models.read(store, "uptake", 1) == version
     assert version.digest == model.digest(store.path("models/uptake/1/model"))
-    assert version.lineage["dataset"]["version"] == 3
+    assert (version.run, version.revision, version.dataset, version.dataset_version) == ("run-1", "abc", "players", 3)
     card = store.read("models/uptake/1/card.md")
     assert "| overall | 100 | 0.800 | 0.700 | – |" in card
     assert "north 0.600, south 0.200" in card
+    assert "players version 3, `sha256:d`" in card
+    assert str(tmp_path) not in card + store.read("models/uptake/1/version.json")
 
 
 def test_the_same_model_keeps_its_version_and_another_gets_the_next(tmp_path: Path) -> None:
@@ -116,16 +121,29 @@ def test_the_champion_is_what_was_deployed_last_but_never_the_candidate_itself(t
     location, store = tmp_path / "store", Store(tmp_path / "store")
     first, second = Candidate(tmp_path, "a"), Candidate(tmp_path, "b")
 
-    def champion(candidate: Candidate) -> str:
+    def champion(candidate: Candidate) -> tuple[str, str]:
         return deployments.champion(str(location), "uptake", str(candidate.model))
 
     def deploy(candidate: Candidate) -> None:
         deployments.record(store, candidate.publish(location), "run", "machine", "http://127.0.0.1:1")
 
-    assert champion(first) == ""
+    def published(number: int) -> tuple[str, str]:
+        folder = store.path(f"models/uptake/{number}/model")
+        return str(folder), model.digest(folder)
+
+    assert champion(first) == ("", "")
     deploy(first)
-    assert champion(first) == ""
-    assert champion(second) == str(store.path("models/uptake/1/model"))
+    assert champion(first) == ("", "")
+    assert champion(second) == published(1)
     deploy(second)
-    assert champion(second) == str(store.path("models/uptake/1/model"))
-    assert champion(first) == str(store.path("models/uptake/2/model"))
+    assert champion(second) == published(1)
+    assert champion(first) == published(2)
+
+
+def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:
+    candidate = Candidate(tmp_path, "a")
+
+    with pytest.raises(StorageError, match="cannot be a name"):
+        models.read(Store(tmp_path / "store"), "../x", 1)
+    with pytest.raises(StorageError, match="cannot be a name"):
+        deployments.champion(str(tmp_path / "store"), "../x", str(candidate.model))

@@ -38,7 +38,7 @@ def test_a_folder_that_cannot_be_stored_leaves_nothing(store: Store, tmp_path: P
         store.add_folder("models/uptake/1", {"card.md": "# card", "model": tmp_path / "not there"})
 
     assert store.children("models/uptake") == []
-    assert store.children(".unfinished") == []
+    assert list((store.root / ".unfinished").iterdir()) == []
 
 
 def test_of_two_that_take_one_name_at_once_one_is_told(store: Store) -> None:
@@ -70,3 +70,9 @@ def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="is a file; name a folder"):
         Store(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["../outside", "models/../../outside", "/etc/passwd", "models//1", ".hidden", ""])
+def test_a_name_that_leaves_the_store_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(StorageError, match="cannot be a name"):
+        store.add(name, "text")

@@ -25,6 +25,7 @@ class Endpoint(ThreadingHTTPServer):
         self.digest = "sha256:evaluated"
         self.error = 0.0
         self.status = 200
+        self.answered: int | None = None
 
     @property
     def url(self) -> str:
@@ -40,7 +41,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]
         ages = [row[data["names"].index("age")] or 0 for row in data["ndarray"]]
-        self._answer({"data": {"ndarray": [age / 100 + self.server.error for age in ages]}})
+        self._answer({"data": {"ndarray": [age / 100 + self.server.error for age in ages][: self.server.answered]}})
 
     def _answer(self, content: dict[str, Any]) -> None:
         self.send_response(self.server.status)
@@ -88,6 +89,13 @@ def test_another_model_is_refused(endpoint: Endpoint, predictions: Path) -> None
     endpoint.digest = "sha256:another"
 
     with pytest.raises(DeploymentError, match="serves the model sha256:another, not sha256:evaluated"):
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+
+def test_an_answer_of_another_shape_is_refused(endpoint: Endpoint, predictions: Path) -> None:
+    endpoint.answered = 1
+
+    with pytest.raises(DeploymentError, match="answered 1 predictions for 3 rows"):
         verify.verify(endpoint.url, "sha256:evaluated", predictions)
 
 

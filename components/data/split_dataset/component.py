@@ -9,6 +9,7 @@ from cd4ml.images import TOOLS
 def split_dataset(
     uri: str,
     version: int,
+    digest: str,
     key: str,
     split: dict,
     train: dsl.Output[dsl.Dataset],
@@ -20,6 +21,7 @@ def split_dataset(
     Args:
         uri: Where the dataset's table lies.
         version: Of the dataset.
+        digest: Of the version's content, so that the splits of other content are not reused.
         key: The column that tells rows apart.
         split: `by: key` with `seed`, or `by: time` with `column`; `eval` and `test` are fractions of the rows.
 
@@ -30,6 +32,6 @@ def split_dataset(
     """
     from cd4ml.data.split import write_splits
 
-    parts = write_splits(uri, version, key, split, train.path, eval.path, test.path)
+    parts = write_splits(uri, version, digest, key, split, train.path, eval.path, test.path)
     for artifact, part in zip((train, eval, test), parts, strict=True):
         artifact.metadata.update(part.metadata)

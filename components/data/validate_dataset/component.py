@@ -29,7 +29,7 @@ def validate_dataset(
         test: The rows to evaluate on.
         label: The column to predict, of two values.
         key: The column that tells rows apart.
-        curated_schema: A TFDV schema that people keep (text proto); inferred from the train split where empty.
+        curated_schema: A TFDV schema that people keep, as the text of its proto; inferred from train where empty.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated.
 

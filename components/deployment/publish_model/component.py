@@ -40,8 +40,7 @@ def publish_model(
     """
     from cd4ml.registry import models
 
-    lineage = {"run": run, "revision": revision, "dataset": dataset.metadata}
-    added = models.publish(store, name, model.path, verdict.path, evaluation.path, lineage)
-    version = added.write(published.path, card.path)
-    published.metadata.update(version.metadata)
-    return version.version, version.digest
+    folders = (model.path, verdict.path, evaluation.path, dataset.path)
+    added = models.publish(store, name, *folders, run, revision).write(published.path, card.path)
+    published.metadata.update(added.metadata)
+    return added.version.version, added.version.digest

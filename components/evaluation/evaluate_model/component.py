@@ -11,6 +11,7 @@ def evaluate_model(
     candidate: dsl.Input[dsl.Model],
     baseline: dsl.Input[dsl.Model],
     champion: str,
+    champion_digest: str,
     label: str,
     slices: list,
     sensitive: list,
@@ -29,6 +30,7 @@ def evaluate_model(
         candidate: What `train_model` wrote.
         baseline: What `train_model` wrote for the model that the candidate has to beat.
         champion: The folder of the model in production; empty where there is none.
+        champion_digest: Of its files.
         label: The column to predict.
         slices: Columns, or lists of columns to cross, by which the models are measured.
         sensitive: Columns whose groups must be treated fairly.
@@ -44,7 +46,7 @@ def evaluate_model(
     """
     from cd4ml.evaluation.evaluate import evaluate
 
-    models = (candidate.path, baseline.path, champion)
+    models = (candidate.path, baseline.path, champion, champion_digest)
     evaluated = evaluate(
         test.path, *models, label, slices, sensitive, thresholds, max_rows, seed, evaluation.path, report.path
     )

@@ -1,12 +1,16 @@
 """Which model is in production?"""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
-def find_champion(candidate: dsl.Input[dsl.Model], store: str, name: str) -> str:
+def find_champion(candidate: dsl.Input[dsl.Model], store: str, name: str) -> NamedTuple(
+    "Champion", folder=str, digest=str
+):
     """Finds the model in production that a candidate is to be held against.
 
     Args:
@@ -15,7 +19,8 @@ def find_champion(candidate: dsl.Input[dsl.Model], store: str, name: str) -> str
         name: The model's name in the registry.
 
     Returns:
-        The folder of the champion; empty where no other model was ever deployed.
+        folder: Where the champion lies; empty where no other model was ever deployed.
+        digest: Of the champion's files, so that the evaluation beside another one is not reused.
     """
     from cd4ml.registry import deployments
 

@@ -1,7 +1,7 @@
 """The groups in the data: how many rows each sensitive group has, and how often each group has the label."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.data.findings import ENOUGH_ROWS, Finding, Group, percent
+from cd4ml.errors import DataError
 
 SMALL_SHARE = 0.01
 FOUR_FIFTHS = 0.8
@@ -18,6 +19,29 @@ CERTAIN = 3.0
 FEW_VALUES = 20
 """A column of numbers with more values than this is cut into quarters."""
 MISSING = "(missing)"
+MOST_SLICES = 100
+"""Evaluation refuses a column, or a cross of columns, that makes more; said here, before anything is trained."""
+
+
+def check_slices(test: pa.Table, slices: Iterable[str | Sequence[str]]) -> None:
+    """Makes sure that the model can be evaluated by these columns.
+
+    Args:
+        test: The test split.
+        slices: Columns, or lists of columns to cross.
+
+    Raises:
+        DataError: With each that makes too many slices.
+    """
+    kinds = dict.fromkeys(tuple(sorted({one} if isinstance(one, str) else set(one))) for one in slices)
+    counts = {" × ".join(names): _count_slices(test, names) for names in kinds}
+    lines = [
+        f"{name} makes {count:,} slices, more than {MOST_SLICES}; slice by a column with fewer values, such as ranges"
+        for name, count in counts.items()
+        if count > MOST_SLICES
+    ]
+    if lines:
+        raise DataError("slices: " + "\n  ".join(lines))
 
 
 def measure(table: pa.Table, outcome: pa.ChunkedArray, columns: Iterable[str], sensitive: Iterable[str]) -> list[Group]:
@@ -35,6 +59,11 @@ def measure(table: pa.Table, outcome: pa.ChunkedArray, columns: Iterable[str], s
 def examine(groups: Iterable[Group]) -> list[Finding]:
     """Finds sensitive groups that hardly appear, and groups that have the label far less often than the others."""
     return [finding for group in groups for finding in (*_representation(group), *_label_rate(group))]
+
+
+def _count_slices(table: pa.Table, names: Sequence[str]) -> int:
+    text = pa.table({name: table.column(name).cast(pa.string()).fill_null(MISSING) for name in names})
+    return int(text.group_by(list(names)).aggregate([]).num_rows)
 
 
 def _groups(column: pa.ChunkedArray, outcome: pa.ChunkedArray, name: str, sensitive: Iterable[str]) -> list[Group]:

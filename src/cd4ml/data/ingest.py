@@ -11,7 +11,7 @@ import pyarrow.csv as pacsv
 
 from cd4ml.data import source as sources
 from cd4ml.data import table as tables
-from cd4ml.errors import DataError
+from cd4ml.storage import check_name
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ def ingest(source: str, store: str, name: str, key: str, time_column: str = "") 
 
     Raises:
         DataError: The source is no such table, or the store cannot be written.
+        StorageError: The name cannot be that of a dataset.
     """
-    if not name or set(name) & set("/\\") or name.startswith("."):
-        raise DataError(f"dataset {name!r}: cannot be a name; give one word, as in `players`")
+    check_name(name)
     table = sources.read(source, key, time_column)
     digest = content_digest(table)
     uri = tables.location(store, name)

@@ -1,5 +1,6 @@
 """The label: which of its two values counts as positive, and whether the splits can be used with it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -53,8 +54,9 @@ def examine(splits: Mapping[str, pa.Table], name: str) -> Label:
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The values as text, whole numbers without a fraction."""
-    if pa.types.is_floating(column.type) and pc.all(pc.equal(pc.floor(column), column)).as_py():
-        column = column.cast(pa.int64())
+    if pa.types.is_floating(column.type):
+        with contextlib.suppress(pa.ArrowInvalid):  # fractions, and what no integer holds: infinity, NaN
+            column = column.cast(pa.int64())
     return column.cast(pa.string())
 
 

@@ -18,22 +18,21 @@ KNOWN_SHARE = 0.99
 """In an inferred schema, the share of a text column that must be values which the train split has."""
 
 
-def load(path: str | Path) -> Schema:
+def parse(text: str) -> Schema:
     """Reads a curated schema.
 
     Raises:
-        DataError: The file is not a schema.
+        DataError: The text is not a schema.
     """
     from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
 
     try:
-        return tfdv.load_schema_text(str(path))
-    except (OSError, ValueError, text_format.ParseError) as error:
-        raise DataError(f"schema {path}: not a TFDV schema in text ({error}); write it again, or infer it") from error
-    except Exception as error:
-        if type(error).__module__.startswith("tensorflow"):
-            raise DataError(f"schema {path}: cannot be read; give the path of a file, or infer it") from error
-        raise
+        return text_format.Parse(text, schema_pb2.Schema())
+    except text_format.ParseError as error:
+        raise DataError(
+            f"curated_schema: not a TFDV schema as text proto ({error}); mend it, or leave it out to infer one"
+        ) from error
 
 
 def infer(train: Statistics, key: str) -> Schema:

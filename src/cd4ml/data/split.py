@@ -76,13 +76,21 @@ def parse(split: dict[str, Any]) -> Split:
 
 
 def write_splits(
-    uri: str, version: int, key: str, split: dict[str, Any], train: str | Path, eval: str | Path, test: str | Path
+    uri: str,
+    version: int,
+    digest: str,
+    key: str,
+    split: dict[str, Any],
+    train: str | Path,
+    eval: str | Path,
+    test: str | Path,
 ) -> list[Part]:
     """Writes the splits of a version, one Parquet file each, the rows in the order of their key.
 
     Args:
         uri: Where the dataset's table lies.
         version: Of the dataset.
+        digest: Of the version's content.
         key: The column that tells rows apart.
         split: As `Split` has it.
         train: The file to write for training.
@@ -98,7 +106,9 @@ def write_splits(
     from cd4ml.data import table
 
     how = parse(split)
-    data, digest = table.at_version(uri, version)
+    data, found = table.at_version(uri, version)
+    if found != digest:
+        raise DataError(f"{uri}: version {version} is {found}, not {digest}; run ingest_dataset again")
     _check_columns(data, uri, key, how)
     origin = Origin(uri.rsplit("/", 1)[-1], version, digest)
     files: dict[Name, Path] = {"train": Path(train), "eval": Path(eval), "test": Path(test)}

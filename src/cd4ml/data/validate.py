@@ -41,23 +41,24 @@ def validate(
         splits: The Parquet files by the names `train`, `eval` and `test`.
         label_column: The column to predict.
         key: The column that tells rows apart.
-        curated_schema: A schema that people keep, a text proto; where empty, one is inferred from the train split.
+        curated_schema: A schema that people keep, as the text of its proto; inferred from train where empty.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated; here each column counts alone.
         outputs: The files and folders to write.
 
     Raises:
-        DataError: A file cannot be read, or there is no such column.
+        DataError: A file cannot be read, there is no such column, or a model cannot be evaluated by it.
     """
     tables = {split: _read(Path(path)) for split, path in splits.items()}
     train = tables["train"]
     sliced = [column for one in slices for column in ([one] if isinstance(one, str) else one)]
     grouped = list(dict.fromkeys([*sensitive, *sliced]))
     _check_columns([key, *grouped], train.column_names)
+    groups.check_slices(tables["test"], [*slices, *sensitive])
     target = label.examine(tables, label_column)
 
     measured = {split: statistics.compute(table, split) for split, table in tables.items()}
-    rules = schema.load(curated_schema) if curated_schema else schema.infer(measured["train"], key)
+    rules = schema.parse(curated_schema) if curated_schema else schema.infer(measured["train"], key)
     anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
 
     whole = pa.concat_tables(tables.values())

@@ -3,13 +3,16 @@
 `deployments/<name>/server.json` is a `Server`, there as long as the server is meant to run.
 """
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -18,6 +21,8 @@ from cd4ml.errors import DeploymentError, EnvironmentSetupError
 from cd4ml.storage import Store
 
 STOP_SECONDS = 10
+CLOCK_SECONDS = 2
+"""How far the time at which a process was made may move when the machine's clock is set."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Server:
     model_folder: str
     log: str
     run: str
-    replaces: bool
-    """Whether it took the place of a running server; then it outlives its run as that one did."""
+    kept: bool
+    """Whether it outlives its run: as somebody asked, or as the one did whose place it took."""
 
     @property
     def url(self) -> str:
@@ -44,13 +49,14 @@ class Server:
         """The process, while it runs."""
         try:
             process = psutil.Process(self.pid)
-            alive = process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - self.started) < CLOCK_SECONDS
+            alive = same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return None
         return process if alive else None
 
 
-def start(store: Store, name: str, model_folder: Path, port: int, log: Path, run: str, replaces: bool) -> Server:
+def start(store: Store, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool) -> Server:
     """Starts a server and writes its file; it is not ready yet.
 
     Raises:
@@ -60,7 +66,7 @@ def start(store: Store, name: str, model_folder: Path, port: int, log: Path, run
     program = Path(sys.prefix).parent / "serve" / "bin" / "seldon-core-microservice"
     if not program.exists():
         raise EnvironmentSetupError(f"{program}: no such program; make the environments with `make setup`")
-    _check_port(port)
+    check_port(port)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
@@ -73,10 +79,8 @@ def start(store: Store, name: str, model_folder: Path, port: int, log: Path, run
         )
     try:
         started = psutil.Process(process.pid).create_time()
-        server = Server(name, process.pid, started, port, str(model_folder), str(log), run, replaces)
-        file = _file(store, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(server), indent=2) + "\n")
+        server = Server(name, process.pid, started, port, str(model_folder), str(log), run, kept)
+        _write(store, server)
     except BaseException:
         _signal_group(process.pid, signal.SIGKILL)  # nobody would find it any more
         raise
@@ -87,13 +91,28 @@ def find(store: Store, name: str) -> Server | None:
     """The running server of a deployment."""
     try:
         server = Server(**json.loads(_file(store, name).read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):
         return None
     return server if server.process() else None
 
 
+def keep(store: Store, server: Server) -> None:
+    """Marks a server as one that outlives its run."""
+    _write(store, replace(server, kept=True))
+
+
+@contextmanager
+def alone(store: Store, name: str) -> Iterator[None]:
+    """Holds a deployment for oneself; another run that deploys the same waits for its turn."""
+    file = _file(store, name).with_name("lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def stop(store: Store, server: Server) -> None:
-    """Ends a server with all its children, and removes its file."""
+    """Ends a server with all its children, and removes its file; whoever calls it holds the deployment (`alone`)."""
     process = server.process()
     if process:
         family = [process, *process.children(recursive=True)]
@@ -102,6 +121,14 @@ def stop(store: Store, server: Server) -> None:
         for member in alive:
             member.kill()
     _file(store, server.name).unlink(missing_ok=True)
+
+
+def _write(store: Store, server: Server) -> None:
+    file = _file(store, server.name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(asdict(server), indent=2) + "\n")
+    unfinished.replace(file)
 
 
 def _file(store: Store, name: str) -> Path:
@@ -135,7 +162,12 @@ def _free_port() -> int:
         return port
 
 
-def _check_port(port: int) -> None:
+def check_port(port: int) -> None:
+    """Makes sure that a server can listen on a port of this machine.
+
+    Raises:
+        DeploymentError: The port is in use; names by whom.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

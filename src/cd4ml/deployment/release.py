@@ -4,6 +4,7 @@ What `deploy` writes is a folder: `deployment.json` (a `Deployment` of the regis
 (a `Verification`) and `server.log`.
 """
 
+import contextlib
 import json
 import signal
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 from cd4ml import gates
 from cd4ml.deployment import machine, verify
-from cd4ml.errors import DeploymentError
+from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import deployments, models
 from cd4ml.storage import Store
 
@@ -57,9 +58,9 @@ def deploy(location: str, published_file: str, verdict_file: str, port: int, run
     signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
     store = Store(location)
-    verification = _replace(store, version, port, run, Path(folder) / "server.log")
-    release = Release(deployments.record(store, version, run, "machine", verification.endpoint), verification)
-    verification.write(f"{folder}/verification.json")
+    with machine.alone(store, version.name):
+        release = _replace(store, version, port, run, Path(folder) / "server.log")
+    release.verification.write(f"{folder}/verification.json")
     Path(folder, "deployment.json").write_text(json.dumps(asdict(release.deployment), indent=2) + "\n")
     return release
 
@@ -87,33 +88,34 @@ def _check_verdict(version: models.Version, verdict: gates.Verdict) -> None:
         )
 
 
-def _replace(store: Store, version: models.Version, port: int, run: str, log: Path) -> verify.Verification:
+def _replace(store: Store, version: models.Version, port: int, run: str, log: Path) -> Release:
     before = machine.find(store, version.name)
+    if not (before and before.port == port):
+        machine.check_port(port)
     if before:
         machine.stop(store, before)
+    kept = before is not None and before.kept
+    server = None
     try:
-        server = machine.start(
-            store, version.name, store.path(version.folder) / "model", port, log, run, replaces=before is not None
-        )
+        server = machine.start(store, version.name, store.path(version.folder) / "model", port, log, run, kept)
         verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
-        return _verify(store, version, server.url)
+        verification = _verify(store, version, server.url)
+        return Release(deployments.record(store, version, run, "machine", verification.endpoint), verification)
     except BaseException as error:
-        failed = machine.find(store, version.name)
-        if failed:
-            machine.stop(store, failed)
-        if before:
-            machine.start(
-                store,
-                before.name,
-                Path(before.model_folder),
-                before.port,
-                Path(before.log),
-                before.run,
-                before.replaces,
-            )
+        if server:
+            machine.stop(store, server)
+        if before and before.kept:
+            _restore(store, before)
         if isinstance(error, DeploymentError) and log.exists():
             raise DeploymentError(f"{error}\nthe server's log ends:\n{_last_lines(log)}") from error
         raise
+
+
+def _restore(store: Store, before: machine.Server) -> None:
+    """Serves again what was served before; where that fails too, the first error is the one to tell."""
+    folder, log = Path(before.model_folder), Path(before.log)
+    with contextlib.suppress(Cd4mlError):
+        machine.start(store, before.name, folder, before.port, log, before.run, before.kept)
 
 
 def _verify(store: Store, version: models.Version, url: str) -> verify.Verification:

@@ -15,7 +15,7 @@ from cd4ml.errors import DeploymentError
 
 TOLERANCE = 1e-5
 """How far a served probability may be from the evaluated one."""
-LATENCY_REQUESTS = 50
+LATENCY_REQUESTS = 200
 PREDICTIONS = "/api/v1.0/predictions"
 
 
@@ -125,8 +125,14 @@ def _check_model(client: httpx.Client, digest: str) -> None:
 
 
 def _predict(client: httpx.Client, names: list[str], rows: list[list[Any]]) -> np.ndarray:
-    answer = _answer(client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}}))
-    return np.asarray(answer["data"]["ndarray"], dtype=np.float64).reshape(-1)
+    response = client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}})
+    try:
+        served = np.asarray(_answer(response)["data"]["ndarray"], dtype=np.float64).reshape(-1)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeploymentError(f"{response.url} answered no predictions: {response.text[:300]}") from error
+    if len(served) != len(rows):
+        raise DeploymentError(f"{response.url} answered {len(served)} predictions for {len(rows)} rows")
+    return served
 
 
 def _timed(client: httpx.Client, names: list[str], row: list[Any]) -> float:

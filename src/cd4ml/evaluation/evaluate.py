@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from cd4ml import model
 from cd4ml.errors import DataError, EvaluationError, StorageError
-from cd4ml.evaluation import fairness, report, rows, summary
+from cd4ml.evaluation import arguments, fairness, report, rows, summary
 from cd4ml.evaluation.measure import Measured, Task, measure
 from cd4ml.evaluation.summary import OVERALL, ModelSummary, Summary, at
 from cd4ml.model import Contract
@@ -92,6 +92,7 @@ def evaluate(
     candidate: str | Path,
     baseline: str | Path,
     champion: str | Path,
+    champion_digest: str,
     label: str,
     slices: Sequence[str | Sequence[str]],
     sensitive: Sequence[str],
@@ -108,6 +109,7 @@ def evaluate(
         candidate: A model's folder.
         baseline: That of the model to beat.
         champion: That of the model in production; empty where there is none.
+        champion_digest: Of its files.
         label: The column of the label.
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
@@ -123,11 +125,13 @@ def evaluate(
     folders = {"candidate": Path(candidate), "baseline": Path(baseline)}
     if champion:
         folders["champion"] = Path(champion)
-    cuts = _thresholds(thresholds)
+    cuts, sensitive = arguments.thresholds(thresholds), arguments.sensitive(sensitive)
     if max_rows < 1:
         raise EvaluationError(f"max_rows is {max_rows}; evaluate at least one row")
-    by = rows.crosses(slices, sensitive)
+    by = arguments.crosses(slices, sensitive)
     contracts, digests = _contracts(folders, label)
+    if digests.get("champion", "") != champion_digest:
+        raise EvaluationError(f"champion: {champion} is {digests.get('champion')}, not {champion_digest}; run again")
     sample = rows.read(Path(test), contracts, label, by, int(max_rows), seed)
 
     folder = Path(folder)
@@ -167,14 +171,6 @@ def evaluate(
     history = _history(folders["candidate"])
     report.write(report_file, name, found, {role: one.curves for role, one in measured.items()}, history)
     return Evaluated(found, contracts["candidate"].classes, measured["candidate"])
-
-
-def _thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
-    wrong = [one for one in thresholds if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one < 1]
-    if wrong or not thresholds:
-        given = f"{wrong[0]!r} is no number above 0 and below 1" if wrong else "none is given"
-        raise EvaluationError(f"thresholds: {given}; give probabilities such as [0.5]")
-    return tuple(dict.fromkeys(round(float(one), 6) for one in thresholds))  # TFMA keeps six digits
 
 
 def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contract], dict[str, str]]:

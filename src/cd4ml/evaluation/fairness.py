@@ -30,15 +30,16 @@ def crosses(slices: Sequence[Sequence[str]], sensitive: Sequence[str]) -> Iterat
 
 
 def _compare(groups: Sequence[Slice], columns: Sequence[str], metric: str, threshold: float) -> Fairness:
-    rates = {",".join(one.values.values()): one.metrics[at(metric, threshold)] for one in groups}
-    rows = {",".join(one.values.values()): one.rows for one in groups}
-    judged = {name: rate for name, rate in rates.items() if rate is not None and rows[name] >= FEWEST_ROWS}
+    measured = at(metric, threshold)
+    rates = {",".join(one.values.values()): one.metrics[measured] for one in groups}
+    counted = {",".join(one.values.values()): one.counted(measured) for one in groups}
+    judged = {name: rate for name, rate in rates.items() if rate is not None and counted[name] >= FEWEST_ROWS}
     lowest = min(judged, key=lambda name: judged[name]) if len(judged) > 1 else None
     highest = max(judged, key=lambda name: judged[name]) if len(judged) > 1 else None
     gap = ratio = None
     if lowest is not None and highest is not None:
         gap = judged[highest] - judged[lowest]
-        ratio = judged[lowest] / judged[highest] if judged[highest] else 1.0
+        ratio = judged[lowest] / judged[highest] if judged[highest] else None
     return Fairness(
         model=groups[0].model,
         column=",".join(sorted(columns)),

@@ -7,7 +7,7 @@ from typing import Any
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits, summary
 from cd4ml.evaluation.limits import Change, FairnessLimit, Limits, MetricLimit
-from cd4ml.evaluation.summary import Fairness, Slice, Summary
+from cd4ml.evaluation.summary import FEWEST_ROWS, Fairness, Slice, Summary
 from cd4ml.gates import Check, Verdict
 from cd4ml.names import nearest
 
@@ -42,7 +42,7 @@ def _checks(found: Summary, allowed: Limits) -> Iterator[Check]:
                 yield from _changes(found, metric, other, change)
     for columns, rates in allowed.fairness.items():
         for rate, fairness_limit in rates.items():
-            yield from _gaps(found, ",".join(sorted(columns.replace(" ", "").split(","))), rate, fairness_limit)
+            yield from _gaps(found, ",".join(limits.columns_of(columns)), rate, fairness_limit)
 
 
 def _values(found: Summary, metric: str, limit: MetricLimit) -> Iterator[Check]:
@@ -55,8 +55,9 @@ def _values(found: Summary, metric: str, limit: MetricLimit) -> Iterator[Check]:
         if not names:
             yield _no_rows(f"{metric} on {pattern}", words, slices, pattern)
         for name in names:
-            value = slices[name].metrics[metric]
-            yield _held(f"{metric} on {name}", words, value, limit.min, limit.max, _why_none(slices[name], metric))
+            why = _why_not(slices[name], metric)
+            value = None if why else slices[name].metrics[metric]
+            yield _held(f"{metric} on {name}", words, value, limit.min, limit.max, why)
 
 
 def _changes(found: Summary, metric: str, other: str, limit: Change) -> Iterator[Check]:
@@ -73,10 +74,9 @@ def _changes(found: Summary, metric: str, other: str, limit: Change) -> Iterator
         for name in names:
             after, before = slices[name].metrics[metric], others[name].metrics[metric]
             subject = f"change of {metric} on {name} against the {other}"
-            value = None if after is None or before is None else after - before
-            undefined = slices[name] if after is None else others[name]
+            why = _why_not(slices[name], metric) or _why_not(others[name], metric)
+            value = None if why or after is None or before is None else after - before
             pair = "" if value is None else f"{before:.4g} to {after:.4g}"
-            why = _why_none(undefined, metric)
             yield _held(subject, words, value, limit.min_change, limit.max_change, why, pair)
 
 
@@ -95,7 +95,7 @@ def _gaps(found: Summary, column: str, rate: str, limit: FairnessLimit) -> Itera
         yield Check(subject, words, None, False, f"{subject}: {why}")
     for one in rows:
         subject = f"{rate} between groups of {column} at {one.threshold:g}"
-        groups, why = _groups(one), _why_no_gap(one)
+        groups, why = _groups(one), _why_no_value(one)
         if limit.max_gap is not None:
             yield _held(f"{subject}: the gap", _words(None, limit.max_gap), one.gap, None, limit.max_gap, why, groups)
         if limit.min_ratio is not None:
@@ -118,7 +118,7 @@ def _held(
 
 def _no_rows(subject: str, words: str, slices: Mapping[str, Slice], pattern: str) -> Check:
     known = dict.fromkeys(column for one in slices.values() for column in one.values)
-    unknown = [column for column in _values_of(pattern) if column not in known]
+    unknown = [column for column in limits.values_of(pattern) if column not in known]
     why = f"no slice by {unknown[0]!r} was evaluated" if unknown else "no rows in this slice"
     hint = f"; {nearest(unknown[0], known)}" if unknown else ""
     reason = f"{subject}: {why}, so the limit '{words}' could not be checked{hint}"
@@ -129,7 +129,7 @@ def _matching(slices: Mapping[str, Slice], pattern: str) -> list[str]:
     """The slices that a name with `*` for any value stands for."""
     if pattern in slices:
         return [pattern]
-    wanted = _values_of(pattern)
+    wanted = limits.values_of(pattern)
     return [
         name
         for name, one in slices.items()
@@ -138,17 +138,20 @@ def _matching(slices: Mapping[str, Slice], pattern: str) -> list[str]:
     ]
 
 
-def _values_of(pattern: str) -> dict[str, str]:
-    parts = (part.partition("=") for part in pattern.split(","))
-    return {column.strip(): value.strip() for column, _, value in parts}
-
-
-def _why_none(one: Slice, metric: str) -> str:
-    if one.metrics["label_rate"] in (0, 1):
-        return f"it is not defined on {one.rows:,} rows that are all of one class"
-    if metric.startswith("precision@"):
-        return f"none of the {one.rows:,} rows is predicted positive"
-    return "it is not a finite number"
+def _why_not(one: Slice, metric: str) -> str:
+    """Why a slice cannot be judged by a metric; empty where it can."""
+    if one.metrics[metric] is None:
+        if one.metrics["label_rate"] in (0, 1):
+            return f"it is not defined on {one.rows:,} rows that are all of one class"
+        if metric.startswith("precision@"):
+            return f"none of the {one.rows:,} rows is predicted positive"
+        return "it is not a finite number"
+    if metric != "example_count" and (counted := one.counted(metric)) < FEWEST_ROWS:
+        return (
+            f"too small to judge ({counted} of its {one.rows:,} rows count, {FEWEST_ROWS} are needed: "
+            "evaluate more rows, or name larger slices)"
+        )
+    return ""
 
 
 def _groups(one: Fairness) -> str:
@@ -158,7 +161,9 @@ def _groups(one: Fairness) -> str:
     return groups + (f"; too small to judge: {', '.join(one.too_small)}" if one.too_small else "")
 
 
-def _why_no_gap(one: Fairness) -> str:
+def _why_no_value(one: Fairness) -> str:
+    if one.gap is not None:
+        return "no group has a rate above 0, so there is no ratio"
     return f"fewer than two groups are large enough to judge (too small: {', '.join(one.too_small) or 'none'})"
 
 

@@ -1,5 +1,6 @@
 """The limits that a model must keep to be published."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -7,10 +8,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 from cd4ml import settings
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation.summary import METRICS, METRICS_AT_THRESHOLDS, OVERALL, at
+from cd4ml.evaluation.summary import FAIRNESS_METRICS, METRICS, METRICS_AT_THRESHOLDS, OVERALL, at
 from cd4ml.names import nearest
 
-Slices = Annotated[tuple[str, ...], Field(min_length=1)]
+EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
+
+
+def _known_form(name: str) -> str:
+    if name != OVERALL and "=" not in name:
+        raise ValueError(f"{name!r} is no slice; write {OVERALL}, or a column with its value or *, such as region=*")
+    return name
+
+
+def _names_a_rate(rates: dict[str, Any]) -> dict[str, Any]:
+    if not rates:
+        raise ValueError(f"names no limit; give {' or '.join(FAIRNESS_METRICS)}")
+    return rates
+
+
+Slices = Annotated[tuple[Annotated[str, AfterValidator(_known_form)], ...], Field(min_length=1)]
 """Names as in the summary; `region=*` is each region."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -96,8 +112,20 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     metrics: dict[Annotated[str, AfterValidator(_known_metric)], MetricLimit]
-    fairness: dict[str, dict[Literal["true_positive_rate", "false_positive_rate", "selection_rate"], FairnessLimit]]
+    fairness: dict[
+        str,
+        Annotated[
+            dict[Literal["true_positive_rate", "false_positive_rate", "selection_rate"], FairnessLimit],
+            AfterValidator(_names_a_rate),
+        ],
+    ]
     """By sensitive column, or columns with a comma between them; then by rate."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.metrics and not self.fairness:
+            raise ValueError(f"there is no limit, so every model would pass; write at least one, such as {EXAMPLE}")
+        return self
 
 
 def parse(limits: Mapping[str, Any]) -> Limits:
@@ -112,3 +140,14 @@ def parse(limits: Mapping[str, Any]) -> Limits:
     metrics = {name: limit for name, limit in limits.items() if name != "fairness"}
     content = {"metrics": metrics, "fairness": limits.get("fairness", {})}
     return settings.parse(Limits, content, "model limits", EvaluationError, unnamed="metrics")
+
+
+def values_of(pattern: str) -> dict[str, str]:
+    """The value, or `*`, by column that the name of a slice asks for; a value may have commas."""
+    parts = (part.partition("=") for part in re.split(",(?=[^,]*=)", pattern))
+    return {column.strip(): value.strip() for column, _, value in parts}
+
+
+def columns_of(key: str) -> tuple[str, ...]:
+    """The columns, by alphabet, whose groups a key of `fairness` is about."""
+    return tuple(sorted(column.strip() for column in key.split(",")))

@@ -16,7 +16,7 @@ from cd4ml.names import nearest
 MISSING = "(missing)"
 """The value of a slice whose rows have none."""
 MOST_VALUES = 100
-"""A column, or a cross of columns, with more values is a mistake, not a slice."""
+"""A column, or a cross of columns, with more values is a mistake, not a slice; `cd4ml.data.groups` says so first."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,6 @@ class Rows:
     """float32 [rows]: 0 and 1."""
     columns: Mapping[str, np.ndarray]
     """By column that makes slices: its values as text, object [rows]."""
-
-
-def crosses(slices: Sequence[str | Sequence[str]], sensitive: Sequence[str]) -> list[tuple[str, ...]]:
-    """The columns of each kind of slice, each once: those of `slices`, then the sensitive ones.
-
-    Raises:
-        EvaluationError: Something in them is no name of a column.
-    """
-    wanted = [[one] if isinstance(one, str) else one for one in [*slices, *sensitive]]
-    if not all(isinstance(one, list | tuple) and one and all(isinstance(name, str) for name in one) for one in wanted):
-        raise EvaluationError(f"slices: {list(slices)!r} must be names of columns, or lists of names to cross")
-    return list(dict.fromkeys(tuple(sorted(set(one))) for one in wanted))
 
 
 def read(

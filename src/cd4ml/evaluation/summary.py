@@ -23,7 +23,7 @@ PREDICTIONS = "predictions.parquet"
 TFMA = "tfma"
 OVERALL = "overall"
 FEWEST_ROWS = 30
-"""A slice with fewer rows is too small to judge."""
+"""A slice is too small to judge by a metric that is over fewer of its rows."""
 
 METRICS = ("example_count", "label_rate", "auc", "auc_pr", "binary_cross_entropy", "calibration")
 METRICS_AT_THRESHOLDS = (
@@ -60,6 +60,20 @@ class Slice:
     rows: int
     metrics: Metrics
 
+    def counted(self, metric: str) -> int:
+        """The rows that a metric is over: of an area under a curve those of the rarer class."""
+        name, _, threshold = metric.partition("@")
+        positives = round((self.metrics["label_rate"] or 0) * self.rows)
+        if name in ("calibration", "recall", "true_positive_rate"):
+            return positives
+        if name == "false_positive_rate":
+            return self.rows - positives
+        if name in ("auc", "auc_pr"):
+            return min(positives, self.rows - positives)
+        if name == "precision":
+            return round((self.metrics[f"selection_rate@{threshold}"] or 0) * self.rows)
+        return self.rows
+
 
 @dataclass(frozen=True)
 class Fairness:
@@ -73,12 +87,12 @@ class Fairness:
     gap: float | None
     """Highest less lowest rate; None where fewer than two groups are large enough."""
     ratio: float | None
-    """Lowest by highest rate."""
+    """Lowest by highest rate; None also where the highest is 0."""
     lowest: str | None
     highest: str | None
     groups: Mapping[str, float | None]
     too_small: tuple[str, ...]
-    """Groups with too few rows to judge; they have no part in the gap."""
+    """Groups with too few of the rows that the rate is over; they have no part in the gap."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,7 @@ class Summary:
         aucs = [
             (name, auc)
             for name, one in self.of("candidate").items()
-            if name != OVERALL and one.rows >= FEWEST_ROWS and (auc := one.metrics["auc"]) is not None
+            if name != OVERALL and one.counted("auc") >= FEWEST_ROWS and (auc := one.metrics["auc"]) is not None
         ]
         return min(aucs, key=lambda one: one[1], default=None)
 

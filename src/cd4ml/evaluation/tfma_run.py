@@ -90,7 +90,11 @@ def _counts(matrix: Mapping[str, Any]) -> tuple[float, float, float, float]:
 
 
 def _value(found: Mapping[str, Any]) -> float | None:
-    value = float(found.get("doubleValue", 0))
+    """A number of TFMA; None where it is not finite, or where TFMA could not compute it and gives an `unknownType`.
+
+    The number is a wrapper in the proto, so that a zero is there too; within a matrix a zero is left out.
+    """
+    value = float(found.get("doubleValue", math.nan))
     return value if math.isfinite(value) else None
 
 

@@ -49,7 +49,7 @@ def history(store: Store, name: str) -> list[Deployment]:
     return [Deployment(**json.loads(store.read(f"deployments/{name}/{number}.json"))) for number in numbers]
 
 
-def champion(location: str, name: str, candidate_folder: str) -> str:
+def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]:
     """The model in production that a candidate is to be held against.
 
     That is the one deployed last. Where it is the candidate itself, as in a run that repeats another, it is the one
@@ -61,11 +61,12 @@ def champion(location: str, name: str, candidate_folder: str) -> str:
         candidate_folder: What training wrote.
 
     Returns:
-        The folder of the champion's files; empty where no other model was ever deployed.
+        The champion's folder and its digest; both empty where no other model was ever deployed.
     """
     store = Store(location)
     candidate = model.digest(candidate_folder)
     for deployment in reversed(history(store, name)):
         if deployment.digest != candidate:
-            return str(store.path(models.read(store, name, deployment.version).folder) / "model")
-    return ""
+            version = models.read(store, name, deployment.version)
+            return str(store.path(version.folder) / "model"), version.digest
+    return "", ""

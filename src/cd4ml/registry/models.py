@@ -8,11 +8,10 @@ version.json          a `Version`
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cd4ml import gates, model
 from cd4ml.errors import RegistryError
@@ -30,25 +29,18 @@ class Version:
     """Of the model's files, as `cd4ml.model.digest` gives it."""
     published_at: str
     """ISO 8601, UTC."""
-    lineage: Mapping[str, Any]
-    """What it was made from: the run, the revision of the code, the dataset and its version."""
+    run: str
+    """The run that published it."""
+    revision: str
+    """Of the code; empty where it is not known."""
+    dataset: str
+    dataset_version: int
+    dataset_digest: str
 
     @property
     def folder(self) -> str:
         """Its name in the store."""
         return f"models/{self.name}/{self.version}"
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What an artifact says of this version in the UI."""
-        return {
-            "headline": f"version {self.version}",
-            "name": self.name,
-            "version": self.version,
-            "digest": self.digest,
-            "uri": self.folder,
-            **self.lineage,
-        }
 
     def text(self) -> str:
         """The version as `version.json` has it."""
@@ -60,15 +52,22 @@ class Published:
     """A version as the registry has it."""
 
     version: Version
+    uri: str
+    """Where it lies."""
     card: str
     """The model card, Markdown."""
 
-    def write(self, version_file: str, card_file: str) -> Version:
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of this version in the UI."""
+        return {"headline": f"version {self.version.version}", "uri": self.uri, **asdict(self.version)}
+
+    def write(self, version_file: str, card_file: str) -> Self:
         """Writes both, for the tasks that follow and for the UI."""
         for path, text in ((version_file, self.version.text()), (card_file, self.card)):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text, encoding="utf-8")
-        return self.version
+        return self
 
 
 def publish(
@@ -77,7 +76,9 @@ def publish(
     model_folder: str,
     verdict_file: str,
     evaluation: str,
-    lineage: Mapping[str, Any],
+    dataset_file: str,
+    run: str,
+    revision: str,
 ) -> Published:
     """Adds a model to the registry; the one that is there already is returned as it is.
 
@@ -87,7 +88,9 @@ def publish(
         model_folder: What training wrote.
         verdict_file: What `check_model` wrote about this model.
         evaluation: What `evaluate_model` wrote.
-        lineage: What the version remembers of its making.
+        dataset_file: What `ingest_dataset` wrote.
+        run: The run that publishes.
+        revision: The revision of the code.
 
     Raises:
         RegistryError: The verdict is about another model, or did not pass.
@@ -103,13 +106,24 @@ def publish(
         raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))
 
     store = Store(location)
+    dataset = json.loads(Path(dataset_file).read_text(encoding="utf-8"))
     while True:
         published = versions(store, name)
         for known in published:
             if known.digest == digest:
-                return Published(known, store.read(f"{known.folder}/card.md"))
+                return Published(known, str(store.path(known.folder)), store.read(f"{known.folder}/card.md"))
         number = 1 + max((known.version for known in published), default=0)
-        version = Version(name, number, digest, datetime.now(UTC).isoformat(timespec="seconds"), lineage)
+        version = Version(
+            name=name,
+            version=number,
+            digest=digest,
+            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=run,
+            revision=revision,
+            dataset=dataset["name"],
+            dataset_version=dataset["version"],
+            dataset_digest=dataset["digest"],
+        )
         card_text = card.text(version, model.read_contract(model_folder), verdict, evaluation)
         try:
             store.add_folder(
@@ -124,7 +138,7 @@ def publish(
             )
         except AlreadyStoredError:
             continue  # another run took this number; take the next
-        return Published(version, card_text)
+        return Published(version, str(store.path(version.folder)), card_text)
 
 
 def versions(store: Store, name: str) -> list[Version]:

@@ -42,10 +42,13 @@ class Run:
     status: str
     """`passed`, `failed` or `stopped`."""
     started_at: datetime
+    seconds: float
     arguments: Mapping[str, Any]
     tasks: Sequence[Task]
     failure: str
     """Why it failed; empty where it did not."""
+    serving: bool
+    """Whether the model that it deployed is still served."""
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def summary(run: Run) -> dict[str, Any]:
         "pipeline": run.pipeline,
         "status": run.status,
         "started_at": run.started_at.isoformat(timespec="seconds"),
-        "seconds": round(sum(task.seconds for task in run.tasks), 2),
+        "seconds": round(run.seconds, 2),
         "failure": run.failure or None,
         "tasks": [
             {

@@ -39,6 +39,7 @@ def run(models, tmp_path_factory) -> Callable[..., Any]:
             "candidate": models["candidate"],
             "baseline": models["baseline"],
             "champion": "",
+            "champion_digest": "",
             "label": "took",
             "slices": ["level"],
             "sensitive": ["region"],

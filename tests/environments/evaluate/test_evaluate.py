@@ -7,9 +7,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from evaluated_samples import ROWS, make_model, make_table
+from google.protobuf import json_format
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
+from cd4ml import model
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation import gate, summary
+from cd4ml.evaluation import gate, summary, tfma_run
 
 
 def predictions_of(models, role, table):
@@ -115,7 +118,7 @@ def test_the_report_says_what_was_found(evaluated):
     assert "Worse than the baseline" in page
     assert "all 400 rows of the test split" in page
     assert "In south the true positive rate is" in page
-    assert "isle: fewer than 30 rows" in page
+    assert "isle: fewer than 30 of the rows" in page
     assert page.count("<svg") == 3 + 1 + 1 + 1
 
 
@@ -129,7 +132,7 @@ def test_a_sample_is_drawn_by_its_seed_and_said_so(run):
 
 def test_rows_of_one_class_have_no_auc_and_fail_a_limit_on_it(run, models):
     table = make_table(rows=60, took=np.full(60, True))
-    found, folder = run(table, champion=str(models["candidate"]))
+    found, folder = run(table, champion=str(models["candidate"]), champion_digest=model.digest(models["candidate"]))
 
     assert found.summary.models["champion"].metrics["auc"] is None
     assert found.roc_curve == ([], [], [])
@@ -138,6 +141,17 @@ def test_rows_of_one_class_have_no_auc_and_fail_a_limit_on_it(run, models):
         "auc on overall: it is not defined on 60 rows that are all of one class, "
         "so the limit 'at least 0.5' could not be checked"
     ]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.0, 0.0), (0.25, 0.25), (np.nan, None), (None, None), ("?", None)])
+def test_a_number_that_tfma_could_not_compute_is_none_and_a_zero_is_zero(value, expected):
+    from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
+
+    proto = metrics_for_slice_pb2.MetricValue.FromString(
+        writer.convert_metric_value_to_proto(value).SerializeToString()
+    )
+
+    assert tfma_run._value(json_format.MessageToDict(proto)) == expected
 
 
 def test_predictions_that_are_no_numbers_are_refused(run, models):
@@ -156,8 +170,9 @@ def test_a_model_whose_file_is_broken_says_so(run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"thresholds": [0.5, 1.0]}, "thresholds: 1.0 is no number above 0 and below 1"),
-        ({"thresholds": []}, "thresholds: none is given"),
+        ({"thresholds": [0.5, 1.0]}, "1.0 is no threshold"),
+        ({"thresholds": []}, "no threshold is given"),
+        ({"sensitive": [["region"]]}, "name sensitive columns one by one"),
         ({"max_rows": 0}, "max_rows is 0"),
         ({"label": "tok"}, "candidate: it was trained to predict 'took', not 'tok'"),
         ({"slices": ["regoin"]}, "slice column 'regoin' is not there; did you mean 'region'?"),

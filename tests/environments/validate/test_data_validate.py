@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from google.protobuf import text_format
 
 from cd4ml.data import findings, personal, schema, statistics
 from cd4ml.data.origin import Origin, stamp
@@ -141,14 +142,13 @@ def test_new_values_are_an_anomaly_when_they_are_more_than_strays(validation, st
     assert len(validation(players(region=region)).of_kind("anomaly")) == anomalies
 
 
-def test_a_curated_schema_is_held_against_every_split(validation, tmp_path):
+def test_a_curated_schema_is_held_against_every_split(validation):
     validation(players())
     curated = tfdv.load_schema_text(str(validation.outputs.schema))
     tfdv.get_domain(curated, "region").value.remove("south")
     tfdv.get_feature(curated, "region").distribution_constraints.min_domain_mass = 1
-    tfdv.write_schema_text(curated, str(tmp_path / "curated.pbtxt"))
 
-    found = validation(players(), curated_schema=str(tmp_path / "curated.pbtxt"))
+    found = validation(players(), curated_schema=text_format.MessageToString(curated))
 
     assert [(finding.split, finding.column) for finding in found.findings] == [
         (split, "region") for split in ("train", "eval", "test")
@@ -156,12 +156,9 @@ def test_a_curated_schema_is_held_against_every_split(validation, tmp_path):
     assert tfdv.load_schema_text(str(validation.outputs.schema)) == curated
 
 
-@pytest.mark.parametrize("content", [None, "feature { name: 7"], ids=["missing", "broken"])
-def test_a_curated_schema_that_cannot_be_read_is_named(tmp_path, content):
-    if content:
-        (tmp_path / "curated.pbtxt").write_text(content)
-    with pytest.raises(DataError, match=r"curated\.pbtxt"):
-        schema.load(tmp_path / "curated.pbtxt")
+def test_a_curated_schema_that_is_none_says_where_it_breaks():
+    with pytest.raises(DataError, match="curated_schema: not a TFDV schema as text proto .1:1"):
+        schema.parse("feture { name: 7")
 
 
 def test_a_label_that_is_absent_names_the_nearest(validation):
@@ -192,6 +189,10 @@ def test_two_classes_are_taken_and_the_positive_one_is_told(validation, values, 
         ([3, 4], "holds the numbers 3 and 4"),
         ([0.5, 0.7], "holds the numbers 0.5 and 0.7"),
         (["a", "b", "c"], "has 3 values, among them 'a', 'b', 'c'"),
+        ([0.0, 1.0, np.inf], "has 3 values, among them '0', '1', 'inf'"),
+        ([1.0, -np.inf], "holds the numbers -inf and 1"),
+        ([0.0, 1e300], "holds the numbers 0 and 1e+300"),
+        ([0.0, 1.0, np.nan], "has 3 values, among them '0', '1', 'nan'"),
         ([True], "has one value only, 'true'"),
         ([None], "has no values"),
     ],
@@ -270,6 +271,12 @@ def test_a_slice_may_be_small(validation):
     region[:12] = ["west"] * 12
 
     assert messages(validation(players(region=region), slices=["region"])) == []
+
+
+@pytest.mark.parametrize("role", ["sensitive", "slices"])
+def test_a_column_that_makes_too_many_slices_is_refused(validation, role):
+    with pytest.raises(DataError, match="spend makes 500 slices, more than 100; slice by a column with fewer values"):
+        validation(players(), **{role: ["spend"]})
 
 
 def test_missing_values_are_a_group_and_numbers_are_cut_into_quarters(validation):

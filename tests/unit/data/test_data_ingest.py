@@ -11,7 +11,7 @@ import pytest
 
 from cd4ml.data import table as tables
 from cd4ml.data.ingest import ingest
-from cd4ml.errors import DataError
+from cd4ml.errors import DataError, StorageError
 
 PLAYERS = pa.table(
     {
@@ -218,7 +218,7 @@ def test_a_time_column_without_timestamps_is_refused(parquet, store):
 
 @pytest.mark.parametrize("name", ["", "../players", ".hidden"])
 def test_a_name_that_leaves_the_store_is_refused(parquet, store, name):
-    with pytest.raises(DataError, match="cannot be a name"):
+    with pytest.raises(StorageError, match="cannot be a name"):
         ingest(parquet(PLAYERS), store, name, "player")
 
 

@@ -27,7 +27,7 @@ class Dataset:
 
     def split(self, version, how, key="id"):
         files = [self.folder / str(version.version) / name for name in NAMES]
-        self.parts = split.write_splits(version.uri, version.version, key, how, *files)
+        self.parts = split.write_splits(version.uri, version.version, version.digest, key, how, *files)
         return {name: pq.read_table(file) for name, file in zip(NAMES, files, strict=True)}
 
 
@@ -195,3 +195,12 @@ def test_every_mistake_in_how_to_split_is_reported_at_once():
 def test_a_split_that_makes_no_sense_is_refused(how, message):
     with pytest.raises(DataError, match=message):
         split.parse(how)
+
+
+def test_another_content_than_was_ingested_is_refused(dataset, numbers):
+    version = dataset.ingest(numbers)
+    files = [dataset.folder / name for name in NAMES]
+
+    with pytest.raises(DataError, match="version 0 is sha256:.*, not sha256:other; run ingest_dataset again"):
+        split.write_splits(version.uri, version.version, "sha256:other", "id", {}, *files)
+    assert not any(file.exists() for file in files)

@@ -109,6 +109,69 @@ def test_groups_too_small_to_judge_are_no_pass(found, written):
     ]
 
 
+@pytest.mark.parametrize("name", ["region=isle", "region=*"])
+@pytest.mark.parametrize("limit", [{"min": 0.6}, {"baseline": {"min_change": 0.0}}])
+def test_a_slice_with_too_few_rows_of_a_class_is_no_pass(found, written, name, limit):
+    candidate = group("region=isle", auc=1.0, rows=1000, label_rate=0.029)
+    small = replace(found, slices=(candidate, replace(candidate, model="baseline")))
+    limits = {"auc": {key: {**one, "slices": [name]} if key == "baseline" else one for key, one in limit.items()}}
+    limits["auc"].setdefault("slices", [name])
+
+    (reason,) = reasons(written(small), limits)
+
+    assert "auc on region=isle" in reason
+    assert "too small to judge (29 of its 1,000 rows count, 30 are needed" in reason
+    assert "could not be checked" in reason
+
+
+@pytest.mark.parametrize("name", ["selection_rate@0.5", "accuracy@0.5", "false_positive_rate@0.5", "example_count"])
+def test_a_slice_of_few_positives_is_judged_by_what_counts_other_rows(found, written, name):
+    few_positives = replace(found, slices=(group("region=isle", rows=100, label_rate=0.01),))
+
+    assert reasons(written(few_positives), {name: {"max": 100, "slices": ["region=isle"]}}) == []
+
+
+def test_precision_of_few_selected_rows_is_no_pass(found, written):
+    few = replace(found, slices=(group("region=isle", rate=0.1, rows=100),))
+
+    (reason,) = reasons(written(few), {"precision@0.5": {"max": 1, "slices": ["region=isle"]}})
+
+    assert "too small to judge (10 of its 100 rows count" in reason
+
+
+def test_a_ratio_of_rates_that_are_all_zero_is_no_pass(found, written):
+    groups = [group("region=north", rate=0.0), group("region=south", rate=0.0)]
+    nothing = replace(found, fairness=tuple(fairness.compare(groups, [["region"]], [0.5])))
+    limits = {"fairness": {"region": {"selection_rate": {"min_ratio": 0.8, "max_gap": 0.1}}}}
+
+    assert reasons(written(nothing), limits) == [
+        "selection_rate between groups of region at 0.5: the ratio: no group has a rate above 0, so there is no ratio, "
+        "so the limit 'at least 0.8' could not be checked"
+    ]
+
+
+def test_a_value_with_a_comma_is_one_value(found, written):
+    washington = replace(group("city=?", auc=0.5), slice="city=Washington, DC", values={"city": "Washington, DC"})
+    city = replace(found, slices=(washington, group("city=Bonn,region=south", auc=0.5)))
+    limits = {"auc": {"min": 0.6, "slices": ["city=Washington, DC", "city=Paris, TX", "city=*,region=south"]}}
+
+    assert reasons(written(city), limits) == [
+        "auc on city=Washington, DC is 0.5, below the limit 0.6",
+        "auc on city=Paris, TX: no rows in this slice, so the limit 'at least 0.6' could not be checked",
+        "auc on city=Bonn,region=south is 0.5, below the limit 0.6",
+    ]
+
+
+def test_columns_of_groups_may_have_spaces(found, written):
+    groups = [
+        replace(group("region=north"), values={"home region": "north", "gender": "female"}),
+        replace(group("region=south"), values={"home region": "south", "gender": "female"}),
+    ]
+    spaced = replace(found, fairness=tuple(fairness.compare(groups, [["gender", "home region"]], [0.5])))
+
+    assert reasons(written(spaced), {"fairness": {"home region, gender": {"selection_rate": {"max_gap": 0}}}}) == []
+
+
 def test_a_column_or_threshold_that_was_not_evaluated_fails(found, written):
     limits = {
         "fairness": {
@@ -135,4 +198,4 @@ def test_the_run_fails_with_a_line_for_each_reason(found, written, tmp_path):
 
 def test_a_folder_that_is_no_evaluation_says_so(tmp_path):
     with pytest.raises(EvaluationError, match="not an evaluation .* run evaluate_model again"):
-        gate.check(tmp_path, {})
+        gate.check(tmp_path, {"auc": {"min": 0.5}})

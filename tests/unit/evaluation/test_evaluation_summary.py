@@ -5,7 +5,7 @@ import pytest
 from evaluation_samples import group
 
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation import fairness, rows, summary
+from cd4ml.evaluation import arguments, fairness, summary
 
 
 def test_a_summary_is_read_as_it_was_written(found, written):
@@ -43,36 +43,37 @@ def test_groups_are_compared_by_each_rate():
 def test_small_groups_and_groups_without_positives_are_listed_and_not_judged():
     groups = [
         group("region=north", rate=0.6),
-        group("region=south", rate=0.5, rows=30),
-        group("region=east", rate=0.0, rows=29),
+        group("region=south", rate=0.5, rows=60, label_rate=0.5),
+        group("region=east", rate=0.0, rows=1000, label_rate=0.029),
         group("region=west", rate=None),
+        group("region=isle", rate=1.0, rows=1000, label_rate=0.971),
     ]
 
-    compared = fairness.compare(groups, [["region"]], [0.5])[0]
+    positive, negative, selected = fairness.compare(groups, [["region"]], [0.5])
 
-    assert compared.gap == pytest.approx(0.1)
-    assert compared.too_small == ("east", "west")
+    assert positive.gap == pytest.approx(0.5)
+    assert positive.too_small == ("east", "west")
+    assert negative.gap == pytest.approx(0.6)
+    assert negative.too_small == ("west", "isle")
+    assert selected.gap == pytest.approx(1)
+    assert selected.too_small == ("west",)
 
 
 def test_the_weakest_slice_is_large_enough_to_judge(found):
-    tiny = group("region=isle", auc=0.1, rows=29)
+    tiny = group("region=isle", auc=0.1, rows=1000, label_rate=0.01)
 
     assert replace(found, slices=(*found.slices, tiny)).weakest() == ("gender=female,region=south", 0.55)
 
 
-def test_groups_that_all_get_nothing_are_equal():
+def test_groups_that_all_get_nothing_have_no_gap_and_no_ratio():
     groups = [group("region=north", rate=0.0), group("region=south", rate=0.0)]
 
-    assert fairness.compare(groups, [["region"]], [0.5])[0].ratio == 1
+    compared = fairness.compare(groups, [["region"]], [0.5])[0]
+
+    assert (compared.gap, compared.ratio) == (0, None)
 
 
 def test_only_crosses_of_sensitive_columns_make_groups():
-    by = rows.crosses(["platform", ["region", "gender"], ["gender", "platform"]], ["gender", "region"])
+    by = arguments.crosses(["platform", ["region", "gender"], ["gender", "platform"]], ["gender", "region"])
 
     assert list(fairness.crosses(by, ["gender", "region"])) == [["gender"], ["region"], ("gender", "region")]
-
-
-@pytest.mark.parametrize("slices", [[3], [[]], [["region", None]]])
-def test_slices_that_are_no_columns_are_refused(slices):
-    with pytest.raises(EvaluationError, match="must be names of columns, or lists of names to cross"):
-        rows.crosses(slices, [])

@@ -1,0 +1,31 @@
+"""The rules of the house for components: a face each, which holds no logic and says the truth of itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPONENTS = sorted(ROOT.glob("components/*/*/component.py"))
+
+
+@pytest.mark.parametrize("file", COMPONENTS, ids=lambda file: file.parent.name)
+def test_a_component_calls_one_module_of_the_library_and_decides_nothing(file: Path) -> None:
+    function = next(one for one in ast.parse(file.read_text()).body if isinstance(one, ast.FunctionDef))
+    body = [node for statement in function.body for node in ast.walk(statement)]
+    imports = [node.module for node in body if isinstance(node, ast.ImportFrom)]
+
+    assert function.name == file.parent.name
+    assert len(imports) == 1
+    assert imports[0].split(".")[:2] in [["cd4ml", stage] for stage in (file.parts[-3], "registry")]
+    assert not [node for node in body if isinstance(node, ast.If | ast.While | ast.Try | ast.IfExp)]
+
+
+@pytest.mark.parametrize("file", COMPONENTS, ids=lambda file: file.parent.name)
+def test_the_metadata_of_a_component_is_true(file: Path) -> None:
+    metadata = yaml.safe_load((file.parent / "metadata.yaml").read_text())
+
+    assert (metadata["name"], metadata["stage"]) == (file.parent.name, file.parts[-3])
+    assert f"base_image={metadata['image'].upper()}" in file.read_text()
+    assert metadata["description"].endswith(".")
