@@ -153,7 +153,7 @@ def _pipeline_module(name: str) -> ModuleType:
 
 
 def _parameters(pipeline: Any) -> dict[str, run_arguments.Parameter]:
-    from kfp.local import executor_output_utils
+    from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     kinds = pipeline_spec_pb2.ParameterType.ParameterTypeEnum
@@ -170,7 +170,7 @@ def _parameters(pipeline: Any) -> dict[str, run_arguments.Parameter]:
         name: run_arguments.Parameter(
             by_type[spec.parameter_type],
             required=not spec.is_optional,
-            default=executor_output_utils.pb2_value_to_python(spec.default_value),
+            default=json_format.MessageToDict(spec.default_value),
         )
         for name, spec in specs.items()
     }

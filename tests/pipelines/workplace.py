@@ -36,7 +36,7 @@ class Workplace:
 
     folder: Path
 
-    def arguments(self, name: str = "training.yaml", **changes: Any) -> Path:
+    def arguments(self, example: str = "training.yaml", **changes: Any) -> Path:
         """The example's arguments with some changed; models and limits are for the few rows of these tests."""
         small = {
             "source": "players.parquet",
@@ -47,13 +47,13 @@ class Workplace:
             "model_limits": {"auc": {"min": 0.7, "champion": {"min_change": -0.2}}},
             "port": 9701,
         }
-        return self.example(name, **small | changes)
+        return self.example(example, **small | changes)
 
-    def example(self, name: str, **changes: Any) -> Path:
+    def example(self, example: str, **changes: Any) -> Path:
         """The example's arguments as they are, but for changes."""
-        content = yaml.safe_load((ROOT / "examples/promotions" / name).read_text())
+        content = yaml.safe_load((ROOT / "examples/promotions" / example).read_text())
         content["arguments"] |= changes
-        file = self.folder / name
+        file = self.folder / example
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         return file
 
