@@ -31,6 +31,7 @@ app = typer.Typer(
     help="Continuous delivery for machine learning on Kubeflow Pipelines.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 console = Console()
@@ -52,8 +53,8 @@ def run(
 ) -> None:
     """Runs a pipeline on this machine, each component in the environment of its image.
 
-    Results of earlier runs are reused where nothing changed. What the run wrote lies in RUNS/<run>: index.html to
-    look at, summary.json for programs, logs/ of every task.
+    Results of earlier runs are reused where nothing changed. What the run wrote lies in a folder of its own in RUNS:
+    index.html to look at, summary.json for programs, logs/ of every task.
 
     Example: cd4ml run examples/promotions/training.yaml
     """
