@@ -126,7 +126,7 @@ def write_splits(
     finally:
         for file in unfinished.values():
             file.unlink(missing_ok=True)
-    beside = ", ".join(f"{name} {count:,}" for name, count in rows.items())
+    beside = " / ".join(f"{count:,}" for count in rows.values()) + " rows"
     return [Part(name, count, beside, origin) for name, count in rows.items()]
 
 

@@ -36,7 +36,7 @@ class Verification:
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this verification in the UI."""
         return {
-            "headline": f"{self.predictions_checked} predictions as evaluated, p50 {self.p50_ms:.1f} ms",
+            "headline": f"{self.predictions_checked} rows as evaluated, p50 {self.p50_ms:.1f} ms",
             **asdict(self),
         }
 

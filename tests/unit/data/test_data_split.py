@@ -66,7 +66,7 @@ def test_a_split_says_what_it_is(dataset, numbers):
     parts = dataset.split(version, {})
 
     assert dataset.parts[0].metadata == {
-        "headline": ", ".join(f"{name} {part.num_rows:,}" for name, part in parts.items()),
+        "headline": " / ".join(f"{part.num_rows:,}" for part in parts.values()) + " rows",
         "split": "train",
         "rows": parts["train"].num_rows,
         "dataset": "players",
