@@ -325,7 +325,9 @@ def _print_outcome(summary: Mapping[str, Any], folder: Path, serving: machine.Se
         _print_passed(summary, serving)
     else:
         colour = "yellow" if summary["status"] == "stopped" else "red"
-        console.print(f"[bold {colour}]{summary['status']}[/] {escape(summary['failure'])}", highlight=False)
+        console.print(
+            f"[bold {colour}]{summary['status']}[/] {escape(summary['failure'])}", highlight=False, soft_wrap=True
+        )
         if log:
             console.print(f"[dim]log[/]      {_short(log)}", highlight=False, soft_wrap=True)
     console.print(f"[dim]report[/]   {_short(folder / 'index.html')}", highlight=False, soft_wrap=True)
