@@ -279,37 +279,32 @@ class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[m
         with task.log.open("wb") as log:
             log.write(f"{interpreter}\n".encode())
             log.flush()
-            process = subprocess.Popen(  # noqa: S603 (the component's own command)
-                command,
-                env={**os.environ, **environment, **self.env_vars},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that Ctrl-C reaches it through `_end` alone
-            )
             try:
-                return status.Status.SUCCESS if process.wait() == 0 else status.Status.FAILURE
+                process = subprocess.Popen(  # noqa: S603 (the component's own command)
+                    command,
+                    env={**os.environ, **environment, **self.env_vars},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # so that Ctrl-C reaches it through `_end_children` alone
+                )
+                code = process.wait()
             except KeyboardInterrupt:
-                _end(process)
+                _end_children()
                 raise
+        return status.Status.SUCCESS if code == 0 else status.Status.FAILURE
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_children() -> None:
     """Ends a task's processes, and gives each the time to undo what it began; a second Ctrl-C does not cut it short."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    group = [member for member in psutil.process_iter() if _group(member) == process.pid]
-    os.killpg(process.pid, signal.SIGTERM)
-    _, alive = psutil.wait_procs(group, timeout=STOP_SECONDS)
+    family = psutil.Process().children(recursive=True)
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
     for member in alive:
         member.kill()
-    process.wait()
-
-
-def _group(process: psutil.Process) -> int | None:
-    try:
-        return os.getpgid(process.pid)
-    except ProcessLookupError:
-        return None
 
 
 @contextlib.contextmanager
