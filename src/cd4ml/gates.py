@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cd4ml import documents
 from cd4ml.errors import GateError
 
 
@@ -61,9 +62,7 @@ class Verdict:
 
     def write(self, path: str | Path) -> Self:
         """Writes the verdict as JSON."""
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({**asdict(self), "passed": self.passed}, indent=2) + "\n")
+        documents.write(path, {**asdict(self), "passed": self.passed})
         return self
 
     def raise_if_failed(self) -> Self:

@@ -7,7 +7,6 @@ the same time (by chance, in KFP), and what names the run.
 
 import contextlib
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -27,7 +26,7 @@ from kfp.local.orchestrator import task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 import cd4ml
-from cd4ml import images
+from cd4ml import documents, images
 from cd4ml.errors import EnvironmentSetupError
 
 STOP_SECONDS = 15
@@ -252,7 +251,7 @@ def _write_metrics(outputs: Mapping[str, Any]) -> None:
     """Gives metrics a file: they are metadata alone, and KFP's cache takes an artifact without a file for lost."""
     for artifact in outputs.values():
         if isinstance(artifact, dsl.Metrics | dsl.ClassificationMetrics) and not Path(artifact.path).exists():
-            Path(artifact.path).write_text(json.dumps(artifact.metadata, indent=2) + "\n", encoding="utf-8")
+            documents.write(artifact.path, artifact.metadata)
 
 
 class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]

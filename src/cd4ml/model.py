@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cd4ml import documents
 from cd4ml.errors import DataError, StorageError
 from cd4ml.names import nearest
 
@@ -63,7 +64,7 @@ def write_contract(contract: Contract, folder: str | Path) -> None:
     """Writes the contract into a model's folder."""
     content = asdict(contract)
     content["inputs"] = [{**asdict(one), "dtype": one.dtype} for one in contract.inputs]
-    (Path(folder) / CONTRACT).write_text(json.dumps(content, indent=2) + "\n")
+    documents.write(Path(folder) / CONTRACT, content)
 
 
 def read_contract(folder: str | Path) -> Contract:

@@ -12,9 +12,6 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """A part of a name in the store."""
 
 
-UNFINISHED = ".unfinished"
-
-
 class AlreadyStoredError(StorageError):
     """The name is taken; what is stored never changes."""
 
@@ -101,7 +98,7 @@ class Store:
             shutil.rmtree(unfinished, ignore_errors=True)
 
     def _unfinished(self) -> Path:
-        folder = self.root / UNFINISHED
+        folder = self.root / ".unfinished"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

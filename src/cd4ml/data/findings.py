@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cd4ml import documents
 from cd4ml.errors import DataError
 
 Kind = Literal["anomaly", "label", "label_balance", "representation", "personal_data"]
@@ -95,9 +96,7 @@ class Findings:
 
     def write(self, path: str | Path) -> Self:
         """Writes the findings as JSON."""
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        documents.write(path, asdict(self))
         return self
 
 

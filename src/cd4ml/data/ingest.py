@@ -1,7 +1,6 @@
 """Acquiring data: a team's table becomes a version of a dataset."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from cd4ml import documents
 from cd4ml.data import source as sources
 from cd4ml.data import table as tables
 from cd4ml.storage import check_name
@@ -33,9 +33,7 @@ class Ingested:
 
     def write(self, path: str | Path) -> Self:
         """Writes it as JSON."""
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        documents.write(path, asdict(self))
         return self
 
 

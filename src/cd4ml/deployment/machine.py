@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from cd4ml import documents
 from cd4ml.errors import DeploymentError, EnvironmentSetupError
 from cd4ml.storage import Store
 
@@ -125,9 +126,8 @@ def stop(store: Store, server: Server) -> None:
 
 def _write(store: Store, server: Server) -> None:
     file = _file(store, server.name)
-    file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(asdict(server), indent=2) + "\n")
+    documents.write(unfinished, asdict(server))
     unfinished.replace(file)
 
 

@@ -5,14 +5,13 @@ What `deploy` writes is a folder: `deployment.json` (a `Deployment` of the regis
 """
 
 import contextlib
-import json
 import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cd4ml import gates
+from cd4ml import documents, gates
 from cd4ml.deployment import machine, verify
 from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import deployments, models
@@ -61,7 +60,7 @@ def deploy(location: str, published_file: str, verdict_file: str, port: int, run
     with machine.alone(store, version.name):
         release = _replace(store, version, port, run, Path(folder) / "server.log")
     release.verification.write(f"{folder}/verification.json")
-    Path(folder, "deployment.json").write_text(json.dumps(asdict(release.deployment), indent=2) + "\n")
+    documents.write(f"{folder}/deployment.json", asdict(release.deployment))
     return release
 
 

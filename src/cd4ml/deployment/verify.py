@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 
+from cd4ml import documents
 from cd4ml.errors import DeploymentError
 
 TOLERANCE = 1e-5
@@ -47,8 +48,7 @@ class Verification:
 
     def write(self, path: str) -> Self:
         """Writes the verification as JSON."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        documents.write(path, asdict(self))
         return self
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from cd4ml import gates
+from cd4ml import documents, gates
 from cd4ml.reports import page
 
 
@@ -21,7 +21,6 @@ class Task(Protocol):
     state: Any
     cached: bool
     folder: Path
-    log: Path
     outputs: dict[str, Any]
     started: float | None
 
@@ -111,7 +110,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         The summary.
     """
     content = summary(run)
-    (folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    documents.write(folder / "summary.json", content)
     page.render(
         "run.html.j2",
         folder / "index.html",

@@ -1,6 +1,5 @@
 """Writes a model's folder (layout: `cd4ml.model`)."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from cd4ml import documents
 from cd4ml.model import HISTORY, OUTPUT, SAVED_MODEL, Contract, write_contract
 from cd4ml.training.fit import Epoch
 
@@ -21,8 +21,7 @@ def write(folder: Path, contract: Contract, served: keras.Model, epochs: Sequenc
     try:
         _save(unfinished / SAVED_MODEL, contract, served)
         write_contract(contract, unfinished)
-        history = [asdict(epoch) for epoch in epochs]
-        (unfinished / HISTORY).write_text(json.dumps(history, indent=2) + "\n")
+        documents.write(unfinished / HISTORY, [asdict(epoch) for epoch in epochs])
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
