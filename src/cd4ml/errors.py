@@ -3,6 +3,10 @@
 The command line prints the message alone and exits 1. Any other exception is a bug and keeps its traceback.
 """
 
+import re
+
+_RAISED = re.compile(r"^cd4ml\.errors\.\w+: ", re.MULTILINE)
+
 
 class Cd4mlError(Exception):
     """Something that the user can mend."""
@@ -42,3 +46,13 @@ class DeploymentError(Cd4mlError):
 
 class EnvironmentSetupError(Cd4mlError):
     """This machine lacks what the run needs."""
+
+
+class KubeflowError(Cd4mlError):
+    """KFP, or the cluster that it runs in, cannot be asked, or refuses."""
+
+
+def words(log: str) -> str:
+    """What the log of a failed task says: the words of its error, or all of it where no one foresaw the error."""
+    raised = list(_RAISED.finditer(log))
+    return log[raised[-1].end() :].strip() if raised else log.strip()

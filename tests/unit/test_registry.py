@@ -9,7 +9,7 @@ import pytest
 from cd4ml import gates, model
 from cd4ml.errors import RegistryError, StorageError
 from cd4ml.registry import deployments, models
-from cd4ml.storage import Store
+from cd4ml.storage.folder import FolderStore
 
 SUMMARY: dict[str, Any] = {
     "rows": 200,
@@ -67,7 +67,7 @@ class Candidate:
 def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     version = Candidate(tmp_path, "a").publish(tmp_path / "store")
 
-    store = Store(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     assert models.read(store, "uptake", 1) == version
     assert version.digest == model.digest(store.path("models/uptake/1/model"))
     assert (version.run, version.revision, version.dataset, version.dataset_version) == ("run-1", "abc", "players", 3)
@@ -114,11 +114,11 @@ def test_a_version_that_is_not_there_names_those_that_are(tmp_path: Path) -> Non
     Candidate(tmp_path, "a").publish(tmp_path / "store")
 
     with pytest.raises(RegistryError, match="no version 7 of the model uptake; published: 1"):
-        models.read(Store(tmp_path / "store"), "uptake", 7)
+        models.read(FolderStore(tmp_path / "store"), "uptake", 7)
 
 
 def test_the_champion_is_what_was_deployed_last_but_never_the_candidate_itself(tmp_path: Path) -> None:
-    location, store = tmp_path / "store", Store(tmp_path / "store")
+    location, store = tmp_path / "store", FolderStore(tmp_path / "store")
     first, second = Candidate(tmp_path, "a"), Candidate(tmp_path, "b")
 
     def champion(candidate: Candidate) -> tuple[str, str]:
@@ -144,6 +144,6 @@ def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:
     candidate = Candidate(tmp_path, "a")
 
     with pytest.raises(StorageError, match="cannot be a name"):
-        models.read(Store(tmp_path / "store"), "../x", 1)
+        models.read(FolderStore(tmp_path / "store"), "../x", 1)
     with pytest.raises(StorageError, match="cannot be a name"):
         deployments.champion(str(tmp_path / "store"), "../x", str(candidate.model))

@@ -29,7 +29,7 @@ def evaluate_model(
         test: The test split, which training never saw.
         candidate: What `train_model` wrote.
         baseline: What `train_model` wrote for the model that the candidate has to beat.
-        champion: The folder of the model in production; empty where there is none.
+        champion: Where the model in production lies in the store; empty where there is none.
         champion_digest: Of its files.
         label: The column to predict.
         slices: Columns, or lists of columns to cross, by which the models are measured.

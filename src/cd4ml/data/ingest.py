@@ -41,8 +41,8 @@ def ingest(source: str, store: str, name: str, key: str, time_column: str = "") 
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
-        source: A file that ends in `.csv` or `.parquet`.
-        store: The store's folder or address.
+        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`.
+        store: A folder, or `s3://bucket/prefix`.
         name: The dataset's name in the store.
         key: The column that tells rows apart.
         time_column: The column that says when a row came to be; empty where there is none.

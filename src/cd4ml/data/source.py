@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
+from cd4ml.storage import local_copy
 
 MISSING_IN_CSV = ["", "null", "NULL", "NaN", "nan"]
 """Not `NA`, which is also a country and a region."""
@@ -18,7 +19,7 @@ def read(source: str, key: str, time_column: str = "") -> pa.Table:
     """Reads a table whose rows the key tells apart.
 
     Args:
-        source: A file that ends in `.csv` or `.parquet`.
+        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`.
         key: The column that tells rows apart.
         time_column: The column that says when a row came to be; empty where there is none.
 
@@ -29,7 +30,8 @@ def read(source: str, key: str, time_column: str = "") -> pa.Table:
     Raises:
         DataError: The file cannot be read, or it is not such a table.
     """
-    table = _plain(_read(Path(source)), source)
+    with local_copy(source) as file:
+        table = _plain(_read(file, source), source)
     if not table.num_rows:
         raise DataError(f"{source}: has no rows; give a table with data")
     _check_key(table, key, source)
@@ -38,11 +40,11 @@ def read(source: str, key: str, time_column: str = "") -> pa.Table:
     return table.sort_by(key)
 
 
-def _read(file: Path) -> pa.Table:
+def _read(file: Path, source: str) -> pa.Table:
     if not file.is_file():
-        raise DataError(f"{file}: no such file; give the path of a .csv or .parquet file")
+        raise DataError(f"{source}: no such file; give the path of a .csv or .parquet file")
     if not file.stat().st_size:
-        raise DataError(f"{file}: is empty; export the table again")
+        raise DataError(f"{source}: is empty; export the table again")
     try:
         match file.suffix.lower():
             case ".parquet":
@@ -51,8 +53,8 @@ def _read(file: Path) -> pa.Table:
                 options = pacsv.ConvertOptions(null_values=MISSING_IN_CSV, strings_can_be_null=True)
                 return pacsv.read_csv(file, convert_options=options)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); it is damaged or cut short, export it again") from error
-    raise DataError(f"{file}: of no known format; give a .csv or .parquet file")
+        raise DataError(f"{source}: cannot be read ({error}); it is damaged or cut short, export it again") from error
+    raise DataError(f"{source}: of no known format; give a .csv or .parquet file")
 
 
 def _plain(table: pa.Table, source: str) -> pa.Table:

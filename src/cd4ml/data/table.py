@@ -5,7 +5,6 @@ new version; no version is ever cleaned away.
 """
 
 import uuid
-from pathlib import Path
 from typing import Any
 
 import deltalake
@@ -13,6 +12,7 @@ import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from cd4ml.errors import DataError
+from cd4ml.storage import S3, open_store
 
 DIGEST = "cd4ml_digest"
 COMMIT = "cd4ml_commit"
@@ -25,8 +25,7 @@ ATTEMPTS = 10
 
 def location(store: str, name: str) -> str:
     """Where the dataset of this name lies in a store."""
-    root = store.rstrip("/") if "://" in store else Path(store).resolve().as_posix()
-    return f"{root}/datasets/{name}"
+    return open_store(store).uri(f"datasets/{name}")
 
 
 def add_version(uri: str, table: pa.Table, digest: str) -> int:
@@ -50,6 +49,7 @@ def add_version(uri: str, table: pa.Table, digest: str) -> int:
                 mode="overwrite" if latest else "error",
                 schema_mode="overwrite" if latest else None,
                 configuration=None if latest else FOREVER,
+                storage_options=_options(uri),
                 commit_properties=deltalake.CommitProperties(
                     custom_metadata={DIGEST: digest, COMMIT: commit}, max_commit_retries=0
                 ),
@@ -76,7 +76,7 @@ def at_version(uri: str, version: int) -> tuple[deltalake.DeltaTable, str]:
     if not 0 <= version <= latest.version():
         raise DataError(f"{uri}: has no version {version}; its versions are 0 to {latest.version()}")
     digest = _commits(uri).get(version, {}).get(DIGEST, "")
-    return deltalake.DeltaTable(uri, version=version), str(digest)
+    return deltalake.DeltaTable(uri, version=version, storage_options=_options(uri)), str(digest)
 
 
 def _commits(uri: str) -> dict[int, dict[str, Any]]:
@@ -85,19 +85,27 @@ def _commits(uri: str) -> dict[int, dict[str, Any]]:
     deltalake numbers them downwards from the version that it opened, so they count only if none came meanwhile.
     """
     while True:
-        table = deltalake.DeltaTable(uri)
+        table = deltalake.DeltaTable(uri, storage_options=_options(uri))
         history = table.history()
-        if deltalake.DeltaTable(uri).version() == table.version():
+        if deltalake.DeltaTable(uri, storage_options=_options(uri)).version() == table.version():
             return {int(one["version"]): one for one in history}
 
 
 def _open(uri: str) -> deltalake.DeltaTable | None:
     try:
-        return deltalake.DeltaTable(uri)
+        return deltalake.DeltaTable(uri, storage_options=_options(uri))
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
         raise DataError(f"{uri}: cannot be read ({_brief(error)}); mend the store, or name another") from error
+
+
+def _options(uri: str) -> dict[str, str] | None:
+    if not uri.startswith(S3):
+        return None
+    from cd4ml.storage.s3 import delta_options
+
+    return delta_options()
 
 
 def _brief(error: Exception) -> str:

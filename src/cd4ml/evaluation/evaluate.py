@@ -3,7 +3,8 @@
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cd4ml.evaluation import arguments, fairness, report, rows, summary
 from cd4ml.evaluation.measure import Measured, Task, measure
 from cd4ml.evaluation.summary import OVERALL, ModelSummary, Summary, at
 from cd4ml.model import Contract
+from cd4ml.storage import local_copy
 
 PREDICTIONS_KEPT = 100
 ROC_POINTS = 50
@@ -108,7 +110,7 @@ def evaluate(
         test: The test split, a Parquet file.
         candidate: A model's folder.
         baseline: That of the model to beat.
-        champion: That of the model in production; empty where there is none.
+        champion: A path or `s3://` URI of the model in production; empty where there is none.
         champion_digest: Of its files.
         label: The column of the label.
         slices: Columns, or lists of columns to cross.
@@ -122,55 +124,66 @@ def evaluate(
     Raises:
         EvaluationError: The arguments, the split or a model do not allow an evaluation.
     """
-    folders = {"candidate": Path(candidate), "baseline": Path(baseline)}
-    if champion:
-        folders["champion"] = Path(champion)
     cuts, sensitive = arguments.thresholds(thresholds), arguments.sensitive(sensitive)
     if max_rows < 1:
         raise EvaluationError(f"max_rows is {max_rows}; evaluate at least one row")
     by = arguments.crosses(slices, sensitive)
-    contracts, digests = _contracts(folders, label)
-    if digests.get("champion", "") != champion_digest:
-        raise EvaluationError(f"champion: {champion} is {digests.get('champion')}, not {champion_digest}; run again")
-    sample = rows.read(Path(test), contracts, label, by, int(max_rows), seed)
-
-    folder = Path(folder)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        measured = dict(
-            zip(
-                folders,
-                measure(
-                    [
-                        Task(
-                            role=role,
-                            model=folders[role],
-                            features=_features(sample.table, contract, role),
-                            labels=sample.labels,
-                            columns=sample.columns,
-                            slices=by,
-                            thresholds=cuts,
-                            folder=unfinished / summary.TFMA / role,
-                        )
-                        for role, contract in contracts.items()
-                    ]
-                ),
-                strict=True,
+    with _folders(candidate, baseline, str(champion)) as folders:
+        contracts, digests = _contracts(folders, label)
+        if digests.get("champion", "") != champion_digest:
+            raise EvaluationError(
+                f"champion: {champion} is {digests.get('champion')}, not {champion_digest}; run again"
             )
-        )
-        found = _summary(label, sample, cuts, by, sensitive, digests, measured)
-        summary.write(found, unfinished)
-        kept = _kept(sample.table, contracts["candidate"], measured["candidate"].predictions)
-        pq.write_table(kept, unfinished / summary.PREDICTIONS)
-        unfinished.rename(folder)
-    finally:
+        sample = rows.read(Path(test), contracts, label, by, int(max_rows), seed)
+
+        folder = Path(folder)
+        unfinished = folder.with_name(f".{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-    name = str(contracts["candidate"].model.get("model", "candidate"))
-    history = _history(folders["candidate"])
-    report.write(report_file, name, found, {role: one.curves for role, one in measured.items()}, history)
-    return Evaluated(found, contracts["candidate"].classes, measured["candidate"])
+        unfinished.mkdir(parents=True)
+        try:
+            measured = dict(
+                zip(
+                    folders,
+                    measure(
+                        [
+                            Task(
+                                role=role,
+                                model=folders[role],
+                                features=_features(sample.table, contract, role),
+                                labels=sample.labels,
+                                columns=sample.columns,
+                                slices=by,
+                                thresholds=cuts,
+                                folder=unfinished / summary.TFMA / role,
+                            )
+                            for role, contract in contracts.items()
+                        ]
+                    ),
+                    strict=True,
+                )
+            )
+            found = _summary(label, sample, cuts, by, sensitive, digests, measured)
+            summary.write(found, unfinished)
+            kept = _kept(sample.table, contracts["candidate"], measured["candidate"].predictions)
+            pq.write_table(kept, unfinished / summary.PREDICTIONS)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        name = str(contracts["candidate"].model.get("model", "candidate"))
+        history = _history(folders["candidate"])
+        report.write(report_file, name, found, {role: one.curves for role, one in measured.items()}, history)
+        return Evaluated(found, contracts["candidate"].classes, measured["candidate"])
+
+
+@contextmanager
+def _folders(candidate: str | Path, baseline: str | Path, champion: str) -> Iterator[dict[str, Path]]:
+    """The models' folders by role; the champion comes from the store."""
+    folders = {"candidate": Path(candidate), "baseline": Path(baseline)}
+    if not champion:
+        yield folders
+        return
+    with local_copy(champion) as folder:
+        yield {**folders, "champion": folder}
 
 
 def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contract], dict[str, str]]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from cd4ml import model
 from cd4ml.registry import models
-from cd4ml.storage import AlreadyStoredError, Store
+from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Deployment:
     digest: str
     run: str
     target: str
-    """Where: `machine`."""
+    """Where: `machine` or `cluster`."""
     endpoint: str
     """The URL that takes predictions."""
     deployed_at: str
@@ -61,12 +61,12 @@ def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]
         candidate_folder: What training wrote.
 
     Returns:
-        The champion's folder and its digest; both empty where no other model was ever deployed.
+        Where the champion lies and its digest; both empty where no other model was ever deployed.
     """
-    store = Store(location)
+    store = open_store(location)
     candidate = model.digest(candidate_folder)
     for deployment in reversed(history(store, name)):
         if deployment.digest != candidate:
             version = models.read(store, name, deployment.version)
-            return str(store.path(version.folder) / "model"), version.digest
+            return store.uri(f"{version.folder}/model"), version.digest
     return "", ""

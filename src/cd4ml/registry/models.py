@@ -16,7 +16,7 @@ from typing import Any, Self
 from cd4ml import gates, model
 from cd4ml.errors import RegistryError
 from cd4ml.registry import card
-from cd4ml.storage import AlreadyStoredError, Store
+from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,15 @@ def publish(
     if not verdict.passed:
         raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))
 
-    store = Store(location)
+    store = open_store(location)
     dataset = json.loads(Path(dataset_file).read_text(encoding="utf-8"))
+    number = 0
     while True:
         published = versions(store, name)
         for known in published:
             if known.digest == digest:
-                return Published(known, str(store.path(known.folder)), store.read(f"{known.folder}/card.md"))
-        number = 1 + max((known.version for known in published), default=0)
+                return Published(known, store.uri(known.folder), store.read(f"{known.folder}/card.md"))
+        number = max([number, *(known.version for known in published)]) + 1
         version = Version(
             name=name,
             version=number,
@@ -137,8 +138,8 @@ def publish(
                 },
             )
         except AlreadyStoredError:
-            continue  # another run took this number; take the next
-        return Published(version, str(store.path(version.folder)), card_text)
+            continue  # another run took this number, or was ended while it wrote; take the next
+        return Published(version, store.uri(version.folder), card_text)
 
 
 def versions(store: Store, name: str) -> list[Version]:
@@ -155,7 +156,7 @@ def read(store: Store, name: str, version: int) -> Version:
     """
     if str(version) not in store.children(f"models/{name}"):
         known = ", ".join(store.children(f"models/{name}")) or "none"
-        raise RegistryError(f"store {store.root}: no version {version} of the model {name}; published: {known}")
+        raise RegistryError(f"store {store.location}: no version {version} of the model {name}; published: {known}")
     return Version(**json.loads(store.read(f"models/{name}/{version}/version.json")))
 
 

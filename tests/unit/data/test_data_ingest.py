@@ -224,7 +224,8 @@ def test_a_name_that_leaves_the_store_is_refused(parquet, store, name):
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path, parquet):
     (tmp_path / "store").write_text("a file")
-    assert "mend the store, or name another" in refusal(parquet(PLAYERS), str(tmp_path / "store"))
+    with pytest.raises(StorageError, match="store: is a file; name a folder"):
+        ingest(parquet(PLAYERS), str(tmp_path / "store"), "players", "player")
 
 
 def test_a_damaged_log_is_named(parquet, store):

@@ -1,23 +1,17 @@
-"""The store: immutable objects under names like `models/uptake/3/card.md`, written whole or not at all."""
+"""A store in a folder of this machine."""
 
 import os
-import re
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from cd4ml.errors import StorageError
-
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-"""A part of a name in the store."""
+from cd4ml.storage import AlreadyStoredError, Store
 
 
-class AlreadyStoredError(StorageError):
-    """The name is taken; what is stored never changes."""
-
-
-class Store:
-    """A store in a local folder.
+class FolderStore(Store):
+    """A store in a folder.
 
     Writing goes through a folder `.unfinished` beside the objects and a rename, so that a reader never sees half
     an object and a killed writer leaves none.
@@ -27,45 +21,28 @@ class Store:
         """Opens the store; its folder is made at the first write.
 
         Raises:
-            StorageError: The location is not one that this store can serve.
+            StorageError: The location is a file.
         """
-        if "://" in str(location):
-            raise StorageError(f"store {location}: only a local folder can be a store here; name a folder")
         self.root = Path(location).resolve()
+        self.location = str(self.root)
         if self.root.exists() and not self.root.is_dir():
             raise StorageError(f"store {self.root}: is a file; name a folder")
 
     def path(self, name: str) -> Path:
-        """Where the object or folder of this name lies.
+        """Where the object or folder of this name lies."""
+        return Path(self.uri(name))
 
-        Raises:
-            StorageError: The name would lead out of the store.
-        """
-        return self.root.joinpath(*map(check_name, name.split("/")))
-
-    def children(self, name: str) -> list[str]:
-        """The names directly under a name, sorted; none where nothing is stored."""
+    def children(self, name: str) -> list[str]:  # noqa: D102
         folder = self.path(name)
         return sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
 
-    def read(self, name: str) -> str:
-        """The text of an object.
-
-        Raises:
-            StorageError: There is no such object, or it cannot be read.
-        """
+    def read(self, name: str) -> str:  # noqa: D102
         try:
             return self.path(name).read_text(encoding="utf-8")
         except OSError as error:
             raise StorageError(f"store {self.root}: cannot read {name}: {error.strerror}") from error
 
-    def add(self, name: str, text: str) -> None:
-        """Stores a text.
-
-        Raises:
-            AlreadyStoredError: The name is taken.
-            StorageError: The store cannot be written.
-        """
+    def add(self, name: str, text: str) -> None:  # noqa: D102
         unfinished = self._unfinished()
         try:
             unfinished.write_text(text, encoding="utf-8")
@@ -75,17 +52,7 @@ class Store:
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def add_folder(self, name: str, contents: dict[str, Path | str]) -> None:
-        """Stores a folder, all of it or nothing.
-
-        Args:
-            name: The folder's name in the store.
-            contents: By name in the folder: a file or folder to copy, or a text.
-
-        Raises:
-            AlreadyStoredError: The name is taken.
-            StorageError: The store cannot be written.
-        """
+    def add_folder(self, name: str, contents: Mapping[str, Path | str]) -> None:  # noqa: D102
         unfinished = self._unfinished()
         try:
             unfinished.mkdir()
@@ -126,14 +93,3 @@ def _put(content: Path | str, target: Path) -> None:
         shutil.copytree(content, target)
     else:
         shutil.copyfile(content, target)
-
-
-def check_name(name: str) -> str:
-    """Makes sure that a model or dataset can have this name.
-
-    Raises:
-        StorageError: It cannot; says which names can be.
-    """
-    if not NAME.fullmatch(name):
-        raise StorageError(f"{name!r} cannot be a name: use letters, digits, '_', '-' and '.', the last not first")
-    return name

@@ -1,0 +1,170 @@
+"""The store in a bucket: what holds in a folder holds there, and what goes wrong on the way is said."""
+
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml.data import ingest, table
+from cd4ml.errors import StorageError
+from cd4ml.storage import AlreadyStoredError, fetch, local_copy, open_store
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "weights").write_bytes(b"\x00\x01" * 40_000)
+    return tmp_path / "model"
+
+
+def test_a_text_reads_back_and_is_never_replaced(bucket) -> None:
+    store = open_store(bucket.uri)
+    store.add("deployments/uptake/1.json", "first")
+
+    with pytest.raises(AlreadyStoredError, match="deployments/uptake/1.json is already there"):
+        store.add("deployments/uptake/1.json", "second")
+    assert store.read("deployments/uptake/1.json") == "first"
+    assert store.children("deployments/uptake") == ["1.json"]
+    assert store.children("deployments") == []
+
+
+def test_a_folder_comes_back_as_it_was_stored(bucket, model) -> None:
+    store = open_store(f"{bucket.uri}/team")
+    store.add_folder("models/uptake/1", {"model": model, "card.md": "# card"})
+
+    assert store.children("models/uptake") == ["1"]
+    assert store.read("models/uptake/1/card.md") == "# card"
+    with local_copy(store.uri("models/uptake/1/model")) as copy:
+        assert (copy / "deep" / "weights").read_bytes() == (model / "deep" / "weights").read_bytes()
+        assert [path.name for path in copy.iterdir()] == ["deep"]
+    assert not copy.exists()
+
+
+def test_a_name_that_begins_with_another_is_another(bucket) -> None:
+    store = open_store(bucket.uri)
+    store.add_folder("models/uptake/1", {"card.md": "one"})
+    store.add_folder("models/uptake/10", {"card.md": "ten", "more.md": "more"})
+
+    with local_copy(store.uri("models/uptake/1")) as copy:
+        assert {path.name for path in copy.iterdir()} & {"more.md"} == set()
+    assert store.children("models/uptake") == ["1", "10"]
+
+
+def test_a_writer_that_was_ended_leaves_nothing_to_see_and_its_name_taken(bucket, model, monkeypatch) -> None:
+    store = open_store(bucket.uri)
+
+    def ended(*arguments: object) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr("minio.Minio.fput_object", ended)
+    with pytest.raises(SystemExit):
+        store.add_folder("models/uptake/1", {"model": model, "card.md": "# card"})
+
+    assert store.children("models/uptake") == []
+    with pytest.raises(AlreadyStoredError):
+        store.add_folder("models/uptake/1", {"card.md": "# card"})
+
+
+def test_what_is_missing_is_found_before_anything_is_written(bucket, tmp_path) -> None:
+    store = open_store(bucket.uri)
+
+    with pytest.raises(StorageError, match="no such file or folder: .*not there"):
+        store.add_folder("models/uptake/1", {"card.md": "# card", "model": tmp_path / "not there"})
+    assert list(bucket.client.list_objects(bucket.bucket, recursive=True)) == []
+
+
+def test_of_many_that_take_one_name_at_once_one_stores_its_own_content(bucket) -> None:
+    store = open_store(bucket.uri)
+    stored: list[str] = []
+
+    def add(content: str) -> None:
+        try:
+            store.add_folder("models/uptake/1", {"card.md": content})
+        except AlreadyStoredError:
+            return
+        stored.append(content)
+
+    threads = [threading.Thread(target=add, args=(str(number),)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(stored) == 1
+    assert store.read("models/uptake/1/card.md") == stored[0]
+
+
+def test_a_dataset_in_a_bucket_has_versions(bucket, tmp_path) -> None:
+    rows = pa.table({"id": [1, 2, 3], "country": ["de", "fr", None]})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    bucket.client.fput_object(bucket.bucket, "sources/rows.parquet", str(tmp_path / "rows.parquet"))
+    source = f"{bucket.uri}/sources/rows.parquet"
+
+    first = ingest.ingest(source, bucket.uri, "rows", "id")
+    again = ingest.ingest(source, bucket.uri, "rows", "id")
+    pq.write_table(rows.slice(0, 2), tmp_path / "rows.parquet")
+    second = ingest.ingest(str(tmp_path / "rows.parquet"), bucket.uri, "rows", "id")
+
+    assert (first.version, again.version, second.version) == (0, 0, 1)
+    assert first.uri == f"{bucket.uri}/datasets/rows"
+    data, digest = table.at_version(first.uri, 0)
+    assert digest == first.digest
+    assert pa.table(data.to_pyarrow_table()).num_rows == 3
+
+
+def test_a_server_s_init_container_brings_a_model_into_its_volume(bucket, model, tmp_path) -> None:
+    open_store(bucket.uri).add_folder("models/uptake/1", {"model": model})
+
+    assert fetch.main(f"{bucket.uri}/models/uptake/1/model", tmp_path / "volume") == 0
+    assert (tmp_path / "volume/deep/weights").read_bytes() == (model / "deep/weights").read_bytes()
+
+
+def test_a_model_that_is_not_there_ends_the_init_container(bucket, tmp_path, capsys) -> None:
+    assert fetch.main(f"{bucket.uri}/models/uptake/1/model", tmp_path / "volume") == 1
+    assert "nothing is stored there" in capsys.readouterr().err
+
+
+def test_a_source_that_is_not_there_is_named(bucket) -> None:
+    with pytest.raises(StorageError, match="sources/none.csv: nothing is stored there; check the name"):
+        ingest.ingest(f"{bucket.uri}/sources/none.csv", bucket.uri, "rows", "id")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AWS_ACCESS_KEY_ID", "nobody", "AWS_ACCESS_KEY_ID is not known there"),
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID"),
+        ("AWS_SECRET_ACCESS_KEY", "", "AWS_SECRET_ACCESS_KEY not set"),
+    ],
+)
+def test_a_store_that_cannot_be_asked_says_why(bucket, monkeypatch, variable, value, said) -> None:
+    monkeypatch.setenv(variable, value)
+    store = open_store(bucket.uri)
+
+    for ask in (
+        lambda: store.children("models"),
+        lambda: store.read("models/1"),
+        lambda: store.add("models/1", "text"),
+        lambda: store.add_folder("models/1", {"card.md": "text"}),
+    ):
+        with pytest.raises(StorageError) as told:
+            ask()
+        assert said in str(told.value)
+        assert bucket.environment["AWS_SECRET_ACCESS_KEY"] not in str(told.value)
+
+
+def test_a_store_that_is_down_is_named(bucket, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    with pytest.raises(StorageError, match="no S3 answers at http://127.0.0.1:9 .*is AWS_ENDPOINT_URL right") as told:
+        open_store(bucket.uri).add("models/1", "text")
+    assert "Signature" not in str(told.value)
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket) -> None:
+    with pytest.raises(StorageError, match="store s3://no-such-bucket: cannot write .* there is no such bucket"):
+        open_store("s3://no-such-bucket").add("models/1", "text")
+    with pytest.raises(StorageError, match="no-such-bucket.* there is no such bucket"):
+        open_store("s3://no-such-bucket").children("models")
