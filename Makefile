@@ -29,11 +29,16 @@ $(VENVS)/%/ready: images/%/requirements.txt | $(VENVS)/uv
 $(VENVS)/dev/ready: tests/requirements.txt | $(VENVS)/uv
 	@scripts/make-environment $(PYTHON) dev $<
 
+$(VENVS)/audit/ready: scripts/audit.txt | $(VENVS)/uv
+	@scripts/make-environment $(PYTHON) audit $<
+
 .PHONY: lock
 lock: $(VENVS)/uv ## Compile the dependency groups of pyproject.toml into the hashed locks
 	@for name in $(ENVIRONMENTS); do scripts/lock $$name images/$$name/requirements.txt; done
+	@scripts/lock cuda images/train/cuda.txt images/train/requirements.txt
 	@scripts/lock dev tests/requirements.txt
 	@scripts/lock uv scripts/uv.txt
+	@scripts/lock audit scripts/audit.txt
 
 PLAYERS := examples/promotions/data/players.parquet
 ARGS ?= examples/promotions/training.yaml
@@ -52,6 +57,32 @@ run: data ## Run the training pipeline on the example, on this machine (ARGS=FIL
 pipelines: setup ## Compile the pipelines, and write the READMEs of components and pipelines
 	@$(TOOLS)/cd4ml compile
 	@$(TOOLS)/python scripts/write_readmes.py
+
+.PHONY: images
+images: ## Build the images (BASE=NAME on another base, CUDA=0 without the libraries of GPUs)
+	@scripts/build-images
+
+.PHONY: load-images
+load-images: ## Give the images to the cluster that CD4ML_TEST_LOAD loads into
+	@scripts/load-images
+
+.PHONY: audit
+audit: $(VENVS)/audit/ready ## Look for known vulnerabilities in what the images hold
+	@scripts/audit-images $(VENVS)/audit/bin
+
+.PHONY: sbom
+sbom: $(VENVS)/audit/ready ## Write what the images hold to runs/sbom/, as CycloneDX
+	@scripts/write-sboms $(VENVS)/audit/bin runs/sbom
+
+OVERLAY ?= .
+.PHONY: apply
+apply: ## Apply the manifests to the cluster of the current context; asks first (OVERLAY=FOLDER for another)
+	@scripts/apply $(OVERLAY)
+
+.PHONY: lint-tools
+lint-tools: $(VENVS)/kube-score ## Build the linter of the manifests (needs Go)
+$(VENVS)/kube-score:
+	@GOBIN=$(CURDIR)/$(VENVS) go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0
 
 .PHONY: format
 format: setup ## Format the code
@@ -72,6 +103,17 @@ test: lint ## Run every check and test
 	@for name in validate train evaluate serve; do \
 	    echo "tests of the $$name environment"; $(VENVS)/$$name/bin/python -m pytest tests/environments/$$name; done
 	@$(TOOLS)/python -m pytest tests/pipelines
+	@$(MAKE) --silent test-cluster
+
+# Where no cluster is named, these tests say so and are skipped; in CI they fail.
+.PHONY: test-cluster
+test-cluster: setup
+	@if [ -n "$$CD4ML_TEST_LOAD" ]; then $(MAKE) --silent images load-images; fi
+	@$(TOOLS)/python -m pytest tests/cluster
+
+.PHONY: bench
+bench: setup ## Measure against what a user would pick instead (NAME=tasks)
+	@$(TOOLS)/python benchmarks/$(NAME)/bench.py
 
 .PHONY: clean
 clean: ## Remove the environments, the runs and the example's data; the store stays
