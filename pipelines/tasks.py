@@ -1,22 +1,43 @@
-"""What every task of a pipeline says of itself: its name in the UI, resources, retries, caching."""
+"""What every task of a pipeline says of itself: its name in the UI, resources, retries, caching, rights."""
 
-from kfp import dsl
+from kfp import dsl, kubernetes
+
+GPU = "nvidia.com/gpu"
+USER = 10001
+"""As whom every image runs; a namespace of restricted pods wants to hear it."""
+STORE_SECRET = "cd4ml-store"  # noqa: S105 (the name of the Secret, not what is in it)
+STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
 
 def light(task: dsl.PipelineTask, display_name: str, cached: bool = True, retries: int = 1) -> None:
     """A task of the tools image: it reads and writes files, and computes little."""
-    _describe(task, display_name, cpu="500m", memory="1G", cached=cached, retries=retries)
+    _describe(task, display_name, "250m", cpu="1", memory="1G", cached=cached, retries=retries)
 
 
 def heavy(task: dsl.PipelineTask, display_name: str, cpu: str, memory: str) -> None:
     """A task that computes: its result is worth caching."""
-    _describe(task, display_name, cpu, memory, cached=True, retries=1)
+    _describe(task, display_name, "1", cpu, memory, cached=True, retries=1)
 
 
-def _describe(task: dsl.PipelineTask, display_name: str, cpu: str, memory: str, cached: bool, retries: int) -> None:
+def with_store(task: dsl.PipelineTask) -> None:
+    """A task that reads or writes the store: where it is, and as whom to ask, comes from a Secret of the namespace."""
+    variables = {name: name for name in STORE_VARIABLES}
+    kubernetes.use_secret_as_env(task, STORE_SECRET, variables, optional=True)
+
+
+def on_gpus(task: dsl.PipelineTask, gpus: int) -> None:
+    """A task that may use GPUs: their nodes keep off whoever does not tolerate the taint."""
+    task.set_accelerator_type(GPU).set_accelerator_limit(gpus)
+    kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
+
+
+def _describe(
+    task: dsl.PipelineTask, display_name: str, requested: str, cpu: str, memory: str, cached: bool, retries: int
+) -> None:
     task.set_display_name(display_name)
-    task.set_cpu_request(cpu).set_cpu_limit(cpu)
+    task.set_cpu_request(requested).set_cpu_limit(cpu)
     task.set_memory_request(memory).set_memory_limit(memory)
     task.set_caching_options(enable_caching=cached)
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     if retries:
         task.set_retry(num_retries=retries, backoff_duration="10s", backoff_factor=2)

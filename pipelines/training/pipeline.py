@@ -18,9 +18,10 @@ from cd4ml.components.evaluation.find_champion.component import find_champion
 from cd4ml.components.training.train_model.component import train_model
 from cd4ml.data import limits as data_limits_
 from cd4ml.data import split as split_
+from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation_arguments
 from cd4ml.evaluation import limits as model_limits_
-from cd4ml.pipelines.tasks import heavy, light
+from cd4ml.pipelines.tasks import heavy, light, on_gpus, with_store
 from cd4ml.training import spec
 
 
@@ -46,6 +47,7 @@ def training(
     thresholds: list = [0.5],  # noqa: B006
     evaluation_rows: int = 10000,
     model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
+    target: str = "machine",
     port: int = 9500,
     revision: str = "",
 ):
@@ -53,11 +55,11 @@ def training(
 
     Args:
         name: The model's name in the registry.
-        source: The table: a Parquet or CSV file.
+        source: The table: a path or `s3://` URI of a Parquet or CSV file.
         dataset: The dataset's name in the store; its versions are kept there.
         key: The column that tells rows apart.
         label: The column to predict, of two values.
-        store: The store: datasets, published models, deployments.
+        store: A folder, or `s3://bucket/prefix`: datasets, published models, deployments.
         time_column: The column that says when a row came to be; empty where there is none.
         split: How the rows are split; where empty by a hash of the key, a tenth each for eval and test.
         curated_schema: A TFDV schema that people keep, as the text of its proto; inferred from train where empty.
@@ -72,6 +74,7 @@ def training(
         thresholds: Probabilities above which a row counts as positive.
         evaluation_rows: Rows of the test split that are evaluated, drawn at random; TFMA takes a millisecond a row.
         model_limits: What the candidate must keep to be published.
+        target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
         port: Where the model is served on this machine.
         revision: The revision of the code, for the model's lineage.
     """
@@ -79,6 +82,7 @@ def training(
 
     ingested = ingest_dataset(source=source, store=store, name=dataset, key=key, time_column=time_column)
     light(ingested, "Ingest dataset", cached=False)
+    with_store(ingested)
     splits = split_dataset(
         uri=ingested.outputs["uri"],
         version=ingested.outputs["version"],
@@ -87,6 +91,7 @@ def training(
         split=split,
     )
     light(splits, "Split dataset")
+    with_store(splits)
     validated = validate_dataset(
         train=splits.outputs["train"],
         eval=splits.outputs["eval"],
@@ -115,10 +120,11 @@ def training(
             seed=seed,
         ).after(checked)
         heavy(models[role], f"Train {role}", cpu="2", memory="8G")
-        models[role].set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(gpus)
+        on_gpus(models[role], gpus)
 
     champion = find_champion(candidate=models["candidate"].outputs["model"], store=store, name=name)
     light(champion, "Find champion", cached=False)
+    with_store(champion)
     evaluated = evaluate_model(
         test=splits.outputs["test"],
         candidate=models["candidate"].outputs["model"],
@@ -133,6 +139,7 @@ def training(
         seed=seed,
     )
     heavy(evaluated, "Evaluate model", cpu="2", memory="8G")
+    with_store(evaluated)
     judged = check_model(evaluation=evaluated.outputs["evaluation"], limits=model_limits)
     light(judged, "Check model", retries=0)
 
@@ -147,20 +154,23 @@ def training(
         dataset=ingested.outputs["dataset"],
     )
     light(published, "Publish model", cached=False)
+    with_store(published)
     deployed = deploy_model(
         published=published.outputs["published"],
         verdict=judged.outputs["verdict"],
         store=store,
+        target=target,
         port=port,
         run=run,
     )
     light(deployed, "Deploy model", cached=False, retries=0)
+    with_store(deployed)
 
 
 CHECKS = {
     "name": storage.check_name,
     "dataset": storage.check_name,
-    "store": storage.Store,
+    "store": storage.open_store,
     "split": split_.parse,
     "data_limits": data_limits_.parse,
     "baseline": spec.parse,
@@ -169,6 +179,7 @@ CHECKS = {
     "slices": evaluation_arguments.columns,
     "sensitive": evaluation_arguments.sensitive,
     "model_limits": model_limits_.parse,
+    "target": targets.check,
 }
 """Arguments that are checked before anything runs, and what raises an error when one is not good."""
 
@@ -178,7 +189,9 @@ def check_together(arguments: Mapping[str, Any]) -> None:
 
     Raises:
         EvaluationError: A limit is about something that is not evaluated.
+        DeploymentError: The target cannot serve this model from this store.
     """
     evaluation_arguments.check_together(
         arguments["model_limits"], arguments["thresholds"], arguments["slices"], arguments["sensitive"]
     )
+    targets.check_together(arguments["target"], arguments["store"], arguments["name"])

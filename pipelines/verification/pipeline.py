@@ -7,7 +7,7 @@ from kfp import dsl
 
 from cd4ml import storage
 from cd4ml.components.deployment.verify_deployment.component import verify_deployment
-from cd4ml.pipelines.tasks import light
+from cd4ml.pipelines.tasks import light, with_store
 
 
 @dsl.pipeline(name="verification", display_name="Verify the model in production")
@@ -20,9 +20,10 @@ def verification(name: str, store: str):
     """
     verified = verify_deployment(store=store, name=name)
     light(verified, "Verify deployment", cached=False, retries=0)
+    with_store(verified)
 
 
-CHECKS = {"name": storage.check_name, "store": storage.Store}
+CHECKS = {"name": storage.check_name, "store": storage.open_store}
 """Arguments that are checked before anything runs, and what raises an error when one is not good."""
 
 

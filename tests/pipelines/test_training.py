@@ -160,7 +160,7 @@ def test_a_port_in_use_is_named_with_its_user(first: Outcome, workplace: Workpla
 def wait_for_task(workplace: Workplace, process: subprocess.Popen[str], log: str) -> None:
     """Waits until the task of this log runs in the newest run."""
     before = set(workplace.folder.glob(f"runs/*/logs/{log}"))
-    for _ in range(600):
+    for _ in range(6000):
         if set(workplace.folder.glob(f"runs/*/logs/{log}")) - before:
             return
         assert process.poll() is None, process.communicate()[0]
@@ -228,7 +228,9 @@ def test_a_deployment_that_fails_is_undone(first: Outcome, workplace: Workplace)
 
     files = [str(wrong / "version.json"), str(wrong / "verdict.json")]
     with pytest.raises(DeploymentError, match="does not predict what evaluation did"):
-        release.deploy(str(workplace.folder / "store"), *files, 9701, "another-run", str(workplace.folder / "undone"))
+        release.deploy(
+            str(workplace.folder / "store"), *files, "machine", 9701, "another-run", str(workplace.folder / "undone")
+        )
 
     assert kept.code == 0
     verify.wait_until_ready("http://127.0.0.1:9701", 60, alive=lambda: True)

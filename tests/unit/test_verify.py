@@ -35,13 +35,11 @@ class Endpoint(ThreadingHTTPServer):
 class Answers(BaseHTTPRequestHandler):
     server: Endpoint
 
-    def do_GET(self) -> None:
-        self._answer({"custom": {"digest": self.server.digest}})
-
     def do_POST(self) -> None:
         data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]
         ages = [row[data["names"].index("age")] or 0 for row in data["ndarray"]]
-        self._answer({"data": {"ndarray": [age / 100 + self.server.error for age in ages][: self.server.answered]}})
+        probabilities = [age / 100 + self.server.error for age in ages][: self.server.answered]
+        self._answer({"data": {"ndarray": probabilities}, "meta": {"tags": {"digest": self.server.digest}}})
 
     def _answer(self, content: dict[str, Any]) -> None:
         self.send_response(self.server.status)

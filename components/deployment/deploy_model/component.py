@@ -10,6 +10,7 @@ def deploy_model(
     published: dsl.Input[dsl.Artifact],
     verdict: dsl.Input[dsl.Artifact],
     store: str,
+    target: str,
     port: int,
     run: str,
     deployment: dsl.Output[dsl.Artifact],
@@ -24,6 +25,7 @@ def deploy_model(
         published: What `publish_model` wrote.
         verdict: What `check_model` wrote about this model; without a passed verdict nothing is deployed.
         store: The store that holds the registry.
+        target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
         port: The port on this machine where the model is served.
         run: The run that deploys.
 
@@ -33,6 +35,6 @@ def deploy_model(
     """
     from cd4ml.deployment import release
 
-    released = release.deploy(store, published.path, verdict.path, port, run, deployment.path)
+    released = release.deploy(store, published.path, verdict.path, target, port, run, deployment.path)
     deployment.metadata.update(released.metadata)
     metrics.metadata.update(released.verification.metrics)

@@ -11,16 +11,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from cd4ml import documents
-from cd4ml.errors import DeploymentError, EnvironmentSetupError
-from cd4ml.storage import Store
+from cd4ml.deployment import verify
+from cd4ml.errors import Cd4mlError, DeploymentError, EnvironmentSetupError
+from cd4ml.storage.folder import FolderStore
 
+READY_SECONDS = 90
 STOP_SECONDS = 10
 CLOCK_SECONDS = 2
 """How far the time at which a process was made may move when the machine's clock is set."""
@@ -57,7 +59,57 @@ class Server:
         return process if alive else None
 
 
-def start(store: Store, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool) -> Server:
+@contextmanager
+def rollout(store: FolderStore, name: str, model: str, port: int, run: str, log: Path) -> Iterator[str]:
+    """Serves a model in place of the one that was served; when the context fails, that one is served again.
+
+    Args:
+        store: Knows the running server.
+        name: The deployment's.
+        model: The name of the model's folder in the store.
+        port: Where the server listens.
+        run: The run that deploys.
+        log: Takes what the server says.
+
+    Yields:
+        The server's address, once it is ready.
+
+    Raises:
+        DeploymentError: The port is in use, or the server did not get ready.
+    """
+    with alone(store, name):
+        before = find(store, name)
+        if not (before and before.port == port):
+            check_port(port)
+        if before:
+            stop(store, before)
+        kept = before is not None and before.kept
+        server = None
+        try:
+            server = start(store, name, store.path(model), port, log, run, kept)
+            verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+            yield server.url
+        except BaseException as error:
+            if server:
+                stop(store, server)
+            if before and before.kept:
+                _restore(store, before)
+            if isinstance(error, DeploymentError) and log.exists():
+                raise DeploymentError(f"{error}\nthe server's log ends:\n{_last_lines(log)}") from error
+            raise
+
+
+def _restore(store: FolderStore, before: Server) -> None:
+    """Serves again what was served before; where that fails too, the first error is the one to tell."""
+    with suppress(Cd4mlError):
+        start(store, before.name, Path(before.model_folder), before.port, Path(before.log), before.run, before.kept)
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-5:])
+
+
+def start(store: FolderStore, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool) -> Server:
     """Starts a server and writes its file; it is not ready yet.
 
     Raises:
@@ -88,7 +140,7 @@ def start(store: Store, name: str, model_folder: Path, port: int, log: Path, run
     return server
 
 
-def find(store: Store, name: str) -> Server | None:
+def find(store: FolderStore, name: str) -> Server | None:
     """The running server of a deployment."""
     try:
         server = Server(**json.loads(_file(store, name).read_text()))
@@ -97,13 +149,13 @@ def find(store: Store, name: str) -> Server | None:
     return server if server.process() else None
 
 
-def keep(store: Store, server: Server) -> None:
+def keep(store: FolderStore, server: Server) -> None:
     """Marks a server as one that outlives its run."""
     _write(store, replace(server, kept=True))
 
 
 @contextmanager
-def alone(store: Store, name: str) -> Iterator[None]:
+def alone(store: FolderStore, name: str) -> Iterator[None]:
     """Holds a deployment for oneself; another run that deploys the same waits for its turn."""
     file = _file(store, name).with_name("lock")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +164,7 @@ def alone(store: Store, name: str) -> Iterator[None]:
         yield
 
 
-def stop(store: Store, server: Server) -> None:
+def stop(store: FolderStore, server: Server) -> None:
     """Ends a server with all its children, and removes its file; whoever calls it holds the deployment (`alone`)."""
     process = server.process()
     if process:
@@ -124,14 +176,14 @@ def stop(store: Store, server: Server) -> None:
     _file(store, server.name).unlink(missing_ok=True)
 
 
-def _write(store: Store, server: Server) -> None:
+def _write(store: FolderStore, server: Server) -> None:
     file = _file(store, server.name)
     unfinished = file.with_suffix(".unfinished")
     documents.write(unfinished, asdict(server))
     unfinished.replace(file)
 
 
-def _file(store: Store, name: str) -> Path:
+def _file(store: FolderStore, name: str) -> Path:
     return store.path(f"deployments/{name}/server.json")
 
 

@@ -4,20 +4,23 @@ What `deploy` writes is a folder: `deployment.json` (a `Deployment` of the regis
 (a `Verification`) and `server.log`.
 """
 
-import contextlib
 import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from cd4ml import documents, gates
-from cd4ml.deployment import machine, verify
-from cd4ml.errors import Cd4mlError, DeploymentError
+from cd4ml.deployment import machine, targets, verify
+from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments, models
-from cd4ml.storage import Store
+from cd4ml.storage import Store, local_copy, open_store
+from cd4ml.storage.folder import FolderStore
 
-READY_SECONDS = 90
+READY_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,17 @@ class Release:
         }
 
 
-def deploy(location: str, published_file: str, verdict_file: str, port: int, run: str, folder: str) -> Release:
-    """Serves a published version on this machine, in place of the one that was served.
+def deploy(
+    location: str, published_file: str, verdict_file: str, target: str, port: int, run: str, folder: str
+) -> Release:
+    """Serves a published version in place of the one that was served.
 
     Args:
         location: The store that holds the registry.
         published_file: What `publish_model` wrote.
         verdict_file: What `check_model` wrote about this very model.
-        port: Where the server listens.
+        target: `machine`: a process of this machine, or `cluster`: Seldon, in the namespace of this pod.
+        port: Where the server of a machine listens.
         run: The run that deploys.
         folder: Takes the result and the server's log.
 
@@ -53,15 +59,17 @@ def deploy(location: str, published_file: str, verdict_file: str, port: int, run
             was served before is served again.
     """
     version = models.read_file(published_file)
+    targets.check_together(targets.check(target), location, version.name)
     _check_verdict(version, gates.read(verdict_file))
     signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
-    store = Store(location)
-    with machine.alone(store, version.name):
-        release = _replace(store, version, port, run, Path(folder) / "server.log")
-    release.verification.write(f"{folder}/verification.json")
-    documents.write(f"{folder}/deployment.json", asdict(release.deployment))
-    return release
+    store = open_store(location)
+    with _rollout(store, version, port, run, Path(folder)) as url:
+        verification = _verify(store, version, url)
+        deployment = deployments.record(store, version, run, target, verification.endpoint)
+    verification.write(f"{folder}/verification.json")
+    documents.write(f"{folder}/deployment.json", asdict(deployment))
+    return Release(deployment, verification)
 
 
 def verify_latest(location: str, name: str) -> verify.Verification:
@@ -70,10 +78,10 @@ def verify_latest(location: str, name: str) -> verify.Verification:
     Raises:
         DeploymentError: Nothing was deployed, or it does not hold.
     """
-    store = Store(location)
+    store = open_store(location)
     history = deployments.history(store, name)
     if not history:
-        raise DeploymentError(f"store {store.root}: {name} was never deployed; run the pipeline `training`")
+        raise DeploymentError(f"store {store.location}: {name} was never deployed; run the pipeline `training`")
     version = models.read(store, name, history[-1].version)
     return _verify(store, version, history[-1].endpoint.removesuffix(verify.PREDICTIONS))
 
@@ -87,43 +95,35 @@ def _check_verdict(version: models.Version, verdict: gates.Verdict) -> None:
         )
 
 
-def _replace(store: Store, version: models.Version, port: int, run: str, log: Path) -> Release:
-    before = machine.find(store, version.name)
-    if not (before and before.port == port):
-        machine.check_port(port)
-    if before:
-        machine.stop(store, before)
-    kept = before is not None and before.kept
-    server = None
-    try:
-        server = machine.start(store, version.name, store.path(version.folder) / "model", port, log, run, kept)
-        verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
-        verification = _verify(store, version, server.url)
-        return Release(deployments.record(store, version, run, "machine", verification.endpoint), verification)
-    except BaseException as error:
-        if server:
-            machine.stop(store, server)
-        if before and before.kept:
-            _restore(store, before)
-        if isinstance(error, DeploymentError) and log.exists():
-            raise DeploymentError(f"{error}\nthe server's log ends:\n{_last_lines(log)}") from error
-        raise
+def _rollout(store: Store, version: models.Version, port: int, run: str, folder: Path) -> AbstractContextManager[str]:
+    """Gives the address where the version is served, and takes it back when what follows fails."""
+    if isinstance(store, FolderStore):
+        return machine.rollout(store, version.name, f"{version.folder}/model", port, run, folder / "server.log")
+    return _rollout_in_cluster(store, version, run)
 
 
-def _restore(store: Store, before: machine.Server) -> None:
-    """Serves again what was served before; where that fails too, the first error is the one to tell."""
-    folder, log = Path(before.model_folder), Path(before.log)
-    with contextlib.suppress(Cd4mlError):
-        machine.start(store, before.name, folder, before.port, log, before.run, before.kept)
+@contextmanager
+def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iterator[str]:
+    from cd4ml.deployment import cluster, connection
+
+    models.read(store, version.name, version.version)  # it is there, and whole
+    release = f"{run}-{uuid.uuid4().hex[:8]}"  # a second try of a run is another release
+    with cluster.rollout(
+        version.name,
+        connection.own_namespace(),
+        store.uri(f"{version.folder}/model"),
+        version.version,
+        version.digest,
+        release,
+    ) as predictor:
+        verify.wait_until_ready(predictor.url, READY_SECONDS, alive=lambda: True)  # its Service may lag behind
+        yield predictor.url
 
 
 def _verify(store: Store, version: models.Version, url: str) -> verify.Verification:
-    return verify.verify(url, version.digest, store.path(version.folder) / "predictions.parquet")
+    with local_copy(store.uri(f"{version.folder}/predictions.parquet")) as predictions:
+        return verify.verify(url, version.digest, predictions)
 
 
 def _raise_stopped(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
-
-
-def _last_lines(log: Path) -> str:
-    return "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-5:])

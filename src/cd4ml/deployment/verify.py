@@ -93,11 +93,9 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
     rows = [list(row.values()) for row in features.to_pylist()]
     try:
         with httpx.Client(base_url=url, timeout=30) as client:
-            _check_model(client, digest)
-            served = _predict(client, features.column_names, rows)
-            milliseconds = [
-                _timed(client, features.column_names, rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)
-            ]
+            names = features.column_names
+            served = _predict(client, digest, names, rows)
+            milliseconds = [_timed(client, digest, names, rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)]
     except httpx.TransportError as error:
         raise DeploymentError(f"{url} does not answer ({error}); is the model deployed?") from error
     difference = float(np.abs(served - expected).max())
@@ -117,17 +115,15 @@ def example_request(predictions: Path) -> str:
     return json.dumps({"data": {"names": list(row), "ndarray": [list(row.values())]}})
 
 
-def _check_model(client: httpx.Client, digest: str) -> None:
-    answer = _answer(client.get("/metadata"))
-    served = answer.get("custom", {}).get("digest")
-    if served != digest:
-        raise DeploymentError(f"{client.base_url} serves the model {served}, not {digest}")
-
-
-def _predict(client: httpx.Client, names: list[str], rows: list[list[Any]]) -> np.ndarray:
+def _predict(client: httpx.Client, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:
+    """The probabilities, each answer from the model that it ought to come from (float64 [rows])."""
     response = client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}})
+    answer = _answer(response)
+    model = answer.get("meta", {}).get("tags", {}).get("digest")
+    if model != digest:
+        raise DeploymentError(f"{client.base_url} serves the model {model}, not {digest}")
     try:
-        served = np.asarray(_answer(response)["data"]["ndarray"], dtype=np.float64).reshape(-1)
+        served = np.asarray(answer["data"]["ndarray"], dtype=np.float64).reshape(-1)
     except (ValueError, KeyError, TypeError) as error:
         raise DeploymentError(f"{response.url} answered no predictions: {response.text[:300]}") from error
     if len(served) != len(rows):
@@ -135,9 +131,9 @@ def _predict(client: httpx.Client, names: list[str], rows: list[list[Any]]) -> n
     return served
 
 
-def _timed(client: httpx.Client, names: list[str], row: list[Any]) -> float:
+def _timed(client: httpx.Client, digest: str, names: list[str], row: list[Any]) -> float:
     start = time.perf_counter()
-    _predict(client, names, [row])
+    _predict(client, digest, names, [row])
     return (time.perf_counter() - start) * 1000
 
 

@@ -1,7 +1,7 @@
 """The model server: `seldon-core-microservice cd4ml.serving.server.ModelServer`.
 
-    MODEL_FOLDER     the model (layout: `cd4ml.model`); by default where Seldon's init container puts it
-    MODEL_VERSION    its version in the registry, which /metadata and every answer name
+    MODEL_FOLDER     the model (layout: `cd4ml.model`); by default where the init container puts it
+    MODEL_VERSION    its version in the registry; every answer names it, and the digest of the model
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the server to this machine
 
 A request is `{"data": {"names": [...], "ndarray": [[...], ...]}}`, one list a row, null or "" for a missing
@@ -9,6 +9,7 @@ value; columns that the model does not know are ignored. The answer has the one 
 """
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ class ModelServer:
 
     def predict_raw(self, message: Any) -> dict[str, Any]:
         """Answers a request; raw, for Seldon's own parsing turns a row of mixed types into text."""
+        started = time.perf_counter()
         probabilities = self._predict(columns(message, self._contract))
+        milliseconds = (time.perf_counter() - started) * 1000
         data = {"names": [self._contract.output], "ndarray": probabilities[:, None].tolist()}
-        return {"data": data, "meta": {"tags": self._tags}}
+        return {"data": data, "meta": {"tags": self._tags, "metrics": _metrics(len(probabilities), milliseconds)}}
 
     def health_status(self) -> np.ndarray:
         """Predicts a row whose values are all missing: whoever asks knows that the model answers."""
@@ -70,3 +73,11 @@ class ModelServer:
         if not np.isfinite(probabilities).all():
             raise SeldonMicroserviceException("the model gives no finite probability", 500, reason="MODEL_FAILED")
         return probabilities
+
+
+def _metrics(rows: int, milliseconds: float) -> list[dict[str, Any]]:
+    """What Seldon counts for Prometheus; it keeps the timer in seconds."""
+    return [
+        {"type": "COUNTER", "key": "cd4ml_predictions", "value": rows},
+        {"type": "TIMER", "key": "cd4ml_predict_seconds", "value": milliseconds},
+    ]

@@ -268,9 +268,15 @@ def test_health_is_a_real_prediction(server):
     assert answer.content["data"]["tensor"]["values"] == pytest.approx([expected(None, None, None)], abs=1e-6)
 
 
-def test_metrics_are_served(server):
+def test_prometheus_reads_how_many_rows_were_predicted_and_how_long_it_took(server):
+    server.predict(ROWS[0])
+
     with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=20) as response:
-        assert response.status == 200
+        lines = response.read().decode().splitlines()
+    figures = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("cd4ml")}
+    assert figures["cd4ml_predictions_total"] >= 1
+    assert figures["cd4ml_predict_seconds_count"] >= 1
+    assert 0 < figures["cd4ml_predict_seconds_sum"] < 60 * figures["cd4ml_predict_seconds_count"]
 
 
 def test_a_server_of_this_machine_is_reached_from_no_other(server):

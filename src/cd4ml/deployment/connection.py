@@ -1,0 +1,151 @@
+"""The cluster's API: how to reach it, and what it says when it refuses."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import urllib3
+from kubernetes import client, config
+
+from cd4ml.deployment import seldon
+from cd4ml.errors import DeploymentError
+
+POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NEEDED = {
+    (seldon.GROUP, seldon.PLURAL, ""): ("get", "create", "update", "delete"),
+    ("apps", "deployments", ""): ("list",),
+    ("", "pods", ""): ("list",),
+    ("", "pods", "log"): ("get",),
+    ("", "events", ""): ("list",),
+}
+"""What a rollout does, by API group, resource and subresource."""
+
+
+def connect() -> client.ApiClient:
+    """A client of the cluster that KUBECONFIG names, or this pod's, or that of the default kubeconfig.
+
+    Raises:
+        DeploymentError: There is none of them.
+    """
+    settings = client.Configuration()
+    try:
+        if _in_a_pod():
+            config.load_incluster_config(client_configuration=settings)
+        else:
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
+    except config.ConfigException as error:
+        raise DeploymentError(
+            f"no cluster is known here ({error}); name one by KUBECONFIG, or run this in a pod of the cluster"
+        ) from error
+    settings.retries = urllib3.Retry(
+        total=5, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+    )
+    return client.ApiClient(settings)
+
+
+def own_namespace() -> str:
+    """The namespace of this pod, or that of the kubeconfig's context."""
+    if _in_a_pod():
+        return POD_NAMESPACE.read_text(encoding="utf-8").strip()
+    try:
+        _, context = config.list_kube_config_contexts(os.environ.get("KUBECONFIG"))
+    except config.ConfigException as error:
+        raise DeploymentError(f"no cluster is known here ({error}); name one by KUBECONFIG") from error
+    namespace: str = context["context"].get("namespace", "default")
+    return namespace
+
+
+def check(api: client.ApiClient, namespace: str) -> None:
+    """Makes sure that a rollout can do all that it does, before it does anything.
+
+    Raises:
+        DeploymentError: Seldon is not there, there is no such namespace, or a permission is missing.
+    """
+    with told():
+        _check_seldon(api)
+        missing = [
+            f"{verb} {resource}{subresource and '/'}{subresource}"
+            for (group, resource, subresource), verbs in NEEDED.items()
+            for verb in verbs
+            if not _may(api, namespace, group, resource, subresource, verb)
+        ]
+        if missing:
+            user = client.AuthenticationV1Api(api).create_self_subject_review({}).status.user_info.username
+            raise DeploymentError(
+                f"{user} must not {', '.join(missing)} in the namespace {namespace}: run the pipeline with the "
+                "ServiceAccount `deployer` of that namespace, or ask its admin for that role"
+            )
+        _check_namespace(api, namespace)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Says what the cluster refuses.
+
+    Raises:
+        DeploymentError: It does.
+    """
+    try:
+        yield
+    except client.ApiException as error:
+        raise DeploymentError(_words(error)) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise DeploymentError(
+            f"the cluster's API does not answer ({error}); is it up, and KUBECONFIG right?"
+        ) from error
+
+
+def _in_a_pod() -> bool:
+    return "KUBECONFIG" not in os.environ and POD_NAMESPACE.exists()
+
+
+def _check_seldon(api: client.ApiClient) -> None:
+    kind = f"{seldon.PLURAL}.{seldon.GROUP}/{seldon.API_VERSION}"
+    try:
+        known = client.CustomObjectsApi(api).get_api_resources(seldon.GROUP, seldon.API_VERSION).resources
+    except client.ApiException as error:
+        if error.status != 404:
+            raise
+        known = []
+    if seldon.PLURAL not in [resource.name for resource in known]:
+        raise DeploymentError(
+            f"Seldon Core is not installed in this cluster (it knows no {kind}): ask its admin to install "
+            "seldon-core-operator 1.17.1, or deploy with the target `machine`"
+        )
+
+
+def _check_namespace(api: client.ApiClient, namespace: str) -> None:
+    try:
+        client.CoreV1Api(api).read_namespace(namespace)
+    except client.ApiException as error:
+        if error.status == 404:
+            raise DeploymentError(
+                f"there is no namespace {namespace} in this cluster; make it, or name another"
+            ) from None
+        if error.status != 403:  # who works in one namespace only need not see it from outside
+            raise
+
+
+def _may(api: client.ApiClient, namespace: str, group: str, resource: str, subresource: str, verb: str) -> bool:
+    attributes = {
+        "namespace": namespace,
+        "group": group,
+        "resource": resource,
+        "subresource": subresource,
+        "verb": verb,
+    }
+    review = {"spec": {"resourceAttributes": attributes}}
+    answer = client.AuthorizationV1Api(api).create_self_subject_access_review(review)
+    return bool(answer.status.allowed)
+
+
+def _words(error: client.ApiException) -> str:
+    try:
+        message = json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):
+        message = error.body or error.reason
+    if error.status == 401:
+        return f"the cluster's API does not know who asks ({message}): has the token of your kubeconfig expired?"
+    return f"the cluster refuses: {message}"

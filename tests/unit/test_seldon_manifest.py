@@ -1,0 +1,155 @@
+"""What is sent to Seldon is checked first, for Seldon itself takes nearly anything."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from cd4ml import images, settings
+from cd4ml.deployment import seldon
+from cd4ml.errors import DeploymentError
+
+URI = "s3://cd4ml/models/uptake/3/model"
+
+
+def test_a_version_becomes_one_predictor_with_all_traffic() -> None:
+    content = manifest()
+
+    assert content["metadata"]["name"] == "uptake"
+    [predictor] = content["spec"]["predictors"]
+    assert (predictor["name"], predictor["traffic"], predictor["replicas"]) == ("default", 100, 2)
+    assert predictor["graph"] == {"name": "model", "type": "MODEL"}
+    assert predictor["annotations"] == {
+        "seldon.io/no-engine": "true",
+        "cd4ml/release": "run-1",
+        "cd4ml/version": "3",
+        "cd4ml/digest": "abc",
+        "cd4ml/model-uri": URI,
+    }
+
+
+def test_the_container_is_named_as_its_node_and_listens_where_the_service_does() -> None:
+    [container] = pod()["containers"]
+
+    assert container["name"] == "model"
+    assert container["image"] == images.SERVE
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": seldon.PORT, "metrics": 6000}
+    assert {"name": "MODEL_VERSION", "value": "3"} in container["env"]
+    assert {"name": "GRPC_WORKERS", "value": "0"} in container["env"]
+
+
+def test_the_pod_fetches_its_model_as_a_user_who_only_reads_models() -> None:
+    [fetch] = pod()["initContainers"]
+
+    assert fetch["image"] == images.TOOLS
+    assert fetch["command"] == ["python", "-m", "cd4ml.storage.fetch", URI, "/mnt/models"]
+    assert fetch["envFrom"] == [{"secretRef": {"name": "cd4ml-models"}}]
+    assert fetch["volumeMounts"][0] == pod()["containers"][0]["volumeMounts"][0] | {"readOnly": False}
+
+
+def test_every_container_keeps_the_restricted_standard() -> None:
+    content = pod()
+
+    assert content["automountServiceAccountToken"] is False
+    assert content["securityContext"]["runAsNonRoot"] is True
+    assert content["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*content["initContainers"], *content["containers"]]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert set(container["resources"]) == {"requests", "limits"}
+
+
+def test_the_longest_name_is_one_that_seldon_does_not_hash() -> None:
+    assert len(f"{'a' * 47}-default-0-model") == 63
+    assert manifest(name="a" * 47)["metadata"]["name"] == "a" * 47
+
+    with pytest.raises(DeploymentError, match="has 48 characters; at most 47"):
+        manifest(name="a" * 48)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(DeploymentError) as raised:
+        seldon.deployment("Up_take", "team", URI, 3, "abc", "run=1", 0)
+
+    assert str(raised.value).splitlines() == [
+        "the deployment of Up_take: not as it should be",
+        "  - metadata.name: 'Up_take' is not a name as Services have it (a-z, 0-9 and '-', a letter first, "
+        "63 characters at most)",
+        "  - spec.predictors.0.replicas: Input should be greater than or equal to 1, not 0",
+        "  - spec.predictors.0.annotations: 'cd4ml/release' has a '=' in its value, for which Seldon drops all "
+        "annotations",
+    ]
+
+
+def test_a_rollout_without_a_release_is_refused() -> None:
+    with pytest.raises(DeploymentError, match="cd4ml/release is missing"):
+        manifest(release="")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("traffic",), 150),
+        (("traffic",), -10),
+        (("traffic",), 50),
+        (("replicas",), -1),
+        (("replicas",), "2"),
+        (("shadow",), True),
+        (("graph", "type"), "MODLE"),
+        (("graph", "name"), "a" * 50),
+        (("graph", "name"), "other"),
+        (("graph", "logger"), {"mode": "ALL"}),
+        (("engineResources",), {"limits": {"cpu": "1"}}),
+        (("labels", "team"), "a b"),
+        (("componentSpecs", 0, "spec", "containers", 0, "name"), "other"),
+        (("componentSpecs", 0, "spec", "containers", 0, "image"), "cd4ml/serve"),
+        (("componentSpecs", 0, "spec", "containers", 0, "ports", 0, "containerPort"), 0),
+        (("componentSpecs", 0, "spec", "containers", 0, "resources", "limits", "memory"), "2 GB"),
+        (("componentSpecs", 0, "spec", "containers", 0, "resources", "limits", "memory"), "-1Gi"),
+        (("componentSpecs", 0, "spec", "containers", 0, "securityContext", "allowPrivilegeEscalation"), True),
+        (("componentSpecs", 0, "spec", "automountServiceAccountToken"), True),
+        (("componentSpecs", 0, "spec", "securityContext", "runAsUser"), 0),
+    ],
+)
+def test_what_seldon_takes_and_then_fails_on_is_refused(place: tuple[str | int, ...], value: object) -> None:
+    content = as_tuples(manifest())
+    parse(content)
+    inner: Any = content["spec"]["predictors"][0]
+    for part in place[:-1]:
+        inner = inner[part]
+    inner[place[-1]] = value
+
+    with pytest.raises(DeploymentError, match=r"predictors\.0"):
+        parse(content)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_there_is_one_predictor(count: int) -> None:
+    content = as_tuples(manifest())
+    content["spec"]["predictors"] = content["spec"]["predictors"] * count
+
+    with pytest.raises(DeploymentError, match=r"spec\.predictors"):
+        parse(content)
+
+
+def manifest(name: str = "uptake", release: str = "run-1") -> dict[str, Any]:
+    return seldon.deployment(name, "team", URI, 3, "abc", release, 2).manifest()
+
+
+def pod() -> dict[str, Any]:
+    return manifest()["spec"]["predictors"][0]["componentSpecs"][0]["spec"]
+
+
+def parse(content: object) -> seldon.SeldonDeployment:
+    return settings.parse(seldon.SeldonDeployment, content, "the deployment", DeploymentError)
+
+
+def as_tuples(content: Any) -> Any:
+    """The same with tuples for lists, as the typed object has them."""
+    if isinstance(content, dict):
+        return {key: as_tuples(value) for key, value in deepcopy(content).items()}
+    return tuple(as_tuples(one) for one in content) if isinstance(content, list) else content

@@ -1,0 +1,33 @@
+"""Where a model can be served: what cannot work is said before anything runs."""
+
+import pytest
+
+from cd4ml.deployment import targets
+from cd4ml.errors import DeploymentError
+
+
+@pytest.mark.parametrize(("target", "store"), [("machine", "store"), ("cluster", "s3://cd4ml/team")])
+def test_a_target_with_its_kind_of_store_is_fine(target: str, store: str) -> None:
+    targets.check_together(targets.check(target), store, "promotion-uptake")
+
+
+@pytest.mark.parametrize(
+    ("target", "store", "name", "said"),
+    [
+        ("machine", "s3://cd4ml", "uptake", "store s3://cd4ml: the target `machine` serves from a folder"),
+        ("cluster", "store", "uptake", "store store: no pod of a cluster sees this folder"),
+        ("cluster", "s3://cd4ml", "Uptake", "name 'Uptake': Seldon cannot serve a model of this name"),
+        ("cluster", "s3://cd4ml", "up_take", "name 'up_take': Seldon cannot serve"),
+        ("cluster", "s3://cd4ml", "u" * 48, "47 characters at most"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(target: str, store: str, name: str, said: str) -> None:
+    with pytest.raises(DeploymentError, match=said):
+        targets.check_together(target, store, name)
+
+
+def test_a_mistyped_target_is_named() -> None:
+    with pytest.raises(
+        DeploymentError, match="target 'clusters': no such place to serve a model; did you mean 'cluster'"
+    ):
+        targets.check("clusters")
