@@ -1,0 +1,253 @@
+"""What submitting and deploying need, checked one by one, each with its remedy."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import kubernetes
+import urllib3
+
+from cd4ml import images
+from cd4ml.deployment.connection import NEEDED
+from cd4ml.errors import KubeflowError
+from cd4ml.kubeflow.connection import KFP_NAMESPACE, Address, connect, load_kubeconfig, loss_words, sdk_version
+
+SECONDS = 10
+SECRETS = ("cd4ml-store", "cd4ml-models", "mlpipeline-minio-artifact")
+CONFIG = "kfp-launcher"
+SELDON_CRD = "seldondeployments.machinelearning.seldon.io"
+GPU = "nvidia.com/gpu"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+LOOKING = (("list", "", "pods"), ("get", "", "pods/log"), ("list", "machinelearning.seldon.io", "seldondeployments"))
+"""What a person does: verb, group, resource."""
+DEPLOYER = "deployer"
+DEPLOYING = tuple(
+    (verb, group, f"{resource}/{subresource}".rstrip("/"))
+    for (group, resource, subresource), verbs in NEEDED.items()
+    for verb in verbs
+)
+"""What the tasks that deploy do, as the ServiceAccount of that name."""
+
+State = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check."""
+
+    name: str
+    state: State
+    said: str
+    remedy: str = ""
+
+
+def examine(address: Address) -> list[Finding]:
+    """Every check, in an order in which a later one stands on an earlier one."""
+    return [*_kfp(address), *_cluster(address), *_store()]
+
+
+def _kfp(address: Address) -> Iterable[Finding]:
+    try:
+        connection = connect(address)
+        health = connection.health
+    except KubeflowError as error:
+        said, _, remedy = str(error).rpartition("; ")
+        return [Finding("KFP's API", "failed", said or str(error), remedy)]
+    findings = [Finding("KFP's API", "ok", connection.host), _version(health.version)]
+    if not health.multi_user:
+        return [*findings, Finding("users", "ok", "one, so no namespace is asked for")]
+    if not address.namespace:
+        return [*findings, Finding("users", "failed", "many", "name the namespace of your profile with --namespace")]
+    try:
+        connection.ask(connection.runs.run_service_list_runs, page_size=1, namespace=address.namespace)
+    except KubeflowError as error:
+        said, _, remedy = str(error).rpartition("; ")
+        return [*findings, Finding("users", "failed", said or str(error), remedy)]
+    return [*findings, Finding("users", "ok", f"many; the namespace {address.namespace} is yours")]
+
+
+def _version(version: str | None) -> Finding:
+    ours = sdk_version()
+    if version is None:
+        return Finding("KFP's version", "warning", "not said by this build", f"make sure that it is KFP {ours}")
+    theirs_parts, our_parts = version.split(".")[:2], ours.split(".")[:2]
+    if theirs_parts[0] != our_parts[0]:
+        return Finding("KFP's version", "failed", f"{version}, and cd4ml compiles for {ours}", "name another KFP")
+    if int(theirs_parts[1]) < int(our_parts[1]):
+        return Finding("KFP's version", "warning", f"{version}, older than the SDK {ours}", f"upgrade it to {ours}")
+    return Finding("KFP's version", "ok", f"{version} (SDK {ours})")
+
+
+def _cluster(address: Address) -> Iterable[Finding]:
+    configuration = kubernetes.client.Configuration()
+    try:
+        if "KUBERNETES_SERVICE_HOST" in os.environ and not address.context:
+            kubernetes.config.load_incluster_config(configuration)
+            context = "the pod's own"
+        else:
+            context = load_kubeconfig(configuration, address.context)
+    except (KubeflowError, kubernetes.config.ConfigException) as error:
+        remedy = "name one with KUBECONFIG or --context to have the cluster checked"
+        return [Finding("cluster", "warning", str(error).split("; ")[0], remedy)]
+    configuration.retries = urllib3.Retry(connect=1, read=0)
+    client = kubernetes.client.ApiClient(configuration)
+    cluster = _Cluster(client, address.namespace or KFP_NAMESPACE)
+    reached = cluster.check("cluster", cluster.version, f"start it, or name another context; this is {context!r}")
+    if reached.state == "failed":
+        return [reached]
+    return [
+        Finding("cluster", "ok", f"context {context}, {reached.said}, namespace {cluster.namespace}"),
+        *(cluster.check(f"Secret {name}", partial(cluster.secret, name), cluster.wiring) for name in SECRETS),
+        cluster.check(f"ConfigMap {CONFIG}", cluster.config, cluster.wiring),
+        cluster.check("your rights", cluster.rights, "ask an admin for the Role cd4ml-engineer", at_worst="warning"),
+        cluster.check(f"rights of {DEPLOYER}", cluster.rights_of_deployer, cluster.wiring),
+        cluster.check("Seldon", cluster.seldon, "install Seldon Core v1, or deploy with `target: machine`"),
+        cluster.check("GPUs", cluster.gpus, "train with `gpus: 0`, or add a node with GPUs", at_worst="warning"),
+        cluster.check("storage class", cluster.storage_class, "name a default one, or one in MinIO's claim"),
+        cluster.check("images", cluster.images, "load them, or let the nodes pull them", at_worst="warning"),
+    ]
+
+
+class _LackingError(Exception):
+    """What a check looks for is not there."""
+
+
+class _Cluster:
+    """What the checks ask a cluster; each gives its words, or raises."""
+
+    def __init__(self, client: Any, namespace: str) -> None:
+        self._client = client
+        self._core = kubernetes.client.CoreV1Api(client)
+        self._access = kubernetes.client.AuthorizationV1Api(client)
+        self.namespace = namespace
+        self.wiring = f"apply the manifests of cd4ml to the namespace {namespace}"
+
+    def check(self, name: str, ask: Callable[[], str], remedy: str, at_worst: State = "failed") -> Finding:
+        """Runs one check."""
+        try:
+            return Finding(name, "ok", ask())
+        except _LackingError as error:
+            return Finding(name, at_worst, str(error), remedy)
+        except kubernetes.client.ApiException as error:
+            if error.status == 401:
+                return Finding(name, "failed", "the cluster refuses to know you (401)", "log in again: a token expired")
+            if error.status == 403:
+                return Finding(name, "warning", "you may not look (403)", "ask an admin to run `cd4ml doctor`")
+            said = "not there" if error.status == 404 else f"{error.status} {error.reason}"
+            return Finding(name, at_worst, said, remedy)
+        except urllib3.exceptions.HTTPError as error:
+            return Finding(name, "failed", loss_words(getattr(error, "reason", None) or error), remedy)
+
+    def version(self) -> str:
+        told = kubernetes.client.VersionApi(self._client).get_code(_request_timeout=SECONDS)
+        return f"Kubernetes {told.git_version}"
+
+    def secret(self, name: str) -> str:
+        # Its metadata alone: the values never come to this machine.
+        self._client.call_api(
+            f"/api/v1/namespaces/{self.namespace}/secrets/{name}",
+            "GET",
+            header_params={"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"},
+            auth_settings=["BearerToken"],
+            response_type="object",
+            _request_timeout=SECONDS,
+        )
+        return "there"
+
+    def config(self) -> str:
+        self._core.read_namespaced_config_map(CONFIG, self.namespace, _request_timeout=SECONDS)
+        return "there"
+
+    def rights(self) -> str:
+        """Asks for the rights of whoever asks."""
+        create = self._access.create_self_subject_access_review
+        body = kubernetes.client.V1SelfSubjectAccessReview
+        spec = kubernetes.client.V1SelfSubjectAccessReviewSpec
+        return self._rights(LOOKING, lambda asked: create(body(spec=spec(resource_attributes=asked))))
+
+    def rights_of_deployer(self) -> str:
+        """Asks for the rights of the tasks that deploy, which only an admin may do."""
+        self._core.read_namespaced_service_account(DEPLOYER, self.namespace, _request_timeout=SECONDS)
+        user = f"system:serviceaccount:{self.namespace}:{DEPLOYER}"
+        create = partial(self._access.create_namespaced_local_subject_access_review, self.namespace)
+        body = kubernetes.client.V1LocalSubjectAccessReview
+        spec = kubernetes.client.V1SubjectAccessReviewSpec
+        return self._rights(DEPLOYING, lambda asked: create(body(spec=spec(resource_attributes=asked, user=user))))
+
+    def _rights(self, wanted: Sequence[tuple[str, str, str]], review: Callable[[Any], Any]) -> str:
+        refused = []
+        for verb, group, resource in wanted:
+            name, _, subresource = resource.partition("/")
+            asked = kubernetes.client.V1ResourceAttributes(
+                namespace=self.namespace, verb=verb, group=group, resource=name, subresource=subresource or None
+            )
+            if not review(asked).status.allowed:
+                refused.append(f"{verb} {resource}")
+        if refused:
+            raise _LackingError(f"missing: {', '.join(refused)}")
+        return f"all {len(wanted)} that are needed"
+
+    def seldon(self) -> str:
+        extensions = kubernetes.client.ApiextensionsV1Api(self._client)
+        extensions.read_custom_resource_definition(SELDON_CRD, _request_timeout=SECONDS)
+        return "SeldonDeployments are known"
+
+    def gpus(self) -> str:
+        counts = {one.metadata.name: int((one.status.allocatable or {}).get(GPU, 0)) for one in self._nodes()}
+        having = {name: count for name, count in counts.items() if count}
+        if not having:
+            raise _LackingError(f"none on {len(counts)} node(s)")
+        return ", ".join(f"{count} on {name}" for name, count in having.items())
+
+    def storage_class(self) -> str:
+        listed = kubernetes.client.StorageV1Api(self._client).list_storage_class(_request_timeout=SECONDS).items
+        default = [one.metadata.name for one in listed if (one.metadata.annotations or {}).get(DEFAULT_CLASS) == "true"]
+        if not default:
+            raise _LackingError("none is the default")
+        return f"{default[0]} is the default"
+
+    def images(self) -> str:
+        held = {name for node in self._nodes() for image in node.status.images or [] for name in image.names or []}
+        wanted = (images.TOOLS, images.VALIDATE, images.TRAIN, images.EVALUATE, images.SERVE)
+        missing = [one for one in wanted if not any(name == one or name.endswith(f"/{one}") for name in held)]
+        if missing:
+            raise _LackingError(f"no node holds {', '.join(missing)}")
+        return f"all {len(wanted)} are on the nodes"
+
+    def _nodes(self) -> list[Any]:
+        listed: list[Any] = self._core.list_node(_request_timeout=SECONDS).items
+        return listed
+
+
+def _store() -> Iterable[Finding]:
+    """The store, asked with this machine's own credentials where it has any."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        return []
+    from minio import Minio
+    from minio.credentials import EnvAWSProvider
+    from minio.error import MinioException
+
+    address = urlsplit(endpoint)
+    pool = urllib3.PoolManager(
+        timeout=SECONDS, retries=urllib3.Retry(total=1), ca_certs=os.environ.get("SSL_CERT_FILE")
+    )
+    client = Minio(
+        address.netloc,
+        credentials=EnvAWSProvider(),
+        secure=address.scheme == "https",
+        region=os.environ.get("AWS_REGION", "us-east-1"),
+        http_client=pool,
+    )
+    try:
+        there = client.bucket_exists("cd4ml")
+    except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
+        remedy = "see to AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        said = getattr(error, "message", None) or loss_words(getattr(error, "reason", None) or error)
+        return [Finding("store", "failed", f"{endpoint}: {said}", remedy)]
+    if not there:
+        return [Finding("store", "failed", f"{endpoint}: no bucket cd4ml", "make it, or apply the manifests of cd4ml")]
+    return [Finding("store", "ok", f"{endpoint}, bucket cd4ml")]

@@ -1,0 +1,171 @@
+"""`cd4ml doctor`: every check with its remedy."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Command
+from kfp_server import KfpServer, serving
+
+from cd4ml import images
+
+NAMESPACED = "/api/v1/namespaces/cd4ml"
+IMAGES = [images.TOOLS, images.VALIDATE, images.TRAIN, images.EVALUATE, images.SERVE]
+
+
+def whole() -> dict[str, Any]:
+    """What a cluster's API server gives where nothing is missing."""
+    secret = {"kind": "PartialObjectMetadata", "metadata": {"name": "s"}}
+    node = {
+        "metadata": {"name": "node-1"},
+        "status": {
+            "allocatable": {"nvidia.com/gpu": "2"},
+            "images": [{"names": [f"registry/{one}"]} for one in IMAGES],
+        },
+    }
+    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+    return {
+        "/version/": {"major": "1", "minor": "33", "gitVersion": "v1.33.13"}
+        | dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), "-"),
+        **{f"{NAMESPACED}/secrets/{name}": secret for name in ("cd4ml-store", "cd4ml-models")},
+        f"{NAMESPACED}/secrets/mlpipeline-minio-artifact": secret,
+        f"{NAMESPACED}/configmaps/kfp-launcher": {"metadata": {"name": "kfp-launcher"}},
+        f"{NAMESPACED}/serviceaccounts/deployer": {"metadata": {"name": "deployer"}},
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/seldondeployments.machinelearning.seldon.io": {
+            "spec": {"group": "g", "names": {"kind": "k", "plural": "p"}, "scope": "Namespaced", "versions": []}
+        },
+        "/api/v1/nodes": {"items": [node]},
+        "/apis/storage.k8s.io/v1/storageclasses": {
+            "items": [{"metadata": {"name": "standard", "annotations": default}, "provisioner": "p"}]
+        },
+    }
+
+
+@dataclass
+class Cluster:
+    """A cluster's API server, as far as the checks ask it."""
+
+    content: dict[str, Any] = field(default_factory=whole)
+    allowed: bool = True
+    token: str = ""
+    host: str = ""
+
+    def answer(self, _method: str, path: str, *query_and_body: Any) -> tuple[int, Any]:
+        if re.search("accessreviews$", path):
+            return 201, {**json.loads(query_and_body[-1]), "status": {"allowed": self.allowed}}
+        found = self.content.get(path)
+        return (200, found) if found else (404, {"kind": "Status", "code": 404, "message": f"{path} not found"})
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    with serving(Cluster()) as server:
+        config = {
+            "clusters": [{"name": "c", "cluster": {"server": server.host}}],
+            "users": [{"name": "u", "user": {"token": "kube-token"}}],
+            "contexts": [{"name": "staging", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "staging",
+        }
+        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        yield server
+
+
+def states(out: str) -> dict[str, str]:
+    lines = (re.split(r"\s{2,}", line) for line in out.splitlines())
+    return {line[1]: line[0] for line in lines if line[0] in ("ok", "warning", "failed")}
+
+
+def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:
+    outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
+
+    assert outcome.code == 0
+    assert set(states(outcome.out).values()) == {"ok"}
+    assert "context staging, Kubernetes v1.33.13, namespace cd4ml" in outcome.out
+    assert "2.17.0 (SDK 2.17" in outcome.out
+    assert "2 on node-1" in outcome.out
+    assert "kube-token" not in outcome.all
+
+
+@pytest.mark.parametrize(
+    ("missing", "check", "state", "remedy"),
+    [
+        ("/secrets/cd4ml-store", "Secret cd4ml-store", "failed", "apply the manifests of cd4ml to the namespace cd4ml"),
+        ("/configmaps/kfp-launcher", "ConfigMap kfp-launcher", "failed", "apply the manifests of cd4ml"),
+        ("seldondeployments", "Seldon", "failed", "install Seldon Core v1"),
+        ("/nodes", "GPUs", "warning", "train with `gpus: 0`"),
+        ("/nodes", "images", "warning", "load them"),
+        ("/storageclasses", "storage class", "failed", "name a default one"),
+    ],
+)
+def test_what_is_missing_is_told_with_its_remedy(
+    kfp: KfpServer, cluster: Cluster, cd4ml: Command, missing: str, check: str, state: str, remedy: str
+) -> None:
+    path = next(one for one in cluster.content if missing in one)
+    if "items" in cluster.content[path]:
+        cluster.content[path] = {"items": [{"metadata": {"name": "n"}, "provisioner": "p", "status": {}}]}
+    else:
+        del cluster.content[path]
+
+    outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
+
+    assert outcome.code == (1 if state == "failed" else 0)
+    assert states(outcome.out)[check] == state
+    assert remedy in outcome.out
+
+
+def test_rights_that_are_missing_are_named(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:
+    cluster.allowed = False
+
+    outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
+
+    assert outcome.code == 1
+    assert (states(outcome.out)["your rights"], states(outcome.out)["rights of deployer"]) == ("warning", "failed")
+    assert "missing: get seldondeployments, create seldondeployments" in outcome.out
+
+
+def test_a_login_that_ended_fails_the_check_of_the_cluster(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:
+    cluster.token = "another"
+
+    outcome = cd4ml("doctor", "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert states(outcome.out)["cluster"] == "failed"
+    assert "log in again" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("2.99.0", "ok"), ("2.1.0", "warning"), ("unknown", "warning"), ("3.0.0", "failed")]
+)
+def test_the_version_of_kfp_is_held_against_the_sdk(kfp: KfpServer, cd4ml: Command, version: str, state: str) -> None:
+    kfp.version = version
+
+    outcome = cd4ml("doctor", "--host", kfp.host)
+
+    assert states(outcome.out)["KFP's version"] == state
+
+
+def test_without_a_kubeconfig_the_cluster_is_left_out(kfp: KfpServer, cd4ml: Command) -> None:
+    outcome = cd4ml("doctor", "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert states(outcome.out)["cluster"] == "warning"
+
+
+def test_a_store_that_cannot_be_reached_is_told_without_its_key(
+    kfp: KfpServer, cd4ml: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+
+    outcome = cd4ml("doctor", "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert states(outcome.out)["store"] == "failed"
+    assert "http://127.0.0.1:9: [Errno 111] Connection refused" in outcome.out
+    assert "very-secret" not in outcome.all

@@ -1,0 +1,130 @@
+"""`cd4ml runs`: listed, shown, set side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Command
+from kfp_server import NEVER, KfpServer, Made, Ran
+
+FIRST, SECOND = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+
+
+def run(run_id: str, name: str, state: str = "SUCCEEDED", **parameters: Any) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "experiment_id": "e1",
+        "display_name": name,
+        "created_at": "2026-11-21T09:00:00Z",
+        "finished_at": NEVER if state == "RUNNING" else "2026-11-21T09:01:22Z",
+        "state": state,
+        "runtime_config": {"parameters": parameters},
+    }
+
+
+@pytest.fixture(autouse=True)
+def two_runs(kfp: KfpServer) -> None:
+    kfp.runs = [
+        run(FIRST, "small", seed=1, candidate={"model": "dnn", "epochs": 2}, label="took_up"),
+        run(SECOND, "large", seed=1, candidate={"model": "dnn", "epochs": 9}, label="took_up"),
+    ]
+    for run_id, auc in ((FIRST, 0.8421), (SECOND, 0.8555)):
+        kfp.lineage[run_id] = [
+            Ran("ingest-dataset", "Ingest dataset", 5, artifacts=[Made("dataset", "s3://m/d", {"rows": 200000.0})]),
+            Ran("train-model-2", "Train candidate", 4, artifacts=[Made("metrics", "s3://m/lost", {"auc": 0.1})]),
+            Ran(
+                "train-model-2",
+                "Train candidate",
+                artifacts=[
+                    Made("executor-logs", f"s3://m/{run_id}/logs", {}),
+                    Made("model", f"s3://m/{run_id}/model", {"headline": f"auc {auc:.3f}", "store_session_info": "{}"}),
+                    Made("metrics", f"s3://m/{run_id}/metrics", {"auc": auc}),
+                ],
+            ),
+        ]
+
+
+def row(text: str, name: str) -> list[str]:
+    return next(line.split(name)[1].split() for line in text.splitlines() if name in line)
+
+
+def test_runs_are_listed(kfp: KfpServer, cd4ml: Command) -> None:
+    kfp.runs.append(run("33333333-3333-3333-3333-333333333333", "now", state="RUNNING"))
+
+    outcome = cd4ml("runs", "list", "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert row(outcome.out, "small") == ["2026-11-21", "09:00", "82", "s", FIRST]
+    assert row(outcome.out, "▶  now") == ["2026-11-21", "09:00", "33333333-3333-3333-3333-333333333333"]
+
+
+def test_a_run_is_shown_by_its_name(kfp: KfpServer, cd4ml: Command) -> None:
+    outcome = cd4ml("runs", "show", "small", "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert row(outcome.out, "candidate.epochs") == ["2"]
+    assert row(outcome.out, "Train candidate · metrics · auc") == ["0.8421"]
+    assert row(outcome.out, "Train candidate · model  ") == [f"s3://m/{FIRST}/model"]
+    assert "store_session_info" not in outcome.out
+    assert "executor-logs" not in outcome.out
+    assert "s3://m/lost" not in outcome.out
+
+
+def test_a_name_that_two_runs_have_asks_for_an_id(kfp: KfpServer, cd4ml: Command) -> None:
+    kfp.runs[1]["display_name"] = "small"
+
+    outcome = cd4ml("runs", "show", "small", "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert f"several runs are called 'small'; name one by its id: {FIRST}, {SECOND}" in outcome.err
+
+
+@pytest.mark.parametrize("run", ["medium", "44444444-4444-4444-4444-444444444444"])
+def test_a_run_that_is_not_there_is_told(kfp: KfpServer, cd4ml: Command, run: str) -> None:
+    outcome = cd4ml("runs", "show", run, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert f"there is no run '{run}'; see them with `cd4ml runs list`" in outcome.err
+
+
+def test_compared_runs_are_marked_where_they_differ(kfp: KfpServer, cd4ml: Command) -> None:
+    outcome = cd4ml("runs", "compare", FIRST, "large", "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert row(outcome.out, "≠  candidate.epochs") == ["2", "9"]
+    assert row(outcome.out, "≠  Train candidate · metrics · auc") == ["0.8421", "0.8555"]
+    assert row(outcome.out, "   seed") == ["1", "1"]
+    assert row(outcome.out, "   Ingest dataset · dataset · rows") == ["200,000", "200,000"]
+
+
+def test_a_page_of_compared_runs_needs_nothing_else(kfp: KfpServer, cd4ml: Command, tmp_path: Path) -> None:
+    kfp.runs[0]["runtime_config"]["parameters"]["label"] = "<script>"
+
+    outcome = cd4ml("runs", "compare", "small", "large", "--html", tmp_path / "runs.html", "--host", kfp.host)
+
+    page = (tmp_path / "runs.html").read_text()
+    assert outcome.code == 0
+    assert '<tr class="differs"><td>≠ candidate.epochs</td><td>2</td><td>9</td></tr>' in page
+    assert "<tr><td>seed</td><td>1</td><td>1</td></tr>" in page
+    assert "&lt;script&gt;" in page
+    assert "src=" not in page
+    assert "href=" not in page
+
+
+def test_one_run_is_compared_with_nothing(kfp: KfpServer, cd4ml: Command) -> None:
+    outcome = cd4ml("runs", "compare", "small", "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert "nothing to compare it with" in outcome.err
+
+
+def test_a_host_without_ml_metadata_says_so_and_shows_the_rest(
+    kfp: KfpServer, cd4ml: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KF_PIPELINES_UI_ENDPOINT", "http://127.0.0.1:9")
+
+    outcome = cd4ml("runs", "compare", "small", "large", "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert row(outcome.out, "≠  candidate.epochs") == ["2", "9"]
+    assert "metrics and artifacts are left out: http://127.0.0.1:9: cannot be reached" in outcome.err

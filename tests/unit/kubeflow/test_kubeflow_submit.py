@@ -1,0 +1,317 @@
+"""`cd4ml submit`: what is sent to KFP, what is shown of the run, and what its end means."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Command
+from kfp_server import NEVER, KfpServer, Made, Ran
+
+RUN = "11111111-1111-1111-1111-111111111111"
+BEGUN, ENDED = "2026-11-21T09:00:05Z", "2026-11-21T09:00:25Z"
+
+
+def node(name: str, state: str, end_time: str = ENDED) -> dict[str, Any]:
+    return {
+        "run_id": RUN,
+        "task_id": f"task-of-{name}",
+        "display_name": name,
+        "create_time": BEGUN,
+        "start_time": BEGUN,
+        "end_time": end_time,
+        "state": state,
+    }
+
+
+def look(state: str, *nodes: dict[str, Any]) -> dict[str, Any]:
+    ended = ENDED if state in ("SUCCEEDED", "FAILED") else NEVER
+    return {"state": state, "finished_at": ended, "run_details": {"task_details": list(nodes)}}
+
+
+PASSES = [
+    look("PENDING"),
+    look("RUNNING", node("verify-deployment-driver", "RUNNING", NEVER)),
+    look("RUNNING", node("verify-deployment-driver", "SUCCEEDED"), node("verify-deployment", "RUNNING", NEVER)),
+    look("SUCCEEDED", node("verify-deployment-driver", "SUCCEEDED"), node("verify-deployment", "SUCCEEDED")),
+]
+FAILS = [
+    look("RUNNING"),
+    look("FAILED", node("verify-deployment-driver", "SUCCEEDED"), node("verify-deployment", "FAILED")),
+]
+
+
+def test_the_file_of_a_local_run_is_what_is_submitted(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    outcome = cd4ml(
+        "submit", verification, "--host", kfp.host, "--no-wait", "--run-name", "first", "--service-account", "deployer"
+    )
+
+    assert outcome.code == 0
+    sent = kfp.runs[0]
+    assert sent["runtime_config"]["parameters"] == {"name": "uptake", "store": "s3://cd4ml"}
+    assert (sent["display_name"], sent["service_account"]) == ("first", "deployer")
+    assert sent["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "verification"
+    assert sent["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
+    assert kfp.experiments[0]["display_name"] == "verification"
+    assert f"to       KFP at {kfp.host}\n" in outcome.out
+    assert f"look     {kfp.host}/#/runs/details/{RUN}" in outcome.out
+
+
+def test_an_experiment_that_is_there_is_used_again(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    for _ in range(2):
+        assert cd4ml("submit", verification, "--host", kfp.host, "--no-wait", "--experiment", "nightly").code == 0
+
+    assert [one["display_name"] for one in kfp.experiments] == ["nightly"]
+    assert len(kfp.runs) == 2
+
+
+def test_without_the_cache_no_task_asks_for_it(kfp: KfpServer, cd4ml: Command, tmp_path: Path) -> None:
+    file = Path("examples/promotions/training.yaml").read_text()
+    here = tmp_path / "training.yaml"
+    here.write_text(
+        file.replace("source: ", "source: s3://cd4ml/").replace("store: ", "store: s3://cd4ml/") + "  target: cluster\n"
+    )
+
+    def cached() -> list[bool]:
+        tasks = kfp.runs[-1]["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"].values()
+        return [task.get("cachingOptions", {}).get("enableCache", False) for task in tasks]
+
+    assert cd4ml("submit", here, "--host", kfp.host, "--no-wait").code == 0
+    assert any(cached())
+    assert cd4ml("submit", here, "--host", kfp.host, "--no-wait", "--no-cache").code == 0
+    assert not any(cached())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("{name: uptake, stoer: s3://cd4ml}", "stoer: unknown; did you mean 'store'?"),
+        ("{name: ../uptake, store: s3://cd4ml}", "name:"),
+        ("{name: uptake, store: store}", "store: 'store' lies on this machine, where no cluster sees it"),
+    ],
+)
+def test_bad_arguments_are_told_and_nothing_is_sent(
+    kfp: KfpServer, cd4ml: Command, tmp_path: Path, arguments: str, said: str
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(f"pipeline: verification\narguments: {arguments}\n")
+
+    outcome = cd4ml("submit", file, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert said in outcome.err
+    assert kfp.written == []
+
+
+def test_a_run_that_passes_shows_its_tasks_and_exits_0(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    kfp.progress = list(PASSES)
+    made = Made("verdict", "s3://mlpipeline/v", {"headline": "100 rows as evaluated"})
+    kfp.lineage[RUN] = [Ran("verify-deployment", "Verify deployment", artifacts=[made])]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert "passed  Verify deployment      20.0 s  100 rows as evaluated" in outcome.out
+
+
+def test_a_run_that_fails_says_the_words_of_the_error_and_exits_1(
+    kfp: KfpServer, cd4ml: Command, verification: Path
+) -> None:
+    kfp.progress = list(FAILS)
+    kfp.lineage[RUN] = [Ran("verify-deployment", "Verify deployment", state=4, pod="verification-x-impl-7")]
+    kfp.logs["verification-x-impl-7"] = (
+        "I1121 09:00:10.1 12 launcher_v2.go:150] starting\n"
+        "Traceback (most recent call last):\n"
+        '  File "/x.py", line 3, in <module>\n'
+        "cd4ml.errors.DeploymentError: row 7: served 0.91, evaluated 0.42; deploy the version again\n"
+        "I1121 09:00:11.1 12 launcher_v2.go:151] publish success.\n"
+        "F1121 09:00:11.2 12 main.go:57] failed to execute component: exit status 1\n"
+    )
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert outcome.out.endswith("failed row 7: served 0.91, evaluated 0.42; deploy the version again\n")
+
+
+def test_the_states_of_tasks_that_come_after_that_of_the_run_are_waited_for(
+    kfp: KfpServer, cd4ml: Command, verification: Path
+) -> None:
+    driver = node("verify-deployment-driver", "SUCCEEDED")
+    kfp.progress = [look("FAILED", driver, node("verify-deployment", "RUNNING", NEVER)), *FAILS[1:]]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert "failed  Verify deployment" in outcome.out
+
+
+def test_a_failure_that_no_one_foresaw_shows_its_traceback_alone(
+    kfp: KfpServer, cd4ml: Command, verification: Path
+) -> None:
+    kfp.progress = list(FAILS)
+    kfp.lineage[RUN] = [Ran("verify-deployment", "Verify deployment", state=4, pod="pod-7")]
+    kfp.logs["pod-7"] = (
+        "I1121 09:00:10.1 12 launcher_v2.go:150] starting\n"
+        "Traceback (most recent call last):\n"
+        '  File "/x.py", line 3, in <module>\n'
+        "ImportError: no such library\n"
+        "E1121 09:00:11.1 12 launcher_v2.go:151] exit status 1\n"
+    )
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.out.endswith(
+        'failed Traceback (most recent call last):\n  File "/x.py", line 3, in <module>\nImportError: no such library\n'
+    )
+
+
+def test_a_driver_that_fails_fails_its_task(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    kfp.progress = [look("FAILED", node("verify-deployment-driver", "FAILED"), node("verify-deployment", "SKIPPED"))]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert "failed  Verify deployment" in outcome.out
+
+
+def test_a_failed_run_without_a_log_names_the_task(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    kfp.progress = list(FAILS)
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert "failed The task verify-deployment failed; KFP gives no log of it" in outcome.out
+
+
+def test_a_connection_that_is_lost_while_waiting_is_tried_again(
+    kfp: KfpServer, cd4ml: Command, verification: Path
+) -> None:
+    kfp.progress, kfp.lost = list(PASSES), 3
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert outcome.err.count("trying again") == 1
+
+
+def test_an_interrupted_wait_says_that_the_run_goes_on(
+    kfp: KfpServer, cd4ml: Command, verification: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cd4ml.kubeflow.runs.time.sleep", interrupted)
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 130
+    assert f"the run goes on; look at it with `cd4ml runs show {RUN}`" in outcome.out
+
+
+def test_a_server_of_another_major_version_is_refused(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    for version in ("3.0.1", "1.8.22"):
+        kfp.version = version
+
+        outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+        assert outcome.code == 1
+        assert f"is KFP {version}, and cd4ml compiles for KFP 2." in outcome.err
+    assert kfp.written == []
+
+
+def test_a_server_of_many_users_wants_a_namespace(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    kfp.multi_user = True
+
+    refused = cd4ml("submit", verification, "--host", kfp.host, "--no-wait")
+    taken = cd4ml("submit", verification, "--host", kfp.host, "--no-wait", "--namespace", "team-a")
+
+    assert (refused.code, taken.code) == (1, 0)
+    assert "name the namespace of your profile with --namespace" in refused.err
+    assert kfp.experiments[0]["namespace"] == "team-a"
+    assert f"to       KFP at {kfp.host}, namespace team-a\n" in taken.out
+
+
+def jwt(expires: int) -> str:
+    parts = ({"alg": "RS256"}, {"exp": expires})
+    return ".".join([*(base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts), "s1"])
+
+
+def test_an_expired_token_is_told_and_never_printed(
+    kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(jwt(expires=1_600_000_000))
+    kfp.token = "another"
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host, "--token-file", token)
+
+    assert outcome.code == 1
+    assert "refuses to know you (401): the token expired at 2020-09-13 12:26 UTC; get a new one" in outcome.err
+    assert token.read_text() not in outcome.all
+    assert kfp.written == []
+
+
+def test_a_token_is_read_again_while_a_run_is_waited_for(
+    kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("first-token")
+    kfp.token, kfp.progress = "first-token", list(PASSES)
+
+    def replaced(_: float) -> None:
+        token.write_text("second-token")
+        kfp.token = "second-token"
+
+    monkeypatch.setattr("cd4ml.kubeflow.runs.time.sleep", replaced)
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host, "--token-file", token)
+
+    assert outcome.code == 0
+    assert "-token" not in outcome.all.replace("--token", "")
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line(cd4ml: Command, verification: Path) -> None:
+    outcome = cd4ml("submit", verification, "--host", "http://127.0.0.1:9")
+
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert "http://127.0.0.1:9: cannot be reached ([Errno 111] Connection refused); name KFP's address" in outcome.err
+
+
+def test_without_host_and_kubeconfig_both_are_named(cd4ml: Command, verification: Path) -> None:
+    outcome = cd4ml("submit", verification)
+
+    assert outcome.code == 1
+    assert "name KFP with --host or KF_PIPELINES_ENDPOINT" in outcome.err
+
+
+@pytest.fixture
+def kubeconfig(kfp: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kubeconfig whose cluster's API server hands on to KFP, as the service proxy does."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(
+        json.dumps(
+            {
+                "clusters": [{"name": "c", "cluster": {"server": kfp.host}}],
+                "users": [{"name": "u", "user": {}}],
+                "contexts": [{"name": "staging", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "staging",
+            }
+        )
+    )
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    answer, prefix = kfp.answer, "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
+    monkeypatch.setattr(kfp, "answer", lambda method, path, *rest: answer(method, path.removeprefix(prefix), *rest))
+
+
+def test_a_context_that_nobody_named_is_not_changed(
+    kfp: KfpServer, cd4ml: Command, verification: Path, kubeconfig: None
+) -> None:
+    refused = cd4ml("submit", verification, "--no-wait")
+    taken = cd4ml("submit", verification, "--no-wait", "--context", "staging")
+
+    assert (refused.code, taken.code) == (1, 0)
+    assert "only the kubeconfig's current context says so; name it with --context staging, or say --yes" in refused.err
+    assert "(kubeconfig's context staging)" in taken.out
+    assert len(kfp.runs) == 1
