@@ -1,0 +1,180 @@
+"""Who may do what, and nothing else, as the cluster itself answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Cluster
+from overlays import render
+
+TABLE = {
+    "pipeline-runner": (
+        """
+        get configmaps/kfp-launcher, get secrets/mlpipeline-minio-artifact, get pods,
+        create workflowtaskresults.argo, patch workflowtaskresults.argo
+        """,
+        """
+        get secrets/minio-root, get secrets/cd4ml-store, list secrets, list configmaps, create pods,
+        create pods/exec, delete pods, get seldondeployments.seldon, create seldondeployments.seldon,
+        create workflows.argo, get pods/log
+        """,
+    ),
+    "deployer": (
+        """
+        get secrets/mlpipeline-minio-artifact, create workflowtaskresults.argo, get seldondeployments.seldon,
+        create seldondeployments.seldon, update seldondeployments.seldon, delete seldondeployments.seldon,
+        list deployments.apps, list pods, get pods/log, list events
+        """,
+        """
+        create deployments.apps, patch deployments.apps, get secrets/minio-root, get secrets/cd4ml-store,
+        patch seldondeployments.seldon, list services, list seldondeployments.seldon, create services, create pods,
+        delete pods, create pods/exec, create rolebindings.rbac
+        """,
+    ),
+    "monitoring": (
+        """
+        list pods, list services, list seldondeployments.seldon, list deployments.apps
+        """,
+        """
+        get secrets, get secrets/cd4ml-monitoring, get pods/log, create pods, get configmaps,
+        patch seldondeployments.seldon
+        """,
+    ),
+    "minio": (
+        "",
+        """
+        get pods, get secrets, get secrets/minio-root, list configmaps
+        """,
+    ),
+    "default": (
+        "",
+        """
+        get pods, get secrets, list configmaps
+        """,
+    ),
+    "minio-setup": (
+        """
+        create secrets, get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-models,
+        get secrets/cd4ml-monitoring, get secrets/mlpipeline-minio-artifact
+        """,
+        """
+        list secrets, get secrets/other, update secrets/minio-root, delete secrets/minio-root, get pods
+        """,
+    ),
+    "cd4ml:viewers": (
+        """
+        list pods, get pods/log, list events, list jobs.batch, list workflows.argo,
+        get seldondeployments.seldon, list runs.kfp
+        """,
+        """
+        get secrets, get secrets/cd4ml-store, list secrets, create runs.kfp, delete pods, create pods,
+        create pods/exec, create pods/portforward, get roles.rbac, create workflows.argo
+        """,
+    ),
+    "cd4ml:scientists": (
+        """
+        list pods, get pods/log, create runs.kfp, terminate runs.kfp, create experiments.kfp
+        """,
+        """
+        get secrets, create seldondeployments.seldon, delete pods, create pods, patch seldondeployments.seldon,
+        create workflows.argo, create pipelines.kfp, create jobs.kfp
+        """,
+    ),
+    "cd4ml:engineers": (
+        """
+        create runs.kfp, create pipelines.kfp, delete pods, create jobs.kfp, create seldondeployments.seldon,
+        create pods/portforward, list pods
+        """,
+        """
+        get secrets, create secrets, create pods, create pods/exec, create rolebindings.rbac,
+        delete persistentvolumeclaims, create workflows.argo, patch networkpolicies.networking,
+        delete statefulsets.apps, patch resourcequotas
+        """,
+    ),
+    "cd4ml:admins": (
+        """
+        get secrets, delete secrets, delete jobs.batch, patch networkpolicies.networking, patch statefulsets.apps,
+        create rolebindings.rbac, patch resourcequotas, create pods/exec, delete workflows.argo,
+        delete seldondeployments.seldon, delete persistentvolumeclaims, create runs.kfp
+        """,
+        """
+        delete nodes, create clusterroles.rbac, create clusterrolebindings.rbac, create persistentvolumes
+        """,
+    ),
+}
+"""By account or group: what it must be able to do, and what it must not."""
+GROUPS = {
+    "seldon": "machinelearning.seldon.io",
+    "kfp": "pipelines.kubeflow.org",
+    "argo": "argoproj.io",
+    "rbac": "rbac.authorization.k8s.io",
+    "networking": "networking.k8s.io",
+}
+ELSEWHERE = ("list pods", "get secrets", "create seldondeployments.seldon")
+
+Question = tuple[str, str]
+
+
+def questions(column: int) -> list[Question]:
+    return [
+        (who, what.strip()) for who, columns in TABLE.items() for what in columns[column].split(",") if what.strip()
+    ]
+
+
+MUST, MUST_NOT = questions(0), questions(1)
+OUTSIDE = [(who, what) for who in TABLE for what in ELSEWHERE]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the cluster says to every question, inside the namespace of the roles and outside of it."""
+
+    inside: dict[Question, bool]
+    outside: dict[Question, bool]
+
+
+@pytest.fixture(scope="module")
+def answers(shared_cluster: Cluster) -> Answers:
+    namespace = shared_cluster.namespace()
+    shared_cluster.kubectl("apply", "--filename", "-", input=render("standalone", namespace, running=False))
+    return Answers(
+        ask(shared_cluster, MUST + MUST_NOT, namespace, namespace), ask(shared_cluster, OUTSIDE, "default", namespace)
+    )
+
+
+def ask(cluster: Cluster, asked: list[Question], namespace: str, home: str) -> dict[Question, bool]:
+    """What `kubectl auth can-i` asks, all at once, and of resources that the cluster may not know."""
+    reviews = yaml.safe_dump_all([review(who, what, namespace, home) for who, what in asked])
+    told = cluster.kubectl("create", "--output", "jsonpath={.status.allowed} ", "--filename", "-", input=reviews)
+    return dict(zip(asked, (answer == "true" for answer in told.split()), strict=True))
+
+
+def review(who: str, what: str, namespace: str, home: str) -> dict[str, Any]:
+    verb, named = what.split()
+    resource, _, part = named.partition("/")
+    resource, _, group = resource.partition(".")
+    attributes = {"namespace": namespace, "verb": verb, "resource": resource, "group": GROUPS.get(group, group)}
+    attributes |= {"subresource": part} if resource == "pods" else {"name": part}
+    if who.startswith("cd4ml:"):
+        subject: dict[str, Any] = {"user": "somebody", "groups": [who]}
+    else:
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{home}", "system:authenticated"]
+        subject = {"user": f"system:serviceaccount:{home}:{who}", "groups": groups}
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    return kind | {"spec": subject | {"resourceAttributes": attributes}}
+
+
+@pytest.mark.parametrize("question", MUST, ids=" ".join)
+def test_a_role_may_do_what_it_must(answers: Answers, question: Question) -> None:
+    assert answers.inside[question]
+
+
+@pytest.mark.parametrize("question", MUST_NOT, ids=" ".join)
+def test_a_role_may_not_do_what_it_must_not(answers: Answers, question: Question) -> None:
+    assert not answers.inside[question]
+
+
+@pytest.mark.parametrize("question", OUTSIDE, ids=" ".join)
+def test_a_role_ends_at_its_namespace(answers: Answers, question: Question) -> None:
+    assert not answers.outside[question]

@@ -1,0 +1,145 @@
+"""The compiled training pipeline in containers, from a table in MinIO to a model that answers."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import overlays
+import pytest
+import seldon_operator
+import yaml
+from backend import Backend, Task
+from conftest import Cluster
+from kubernetes import client
+from minio import Minio
+
+from cd4ml.deployment import connection
+
+ROOT = Path(__file__).parents[2]
+PIPELINES = ROOT / "pipelines/compiled"
+SMALL = {
+    "data_limits": {"anomalies": 0},
+    "evaluation_rows": 600,
+    "baseline": {"model": "linear", "epochs": 2},
+    "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
+    "model_limits": {"auc": {"min": 0.7}},
+}
+"""For the few rows of this test."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A namespace that an admin has set up with the standalone overlay."""
+
+    namespace: str
+    backend: Backend
+    store: Minio
+
+
+@pytest.fixture(scope="module")
+def installed(shared_cluster: Cluster, kubeconfig: str) -> Iterator[Installed]:
+    namespace = shared_cluster.namespace()
+    shared_cluster.kubectl("apply", "--server-side", "-f", "-", input=overlays.render("standalone", namespace))
+    shared_cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job/minio-setup", "--timeout=180s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", kubeconfig)
+        api = connection.connect()
+        core = client.CoreV1Api(api)
+        root = {
+            key: _decoded(value) for key, value in core.read_namespaced_secret("minio-root", namespace).data.items()
+        }
+        address = core.read_namespaced_service("minio", namespace).spec.cluster_ip
+        store = Minio(f"{address}:9000", root["MINIO_ROOT_USER"], root["MINIO_ROOT_PASSWORD"], secure=False)
+        backend = Backend(core, namespace, "deployer", f"minio.{namespace}.svc:9000")
+        made = seldon_operator.install(api)
+        with seldon_operator.Operator(api, namespace, container=None).acting():
+            yield Installed(namespace, backend, store)
+        if made:
+            seldon_operator.remove(api)
+
+
+@pytest.fixture(scope="module")
+def players(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("data") / "players.parquet"
+    generator = ROOT / "examples/promotions/generate.py"
+    subprocess.run([sys.executable, generator, "--rows=12000", f"--output={file}"], check=True)
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(installed: Installed, players: Path) -> dict[str, Task]:
+    """The tasks of a run of the example, by their names."""
+    installed.store.fput_object("cd4ml", "sources/players.parquet", str(players))
+    arguments = _arguments("training-cluster.yaml") | SMALL
+    return dict(installed.backend.run(_compiled("training"), arguments, "training-1"))
+
+
+def test_every_task_passes_in_its_own_image(trained: dict[str, Task]) -> None:
+    assert {name: task.passed for name, task in trained.items()} == dict.fromkeys(
+        (
+            "Ingest dataset",
+            "Split dataset",
+            "Validate dataset",
+            "Check dataset",
+            "Train baseline",
+            "Train candidate",
+            "Find champion",
+            "Evaluate model",
+            "Check model",
+            "Publish model",
+            "Deploy model",
+        ),
+        True,
+    ), "\n".join(task.log for task in trained.values() if not task.passed)
+
+
+def test_the_registry_in_the_bucket_has_the_model_and_its_deployment(
+    trained: dict[str, Task], installed: Installed
+) -> None:
+    version = _document(installed, "models/promotion-uptake/1/version.json")
+    deployed = _document(installed, "deployments/promotion-uptake/1.json")
+
+    assert version["digest"] == trained["Publish model"].parameters["digest"] == deployed["digest"]
+    assert version["run"] == "training-1"
+    assert deployed["target"] == "cluster"
+    assert deployed["endpoint"].startswith(f"http://promotion-uptake-default.{installed.namespace}.svc:8000/")
+
+
+def test_what_is_served_is_verified_again_by_the_other_pipeline(trained: dict[str, Task], installed: Installed) -> None:
+    arguments = {"name": "promotion-uptake", "store": "s3://cd4ml"}
+    (verified,) = dict(installed.backend.run(_compiled("verification"), arguments, "verification-1")).values()
+
+    assert verified.passed, verified.log
+    assert verified.artifacts["metrics"]["metadata"]["max_difference"] < 1e-5
+
+
+def test_a_gate_that_refuses_ends_the_run_in_plain_words(trained: dict[str, Task], installed: Installed) -> None:
+    arguments = _arguments("training-cluster.yaml") | SMALL | {"data_limits": {"min_rows": {"train": 10_000_000}}}
+    tasks = dict(installed.backend.run(_compiled("training"), arguments, "training-2"))
+
+    assert list(tasks) == ["Ingest dataset", "Split dataset", "Validate dataset", "Check dataset"]
+    assert not tasks["Check dataset"].passed
+    assert "10,000,000" in tasks["Check dataset"].log
+
+
+def _compiled(name: str) -> str:
+    return (PIPELINES / f"{name}.yaml").read_text()
+
+
+def _arguments(file: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = yaml.safe_load((ROOT / "examples/promotions" / file).read_text())["arguments"]
+    return arguments
+
+
+def _document(installed: Installed, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(installed.store.get_object("cd4ml", name).read())
+    return document
+
+
+def _decoded(value: str) -> str:
+    return base64.b64decode(value).decode()
