@@ -58,12 +58,14 @@ def operator(namespace: str) -> Iterator[Operator]:
         yield acting
 
 
-def test_a_first_rollout_serves_and_is_verified_when_its_context_ends(operator: Operator, namespace: str) -> None:
-    with rollout(namespace, 1, "first") as predictor:
-        assert predictor.url == f"http://uptake-default.{namespace}.svc:8000"
-        assert not found(namespace).verified
+def test_a_first_rollout_serves_and_is_verified_when_its_context_ends(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    with rollout(namespace, 1, "first") as url:
+        assert url == f"http://uptake-default.{namespace}.svc:8000"
+        assert served(cluster, namespace) == ("first", False)
 
-    assert found(namespace) == target.Predictor("uptake", namespace, predictor.url, "first", 1, verified=True)
+    assert served(cluster, namespace) == ("first", True)
 
 
 def test_the_model_that_was_served_ends_before_the_new_one_is_verified(operator: Operator, namespace: str) -> None:
@@ -74,7 +76,7 @@ def test_the_model_that_was_served_ends_before_the_new_one_is_verified(operator:
         assert releases_that_run(namespace) == ["second"]
 
 
-def test_a_stale_available_is_no_rollout(operator: Operator, namespace: str) -> None:
+def test_a_stale_available_is_no_rollout(operator: Operator, cluster: Cluster, namespace: str) -> None:
     serve(namespace, 1, "first")
     operator_part.wait_until(lambda: state(namespace) == "Available", "the operator to see the pods")
     operator.hesitates.set()
@@ -83,7 +85,7 @@ def test_a_stale_available_is_no_rollout(operator: Operator, namespace: str) -> 
         serve(namespace, 2, "second", seconds=2)
 
     assert state(namespace) == "Available"
-    assert found(namespace).release == "first"
+    assert served(cluster, namespace) == ("first", True)
 
 
 def test_a_state_that_flaps_to_available_is_no_rollout(operator: Operator, namespace: str) -> None:
@@ -97,7 +99,9 @@ def test_a_state_that_flaps_to_available_is_no_rollout(operator: Operator, names
     assert "Available" in operator.states
 
 
-def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(operator: Operator, namespace: str) -> None:
+def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
     serve(namespace, 1, "first")
     pod = names_of_pods(namespace)
     operator.container = NEVER_READY
@@ -108,7 +112,7 @@ def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(oper
     assert "container model: runs, but is not ready" in str(raised.value)
     assert "event: Readiness probe failed: dial tcp" in str(raised.value)
     assert "release first, which was served before, was put back" in str(raised.value)
-    assert found(namespace).release == "first"
+    assert served(cluster, namespace) == ("first", True)
     assert set(pod) <= set(names_of_pods(namespace))
 
 
@@ -136,29 +140,29 @@ def test_pods_that_the_namespace_forbids_are_told_before_the_time_is_up(operator
         serve(namespace, 1, "first", seconds=600)
 
 
-def test_a_first_rollout_that_fails_leaves_nothing(operator: Operator, namespace: str) -> None:
+def test_a_first_rollout_that_fails_leaves_nothing(operator: Operator, cluster: Cluster, namespace: str) -> None:
     operator.container = WITHOUT_IMAGE
 
     with pytest.raises(DeploymentError, match="uptake was not served before and was removed again"):
         serve(namespace, 1, "first")
 
-    assert target.find("uptake", namespace) is None
+    assert not cluster.kubectl("get", "sdep", "-n", namespace, "-o", "name")
 
 
 @pytest.mark.parametrize("failure", [DeploymentError("differs"), SystemExit(143), KeyboardInterrupt()])
 def test_a_verification_that_does_not_end_well_puts_the_model_before_back(
-    operator: Operator, namespace: str, failure: BaseException
+    operator: Operator, cluster: Cluster, namespace: str, failure: BaseException
 ) -> None:
     serve(namespace, 1, "first")
 
     with pytest.raises(type(failure)), rollout(namespace, 2, "second"):
         raise failure
 
-    assert found(namespace) == target.Predictor("uptake", namespace, url(namespace), "first", 1, verified=True)
+    assert served(cluster, namespace) == ("first", True)
 
 
 def test_what_a_dead_process_left_is_never_put_back(
-    operator: Operator, namespace: str, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(namespace, 1, "first")
     monkeypatch.setattr(target, "VERIFICATION_SECONDS", -10)
@@ -169,10 +173,10 @@ def test_what_a_dead_process_left_is_never_put_back(
     with pytest.raises(DeploymentError, match=put_back), rollout(namespace, 3, "third"):
         raise DeploymentError("differs")
 
-    assert found(namespace).release == "first"
+    assert served(cluster, namespace) == ("first", True)
 
 
-def test_two_at_once_take_turns(operator: Operator, namespace: str) -> None:
+def test_two_at_once_take_turns(operator: Operator, cluster: Cluster, namespace: str) -> None:
     times = []
 
     def roll_out(version: int) -> None:
@@ -186,7 +190,7 @@ def test_two_at_once_take_turns(operator: Operator, namespace: str) -> None:
 
     (_, first_ended), (second_began, _) = sorted(times)
     assert first_ended < second_began
-    assert found(namespace).verified
+    assert served(cluster, namespace)[1]
 
 
 def test_a_rollout_goes_on_while_others_write_to_its_object(
@@ -202,7 +206,7 @@ def test_a_rollout_goes_on_while_others_write_to_its_object(
         ended.set()
         meddler.join()
 
-    assert found(namespace).release == "second"
+    assert served(cluster, namespace) == ("second", True)
     assert "meddled" in stored(cluster, namespace)["metadata"]["labels"]
 
 
@@ -262,7 +266,7 @@ def test_a_role_for_the_namespace_is_enough(
 
     serve(namespace, 1, "first")
 
-    assert found(namespace).verified
+    assert served(cluster, namespace) == ("first", True)
 
 
 def test_a_cluster_without_seldon_is_told(namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,14 +300,10 @@ def serve(namespace: str, version: int, release: str, seconds: float = 60) -> No
         pass
 
 
-def found(namespace: str) -> target.Predictor:
-    predictor = target.find("uptake", namespace)
-    assert predictor
-    return predictor
-
-
-def url(namespace: str) -> str:
-    return f"http://uptake-default.{namespace}.svc:8000"
+def served(cluster: Cluster, namespace: str) -> tuple[str, bool]:
+    """The release that is applied, and whether it was verified."""
+    content = stored(cluster, namespace)
+    return releases(content)[0], target.UNVERIFIED not in content["metadata"]["annotations"]
 
 
 def stored(cluster: Cluster, namespace: str) -> dict:

@@ -17,7 +17,7 @@ def test_a_version_becomes_one_predictor_with_all_traffic() -> None:
 
     assert content["metadata"]["name"] == "uptake"
     [predictor] = content["spec"]["predictors"]
-    assert (predictor["name"], predictor["traffic"], predictor["replicas"]) == ("default", 100, 2)
+    assert (predictor["name"], predictor["traffic"], predictor["replicas"]) == ("default", 100, 1)
     assert predictor["graph"] == {"name": "model", "type": "MODEL"}
     assert predictor["annotations"] == {
         "seldon.io/no-engine": "true",
@@ -73,13 +73,12 @@ def test_the_longest_name_is_one_that_seldon_does_not_hash() -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(DeploymentError) as raised:
-        seldon.deployment("Up_take", "team", URI, 3, "abc", "run=1", 0)
+        seldon.deployment("Up_take", "team", URI, 3, "abc", "run=1")
 
     assert str(raised.value).splitlines() == [
         "the deployment of Up_take: not as it should be",
         "  - metadata.name: 'Up_take' is not a name as Services have it (a-z, 0-9 and '-', a letter first, "
         "63 characters at most)",
-        "  - spec.predictors.0.replicas: Input should be greater than or equal to 1, not 0",
         "  - spec.predictors.0.annotations: 'cd4ml/release' has a '=' in its value, for which Seldon drops all "
         "annotations",
     ]
@@ -137,7 +136,7 @@ def test_there_is_one_predictor(count: int) -> None:
 
 
 def manifest(name: str = "uptake", release: str = "run-1") -> dict[str, Any]:
-    return seldon.deployment(name, "team", URI, 3, "abc", release, 2).manifest()
+    return seldon.deployment(name, "team", URI, 3, "abc", release).manifest()
 
 
 def pod() -> dict[str, Any]:

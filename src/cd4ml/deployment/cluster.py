@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,19 +33,6 @@ OURS = ("app.kubernetes.io/part-of", "cd4ml")
 """The label of what we made."""
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """A model that is served."""
-
-    name: str
-    namespace: str
-    url: str
-    """In the cluster."""
-    release: str
-    version: int
-    verified: bool
-
-
 @contextmanager
 def rollout(
     name: str,
@@ -55,9 +41,8 @@ def rollout(
     version: int,
     digest: str,
     release: str,
-    replicas: int = 1,
     seconds: float = ROLLOUT_SECONDS,
-) -> Iterator[Predictor]:
+) -> Iterator[str]:
     """Serves a model in place of the one that was served; when the context fails, that one is put back.
 
     Whoever calls it has made sure that the model's files are there: Seldon takes an empty folder for a model.
@@ -69,16 +54,15 @@ def rollout(
         version: Its version in the registry.
         digest: Of its files.
         release: Tells this rollout from every other; a second try of a run has another.
-        replicas: How many pods serve it.
-        seconds: How long to wait until they do.
+        seconds: How long to wait until it is served.
 
     Yields:
-        The predictor, once nothing but it answers.
+        Its address in the cluster, once nothing but it answers.
 
     Raises:
         DeploymentError: The cluster lacks something, or the model did not come up; with what its pods said.
     """
-    manifest = seldon.deployment(name, namespace, model_uri, version, digest, release, replicas).manifest()
+    manifest = seldon.deployment(name, namespace, model_uri, version, digest, release).manifest()
     api = connection.connect()
     connection.check(api, namespace)
     change = _Change(api, manifest, seconds)
@@ -86,7 +70,7 @@ def rollout(
         with connection.told():
             change.apply()
             change.wait()
-        yield _predictor(manifest)
+        yield f"http://{seldon.service(name)}.{namespace}.svc:{seldon.PORT}"
         with connection.told():
             change.keep()
     except BaseException as error:
@@ -95,13 +79,6 @@ def rollout(
         if isinstance(error, DeploymentError):
             raise DeploymentError(f"{error}\n{outcome}") from error
         raise
-
-
-def find(name: str, namespace: str) -> Predictor | None:
-    """What is served under a name."""
-    with connection.told():
-        current = _Objects(connection.connect(), namespace, name).read()
-    return _predictor(current) if current and _is_ours(current) else None
 
 
 class _Objects:
@@ -308,14 +285,6 @@ class _Progress:
         if words != self._said:
             log.info(words)
         self._said = words
-
-
-def _predictor(manifest: dict[str, Any]) -> Predictor:
-    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-    url = f"http://{seldon.service(name)}.{namespace}.svc:{seldon.PORT}"
-    annotations = manifest["spec"]["predictors"][0]["annotations"]
-    verified = "resourceVersion" in manifest["metadata"] and not _note(manifest)
-    return Predictor(name, namespace, url, _release(manifest), int(annotations[seldon.VERSION]), verified)
 
 
 def _content(current: dict[str, Any] | None) -> dict[str, Any] | None:

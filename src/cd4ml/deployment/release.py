@@ -115,9 +115,9 @@ def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iter
         version.version,
         version.digest,
         release,
-    ) as predictor:
-        verify.wait_until_ready(predictor.url, READY_SECONDS, alive=lambda: True)  # its Service may lag behind
-        yield predictor.url
+    ) as url:
+        verify.wait_until_ready(url, READY_SECONDS, alive=lambda: True)  # its Service may lag behind
+        yield url
 
 
 def _verify(store: Store, version: models.Version, url: str) -> verify.Verification:

@@ -286,9 +286,7 @@ class SeldonDeployment(_Part):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def deployment(
-    name: str, namespace: str, model_uri: str, version: int, digest: str, release: str, replicas: int = 1
-) -> SeldonDeployment:
+def deployment(name: str, namespace: str, model_uri: str, version: int, digest: str, release: str) -> SeldonDeployment:
     """The object that serves a published version.
 
     Args:
@@ -298,7 +296,6 @@ def deployment(
         version: Its version in the registry.
         digest: Of the model's files.
         release: Tells this rollout from every other.
-        replicas: How many pods serve it.
 
     Raises:
         DeploymentError: Seldon would not serve that; names every mistake.
@@ -313,7 +310,7 @@ def deployment(
     }
     predictor = {
         "name": PREDICTOR,
-        "replicas": replicas,
+        "replicas": 1,
         "labels": {**labels, "cd4ml/model-version": str(version)},
         "annotations": annotations,
         "graph": {"name": CONTAINER},
