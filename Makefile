@@ -112,7 +112,7 @@ test-cluster: setup
 	@$(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup ## Measure against what a user would pick instead (NAME=tasks)
+bench: setup ## Measure against what a user would pick instead (NAME=tasks; docs/benchmarks.md)
 	@$(TOOLS)/python benchmarks/$(NAME)/bench.py
 
 .PHONY: clean

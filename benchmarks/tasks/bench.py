@@ -10,6 +10,7 @@ read-only.
 import json
 import os
 import platform
+import sys
 import time
 import uuid
 from datetime import date
@@ -41,7 +42,10 @@ print(json.dumps(dict(begun=begun, seconds=time.time() - begun, peak=peak)))
 
 def main() -> None:
     """Measures each image, prints a table, and as the last line JSON."""
-    config.load_kube_config(os.environ["CD4ML_TEST_KUBECONFIG"])
+    kubeconfig = os.environ.get("CD4ML_TEST_KUBECONFIG")
+    if not kubeconfig:
+        sys.exit("CD4ML_TEST_KUBECONFIG not set: no cluster to measure on (docs/development.md says how)")
+    config.load_kube_config(kubeconfig)
     api = client.CoreV1Api()
     namespace = f"bench-{uuid.uuid4().hex[:8]}"
     api.create_namespace({"metadata": {"name": namespace}})
