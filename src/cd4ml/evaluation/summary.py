@@ -14,7 +14,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from cd4ml.errors import EvaluationError
 
@@ -32,19 +33,38 @@ METRICS_AT_THRESHOLDS = (
     "recall",
     "true_positive_rate",
     "false_positive_rate",
+    "true_negative_rate",
+    "false_negative_rate",
     "selection_rate",
 )
-FAIRNESS_METRICS = ("true_positive_rate", "false_positive_rate", "selection_rate")
+METRICS_OF_MODELS = ("latency_ms", "size_mib")
+"""Of a model and not of rows: one prediction through the serving signature (95th percentile), and its files."""
+FAIRNESS_METRICS = (
+    "selection_rate",
+    "true_positive_rate",
+    "false_positive_rate",
+    "true_negative_rate",
+    "false_negative_rate",
+    "precision",
+    "calibration",
+)
+"""What groups are compared by; all but `calibration` at each threshold."""
 
 Metrics = Mapping[str, float | None]
+Interval = tuple[float, float]
+"""Low and high end at 95% confidence."""
+Intervals = Mapping[str, Interval]
+"""By metric; of TFMA's Poisson bootstrap. A metric that has none, such as a count, is not there."""
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """One model on all evaluated rows."""
+    """One model on all rows of the test split."""
 
     digest: str
     metrics: Metrics
+    """Those of the slice `overall`, and those of the model itself."""
+    intervals: Intervals
 
 
 @dataclass(frozen=True)
@@ -59,20 +79,48 @@ class Slice:
     """The value by column; none for `overall`."""
     rows: int
     metrics: Metrics
+    intervals: Intervals
 
     def counted(self, metric: str) -> int:
         """The rows that a metric is over: of an area under a curve those of the rarer class."""
         name, _, threshold = metric.partition("@")
         positives = round((self.metrics["label_rate"] or 0) * self.rows)
-        if name in ("calibration", "recall", "true_positive_rate"):
+        if name in ("calibration", "recall", "true_positive_rate", "false_negative_rate"):
             return positives
-        if name == "false_positive_rate":
+        if name in ("false_positive_rate", "true_negative_rate"):
             return self.rows - positives
         if name in ("auc", "auc_pr"):
             return min(positives, self.rows - positives)
         if name == "precision":
             return round((self.metrics[f"selection_rate@{threshold}"] or 0) * self.rows)
         return self.rows
+
+
+@dataclass(frozen=True)
+class Change:
+    """The candidate's metric less that of another model, on the same rows."""
+
+    other: str
+    """`baseline` or `champion`."""
+    slice: str
+    metric: str
+    value: float
+    interval: Interval | None
+    """Of the difference: both models are measured on the same bootstrap samples."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of a sensitive column, by one rate."""
+
+    rate: float | None
+    interval: Interval | None
+    rows: int
+    """That the rate is over."""
+    difference: float | None
+    """From the rate of all rows."""
+    ratio: float | None
+    """To the highest rate of a group that is large enough to judge."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +131,18 @@ class Fairness:
     column: str
     """`gender`, or `gender,region` for the groups that two make."""
     metric: str
-    threshold: float
+    threshold: float | None
+    """None for `calibration`, which has none."""
+    overall: float | None
     gap: float | None
     """Highest less lowest rate; None where fewer than two groups are large enough."""
+    gap_interval: Interval | None
     ratio: float | None
     """Lowest by highest rate; None also where the highest is 0."""
+    ratio_interval: Interval | None
     lowest: str | None
     highest: str | None
-    groups: Mapping[str, float | None]
+    groups: Mapping[str, Group]
     too_small: tuple[str, ...]
     """Groups with too few of the rows that the rate is over; they have no part in the gap."""
 
@@ -101,12 +153,15 @@ class Summary:
 
     label: str
     rows: int
-    """Of the test split."""
-    rows_evaluated: int
-    """Drawn from it at random."""
+    """Of the test split; every one is evaluated."""
+    test_digest: str
+    """Of the test split's file."""
+    judged: int
+    """How many candidates this test split has judged, with this one."""
     thresholds: tuple[float, ...]
     models: Mapping[str, ModelSummary]
     slices: tuple[Slice, ...]
+    changes: tuple[Change, ...]
     fairness: tuple[Fairness, ...]
 
     def of(self, model: str) -> dict[str, Slice]:
@@ -142,13 +197,6 @@ def read(folder: str | Path) -> Summary:
     """
     file = Path(folder) / SUMMARY
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        content["thresholds"] = tuple(content["thresholds"])
-        content["models"] = {role: ModelSummary(**one) for role, one in content["models"].items()}
-        content["slices"] = tuple(Slice(**one) for one in content["slices"])
-        content["fairness"] = tuple(
-            Fairness(**{**one, "too_small": tuple(one["too_small"])}) for one in content["fairness"]
-        )
-        return Summary(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return TypeAdapter(Summary).validate_json(file.read_bytes(), strict=False)
+    except (OSError, ValidationError) as error:
         raise EvaluationError(f"{file}: not an evaluation ({error}); run evaluate_model again") from error
