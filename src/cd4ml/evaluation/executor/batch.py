@@ -80,4 +80,5 @@ def _matrix(kind: str, values: Any) -> np.ndarray:
         raise NotVectorised(f"a {kind} is missing, or is not a number")
     if values.ndim > 2:
         raise NotVectorised(f"a {kind} has {values.ndim - 1} dimensions")
-    return values if values.ndim == 2 else values[:, np.newaxis]
+    matrix: np.ndarray = values if values.ndim == 2 else values[:, np.newaxis]
+    return matrix

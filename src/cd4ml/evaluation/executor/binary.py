@@ -63,10 +63,9 @@ def confusion(combiner: Any) -> Leaf | None:
 
     def accumulator(sums: np.ndarray) -> dict[float, Any]:
         weights = sums[:, 0].reshape(kinds, width)
-        return {
-            threshold: aggregates._ThresholdEntry(_matrix(weights, place, fractional, repeats[threshold]), [], [], [], [])
-            for place, threshold in ((int(np.searchsorted(thresholds, one)), one) for one in repeats)
-        }
+        places = {threshold: int(np.searchsorted(thresholds, threshold)) for threshold in repeats}
+        matrices = {one: _matrix(weights, place, fractional, repeats[one]) for one, place in places.items()}
+        return {one: aggregates._ThresholdEntry(matrix, [], [], [], []) for one, matrix in matrices.items()}
 
     return Leaf(kinds * width, 1, terms, accumulator)
 

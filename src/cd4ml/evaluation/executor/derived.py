@@ -41,8 +41,8 @@ class Plan:
     def complete(self, sliced: Sliced) -> Sliced:
         """Adds derived metrics, then pairs of slices, then differences from the baseline."""
         sliced = [(key, self._with_derived(metrics)) for key, metrics in sliced]
-        for spec in self.config.cross_slicing_specs:
-            sliced = [*sliced, *self._compared(spec, [one for one in sliced if not slicer_lib.is_cross_slice_key(one[0])])]
+        pairs = [pair for spec in self.config.cross_slicing_specs for pair in self._compared(spec, sliced)]
+        sliced += pairs
         baseline = model_util.get_baseline_model_spec(self.config)
         if baseline is None:
             return sliced
@@ -56,25 +56,29 @@ class Plan:
 
     def _compared(self, spec: config_pb2.CrossSlicingSpec, sliced: Sliced) -> Iterator[tuple[Any, Any]]:
         baselines = [one for one in sliced if _applies(spec.baseline_spec, one[0])]
-        others = [
-            one
-            for one in sliced
-            if (
-                any(_applies(other, one[0]) for other in spec.slicing_specs)
-                if spec.slicing_specs
-                else not _applies(spec.baseline_spec, one[0])
-            )
-        ]
         for baseline_key, baseline in baselines:
-            for key, metrics in others:
+            for key, metrics in sliced:
+                if not _is_compared(spec, key):
+                    continue
                 compared = {
                     name: baseline[name] - value
                     for name, value in metrics.items()
-                    if name in baseline and type(name) is metric_types.MetricKey and not evaluator._is_private_metrics(name)
+                    if name in baseline and type(name) is metric_types.MetricKey and not _is_private(name)
                 }
                 for computation in self.cross_slice:
                     compared.update(computation.cross_slice_comparison(baseline, metrics))
                 yield (baseline_key, key), compared
+
+
+def _is_compared(spec: config_pb2.CrossSlicingSpec, key: Any) -> bool:
+    """Whether a slice is compared with the baseline slices: one of those that are named, or any other."""
+    if spec.slicing_specs:
+        return any(_applies(other, key) for other in spec.slicing_specs)
+    return not _applies(spec.baseline_spec, key)
+
+
+def _is_private(key: Any) -> bool:
+    return bool(evaluator._is_private_metrics(key))
 
 
 def _applies(spec: config_pb2.SlicingSpec, key: Any) -> bool:
@@ -85,7 +89,7 @@ def _differences(metrics: metric_types.MetricsDict, baseline: str) -> metric_typ
     return {
         key.make_diff_key(): value - metrics[key.make_baseline_key(baseline)]
         for key, value in metrics.items()
-        if not evaluator._is_private_metrics(key)
+        if not _is_private(key)
         and not key.is_diff
         and key.model_name != baseline
         and key.make_baseline_key(baseline) in metrics

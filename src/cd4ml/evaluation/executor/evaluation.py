@@ -1,6 +1,8 @@
 """Evaluates batches of columns as an `EvalConfig` asks, with TFMA's own numbers and files."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import gc
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +55,24 @@ def run(
         batch = Batch(plan.config, columns)
         computations.add(batch, slicing.groups(batch))
     del counts, seed
-    sliced: Sliced = plan.complete([(key, computations.of([number])) for number, key in enumerate(slicing.keys)])
-    sliced = [evaluator._add_ci_derived_metrics(one, list(plan.after_intervals)) for one in sliced]
-    sliced = [evaluator._remove_private_metrics(*one) for one in sliced]
-    writing.write(plan.config, sliced, folder)
-    return Evaluation(tfma.load_eval_result(str(folder)), computations.row_by_row)
+    with _no_garbage_collection():
+        sliced: Sliced = plan.complete([(key, computations.of([number])) for number, key in enumerate(slicing.keys)])
+        sliced = [evaluator._add_ci_derived_metrics(one, list(plan.after_intervals)) for one in sliced]
+        sliced = [evaluator._remove_private_metrics(*one) for one in sliced]
+        writing.write(plan.config, sliced, folder)
+        return Evaluation(tfma.load_eval_result(str(folder)), computations.row_by_row)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """TFMA makes an object a bucket and slice, and each collection would look at all of them and at TensorFlow's."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _checked(config: config_pb2.EvalConfig) -> config_pb2.EvalConfig:

@@ -99,7 +99,8 @@ def _filled(kind: Callable[[], Any], names: Sequence[str]) -> Callable[[np.ndarr
 
 def absolute_error(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """As `_MeanAbsoluteErrorCombiner` has it, [pairs]."""
-    return np.absolute(labels - predictions)
+    errors: np.ndarray = np.absolute(labels - predictions)
+    return errors
 
 
 def squared_error(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -224,10 +225,7 @@ def class_weights(combiner: Any) -> Leaf:
         found = pairs(batch, asked)
         if found.labels.shape[1] > 1 and max(classes, default=0) >= found.labels.shape[1]:
             raise NotVectorised("a class is asked for that is beyond the number of labels")
-        if found.labels.shape[1] == 1:
-            labels = found.labels == np.array(classes)
-        else:
-            labels = found.labels[:, classes]
+        labels = found.labels == np.array(classes) if found.labels.shape[1] == 1 else found.labels[:, classes]
         return Terms(None, None, list((labels * found.weights[:, np.newaxis]).T))
 
     return Leaf(1, len(classes), terms, lambda sums: dict(zip(classes, sums[0].tolist(), strict=True)))
