@@ -153,7 +153,7 @@ def ours(columns: Columns | Iterator[Columns], config: Any) -> tuple[float, Any]
             yield batch
 
     given = columns if isinstance(columns, dict) else timed(columns)
-    seconds, result = _timed(lambda folder: run(config, given, Path(folder)).result)
+    seconds, result = _timed(lambda folder: run(config, given, Path(folder)).result())
     return seconds - making, result
 
 

@@ -1,5 +1,6 @@
 """Which slices each row is in, as TFMA has it: one code a row for each slicing spec."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +61,7 @@ class Slicing:
     def __init__(self, config: config_pb2.EvalConfig) -> None:
         self.specs = _specs(config)
         self.keys: list[SliceKey] = []
+        self.rows: Counter[SliceKey] = Counter()
         self._numbers: dict[SliceKey, int] = {}
 
     def groups(self, batch: Batch) -> list[Group]:
@@ -75,6 +77,8 @@ class Slicing:
             taken.update(chosen)
             places = np.where(new, np.cumsum(new) - 1, -1)
             codes = np.where(codes < 0, -1, places[codes])
+            rows = np.bincount(codes[codes >= 0], minlength=len(chosen)).tolist()
+            self.rows.update(dict(zip(chosen, rows, strict=True)))
             groups.append(Group(np.array([self._number(key) for key in chosen]), codes))
         return groups
 

@@ -51,6 +51,7 @@ def _validation(config: config_pb2.EvalConfig, metrics: Sliced) -> Any:
 
 
 def _write_config(config: config_pb2.EvalConfig, folder: Path) -> None:
-    run = eval_config_writer._serialize_eval_run(config, "<user provided PCollection>", "<unknown>", {"": "<unknown>"})
+    locations = {spec.name: "<unknown>" for spec in config.model_specs}
+    run = eval_config_writer._serialize_eval_run(config, "<user provided PCollection>", "<unknown>", locations)
     name = f"{eval_config_writer.EVAL_CONFIG_FILE}.{eval_config_writer.EVAL_CONFIG_FILE_FORMAT}"
     (folder / name).write_text(f"{run}\n", encoding="utf-8")
