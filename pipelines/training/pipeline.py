@@ -45,7 +45,6 @@ def training(
     seed: int = 0,
     gpus: int = 1,
     thresholds: list = [0.5],  # noqa: B006
-    evaluation_rows: int = 10000,
     model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
     target: str = "machine",
     port: int = 9500,
@@ -72,7 +71,6 @@ def training(
         seed: Makes training repeatable.
         gpus: GPUs for each training; 0 trains on the CPU.
         thresholds: Probabilities above which a row counts as positive.
-        evaluation_rows: Rows of the test split that are evaluated, drawn at random; TFMA takes a millisecond a row.
         model_limits: What the candidate must keep to be published.
         target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
         port: Where the model is served on this machine.
@@ -122,7 +120,9 @@ def training(
         heavy(models[role], f"Train {role}", cpu="2", memory="8G")
         on_gpus(models[role], gpus)
 
-    champion = find_champion(candidate=models["candidate"].outputs["model"], store=store, name=name)
+    champion = find_champion(
+        candidate=models["candidate"].outputs["model"], test=splits.outputs["test"], store=store, name=name
+    )
     light(champion, "Find champion", cached=False)
     with_store(champion)
     evaluated = evaluate_model(
@@ -131,11 +131,11 @@ def training(
         baseline=models["baseline"].outputs["model"],
         champion=champion.outputs["folder"],
         champion_digest=champion.outputs["digest"],
+        judged=champion.outputs["judged"],
         label=label,
         slices=slices,
         sensitive=sensitive,
         thresholds=thresholds,
-        max_rows=evaluation_rows,
         seed=seed,
     )
     heavy(evaluated, "Evaluate model", cpu="2", memory="8G")

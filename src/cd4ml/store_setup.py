@@ -93,6 +93,8 @@ def _allow(actions: list[str], *resources: str, prefixes: tuple[str, ...] = ()) 
     return statement | ({"Condition": {"StringLike": {"s3:prefix": list(prefixes)}}} if prefixes else {})
 
 
+KINDS = ("datasets", "models", "deployments", "judgements")
+"""What runs keep in the store."""
 _READ_AND_WRITE = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 _BROWSE = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
 
@@ -104,7 +106,7 @@ ROLES = (
         data=_environment,
         statements=[
             _allow(_BROWSE, STORE),
-            _allow(_READ_AND_WRITE, f"{STORE}/datasets/*", f"{STORE}/models/*", f"{STORE}/deployments/*"),
+            _allow(_READ_AND_WRITE, *(f"{STORE}/{kind}/*" for kind in KINDS)),
             _allow(["s3:GetObject"], f"{STORE}/sources/*"),
         ],
     ),

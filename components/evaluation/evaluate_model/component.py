@@ -12,18 +12,19 @@ def evaluate_model(
     baseline: dsl.Input[dsl.Model],
     champion: str,
     champion_digest: str,
+    judged: int,
     label: str,
     slices: list,
     sensitive: list,
     thresholds: list,
-    max_rows: int,
     seed: int,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     roc: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
 ):
-    """Measures a candidate beside a baseline and the champion, on the same rows, with TensorFlow Model Analysis.
+    """Measures a candidate beside a baseline and the champion, on all rows of the test split, as TensorFlow Model
+    Analysis does, with intervals.
 
     Args:
         test: The test split, which training never saw.
@@ -31,12 +32,12 @@ def evaluate_model(
         baseline: What `train_model` wrote for the model that the candidate has to beat.
         champion: Where the model in production lies in the store; empty where there is none.
         champion_digest: Of its files.
+        judged: How many candidates the test split has judged, with this one; the report warns of too many.
         label: The column to predict.
         slices: Columns, or lists of columns to cross, by which the models are measured.
         sensitive: Columns whose groups must be treated fairly.
         thresholds: Probabilities above which a row counts as positive; pictures and metrics show the first.
-        max_rows: Rows that are evaluated at most, drawn at random.
-        seed: The same seed draws the same rows.
+        seed: Of the draws by which intervals are found.
 
     Returns:
         evaluation: All numbers, TFMA's own files and known predictions (layout: `cd4ml.evaluation.summary`).
@@ -46,9 +47,9 @@ def evaluate_model(
     """
     from cd4ml.evaluation.evaluate import evaluate
 
-    models = (candidate.path, baseline.path, champion, champion_digest)
+    models = (candidate.path, baseline.path, champion, champion_digest, judged)
     evaluated = evaluate(
-        test.path, *models, label, slices, sensitive, thresholds, max_rows, seed, evaluation.path, report.path
+        test.path, *models, label, slices, sensitive, thresholds, seed, evaluation.path, report.path
     )
     evaluation.metadata.update(evaluated.metadata)
     metrics.metadata.update(evaluated.metrics)

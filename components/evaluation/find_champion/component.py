@@ -8,20 +8,23 @@ from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
-def find_champion(candidate: dsl.Input[dsl.Model], store: str, name: str) -> NamedTuple(
-    "Champion", folder=str, digest=str
-):
-    """Finds the model in production that a candidate is to be held against.
+def find_champion(
+    candidate: dsl.Input[dsl.Model], test: dsl.Input[dsl.Dataset], store: str, name: str
+) -> NamedTuple("Champion", folder=str, digest=str, judged=int):
+    """Finds the model in production that a candidate is to be held against, and counts what the test split has judged.
 
     Args:
         candidate: What `train_model` wrote.
+        test: The test split that is to judge it.
         store: The store that holds the registry.
         name: The model's name in the registry.
 
     Returns:
         folder: Where the champion lies; empty where no other model was ever deployed.
         digest: Of the champion's files, so that the evaluation beside another one is not reused.
+        judged: How many candidates this test split has judged, with this one.
     """
-    from cd4ml.registry import deployments
+    from cd4ml.registry import deployments, judgements
 
-    return deployments.champion(store, name, candidate.path)
+    champion = deployments.champion(store, name, candidate.path)
+    return (*champion, judgements.count(store, name, test.path, candidate.path))

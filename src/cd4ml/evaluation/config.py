@@ -1,26 +1,59 @@
 """What TFMA is asked for: the metrics, the plots and the slices of an evaluation as an `EvalConfig`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from cd4ml.evaluation.summary import at
+
 LABEL = "__label"
-PREDICTION = "__prediction"
-ROC_POINTS = 1001
+CANDIDATE = "candidate"
+THRESHOLDS_OF_CURVES = 1001
+"""Where the curves are measured, and the areas under them."""
 CALIBRATION_BUCKETS = 10
+RATES = {
+    "accuracy": "BinaryAccuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "true_positive_rate": "TPR",
+    "false_positive_rate": "FPR",
+    "true_negative_rate": "TNR",
+    "false_negative_rate": "FNR",
+    "selection_rate": "PredictedPositiveRate",
+}
+"""TFMA's class by our name."""
 
 
-def eval_config(slices: Sequence[Sequence[str]], thresholds: Sequence[float]) -> config_pb2.EvalConfig:
-    """The configuration for one model; that of every model of an evaluation is the same.
+def prediction(role: str) -> str:
+    """The column that holds the predictions of a model."""
+    return f"__prediction_{role}"
+
+
+def eval_config(
+    roles: Sequence[str], slices: Sequence[Sequence[str]], thresholds: Sequence[float]
+) -> config_pb2.EvalConfig:
+    """The configuration for all models together, with intervals by Poisson bootstrap.
+
+    TFMA compares each model with the one it calls the baseline. Here that is the candidate, so that it is compared with
+    every other model at once: TFMA's difference is the other model's metric less the candidate's.
 
     Args:
+        roles: The models, the candidate among them.
         slices: The columns of each kind of slice; all rows together are always one.
-        thresholds: Where confusion matrices are wanted.
+        thresholds: Where rates are wanted.
     """
+    options = config_pb2.Options()
+    options.compute_confidence_intervals.value = True
+    options.confidence_intervals.method = config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
     return config_pb2.EvalConfig(
-        model_specs=[config_pb2.ModelSpec(label_key=LABEL, prediction_key=PREDICTION)],
+        model_specs=[
+            config_pb2.ModelSpec(
+                name=role, label_key=LABEL, prediction_key=prediction(role), is_baseline=role == CANDIDATE
+            )
+            for role in roles
+        ],
         slicing_specs=[
             config_pb2.SlicingSpec(),
             *(config_pb2.SlicingSpec(feature_keys=columns) for columns in slices),
@@ -28,19 +61,28 @@ def eval_config(slices: Sequence[Sequence[str]], thresholds: Sequence[float]) ->
         metrics_specs=[
             config_pb2.MetricsSpec(
                 metrics=[
-                    _metric("ExampleCount"),
-                    _metric("AUC"),
-                    _metric("AUCPrecisionRecall"),
-                    _metric("BinaryCrossEntropy"),
-                    _metric("Calibration"),
-                    _metric("ConfusionMatrixAtThresholds", thresholds=list(thresholds)),
-                    _metric("ConfusionMatrixPlot", num_thresholds=ROC_POINTS),
+                    _metric("ExampleCount", name="example_count"),
+                    _metric("Prevalence", name="label_rate"),
+                    _metric("AUC", name="auc", num_thresholds=THRESHOLDS_OF_CURVES),
+                    _metric("AUCPrecisionRecall", name="auc_pr", num_thresholds=THRESHOLDS_OF_CURVES),
+                    _metric("BinaryCrossEntropy", name="binary_cross_entropy"),
+                    _metric("Calibration", name="calibration"),
+                    *_rates(thresholds),
+                    _metric("ConfusionMatrixPlot", num_thresholds=THRESHOLDS_OF_CURVES),
                     _metric("CalibrationPlot", num_buckets=CALIBRATION_BUCKETS),
                 ]
             )
         ],
+        options=options,
     )
 
 
-def _metric(name: str, **settings: Any) -> config_pb2.MetricConfig:
-    return config_pb2.MetricConfig(class_name=name, config=json.dumps(settings)[1:-1])
+def _rates(thresholds: Sequence[float]) -> Iterator[config_pb2.MetricConfig]:
+    for threshold in thresholds:
+        for name, kind in RATES.items():
+            where: dict[str, Any] = {"threshold": threshold} if name == "accuracy" else {"thresholds": [threshold]}
+            yield _metric(kind, name=at(name, threshold), **where)
+
+
+def _metric(kind: str, **settings: Any) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(class_name=kind, config=json.dumps(settings)[1:-1])

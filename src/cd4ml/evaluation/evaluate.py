@@ -1,7 +1,9 @@
 """Evaluates a candidate beside a baseline and the champion: the folder, the report, and what the KFP UI compares."""
 
 import json
+import logging
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +19,17 @@ import pyarrow.parquet as pq
 from cd4ml import model
 from cd4ml.errors import DataError, EvaluationError, StorageError
 from cd4ml.evaluation import arguments, fairness, report, rows, summary
-from cd4ml.evaluation.measure import Measured, Task, measure
+from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.rows import Rows
 from cd4ml.evaluation.summary import OVERALL, ModelSummary, Summary, at
 from cd4ml.model import Contract
 from cd4ml.storage import local_copy
 
+log = logging.getLogger(__name__)
+
+CANDIDATE = "candidate"
 PREDICTIONS_KEPT = 100
+WORST_KEPT = 20
 ROC_POINTS = 50
 """The KFP UI draws no more than it must."""
 
@@ -33,7 +40,8 @@ class Evaluated:
 
     summary: Summary
     classes: tuple[str, str]
-    candidate: Measured
+    curves: Curves
+    """The candidate's."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -42,7 +50,6 @@ class Evaluated:
         return {
             "headline": "auc undefined" if auc is None else f"auc {auc:.3f}",
             "rows": self.summary.rows,
-            "rows_evaluated": self.summary.rows_evaluated,
             **{f"{role}_digest": one.digest for role, one in self.summary.models.items()},
         }
 
@@ -54,34 +61,33 @@ class Evaluated:
             name.removesuffix(f"@{threshold:g}"): value for name, value in models["candidate"].metrics.items()
         }
         found = {name: value for name, value in found.items() if "@" not in name}
-        for other in ("baseline", "champion"):
-            if other in models:
-                found[f"auc_change_vs_{other}"] = _change(self.summary, other)
+        for change in self.summary.changes:
+            if (change.slice, change.metric) == (OVERALL, "auc"):
+                found[f"auc_change_vs_{change.other}"] = change.value
         weakest = self.summary.weakest()
         found["worst_slice_auc"] = weakest[1] if weakest else None
         for one in self.summary.fairness:
-            if one.model == "candidate" and one.threshold == threshold:
+            if one.model == CANDIDATE and one.threshold in (threshold, None):
                 found[f"{one.column.replace(',', '_')}_{one.metric}_gap"] = one.gap
         return {name: value for name, value in found.items() if value is not None}
 
     @property
     def roc_curve(self) -> tuple[list[float], list[float], list[float]]:
         """The candidate's false positive rates, true positive rates and thresholds; empty for rows of one class."""
-        curves = self.candidate.curves
-        positives, negatives = curves.confusion[0, 0], curves.confusion[0, 1]
+        positives, negatives = self.curves.confusion[0, 0], self.curves.confusion[0, 1]
         if not positives or not negatives:
             return [], [], []
-        rates = curves.confusion[::-1, :2] / (positives, negatives)
+        rates = self.curves.confusion[::-1, :2] / (positives, negatives)
         # Points at even steps along the curve, wherever the thresholds lie.
         along = rates.sum(axis=1)
         picked = np.unique(np.searchsorted(along, np.linspace(0, 2, ROC_POINTS)).clip(max=len(along) - 1))
-        return rates[picked, 1].tolist(), rates[picked, 0].tolist(), curves.thresholds[::-1][picked].tolist()
+        return rates[picked, 1].tolist(), rates[picked, 0].tolist(), self.curves.thresholds[::-1][picked].tolist()
 
     @property
     def confusion_matrix(self) -> tuple[list[str], list[list[int]]]:
         """The classes, and by true class the candidate's rows by predicted class at the first threshold."""
         metrics, threshold = self.summary.models["candidate"].metrics, self.summary.thresholds[0]
-        count = self.summary.rows_evaluated
+        count = self.summary.rows
         positives = round((metrics["label_rate"] or 0) * count)
         true_positives = round((metrics[at("true_positive_rate", threshold)] or 0) * positives)
         false_positives = round((metrics[at("false_positive_rate", threshold)] or 0) * (count - positives))
@@ -95,16 +101,18 @@ def evaluate(
     baseline: str | Path,
     champion: str | Path,
     champion_digest: str,
+    judged: int,
     label: str,
     slices: Sequence[str | Sequence[str]],
     sensitive: Sequence[str],
     thresholds: Sequence[float],
-    max_rows: int,
     seed: int,
     folder: str | Path,
     report_file: str | Path,
 ) -> Evaluated:
     """Evaluates the models on the same rows, and writes the folder (layout: `cd4ml.evaluation.summary`) and the report.
+
+    Memory holds the predictions, 4 bytes a row and model, and a batch of the other columns.
 
     Args:
         test: The test split, a Parquet file.
@@ -112,12 +120,12 @@ def evaluate(
         baseline: That of the model to beat.
         champion: A path or `s3://` URI of the model in production; empty where there is none.
         champion_digest: Of its files.
+        judged: How many candidates the test split has judged, with this one.
         label: The column of the label.
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
         thresholds: Probabilities above which a row counts as positive.
-        max_rows: Rows that are evaluated at most, drawn at random.
-        seed: The same seed draws the same rows.
+        seed: Of the draws by which intervals are found.
         folder: Where the evaluation goes.
         report_file: The HTML file to write.
 
@@ -125,8 +133,6 @@ def evaluate(
         EvaluationError: The arguments, the split or a model do not allow an evaluation.
     """
     cuts, sensitive = arguments.thresholds(thresholds), arguments.sensitive(sensitive)
-    if max_rows < 1:
-        raise EvaluationError(f"max_rows is {max_rows}; evaluate at least one row")
     by = arguments.crosses(slices, sensitive)
     with _folders(candidate, baseline, str(champion)) as folders:
         contracts, digests = _contracts(folders, label)
@@ -134,45 +140,124 @@ def evaluate(
             raise EvaluationError(
                 f"champion: {champion} is {digests.get('champion')}, not {champion_digest}; run again"
             )
-        sample = rows.read(Path(test), contracts, label, by, int(max_rows), seed)
+        split = rows.open_split(Path(test), contracts, label, by)
 
         folder = Path(folder)
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         try:
-            measured = dict(
-                zip(
-                    folders,
-                    measure(
-                        [
-                            Task(
-                                role=role,
-                                model=folders[role],
-                                features=_features(sample.table, contract, role),
-                                labels=sample.labels,
-                                columns=sample.columns,
-                                slices=by,
-                                thresholds=cuts,
-                                folder=unfinished / summary.TFMA / role,
-                            )
-                            for role, contract in contracts.items()
-                        ]
-                    ),
-                    strict=True,
-                )
+            predicted = _predict(split, folders, contracts)
+            measured = _measure(split, predicted, by, cuts, unfinished / summary.TFMA, seed)
+            found = Summary(
+                label=label,
+                rows=split.total,
+                test_digest=split.digest,
+                judged=judged,
+                thresholds=cuts,
+                models={
+                    one.model: ModelSummary(
+                        digests[one.model],
+                        {
+                            **one.metrics,
+                            "latency_ms": predicted.latencies[one.model],
+                            "size_mib": _size(folders[one.model]),
+                        },
+                        one.intervals,
+                    )
+                    for one in measured.slices
+                    if one.slice == OVERALL
+                },
+                slices=measured.slices,
+                changes=measured.changes,
+                fairness=tuple(
+                    compared
+                    for role in folders
+                    for compared in fairness.compare(
+                        [one for one in measured.slices if one.model == role],
+                        list(fairness.crosses(by, sensitive)),
+                        cuts,
+                    )
+                ),
             )
-            found = _summary(label, sample, cuts, by, sensitive, digests, measured)
             summary.write(found, unfinished)
-            kept = _kept(sample.table, contracts["candidate"], measured["candidate"].predictions)
+            kept = _kept(split, contracts[CANDIDATE], predicted.probabilities[CANDIDATE])
             pq.write_table(kept, unfinished / summary.PREDICTIONS)
             unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        name = str(contracts["candidate"].model.get("model", "candidate"))
-        history = _history(folders["candidate"])
-        report.write(report_file, name, found, {role: one.curves for role, one in measured.items()}, history)
-        return Evaluated(found, contracts["candidate"].classes, measured["candidate"])
+        name = str(contracts[CANDIDATE].model.get("model", CANDIDATE))
+        history = _history(folders[CANDIDATE])
+        worst = _worst(split, predicted, label)
+        report.write(report_file, name, found, measured.curves, history, worst, [])
+        return Evaluated(found, contracts[CANDIDATE].classes, measured.curves[CANDIDATE])
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """What the models say of all rows."""
+
+    labels: np.ndarray
+    """float32 [rows]: 0 and 1."""
+    probabilities: Mapping[str, np.ndarray]
+    """By role: float32 [rows]."""
+    latencies: Mapping[str, float]
+    """By role: milliseconds."""
+
+
+def _predict(split: Rows, folders: Mapping[str, Path], contracts: Mapping[str, Contract]) -> _Predicted:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from cd4ml.evaluation.predict import Model
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    loaded: dict[str, Model] = {}
+    labels: list[np.ndarray] = []
+    probabilities: dict[str, list[np.ndarray]] = {role: [] for role in folders}
+    latencies: dict[str, float] = {}
+    for table in split.batches():
+        labels.append(_labels(table, contracts[CANDIDATE]))
+        for role, contract in contracts.items():
+            features = _features(table, contract, role)
+            with _named(role):
+                one = loaded.get(role) or loaded.setdefault(role, Model(folders[role]))
+                probabilities[role].append(one.predict(features))
+                if role not in latencies:
+                    latencies[role] = one.latency_ms(features)
+        log.info("predicted %s of %s rows", f"{sum(map(len, labels)):,}", f"{split.total:,}")
+    return _Predicted(
+        np.concatenate(labels), {role: np.concatenate(parts) for role, parts in probabilities.items()}, latencies
+    )
+
+
+@contextmanager
+def _named(role: str) -> Iterator[None]:
+    """Says which model an error is about."""
+    try:
+        yield
+    except EvaluationError as error:
+        raise EvaluationError(f"{role}: {error}") from error
+
+
+def _measure(
+    split: Rows,
+    predicted: _Predicted,
+    by: Sequence[Sequence[str]],
+    thresholds: Sequence[float],
+    folder: Path,
+    seed: int,
+) -> Any:
+    from cd4ml.evaluation import config, tfma_run
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        start = 0
+        for table in split.batches():
+            part = slice(start, start + len(table))
+            start = part.stop
+            columns = {config.prediction(role): one[part] for role, one in predicted.probabilities.items()}
+            yield {**columns, **split.groups(table), config.LABEL: predicted.labels[part]}
+
+    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, seed)
 
 
 @contextmanager
@@ -207,6 +292,13 @@ def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contr
     return contracts, digests
 
 
+def _labels(table: pa.Table, contract: Contract) -> np.ndarray:
+    try:
+        return model.labels(table, contract)
+    except DataError as error:
+        raise EvaluationError(f"test split: {error}") from error
+
+
 def _features(table: pa.Table, contract: Contract, role: str) -> dict[str, np.ndarray]:
     try:
         return model.features(table, contract)
@@ -214,35 +306,31 @@ def _features(table: pa.Table, contract: Contract, role: str) -> dict[str, np.nd
         raise EvaluationError(f"test split, for the {role}: {error}") from error
 
 
-def _summary(
-    label: str,
-    sample: rows.Rows,
-    thresholds: tuple[float, ...],
-    by: Sequence[Sequence[str]],
-    sensitive: Sequence[str],
-    digests: Mapping[str, str],
-    measured: Mapping[str, Measured],
-) -> Summary:
-    groups = list(fairness.crosses(by, sensitive))
-    return Summary(
-        label=label,
-        rows=sample.total,
-        rows_evaluated=len(sample.labels),
-        thresholds=thresholds,
-        models={
-            role: ModelSummary(digests[role], next(s.metrics for s in one.slices if s.slice == OVERALL))
-            for role, one in measured.items()
-        },
-        slices=tuple(slice_ for one in measured.values() for slice_ in one.slices),
-        fairness=tuple(row for one in measured.values() for row in fairness.compare(one.slices, groups, thresholds)),
-    )
+def _size(folder: Path) -> float:
+    """The files of a model in MiB."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
 
 
-def _kept(table: pa.Table, contract: Contract, predictions: np.ndarray) -> pa.Table:
+def _kept(split: Rows, contract: Contract, probabilities: np.ndarray) -> pa.Table:
     """Rows that a deployed model is asked again: values that JSON has, and what the candidate made of them."""
-    few = table.slice(0, PREDICTIONS_KEPT)
+    few = split.take(np.arange(min(PREDICTIONS_KEPT, split.total)))
     columns = {one.name: _plain(few.column(one.name), one.kind) for one in contract.inputs}
-    return pa.table({**columns, contract.output: predictions[:PREDICTIONS_KEPT]})
+    return pa.table({**columns, contract.output: probabilities[:PREDICTIONS_KEPT]})
+
+
+def _worst(split: Rows, predicted: _Predicted, label: str) -> list[dict[str, object]]:
+    """The rows on which the candidate is wrong by most, the worst first."""
+    probabilities = predicted.probabilities[CANDIDATE]
+    errors = np.abs(predicted.labels - probabilities)
+    places = np.sort(np.argsort(-errors, kind="stable")[:WORST_KEPT])
+    few = split.take(places)
+    shown = [label, *(name for name in split.columns if name != label)]
+    found = [
+        {"probability": float(probability), **row}
+        for probability, row in zip(probabilities[places], few.select(shown).to_pylist(), strict=True)
+    ]
+    order = np.argsort(-errors[places], kind="stable")
+    return [found[place] for place in order]
 
 
 def _plain(column: pa.ChunkedArray, kind: model.Kind) -> pa.ChunkedArray:
@@ -261,7 +349,3 @@ def _history(folder: Path) -> list[dict[str, float]]:
         return []
     return [epoch for epoch in history if all(math.isfinite(value) for value in epoch.values())]
 
-
-def _change(found: Summary, other: str) -> float | None:
-    after, before = found.models["candidate"].metrics["auc"], found.models[other].metrics["auc"]
-    return None if after is None or before is None else after - before

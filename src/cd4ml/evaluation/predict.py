@@ -1,5 +1,6 @@
 """A model's predictions, from its serving signature: what production will answer."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,43 +11,78 @@ from cd4ml.errors import EvaluationError
 from cd4ml.model import OUTPUT, SAVED_MODEL
 
 BATCH_ROWS = 8192
+CALLS = 200
+"""Of one row each, by which the latency is measured, after some that warm up."""
 
 
-def predict(folder: Path, features: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Predicts in batches.
+class Model:
+    """A loaded model."""
 
-    Args:
-        folder: A model's folder (layout: `cd4ml.model`).
-        features: One array [rows] by input.
+    def __init__(self, folder: Path) -> None:
+        """Loads it.
 
-    Returns:
-        float32 [rows]: probabilities.
+        Args:
+            folder: A model's folder (layout: `cd4ml.model`).
 
-    Raises:
-        EvaluationError: The model cannot be loaded or called, or gives no probabilities.
-    """
-    rows = len(next(iter(features.values())))
-    try:
-        model = tf.saved_model.load(str(folder / SAVED_MODEL))  # holds the variables that the signature uses
-        signature = model.signatures["serving_default"]
-        batches = [
-            signature(**{name: tf.constant(values[start : start + BATCH_ROWS]) for name, values in features.items()})
-            for start in range(0, rows, BATCH_ROWS)
-        ]
-        predictions = np.concatenate([batch[OUTPUT].numpy() for batch in batches])
-    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-        raise EvaluationError(
-            f"{folder}: its signature serving_default cannot be called ({error}); train the model again"
-        ) from error
-    if predictions.shape != (rows,):
-        raise EvaluationError(
-            f"{folder}: predictions of shape {predictions.shape} for {rows:,} rows; "
-            f"{OUTPUT} must have the shape [batch]"
+        Raises:
+            EvaluationError: It cannot be loaded.
+        """
+        self._folder = folder
+        try:
+            self._loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # holds the signature's variables
+            self._signature = self._loaded.signatures["serving_default"]
+        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            raise self._unusable(error) from error
+
+    def predict(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Predicts in batches.
+
+        Args:
+            features: One array [rows] by input.
+
+        Returns:
+            float32 [rows]: probabilities.
+
+        Raises:
+            EvaluationError: It cannot be called, or gives no probabilities.
+        """
+        rows = len(next(iter(features.values())))
+        starts = range(0, rows, BATCH_ROWS)
+        found = [self._call({name: one[at : at + BATCH_ROWS] for name, one in features.items()}) for at in starts]
+        predictions = np.concatenate(found)
+        if predictions.shape != (rows,):
+            raise EvaluationError(
+                f"{self._folder}: predictions of shape {predictions.shape} for {rows:,} rows; "
+                f"{OUTPUT} must have the shape [batch]"
+            )
+        wrong = np.flatnonzero(~((predictions >= 0) & (predictions <= 1)))  # also where it is not a number
+        if len(wrong):
+            raise EvaluationError(
+                f"{self._folder}: {len(wrong):,} of {rows:,} predictions are no probabilities, the first "
+                f"{predictions[wrong[0]]}; lower the learning rate, or look for infinite values in the features"
+            )
+        return predictions
+
+    def latency_ms(self, features: Mapping[str, np.ndarray]) -> float:
+        """The 95th percentile of the time that one prediction of one row takes, in milliseconds."""
+        rows = len(next(iter(features.values())))
+        seconds = []
+        for call in range(CALLS):
+            row = {name: one[call % rows : call % rows + 1] for name, one in features.items()}
+            started = time.perf_counter()
+            self._call(row)
+            seconds.append(time.perf_counter() - started)
+        return float(np.percentile(seconds[CALLS // 10 :], 95) * 1000)
+
+    def _call(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        try:
+            given = {name: tf.constant(values) for name, values in features.items()}
+            predictions: np.ndarray = self._signature(**given)[OUTPUT].numpy()
+        except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+            raise self._unusable(error) from error
+        return predictions
+
+    def _unusable(self, error: Exception) -> EvaluationError:
+        return EvaluationError(
+            f"{self._folder}: its signature serving_default cannot be called ({error}); train the model again"
         )
-    wrong = np.flatnonzero(~((predictions >= 0) & (predictions <= 1)))  # also where it is not a number
-    if len(wrong):
-        raise EvaluationError(
-            f"{folder}: {len(wrong):,} of {rows:,} predictions are no probabilities, the first in row {wrong[0]:,}: "
-            f"{predictions[wrong[0]]}; lower the learning rate, or look for infinite values in the features"
-        )
-    return predictions

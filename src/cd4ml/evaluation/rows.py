@@ -1,15 +1,16 @@
-"""The rows that are evaluated: a sample of the test split, with its labels and the columns that make the slices."""
+"""The test split, batch by batch: the columns that the models and the slices need, checked before anything is predicted."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cd4ml import model
-from cd4ml.errors import DataError, EvaluationError
+from cd4ml.errors import EvaluationError
 from cd4ml.model import Contract
 from cd4ml.names import nearest
 
@@ -17,61 +18,82 @@ MISSING = "(missing)"
 """The value of a slice whose rows have none."""
 MOST_VALUES = 100
 """A column, or a cross of columns, with more values is a mistake, not a slice; `cd4ml.data.groups` says so first."""
+BATCH_ROWS = 2**17
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A sample of the test split."""
+    """A test split."""
 
+    file: Path
     total: int
-    """Rows of the split."""
-    table: pa.Table
-    """The sample, with the columns that the models take."""
-    labels: np.ndarray
-    """float32 [rows]: 0 and 1."""
-    columns: Mapping[str, np.ndarray]
-    """By column that makes slices: its values as text, object [rows]."""
+    columns: tuple[str, ...]
+    """What the models take, the label, and what makes slices."""
+    sliced: tuple[str, ...]
+    """The columns that make slices."""
+
+    def batches(self) -> Iterator[pa.Table]:
+        """All rows in their order."""
+        with pq.ParquetFile(self.file) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(self.columns)):
+                yield pa.Table.from_batches([batch])
+
+    def groups(self, table: pa.Table) -> dict[str, np.ndarray]:
+        """By column that makes slices: the values of a batch as text, object [rows]."""
+        return {name: _text(table.column(name), name).to_numpy() for name in self.sliced}
+
+    def take(self, places: np.ndarray) -> pa.Table:
+        """Some rows, by their rising numbers."""
+        picked, start = [], 0
+        for table in self.batches():
+            low, high = np.searchsorted(places, (start, start + len(table)))
+            if high > low:
+                picked.append(table.take(pa.array(places[low:high] - start)))
+            start += len(table)
+        return pa.concat_tables(picked)
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells this test split from every other: `sha256:` over the bytes of its file."""
+        with self.file.open("rb") as stream:
+            return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
-def read(
-    split: Path, contracts: Mapping[str, Contract], label: str, by: Sequence[Sequence[str]], most: int, seed: int
-) -> Rows:
-    """Reads a random sample of the test split.
+def open_split(split: Path, contracts: Mapping[str, Contract], label: str, by: Sequence[Sequence[str]]) -> Rows:
+    """Opens the test split.
 
     Args:
         split: A Parquet file.
         contracts: Of the models, by role.
         label: The column of the label.
         by: The columns of each kind of slice.
-        most: Rows at most.
-        seed: The same seed draws the same rows.
 
     Raises:
         EvaluationError: The split is empty, or its columns are not what the models or the slices need.
     """
+    sliced = tuple(dict.fromkeys(name for names in by for name in names))
     try:
-        file = pq.ParquetFile(split)
+        with pq.ParquetFile(split) as file:
+            columns = _needed(file.schema_arrow.names, contracts, label, sliced)
+            total = file.metadata.num_rows
+            groups = file.read(columns=list(sliced)) if sliced else None
     except (OSError, pa.ArrowInvalid) as error:
         raise EvaluationError(f"{split}: cannot be read as Parquet ({error}); run split_dataset again") from error
-    with file:
-        sliced = list(dict.fromkeys(name for names in by for name in names))
-        needed = _needed(file.schema_arrow.names, contracts, label, sliced)
-        if not file.metadata.num_rows:
-            raise EvaluationError(f"{split}: no rows; give the test split a larger share of the data")
-        table = _sample(file, needed, most, seed)
-    columns = {name: _text(table.column(name), name) for name in sliced}
+    if not total:
+        raise EvaluationError(f"{split}: no rows; give the test split a larger share of the data")
+    if groups is not None:
+        _check_values(pa.table({name: _text(groups.column(name), name) for name in sliced}), by)
+    return Rows(split, total, tuple(columns), sliced)
+
+
+def _check_values(groups: pa.Table, by: Sequence[Sequence[str]]) -> None:
     for names in by:
-        values = len({*zip(*(columns[name] for name in names), strict=True)})
+        values = groups.group_by(list(names)).aggregate([]).num_rows
         if values > MOST_VALUES:
             raise EvaluationError(
                 f"slices: {' × '.join(names)} makes {values:,} slices, more than {MOST_VALUES}; "
                 "slice by a column with fewer values, such as ranges"
             )
-    try:
-        labels = model.labels(table, next(iter(contracts.values())))
-    except DataError as error:
-        raise EvaluationError(f"test split: {error}") from error
-    return Rows(file.metadata.num_rows, table, labels, columns)
 
 
 def _needed(present: Sequence[str], contracts: Mapping[str, Contract], label: str, sliced: Sequence[str]) -> list[str]:
@@ -90,25 +112,10 @@ def _needed(present: Sequence[str], contracts: Mapping[str, Contract], label: st
     return list(dict.fromkeys([*uses, *sliced]))
 
 
-def _sample(file: pq.ParquetFile, columns: list[str], most: int, seed: int) -> pa.Table:
-    """Keeps the order of the rows, and no more than a batch beside the sample in memory."""
-    total = file.metadata.num_rows
-    if total <= most:
-        return file.read(columns=columns)
-    drawn = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
-    batches, start = [], 0
-    for batch in file.iter_batches(columns=columns):
-        low, high = np.searchsorted(drawn, (start, start + len(batch)))
-        batches.append(batch.take(pa.array(drawn[low:high] - start)))
-        start += len(batch)
-    return pa.Table.from_batches(batches)
-
-
-def _text(column: pa.ChunkedArray, name: str) -> np.ndarray:
+def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     try:
-        text: np.ndarray = column.cast(pa.string()).fill_null(MISSING).to_numpy()
+        return column.cast(pa.string()).fill_null(MISSING)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise EvaluationError(
             f"slices: column {name!r} is {column.type}, which makes no slices; choose another"
         ) from error
-    return text

@@ -1,100 +1,117 @@
-"""Has TFMA measure a model: labels, predictions and slice columns in, its numbers by slice out."""
+"""Measures models with TFMA: labels, predictions and slice columns in, its numbers by slice out."""
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import tensorflow_model_analysis as tfma
 
-from cd4ml.evaluation.config import LABEL, PREDICTION
-from cd4ml.evaluation.measure import Curves
-from cd4ml.evaluation.summary import OVERALL, Metrics, Slice, at
+from cd4ml.evaluation import executor
+from cd4ml.evaluation.config import CANDIDATE, eval_config
+from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.summary import OVERALL, Change, Interval, Slice
+
+DIFFERENCE = "_diff"
+"""What TFMA appends to the name of a metric that compares two models."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What TFMA found."""
+
+    slices: tuple[Slice, ...]
+    """Of each model."""
+    changes: tuple[Change, ...]
+    curves: Mapping[str, Curves]
+    """By model."""
 
 
 def run(
-    config: Any, labels: np.ndarray, predictions: np.ndarray, columns: Mapping[str, np.ndarray], role: str, folder: Path
-) -> tuple[list[Slice], Curves]:
-    """Runs TFMA, whose own output stays in the folder.
+    roles: Sequence[str],
+    slices: Sequence[Sequence[str]],
+    thresholds: Sequence[float],
+    batches: Iterable[Mapping[str, np.ndarray]],
+    folder: Path,
+    seed: int,
+) -> Measured:
+    """Measures all models on the same rows; TFMA's files stay in the folder.
 
     Args:
-        config: An `EvalConfig` as `cd4ml.evaluation.config` makes it.
-        labels: float [rows], 0 and 1.
-        predictions: float [rows], probabilities.
-        columns: By column that makes slices: text, object [rows].
-        role: The model's name in the slices.
-        folder: Where TFMA writes.
+        roles: The models, the candidate among them.
+        slices: The columns of each kind of slice.
+        thresholds: Where rates are wanted.
+        batches: By column: the label, float [rows]; the predictions of each role, float [rows]; what makes slices, text.
+        folder: Where TFMA's files go; `tfma.load_eval_result` reads them.
+        seed: Of the bootstrap's draws.
     """
-    frame = pd.DataFrame({**columns, LABEL: labels, PREDICTION: predictions})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # TFMA divides by zero where a slice has one class
-        result = tfma.analyze_raw_data(frame, config, output_path=str(folder))
-    slices = sorted(_slices(result, role), key=lambda one: (len(one.values), [*one.values], one.slice))
-    plots = next(plots[""][""] for key, plots in result.plots if not key)
-    return slices, _curves(plots)
-
-
-def _slices(result: Any, role: str) -> Iterator[Slice]:
-    for key, outputs in result.slicing_metrics:
-        values = dict(sorted((column, str(value)) for column, value in key))
-        name = ",".join(f"{column}={value}" for column, value in values.items()) or OVERALL
-        metrics = _metrics(outputs[""][""])
-        yield Slice(role, name, values, int(metrics["example_count"] or 0), metrics)
-
-
-def _metrics(found: Mapping[str, Any]) -> Metrics:
-    matrices = found["confusion_matrix_at_thresholds"]["confusionMatrixAtThresholds"]["matrices"]
-    true_positives, false_positives, true_negatives, false_negatives = _counts(matrices[0])
-    positives, negatives = true_positives + false_negatives, true_negatives + false_positives
-    metrics = {
-        "example_count": _value(found["example_count"]),
-        "label_rate": positives / (positives + negatives),
-        # Of rows of one class TFMA gives an area of 0 or 1, which says nothing.
-        "auc": _value(found["auc"]) if positives and negatives else None,
-        "auc_pr": _value(found["auc_precision_recall"]) if positives and negatives else None,
-        "binary_cross_entropy": _value(found["binary_crossentropy"]),
-        "calibration": _value(found["calibration"]) if positives else None,
-    }
-    for matrix in matrices:
-        for name, value in _rates(*_counts(matrix)).items():
-            metrics[at(name, matrix["threshold"])] = value
-    return metrics
-
-
-def _rates(
-    true_positives: float, false_positives: float, true_negatives: float, false_negatives: float
-) -> dict[str, float | None]:
-    positives, negatives = true_positives + false_negatives, true_negatives + false_positives
-    selected = true_positives + false_positives
-    recall = true_positives / positives if positives else None
-    return {
-        "accuracy": (true_positives + true_negatives) / (positives + negatives),
-        "precision": true_positives / selected if selected else None,
-        "recall": recall,
-        "true_positive_rate": recall,
-        "false_positive_rate": false_positives / negatives if negatives else None,
-        "selection_rate": selected / (positives + negatives),
-    }
-
-
-def _counts(matrix: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    return (
-        float(matrix.get("truePositives", 0)),
-        float(matrix.get("falsePositives", 0)),
-        float(matrix.get("trueNegatives", 0)),
-        float(matrix.get("falseNegatives", 0)),
+        evaluation = executor.run(eval_config(roles, slices, thresholds), batches, folder, seed)
+    found: list[Slice] = []
+    changes: list[Change] = []
+    curves = {}
+    for role in roles:
+        result = evaluation.result(role)
+        of_role = [(_slice(key, outputs[""][""], role), outputs[""][""]) for key, outputs in result.slicing_metrics]
+        of_role.sort(key=lambda one: (len(one[0].values), [*one[0].values], one[0].slice))
+        found += [one for one, _ in of_role]
+        if role != CANDIDATE:
+            changes += [change for one, metrics in of_role for change in _changes(one, metrics)]
+        curves[role] = _curves(next(plots[""][""] for key, plots in result.plots if not key))
+    defined = {(one.model, one.slice): one.metrics for one in found}
+    kept = (
+        change
+        for change in changes
+        if defined[change.other, change.slice][change.metric] is not None
+        and defined[CANDIDATE, change.slice][change.metric] is not None
     )
+    return Measured(tuple(found), tuple(kept), curves)
+
+
+def _slice(key: Sequence[tuple[str, Any]], found: Mapping[str, Any], role: str) -> Slice:
+    values = dict(sorted((column, str(value)) for column, value in key))
+    name = ",".join(f"{column}={value}" for column, value in values.items()) or OVERALL
+    metrics = {metric: _value(one) for metric, one in found.items() if not metric.endswith(DIFFERENCE)}
+    positive = metrics["label_rate"] or 0.0
+    # Of rows of one class TFMA gives an area of 0 or 1, which says nothing.
+    undefined = {"auc", "auc_pr"} if positive in (0, 1) else set()
+    if not positive:
+        undefined.add("calibration")
+    metrics |= dict.fromkeys(undefined)
+    intervals = {
+        metric: interval
+        for metric, value in metrics.items()
+        if value is not None and (interval := _interval(found[metric])) is not None
+    }
+    return Slice(role, name, values, int(metrics["example_count"] or 0), metrics, intervals)
+
+
+def _changes(one: Slice, found: Mapping[str, Any]) -> Iterator[Change]:
+    """The candidate's metrics less those of another model: TFMA gives the other's less the candidate's."""
+    for name, difference in found.items():
+        metric = name.removesuffix(DIFFERENCE)
+        if metric != name and (value := _value(difference)) is not None:
+            interval = _interval(difference)
+            turned = None if interval is None else (-interval[1], -interval[0])
+            yield Change(one.model, one.slice, metric, -value, turned)
 
 
 def _value(found: Mapping[str, Any]) -> float | None:
-    """A number of TFMA; None where it is not finite, or where TFMA could not compute it and gives an `unknownType`.
+    """A number of TFMA; None where it is not finite, or where TFMA could not compute it and gives an `unknownType`."""
+    return _finite(found.get("boundedValue", {}).get("value", found.get("doubleValue")))
 
-    The number is a wrapper in the proto, so that a zero is there too; within a matrix a zero is left out.
-    """
-    value = float(found.get("doubleValue", math.nan))
+
+def _interval(found: Mapping[str, Any]) -> Interval | None:
+    bounds = found.get("boundedValue", {})
+    low, high = _finite(bounds.get("lowerBound")), _finite(bounds.get("upperBound"))
+    return None if low is None or high is None else (low, high)
+
+
+def _finite(found: Any) -> float | None:
+    value = math.nan if found is None else float(found)
     return value if math.isfinite(value) else None
 
 
@@ -110,3 +127,9 @@ def _curves(plots: Mapping[str, Any]) -> Curves:
         confusion=np.array([_counts(one) for one in matrices]),
         calibration=np.array(buckets),
     )
+
+
+def _counts(matrix: Mapping[str, Any]) -> tuple[float, ...]:
+    """Within a matrix a zero is left out."""
+    names = ("truePositives", "falsePositives", "trueNegatives", "falseNegatives")
+    return tuple(float(matrix.get(name, 0)) for name in names)
