@@ -1,25 +1,27 @@
 """Compares the groups of sensitive columns: who gets how much of what a model gives."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, Fairness, Slice, at
+from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
 
 
 def compare(slices: Iterable[Slice], columns: Sequence[Sequence[str]], thresholds: Sequence[float]) -> list[Fairness]:
-    """Compares the groups by each rate at each threshold.
+    """Compares the groups by each rate at each threshold, and by calibration.
 
     Args:
-        slices: Of one model.
+        slices: Of one model; `overall` is among them.
         columns: What makes the groups: one sensitive column, or several that are crossed.
         thresholds: Those that the slices were measured at.
     """
     slices = list(slices)
+    overall = next(one for one in slices if one.slice == OVERALL)
     return [
-        _compare(groups, columns_of_groups, metric, threshold)
+        _compare(overall, groups, columns_of_groups, metric, threshold)
         for columns_of_groups in columns
         if (groups := [one for one in slices if sorted(one.values) == sorted(columns_of_groups)])
         for metric in FAIRNESS_METRICS
-        for threshold in thresholds
+        for threshold in ((None,) if metric == "calibration" else thresholds)
     ]
 
 
@@ -29,26 +31,88 @@ def crosses(slices: Sequence[Sequence[str]], sensitive: Sequence[str]) -> Iterat
     yield from (columns for columns in slices if len(columns) > 1 and set(columns) <= set(sensitive))
 
 
-def _compare(groups: Sequence[Slice], columns: Sequence[str], metric: str, threshold: float) -> Fairness:
-    measured = at(metric, threshold)
-    rates = {",".join(one.values.values()): one.metrics[measured] for one in groups}
-    counted = {",".join(one.values.values()): one.counted(measured) for one in groups}
-    judged = {name: rate for name, rate in rates.items() if rate is not None and counted[name] >= FEWEST_ROWS}
-    lowest = min(judged, key=lambda name: judged[name]) if len(judged) > 1 else None
-    highest = max(judged, key=lambda name: judged[name]) if len(judged) > 1 else None
-    gap = ratio = None
-    if lowest is not None and highest is not None:
-        gap = judged[highest] - judged[lowest]
-        ratio = judged[lowest] / judged[highest] if judged[highest] else None
+def difference_interval(
+    one: float, of_one: Interval | None, other: float, of_other: Interval | None
+) -> Interval | None:
+    """The interval of `one - other`, from the intervals of two independent estimates.
+
+    Square-and-add, also called MOVER: Zou & Donner (2008), "Construction of confidence limits about effect measures:
+    A general approach", Statistics in Medicine 27(10). Estimates that rise and fall together get too wide an interval.
+    """
+    if of_one is None or of_other is None:
+        return None
+    below = math.hypot(one - of_one[0], of_other[1] - other)
+    above = math.hypot(of_one[1] - one, other - of_other[0])
+    return one - other - below, one - other + above
+
+
+def _ratio_interval(one: float, of_one: Interval | None, other: float, of_other: Interval | None) -> Interval | None:
+    """The interval of `one / other`: `difference_interval` of the logarithms; None where one of them has none."""
+    if of_one is None or of_other is None or one <= 0 or of_other[0] <= 0:
+        return None
+    lowest = max(of_one[0], math.ulp(0))  # at or below 0 the low end of the ratio is as good as 0
+    logarithms = difference_interval(
+        math.log(one),
+        (math.log(lowest), math.log(of_one[1])),
+        math.log(other),
+        (math.log(of_other[0]), math.log(of_other[1])),
+    )
+    return logarithms and (math.exp(logarithms[0]), math.exp(logarithms[1]))
+
+
+def _compare(
+    overall: Slice, slices: Sequence[Slice], columns: Sequence[str], metric: str, threshold: float | None
+) -> Fairness:
+    measured = metric if threshold is None else at(metric, threshold)
+    of_all = overall.metrics[measured]
+    by_name = {",".join(one.values.values()): one for one in slices}
+    judged = {
+        name: rate
+        for name, one in by_name.items()
+        if (rate := one.metrics[measured]) is not None and one.counted(measured) >= FEWEST_ROWS
+    }
+    best = max(judged.values(), default=None)
+    groups = {name: _group(one, measured, of_all, best) for name, one in by_name.items()}
+    rising = sorted(judged, key=lambda name: judged[name])
+    lowest, highest = (rising[0], rising[-1]) if len(rising) > 1 else (None, None)
+    gap, gap_interval, ratio, ratio_interval = _apart(groups, judged, lowest, highest)
     return Fairness(
-        model=groups[0].model,
+        model=overall.model,
         column=",".join(sorted(columns)),
         metric=metric,
         threshold=threshold,
+        overall=of_all,
         gap=gap,
+        gap_interval=gap_interval,
         ratio=ratio,
+        ratio_interval=ratio_interval,
         lowest=lowest,
         highest=highest,
-        groups=rates,
-        too_small=tuple(name for name in rates if name not in judged),
+        groups=groups,
+        too_small=tuple(name for name in by_name if name not in judged),
     )
+
+
+def _group(one: Slice, measured: str, overall: float | None, best: float | None) -> Group:
+    rate = one.metrics[measured]
+    return Group(
+        rate=rate,
+        interval=one.intervals.get(measured),
+        rows=one.counted(measured),
+        difference=None if rate is None or overall is None else rate - overall,
+        ratio=None if rate is None or not best else rate / best,
+    )
+
+
+def _apart(
+    groups: Mapping[str, Group], judged: Mapping[str, float], lowest: str | None, highest: str | None
+) -> tuple[float | None, Interval | None, float | None, Interval | None]:
+    """The gap and the ratio of the lowest and the highest group, each with its interval."""
+    if lowest is None or highest is None:
+        return None, None, None, None
+    low, high = judged[lowest], judged[highest]
+    of_low, of_high = groups[lowest].interval, groups[highest].interval
+    gap_interval = difference_interval(high, of_high, low, of_low)
+    if not high:
+        return high - low, gap_interval, None, None
+    return high - low, gap_interval, low / high, _ratio_interval(low, of_low, high, of_high)

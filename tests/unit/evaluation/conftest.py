@@ -6,30 +6,46 @@ import pytest
 from evaluation_samples import group, metrics
 
 from cd4ml.evaluation import fairness, summary
-from cd4ml.evaluation.summary import ModelSummary, Summary
+from cd4ml.evaluation.summary import Change, ModelSummary, Summary
 
 
 @pytest.fixture
 def found() -> Summary:
     """A candidate (AUC 0.8) that passes over the south, beside a baseline (0.75)."""
     candidate = (
-        group("overall", auc=0.8),
+        group("overall", auc=0.8, intervals={"auc": (0.78, 0.82)}),
         group("region=north", auc=0.82, rate=0.63),
         group("region=south", auc=0.6, rate=0.22),
         group("gender=female,region=south", auc=0.55),
     )
-    baseline = tuple(replace(one, model="baseline", metrics=metrics(0.75)) for one in candidate)
+    baseline = tuple(replace(one, model="baseline", metrics=metrics(0.75), intervals={}) for one in candidate)
     return Summary(
         label="took",
         rows=200,
-        rows_evaluated=100,
+        test_digest="sha256:t",
+        judged=1,
         thresholds=(0.5,),
         models={
-            "candidate": ModelSummary("sha256:c", candidate[0].metrics),
-            "baseline": ModelSummary("sha256:b", baseline[0].metrics),
+            "candidate": _model("sha256:c", candidate[0], latency_ms=4.0, size_mib=2.0),
+            "baseline": _model("sha256:b", baseline[0], latency_ms=1.0, size_mib=0.5),
         },
         slices=candidate + baseline,
+        changes=(Change("baseline", "overall", "auc", 0.05, (0.03, 0.07)),),
         fairness=tuple(fairness.compare(candidate, [["region"]], [0.5])),
+    )
+
+
+@pytest.fixture
+def with_champion(found: Summary) -> Summary:
+    """The same, with a champion (AUC 0.801) that the candidate comes close to."""
+    champion = tuple(
+        replace(one, model="champion", metrics=metrics(0.801)) for one in found.slices if one.model == "candidate"
+    )
+    return replace(
+        found,
+        models={**found.models, "champion": _model("sha256:p", champion[0], latency_ms=3.0, size_mib=2.0)},
+        slices=found.slices + champion,
+        changes=(*found.changes, Change("champion", "overall", "auc", -0.001, (-0.004, 0.002))),
     )
 
 
@@ -40,3 +56,7 @@ def written(tmp_path: Path) -> Callable[[Summary], Path]:
         return tmp_path
 
     return write
+
+
+def _model(digest: str, overall: summary.Slice, **of_model: float) -> ModelSummary:
+    return ModelSummary(digest, {**overall.metrics, **of_model}, overall.intervals)

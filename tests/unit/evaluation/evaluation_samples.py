@@ -1,6 +1,6 @@
 """Made-up slices, for tests that need no model."""
 
-from cd4ml.evaluation.summary import METRICS_AT_THRESHOLDS, Metrics, Slice, at
+from cd4ml.evaluation.summary import METRICS_AT_THRESHOLDS, Interval, Metrics, Slice, at
 
 
 def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4) -> Metrics:
@@ -15,6 +15,13 @@ def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4
     }
 
 
-def group(name: str, auc: float | None = 0.7, rate: float | None = 0.5, rows: int = 100, **others: float) -> Slice:
+def group(
+    name: str,
+    auc: float | None = 0.7,
+    rate: float | None = 0.5,
+    rows: int = 100,
+    intervals: dict[str, Interval] | None = None,
+    **others: float,
+) -> Slice:
     values = {} if name == "overall" else dict(part.split("=") for part in name.split(","))
-    return Slice("candidate", name, values, rows, metrics(auc, rate, **others))
+    return Slice("candidate", name, values, rows, metrics(auc, rate, **others), intervals or {})
