@@ -12,6 +12,8 @@ from typing import Any, Self
 from cd4ml import documents
 from cd4ml.errors import GateError
 
+Interval = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Check:
@@ -26,6 +28,10 @@ class Check:
     passed: bool
     reason: str
     """A sentence that a person can act on."""
+    slice: str = ""
+    """The rows it was measured on, as `cd4ml.evaluation.summary` names them; empty where that is not one slice."""
+    interval: Interval | None = None
+    """Of the value, at 95% confidence; None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,10 @@ class Verdict:
 
     gate: str
     about: Mapping[str, str]
-    """The digests of what was judged, by its name: `{"model": "sha256:..."}`."""
+    """The digests of what was judged and by what, by its name: `{"model": "sha256:...", "limits": ...}`."""
     checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()
+    """What a person should know although it ends no run: one sentence each."""
 
     @property
     def passed(self) -> bool:
@@ -53,10 +61,12 @@ class Verdict:
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this verdict in the UI."""
         kept = sum(check.passed for check in self.checks)
+        noted = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
         return {
-            "headline": f"{kept} of {len(self.checks)} limits kept",
+            "headline": f"{kept} of {len(self.checks)} limits kept{noted}",
             "passed": self.passed,
             "checks": len(self.checks),
+            **({"warnings": "; ".join(self.warnings)} if self.warnings else {}),
             **{f"{name}_digest": digest for name, digest in self.about.items()},
         }
 
@@ -86,7 +96,12 @@ def read(path: str | Path) -> Verdict:
     """
     try:
         content = json.loads(Path(path).read_text())
-        checks = tuple(Check(**check) for check in content["checks"])
-        return Verdict(content["gate"], content["about"], checks)
+        checks = tuple(_check(check) for check in content["checks"])
+        return Verdict(content["gate"], content["about"], checks, tuple(content.get("warnings", ())))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GateError(f"{path}: not a verdict ({error}); run the gate again") from error
+
+
+def _check(content: Mapping[str, Any]) -> Check:
+    interval = content.get("interval")
+    return Check(**{**content, "interval": interval and (interval[0], interval[1])})

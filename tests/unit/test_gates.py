@@ -1,5 +1,6 @@
 """A verdict: passed only when every limit is kept, and read back as it was written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,13 @@ import pytest
 from cd4ml import gates
 from cd4ml.errors import GateError
 
-KEPT = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8")
+KEPT = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8", "overall", (0.78, 0.82))
 BROKEN = gates.Check("auc on region=south", "at least 0.7", 0.6, False, "auc on region=south is 0.6, below 0.7")
 UNKNOWN = gates.Check("auc on region=west", "at least 0.7", None, False, "auc on region=west: no rows")
 
 
 def test_a_verdict_reads_back(tmp_path: Path) -> None:
-    verdict = gates.Verdict("check_model", {"model": "sha256:1"}, (KEPT, BROKEN, UNKNOWN))
+    verdict = gates.Verdict("check_model", {"model": "sha256:1"}, (KEPT, BROKEN, UNKNOWN), ("the test split is old",))
 
     verdict.write(tmp_path / "new" / "verdict")
 
@@ -36,6 +37,20 @@ def test_kept_limits_pass() -> None:
 
     assert verdict.metadata["headline"] == "1 of 1 limits kept"
     assert verdict.metadata["model_digest"] == "sha256:1"
+
+
+def test_warnings_end_no_run_and_are_told_in_the_headline() -> None:
+    verdict = gates.Verdict("check_model", {}, (KEPT,), ("one", "two")).raise_if_failed()
+
+    assert verdict.metadata["headline"] == "1 of 1 limits kept, 2 warnings"
+    assert verdict.metadata["warnings"] == "one; two"
+
+
+def test_a_verdict_of_before_there_were_intervals_is_read(tmp_path: Path) -> None:
+    old = {"name": "auc", "limit": "at least 0.7", "value": 0.8, "passed": True, "reason": "auc is 0.8"}
+    (tmp_path / "verdict").write_text(json.dumps({"gate": "check_model", "about": {}, "checks": [old]}))
+
+    assert gates.read(tmp_path / "verdict").checks == (gates.Check(**old),)
 
 
 def test_what_is_no_verdict_is_refused(tmp_path: Path) -> None:
