@@ -5,7 +5,7 @@ from typing import Any
 
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness, limits
-from cd4ml.evaluation.limits import Limits, MetricLimit
+from cd4ml.evaluation.limits import FirstModelLimit, Limits
 from cd4ml.evaluation.summary import OVERALL, at
 from cd4ml.names import nearest
 
@@ -93,18 +93,20 @@ def _is_threshold(value: Any) -> bool:
 
 def _mistakes(allowed: Limits, cuts: Sequence[Any], slices: Sequence[Any], compared: Sequence[Any]) -> Iterator[str]:
     cuts, by, compared = thresholds(cuts), crosses(slices, sensitive(compared)), sensitive(compared)
-    for metric, limit in allowed.metrics.items():
+    for pattern in allowed.required_slices or ():
+        yield from _slice("required_slices", pattern, by)
+    for metric, limit in (*allowed.metrics.items(), *(allowed.bootstrap or {}).items()):
         yield from _metric(metric, cuts)
         for pattern in _patterns(limit):
             yield from _slice(metric, pattern, by)
     groups = [tuple(sorted(kind)) for kind in fairness.crosses(by, compared)]
     for key, rates in allowed.fairness.items():
         yield from _groups(key, groups, compared)
-        for rate, fairness_limit in rates.items():
+        for name, _, fairness_limit in rates.by_rate():
             cut = fairness_limit.threshold
             if cut is not None and cut not in cuts:
                 known = ", ".join(f"{one:g}" for one in cuts)
-                yield f"fairness.{key}.{rate}: not evaluated at {cut:g}; add it to thresholds, or name one of {known}"
+                yield f"fairness.{key}.{name}: not evaluated at {cut:g}; add it to thresholds, or name one of {known}"
 
 
 def _metric(metric: str, cuts: Sequence[float]) -> Iterator[str]:
@@ -115,15 +117,14 @@ def _metric(metric: str, cuts: Sequence[float]) -> Iterator[str]:
         yield f"{metric}: not evaluated at {threshold}; {add}{nearest(metric, known)}"
 
 
-def _patterns(limit: MetricLimit) -> Iterator[str]:
+def _patterns(limit: FirstModelLimit) -> Iterator[str]:
     if limit.min is not None or limit.max is not None:
         yield from limit.slices
-    for change in (limit.baseline, limit.champion):
-        if change:
-            yield from change.slices
+    for _, change in limits.changes(limit):
+        yield from change.slices
 
 
-def _slice(metric: str, pattern: str, by: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def _slice(subject: str, pattern: str, by: Sequence[tuple[str, ...]]) -> Iterator[str]:
     wanted = tuple(sorted(limits.values_of(pattern)))
     if pattern == OVERALL or wanted in by:
         return
@@ -131,11 +132,11 @@ def _slice(metric: str, pattern: str, by: Sequence[tuple[str, ...]]) -> Iterator
     unknown = [name for name in wanted if name not in known]
     for name in unknown:
         yield (
-            f"{metric} on {pattern}: {name!r} is in neither slices nor sensitive; add it to slices; "
+            f"{subject} on {pattern}: {name!r} is in neither slices nor sensitive; add it to slices; "
             f"{nearest(name, known)}"
         )
     if not unknown:
-        yield f"{metric} on {pattern}: no slice by {' × '.join(wanted)} is evaluated; {_add_to_slices(wanted)}"
+        yield f"{subject} on {pattern}: no slice by {' × '.join(wanted)} is evaluated; {_add_to_slices(wanted)}"
 
 
 def _groups(key: str, groups: Sequence[tuple[str, ...]], compared: Sequence[str]) -> Iterator[str]:

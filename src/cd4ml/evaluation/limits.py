@@ -1,17 +1,39 @@
 """The limits that a model must keep to be published."""
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ModelWrapValidatorHandler,
+    StrictBool,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cd4ml import settings
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation.summary import FAIRNESS_METRICS, METRICS, METRICS_AT_THRESHOLDS, OVERALL, at
+from cd4ml.evaluation import contradictions
+from cd4ml.evaluation.contradictions import Held, Mistake
+from cd4ml.evaluation.summary import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS, OVERALL, at
 from cd4ml.names import nearest
 
 EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
+EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
+PARTS = ("fairness", "required_slices", "bootstrap")
+"""What limits name beside metrics."""
+NO_INTERVAL = (*METRICS_OF_MODELS, "example_count")
+UNBOUNDED = ("example_count", "binary_cross_entropy", "calibration", *METRICS_OF_MODELS)
+"""Metrics from 0 upward; all others are from 0 to 1."""
 
 
 def _known_form(name: str) -> str:
@@ -20,21 +42,10 @@ def _known_form(name: str) -> str:
     return name
 
 
-def _names_a_rate(rates: dict[str, Any]) -> dict[str, Any]:
-    if not rates:
-        raise ValueError(f"names no limit; give {' or '.join(FAIRNESS_METRICS)}")
-    return rates
-
-
-Slices = Annotated[tuple[Annotated[str, AfterValidator(_known_form)], ...], Field(min_length=1)]
-"""Names as in the summary; `region=*` is each region."""
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-def _check_order(limit: BaseModel, low: str, high: str) -> None:
-    least, most = getattr(limit, low), getattr(limit, high)
-    if least is not None and most is not None and least > most:
-        raise ValueError(f"{low} {least:g} is above {high} {most:g}, so nothing can keep both")
+def _some(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError(f"names no slice; write one, such as {OVERALL} or region=*")
+    return names
 
 
 def _known_metric(name: str) -> str:
@@ -44,8 +55,8 @@ def _known_metric(name: str) -> str:
     if metric in METRICS_AT_THRESHOLDS:
         if not _is_threshold(threshold):
             raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
-    elif name not in METRICS:
-        known = (*METRICS, *(at(one, 0.5) for one in METRICS_AT_THRESHOLDS))
+    elif name not in (*METRICS, *METRICS_OF_MODELS):
+        known = (*METRICS, *METRICS_OF_MODELS, *(at(one, 0.5) for one in METRICS_AT_THRESHOLDS), *PARTS)
         raise ValueError(f"unknown; {nearest(name, known)}")
     return name
 
@@ -57,44 +68,49 @@ def _is_threshold(text: str) -> bool:
         return False
 
 
+Slices = Annotated[tuple[Annotated[str, AfterValidator(_known_form)], ...], AfterValidator(_some)]
+"""Names as in the summary; `region=*` is each region."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Metric = Annotated[str, AfterValidator(_known_metric)]
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        if all(value is None for name, value in self if name not in ("slices", "threshold")):
-            names = [name for name in type(self).model_fields if name not in ("slices", "threshold")]
+        names = [name for name in type(self).model_fields if name not in ("slices", "threshold", "confident")]
+        if all(getattr(self, name) is None for name in names):
             raise ValueError(f"names no limit; give {' or '.join(names)}")
         return self
 
 
-class Change(_Settings):
+class _OnSlices(_Settings):
+    slices: Slices = (OVERALL,)
+    """Where the bounds hold; not those of the changes within."""
+    confident: StrictBool = False
+    """Whether the whole interval must keep the bounds: with `min_change: -0.005` a test of non-inferiority."""
+
+
+class Change(_OnSlices):
     """How far a metric may be from that of another model."""
 
     min_change: FiniteFloat | None = None
     max_change: FiniteFloat | None = None
-    slices: Slices = (OVERALL,)
-
-    @model_validator(mode="after")
-    def _not_contradictory(self) -> Self:
-        _check_order(self, "min_change", "max_change")
-        return self
 
 
-class MetricLimit(_Settings):
-    """What one metric must be."""
+class FirstModelLimit(_OnSlices):
+    """What one metric must be where no champion is needed to tell."""
 
     min: FiniteFloat | None = None
     max: FiniteFloat | None = None
-    slices: Slices = (OVERALL,)
-    """Where `min` and `max` hold."""
     baseline: Change | None = None
-    champion: Change | None = None
 
-    @model_validator(mode="after")
-    def _not_contradictory(self) -> Self:
-        _check_order(self, "min", "max")
-        return self
+
+class MetricLimit(FirstModelLimit):
+    """What one metric must be."""
+
+    champion: Change | None = None
 
 
 class FairnessLimit(_Settings):
@@ -102,8 +118,54 @@ class FairnessLimit(_Settings):
 
     max_gap: Fraction | None = None
     min_ratio: Fraction | None = None
+    max_difference: Fraction | None = None
+    """Of any group from all rows."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """None: at every threshold of the evaluation."""
+    confident: StrictBool = False
+
+
+FOUR_FIFTHS = FairnessLimit(min_ratio=0.8)
+CRITERIA = {
+    "demographic_parity": ("selection_rate",),
+    "equal_opportunity": ("true_positive_rate",),
+    "equalised_odds": ("true_positive_rate", "false_positive_rate"),
+    "predictive_parity": ("precision",),
+    "four_fifths": ("selection_rate",),
+}
+"""The rates that a criterion is about."""
+
+
+class FairnessLimits(_Settings):
+    """What the groups of one sensitive column must keep, by rate and by criterion."""
+
+    selection_rate: FairnessLimit | None = None
+    true_positive_rate: FairnessLimit | None = None
+    false_positive_rate: FairnessLimit | None = None
+    true_negative_rate: FairnessLimit | None = None
+    false_negative_rate: FairnessLimit | None = None
+    precision: FairnessLimit | None = None
+    calibration: FairnessLimit | None = None
+    demographic_parity: FairnessLimit | None = None
+    equal_opportunity: FairnessLimit | None = None
+    equalised_odds: FairnessLimit | None = None
+    predictive_parity: FairnessLimit | None = None
+    four_fifths: Literal[True] | None = None
+
+    @field_validator("calibration")
+    @classmethod
+    def _has_no_threshold(cls, limit: FairnessLimit | None) -> FairnessLimit | None:
+        if limit and limit.threshold is not None:
+            raise ValueError("is of no threshold; leave threshold out")
+        return limit
+
+    def by_rate(self) -> Iterator[tuple[str, str, FairnessLimit]]:
+        """Each limit with the name that it was given under, and the rate that it is about."""
+        for name in type(self).model_fields:
+            limit = getattr(self, name)
+            if limit is not None:
+                for rate in CRITERIA.get(name, (name,)):
+                    yield name, rate, FOUR_FIFTHS if limit is True else limit
 
 
 class Limits(BaseModel):
@@ -111,35 +173,55 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    metrics: dict[Annotated[str, AfterValidator(_known_metric)], MetricLimit]
-    fairness: dict[
-        str,
-        Annotated[
-            dict[Literal["true_positive_rate", "false_positive_rate", "selection_rate"], FairnessLimit],
-            AfterValidator(_names_a_rate),
-        ],
-    ]
-    """By sensitive column, or columns with a comma between them; then by rate."""
+    metrics: dict[Metric, MetricLimit] = {}
+    fairness: dict[str, FairnessLimits] = {}
+    """By sensitive column, or columns with a comma between them."""
+    required_slices: Slices | None = None
+    """Those that must be there with rows enough to judge; `region=*` is at least one region, and each."""
+    bootstrap: dict[Metric, FirstModelLimit] | None = None
+    """What holds in place of the changes against the champion, as long as there is none."""
 
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if not self.metrics and not self.fairness:
-            raise ValueError(f"there is no limit, so every model would pass; write at least one, such as {EXAMPLE}")
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_every_mistake(cls, content: dict[str, Any], read: ModelWrapValidatorHandler[Self]) -> Self:
+        """Reports the mistakes that need more than one place beside those of one place."""
+        errors: list[InitErrorDetails] = []
+        try:
+            found = read(content)
+        except ValidationError as invalid:
+            errors = [
+                InitErrorDetails(type=one["type"], loc=one["loc"], input=one["input"], ctx=one.get("ctx", {}))
+                for one in invalid.errors()
+            ]
+            found = read(_without(content, [one["loc"] for one in errors]))
+        errors += [
+            InitErrorDetails(type=PydanticCustomError("value_error", "{said}", {"said": said}), loc=place, input=None)
+            for place, said in dict.fromkeys((*_missing(content), *_mistakes(found)))
+        ]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return found
 
 
 def parse(limits: Mapping[str, Any]) -> Limits:
     """Checks limits, before anything runs.
 
     Args:
-        limits: By metric, and by sensitive column under `fairness`, as `docs/limits.md` has them.
+        limits: By metric, and in the parts beside metrics, as `docs/limits.md` has them.
 
     Raises:
         EvaluationError: With every mistake.
     """
-    metrics = {name: limit for name, limit in limits.items() if name != "fairness"}
-    content = {"metrics": metrics, "fairness": limits.get("fairness", {})}
-    return settings.parse(Limits, content, "model limits", EvaluationError, unnamed="metrics")
+    metrics = {name: limit for name, limit in limits.items() if name not in PARTS}
+    parts = {name: limits[name] for name in PARTS if name in limits}
+    return settings.parse(Limits, {"metrics": metrics, **parts}, "model limits", EvaluationError, unnamed="metrics")
+
+
+def digest(allowed: Limits) -> str:
+    """Tells limits from all others: `sha256:` over their canonical JSON."""
+    content = allowed.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def values_of(pattern: str) -> dict[str, str]:
@@ -151,3 +233,73 @@ def values_of(pattern: str) -> dict[str, str]:
 def columns_of(key: str) -> tuple[str, ...]:
     """The columns, by alphabet, whose groups a key of `fairness` is about."""
     return tuple(sorted(column.strip() for column in key.split(",")))
+
+
+def _without(content: Mapping[str, Any], places: list[tuple[int | str, ...]]) -> dict[str, Any]:
+    """The limits that are good by themselves."""
+    wrong = {place[:2] for place in places}
+    return {
+        part: {name: limit for name, limit in limits.items() if (part, name) not in wrong}
+        for part, limits in content.items()
+        if isinstance(limits, dict) and (part,) not in wrong
+    }
+
+
+def _missing(content: Mapping[str, Any]) -> Iterator[Mistake]:
+    if not content["metrics"] and not content.get("fairness"):
+        yield (), f"there is no limit, so every model would pass; write at least one, such as {EXAMPLE}"
+    if content.get("bootstrap") == {}:
+        yield ("bootstrap",), f"names no limit; write at least one, such as {EXAMPLE_BOOTSTRAP}"
+    compared = [name for name, limit in content["metrics"].items() if isinstance(limit, dict) and limit.get("champion")]
+    if compared and content.get("bootstrap") is None:
+        yield (
+            (compared[0], "champion"),
+            f"a first model has no champion to be compared with; say what it must keep, such as {EXAMPLE_BOOTSTRAP}",
+        )
+
+
+def _mistakes(found: Limits) -> Iterator[Mistake]:
+    held = list(_held(found))
+    for one in held:
+        yield from contradictions.out_of_range(one, None if one.metric in UNBOUNDED else 1)
+    yield from contradictions.between(held)
+    for place, metric, limit in _metric_limits(found):
+        yield from _idle(place, limit)
+        of_others = [((*place, other), change) for other, change in changes(limit)]
+        parts: list[tuple[tuple[str, ...], _OnSlices]] = [(place, limit), *of_others]
+        for where, part in parts:
+            if metric in METRICS_OF_MODELS and part.slices != (OVERALL,):
+                yield (*where, "slices"), f"{metric} is of the whole model and of no slice; leave slices out"
+            if metric in NO_INTERVAL and part.confident:
+                yield (*where, "confident"), f"{metric} has no interval, so this could never be kept; leave it out"
+
+
+def _metric_limits(found: Limits) -> Iterator[tuple[tuple[str, ...], str, FirstModelLimit]]:
+    yield from (((name,), name, limit) for name, limit in found.metrics.items())
+    yield from ((("bootstrap", name), name, limit) for name, limit in (found.bootstrap or {}).items())
+
+
+def _held(found: Limits) -> Iterator[Held]:
+    for place, metric, limit in _metric_limits(found):
+        for pattern in limit.slices:
+            yield Held(place, "", metric, values_of(pattern), ("min", limit.min), ("max", limit.max))
+        for other, change in changes(limit):
+            for pattern in change.slices:
+                low, high = ("min_change", change.min_change), ("max_change", change.max_change)
+                yield Held((*place, other), other, metric, values_of(pattern), low, high)
+
+
+def changes(limit: FirstModelLimit) -> Iterator[tuple[str, Change]]:
+    """The limits of a metric against the other models."""
+    for other in ("baseline", "champion"):
+        change = getattr(limit, other, None)
+        if change:
+            yield other, change
+
+
+def _idle(place: tuple[str, ...], limit: FirstModelLimit) -> Iterator[Mistake]:
+    if limit.min is not None or limit.max is not None:
+        return
+    for name in sorted({"slices", "confident"} & limit.model_fields_set):
+        others = " and ".join(other for other, _ in changes(limit))
+        yield (*place, name), f"is about min and max, and neither is given; write it under {others}"

@@ -71,9 +71,12 @@ def test_limits_on_what_is_evaluated_are_good():
             "baseline": {"min_change": 0, "slices": ["gender=*"]},
         },
         "accuracy@0.25": {"min": 0.5},
+        "latency_ms": {"max": 5, "baseline": {"max_change": 2}},
+        "bootstrap": {"auc": {"min": 0.7, "slices": ["platform=*"]}},
+        "required_slices": ["overall", "gender=*,region=*"],
         "fairness": {
             "gender": {"selection_rate": {"max_gap": 0.1, "threshold": 0.25}},
-            "region, gender": {"selection_rate": {"min_ratio": 0.1}},
+            "region, gender": {"selection_rate": {"min_ratio": 0.1}, "calibration": {"max_gap": 0.1}},
         },
     }
 
@@ -90,23 +93,31 @@ def test_everything_that_is_not_evaluated_is_told_at_once():
             "baseline": {"min_change": 0, "slices": ["country=*"]},
             "champion": {"min_change": 0, "slices": ["regoin=*"]},
         },
+        "bootstrap": {"accuracy@0.6": {"min": 0.5}, "auc_pr": {"min": 0.5, "slices": ["gendr=*"]}},
+        "required_slices": ["platform=Mac", "regio=south"],
         "fairness": {
             "platfrom": {"selection_rate": {"max_gap": 0.1}},
             "gendre": {"selection_rate": {"max_gap": 0.1}},
             "gender": {"selection_rate": {"max_gap": 0.1, "threshold": 0.7}},
+            "region": {"equalised_odds": {"max_gap": 0.1, "threshold": 0.7}},
         },
     }
 
     assert mistakes(limits) == [
+        "required_slices on regio=south: 'regio' is in neither slices nor sensitive; add it to slices; "
+        "did you mean 'region'?",
         "accuracy@0.7: not evaluated at 0.7; add it to thresholds; did you mean 'accuracy@0.5'?",
         "recall@0.50: not evaluated at 0.50; did you mean 'recall@0.5'?",
         "auc on regoin=*: 'regoin' is in neither slices nor sensitive; add it to slices; did you mean 'region'?",
         "auc on gender=*,platform=*: no slice by gender × platform is evaluated; add [gender, platform] to slices",
         "auc on country=*: 'country' is in neither slices nor sensitive; add it to slices; "
         "there are platform, gender, region",
+        "accuracy@0.6: not evaluated at 0.6; add it to thresholds; did you mean 'accuracy@0.5'?",
+        "auc_pr on gendr=*: 'gendr' is in neither slices nor sensitive; add it to slices; did you mean 'gender'?",
         "fairness.platfrom: 'platfrom' is no sensitive column; add it to sensitive; there are gender, region",
         "fairness.gendre: 'gendre' is no sensitive column; add it to sensitive; did you mean 'gender'?",
         "fairness.gender.selection_rate: not evaluated at 0.7; add it to thresholds, or name one of 0.5, 0.25",
+        "fairness.region.equalised_odds: not evaluated at 0.7; add it to thresholds, or name one of 0.5, 0.25",
     ]
 
 

@@ -1,0 +1,96 @@
+"""Finds the limits that no model can keep, or that every model keeps, before one is trained."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+Mistake = tuple[tuple[str, ...], str]
+"""Where it is within the limits, and what to do."""
+Bound = tuple[str, float | None]
+"""The name that a limit has in the settings, and the number."""
+
+SAME_RATE = {"recall": "true_positive_rate"}
+ONE_LESS = {"false_negative_rate": "true_positive_rate", "true_negative_rate": "false_positive_rate"}
+"""Rates that are 1 less another."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one limit asks of one metric on one kind of slice."""
+
+    place: tuple[str, ...]
+    other: str
+    """The model that the metric is compared with; empty where it is held by itself."""
+    metric: str
+    values: Mapping[str, str]
+    """The value, or `*`, by column."""
+    low: Bound
+    high: Bound
+
+
+def out_of_range(held: Held, top: float | None) -> Iterator[Mistake]:
+    """The bounds that lie outside what the metric can be.
+
+    Args:
+        held: Of a metric that is never below 0.
+        top: What the metric is at most; None where it has no end.
+    """
+    bottom = (None if top is None else -top) if held.other else 0.0
+    for name, bound in (held.low, held.high):
+        if bound is not None and ((bottom is not None and bound < bottom) or (top is not None and bound > top)):
+            span = f"at least {bottom:g}" if top is None else f"from {bottom:g} to {top:g}"
+            subject = f"a change of {held.metric}" if held.other else held.metric
+            yield (*held.place, name), f"{bound:g} is out of range: {subject} is {span}"
+
+
+def between(held: Sequence[Held]) -> Iterator[Mistake]:
+    """The bounds of one limit or of two that nothing can keep together."""
+    for one in held:
+        (low_name, low), (high_name, high) = one.low, one.high
+        if low is not None and high is not None and low > high:
+            yield one.place, f"{low_name} {low:g} is above {high_name} {high:g}, so nothing can keep both"
+    for one, other in combinations(held, 2):
+        if one.place != other.place and _same(one, other) and _apart(_range(one), _range(other)):
+            said = f"{_words(one)} contradicts {'.'.join(other.place)}, {_words(other)}: nothing can keep both"
+            yield one.place, said
+
+
+def _same(one: Held, other: Held) -> bool:
+    """Whether every slice that one of them is about is a slice that the other is about, by the same rate."""
+    return (
+        one.other == other.other
+        and _rate(one.metric) == _rate(other.metric)
+        and one.values.keys() == other.values.keys()
+        and (_covers(one.values, other.values) or _covers(other.values, one.values))
+    )
+
+
+def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] > other[1] or other[0] > one[1]
+
+
+def _rate(metric: str) -> str:
+    """The metric that says the same, by one name."""
+    name, found, threshold = metric.partition("@")
+    same = SAME_RATE.get(name) or ONE_LESS.get(name) or name
+    return f"{same}@{float(threshold):g}" if found else name
+
+
+def _range(held: Held) -> tuple[float, float]:
+    """What the limit leaves of the metric that `_rate` names."""
+    low = float("-inf") if held.low[1] is None else held.low[1]
+    high = float("inf") if held.high[1] is None else held.high[1]
+    if held.metric.partition("@")[0] in ONE_LESS:
+        whole = 0 if held.other else 1
+        return whole - high, whole - low
+    return low, high
+
+
+def _covers(wide: Mapping[str, str], narrow: Mapping[str, str]) -> bool:
+    return all(value in ("*", narrow[column]) for column, value in wide.items())
+
+
+def _words(held: Held) -> str:
+    bounds = [f"{name} {bound:g}" for name, bound in (held.low, held.high) if bound is not None]
+    where = ",".join(f"{column}={value}" if value else column for column, value in held.values.items())
+    return f"{' and '.join(bounds)} on {where}"

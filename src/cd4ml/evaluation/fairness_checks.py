@@ -1,0 +1,131 @@
+"""The checks of the gate that compare the groups of sensitive columns."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from cd4ml.evaluation.bounds import Bounds, Measured, hold
+from cd4ml.evaluation.fairness import difference_interval
+from cd4ml.evaluation.limits import FairnessLimit
+from cd4ml.evaluation.summary import OVERALL, Fairness, Group, Interval, Summary, at
+from cd4ml.gates import Check
+from cd4ml.names import nearest
+
+CANDIDATE = "candidate"
+
+
+def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, limit: FairnessLimit) -> Iterator[Check]:
+    """Holds one rate of one sensitive column against its limit.
+
+    Args:
+        found: What was measured.
+        columns: By alphabet: the sensitive column, or those that are crossed.
+        subject: What a person calls the rate.
+        rate: One of `FAIRNESS_METRICS`.
+        limit: What it must keep.
+    """
+    column, asked = ",".join(columns), dict(_asked(limit))
+    rows = [one for one in found.fairness if one.model == CANDIDATE and one.column == column and one.metric == rate]
+    rows = [one for one in rows if limit.threshold in (None, one.threshold)]
+    if not rows:
+        yield _not_compared(found, columns, subject, limit, asked)
+    for one in rows:
+        cut = "" if one.threshold is None else f" at {one.threshold:g}"
+        where = f"{subject} between groups of {column}{cut}"
+        for what, bounds in asked.items():
+            if what == "largest difference":
+                yield _farthest(found, one, where, bounds)
+                continue
+            value, interval = (one.gap, one.gap_interval) if what == "gap" else (one.ratio, one.ratio_interval)
+            measured = Measured(value, interval, _why_no_value(one), _extremes(one))
+            yield hold(f"{where}: the {what}", _each(columns), bounds, measured)
+
+
+def _asked(limit: FairnessLimit) -> Iterator[tuple[str, Bounds]]:
+    if limit.max_gap is not None:
+        yield "gap", Bounds(None, limit.max_gap, limit.confident)
+    if limit.min_ratio is not None:
+        yield "ratio", Bounds(limit.min_ratio, None, limit.confident)
+    if limit.max_difference is not None:
+        yield "largest difference", Bounds(-limit.max_difference, limit.max_difference, limit.confident)
+
+
+def _not_compared(
+    found: Summary, columns: tuple[str, ...], subject: str, limit: FairnessLimit, asked: Mapping[str, Bounds]
+) -> Check:
+    column = ",".join(columns)
+    subject = f"{subject} between groups of {column}" + (f" at {limit.threshold:g}" if limit.threshold else "")
+    words = " and ".join(f"{what} {bounds}" for what, bounds in asked.items())
+    known = dict.fromkeys(one.column for one in found.fairness)
+    why = (
+        f"it was measured at {', '.join(f'{one:g}' for one in found.thresholds)} only; name it in `thresholds`"
+        if column in known
+        else f"it is no sensitive column of the evaluation; {nearest(column, known)}"
+    )
+    return Check(subject, words, None, False, f"{subject}: {why}", _each(columns))
+
+
+def _farthest(found: Summary, one: Fairness, where: str, bounds: Bounds) -> Check:
+    """The group that is farthest from all rows; where confidence is asked for, by the end of its interval."""
+    overall = found.of(CANDIDATE)[OVERALL]
+    metric = one.metric if one.threshold is None else at(one.metric, one.threshold)
+    of_all = overall.intervals.get(metric)
+    small = _too_small(one)
+    apart = {
+        name: Measured(
+            group.difference,
+            _from_all(group, one.overall, of_all),
+            f"there is no rate of all rows{small}",
+            f"{_rate(group.rate)}, all {_rate(one.overall)}{small}",
+        )
+        for name, group in one.groups.items()
+        if name not in one.too_small
+    }
+    if not apart:
+        measured = Measured(None, why_not=f"no group is large enough to judge{small}")
+        return hold(f"{where}: the largest difference from all", _each(tuple(one.column.split(","))), bounds, measured)
+    name = max(apart, key=lambda group: _reach(apart[group], bounds))
+    slice_ = next(
+        one_slice.slice
+        for one_slice in found.of(CANDIDATE).values()
+        if ",".join(sorted(one_slice.values)) == one.column and ",".join(one_slice.values.values()) == name
+    )
+    return hold(f"{where}: the largest difference from all, that of {name},", slice_, bounds, apart[name])
+
+
+def _from_all(group: Group, overall: float | None, of_all: Interval | None) -> Interval | None:
+    if group.rate is None or overall is None:
+        return None
+    return difference_interval(group.rate, group.interval, overall, of_all)
+
+
+def _reach(measured: Measured, bounds: Bounds) -> float:
+    """How far from 0 it may be."""
+    if measured.value is None or (bounds.confident and measured.interval is None):
+        return math.inf
+    ends: tuple[float, ...] = (measured.interval or ()) if bounds.confident else ()
+    return max(abs(end) for end in (measured.value, *ends))
+
+
+def _extremes(one: Fairness) -> str:
+    if one.lowest is None or one.highest is None:
+        return ""
+    lowest, highest = one.groups[one.lowest], one.groups[one.highest]
+    return f"{one.lowest} {_rate(lowest.rate)}, {one.highest} {_rate(highest.rate)}{_too_small(one)}"
+
+
+def _why_no_value(one: Fairness) -> str:
+    if one.gap is not None:
+        return f"no group has a rate above 0, so there is no ratio{_too_small(one)}"
+    return f"fewer than two groups are large enough to judge{_too_small(one)}"
+
+
+def _too_small(one: Fairness) -> str:
+    return f"; too small to judge: {', '.join(one.too_small)}" if one.too_small else ""
+
+
+def _each(columns: tuple[str, ...]) -> str:
+    return ",".join(f"{column}=*" for column in columns)
+
+
+def _rate(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
