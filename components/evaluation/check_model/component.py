@@ -15,10 +15,11 @@ def check_model(
 
     Args:
         evaluation: What `evaluate_model` wrote (layout: `cd4ml.evaluation.summary`).
-        limits: Limits by metric, and by sensitive column under `fairness`, as in `docs/limits.md`.
+        limits: Limits by metric, and under `fairness`, `required_slices` and `bootstrap`, as in `docs/limits.md`.
 
     Returns:
-        verdict: The candidate's digest, and each limit with what was measured and the reason.
+        verdict: The digests of the candidate, the test split and the limits, and each limit with its slice, what was
+            measured, the interval and the reason.
     """
     from cd4ml.evaluation import gate
 
