@@ -2,37 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from evaluated import a_summary
 
 from cd4ml import gates, model
 from cd4ml.errors import RegistryError, StorageError
+from cd4ml.evaluation import summary
 from cd4ml.registry import deployments, models
 from cd4ml.storage.folder import FolderStore
-
-SUMMARY: dict[str, Any] = {
-    "rows": 200,
-    "rows_evaluated": 100,
-    "thresholds": [0.5],
-    "slices": [
-        {
-            "model": "candidate",
-            "slice": "overall",
-            "rows": 100,
-            "metrics": {"auc": 0.8, "auc_pr": 0.7, "accuracy@0.5": None},
-        }
-    ],
-    "fairness": [
-        {
-            "model": "candidate",
-            "column": "region",
-            "metric": "true_positive_rate",
-            "threshold": 0.5,
-            "groups": {"north": 0.6, "south": 0.2},
-        }
-    ],
-}
 
 
 class Candidate:
@@ -46,7 +24,7 @@ class Candidate:
         model.write_contract(contract, self.model)
         self.evaluation = folder / weights / "evaluation"
         self.evaluation.mkdir()
-        (self.evaluation / "summary.json").write_text(json.dumps(SUMMARY))
+        summary.write(a_summary(), self.evaluation)
         (self.evaluation / "predictions.parquet").write_text("rows")
         self.verdict = folder / weights / "verdict"
         check = gates.Check("auc on overall", "at least 0.7", 0.8, passed, "auc on overall is 0.8")
@@ -72,9 +50,8 @@ def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     assert version.digest == model.digest(store.path("models/uptake/1/model"))
     assert (version.run, version.revision, version.dataset, version.dataset_version) == ("run-1", "abc", "players", 3)
     card = store.read("models/uptake/1/card.md")
-    assert "| overall | 100 | 0.800 | 0.700 | – |" in card
-    assert "north 0.600, south 0.200" in card
-    assert "players version 3, `sha256:d`" in card
+    assert card.startswith("# uptake, version 1\n")
+    assert store.read("models/uptake/1/card.html").startswith("<!doctype html>")
     assert str(tmp_path) not in card + store.read("models/uptake/1/version.json")
 
 

@@ -1,22 +1,33 @@
-"""The model card: what a model is for, what it was made from, how good it is and for whom, in Markdown."""
+"""The model card: what a model is for, what it was made from, how good it is and for whom.
+
+Its parts are those of Mitchell et al. (2019), "Model Cards for Model Reporting". They are filled from what the run
+knows; what it cannot know is said to be left to the team.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cd4ml.gates import Verdict
+from cd4ml.reports import page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cd4ml.model import Contract
     from cd4ml.registry.models import Version
 
+OVERALL = "overall"
+
 
 def text(version: Version, contract: Contract, verdict: Verdict, evaluation: str) -> str:
-    """The card of a version.
+    """The card of a version, in Markdown.
 
     Args:
         version: What is published.
@@ -24,13 +35,87 @@ def text(version: Version, contract: Contract, verdict: Verdict, evaluation: str
         verdict: What the gate said of it.
         evaluation: What `evaluate_model` wrote.
     """
+    summary = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))
+    slices = [one for one in summary["slices"] if one["model"] == "candidate"]
+    fairness = [one for one in summary["fairness"] if one["model"] == "candidate"]
+    return (
+        _environment()
+        .get_template("card.md.j2")
+        .render(
+            version=version,
+            contract=contract,
+            verdict=verdict,
+            summary=summary,
+            metrics=["auc", "auc_pr", f"accuracy@{summary['thresholds'][0]:g}"],
+            overall=next(one for one in slices if one["slice"] == OVERALL),
+            unitary=[one for one in slices if len(one["values"]) <= 1],
+            intersectional=[one for one in slices if len(one["values"]) > 1],
+            factors=_columns(slices),
+            sensitive=list(dict.fromkeys(name for one in fairness for name in one["column"].split(","))),
+            fairness=fairness,
+            widest=_widest(fairness),
+            too_small=_too_small(fairness),
+            inputs=[one.name for one in contract.inputs],
+        )
+    )
+
+
+def html(card: str, verdict: Verdict) -> str:
+    """The same card as a page of its own.
+
+    Args:
+        card: What `text` gave.
+        verdict: What the gate said of the model.
+    """
+    title, *parts = re.split(r"^##? ", card, flags=re.MULTILINE)[1:]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "card.html"
+        sections = [part.partition("\n")[::2] for part in parts]
+        page.render("card.html.j2", file, title.strip(), sections=sections, verdict=verdict)
+        return file.read_text(encoding="utf-8")
+
+
+def _columns(slices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the slices are by, each kind once: `gender × region`."""
+    return list(dict.fromkeys(" × ".join(one["values"]) for one in slices if one["values"]))
+
+
+def _widest(fairness: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """By column the rate with the widest gap; calibration, which is no share of rows, is left out."""
+    judged = [one for one in fairness if one["gap"] is not None and one["threshold"] is not None]
+    columns = dict.fromkeys(one["column"] for one in judged)
+    return [max((one for one in judged if one["column"] == column), key=lambda one: one["gap"]) for column in columns]
+
+
+def _too_small(fairness: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(f"{one['column']} {group}" for one in fairness for group in one["too_small"]))
+
+
+def _environment() -> Environment:
     environment = Environment(  # noqa: S701 (Markdown, not HTML)
         loader=PackageLoader("cd4ml.registry", "."),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    summary = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))
-    return environment.get_template("card.md.j2").render(
-        version=version, contract=contract, verdict=verdict, summary=summary
-    )
+    environment.filters.update(plain=_plain, code=_code, number=_number, interval=_interval)
+    return environment
+
+
+def _plain(value: object) -> str:
+    """A text of the data within Markdown: it stays text, on one line."""
+    escaped = re.sub(r"([\\`*~|])", r"\\\1", " ".join(str(value).split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
+
+
+def _code(value: object) -> str:
+    """A name or a digest, within a line or a table."""
+    return "`" + " ".join(str(value).split()).replace("`", "'").replace("|", "\\|") + "`"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""

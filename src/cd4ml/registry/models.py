@@ -3,7 +3,7 @@
 model/                what training wrote (layout: `cd4ml.model`)
 predictions.parquet   rows with the probabilities that evaluation got for them
 verdict.json          the gate's verdict about this very model (layout: `cd4ml.gates`)
-card.md               the model card
+card.md, card.html    the model card
 version.json          a `Version`
 """
 
@@ -134,6 +134,7 @@ def publish(
                     "predictions.parquet": Path(evaluation) / "predictions.parquet",
                     "verdict.json": Path(verdict_file),
                     "card.md": card_text,
+                    "card.html": card.html(card_text, verdict),
                     "version.json": version.text(),
                 },
             )

@@ -1,0 +1,40 @@
+"""A made-up evaluation, for tests of what comes after it."""
+
+from cd4ml.evaluation import fairness
+from cd4ml.evaluation.summary import METRICS_AT_THRESHOLDS, Change, ModelSummary, Slice, Summary, at
+
+
+def a_summary() -> Summary:
+    """A candidate that passes over the south, of a test split of 200 rows."""
+    slices = (
+        _slice("overall", {}, 200, 0.5),
+        _slice("region=north", {"region": "north"}, 120, 0.6),
+        _slice("region=south", {"region": "south"}, 79, 0.2),
+        _slice("region=is|le <b>", {"region": "is|le <b>"}, 1, None),
+        _slice("gender=female,region=south", {"gender": "female", "region": "south"}, 40, 0.1),
+    )
+    return Summary(
+        label="took",
+        rows=200,
+        test_digest="sha256:t",
+        judged=3,
+        thresholds=(0.5,),
+        models={"candidate": ModelSummary("sha256:c", slices[0].metrics, slices[0].intervals)},
+        slices=slices,
+        changes=(Change("baseline", "overall", "auc", 0.05, (0.03, 0.07)),),
+        fairness=tuple(fairness.compare(slices, [["region"]], [0.5])),
+    )
+
+
+def _slice(name: str, values: dict[str, str], rows: int, rate: float | None) -> Slice:
+    metrics = {
+        "example_count": float(rows),
+        "label_rate": 0.4,
+        "auc": rate and 0.8,
+        "auc_pr": 0.7,
+        "binary_cross_entropy": 0.5,
+        "calibration": 1.0,
+        **{at(metric, 0.5): rate for metric in METRICS_AT_THRESHOLDS},
+    }
+    intervals = {at("true_positive_rate", 0.5): (rate - 0.05, rate + 0.05), "auc": (0.78, 0.82)} if rate else {}
+    return Slice("candidate", name, values, rows, metrics, intervals)

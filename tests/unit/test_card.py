@@ -1,0 +1,130 @@
+"""The model card: the parts of Mitchell et al. (2019), filled from what is known, as Markdown and as a page."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from evaluated import a_summary
+
+from cd4ml.evaluation import summary
+from cd4ml.evaluation.summary import Summary
+from cd4ml.gates import Check, Verdict
+from cd4ml.model import Contract, Input
+from cd4ml.registry import card
+from cd4ml.registry.models import Version
+
+VERSION = Version("uptake", 3, "sha256:m", "2024-05-01T06:00:00+00:00", "run-1", "", "players", 7, "sha256:d")
+CONTRACT = Contract("took", ("no", "yes"), (Input("age", "number"), Input("region", "category")), {"model": "dnn"})
+CHECK = Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8 [0.78, 0.82], at least 0.7 wanted")
+VERDICT = Verdict("check_model", {"model": "sha256:m", "limits": "sha256:l"}, (CHECK,))
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def text(found: Summary | None = None, contract: Contract = CONTRACT, verdict: Verdict = VERDICT) -> str:
+        summary.write(found or a_summary(), tmp_path)
+        return card.text(VERSION, contract, verdict, str(tmp_path))
+
+    return text
+
+
+def part(text: str, title: str) -> str:
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_a_card_has_the_parts_of_mitchell_et_al_and_says_what_is_left_to_the_team(write: Write) -> None:
+    text = write()
+
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
+        "Model details",
+        "Intended use",
+        "Factors",
+        "Metrics",
+        "Evaluation data",
+        "Training data",
+        "Quantitative analyses",
+        "Ethical considerations",
+        "Caveats and recommendations",
+    ]
+    for title in ("Model details", "Intended use", "Factors", "Ethical considerations"):
+        assert "Left to the team: " in part(text, title)
+
+
+def test_a_card_says_what_was_trained_on_what_and_judged_by_what(write: Write) -> None:
+    text = write()
+
+    assert '| trained with | `{"model": "dnn"}` |' in part(text, "Model details")
+    assert "| code | unknown |" in part(text, "Model details")
+    assert "`took` is `yes` and not `no`" in part(text, "Intended use")
+    assert "`age` (number), `region` (category)." in part(text, "Intended use")
+    assert "All 200 rows of the test split (`sha256:t`)" in part(text, "Evaluation data")
+    assert "40.0 % of them are positive" in part(text, "Evaluation data")
+    assert "has judged 3 models." in part(text, "Evaluation data")
+    assert "players version 7, `sha256:d`" in part(text, "Training data")
+    assert "weighted" not in part(text, "Training data")
+    assert "held against (`sha256:l`)" in part(text, "Caveats and recommendations")
+    assert "- auc on overall is 0.8 [0.78, 0.82], at least 0.7 wanted" in part(text, "Caveats and recommendations")
+
+
+def test_analyses_are_unitary_and_intersectional_with_intervals(write: Write) -> None:
+    unitary, crossed = part(write(), "Quantitative analyses").split("### Intersectional")
+
+    assert "| overall | 200 | 0.800 [0.780, 0.820] | 0.700 | 0.500 |" in unitary
+    assert "| region=south | 79 | 0.800 [0.780, 0.820] | 0.700 | 0.200 |" in unitary
+    assert "gender=female" not in unitary
+    assert "| gender=female,region=south | 40 | " in crossed
+    assert "- AUC less that of the baseline: +0.050 [0.030, 0.070]" in crossed
+    assert "| region | true positive rate | 0.5 | south 0.200 | north 0.600 | 0.400 [0.329, 0.471] | 0.333 [" in crossed
+    assert "| 0.333 [0.247, 0.424] |" in crossed
+    assert "| region | precision | 0.5 | too few rows | too few rows | – | – |" in crossed
+    assert "| region | calibration | – | " in crossed
+
+
+def test_a_card_names_sensitive_columns_that_the_model_sees_and_the_widest_gap(write: Write) -> None:
+    text = write()
+
+    assert "`region` (an input of the model)" in part(text, "Factors")
+    assert "is 0.200 in south and 0.600 in north" in part(text, "Ethical considerations")
+    unseen = write(contract=replace(CONTRACT, inputs=(Input("age", "number"),)))
+    assert "`region` (no input of the model)" in part(unseen, "Factors")
+
+
+def test_groups_too_small_and_warnings_are_caveats(write: Write) -> None:
+    text = write(verdict=replace(VERDICT, warnings=("this test split has judged 23 models",)))
+
+    assert "- this test split has judged 23 models." in part(text, "Caveats and recommendations")
+    assert "Groups too small to judge by at least one rate: region is\\|le &lt;b>; region south." in text
+
+
+def test_what_was_not_asked_for_is_said(write: Write) -> None:
+    found = a_summary()
+
+    text = write(replace(found, slices=found.slices[:1], fairness=(), changes=()))
+
+    assert "It was evaluated on no slices." in text
+    assert "No cross of columns was evaluated." in text
+    assert "No sensitive column was declared, so no groups were compared." in text
+    assert "nothing is known of how groups are treated" in text
+
+
+def test_a_model_of_weighted_rows_says_by_what(write: Write) -> None:
+    weighted = replace(CONTRACT, model={"model": "dnn", "reweight": ["region", "gender"]})
+
+    assert "the same in each group of `region` × `gender`" in part(write(contract=weighted), "Training data")
+
+
+def test_the_page_has_all_of_the_card_and_what_comes_from_the_data_stays_text(write: Write) -> None:
+    verdict = replace(VERDICT, warnings=("a <script> is a warning",))
+
+    page = card.html(write(verdict=verdict), verdict)
+
+    assert "<title>uptake, version 3</title>" in page
+    assert page.count('<div class="card">') == 9
+    assert "<h2>Ethical considerations</h2>" in page
+    assert "<td>region=is|le &lt;b&gt;</td>" in page
+    assert "<script> is" not in page
+    assert "1 of 1 limits kept, 1 warning" in page
+    assert "Left to the team: licence" in page
