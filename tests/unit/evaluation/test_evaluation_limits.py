@@ -1,12 +1,16 @@
 import contextlib
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits
 from cd4ml.evaluation.summary import FAIRNESS_METRICS
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("nothing", [{}, {"fairness": {}}])
@@ -295,6 +299,13 @@ def test_the_digest_tells_limits_apart_and_not_how_they_are_written():
         {**given, "fairness": {"gender": {"four_fifths": True}}},
     ):
         assert one != limits.digest(limits.parse(other))
+
+
+def test_the_limits_of_the_documentation_are_good():
+    blocks = (ROOT / "docs" / "limits.md").read_text().split("```yaml\n")[1:]
+    model_limits = [yaml.safe_load(block.partition("```")[0]).get("model_limits") for block in blocks]
+
+    assert [bool(limits.parse(one)) for one in model_limits if one] == [True]
 
 
 NAMES = st.sampled_from(
