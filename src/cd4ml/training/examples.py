@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from cd4ml import model
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.model import Contract
+from cd4ml.training.split import opened
 
 BATCH_ROWS = 65_536
 """Rows that are in memory as raw features at a time."""
@@ -34,7 +34,7 @@ def columns(split: Path) -> pa.Schema:
     Raises:
         TrainingError: The file is not Parquet.
     """
-    with _open(split) as file:
+    with opened(split) as file:
         return file.schema_arrow
 
 
@@ -45,7 +45,7 @@ def classes(split: Path, label: str) -> tuple[str, str]:
         TrainingError: It has not exactly two, or is of a type that cannot be a label.
     """
     try:
-        with _open(split) as file:
+        with opened(split) as file:
             table = file.read(columns=[label])
         values = sorted(pc.unique(model.label_text(table, label).drop_null()).to_pylist())
     except DataError as error:
@@ -72,7 +72,7 @@ def read(split: Path, contract: Contract, encoded: keras.Model) -> Examples:
     Raises:
         TrainingError: It has no rows, or its columns are not what the contract names.
     """
-    with _open(split) as file:
+    with opened(split) as file:
         rows = file.metadata.num_rows
         if not rows:
             raise TrainingError(f"{split}: no rows; give the split a larger share of the data")
@@ -100,10 +100,3 @@ def read(split: Path, contract: Contract, encoded: keras.Model) -> Examples:
             "give the split a larger share of the data"
         )
     return Examples(inputs, labels)
-
-
-def _open(split: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(split)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TrainingError(f"{split}: cannot be read as Parquet ({error}); run split_dataset again") from error

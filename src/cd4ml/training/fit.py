@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from cd4ml.errors import TrainingError
 from cd4ml.training.examples import Examples
@@ -33,8 +34,17 @@ class Epoch:
         )
 
 
-def fit(network: keras.Model, train: Examples, evaluation: Examples, spec: Spec) -> list[Epoch]:
+def fit(
+    network: keras.Model, train: Examples, evaluation: Examples, spec: Spec, weights: np.ndarray | None
+) -> list[Epoch]:
     """Trains the network in place and prints a line an epoch.
+
+    Args:
+        network: Gives a logit.
+        train: What it learns from.
+        evaluation: Says when to stop, and which epoch's weights to keep.
+        spec: The hyperparameters.
+        weights: What each row of `train` counts in its loss, float32 [rows]; no other number is weighted.
 
     Returns:
         The epochs; the network has the weights of the one with the highest `eval_auc`.
@@ -55,6 +65,7 @@ def fit(network: keras.Model, train: Examples, evaluation: Examples, spec: Spec)
     network.fit(
         train.inputs,
         train.labels,
+        sample_weight=weights,
         batch_size=spec.batch_size,
         epochs=spec.epochs,
         validation_data=(evaluation.inputs, evaluation.labels),

@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from cd4ml import settings
 from cd4ml.errors import TrainingError
 from cd4ml.names import nearest
+
+
+def _each_once(columns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(columns)) < len(columns):
+        raise ValueError("name each column once")
+    return columns
+
+
+Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], AfterValidator(_each_once)]
 
 
 class Linear(BaseModel):
@@ -21,6 +30,8 @@ class Linear(BaseModel):
     learning_rate: PositiveFloat = 0.02
     patience: PositiveInt = 2
     """Epochs without a better AUC on the eval split before training ends."""
+    reweight: Columns = ()
+    """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
 
 
 class Dnn(BaseModel):
@@ -37,6 +48,8 @@ class Dnn(BaseModel):
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 32)
     """Units of each hidden layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    reweight: Columns = ()
+    """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
 
 
 Spec = Linear | Dnn

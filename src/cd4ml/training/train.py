@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from cd4ml import model
 from cd4ml.model import Contract
-from cd4ml.training import examples, export, features, network, statistics
+from cd4ml.training import examples, export, features, network, reweight, statistics
 from cd4ml.training.fit import Epoch, fit
+from cd4ml.training.reweight import Weights
 from cd4ml.training.spec import parse
 
 
@@ -30,6 +31,8 @@ class Trained:
     best: Epoch
     """Whose weights the model has."""
     epochs: int
+    weights: Weights | None
+    """Of the train rows, where they were reweighted."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -40,6 +43,7 @@ class Trained:
             "model": self.name,
             "rows": self.rows,
             "features": self.features,
+            "reweighted": str(self.weights or "no"),
         }
 
     @property
@@ -91,15 +95,24 @@ def train(
     inputs = features.select(examples.columns(Path(train_split)), Path(schema), known, label, exclude)
     classes = examples.classes(Path(train_split), label)
     contract = Contract(label, classes, inputs, checked.model_dump(mode="json"))
+    weights = _weights(Path(train_split), contract, checked.reweight)
     encoded = network.encoder(contract, known)
     trained = network.head(contract, known, encoded, checked)
     with _ended_by_sigterm():
         training = examples.read(Path(train_split), contract, encoded)
         evaluation = examples.read(Path(eval_split), contract, encoded)
-        epochs = fit(trained, training, evaluation, checked)
+        epochs = fit(trained, training, evaluation, checked, weights.rows if weights else None)
         export.write(Path(folder), contract, network.served(contract, encoded, trained), epochs)
     best = max(epochs, key=lambda epoch: epoch.eval_auc)
-    return Trained(model.digest(folder), checked.model, len(training.labels), len(inputs), best, len(epochs))
+    return Trained(model.digest(folder), checked.model, len(training.labels), len(inputs), best, len(epochs), weights)
+
+
+def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights | None:
+    if not columns:
+        return None
+    weights = reweight.weigh(split, contract, columns)
+    print(f"reweighted {weights}", flush=True)  # noqa: T201 (the task's log)
+    return weights
 
 
 @contextmanager

@@ -354,6 +354,78 @@ def test_every_epoch_is_told_on_one_line(inputs, tmp_path, capsys):
     assert [line.split(":")[0] for line in lines if line.startswith("epoch")] == ["epoch 1", "epoch 2"]
 
 
+def biased(rows: int, seed: int) -> pa.Table:
+    """Players of whom those in the south lost half of their uptakes, and differ in nothing else."""
+    random = np.random.default_rng(seed)
+    region = random.choice(["north", "south"], rows)
+    sessions = random.normal(size=rows)
+    took = random.random(rows) < 1 / (1 + np.exp(-2 * sessions))
+    lost = (region == "south") & (random.random(rows) < 0.5)
+    return pa.table({"region": region, "sessions": sessions, "took": took & ~lost})
+
+
+def selected(folder: Path, table: pa.Table, region: str) -> float:
+    """The share of a region that is likelier to take up than the average player."""
+    rate = table.column("took").to_numpy().mean()
+    mine = table.column("region").to_numpy() == region
+    return float((predict(folder, table)[mine] > rate).mean())
+
+
+@pytest.mark.parametrize("spec", [{**LINEAR, "epochs": 5}, DNN], ids=["linear", "dnn"])
+def test_reweighting_makes_a_planted_bias_smaller(prepare, tmp_path, spec):
+    inputs = prepare(biased(8000, seed=1), biased(2000, seed=2), exclude=())
+    unseen = biased(4000, seed=3)
+
+    run(inputs, tmp_path / "plain", spec)
+    run(inputs, tmp_path / "reweighted", {**spec, "reweight": ["region"]})
+
+    gaps = [
+        selected(tmp_path / name, unseen, "north") - selected(tmp_path / name, unseen, "south")
+        for name in ("plain", "reweighted")
+    ]
+    assert gaps[0] > 0.3
+    assert abs(gaps[1]) < gaps[0] / 2
+
+
+def test_a_reweighted_model_says_so(inputs, tmp_path, capsys):
+    result = run(inputs, tmp_path / "model", {**LINEAR, "epochs": 2, "reweight": ["region", "subscribed"]})
+
+    assert model.read_contract(tmp_path / "model").model["reweight"] == ["region", "subscribed"]
+    assert result.metadata["reweighted"].startswith("by region, subscribed: 12 groups, weights from 0.")
+    assert capsys.readouterr().out.startswith(f"reweighted {result.metadata['reweighted']}\nepoch 1")
+    assert run(inputs, tmp_path / "plain", LINEAR).metadata["reweighted"] == "no"
+
+
+def test_a_model_may_be_reweighted_by_what_it_must_not_see(inputs, tmp_path):
+    unseen = players(2000, seed=3)
+    folders = {"plain": [], "reweighted": ["region"]}
+    for name, columns in folders.items():
+        run(inputs.but(exclude=("key", "region")), tmp_path / name, {**LINEAR, "reweight": columns})
+
+    assert "region" not in [one.name for one in model.read_contract(tmp_path / "reweighted").inputs]
+    assert not np.array_equal(*(predict(tmp_path / name, unseen) for name in folders))
+
+
+def test_the_weights_have_no_part_in_what_is_measured(inputs, tmp_path):
+    result = run(inputs, tmp_path / "model", {**DNN, "reweight": ["region"]})
+
+    evaluation = pq.read_table(inputs.eval_split)
+    labels, probabilities = evaluation.column("took").to_numpy(), predict(tmp_path / "model", evaluation)
+    loss = -np.log(np.where(labels, probabilities, 1 - probabilities)).mean()
+    assert result.best.eval_loss == pytest.approx(loss, abs=1e-3)
+    assert result.best.eval_auc == pytest.approx(area_under_curve(labels, probabilities), abs=2e-3)
+
+
+def test_a_column_that_cannot_be_reweighted_by_is_told_before_training(inputs, tmp_path, capsys):
+    with pytest.raises(TrainingError, match="reweight: column 'regoin' is not in the train split; did you mean 'regi"):
+        run(inputs, tmp_path / "model", {**LINEAR, "reweight": ["regoin"]})
+    with pytest.raises(TrainingError, match="reweight: key makes 4,000 groups, more than 100"):
+        run(inputs, tmp_path / "model", {**LINEAR, "reweight": ["key"]})
+
+    assert "epoch" not in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def command(inputs: Inputs, folder: Path, spec: dict[str, Any]) -> list[str]:
     """A task of its own, as a pipeline runs it."""
     arguments = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(inputs).items()}

@@ -20,6 +20,12 @@ def test_whole_numbers_may_come_as_kubeflow_sends_them():
     assert spec == Dnn(epochs=3, batch_size=64, hidden=(16, 8))
 
 
+def test_any_model_may_be_reweighted():
+    assert parse({"model": "linear"}).reweight == ()
+    assert parse({"model": "linear", "reweight": ["region"]}).reweight == ("region",)
+    assert parse({"model": "dnn", "reweight": ["gender", "region"]}).reweight == ("gender", "region")
+
+
 def test_every_mistake_is_reported_at_once():
     with pytest.raises(TrainingError) as caught:
         parse(
@@ -42,6 +48,10 @@ def test_every_mistake_is_reported_at_once():
         ({"model": "linear", "hidden": [8]}, "hidden: unknown; there are model, epochs"),
         ({"model": "dnn", "epochs": 2.5}, "epochs: .* not 2.5"),
         ({"model": "dnn", "hidden": [8, -1]}, "hidden.1: .* not -1"),
+        ({"model": "dnn", "reweigh": ["region"]}, r"reweigh: unknown; did you mean 'reweight'\?"),
+        ({"model": "dnn", "reweight": "region"}, "reweight: .* not 'region'"),
+        ({"model": "dnn", "reweight": ["region", ""]}, "reweight.1: .* not ''"),
+        ({"model": "dnn", "reweight": ["region", "region"]}, "reweight: name each column once"),
     ],
 )
 def test_a_wrong_specification_says_what_may_stand_there(spec, message):

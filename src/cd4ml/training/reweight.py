@@ -1,0 +1,129 @@
+"""Weights that make every group's label rate the same in the eyes of training.
+
+Reweighing by Kamiran & Calders (2012), "Data preprocessing techniques for classification without discrimination": a
+row of the group g with the label y weighs P(g) P(y) / P(g, y), what the share of such rows would be if the label did
+not depend on the group, by what it is. All weights together are the number of rows, so the loss keeps its scale.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml import model
+from cd4ml.errors import DataError, TrainingError
+from cd4ml.model import Contract, kind_of
+from cd4ml.names import nearest
+from cd4ml.training.split import opened
+
+MISSING = "(missing)"
+"""The group of the rows that have no value."""
+
+MOST_GROUPS = 100
+"""More groups are a mistake, such as an age in years: each would have too few rows to weigh."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each row of a split counts in training."""
+
+    rows: np.ndarray
+    """float32 [rows], all above 0."""
+    columns: tuple[str, ...]
+    """Whose values, crossed, are the groups."""
+    groups: int
+    one_class: tuple[str, ...]
+    """Groups that have one class only: no weight evens that out, so their rows weigh 1."""
+
+    def __str__(self) -> str:
+        lightest, heaviest = self.rows.min(), self.rows.max()
+        sentence = f"by {', '.join(self.columns)}: {self.groups} groups, weights from {lightest:.3g} to {heaviest:.3g}"
+        if self.one_class:
+            sentence += f"; of one class only, and so of weight 1: {', '.join(self.one_class)}"
+        return sentence
+
+
+def weigh(split: Path, contract: Contract, columns: Sequence[str]) -> Weights:
+    """Weighs the rows of a split.
+
+    Args:
+        split: A Parquet file.
+        contract: Names the label and its classes.
+        columns: Whose values, crossed, are the groups; they need not be features.
+
+    Raises:
+        TrainingError: A column cannot make groups, or the groups leave nothing to even out.
+    """
+    with opened(split) as file:
+        _check(file.schema_arrow, contract.label, columns)
+        table = file.read(columns=[contract.label, *columns])
+    try:
+        labels = model.labels(table, contract).astype(np.int64)
+    except DataError as error:
+        raise TrainingError(f"{split}: {error}") from error
+    groups, names = _groups(table.select(columns))
+    counts = np.bincount(groups * 2 + labels, minlength=2 * len(names)).reshape(-1, 2)
+    both: np.ndarray = counts.min(axis=1) > 0
+    if both.sum() < 2:
+        raise TrainingError(
+            f"reweight: {' × '.join(columns)} has {both.sum()} groups of both classes where two are needed; "
+            "leave reweight out, or name other columns"
+        )
+    rows = _weights(counts, both)[groups, labels].astype(np.float32)
+    one_class = tuple(name for name, evened in zip(names, both, strict=True) if not evened)
+    return Weights(rows, tuple(columns), len(names), one_class)
+
+
+def _check(present: pa.Schema, label: str, columns: Sequence[str]) -> None:
+    mistakes = []
+    for name in columns:
+        if name not in present.names:
+            mistakes.append(f"column {name!r} is not in the train split; {nearest(name, present.names)}")
+        elif name == label:
+            mistakes.append(f"{name!r} is the label; name columns whose groups are to have the same share of it")
+        elif kind_of(present.field(name).type) is None:
+            mistakes.append(f"column {name!r} is {present.field(name).type}; name texts, numbers or booleans")
+    if mistakes:
+        raise TrainingError("reweight: " + "\n  ".join(mistakes))
+
+
+def _groups(table: pa.Table) -> tuple[np.ndarray, list[str]]:
+    """The group of each row, int64 [rows], and the groups' names as evaluation writes them: `region=south`."""
+    groups, names = np.zeros(table.num_rows, np.int64), [""]
+    for place, column in enumerate(table.column_names):
+        values, texts = _values(table.column(column))
+        crossed = groups * len(texts) + values
+        seen = np.flatnonzero(np.bincount(crossed))
+        if len(seen) > MOST_GROUPS:
+            raise TrainingError(
+                f"reweight: {' × '.join(table.column_names[: place + 1])} makes {len(seen):,} groups, more than "
+                f"{MOST_GROUPS}; name columns with fewer values, such as ranges"
+            )
+        groups = np.searchsorted(seen, crossed)
+        before = [f"{name}," if name else "" for name in names]
+        names = [f"{before[one // len(texts)]}{column}={texts[one % len(texts)]}" for one in seen]
+    return groups, names
+
+
+def _values(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """The place of each row's value among the values, int64 [rows], and the values as text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    encoded = pc.dictionary_encode(column, null_encoding="encode").unify_dictionaries().combine_chunks()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.cast(pa.string()).fill_null(
+        MISSING
+    ).to_pylist()
+
+
+def _weights(counts: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """By group and label: float64 [groups, 2], from the rows that have them and whether a group has both classes."""
+    weights = np.ones(counts.shape)
+    evened = counts[both].astype(np.float64)
+    by_group, by_label = evened.sum(axis=1, keepdims=True), evened.sum(axis=0, keepdims=True)
+    weights[both] = by_group * by_label / (evened.sum() * evened)
+    return weights

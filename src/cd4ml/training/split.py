@@ -1,0 +1,20 @@
+"""The file of a split."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cd4ml.errors import TrainingError
+
+
+def opened(split: Path) -> pq.ParquetFile:
+    """Opens a split; close it, or use it as a context.
+
+    Raises:
+        TrainingError: The file is not Parquet.
+    """
+    try:
+        return pq.ParquetFile(split)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TrainingError(f"{split}: cannot be read as Parquet ({error}); run split_dataset again") from error
