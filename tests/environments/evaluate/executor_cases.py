@@ -1,8 +1,8 @@
 """Draws what an evaluation is asked for, and on which examples.
 
-A case is one run of TFMA: examples, slices and models that are drawn, and several configurations of a metric (its class,
-settings, classes or ranks, aggregation and weighting), each of which is drawn too. TFMA needs seconds to set up a run,
-whatever it computes, so that a run of its own for each configuration would take an hour.
+A case is one run of TFMA: examples, slices and models that are drawn, and ten or more configurations of a metric (its
+class, settings, classes or ranks, aggregation and weighting), each drawn too. TFMA needs seconds to set up a run,
+whatever it computes: a run for each configuration would take half an hour.
 """
 
 import json
@@ -263,7 +263,9 @@ def two_models(draw: st.DrawFn) -> Case:
             model.example_weight_key = "weight"
     slicing = draw(SLICING)
     crossing = draw(
-        st.lists(st.builds(_crossing, st.sampled_from(slicing), st.lists(st.sampled_from(slicing))), max_size=1)
+        st.lists(
+            st.builds(_crossing, st.sampled_from(slicing), st.lists(st.sampled_from(slicing), max_size=2)), max_size=1
+        )
     )
     flips = st.tuples(st.sampled_from(TWO_MODELS), st.just({}))
     specs = draw(asked((BINARY | PAIRED | flips).filter(lambda one: not one[0].endswith("Plot"))))
@@ -275,9 +277,9 @@ def two_models(draw: st.DrawFn) -> Case:
             continue
         if draw(st.booleans()):
             one.threshold.CopyFrom(draw(thresholds(draw(st.booleans()))))
-        for some in draw(st.lists(st.sampled_from(slicing), max_size=1)):
+        for sliced in draw(st.lists(st.sampled_from(slicing), max_size=1)):
             limit = draw(thresholds(draw(st.booleans())))
-            one.per_slice_thresholds.append(config_pb2.PerSliceMetricThreshold(slicing_specs=[some], threshold=limit))
+            one.per_slice_thresholds.append(config_pb2.PerSliceMetricThreshold(slicing_specs=[sliced], threshold=limit))
         if crossing and draw(st.booleans()):
             limit = draw(thresholds(False))
             one.cross_slice_thresholds.append(
@@ -317,7 +319,7 @@ def two_outputs(draw: st.DrawFn) -> Case:
     if draw(st.booleans()):
         model.example_weight_keys.update({name: f"weight_{name}" for name in "xy"})
     averaged = draw(st.sampled_from([{}, {"x": 1.0, "y": 0.5}]))
-    metrics = (BINARY | PAIRED).filter(lambda one: not (averaged and "At" in one[0] or one[0].endswith("Plot")))
+    metrics = (BINARY | PAIRED).filter(lambda one: not (averaged and ("At" in one[0] or one[0].endswith("Plot"))))
     specs = draw(asked(metrics, output_names=["x", "y"], output_weights=averaged))
     return Case(_config([model], specs, draw(SLICING)), made)
 

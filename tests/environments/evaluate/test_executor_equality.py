@@ -1,9 +1,13 @@
 """The executor's numbers are TFMA's: at least 500 drawn configurations, ten or more in each case."""
 
+import numpy as np
 import pytest
-from executor_cases import binary, regression, several_classes, two_models, two_outputs
+from executor_cases import binary, metric, regression, several_classes, two_models, two_outputs
 from executor_reference import differences
 from hypothesis import HealthCheck, Phase, given, settings
+from tensorflow_model_analysis.proto import config_pb2
+
+from cd4ml.evaluation.executor import binary as leaves
 
 # Generated alone: to make a failing case smaller TFMA would have to run hundreds of times.
 each = settings(
@@ -45,16 +49,9 @@ def test_of_two_outputs_every_number_is_tfmas(case):
     assert differences(case.config, case.columns) == []
 
 
-def test_a_difference_is_seen(tmp_path, monkeypatch):
+def test_a_difference_is_seen(monkeypatch):
     """What the tests above would say if a prediction at a threshold counted as above it."""
-    from executor_cases import metric
-    from tensorflow_model_analysis.proto import config_pb2
-
-    from cd4ml.evaluation.executor import binary as leaves
-
     monkeypatch.setattr(leaves, "_below", lambda thresholds, values: thresholds.searchsorted(values, side="right"))
-    import numpy as np
-
     config = config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
         metrics_specs=[config_pb2.MetricsSpec(metrics=[metric("ConfusionMatrixAtThresholds", thresholds=[0.5])])],
