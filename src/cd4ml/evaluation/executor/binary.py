@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 from tensorflow_model_analysis.contrib.aggregates import binary_confusion_matrices as aggregates
-from tensorflow_model_analysis.metrics import calibration_histogram, metric_util
+from tensorflow_model_analysis.metrics import metric_util
 
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation.executor.batch import Batch
+from cd4ml.evaluation.executor.histogram import Histogram
 from cd4ml.evaluation.executor.leaf import Leaf, Terms
 from cd4ml.evaluation.executor.pairs import Asked, pairs
 
@@ -31,13 +32,12 @@ def histogram(combiner: Any) -> Leaf:
         cells = np.where(places < 0, 0, np.minimum(places, last)).astype(np.int64)
         return Terms(found.rows, cells, [None, labels * found.weights, predictions * found.weights, found.weights])
 
-    return Leaf(last + 1, 4, terms, _histogram)
+    return Leaf(last + 1, 4, terms, _histogram, frozenset([combiner._key]))
 
 
-def _histogram(sums: np.ndarray) -> dict[int, calibration_histogram.Bucket]:
+def _histogram(sums: np.ndarray) -> Histogram:
     met = np.flatnonzero(sums[:, 0])
-    numbers = zip(met.tolist(), *sums[met, 1:].T.tolist(), strict=True)
-    return {bucket: calibration_histogram.Bucket(bucket, *rest) for bucket, *rest in numbers}
+    return Histogram(met, *sums[met, 1:].T)
 
 
 def confusion(combiner: Any) -> Leaf | None:

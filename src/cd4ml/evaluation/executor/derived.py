@@ -10,6 +10,8 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util
 
+from cd4ml.evaluation.executor.histogram import in_columns
+
 Sliced = list[tuple[Any, metric_types.MetricsDict]]
 """Metrics by key of a slice, or of a pair of slices that are compared."""
 
@@ -33,7 +35,7 @@ class Plan:
         return cls(
             config,
             found.non_derived_computations,
-            found.derived_computations,
+            [in_columns(one) for one in found.derived_computations],
             found.cross_slice_computations,
             found.ci_derived_computations,
         )

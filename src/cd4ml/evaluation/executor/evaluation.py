@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +54,23 @@ def run(
     Raises:
         EvaluationError: The configuration or the examples cannot be evaluated, or only by TFMA on Beam.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # TFMA divides by zero where a slice has one class
+        return _run(config, [examples] if isinstance(examples, Mapping) else examples, folder, seed)
+
+
+def _run(config: config_pb2.EvalConfig, batches: Iterable[Columns], folder: Path, seed: int | None) -> Evaluation:
     plan = Plan.of(_checked(config))
     slicing = Slicing(plan.config)
     found = measured(plan, seed)
-    for columns in [examples] if isinstance(examples, Mapping) else examples:
+    rows = 0
+    for columns in batches:
         batch = Batch(plan.config, columns)
+        rows += batch.rows
         if batch.rows:
             found.add(batch, slicing.groups(batch))
+    if not rows:
+        raise EvaluationError("there are no rows to evaluate")
     with _no_garbage_collection():
         sliced = [evaluator._add_ci_derived_metrics(one, plan.after_intervals) for one in found.sliced(slicing.keys)]
         sliced = [evaluator._remove_private_metrics(*one) for one in sliced]

@@ -1,6 +1,7 @@
 """Metrics of all rows alone, or with TFMA's confidence intervals from samples of the rows of each slice."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -75,7 +76,7 @@ class Bootstrap:
 
     def sliced(self, keys: Sequence[SliceKey]) -> Sliced:
         """The metrics of the slices with their intervals."""
-        samples = [sample.sliced(keys) for sample in self._samples]
+        samples = (sample.sliced(keys) for sample in self._samples)
         return _combine(self._combined, self._plan, self._all.sliced(keys), samples)
 
 
@@ -97,7 +98,7 @@ class Jackknife:
 
     def sliced(self, keys: Sequence[SliceKey]) -> Sliced:
         """The metrics of the slices with their intervals."""
-        samples = [self._without(part, keys) for part in range(self._parts)]
+        samples = (self._without(part, keys) for part in range(self._parts))
         return _combine(self._combined, self._plan, self._without(None, keys), samples)
 
     def _parted(self, group: Group) -> Group:
@@ -120,13 +121,12 @@ class Jackknife:
         return self._plan.complete(sliced)
 
 
-def _combine(combined: Any, plan: Plan, sliced: Sliced, samples: Sequence[Sliced]) -> Sliced:
-    """Has TFMA make intervals of the samples."""
-    needed = bool(plan.after_intervals)
+def _combine(combined: Any, plan: Plan, sliced: Sliced, samples: Iterable[Sliced]) -> Sliced:
+    """Has TFMA make intervals of the samples; what is private is left out, unless a metric is made of it later."""
     by_key: dict[Any, Any] = {}
-    for number, sample in [(combined._full_sample_id, sliced), *enumerate(samples)]:
+    for number, sample in itertools.chain([(combined._full_sample_id, sliced)], enumerate(samples)):
         for key, metrics in sample:
-            kept = metrics if needed else evaluator._remove_private_metrics(key, metrics)[1]
+            kept = metrics if plan.after_intervals else evaluator._remove_private_metrics(key, metrics)[1]
             accumulator = by_key.get(key) or combined.create_accumulator()
             by_key[key] = combined.add_input(accumulator, confidence_intervals_util.SampleMetrics(kept, number))
     return [(key, combined.extract_output(accumulator)) for key, accumulator in by_key.items()]

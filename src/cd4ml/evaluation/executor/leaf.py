@@ -36,12 +36,14 @@ class Leaf:
         values: How many values are summed.
         terms: What a batch adds.
         accumulator: TFMA's accumulator of the sums of a slice, float [cells, values].
+        outputs: The keys of which the accumulator is the output already; None where the combiner has to make it.
     """
 
     cells: int
     values: int
     terms: Callable[[Batch], Terms]
     accumulator: Callable[[np.ndarray], Any]
+    outputs: frozenset[metric_types.MetricKey] | None = None
 
 
 class LeafTotals:
@@ -63,5 +65,7 @@ class LeafTotals:
     def of(self, slices: Sequence[int]) -> metric_types.MetricsDict:
         """What TFMA's combiner gives for some slices together."""
         accumulator = self._leaf.accumulator(self._totals.of(slices))
+        if self._leaf.outputs is not None:
+            return dict.fromkeys(self._leaf.outputs, accumulator)
         found: metric_types.MetricsDict = self._combiner.extract_output(accumulator)
         return found

@@ -13,6 +13,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import eval_config_writer
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
+from cd4ml.errors import EvaluationError
 from cd4ml.evaluation.executor.derived import Sliced
 
 
@@ -46,7 +47,10 @@ def _validation(config: config_pb2.EvalConfig, metrics: Sliced) -> Any:
     combined = writer.CombineValidations(config)
     result = combined.create_accumulator()
     for one in metrics:
-        result = combined.add_input(result, metrics_validator.validate_metrics(one, config))
+        try:
+            result = combined.add_input(result, metrics_validator.validate_metrics(one, config))
+        except TypeError as error:
+            raise EvaluationError(f"a limit is on a metric that is not one number: {error}") from error
     return combined.extract_output(result)
 
 
