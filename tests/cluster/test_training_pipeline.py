@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 PIPELINES = ROOT / "pipelines/compiled"
 SMALL = {
     "data_limits": {"anomalies": 0},
-    "evaluation_rows": 600,
     "baseline": {"model": "linear", "epochs": 2},
     "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
     "model_limits": {"auc": {"min": 0.7}},

@@ -41,7 +41,6 @@ class Workplace:
         small = {
             "source": "players.parquet",
             "data_limits": {"anomalies": 0},
-            "evaluation_rows": 600,
             "baseline": {"model": "linear", "epochs": 2},
             "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
             "model_limits": {"auc": {"min": 0.7, "champion": {"min_change": -0.2}}},
