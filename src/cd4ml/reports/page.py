@@ -53,6 +53,7 @@ def figure_style() -> AbstractContextManager[None]:
             "legend.frameon": False,
             "svg.fonttype": "none",
             "svg.hashsalt": "cd4ml",
+            "text.parse_math": False,  # a name may have dollars in it
         }
     )
     return style
