@@ -1,20 +1,32 @@
 """The pictures of an evaluation's report, as inline SVG."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
-from cd4ml.evaluation.measure import Curves
-from cd4ml.evaluation.summary import FAIRNESS_METRICS, OVERALL, Fairness, Slice
+from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Change, Fairness, Interval, Slice
 from cd4ml.reports.page import PALETTE, figure_style, figure_svg
 
 COLOURS = dict(zip(("candidate", "baseline", "champion"), PALETTE, strict=False))
 GREY = "#94a3b8"
 MOST_SLICES = 40
 """More do not fit a picture that one can read; the table has them all."""
+LONGEST_NAME = 40
+WIDTH = 10.4
+"""Inches; that of the page."""
+HOLLOW = {"s": 34, "facecolors": "white", "linewidths": 1.5, "zorder": 3}
+
+
+class Point(NamedTuple):
+    """A model of a trend."""
+
+    name: str
+    auc: float
+    interval: Interval | None
 
 
 def roc(curves: Mapping[str, Curves]) -> Markup | None:
@@ -55,8 +67,13 @@ def calibration(curves: Mapping[str, Curves]) -> Markup:
         return figure_svg(figure)
 
 
-def slices(models: Mapping[str, Mapping[str, Slice]]) -> Markup | None:
-    """AUC of each slice with its 95% interval; None where it is nowhere defined."""
+def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change]) -> Markup | None:
+    """AUC of each slice, and how far it is from the other models; None where it is nowhere defined.
+
+    Args:
+        models: Slices by model and name.
+        changes: Those of the AUC.
+    """
     candidate = models["candidate"]
     shown = [name for name, one in candidate.items() if one.metrics["auc"] is not None][:MOST_SLICES]
     if not shown:
@@ -64,45 +81,59 @@ def slices(models: Mapping[str, Mapping[str, Slice]]) -> Markup | None:
     with figure_style():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(10.4, 0.9 + 0.27 * len(shown)))
-        axes = figure.subplots()
-        for role in reversed([*models]):
-            aucs = np.array([_auc(models[role].get(name)) for name in shown])
-            heights = np.arange(len(shown), dtype=float)
-            if role == "candidate":
-                halves = np.array([_auc_interval(candidate[name]) for name in shown])
-                errors = np.minimum(halves, (aucs, 1 - aucs))
-                axes.errorbar(
-                    aucs,
-                    heights,
-                    xerr=errors,
-                    fmt="o",
-                    markersize=6,
-                    linewidth=1.6,
-                    color=COLOURS[role],
-                    label=role,
-                    zorder=4,
-                )
-            else:
-                axes.scatter(
-                    aucs,
-                    heights,
-                    s=34,
-                    facecolors="white",
-                    edgecolors=COLOURS[role],
-                    linewidths=1.5,
-                    label=role,
-                    zorder=3,
-                )
-        overall = candidate[OVERALL].metrics["auc"]
-        if overall is not None:
-            axes.axvline(overall, color=GREY, linewidth=1, linestyle="--", zorder=1)
-        axes.set_yticks(range(len(shown)), [f"{name}  ({candidate[name].rows:,})" for name in shown])
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_xlabel("AUC")
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(models))
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * len(shown)))
+        widths = [5, 3] if changes else [1]
+        panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
+        _aucs(panels[0], shown, models)
+        if changes:
+            judged = [name for name in shown if _is_judged(candidate[name])]
+            _changes(panels[1], shown, [one for one in changes if one.slice in judged])
+        panels[0].set_yticks(range(len(shown)), [f"{_short(name)}  ({candidate[name].rows:,})" for name in shown])
+        panels[0].set_ylim(len(shown) - 0.4, -0.6)
+        figure.subplots_adjust(left=0.2, right=1, wspace=0.06)
         return figure_svg(figure)
+
+
+def _aucs(axes: Any, shown: Sequence[str], models: Mapping[str, Mapping[str, Slice]]) -> None:
+    heights = [height for height, name in enumerate(shown) if _is_judged(models["candidate"][name])]
+    for role in [role for role in models if role != "candidate"]:
+        found = [models[role].get(shown[height]) for height in heights]
+        aucs = [_none_is_nan(one.metrics["auc"] if one else None) for one in found]
+        axes.scatter(aucs, heights, edgecolors=COLOURS[role], label=role, **HOLLOW)
+    judged = [models["candidate"][shown[height]] for height in heights]
+    _points(
+        axes,
+        [one.metrics["auc"] for one in judged],
+        heights,
+        [one.intervals.get("auc") for one in judged],
+        COLOURS["candidate"],
+        "candidate",
+    )
+    overall = models["candidate"][OVERALL].metrics["auc"]
+    if overall is not None:
+        axes.axvline(overall, color=GREY, linewidth=1, linestyle="--", zorder=1)
+    for height in set(range(len(shown))) - set(heights):
+        axes.text(0.01, height, "too few rows", transform=axes.get_yaxis_transform(), va="center", color=GREY)
+    axes.set_xlabel("AUC")
+    _legend_above(axes)
+
+
+def _changes(axes: Any, shown: Sequence[str], changes: Sequence[Change]) -> None:
+    axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=1)
+    others = list(dict.fromkeys(one.other for one in changes))
+    for height, other in enumerate(others):
+        drawn = [one for one in changes if one.other == other]
+        _points(
+            axes,
+            [one.value for one in drawn],
+            [shown.index(one.slice) + 0.32 * (height - (len(others) - 1) / 2) for one in drawn],
+            [one.interval for one in drawn],
+            COLOURS[other],
+            f"against the {other}",
+            size=4,
+        )
+    axes.set_xlabel("change in AUC")
+    _legend_above(axes)
 
 
 def fairness(rows: Sequence[Fairness]) -> Markup:
@@ -111,53 +142,49 @@ def fairness(rows: Sequence[Fairness]) -> Markup:
     Args:
         rows: One for each rate and model, the candidate's first.
     """
-    names = list(rows[0].groups)
-    models = list(dict.fromkeys(row.model for row in rows))
+    names = list(rows[0].groups)[:MOST_SLICES]
     with figure_style():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(10.4, 1.0 + 0.3 * len(names)))
-        panels = figure.subplots(1, len(FAIRNESS_METRICS), sharey=True)
+        figure = Figure(figsize=(WIDTH, 1.5 + 2 * (0.25 + 0.25 * len(names))))
+        *panels, spare = figure.subplots(2, 4, sharey=True).flat
         for axes, metric in zip(panels, FAIRNESS_METRICS, strict=True):
-            for row in reversed([row for row in rows if row.metric == metric]):
-                rates = [math.nan if (rate := row.groups.get(name)) is None else rate for name in names]
-                colours = [GREY if name in row.too_small else COLOURS[row.model] for name in names]
-                if row.model == "candidate":
-                    axes.hlines(range(len(names)), 0, rates, color=colours, linewidth=2, alpha=0.35)
-                    axes.scatter(rates, range(len(names)), s=46, color=colours, zorder=4, label=row.model)
-                    for height, rate in enumerate(rates):
-                        if math.isfinite(rate):
-                            axes.annotate(
-                                f"{rate:.2f}",
-                                (rate, height),
-                                xytext=(7, 5),
-                                textcoords="offset points",
-                                fontsize=8.5,
-                                color="#0f172a",
-                                zorder=5,
-                            )
-                else:
-                    axes.scatter(
-                        rates,
-                        range(len(names)),
-                        s=34,
-                        facecolors="white",
-                        edgecolors=colours,
-                        linewidths=1.5,
-                        zorder=3,
-                        label=row.model,
-                    )
-            axes.set(xlim=(0, 1.08), title=metric.replace("_", " "))
-            axes.grid(visible=False, axis="y")
-        panels[0].set_yticks(range(len(names)), names)
-        panels[0].set_ylim(len(names) - 0.4, -0.7)
-        if len(models) > 1:
-            handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(
-                handles[::-1], labels[::-1], loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=len(models)
-            )
-        figure.subplots_adjust(wspace=0.08)
+            _groups(axes, metric, names, [row for row in rows if row.metric == metric])
+        panels[0].set_yticks(range(len(names)), [_short(name) for name in names])
+        panels[0].set_ylim(len(names) - 0.4, -0.6)
+        spare.set_axis_off()
+        spare.legend(*_labels(panels), loc="center left")
+        figure.subplots_adjust(left=0, right=1, wspace=0.1, hspace=0.8 / (0.6 + 0.25 * len(names)))
         return figure_svg(figure)
+
+
+def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairness]) -> None:
+    for row in rows:
+        groups = [row.groups.get(name) for name in names]
+        if row.model != "candidate":
+            rates = [_none_is_nan(one.rate if one else None) for one in groups]
+            edges = [GREY if name in row.too_small else COLOURS[row.model] for name in names]
+            axes.scatter(rates, range(len(names)), edgecolors=edges, label=row.model, **HOLLOW)
+            continue
+        if row.overall is not None:
+            axes.axvline(row.overall, color=GREY, linewidth=1, linestyle="--", zorder=1)
+        small = np.array([name in row.too_small for name in names])
+        for kept, colour, label in ((~small, COLOURS["candidate"], "candidate"), (small, GREY, "too small to judge")):
+            some = [(height, one) for height, one in enumerate(groups) if kept[height] and one]
+            _points(
+                axes,
+                [one.rate for _, one in some],
+                [height for height, _ in some],
+                [one.interval for _, one in some],
+                colour,
+                label,
+            )
+    axes.set_title(metric.replace("_", " "), fontsize=10)
+    if metric == "calibration":
+        axes.margins(x=0.15)
+    else:
+        axes.set_xlim(-0.03, 1.03)
+    axes.grid(visible=False, axis="y")
 
 
 def learning(history: Sequence[Mapping[str, float]]) -> Markup:
@@ -167,7 +194,7 @@ def learning(history: Sequence[Mapping[str, float]]) -> Markup:
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(10.4, 2.9))
+        figure = Figure(figsize=(WIDTH, 2.9))
         for axes, metric in zip(figure.subplots(1, 2), ("loss", "auc"), strict=True):
             axes.plot(epochs, [epoch[metric] for epoch in history], marker="o", markersize=4, color=GREY, label="train")
             values = [epoch[f"eval_{metric}"] for epoch in history]
@@ -175,6 +202,26 @@ def learning(history: Sequence[Mapping[str, float]]) -> Markup:
             axes.set(title="AUC" if metric == "auc" else "Loss", xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
+        figure.subplots_adjust(left=0, right=1, wspace=0.15)
+        return figure_svg(figure)
+
+
+def trend(versions: Sequence[Point], candidate: Point | None) -> Markup:
+    """The AUC of published versions one after the other, and that of the candidate."""
+    points = [*versions, *([candidate] if candidate else [])]
+    with figure_style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(WIDTH, 2.3))
+        axes = figure.subplots()
+        axes.plot(range(len(points)), [point.auc for point in points], color=GREY, linewidth=1.2, zorder=2)
+        for place, point in enumerate(points):
+            colour = COLOURS["candidate" if point is candidate else "champion"]
+            _points(axes, [point.auc], [place], [point.interval], colour, "", upright=True)
+        axes.set_xticks(range(len(points)), [point.name for point in points])
+        axes.set(xlabel="version", ylabel="AUC")
+        axes.margins(x=0.06, y=0.15)
+        figure.subplots_adjust(left=0, right=1)
         return figure_svg(figure)
 
 
@@ -208,16 +255,61 @@ def _square() -> tuple[Any, Any]:
     return figure, axes
 
 
-def _auc(one: Slice | None) -> float:
-    auc = one.metrics["auc"] if one else None
-    return math.nan if auc is None else auc
+def _points(
+    axes: Any,
+    values: Iterable[float | None],
+    places: Sequence[float],
+    intervals: Iterable[Interval | None],
+    colour: str,
+    label: str,
+    *,
+    size: int = 6,
+    upright: bool = False,
+) -> None:
+    """Points with their intervals; no whiskers where there is none."""
+    found = np.array([_none_is_nan(value) for value in values])
+    if not np.isfinite(found).any():
+        return
+    low, high = np.array([interval or (math.nan, math.nan) for interval in intervals]).T
+    errors = np.maximum([found - low, high - found], 0)  # an end may lie on the wrong side of the value
+    across, up, direction = (places, found, "yerr") if upright else (found, places, "xerr")
+    axes.errorbar(
+        across,
+        up,
+        **{direction: errors},
+        fmt="o",
+        markersize=size,
+        linewidth=1.6,
+        color=colour,
+        label=label or "_nolegend_",
+        zorder=4,
+    )
 
 
-def _auc_interval(one: Slice) -> float:
-    """Half of the 95% interval of an AUC, after Hanley and McNeil (1982)."""
-    auc = _auc(one)
-    positives = (one.metrics["label_rate"] or 0) * one.rows
-    negatives = one.rows - positives
-    both_positive, both_negative = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (positives - 1) * (both_positive - auc**2) + (negatives - 1) * (both_negative - auc**2)
-    return 1.96 * math.sqrt(max(variance, 0) / (positives * negatives))
+def _legend_above(axes: Any) -> None:
+    handles, labels = _labels([axes])
+    axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=max(len(labels), 1))
+
+
+def _labels(panels: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    """What the panels' legends name, each once, the candidate first."""
+    named: dict[str, Any] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        for handle, label in zip(handles, labels, strict=True):
+            named.setdefault(label, handle)
+    labels = sorted(named, key=lambda label: label != "candidate")
+    return [named[label] for label in labels], labels
+
+
+def _is_judged(one: Slice) -> bool:
+    return one.counted("auc") >= FEWEST_ROWS
+
+
+def _short(name: str) -> str:
+    name = " ".join(name.split())
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def _none_is_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,17 +1,47 @@
 """The report of an evaluation: HTML that a data scientist shows to a colleague."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from cd4ml.evaluation import figures
-from cd4ml.evaluation.measure import Curves
-from cd4ml.evaluation.summary import FAIRNESS_METRICS, METRICS, METRICS_AT_THRESHOLDS, OVERALL, Fairness, Summary, at
+from cd4ml.evaluation import criteria, figures
+from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.explorer import explorer
+from cd4ml.evaluation.gate import MOST_JUDGED
+from cd4ml.evaluation.summary import (
+    FAIRNESS_METRICS,
+    FEWEST_ROWS,
+    METRICS,
+    METRICS_AT_THRESHOLDS,
+    METRICS_OF_MODELS,
+    OVERALL,
+    Change,
+    Fairness,
+    Interval,
+    Summary,
+    at,
+)
 from cd4ml.reports import page
 
+PROBABILITY = "probability"
 NOTABLE_GAP = 0.1
 """A gap between groups that is worth a reader's attention before all else."""
-LOWER_IS_BETTER = ("binary_cross_entropy",)
+SAID_BY_ANOTHER = ("recall", "true_negative_rate", "false_negative_rate")
+"""Rates that are another one, or 1 less another one."""
+LOWER_IS_BETTER = ("binary_cross_entropy", "false_positive_rate", *METRICS_OF_MODELS)
 HIGHER_IS_BETTER = ("auc", "auc_pr", "accuracy", "precision", "true_positive_rate")
+
+Kind = Literal["passed", "failed", "neutral"]
+
+
+@dataclass(frozen=True)
+class TrendPoint:
+    """A published version, as it was evaluated before it was published."""
+
+    version: int
+    auc: float | None
+    interval: Interval | None
 
 
 def write(
@@ -20,6 +50,8 @@ def write(
     found: Summary,
     curves: Mapping[str, Curves],
     history: Sequence[Mapping[str, float]],
+    worst: Sequence[Mapping[str, object]],
+    trend: Sequence[TrendPoint],
 ) -> None:
     """Writes the report.
 
@@ -27,13 +59,15 @@ def write(
         file: The HTML file.
         name: The candidate's.
         found: All numbers.
-        curves: By model.
+        curves: By model; the thresholds are the same for all.
         history: The candidate's training by epoch; empty where it is not known.
+        worst: The rows on which the candidate is farthest from the label, the worst first: the label by its name, the
+            candidate's `probability`, and the columns that are worth a look.
+        trend: The last published versions, the oldest first.
     """
     threshold = found.thresholds[0]
     models = {role: found.of(role) for role in found.models}
-    fair = [one for one in found.fairness if one.threshold == threshold]
-    of_candidate = [one for one in found.fairness if one.model == "candidate"]
+    fair = [one for one in found.fairness if one.threshold in (threshold, None)]
     page.render(
         "evaluation.html.j2",
         file,
@@ -41,86 +75,178 @@ def write(
         found=found,
         models=models,
         threshold=threshold,
-        changes=_changes("auc", {role: one.metrics["auc"] for role, one in found.models.items()}),
+        overall=OVERALL,
+        verdicts=[_verdict(found, one) for one in found.changes if (one.slice, one.metric) == (OVERALL, "auc")],
+        most_judged=MOST_JUDGED,
         comparison=list(_comparison(found)),
         weakest=found.weakest(),
-        notable=[_sentence(one) for one in _largest(fair) if (one.gap or 0) >= NOTABLE_GAP],
+        notable=[_sentence(one) for one in _largest(fair) if _is_notable(one)],
         curves=[
             picture
             for picture in (figures.roc(curves), figures.precision_recall(curves), figures.calibration(curves))
             if picture
         ],
-        slice_metrics=[
-            "auc",
-            "auc_pr",
-            *(at(metric, threshold) for metric in METRICS_AT_THRESHOLDS if metric != "recall"),
-        ],
-        slice_picture=figures.slices(models),
+        explorer=explorer(curves, found.thresholds),
+        slice_metrics=["auc", *(at(metric, threshold) for metric in METRICS_AT_THRESHOLDS if _is_shown(metric))],
+        slice_picture=figures.slices(models, [one for one in found.changes if one.metric == "auc"]),
+        slice_changes=_slice_changes(found),
         most_slices=figures.MOST_SLICES,
-        fairness=[
-            {
-                "column": column,
-                "sentences": [_sentence(one) for one in rows if one.gap is not None],
-                "rows": [one for one in of_candidate if one.column == column],
-                "picture": figures.fairness([one for one in fair if one.column == column]),
-                "too_small": sorted({group for one in rows for group in one.too_small}),
-            }
-            for column, rows in _by_column(fair).items()
-        ],
+        fairness=[_fairness(column, rows, found) for column, rows in _by_column(fair).items()],
+        fairness_metrics=FAIRNESS_METRICS,
+        fewest_rows=FEWEST_ROWS,
+        worst=_worst(worst, found.label),
+        trend=_trend(trend, found),
         learning=figures.learning(history) if history else None,
-        overall=OVERALL,
     )
+
+
+def _verdict(found: Summary, change: Change) -> dict[str, object]:
+    """What is said on top of the candidate beside another model."""
+    kind = _kind(found, change)
+    headline = {
+        "passed": f"Better than the {change.other}",
+        "failed": f"Worse than the {change.other}",
+        "neutral": f"No difference from the {change.other} beyond chance",
+    }[kind]
+    return {"kind": kind, "headline": headline, "change": change, "auc": found.models[change.other].metrics["auc"]}
+
+
+def _kind(found: Summary, change: Change) -> Kind:
+    """Better or worse only where the interval of the change leaves 0 out."""
+    if change.interval is None or change.interval[0] <= 0 <= change.interval[1]:
+        return "neutral"
+    metric = change.metric.partition("@")[0]
+    if metric == "calibration":
+        return _kind_of_calibration(found, change)
+    if metric in HIGHER_IS_BETTER:
+        return "passed" if change.value > 0 else "failed"
+    if metric in LOWER_IS_BETTER:
+        return "passed" if change.value < 0 else "failed"
+    return "neutral"
+
+
+def _kind_of_calibration(found: Summary, change: Change) -> Kind:
+    """The nearer to 1 the better; of two models on either side of it neither is."""
+    candidate = found.of("candidate")[change.slice].metrics["calibration"]
+    if candidate is None or (candidate - 1) * (candidate - change.value - 1) <= 0:
+        return "neutral"
+    return "passed" if abs(candidate - 1) < abs(candidate - change.value - 1) else "failed"
 
 
 def _comparison(found: Summary) -> Iterator[dict[str, object]]:
     """One row a metric: the value of each model, and how far the candidate is from each other one."""
+    changes = {(one.metric, one.other): one for one in found.changes if one.slice == OVERALL}
     names = [
         *METRICS[1:],
-        *(at(metric, one) for one in found.thresholds for metric in METRICS_AT_THRESHOLDS if metric != "recall"),
+        *(at(metric, one) for one in found.thresholds for metric in METRICS_AT_THRESHOLDS if _is_shown(metric)),
+        *(metric for metric in METRICS_OF_MODELS if metric in found.models["candidate"].metrics),
     ]
     for name in names:
-        values = {role: one.metrics[name] for role, one in found.models.items()}
-        yield {"metric": name, "values": values, "changes": _changes(name, values)}
+        yield {
+            "metric": name,
+            "models": {
+                role: {
+                    "value": one.metrics.get(name),
+                    "interval": one.intervals.get(name),
+                    "change": _change(found, changes.get((name, role))),
+                }
+                for role, one in found.models.items()
+            },
+        }
 
 
-def _changes(name: str, values: Mapping[str, float | None]) -> dict[str, dict[str, object]]:
-    candidate = values["candidate"]
-    changes: dict[str, dict[str, object]] = {}
-    for role, value in values.items():
-        if role == "candidate" or value is None or candidate is None or name == "label_rate":
-            continue
-        change, better = candidate - value, _better(name, candidate, value)
-        changes[role] = {"change": change, "kind": "neutral" if better is None else "passed" if better else "failed"}
-    return changes
-
-
-def _better(name: str, candidate: float, other: float) -> bool | None:
-    metric = name.partition("@")[0]
-    if abs(candidate - other) < 0.0005:
+def _change(found: Summary, change: Change | None) -> dict[str, object] | None:
+    if change is None or change.metric == "label_rate":
         return None
-    if metric == "calibration":
-        return abs(candidate - 1) < abs(other - 1)
-    if metric in HIGHER_IS_BETTER:
-        return candidate > other
-    return candidate < other if metric in LOWER_IS_BETTER else None
+    return {"value": change.value, "interval": change.interval, "kind": _kind(found, change)}
 
 
-def _largest(fair: Sequence[Fairness]) -> list[Fairness]:
-    """By column the candidate's rate with the largest gap."""
-    judged = {column: [one for one in rows if one.gap is not None] for column, rows in _by_column(fair).items()}
-    return [max(rows, key=lambda one: one.gap or 0) for rows in judged.values() if rows]
+def _is_shown(metric: str) -> bool:
+    return metric not in SAID_BY_ANOTHER
+
+
+def _slice_changes(found: Summary) -> dict[str, dict[str, dict[str, object] | None]]:
+    """The changes of the AUC by other model and slice, of slices that are large enough to judge."""
+    slices = found.of("candidate")
+    changes = [one for one in found.changes if one.metric == "auc" and slices[one.slice].counted("auc") >= FEWEST_ROWS]
+    return {
+        other: {one.slice: _change(found, one) for one in changes if one.other == other}
+        for other in dict.fromkeys(one.other for one in changes)
+    }
+
+
+def _fairness(column: str, rows: Sequence[Fairness], found: Summary) -> dict[str, object]:
+    """All that is shown of one column; the rows are those of all models at the first threshold."""
+    of_candidate = [one for one in rows if one.model == "candidate"]
+    return {
+        "column": column,
+        "picture": figures.fairness(rows),
+        "criteria": [
+            {
+                "name": name.replace("_", " "),
+                "by": "ratio" if name in criteria.BY_RATIO else "gap",
+                "asked": asked,
+                "models": {
+                    role: criteria.read(name, [one for one in rows if one.model == role]) for role in found.models
+                },
+            }
+            for name, asked in criteria.ASKED.items()
+        ],
+        "rates": of_candidate,
+        "groups": list(dict.fromkeys(group for one in of_candidate for group in one.groups)),
+        "gaps": [one for one in found.fairness if (one.model, one.column) == ("candidate", column)],
+        "too_small": _too_small(of_candidate),
+    }
+
+
+def _too_small(rows: Sequence[Fairness]) -> dict[str, list[str]]:
+    """By group the rates that it is too small for."""
+    return {
+        group: [one.metric for one in rows if group in one.too_small]
+        for group in sorted({group for one in rows for group in one.too_small})
+    }
 
 
 def _by_column(fair: Sequence[Fairness]) -> dict[str, list[Fairness]]:
-    rows = [one for one in fair if one.model == "candidate"]
-    rows.sort(key=lambda one: FAIRNESS_METRICS.index(one.metric))
+    rows = sorted(fair, key=lambda one: (one.model != "candidate", FAIRNESS_METRICS.index(one.metric)))
     return {
-        column: [one for one in rows if one.column == column] for column in dict.fromkeys(one.column for one in rows)
+        column: [one for one in rows if one.column == column] for column in dict.fromkeys(one.column for one in fair)
     }
+
+
+def _largest(fair: Sequence[Fairness]) -> list[Fairness]:
+    """By column the candidate's rate with the largest gap; calibration is no rate."""
+    judged = [one for one in fair if one.model == "candidate" and one.gap is not None and one.threshold is not None]
+    return [max(rows, key=lambda one: one.gap or 0) for rows in _by_column(judged).values()]
+
+
+def _is_notable(one: Fairness) -> bool:
+    """A large gap that is no mere chance."""
+    return (one.gap or 0) >= NOTABLE_GAP and (one.gap_interval is None or one.gap_interval[0] > 0)
 
 
 def _sentence(one: Fairness) -> str:
     assert one.lowest is not None and one.highest is not None  # noqa: PT018 (a gap has both)
-    low, high = one.groups[one.lowest], one.groups[one.highest]
+    low, high = one.groups[one.lowest].rate, one.groups[one.highest].rate
     lowest, highest = one.lowest.replace(",", ", "), one.highest.replace(",", ", ")
-    return f"In {lowest} the {one.metric.replace('_', ' ')} is {low:.2f} against {high:.2f} in {highest}"
+    chance = f", a gap between {one.gap_interval[0]:.2f} and {one.gap_interval[1]:.2f}" if one.gap_interval else ""
+    return f"In {lowest} the {one.metric.replace('_', ' ')} is {low:.2f} against {high:.2f} in {highest}{chance}"
+
+
+def _worst(rows: Sequence[Mapping[str, object]], label: str) -> dict[str, object]:
+    """The table of the worst errors: the label and the probability lead."""
+    first = (label, PROBABILITY)
+    columns = [*first, *(column for row in rows[:1] for column in row if column not in first)]
+    return {"columns": columns, "rows": [[row[column] for column in columns] for row in rows]}
+
+
+def _trend(versions: Sequence[TrendPoint], found: Summary) -> object:
+    """A picture of the versions that have an AUC, and the candidate; none of fewer than two versions."""
+    points = [figures.Point(str(one.version), one.auc, one.interval) for one in versions if one.auc is not None]
+    if len(points) < 2:
+        return None
+    candidate = found.models["candidate"]
+    auc = candidate.metrics["auc"]
+    return figures.trend(
+        points, None if auc is None else figures.Point("candidate", auc, candidate.intervals.get("auc"))
+    )
