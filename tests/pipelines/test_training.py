@@ -189,6 +189,16 @@ def test_a_run_that_is_stopped_leaves_nothing_and_the_next_one_works(
     assert workplace.run("run", arguments).code == 0
 
 
+def test_a_run_under_nohup_goes_on_when_its_terminal_closes(first: Outcome, workplace: Workplace) -> None:
+    process = workplace.start("run", workplace.arguments(seed=3), by=("nohup",))
+    wait_for_task(workplace, process, "train-model.log")
+    process.send_signal(signal.SIGHUP)
+    wait_for_task(workplace, process, "evaluate-model.log")
+    process.send_signal(signal.SIGTERM)
+
+    assert workplace.finish(process).summary["status"] == "stopped"
+
+
 def test_a_run_that_is_stopped_while_it_deploys_leaves_no_server(first: Outcome, workplace: Workplace) -> None:
     process = workplace.start("run", workplace.arguments())
     wait_for_task(workplace, process, "deploy-model.log")
@@ -213,11 +223,11 @@ def test_two_runs_at_once_both_pass_and_leave_no_server(first: Outcome, workplac
 
 
 def test_a_deployment_that_fails_is_undone(first: Outcome, workplace: Workplace) -> None:
-    """Version 99 is version 1 with other known predictions, so that what is served cannot be what was evaluated."""
+    """Version 99 is the served one with other known predictions: what is served cannot be what was evaluated."""
     kept = workplace.run("run", "--keep-serving", workplace.arguments())
     versions = workplace.folder / "store" / "models" / "promotion-uptake"
-    newest = max(versions.iterdir(), key=lambda folder: int(folder.name))
-    wrong = shutil.copytree(newest, versions / "99")
+    number = str(kept.summary["published"]["version"])
+    wrong = shutil.copytree(versions / number, versions / "99")
     table = pq.read_table(wrong / "predictions.parquet")
     other = pc.add(table["probability"], 0.1)
     pq.write_table(
@@ -235,7 +245,7 @@ def test_a_deployment_that_fails_is_undone(first: Outcome, workplace: Workplace)
     assert kept.code == 0
     verify.wait_until_ready("http://127.0.0.1:9701", 60, alive=lambda: True)
     served = httpx.get("http://127.0.0.1:9701/metadata", timeout=30).json()["custom"]
-    assert served["version"] == newest.name
+    assert served["version"] == number
     shutil.rmtree(wrong)
     assert workplace.run("stop", "promotion-uptake").code == 0
     assert workplace.servers() == []

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CD4ML = Path(sys.prefix) / "bin" / "cd4ml"
 ROWS = 12_000
+AS_IN_A_TERMINAL = ("env", "--default-signal=INT,HUP")
+"""Whoever started the tests may ignore these signals, as a script does for what it runs in the background."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,10 @@ class Workplace:
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         return file
 
-    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+    def start(self, *words: str | Path, by: Sequence[str] = AS_IN_A_TERMINAL) -> subprocess.Popen[str]:
         """Starts `cd4ml` here."""
         return subprocess.Popen(
-            [CD4ML, *words],
+            [*by, CD4ML, *words],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

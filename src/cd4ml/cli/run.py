@@ -52,8 +52,9 @@ def run(
     folder = _new_folder(runs, wanted.name)
     planned = local.tasks(pipeline, folder)
     started_at, started = datetime.now().astimezone(), time.monotonic()
-    for stop_signal in (signal.SIGTERM, signal.SIGHUP):  # an ended session or a closed terminal stops a run too
-        signal.signal(stop_signal, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an ended session stops a run too
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # and a closed terminal, but for a run under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
     status, failure = "failed", ""
     try:

@@ -99,7 +99,8 @@ class Connection:
                     f"{self.host}: answers with a web page, not as KFP's API; a login stands before it: "
                     "give a token with --token-file, or name the API itself with --host"
                 ) from error
-            tag = re.match(r"\d+\.\d+[\w.+-]*", str(said.get("tag_name", "")).removeprefix("v"))
+            named = said.get("tag_name") or said.get("apiServerTagName") or ""  # the API server's own word, or the UI's
+            tag = re.match(r"\d+\.\d+[\w.+-]*", str(named).removeprefix("v"))
             known = tag.group() if tag else "1" if version == "v1beta1" else None
             return Health(known, bool(said.get("multi_user")))
         raise KubeflowError(f"{self.host}: there is no KFP API; name its address with --host")

@@ -40,6 +40,8 @@ class KfpServer:
 
     version: str = "2.17.0"
     multi_user: bool = False
+    through_ui: bool = False
+    """Whether KFP's UI stands before it, which says the version by another name."""
     token: str = ""
     """Where it is not empty, only this one is let in."""
     progress: list[dict[str, Any]] = field(default_factory=list)
@@ -70,7 +72,8 @@ class KfpServer:
         if path == "/apis/v2beta1/healthz":
             if self.version.startswith("1."):
                 return 404, "404 page not found"
-            return 200, {"commit_sha": "c0ffee", "tag_name": self.version, "multi_user": self.multi_user}
+            named = "apiServerTagName" if self.through_ui else "tag_name"
+            return 200, {"commit_sha": "c0ffee", named: self.version, "multi_user": self.multi_user}
         if path == "/apis/v1beta1/healthz":
             return 200, {"commit_sha": "c0ffee", "tag_name": self.version, "multi_user": self.multi_user}
         if self.multi_user and method == "GET" and "filter" in query and "namespace" not in query and "runs" in path:

@@ -141,8 +141,11 @@ def test_a_login_that_ended_fails_the_check_of_the_cluster(kfp: KfpServer, clust
 @pytest.mark.parametrize(
     ("version", "state"), [("2.99.0", "ok"), ("2.1.0", "warning"), ("unknown", "warning"), ("3.0.0", "failed")]
 )
-def test_the_version_of_kfp_is_held_against_the_sdk(kfp: KfpServer, cd4ml: Command, version: str, state: str) -> None:
-    kfp.version = version
+@pytest.mark.parametrize("through_ui", [False, True])
+def test_the_version_of_kfp_is_held_against_the_sdk(
+    kfp: KfpServer, cd4ml: Command, version: str, state: str, through_ui: bool
+) -> None:
+    kfp.version, kfp.through_ui = version, through_ui
 
     outcome = cd4ml("doctor", "--host", kfp.host)
 
