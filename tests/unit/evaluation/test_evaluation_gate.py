@@ -318,6 +318,13 @@ def between(found):
     return replace(found, slices=slices, fairness=tuple(fairness.compare(slices, [["region"]], [0.5])))
 
 
+def test_the_gaps_of_another_model_are_not_the_candidates(between, written):
+    baseline = tuple(replace(one, model="baseline", gap=0.9) for one in between.fairness)
+    both = replace(between, fairness=baseline + between.fairness)
+
+    assert reasons(written(both), {"fairness": {"region": {"selection_rate": {"max_gap": 0.5}}}}) == []
+
+
 def test_groups_too_small_to_judge_are_told_where_the_others_are_judged(between, written):
     limits = {"fairness": {"region": {"selection_rate": {"max_gap": 0.5, "min_ratio": 0.3, "max_difference": 0.3}}}}
 
@@ -446,6 +453,12 @@ def test_a_slice_with_too_few_rows_of_a_class_is_no_pass(found, written, name, c
     assert "auc on region=isle" in reason
     assert "too small to judge (29 of its 1,000 rows count, 30 are needed" in reason
     assert "could not be checked" in reason
+
+
+def test_a_slice_of_just_enough_rows_of_each_class_is_judged(found, written):
+    enough = replace(found, slices=(group("region=isle", auc=0.7, rows=1000, label_rate=0.03),))
+
+    assert reasons(written(enough), {"auc": {"min": 0.7, "slices": ["region=isle"]}}) == []
 
 
 @pytest.mark.parametrize("name", ["selection_rate@0.5", "accuracy@0.5", "false_positive_rate@0.5", "example_count"])

@@ -166,6 +166,7 @@ def test_a_limit_out_of_the_range_of_its_metric_is_told(given, mistake):
     "given",
     [
         {"auc": {"min": 0, "max": 1}},
+        {"auc": {"min": 0.5, "max": 0.5}},
         {"calibration": {"max": 3}},
         {"binary_cross_entropy": {"baseline": {"min_change": -5, "max_change": 5}}},
         {"auc": {"baseline": {"min_change": -1, "max_change": 1}}},
