@@ -132,6 +132,7 @@ def training(
         champion=champion.outputs["folder"],
         champion_digest=champion.outputs["digest"],
         judged=champion.outputs["judged"],
+        trend=champion.outputs["trend"],
         label=label,
         slices=slices,
         sensitive=sensitive,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from evaluated import a_summary
@@ -115,6 +116,22 @@ def test_the_champion_is_what_was_deployed_last_but_never_the_candidate_itself(t
     deploy(second)
     assert champion(second) == published(1)
     assert champion(first) == published(2)
+
+
+def test_the_trend_is_of_the_versions_before_and_the_same_for_a_run_that_repeats_another(tmp_path: Path) -> None:
+    location, (first, second, third) = tmp_path / "store", (Candidate(tmp_path, name) for name in "abc")
+    first.publish(location)
+    second.publish(location)
+
+    def trend(candidate: Candidate) -> list[dict[str, Any]]:
+        return models.trend(str(location), "uptake", str(candidate.model))
+
+    found = a_summary().models["candidate"]
+    assert [one["version"] for one in trend(third)] == [1, 2]
+    assert [one["version"] for one in trend(second)] == [1]
+    assert trend(first) == []
+    assert trend(third)[0]["auc"] == found.metrics["auc"]
+    assert tuple(trend(third)[0]["interval"]) == found.intervals["auc"]
 
 
 def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:

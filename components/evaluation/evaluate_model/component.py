@@ -13,6 +13,7 @@ def evaluate_model(
     champion: str,
     champion_digest: str,
     judged: int,
+    trend: list,
     label: str,
     slices: list,
     sensitive: list,
@@ -23,8 +24,7 @@ def evaluate_model(
     roc: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
 ):
-    """Measures a candidate beside a baseline and the champion, on all rows of the test split, as TensorFlow Model
-    Analysis does, with intervals.
+    """Measures a candidate beside a baseline and the champion on every row, with the numbers of TFMA and intervals.
 
     Args:
         test: The test split, which training never saw.
@@ -33,6 +33,7 @@ def evaluate_model(
         champion: Where the model in production lies in the store; empty where there is none.
         champion_digest: Of its files.
         judged: How many candidates the test split has judged, with this one; the report warns of too many.
+        trend: The AUC of the versions that were published before, as `find_champion` gives it.
         label: The column to predict.
         slices: Columns, or lists of columns to cross, by which the models are measured.
         sensitive: Columns whose groups must be treated fairly.
@@ -47,10 +48,8 @@ def evaluate_model(
     """
     from cd4ml.evaluation.evaluate import evaluate
 
-    models = (candidate.path, baseline.path, champion, champion_digest, judged)
-    evaluated = evaluate(
-        test.path, *models, label, slices, sensitive, thresholds, seed, evaluation.path, report.path
-    )
+    models = (candidate.path, baseline.path, champion, champion_digest, judged, trend)
+    evaluated = evaluate(test.path, *models, label, slices, sensitive, thresholds, seed, evaluation.path, report.path)
     evaluation.metadata.update(evaluated.metadata)
     metrics.metadata.update(evaluated.metrics)
     roc.log_roc_curve(*evaluated.roc_curve)

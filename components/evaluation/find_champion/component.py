@@ -8,9 +8,9 @@ from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
-def find_champion(
-    candidate: dsl.Input[dsl.Model], test: dsl.Input[dsl.Dataset], store: str, name: str
-) -> NamedTuple("Champion", folder=str, digest=str, judged=int):
+def find_champion(candidate: dsl.Input[dsl.Model], test: dsl.Input[dsl.Dataset], store: str, name: str) -> NamedTuple(
+    "Champion", folder=str, digest=str, judged=int, trend=list
+):
     """Finds the model in production that a candidate is to be held against, and counts what the test split has judged.
 
     Args:
@@ -23,8 +23,10 @@ def find_champion(
         folder: Where the champion lies; empty where no other model was ever deployed.
         digest: Of the champion's files, so that the evaluation beside another one is not reused.
         judged: How many candidates this test split has judged, with this one.
+        trend: The AUC of the versions that were published before, with its interval.
     """
-    from cd4ml.registry import deployments, judgements
+    from cd4ml.registry import deployments, judgements, models
 
     champion = deployments.champion(store, name, candidate.path)
-    return (*champion, judgements.count(store, name, test.path, candidate.path))
+    judged = judgements.count(store, name, test.path, candidate.path)
+    return (*champion, judged, models.trend(store, name, candidate.path))

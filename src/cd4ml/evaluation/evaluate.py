@@ -20,6 +20,7 @@ from cd4ml import model
 from cd4ml.errors import DataError, EvaluationError, StorageError
 from cd4ml.evaluation import arguments, fairness, report, rows, summary
 from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.report import TrendPoint
 from cd4ml.evaluation.rows import Rows
 from cd4ml.evaluation.summary import OVERALL, ModelSummary, Summary, at
 from cd4ml.model import Contract
@@ -102,6 +103,7 @@ def evaluate(
     champion: str | Path,
     champion_digest: str,
     judged: int,
+    trend: Sequence[Mapping[str, Any]],
     label: str,
     slices: Sequence[str | Sequence[str]],
     sensitive: Sequence[str],
@@ -121,6 +123,7 @@ def evaluate(
         champion: A path or `s3://` URI of the model in production; empty where there is none.
         champion_digest: Of its files.
         judged: How many candidates the test split has judged, with this one.
+        trend: The AUC of the versions that were published before, as `cd4ml.registry.models.trend` gives it.
         label: The column of the label.
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
@@ -189,7 +192,7 @@ def evaluate(
         name = str(contracts[CANDIDATE].model.get("model", CANDIDATE))
         history = _history(folders[CANDIDATE])
         worst = _worst(split, predicted, label)
-        report.write(report_file, name, found, measured.curves, history, worst, [])
+        report.write(report_file, name, found, measured.curves, history, worst, [TrendPoint(**one) for one in trend])
         return Evaluated(found, contracts[CANDIDATE].classes, measured.curves[CANDIDATE])
 
 
@@ -348,4 +351,3 @@ def _history(folder: Path) -> list[dict[str, float]]:
     except FileNotFoundError:
         return []
     return [epoch for epoch in history if all(math.isfinite(value) for value in epoch.values())]
-

@@ -1,4 +1,4 @@
-"""The test split, batch by batch: the columns that the models and the slices need, checked before anything is predicted."""
+"""The test split, batch by batch: what the models and the slices need, checked before anything is predicted."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -43,7 +43,7 @@ def run(
         roles: The models, the candidate among them.
         slices: The columns of each kind of slice.
         thresholds: Where rates are wanted.
-        batches: By column: the label, float [rows]; the predictions of each role, float [rows]; what makes slices, text.
+        batches: By column: the label and the predictions of each role, float [rows]; what makes slices, text.
         folder: Where TFMA's files go; `tfma.load_eval_result` reads them.
         seed: Of the bootstrap's draws.
     """

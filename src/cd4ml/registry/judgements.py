@@ -3,6 +3,7 @@
 A test split that picks among many models is a validation split: the best of them is best by luck too.
 """
 
+import contextlib
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +26,6 @@ def count(location: str, name: str, test: str, candidate_folder: str) -> int:
         split = hashlib.file_digest(stream, "sha256").hexdigest()
     folder = f"judgements/{name}/{split}"
     candidate = model.digest(candidate_folder).removeprefix("sha256:")
-    try:
+    with contextlib.suppress(AlreadyStoredError):  # the same candidate, evaluated again
         store.add(f"{folder}/{candidate}", datetime.now(UTC).isoformat(timespec="seconds") + "\n")
-    except AlreadyStoredError:
-        pass  # the same candidate, evaluated again
     return len(store.children(folder))

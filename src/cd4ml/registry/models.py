@@ -2,11 +2,13 @@
 
 model/                what training wrote (layout: `cd4ml.model`)
 predictions.parquet   rows with the probabilities that evaluation got for them
+summary.json          all numbers of the evaluation (layout: `cd4ml.evaluation.summary`)
 verdict.json          the gate's verdict about this very model (layout: `cd4ml.gates`)
 card.md, card.html    the model card
 version.json          a `Version`
 """
 
+import itertools
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +19,8 @@ from cd4ml import gates, model
 from cd4ml.errors import RegistryError
 from cd4ml.registry import card
 from cd4ml.storage import AlreadyStoredError, Store, open_store
+
+TREND_VERSIONS = 10
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def publish(
                 {
                     "model": Path(model_folder),
                     "predictions.parquet": Path(evaluation) / "predictions.parquet",
+                    "summary.json": Path(evaluation) / "summary.json",
                     "verdict.json": Path(verdict_file),
                     "card.md": card_text,
                     "card.html": card.html(card_text, verdict),
@@ -147,6 +152,25 @@ def versions(store: Store, name: str) -> list[Version]:
     """All published versions of a model, the oldest first."""
     numbers = sorted(int(child) for child in store.children(f"models/{name}") if child.isdigit())
     return [read(store, name, number) for number in numbers]
+
+
+def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any]]:
+    """The AUC of the last published versions, the oldest first, as it was when each was evaluated.
+
+    Of a candidate that was published already, only the versions before it count, so that a run that repeats another
+    asks the same question.
+
+    Returns:
+        By version: `version`, `auc`, and `interval`, two numbers or None.
+    """
+    store, candidate = open_store(location), model.digest(candidate_folder)
+    before = list(itertools.takewhile(lambda one: one.digest != candidate, versions(store, name)))
+    points = []
+    for version in before[-TREND_VERSIONS:]:
+        found = json.loads(store.read(f"{version.folder}/summary.json"))["models"]["candidate"]
+        interval = found["intervals"].get("auc")
+        points.append({"version": version.version, "auc": found["metrics"]["auc"], "interval": interval})
+    return points
 
 
 def read(store: Store, name: str, version: int) -> Version:

@@ -41,6 +41,7 @@ def run(models, tmp_path_factory) -> Callable[..., Any]:
             "champion": "",
             "champion_digest": "",
             "judged": 1,
+            "trend": [],
             "label": "took",
             "slices": ["level"],
             "sensitive": ["region"],
