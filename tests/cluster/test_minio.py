@@ -28,17 +28,18 @@ KEYS = {
     "monitoring": ("cd4ml-monitoring", "AWS_SECRET_ACCESS_KEY"),
 }
 """By user: the Secret that holds its key, and where."""
-SOURCE, DATASET, MODEL, DEPLOYMENT, OTHER, ARTIFACT = OBJECTS = (
+SOURCE, DATASET, MODEL, DEPLOYMENT, JUDGEMENT, OTHER, ARTIFACT = OBJECTS = (
     "cd4ml/sources/a",
     "cd4ml/datasets/a",
     "cd4ml/models/a/1/model",
     "cd4ml/deployments/a",
+    "cd4ml/judgements/a",
     "cd4ml/other",
     "mlpipeline/v2/a",
 )
 MAY = {
-    ("pipelines", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT),
-    ("pipelines", "write"): (DATASET, MODEL, DEPLOYMENT),
+    ("pipelines", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, JUDGEMENT),
+    ("pipelines", "write"): (DATASET, MODEL, DEPLOYMENT, JUDGEMENT),
     ("artifacts", "read"): (ARTIFACT,),
     ("artifacts", "write"): (ARTIFACT,),
     ("models", "read"): (MODEL,),

@@ -75,9 +75,9 @@ def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change])
         changes: Those of the AUC.
     """
     candidate = models["candidate"]
-    shown = [name for name, one in candidate.items() if one.metrics["auc"] is not None][:MOST_SLICES]
-    if not shown:
+    if all(one.metrics["auc"] is None for one in candidate.values()):
         return None
+    shown = [*candidate][:MOST_SLICES]
     with figure_style():
         from matplotlib.figure import Figure
 
@@ -164,7 +164,8 @@ def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairnes
         if row.model != "candidate":
             rates = [_none_is_nan(one.rate if one else None) for one in groups]
             edges = [GREY if name in row.too_small else COLOURS[row.model] for name in names]
-            axes.scatter(rates, range(len(names)), edgecolors=edges, label=row.model, **HOLLOW)
+            axes.scatter(rates, range(len(names)), edgecolors=edges, **HOLLOW)
+            axes.scatter([], [], edgecolors=COLOURS[row.model], label=row.model, **HOLLOW)
             continue
         if row.overall is not None:
             axes.axvline(row.overall, color=GREY, linewidth=1, linestyle="--", zorder=1)

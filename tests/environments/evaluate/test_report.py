@@ -245,6 +245,24 @@ def test_a_slice_that_is_too_small_is_drawn_and_compared_nowhere_and_it_says_so(
     assert 'badge passed">+0.050' in re.search(r"<tr><td>region=south</td>.*?</tr>", page.html, re.DOTALL)[0]
 
 
+def test_a_slice_without_an_auc_is_not_left_out_of_the_forest_plot():
+    undefined = replace(one_slice("region=isle", rows=9, auc=None), metrics=metrics(auc=None, label_rate=1.0))
+
+    drawn = figures.slices({"candidate": {"overall": one_slice("overall"), "region=isle": undefined}}, [])
+
+    assert "region=isle  (9)" in drawn
+    assert drawn.count("too few rows</text>") == 1
+
+
+def test_the_fairness_chart_names_each_model_in_its_colour():
+    of_baseline = [fair(metric, model="baseline", too_small=("north", "south", "isle")) for metric in FAIRNESS_METRICS]
+
+    drawn = figures.fairness([*(fair(metric) for metric in FAIRNESS_METRICS), *of_baseline])
+
+    assert re.findall(r">(candidate|baseline|too small to judge)</text>", drawn)
+    assert figures.COLOURS["baseline"] in drawn
+
+
 def test_rates_of_groups_and_gaps_have_their_intervals(page):
     assert "south 0.220 0.189–0.252 400 rows" in page.text
     assert "true positive rate 0.5 0.410 0.369–0.452 0.349 0.298–0.401 south 0.220 – north 0.630" in page.text
