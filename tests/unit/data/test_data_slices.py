@@ -33,7 +33,7 @@ def refusals(test, slices, folder):
     said = []
     for ask in (
         lambda: groups.check_slices(test, slices),
-        lambda: rows.read(folder / "test", {"candidate": contract}, "took", arguments.columns(slices), ROWS, 0),
+        lambda: rows.open_split(folder / "test", {"candidate": contract}, "took", arguments.columns(slices)),
     ):
         try:
             ask()
