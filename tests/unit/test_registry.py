@@ -132,6 +132,8 @@ def test_the_trend_is_of_the_versions_before_and_the_same_for_a_run_that_repeats
     assert trend(first) == []
     assert trend(third)[0]["auc"] == found.metrics["auc"]
     assert tuple(trend(third)[0]["interval"]) == found.intervals["auc"]
+    (location / "models/uptake/1/summary.json").unlink()
+    assert [one["version"] for one in trend(third)] == [2]
 
 
 def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:

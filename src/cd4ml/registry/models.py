@@ -167,6 +167,8 @@ def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any
     before = list(itertools.takewhile(lambda one: one.digest != candidate, versions(store, name)))
     points = []
     for version in before[-TREND_VERSIONS:]:
+        if "summary.json" not in store.children(version.folder):
+            continue  # published by a cd4ml that kept none
         found = json.loads(store.read(f"{version.folder}/summary.json"))["models"]["candidate"]
         interval = found["intervals"].get("auc")
         points.append({"version": version.version, "auc": found["metrics"]["auc"], "interval": interval})
