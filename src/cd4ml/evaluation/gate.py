@@ -60,7 +60,7 @@ def _warnings(found: Summary) -> Iterator[str]:
     if found.judged > MOST_JUDGED:
         yield (
             f"this test split has judged {found.judged} models, so the best of them is in part the luckiest; "
-            "take another: a new seed in `split`, or a newer time window"
+            "take another: a new split.seed, or a newer time window"
         )
 
 
@@ -68,9 +68,9 @@ def _required(found: Summary, pattern: str) -> Iterator[Check]:
     bounds, slices = Bounds(FEWEST_ROWS, None, False), found.of(CANDIDATE)
     names = _matching(slices, pattern)
     if not names:
-        yield _no_rows(f"rows of the required slice {pattern}", bounds, slices, pattern)
+        yield _no_rows(f"row count of the required slice {pattern}", bounds, slices, pattern)
     for name in names:
-        yield hold(f"rows of the required slice {name}", name, bounds, Measured(slices[name].rows))
+        yield hold(f"row count of the required slice {name}", name, bounds, Measured(slices[name].rows))
 
 
 def _metric(found: Summary, metric: str, limit: FirstModelLimit) -> Iterator[Check]:

@@ -114,10 +114,9 @@ def _values(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
-    encoded = pc.dictionary_encode(column, null_encoding="encode").unify_dictionaries().combine_chunks()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.cast(pa.string()).fill_null(
-        MISSING
-    ).to_pylist()
+    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
+    texts = encoded.dictionary.cast(pa.string()).fill_null(MISSING)
+    return encoded.indices.to_numpy().astype(np.int64), texts.to_pylist()
 
 
 def _weights(counts: np.ndarray, both: np.ndarray) -> np.ndarray:

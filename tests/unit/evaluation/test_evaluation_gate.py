@@ -226,9 +226,11 @@ def test_required_slices_must_be_there_with_rows_enough(found, written):
     limits = {"auc": {"min": 0.1}, "required_slices": ["region=south", "region=*", "gender=*", "region=EU"]}
 
     assert reasons(written(few), limits) == [
-        "rows of the required slice region=isle is 29, below the limit 30",
-        "rows of the required slice gender=*: no rows in this slice, so the limit 'at least 30' could not be checked",
-        "rows of the required slice region=EU: no rows in this slice, so the limit 'at least 30' could not be checked",
+        "row count of the required slice region=isle is 29, below the limit 30",
+        "row count of the required slice gender=*: no rows in this slice, "
+        "so the limit 'at least 30' could not be checked",
+        "row count of the required slice region=EU: no rows in this slice, "
+        "so the limit 'at least 30' could not be checked",
     ]
 
 
@@ -284,7 +286,7 @@ def test_a_test_split_that_has_judged_many_models_is_warned_of(found, written, j
     assert verdict.metadata["headline"] == headline
     if judged == 21:
         assert "this test split has judged 21 models" in verdict.metadata["warnings"]
-        assert "a new seed in `split`, or a newer time window" in verdict.metadata["warnings"]
+        assert "a new split.seed, or a newer time window" in verdict.metadata["warnings"]
 
 
 def test_a_gap_between_groups_is_called_out(found, written):
