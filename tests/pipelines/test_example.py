@@ -1,4 +1,4 @@
-"""The example of the README at its full size: one run that passes, and one that is refused."""
+"""The example of the README at its full size: one run that passes, one that is refused, and one that makes up for it."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(folder)
 
 
-def test_the_example_passes_and_its_strict_twin_is_refused_for_the_planted_bias(full: Workplace) -> None:
+def test_the_example_passes_its_strict_twin_is_refused_for_the_planted_bias_and_reweighting_makes_up_for_it(full: Workplace) -> None:
     passed = full.run("run", full.example("training.yaml", source="players.parquet", port=9702))
     strict = full.run("run", full.example("training-strict.yaml", source="players.parquet", port=9702))
 
@@ -26,5 +26,10 @@ def test_the_example_passes_and_its_strict_twin_is_refused_for_the_planted_bias(
     assert strict.states()["Train candidate"] == strict.states()["Evaluate model"] == "reused"
     assert strict.states()["Check model"] == "failed"
     assert strict.states()["Publish model"] == "skipped"
-    assert "true_positive_rate between groups of region at 0.5" in strict.output
+    assert "true_positive_rate between groups of region at 0.35" in strict.output
     assert "(south 0." in strict.summary["gates"][-1]["reason"]
+
+    mitigated = full.run("run", full.example("training-mitigated.yaml", source="players.parquet", port=9702))
+
+    assert mitigated.code == 0, mitigated.output
+    assert mitigated.summary["published"]["version"] == 2

@@ -46,7 +46,7 @@ class Workplace:
             "data_limits": {"anomalies": 0},
             "baseline": {"model": "linear", "epochs": 2},
             "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
-            "model_limits": {"auc": {"min": 0.7, "champion": {"min_change": -0.2}}},
+            "model_limits": {"auc": {"min": 0.7, "champion": {"min_change": -0.2}}, "bootstrap": {"auc": {"min": 0.7}}},
             "port": 9701,
         }
         return self.example(example, **small | changes)

@@ -29,7 +29,7 @@ class Candidate:
         (self.evaluation / "predictions.parquet").write_text("rows")
         self.verdict = folder / weights / "verdict"
         check = gates.Check("auc on overall", "at least 0.7", 0.8, passed, "auc on overall is 0.8")
-        self.judge({"model": model.digest(self.model)}, check)
+        self.judge({"model": model.digest(self.model), "data": a_summary().test_digest}, check)
 
     def judge(self, about: dict[str, str], check: gates.Check) -> None:
         gates.Verdict("check_model", about, (check,)).write(self.verdict)
@@ -85,6 +85,15 @@ def test_a_verdict_cut_short_is_refused(tmp_path: Path) -> None:
     candidate.verdict.write_text(candidate.verdict.read_text()[:40])
 
     with pytest.raises(gates.GateError, match="not a verdict"):
+        candidate.publish(tmp_path / "store")
+
+
+def test_a_verdict_about_another_evaluation_is_refused(tmp_path: Path) -> None:
+    candidate = Candidate(tmp_path, "a")
+    check = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8")
+    candidate.judge({"model": model.digest(candidate.model), "data": "sha256:other"}, check)
+
+    with pytest.raises(RegistryError, match="about the test split sha256:other, the evaluation about sha256:t"):
         candidate.publish(tmp_path / "store")
 
 

@@ -329,7 +329,7 @@ def _worst(split: Rows, predicted: _Predicted, label: str) -> list[dict[str, obj
     few = split.take(places)
     shown = [label, *(name for name in split.columns if name != label)]
     found = [
-        {"probability": float(probability), **row}
+        {**row, "probability": float(probability)}
         for probability, row in zip(probabilities[places], few.select(shown).to_pylist(), strict=True)
     ]
     order = np.argsort(-errors[places], kind="stable")

@@ -105,6 +105,7 @@ def _value(found: Mapping[str, Any]) -> float | None:
 
 
 def _interval(found: Mapping[str, Any]) -> Interval | None:
+    """TFMA takes the samples as normal, so that the interval of a rate can leave the range of rates."""
     bounds = found.get("boundedValue", {})
     low, high = _finite(bounds.get("lowerBound")), _finite(bounds.get("upperBound"))
     return None if low is None or high is None else (low, high)

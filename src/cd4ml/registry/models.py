@@ -106,6 +106,12 @@ def publish(
             f"the verdict is about the model {verdict.about.get('model')}, not about {digest}: "
             "evaluate and check this model first"
         )
+    judged = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))["test_digest"]
+    if verdict.about.get("data") != judged:
+        raise RegistryError(
+            f"the verdict is about the test split {verdict.about.get('data')}, the evaluation about {judged}: check this "
+            "evaluation first"
+        )
     if not verdict.passed:
         raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))
 
