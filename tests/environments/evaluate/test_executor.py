@@ -26,7 +26,8 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import config as ours
-from cd4ml.evaluation.executor import run, run_on_beam
+from cd4ml.evaluation.executor import computations, run, run_on_beam
+from cd4ml.evaluation.executor.batch import NotVectorised
 
 
 def configuration(*metrics: config_pb2.MetricConfig, slices=([], ["group"]), **spec) -> config_pb2.EvalConfig:
@@ -111,6 +112,24 @@ def test_tfma_counts_the_first_of_merged_accumulators_twice(accumulator, merge):
     assert sum(vars(merged).values()) == 10
 
 
+@pytest.mark.parametrize("settings", [{}, {"from_logits": True}, {"label_smoothing": 0.25}])
+def test_categorical_cross_entropies_are_those_of_tfmas_combiner(tmp_path, monkeypatch, settings):
+    """Its pipeline gives none: the combiner divides in place, and Arrow's arrays cannot be written to."""
+    shares = np.array([[0.25, 0.5, 0.25], [1.0, 0.0, 0.0], [0.125, 0.125, 0.75]])
+    columns = examples(9, label=np.eye(3)[[0, 1, 2] * 3], prediction=shares[[0, 0, 1, 1, 1, 2, 2, 2, 0]])
+    asked = configuration(metric("CategoricalCrossEntropy", **settings))
+
+    assert run(asked, columns, tmp_path / "ours").row_by_row == {}
+    monkeypatch.setattr(computations, "_in_columns", _nothing_in_columns)
+    assert run(asked, columns, tmp_path / "theirs").row_by_row != {}
+
+    assert compared(tmp_path / "ours", tmp_path / "theirs") == []
+
+
+def _nothing_in_columns(_):
+    raise NotVectorised("the test wants TFMA's own combiner")
+
+
 def test_slices_too_small_are_shown_as_tfma_shows_them():
     asked = configuration(metric("ExampleCount"), metric("AUC"))
     asked.options.min_slice_size.value = 15
@@ -166,6 +185,7 @@ def test_bad_rows_are_refused_in_a_sentence(tmp_path, columns, words):
     [
         ({"slicing_specs": [config_pb2.SlicingSpec(feature_keys=["gruop"])]}, "there is no column 'gruop' to slice by"),
         ({"slicing_specs": [config_pb2.SlicingSpec(slice_keys_sql="SELECT 1")]}, "slice_keys_sql is for TFMA on Beam"),
+        ({"metrics_specs": [config_pb2.MetricsSpec(metrics=[metric("AUK")])]}, "TFMA cannot make the metrics.*AUK"),
         ({"metrics_specs": [config_pb2.MetricsSpec(query_key="group")]}, "query_key are for TFMA on Beam"),
         (
             {
@@ -229,3 +249,12 @@ REPLACED = {
 def test_what_is_computed_in_columns_is_what_tfma_does_row_by_row(function):
     """Another version of TFMA may count otherwise: compare its code with the leaf, then change what is here."""
     assert hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:12] == REPLACED[function]
+
+
+def test_the_computation_that_is_taken_from_histograms_is_tfmas():
+    """`cd4ml.evaluation.executor.histogram` looks into its closure."""
+    source = inspect.getsource(binary_confusion_matrices.binary_confusion_matrices)
+    made = inspect.getsource(binary_confusion_matrices._histogram_to_binary_confusion_matrices)
+    binned = inspect.getsource(calibration_histogram.rebin)
+
+    assert hashlib.sha256((source + made + binned).encode()).hexdigest()[:12] == "4df65e6d2fe1"

@@ -10,6 +10,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util
 
+from cd4ml.errors import EvaluationError
 from cd4ml.evaluation.executor.histogram import in_columns
 
 Sliced = list[tuple[Any, metric_types.MetricsDict]]
@@ -29,9 +30,11 @@ class Plan:
     @classmethod
     def of(cls, config: config_pb2.EvalConfig) -> "Plan":
         """Has TFMA turn the configuration into computations, each once."""
-        found = evaluator._filter_and_separate_computations(
-            metric_specs.to_computations(list(config.metrics_specs), eval_config=config)
-        )
+        try:
+            made = metric_specs.to_computations(list(config.metrics_specs), eval_config=config)
+        except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+            raise EvaluationError(f"TFMA cannot make the metrics of the configuration: {error}") from error
+        found = evaluator._filter_and_separate_computations(made)
         return cls(
             config,
             found.non_derived_computations,
@@ -53,7 +56,10 @@ class Plan:
     def _with_derived(self, metrics: metric_types.MetricsDict) -> metric_types.MetricsDict:
         metrics = dict(metrics)
         for computation in self.derived:
-            metrics.update(computation.result(metrics))
+            try:
+                metrics.update(computation.result(metrics))
+            except ValueError as error:
+                raise EvaluationError(f"TFMA cannot compute a metric: {error}") from error
         return metrics
 
     def _compared(self, spec: config_pb2.CrossSlicingSpec, sliced: Sliced) -> Iterator[tuple[Any, Any]]:

@@ -30,7 +30,10 @@ def write(config: config_pb2.EvalConfig, sliced: Sliced, folder: Path) -> None:
         constants.ATTRIBUTIONS_KEY: (writer.convert_slice_attributions_to_proto(one) for one in attributions),
     }
     for name, records in protos.items():
-        _write_records(folder / f"{name}-00000-of-00001.tfrecord", records)
+        try:
+            _write_records(folder / f"{name}-00000-of-00001.tfrecord", records)
+        except TypeError as error:
+            raise EvaluationError(f"TFMA cannot write these {name}: {error}") from error
     _write_records(folder / f"{constants.VALIDATIONS_KEY}.tfrecord", [_validation(config, metrics)])
     if eval_config_writer.EVAL_CONFIG_FILE not in config.options.disabled_outputs.values:
         _write_config(config, folder)
