@@ -13,7 +13,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(folder)
 
 
-def test_the_example_passes_its_strict_twin_is_refused_for_the_planted_bias_and_reweighting_makes_up_for_it(full: Workplace) -> None:
+def test_the_planted_bias_is_refused_under_a_strict_limit_and_made_up_for_by_reweighting(full: Workplace) -> None:
     passed = full.run("run", full.example("training.yaml", source="players.parquet", port=9702))
     strict = full.run("run", full.example("training-strict.yaml", source="players.parquet", port=9702))
 
