@@ -1,4 +1,4 @@
-"""The example of the README at its full size: one run that passes, one that is refused, and one that makes up for it."""
+"""The example of the README at its full size: one run passes, one is refused, one makes up for it."""
 
 from pathlib import Path
 

@@ -109,8 +109,8 @@ def publish(
     judged = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))["test_digest"]
     if verdict.about.get("data") != judged:
         raise RegistryError(
-            f"the verdict is about the test split {verdict.about.get('data')}, the evaluation about {judged}: check this "
-            "evaluation first"
+            f"the verdict is about the test split {verdict.about.get('data')}, the evaluation about {judged}: check "
+            "this evaluation first"
         )
     if not verdict.passed:
         raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))

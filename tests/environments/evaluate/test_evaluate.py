@@ -149,7 +149,7 @@ def test_every_row_counts_however_many_batches_they_come_in(run, monkeypatch):
     assert batched.summary.rows == ROWS
     for one, other in zip(whole.summary.slices, batched.summary.slices, strict=True):
         found = [[np.nan if value is None else value for value in each.metrics.values()] for each in (one, other)]
-        assert found[0] == pytest.approx(found[1], rel=1e-6, nan_ok=True)  # the loss is a sum of float32, as TFMA has it
+        assert found[0] == pytest.approx(found[1], rel=1e-6, nan_ok=True)  # TFMA's loss is a sum of float32
     kept = [pq.read_table(folder / "evaluation" / "predictions.parquet"), make_table()]
     assert kept[0].column("income").to_pylist() == kept[1].column("income").to_pylist()[:100]
 
