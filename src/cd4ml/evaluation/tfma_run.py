@@ -95,8 +95,8 @@ def _changes(one: Slice, found: Mapping[str, Any]) -> Iterator[Change]:
         metric = name.removesuffix(DIFFERENCE)
         if metric != name and (value := _value(difference)) is not None:
             interval = _interval(difference)
-            turned = None if interval is None else (-interval[1], -interval[0])
-            yield Change(one.model, one.slice, metric, -value, turned)
+            turned = None if interval is None else (0.0 - interval[1], 0.0 - interval[0])
+            yield Change(one.model, one.slice, metric, 0.0 - value, turned)
 
 
 def _value(found: Mapping[str, Any]) -> float | None:
