@@ -56,15 +56,17 @@ ALL = [
 
 def test_what_an_evaluation_asks_for_is_what_tfma_gives(tmp_path):
     columns = examples(300)
-    named = {ours.LABEL: columns["label"], ours.PREDICTION: columns["prediction"], "group": columns["group"]}
-    asked = ours.eval_config([["group"]], [0.25, 0.5])
+    predictions = {"candidate": columns["prediction"], "baseline": columns["prediction"] ** 2}
+    named = {ours.LABEL: columns["label"], "group": columns["group"]}
+    named |= {ours.prediction(role): values for role, values in predictions.items()}
+    asked = ours.eval_config([*predictions], [["group"]], [0.25, 0.5])
+    asked.options.ClearField("compute_confidence_intervals")  # TFMA draws others each time
 
     found = run(asked, named, tmp_path / "ours")
-    expected = tfma.analyze_raw_data(pd.DataFrame(named), asked, output_path=str(tmp_path / "theirs"))
+    tfma.analyze_raw_data(pd.DataFrame(named), asked, output_path=str(tmp_path / "theirs"))
 
     assert found.row_by_row == {}
     assert compared(tmp_path / "ours", tmp_path / "theirs") == []
-    assert dict(found.result().slicing_metrics).keys() == dict(expected.slicing_metrics).keys()
     assert {file.name for file in (tmp_path / "ours").iterdir()} == {
         file.name for file in (tmp_path / "theirs").iterdir()
     }
