@@ -45,6 +45,7 @@ def training(
     seed: int = 0,
     gpus: int = 1,
     thresholds: list = [0.5],  # noqa: B006
+    runner: list = [],  # noqa: B006
     model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
     target: str = "machine",
     port: int = 9500,
@@ -71,6 +72,7 @@ def training(
         seed: Makes training repeatable.
         gpus: GPUs for each training; 0 trains on the CPU.
         thresholds: Probabilities above which a row counts as positive.
+        runner: A runner of Beam and its options for more test rows than one machine holds; empty evaluates in the task.
         model_limits: What the candidate must keep to be published.
         target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
         port: Where the model is served on this machine.
@@ -138,6 +140,7 @@ def training(
         sensitive=sensitive,
         thresholds=thresholds,
         seed=seed,
+        runner=runner,
     )
     heavy(evaluated, "Evaluate model", cpu="2", memory="8G")
     with_store(evaluated)
@@ -179,6 +182,7 @@ CHECKS = {
     "thresholds": evaluation_arguments.thresholds,
     "slices": evaluation_arguments.columns,
     "sensitive": evaluation_arguments.sensitive,
+    "runner": evaluation_arguments.runner,
     "model_limits": model_limits_.parse,
     "target": targets.check,
 }

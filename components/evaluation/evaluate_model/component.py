@@ -19,6 +19,7 @@ def evaluate_model(
     sensitive: list,
     thresholds: list,
     seed: int,
+    runner: list,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     roc: dsl.Output[dsl.ClassificationMetrics],
@@ -39,6 +40,7 @@ def evaluate_model(
         sensitive: Columns whose groups must be treated fairly.
         thresholds: Probabilities above which a row counts as positive; pictures and metrics show the first.
         seed: Of the draws by which intervals are found.
+        runner: A runner of Beam and its options, on which TFMA itself computes; empty computes in this task.
 
     Returns:
         evaluation: All numbers, TFMA's own files and known predictions (layout: `cd4ml.evaluation.summary`).
@@ -49,7 +51,9 @@ def evaluate_model(
     from cd4ml.evaluation.evaluate import evaluate
 
     models = (candidate.path, baseline.path, champion, champion_digest, judged, trend)
-    evaluated = evaluate(test.path, *models, label, slices, sensitive, thresholds, seed, evaluation.path, report.path)
+    evaluated = evaluate(
+        test.path, *models, label, slices, sensitive, thresholds, seed, runner, evaluation.path, report.path
+    )
     evaluation.metadata.update(evaluated.metadata)
     metrics.metadata.update(evaluated.metrics)
     roc.log_roc_curve(*evaluated.roc_curve)

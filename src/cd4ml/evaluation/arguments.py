@@ -52,6 +52,18 @@ def sensitive(values: Sequence[Any]) -> tuple[str, ...]:
     return tuple(name for kind in columns(values) for name in kind)
 
 
+def runner(values: Sequence[Any]) -> list[str]:
+    """A runner of Beam and its options.
+
+    Raises:
+        EvaluationError: It begins with no name, or something that follows is no option.
+    """
+    words = list(_listed(values))
+    if any(not isinstance(word, str) or word.startswith("--") != (place > 0) for place, word in enumerate(words)):
+        raise EvaluationError(f"runner: {words!r} is none; write its name and options, [FlinkRunner, --flink_master=…]")
+    return words
+
+
 def crosses(slices: Sequence[Any], sensitive: Sequence[Any]) -> list[tuple[str, ...]]:
     """The columns of each kind of slice, each once: those of `slices`, then the sensitive ones.
 

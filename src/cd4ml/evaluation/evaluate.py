@@ -109,6 +109,7 @@ def evaluate(
     sensitive: Sequence[str],
     thresholds: Sequence[float],
     seed: int,
+    runner: Sequence[str],
     folder: str | Path,
     report_file: str | Path,
 ) -> Evaluated:
@@ -129,6 +130,7 @@ def evaluate(
         sensitive: Columns whose groups are compared.
         thresholds: Probabilities above which a row counts as positive.
         seed: Of the draws by which intervals are found.
+        runner: A runner of Beam and its options, on which TFMA itself computes; empty computes here.
         folder: Where the evaluation goes.
         report_file: The HTML file to write.
 
@@ -137,6 +139,7 @@ def evaluate(
     """
     cuts, sensitive = arguments.thresholds(thresholds), arguments.sensitive(sensitive)
     by = arguments.crosses(slices, sensitive)
+    runner = arguments.runner(runner)
     with _folders(candidate, baseline, str(champion)) as folders:
         contracts, digests = _contracts(folders, label)
         if digests.get("champion", "") != champion_digest:
@@ -151,7 +154,7 @@ def evaluate(
         unfinished.mkdir(parents=True)
         try:
             predicted = _predict(split, folders, contracts)
-            measured = _measure(split, predicted, by, cuts, unfinished / summary.TFMA, seed)
+            measured = _measure(split, predicted, by, cuts, unfinished / summary.TFMA, seed, runner)
             found = Summary(
                 label=label,
                 rows=split.total,
@@ -249,6 +252,7 @@ def _measure(
     thresholds: Sequence[float],
     folder: Path,
     seed: int,
+    runner: Sequence[str],
 ) -> Any:
     from cd4ml.evaluation import config, tfma_run
 
@@ -260,7 +264,7 @@ def _measure(
             columns = {config.prediction(role): one[part] for role, one in predicted.probabilities.items()}
             yield {**columns, **split.groups(table), config.LABEL: predicted.labels[part]}
 
-    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, seed)
+    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, seed, runner)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def run(
     batches: Iterable[Mapping[str, np.ndarray]],
     folder: Path,
     seed: int,
+    runner: Sequence[str],
 ) -> Measured:
     """Measures all models on the same rows; TFMA's files stay in the folder.
 
@@ -46,10 +47,19 @@ def run(
         batches: By column: the label and the predictions of each role, float [rows]; what makes slices, text.
         folder: Where TFMA's files go; `tfma.load_eval_result` reads them.
         seed: Of the bootstrap's draws.
+        runner: A runner of Beam and its options, on which TFMA itself computes; empty computes here, in columns.
+
+    Raises:
+        EvaluationError: Beam does not take the runner.
     """
+    config = eval_config(roles, slices, thresholds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # TFMA divides by zero where a slice has one class
-        evaluation = executor.run(eval_config(roles, slices, thresholds), batches, folder, seed)
+        evaluation = (
+            executor.run_on_beam(config, batches, folder, runner[0], runner[1:])
+            if runner
+            else executor.run(config, batches, folder, seed)
+        )
     found: list[Slice] = []
     changes: list[Change] = []
     curves = {}

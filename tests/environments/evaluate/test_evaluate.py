@@ -154,6 +154,15 @@ def test_every_row_counts_however_many_batches_they_come_in(run, monkeypatch):
     assert kept[0].column("income").to_pylist() == kept[1].column("income").to_pylist()[:100]
 
 
+def test_tfma_itself_on_beam_finds_the_same(run, evaluated):
+    found, _ = run(runner=["DirectRunner"])
+
+    for one, other in zip(evaluated[0].summary.slices, found.summary.slices, strict=True):
+        assert (one.model, one.slice) == (other.model, other.slice)
+        numbers = [[np.nan if value is None else value for value in each.metrics.values()] for each in (one, other)]
+        assert numbers[0] == pytest.approx(numbers[1], rel=1e-6, nan_ok=True)
+
+
 def test_a_change_is_the_candidates_metric_less_the_others_and_its_interval_holds_it(evaluated):
     found, _ = evaluated
     candidate, baseline = found.summary.of("candidate"), found.summary.of("baseline")
@@ -199,6 +208,8 @@ def test_a_model_whose_file_is_broken_says_so(run, tmp_path):
         ({"label": "tok"}, "candidate: it was trained to predict 'took', not 'tok'"),
         ({"slices": ["regoin"]}, "slice column 'regoin' is not there; did you mean 'region'?"),
         ({"slices": ["income"]}, "slices: income makes 400 slices, more than 100"),
+        ({"runner": ["NoSuchRunner"]}, "runner: Unexpected pipeline runner: NoSuchRunner"),
+        ({"runner": ["--flink_master=a"]}, "write its name and options"),
         ({"champion": "/gone"}, "champion: /gone/contract.json: not a model's contract"),
         ({"test": "/gone"}, "/gone: cannot be read as Parquet"),
     ],

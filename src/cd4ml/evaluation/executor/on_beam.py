@@ -12,7 +12,9 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import types
 from tensorflow_model_analysis.proto import config_pb2
 
+from cd4ml.errors import EvaluationError
 from cd4ml.evaluation.executor.batch import Columns
+from cd4ml.evaluation.executor.evaluation import Evaluation
 
 
 def run_on_beam(
@@ -21,7 +23,7 @@ def run_on_beam(
     folder: Path | str,
     runner: str = "DirectRunner",
     options: Sequence[str] = (),
-) -> None:
+) -> Evaluation:
     """Evaluates examples as `cd4ml.evaluation.executor.run` does, by TFMA's own pipeline; the files are the same.
 
     Args:
@@ -30,9 +32,16 @@ def run_on_beam(
         folder: Where the files are written; the runner's workers have to reach it.
         runner: The name of a runner of Beam, such as FlinkRunner, SparkRunner or DataflowRunner.
         options: The options of the pipeline, as on Beam's command line: `--flink_master=...`.
+
+    Raises:
+        EvaluationError: Beam knows no such runner, or does not take its options.
     """
     batches = [examples] if isinstance(examples, Mapping) else examples
-    with beam.Pipeline(runner, PipelineOptions(list(options))) as pipeline:
+    try:
+        pipeline = beam.Pipeline(runner, PipelineOptions(list(options)))
+    except ValueError as error:
+        raise EvaluationError(f"runner: {error}; name one of Beam's, such as FlinkRunner") from error
+    with pipeline:
         _ = (
             pipeline
             | "Examples" >> beam.Create([record_batch(columns) for columns in batches])
@@ -41,6 +50,7 @@ def run_on_beam(
                 eval_config=config, eval_shared_model=_models(config), output_path=str(folder)
             )
         )
+    return Evaluation(Path(folder), {})
 
 
 def record_batch(columns: Columns) -> pa.RecordBatch:
