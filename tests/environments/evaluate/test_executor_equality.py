@@ -7,7 +7,13 @@ from executor_reference import differences
 from hypothesis import HealthCheck, Phase, given, settings
 from tensorflow_model_analysis.proto import config_pb2
 
-from cd4ml.evaluation.executor import binary as leaves
+from cd4ml.evaluation.executor import binary as binary_leaves
+from cd4ml.evaluation.executor import histogram
+
+
+def _at_or_below(thresholds, values):
+    return thresholds.searchsorted(values, side="right")
+
 
 # Generated alone: to make a failing case smaller TFMA would have to run hundreds of times.
 each = settings(
@@ -49,16 +55,24 @@ def test_of_two_outputs_every_number_is_tfmas(case):
     assert differences(case.config, case.columns) == []
 
 
-def test_a_difference_is_seen(monkeypatch):
-    """What the tests above would say if a prediction at a threshold counted as above it."""
-    monkeypatch.setattr(leaves, "_below", lambda thresholds, values: thresholds.searchsorted(values, side="right"))
+@pytest.mark.parametrize(
+    ("module", "name", "wrong", "asked"),
+    [
+        (binary_leaves, "_below", _at_or_below, metric("ConfusionMatrixAtThresholds", thresholds=[0.5])),
+        (histogram, "_EPSILON", 0.0, metric("AUC", num_thresholds=3)),
+    ],
+)
+def test_a_prediction_at_a_threshold_that_counts_as_above_it_is_seen(monkeypatch, module, name, wrong, asked):
     config = config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
-        metrics_specs=[config_pb2.MetricsSpec(metrics=[metric("ConfusionMatrixAtThresholds", thresholds=[0.5])])],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=[asked])],
     )
     columns = {"label": np.array([0.0, 1.0]), "prediction": np.array([0.5, 0.75])}
+    assert differences(config, columns) == []
 
-    assert any("falsePositives" in one for one in differences(config, columns))
+    monkeypatch.setattr(module, name, wrong)
+
+    assert differences(config, columns) != []
 
 
 @pytest.fixture(autouse=True)
