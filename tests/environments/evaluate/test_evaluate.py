@@ -94,6 +94,17 @@ def test_the_folder_holds_the_summary_tfmas_own_files_and_known_predictions(eval
     assert sorted(path.name for path in evaluation.iterdir()) == ["predictions.parquet", "summary.json", "tfma"]
 
 
+def test_tfmas_own_views_show_the_slices_and_the_plots(evaluated):
+    _, folder = evaluated
+    result = tfma.load_eval_result(str(folder / "evaluation" / "tfma"), model_name="candidate")
+
+    slices = tfma.view.render_slicing_metrics(result, slicing_column="region").data
+    plots = tfma.view.render_plot(result).data
+
+    assert {one["slice"] for one in slices} == {"region:isle", "region:north", "region:south"}
+    assert plots.keys() >= {"confusionMatrixAtThresholds", "calibrationHistogramBuckets"}
+
+
 def test_the_ui_gets_finite_numbers(evaluated):
     found, _ = evaluated
     false_positives, true_positives, thresholds = found.roc_curve
