@@ -91,6 +91,8 @@ def main() -> None:
         "date": f"{date.today()}",
     }
     print(json.dumps(result))  # noqa: T201
+    if differing:
+        raise SystemExit(1)
 
 
 def growth(console: Console) -> None:
@@ -103,19 +105,32 @@ def growth(console: Console) -> None:
         },
         "metrics and plots": {str(count): ours(some, configuration(count)) for count in (1, 2, 4, 8, 10)},
     }
+    measured["intervals"] = {
+        name: ours(some, configuration(method=method))
+        for name, method in (
+            ("none", None),
+            ("Poisson bootstrap", config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP),
+            ("jackknife", config_pb2.ConfidenceIntervalOptions.JACKKNIFE),
+        )
+    }
     for by, points in measured.items():
         table = Table(by, *points)
         table.add_row("seconds", *(f"{seconds:.2f}" for seconds, _ in points.values()))
         console.print(table)
 
 
-def configuration(count: int = len(METRICS) + len(PLOTS)) -> Any:
+def configuration(count: int = len(METRICS) + len(PLOTS), method: Any = None) -> Any:
     """The metrics and plots, the first so many of them; all rows, two columns, and each pair of their values."""
+    options = config_pb2.Options()
+    if method is not None:
+        options.compute_confidence_intervals.value = True
+        options.confidence_intervals.method = method
     asked = [config_pb2.MetricConfig(class_name=name, config=settings) for name, settings in (METRICS + PLOTS)[:count]]
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
         slicing_specs=[config_pb2.SlicingSpec(feature_keys=keys) for keys in ([], ["a"], ["b"], ["a", "b"])],
         metrics_specs=[config_pb2.MetricsSpec(metrics=asked)],
+        options=options,
     )
 
 

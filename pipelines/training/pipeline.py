@@ -72,7 +72,7 @@ def training(
         seed: Makes training repeatable.
         gpus: GPUs for each training; 0 trains on the CPU.
         thresholds: Probabilities above which a row counts as positive.
-        runner: A runner of Beam and its options for more test rows than one machine holds; empty evaluates in the task.
+        runner: A runner of Beam and its options, on which TFMA itself computes; empty computes in the task.
         model_limits: What the candidate must keep to be published.
         target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
         port: Where the model is served on this machine.
@@ -123,7 +123,12 @@ def training(
         on_gpus(models[role], gpus)
 
     champion = find_champion(
-        candidate=models["candidate"].outputs["model"], test=splits.outputs["test"], store=store, name=name
+        candidate=models["candidate"].outputs["model"],
+        store=store,
+        name=name,
+        dataset=dataset,
+        version=ingested.outputs["version"],
+        split=split,
     )
     light(champion, "Find champion", cached=False)
     with_store(champion)

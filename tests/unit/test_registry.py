@@ -1,6 +1,7 @@
 """The registry: what is published has passed, is never changed, and remembers where it came from."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ class Candidate:
         model.write_contract(contract, self.model)
         self.evaluation = folder / weights / "evaluation"
         self.evaluation.mkdir()
-        summary.write(a_summary(), self.evaluation)
+        found = a_summary()
+        evaluated = {**found.models, "candidate": replace(found.models["candidate"], digest=model.digest(self.model))}
+        summary.write(replace(found, models=evaluated), self.evaluation)
         (self.evaluation / "predictions.parquet").write_text("rows")
         self.verdict = folder / weights / "verdict"
         check = gates.Check("auc on overall", "at least 0.7", 0.8, passed, "auc on overall is 0.8")
@@ -93,7 +96,7 @@ def test_a_verdict_about_another_evaluation_is_refused(tmp_path: Path) -> None:
     check = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8")
     candidate.judge({"model": model.digest(candidate.model), "data": "sha256:other"}, check)
 
-    with pytest.raises(RegistryError, match="about the test split sha256:other, the evaluation about sha256:t"):
+    with pytest.raises(RegistryError, match="on the test split sha256:t, the verdict about .* on sha256:other"):
         candidate.publish(tmp_path / "store")
 
 

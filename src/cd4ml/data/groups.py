@@ -21,6 +21,8 @@ FEW_VALUES = 20
 MISSING = "(missing)"
 MOST_SLICES = 100
 """Evaluation refuses a column, or a cross of columns, that makes more; said here, before anything is trained."""
+MOST_SLICES_TOGETHER = 200
+"""And more than these of all kinds together."""
 
 
 def check_slices(test: pa.Table, slices: Iterable[str | Sequence[str]]) -> None:
@@ -40,6 +42,8 @@ def check_slices(test: pa.Table, slices: Iterable[str | Sequence[str]]) -> None:
         for name, count in counts.items()
         if count > MOST_SLICES
     ]
+    if not lines and sum(counts.values()) > MOST_SLICES_TOGETHER:
+        lines = [f"they make {sum(counts.values()):,} together, more than {MOST_SLICES_TOGETHER}; name fewer kinds"]
     if lines:
         raise DataError("slices: " + "\n  ".join(lines))
 

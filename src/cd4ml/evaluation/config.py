@@ -6,10 +6,9 @@ from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from cd4ml.evaluation.summary import at
+from cd4ml.evaluation.summary import CANDIDATE, at
 
 LABEL = "__label"
-CANDIDATE = "candidate"
 THRESHOLDS_OF_CURVES = 1001
 """Where the curves are measured, and the areas under them."""
 CALIBRATION_BUCKETS = 10

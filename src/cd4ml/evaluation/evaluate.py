@@ -22,13 +22,12 @@ from cd4ml.evaluation import arguments, fairness, report, rows, summary
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.report import TrendPoint
 from cd4ml.evaluation.rows import Rows
-from cd4ml.evaluation.summary import OVERALL, ModelSummary, Summary, at
+from cd4ml.evaluation.summary import CANDIDATE, OVERALL, ModelSummary, Summary, at
 from cd4ml.model import Contract
 from cd4ml.storage import local_copy
 
 log = logging.getLogger(__name__)
 
-CANDIDATE = "candidate"
 PREDICTIONS_KEPT = 100
 WORST_KEPT = 20
 ROC_POINTS = 50
@@ -115,7 +114,8 @@ def evaluate(
 ) -> Evaluated:
     """Evaluates the models on the same rows, and writes the folder (layout: `cd4ml.evaluation.summary`) and the report.
 
-    Memory holds the predictions, 4 bytes a row and model, and a batch of the other columns.
+    Memory holds the predictions, 4 bytes a row and model, the columns that make slices, and a batch of the others; and
+    for the intervals about 8 MiB a slice and model.
 
     Args:
         test: The test split, a Parquet file.
@@ -258,7 +258,7 @@ def _measure(
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         start = 0
-        for table in split.batches():
+        for table in split.batches(split.sliced or split.columns[:1]):
             part = slice(start, start + len(table))
             start = part.stop
             columns = {config.prediction(role): one[part] for role, one in predicted.probabilities.items()}

@@ -1,7 +1,8 @@
 """Compares the groups of sensitive columns: who gets how much of what a model gives."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
 
 from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
 
@@ -111,8 +112,22 @@ def _apart(
     if lowest is None or highest is None:
         return None, None, None, None
     low, high = judged[lowest], judged[highest]
-    of_low, of_high = groups[lowest].interval, groups[highest].interval
-    gap_interval = difference_interval(high, of_high, low, of_low)
+    estimates = [(rate, groups[name].interval) for name, rate in judged.items()]
+    gap_interval = _outermost(max, [difference_interval(*one, *other) for one, other in permutations(estimates, 2)])
     if not high:
         return high - low, gap_interval, None, None
-    return high - low, gap_interval, low / high, _ratio_interval(low, of_low, high, of_high)
+    ratios = [
+        found
+        for one, other in permutations(estimates, 2)
+        # Where the lower rate may be 0 there is no ratio to it; that of it is as low as can be.
+        if (found := _ratio_interval(*one, *other)) is not None or one[0] <= other[0]
+    ]
+    return high - low, gap_interval, low / high, _outermost(min, ratios)
+
+
+def _outermost(pick: Callable[[Iterable[float]], float], intervals: Sequence[Interval | None]) -> Interval | None:
+    """The interval of the largest, or smallest, of some numbers: any pair of groups may be the one farthest apart."""
+    known = [one for one in intervals if one is not None]
+    if len(known) < len(intervals):
+        return None
+    return pick(low for low, _ in known), pick(high for _, high in known)

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping
 from cd4ml.evaluation.bounds import Bounds, Measured, hold
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.limits import FairnessLimit
-from cd4ml.evaluation.summary import OVERALL, Fairness, Group, Interval, Summary, at
+from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Fairness, Group, Interval, Summary, at
 from cd4ml.gates import Check
 from cd4ml.names import nearest
-
-CANDIDATE = "candidate"
 
 
 def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, limit: FairnessLimit) -> Iterator[Check]:

@@ -170,9 +170,9 @@ def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern:
 
 def _matching(slices: Mapping[str, Slice], pattern: str) -> list[str]:
     """The slices that a name with `*` for any value stands for."""
-    if pattern in slices:
-        return [pattern]
     wanted = limits.values_of(pattern)
+    if pattern in slices and "*" not in wanted.values():
+        return [pattern]
     return [
         name
         for name, one in slices.items()

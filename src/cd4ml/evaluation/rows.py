@@ -18,6 +18,8 @@ MISSING = "(missing)"
 """The value of a slice whose rows have none."""
 MOST_VALUES = 100
 """A column, or a cross of columns, with more values is a mistake, not a slice; `cd4ml.data.groups` says so first."""
+MOST_SLICES = 200
+"""Of all kinds together: the bootstrap holds about 8 MiB a slice and model."""
 BATCH_ROWS = 2**17
 
 
@@ -32,10 +34,10 @@ class Rows:
     sliced: tuple[str, ...]
     """The columns that make slices."""
 
-    def batches(self) -> Iterator[pa.Table]:
-        """All rows in their order."""
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows in their order, with some of the columns or all of them."""
         with pq.ParquetFile(self.file) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(self.columns)):
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(self.columns if columns is None else columns)):
                 yield pa.Table.from_batches([batch])
 
     def groups(self, table: pa.Table) -> dict[str, np.ndarray]:
@@ -46,6 +48,8 @@ class Rows:
         """Some rows, by their rising numbers."""
         picked, start = [], 0
         for table in self.batches():
+            if start > places[-1]:
+                break
             low, high = np.searchsorted(places, (start, start + len(table)))
             if high > low:
                 picked.append(table.take(pa.array(places[low:high] - start)))
@@ -87,13 +91,17 @@ def open_split(split: Path, contracts: Mapping[str, Contract], label: str, by: S
 
 
 def _check_values(groups: pa.Table, by: Sequence[Sequence[str]]) -> None:
+    total = 0
     for names in by:
         values = groups.group_by(list(names)).aggregate([]).num_rows
+        total += values
         if values > MOST_VALUES:
             raise EvaluationError(
                 f"slices: {' × '.join(names)} makes {values:,} slices, more than {MOST_VALUES}; "
                 "slice by a column with fewer values, such as ranges"
             )
+    if total > MOST_SLICES:
+        raise EvaluationError(f"slices: they make {total:,} together, more than {MOST_SLICES}; name fewer kinds")
 
 
 def _needed(present: Sequence[str], contracts: Mapping[str, Contract], label: str, sliced: Sequence[str]) -> list[str]:

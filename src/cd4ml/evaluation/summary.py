@@ -3,7 +3,7 @@
 The folder of an evaluation:
 
     summary.json           `Summary`
-    tfma/<model>/          TFMA's own output of each model, for `tfma.load_eval_result`
+    tfma/                  TFMA's own output, for `tfma.load_eval_result` with `model_name` one of the models
     predictions.parquet    up to 100 rows: the candidate's raw features and the `probability` it gave for them
 
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
@@ -22,6 +22,8 @@ from cd4ml.errors import EvaluationError
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
 TFMA = "tfma"
+CANDIDATE = "candidate"
+"""The model that is evaluated, beside `baseline` and `champion`."""
 OVERALL = "overall"
 FEWEST_ROWS = 30
 """A slice is too small to judge by a metric that is over fewer of its rows."""

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import executor
-from cd4ml.evaluation.config import CANDIDATE, eval_config
+from cd4ml.evaluation.config import eval_config
 from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.summary import OVERALL, Change, Interval, Slice
+from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Change, Interval, Slice
 
 DIFFERENCE = "_diff"
 """What TFMA appends to the name of a metric that compares two models."""
@@ -50,7 +52,7 @@ def run(
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes here, in columns.
 
     Raises:
-        EvaluationError: Beam does not take the runner.
+        EvaluationError: Beam does not take the runner, or two slices have one name.
     """
     config = eval_config(roles, slices, thresholds)
     with warnings.catch_warnings():
@@ -71,6 +73,7 @@ def run(
         if role != CANDIDATE:
             changes += [change for one, metrics in of_role for change in _changes(one, metrics)]
         curves[role] = _curves(next(plots[""][""] for key, plots in result.plots if not key))
+    _check_names(found)
     defined = {(one.model, one.slice): one.metrics for one in found}
     kept = (
         change
@@ -79,6 +82,17 @@ def run(
         and defined[CANDIDATE, change.slice][change.metric] is not None
     )
     return Measured(tuple(found), tuple(kept), curves)
+
+
+def _check_names(slices: Sequence[Slice]) -> None:
+    """A value with a comma may make two slices of one name, or two groups."""
+    names = Counter((one.model, one.slice) for one in slices)
+    names.update((f"{one.model} {[*one.values]}", ",".join(one.values.values())) for one in slices if one.values)
+    (((_, name), count),) = names.most_common(1)
+    if count > 1:
+        raise EvaluationError(
+            f"slices: two of them are called {name!r}, for there are commas in their values; replace these in the data"
+        )
 
 
 def _slice(key: Sequence[tuple[str, Any]], found: Mapping[str, Any], role: str) -> Slice:
@@ -94,8 +108,8 @@ def _slice(key: Sequence[tuple[str, Any]], found: Mapping[str, Any], role: str) 
     intervals = {
         metric: interval
         for metric, value in metrics.items()
-        if value is not None and (interval := _interval(found[metric])) is not None
-    }
+        if value is not None and (interval := _interval(found[metric])) is not None and interval[0] < interval[1]
+    }  # every draw of a rate of 0 or 1 is the same, however few its rows: an interval of no width is none
     return Slice(role, name, values, int(metrics["example_count"] or 0), metrics, intervals)
 
 

@@ -106,11 +106,12 @@ def publish(
             f"the verdict is about the model {verdict.about.get('model')}, not about {digest}: "
             "evaluate and check this model first"
         )
-    judged = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))["test_digest"]
-    if verdict.about.get("data") != judged:
+    found = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))
+    evaluated = {"model": found["models"]["candidate"]["digest"], "data": found["test_digest"]}
+    if evaluated != {"model": digest, "data": verdict.about.get("data")}:
         raise RegistryError(
-            f"the verdict is about the test split {verdict.about.get('data')}, the evaluation about {judged}: check "
-            "this evaluation first"
+            f"the evaluation is about the model {evaluated['model']} on the test split {evaluated['data']}, the "
+            f"verdict about {digest} on {verdict.about.get('data')}: check this evaluation first"
         )
     if not verdict.passed:
         raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))

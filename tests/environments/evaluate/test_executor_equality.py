@@ -1,4 +1,4 @@
-"""The executor's numbers are TFMA's: at least 500 drawn configurations, ten or more in each case."""
+"""The executor's numbers are TFMA's: 50 drawn cases of ten or more drawn configurations of a metric, 500 and more."""
 
 import numpy as np
 import pytest

@@ -50,6 +50,12 @@ def test_validation_takes_what_evaluation_takes(tmp_path, slices):
     assert refusals(table(100), slices, tmp_path) == ["", ""]
 
 
+def test_too_many_slices_of_all_kinds_together_are_refused_in_the_same_words(tmp_path):
+    first, later = refusals(table(90), ["integer", "number", "text"], tmp_path)
+
+    assert first == later == "slices: they make 270 together, more than 200; name fewer kinds"
+
+
 @pytest.mark.parametrize(
     ("slices", "name"),
     [

@@ -151,3 +151,16 @@ def test_only_crosses_of_sensitive_columns_make_groups():
     by = arguments.crosses(["platform", ["region", "gender"], ["gender", "platform"]], ["gender", "region"])
 
     assert list(fairness.crosses(by, ["gender", "region"])) == [["gender"], ["region"], ("gender", "region")]
+
+
+def test_the_interval_of_a_gap_goes_by_every_pair_of_groups():
+    """South lies between the others, and may be farther from either than they are from each other."""
+    south = replace(group("region=south", rate=0.78), intervals={SELECTED: (0.58, 0.98)})
+    north = replace(group("region=north", rate=0.80), intervals={SELECTED: (0.79, 0.81)})
+    east = replace(group("region=east", rate=0.75), intervals={SELECTED: (0.74, 0.76)})
+
+    found = compared(south, north, east)["selection_rate"]
+
+    assert (found.lowest, found.highest, found.gap) == ("east", "north", pytest.approx(0.05))
+    assert found.gap_interval[1] == pytest.approx(0.03 + hypot(0.2, 0.01))
+    assert found.ratio_interval[0] < 0.58 / 0.79

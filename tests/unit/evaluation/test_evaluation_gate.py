@@ -540,3 +540,11 @@ def test_the_run_fails_with_a_line_for_each_reason(found, written, tmp_path):
 def test_a_folder_that_is_no_evaluation_says_so(tmp_path):
     with pytest.raises(EvaluationError, match="not an evaluation .* run evaluate_model again"):
         gate.check(tmp_path, {"auc": {"min": 0.5}})
+
+
+def test_a_value_that_is_a_star_does_not_stand_for_all_others(found, written):
+    star = replace(found, slices=(*found.slices, group("region=*", auc=0.99)))
+
+    verdict = gate.check(written(star), {"auc": {"min": 0.6, "slices": ["region=*"]}})
+
+    assert {"auc on region=*", "auc on region=south"} <= {check.name for check in verdict.checks}

@@ -1,4 +1,4 @@
-"""The same evaluation by TFMA itself on Beam: for more rows than one machine holds, and for what columns cannot do."""
+"""The same evaluation by TFMA itself on Beam: on the workers of a runner, and for what columns cannot do."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,8 +39,8 @@ def run_on_beam(
     batches = [examples] if isinstance(examples, Mapping) else examples
     try:
         pipeline = beam.Pipeline(runner, PipelineOptions(list(options)))
-    except ValueError as error:
-        raise EvaluationError(f"runner: {error}; name one of Beam's, such as FlinkRunner") from error
+    except (ValueError, ImportError, SystemExit) as error:  # Beam's parser of options ends the process
+        raise EvaluationError(f"runner: {error}; name one of Beam's, such as FlinkRunner, and its options") from error
     with pipeline:
         _ = (
             pipeline
