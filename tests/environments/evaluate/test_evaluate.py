@@ -247,6 +247,13 @@ def test_a_bad_test_split_is_refused_with_the_column(run):
         assert message in str(error.value)
 
 
+def test_two_slices_of_one_name_are_refused(run):
+    level = np.where(np.arange(ROWS) < 40, "1,region=north", "1")
+
+    with pytest.raises(EvaluationError, match="two of them are called 'level=1,region=north'"):
+        run(make_table(level=level), slices=["level", ["level", "region"]])
+
+
 def test_models_of_other_classes_are_not_compared(run, tmp_path):
     other = make_model(tmp_path / "other", classes=("no", "yes"))
 
