@@ -37,7 +37,8 @@ import kubernetes.client, minio, pyarrow as pa, deltalake
 import kfp.dsl.executor_main
 import cd4ml.data.gate
 deltalake.write_deltalake("/tmp/table", pa.table({"age": [31, 47]}))
-assert deltalake.DeltaTable("/tmp/table").to_pyarrow_table().column("age").to_pylist() == [31, 47]
+found = deltalake.QueryBuilder().register("data", deltalake.DeltaTable("/tmp/table")).execute("select age from data")
+assert pa.table(found).column("age").to_pylist() == [31, 47]
 """,
     "validate": """
 import cd4ml.data.quiet_tfdv, kfp.dsl.executor_main, pandas
