@@ -185,6 +185,7 @@ def evaluate(
                         cuts,
                     )
                 ),
+                row_by_row=measured.row_by_row,
             )
             summary.write(found, unfinished)
             kept = _kept(split, contracts[CANDIDATE], predicted.probabilities[CANDIDATE])

@@ -12,7 +12,7 @@ above the threshold. What cannot be computed, such as the AUC of rows of one cla
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -165,6 +165,8 @@ class Summary:
     slices: tuple[Slice, ...]
     changes: tuple[Change, ...]
     fairness: tuple[Fairness, ...]
+    row_by_row: Mapping[str, str] = field(default_factory=dict)
+    """Why TFMA itself ran row by row, by the name of its combiner; all else was computed in columns."""
 
     def of(self, model: str) -> dict[str, Slice]:
         """The slices of a model by name."""

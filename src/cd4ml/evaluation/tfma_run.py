@@ -29,6 +29,8 @@ class Measured:
     changes: tuple[Change, ...]
     curves: Mapping[str, Curves]
     """By model."""
+    row_by_row: Mapping[str, str]
+    """Why TFMA itself ran row by row, by the name of its combiner."""
 
 
 def run(
@@ -81,7 +83,7 @@ def run(
         if defined[change.other, change.slice][change.metric] is not None
         and defined[CANDIDATE, change.slice][change.metric] is not None
     )
-    return Measured(tuple(found), tuple(kept), curves)
+    return Measured(tuple(found), tuple(kept), curves, evaluation.row_by_row)
 
 
 def _check_names(slices: Sequence[Slice]) -> None:

@@ -87,6 +87,7 @@ def test_the_folder_holds_the_summary_tfmas_own_files_and_known_predictions(eval
     result = tfma.load_eval_result(str(evaluation / "tfma"), model_name="candidate")
 
     assert summary.read(evaluation) == found.summary
+    assert found.summary.row_by_row == {}
     assert kept.column_names == ["income", "region", "probability"]
     assert kept.column("probability").to_numpy() == pytest.approx(predictions_of(models, "candidate", kept))
     assert kept.num_rows == 100

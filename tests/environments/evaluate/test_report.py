@@ -402,3 +402,10 @@ def test_hostile_text_stays_text(write, hostile):
     assert f"region={hostile}" in page.text
     assert f"In {hostile} the selection rate" in page.text
     json.loads(re.search(r'id="counts">(.*?)</script>', page.html, re.DOTALL)[1])
+
+
+def test_what_tfma_had_to_run_row_by_row_is_said(write):
+    page = write(summary(row_by_row={"FlipRateCombiner": "no leaf is known for it"}))
+
+    assert "FlipRateCombiner ran row by row: no leaf is known for it" in page.text
+    assert "row by row" not in write().text
