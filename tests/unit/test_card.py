@@ -93,9 +93,9 @@ def test_a_card_names_sensitive_columns_that_the_model_sees_and_the_widest_gap(w
 
 
 def test_groups_too_small_and_warnings_are_caveats(write: Write) -> None:
-    text = write(verdict=replace(VERDICT, warnings=("this test split has judged 23 models",)))
+    text = write(verdict=replace(VERDICT, warnings=("this test_split has judged 23 models",)))
 
-    assert "- this test split has judged 23 models." in part(text, "Caveats and recommendations")
+    assert "- this test\\_split has judged 23 models." in part(text, "Caveats and recommendations")
     assert "Groups too small to judge by at least one rate: region is\\|le &lt;b>; region south." in text
 
 

@@ -104,7 +104,7 @@ def _environment() -> Environment:
 
 def _plain(value: object) -> str:
     """A text of the data within Markdown: it stays text, on one line."""
-    escaped = re.sub(r"([\\`*~|])", r"\\\1", " ".join(str(value).split()))
+    escaped = re.sub(r"([\\`*_~|])", r"\\\1", " ".join(str(value).split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
 
 
