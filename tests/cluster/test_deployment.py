@@ -25,7 +25,7 @@ SHELL = {"image": TOOLS, "imagePullPolicy": "IfNotPresent", "resources": SMALL}
 HEALTHY = {**SHELL, "command": ["sh", "-c", "trap exit TERM; sleep infinity & wait"]}
 LINGERING = {**HEALTHY, "lifecycle": {"preStop": {"sleep": {"seconds": 3}}}}
 NEVER_READY = {**HEALTHY, "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1}}
-CRASHING = {**SHELL, "command": ["python3", "--no-such-flag"]}
+CRASHING = {**NEVER_READY, "command": ["python3", "--no-such-flag"]}
 WITHOUT_IMAGE = {**HEALTHY, "image": "cd4ml/no-such-image:1", "imagePullPolicy": "Never"}
 TOO_FREE = {**HEALTHY, "securityContext": {"allowPrivilegeEscalation": True}}
 
