@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from cd4ml.evaluation import arguments, fairness, report, rows, summary
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.report import TrendPoint
 from cd4ml.evaluation.rows import Rows
-from cd4ml.evaluation.summary import CANDIDATE, OVERALL, ModelSummary, Summary, at
+from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Fairness, ModelSummary, Slice, Summary, at
 from cd4ml.model import Contract
 from cd4ml.storage import local_copy
 
@@ -46,7 +46,7 @@ class Evaluated:
     @property
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this evaluation in the UI."""
-        auc = self.summary.models["candidate"].metrics["auc"]
+        auc = self.summary.models[CANDIDATE].metrics["auc"]
         return {
             "headline": "auc undefined" if auc is None else f"auc {auc:.3f}",
             "rows": self.summary.rows,
@@ -58,7 +58,7 @@ class Evaluated:
         """What the UI compares between runs; rates are those at the first threshold."""
         models, threshold = self.summary.models, self.summary.thresholds[0]
         found: dict[str, float | None] = {
-            name.removesuffix(f"@{threshold:g}"): value for name, value in models["candidate"].metrics.items()
+            name.removesuffix(f"@{threshold:g}"): value for name, value in models[CANDIDATE].metrics.items()
         }
         found = {name: value for name, value in found.items() if "@" not in name}
         for change in self.summary.changes:
@@ -86,7 +86,7 @@ class Evaluated:
     @property
     def confusion_matrix(self) -> tuple[list[str], list[list[int]]]:
         """The classes, and by true class the candidate's rows by predicted class at the first threshold."""
-        metrics, threshold = self.summary.models["candidate"].metrics, self.summary.thresholds[0]
+        metrics, threshold = self.summary.models[CANDIDATE].metrics, self.summary.thresholds[0]
         count = self.summary.rows
         positives = round((metrics["label_rate"] or 0) * count)
         true_positives = round((metrics[at("true_positive_rate", threshold)] or 0) * positives)
@@ -155,36 +155,26 @@ def evaluate(
         try:
             predicted = _predict(split, folders, contracts)
             measured = _measure(split, predicted, by, cuts, unfinished / summary.TFMA, seed, runner)
+            latencies = predicted.latencies
+            models = {
+                one.model: ModelSummary(
+                    digests[one.model],
+                    {**one.metrics, "latency_ms": latencies[one.model], "size_mib": _size(folders[one.model])},
+                    one.intervals,
+                )
+                for one in measured.slices
+                if one.slice == OVERALL
+            }
             found = Summary(
                 label=label,
                 rows=split.total,
                 test_digest=split.digest,
                 judged=judged,
                 thresholds=cuts,
-                models={
-                    one.model: ModelSummary(
-                        digests[one.model],
-                        {
-                            **one.metrics,
-                            "latency_ms": predicted.latencies[one.model],
-                            "size_mib": _size(folders[one.model]),
-                        },
-                        one.intervals,
-                    )
-                    for one in measured.slices
-                    if one.slice == OVERALL
-                },
+                models=models,
                 slices=measured.slices,
                 changes=measured.changes,
-                fairness=tuple(
-                    compared
-                    for role in folders
-                    for compared in fairness.compare(
-                        [one for one in measured.slices if one.model == role],
-                        list(fairness.crosses(by, sensitive)),
-                        cuts,
-                    )
-                ),
+                fairness=_fairness(measured.slices, folders, list(fairness.crosses(by, sensitive)), cuts),
                 row_by_row=measured.row_by_row,
             )
             summary.write(found, unfinished)
@@ -271,7 +261,7 @@ def _measure(
 @contextmanager
 def _folders(candidate: str | Path, baseline: str | Path, champion: str) -> Iterator[dict[str, Path]]:
     """The models' folders by role; the champion comes from the store."""
-    folders = {"candidate": Path(candidate), "baseline": Path(baseline)}
+    folders = {CANDIDATE: Path(candidate), "baseline": Path(baseline)}
     if not champion:
         yield folders
         return
@@ -286,7 +276,7 @@ def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contr
             contracts[role], digests[role] = model.read_contract(folder), model.digest(folder)
         except StorageError as error:
             raise EvaluationError(f"{role}: {error}") from error
-    classes = contracts["candidate"].classes
+    classes = contracts[CANDIDATE].classes
     for role, contract in contracts.items():
         if contract.label != label:
             raise EvaluationError(
@@ -312,6 +302,17 @@ def _features(table: pa.Table, contract: Contract, role: str) -> dict[str, np.nd
         return model.features(table, contract)
     except DataError as error:
         raise EvaluationError(f"test split, for the {role}: {error}") from error
+
+
+def _fairness(
+    slices: Sequence[Slice], roles: Iterable[str], columns: Sequence[Sequence[str]], thresholds: Sequence[float]
+) -> tuple[Fairness, ...]:
+    """The groups of each model compared."""
+    return tuple(
+        compared
+        for role in roles
+        for compared in fairness.compare([one for one in slices if one.model == role], columns, thresholds)
+    )
 
 
 def _size(folder: Path) -> float:

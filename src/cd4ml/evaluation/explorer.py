@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.summary import CANDIDATE
 
 HALF = 100
 """Steps of the slider at even thresholds, and as many at even shares of selected rows."""
@@ -30,7 +31,7 @@ def explorer(curves: Mapping[str, Curves], asked: Sequence[float]) -> Explorer:
         curves: By model; the candidate's are among them.
         asked: Thresholds that must be among the steps, as far as the curves have them; the first is to begin with.
     """
-    one = curves["candidate"]
+    one = curves[CANDIDATE]
     nearest = [int(np.abs(one.thresholds - threshold).argmin()) for threshold in asked]
     steps = np.unique(np.concatenate([nearest, _even(one.thresholds), _even(one.confusion[:, :2].sum(axis=1))]))
     thresholds = one.thresholds[steps]

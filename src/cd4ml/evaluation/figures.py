@@ -8,7 +8,16 @@ import numpy as np
 from markupsafe import Markup
 
 from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Change, Fairness, Interval, Slice
+from cd4ml.evaluation.summary import (
+    CANDIDATE,
+    FAIRNESS_METRICS,
+    FEWEST_ROWS,
+    OVERALL,
+    Change,
+    Fairness,
+    Interval,
+    Slice,
+)
 from cd4ml.reports.page import PALETTE, figure_style, figure_svg
 
 COLOURS = dict(zip(("candidate", "baseline", "champion"), PALETTE, strict=False))
@@ -74,7 +83,7 @@ def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change])
         models: Slices by model and name.
         changes: Those of the AUC.
     """
-    candidate = models["candidate"]
+    candidate = models[CANDIDATE]
     if all(one.metrics["auc"] is None for one in candidate.values()):
         return None
     shown = [*candidate][:MOST_SLICES]
@@ -95,21 +104,21 @@ def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change])
 
 
 def _aucs(axes: Any, shown: Sequence[str], models: Mapping[str, Mapping[str, Slice]]) -> None:
-    heights = [height for height, name in enumerate(shown) if _is_judged(models["candidate"][name])]
-    for role in [role for role in models if role != "candidate"]:
+    heights = [height for height, name in enumerate(shown) if _is_judged(models[CANDIDATE][name])]
+    for role in [role for role in models if role != CANDIDATE]:
         found = [models[role].get(shown[height]) for height in heights]
         aucs = [_none_is_nan(one.metrics["auc"] if one else None) for one in found]
         axes.scatter(aucs, heights, edgecolors=COLOURS[role], label=role, **HOLLOW)
-    judged = [models["candidate"][shown[height]] for height in heights]
+    judged = [models[CANDIDATE][shown[height]] for height in heights]
     _points(
         axes,
         [one.metrics["auc"] for one in judged],
         heights,
         [one.intervals.get("auc") for one in judged],
-        COLOURS["candidate"],
-        "candidate",
+        COLOURS[CANDIDATE],
+        CANDIDATE,
     )
-    overall = models["candidate"][OVERALL].metrics["auc"]
+    overall = models[CANDIDATE][OVERALL].metrics["auc"]
     if overall is not None:
         axes.axvline(overall, color=GREY, linewidth=1, linestyle="--", zorder=1)
     for height in set(range(len(shown))) - set(heights):
@@ -161,7 +170,7 @@ def fairness(rows: Sequence[Fairness]) -> Markup:
 def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairness]) -> None:
     for row in rows:
         groups = [row.groups.get(name) for name in names]
-        if row.model != "candidate":
+        if row.model != CANDIDATE:
             rates = [_none_is_nan(one.rate if one else None) for one in groups]
             edges = [GREY if name in row.too_small else COLOURS[row.model] for name in names]
             axes.scatter(rates, range(len(names)), edgecolors=edges, **HOLLOW)
@@ -170,7 +179,7 @@ def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairnes
         if row.overall is not None:
             axes.axvline(row.overall, color=GREY, linewidth=1, linestyle="--", zorder=1)
         small = np.array([name in row.too_small for name in names])
-        for kept, colour, label in ((~small, COLOURS["candidate"], "candidate"), (small, GREY, "too small to judge")):
+        for kept, colour, label in ((~small, COLOURS[CANDIDATE], CANDIDATE), (small, GREY, "too small to judge")):
             some = [(height, one) for height, one in enumerate(groups) if kept[height] and one]
             _points(
                 axes,
@@ -199,7 +208,7 @@ def learning(history: Sequence[Mapping[str, float]]) -> Markup:
         for axes, metric in zip(figure.subplots(1, 2), ("loss", "auc"), strict=True):
             axes.plot(epochs, [epoch[metric] for epoch in history], marker="o", markersize=4, color=GREY, label="train")
             values = [epoch[f"eval_{metric}"] for epoch in history]
-            axes.plot(epochs, values, marker="o", markersize=4, color=COLOURS["candidate"], label="eval")
+            axes.plot(epochs, values, marker="o", markersize=4, color=COLOURS[CANDIDATE], label="eval")
             axes.set(title="AUC" if metric == "auc" else "Loss", xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
@@ -217,7 +226,7 @@ def trend(versions: Sequence[Point], candidate: Point | None) -> Markup:
         axes = figure.subplots()
         axes.plot(range(len(points)), [point.auc for point in points], color=GREY, linewidth=1.2, zorder=2)
         for place, point in enumerate(points):
-            colour = COLOURS["candidate" if point is candidate else "champion"]
+            colour = COLOURS[CANDIDATE if point is candidate else "champion"]
             _points(axes, [point.auc], [place], [point.interval], colour, "", upright=True)
         axes.set_xticks(range(len(points)), [point.name for point in points])
         axes.set(xlabel="version", ylabel="AUC")
@@ -299,7 +308,7 @@ def _labels(panels: Iterable[Any]) -> tuple[list[Any], list[str]]:
         handles, labels = axes.get_legend_handles_labels()
         for handle, label in zip(handles, labels, strict=True):
             named.setdefault(label, handle)
-    labels = sorted(named, key=lambda label: label != "candidate")
+    labels = sorted(named, key=lambda label: label != CANDIDATE)
     return [named[label] for label in labels], labels
 
 

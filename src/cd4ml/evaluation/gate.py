@@ -8,11 +8,10 @@ from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits, summary
 from cd4ml.evaluation.bounds import Bounds, Measured, hold
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
-from cd4ml.evaluation.summary import FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
+from cd4ml.evaluation.summary import CANDIDATE, FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
 from cd4ml.gates import Check, Verdict
 from cd4ml.names import nearest
 
-CANDIDATE = "candidate"
 MOST_JUDGED = 20
 """Candidates after which a test split has been chosen by, and flatters the next one."""
 

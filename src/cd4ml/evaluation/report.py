@@ -10,6 +10,7 @@ from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
 from cd4ml.evaluation.gate import MOST_JUDGED
 from cd4ml.evaluation.summary import (
+    CANDIDATE,
     FAIRNESS_METRICS,
     FEWEST_ROWS,
     METRICS,
@@ -127,7 +128,7 @@ def _kind(found: Summary, change: Change) -> Kind:
 
 def _kind_of_calibration(found: Summary, change: Change) -> Kind:
     """The nearer to 1 the better; of two models on either side of it neither is."""
-    candidate = found.of("candidate")[change.slice].metrics["calibration"]
+    candidate = found.of(CANDIDATE)[change.slice].metrics["calibration"]
     if candidate is None or (candidate - 1) * (candidate - change.value - 1) <= 0:
         return "neutral"
     return "passed" if abs(candidate - 1) < abs(candidate - change.value - 1) else "failed"
@@ -139,7 +140,7 @@ def _comparison(found: Summary) -> Iterator[dict[str, object]]:
     names = [
         *METRICS[1:],
         *(at(metric, one) for one in found.thresholds for metric in METRICS_AT_THRESHOLDS if _is_shown(metric)),
-        *(metric for metric in METRICS_OF_MODELS if metric in found.models["candidate"].metrics),
+        *(metric for metric in METRICS_OF_MODELS if metric in found.models[CANDIDATE].metrics),
     ]
     for name in names:
         yield {
@@ -167,7 +168,7 @@ def _is_shown(metric: str) -> bool:
 
 def _slice_changes(found: Summary) -> dict[str, dict[str, dict[str, object] | None]]:
     """The changes of the AUC by other model and slice, of slices that are large enough to judge."""
-    slices = found.of("candidate")
+    slices = found.of(CANDIDATE)
     changes = [one for one in found.changes if one.metric == "auc" and slices[one.slice].counted("auc") >= FEWEST_ROWS]
     return {
         other: {one.slice: _change(found, one) for one in changes if one.other == other}
@@ -177,7 +178,7 @@ def _slice_changes(found: Summary) -> dict[str, dict[str, dict[str, object] | No
 
 def _fairness(column: str, rows: Sequence[Fairness], found: Summary) -> dict[str, object]:
     """All that is shown of one column; the rows are those of all models at the first threshold."""
-    of_candidate = [one for one in rows if one.model == "candidate"]
+    of_candidate = [one for one in rows if one.model == CANDIDATE]
     return {
         "column": column,
         "picture": figures.fairness(rows),
@@ -194,7 +195,7 @@ def _fairness(column: str, rows: Sequence[Fairness], found: Summary) -> dict[str
         ],
         "rates": of_candidate,
         "groups": list(dict.fromkeys(group for one in of_candidate for group in one.groups)),
-        "gaps": [one for one in found.fairness if (one.model, one.column) == ("candidate", column)],
+        "gaps": [one for one in found.fairness if (one.model, one.column) == (CANDIDATE, column)],
         "too_small": _too_small(of_candidate),
     }
 
@@ -208,7 +209,7 @@ def _too_small(rows: Sequence[Fairness]) -> dict[str, list[str]]:
 
 
 def _by_column(fair: Sequence[Fairness]) -> dict[str, list[Fairness]]:
-    rows = sorted(fair, key=lambda one: (one.model != "candidate", FAIRNESS_METRICS.index(one.metric)))
+    rows = sorted(fair, key=lambda one: (one.model != CANDIDATE, FAIRNESS_METRICS.index(one.metric)))
     return {
         column: [one for one in rows if one.column == column] for column in dict.fromkeys(one.column for one in fair)
     }
@@ -216,7 +217,7 @@ def _by_column(fair: Sequence[Fairness]) -> dict[str, list[Fairness]]:
 
 def _largest(fair: Sequence[Fairness]) -> list[Fairness]:
     """By column the candidate's rate with the largest gap; calibration is no rate."""
-    judged = [one for one in fair if one.model == "candidate" and one.gap is not None and one.threshold is not None]
+    judged = [one for one in fair if one.model == CANDIDATE and one.gap is not None and one.threshold is not None]
     return [max(rows, key=lambda one: one.gap or 0) for rows in _by_column(judged).values()]
 
 
@@ -245,8 +246,6 @@ def _trend(versions: Sequence[TrendPoint], found: Summary) -> object:
     points = [figures.Point(str(one.version), one.auc, one.interval) for one in versions if one.auc is not None]
     if len(points) < 2:
         return None
-    candidate = found.models["candidate"]
+    candidate = found.models[CANDIDATE]
     auc = candidate.metrics["auc"]
-    return figures.trend(
-        points, None if auc is None else figures.Point("candidate", auc, candidate.intervals.get("auc"))
-    )
+    return figures.trend(points, None if auc is None else figures.Point(CANDIDATE, auc, candidate.intervals.get("auc")))

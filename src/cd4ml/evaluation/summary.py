@@ -176,7 +176,7 @@ class Summary:
         """The slice that is large enough to judge and on which the candidate has its lowest AUC, with that AUC."""
         aucs = [
             (name, auc)
-            for name, one in self.of("candidate").items()
+            for name, one in self.of(CANDIDATE).items()
             if name != OVERALL and one.counted("auc") >= FEWEST_ROWS and (auc := one.metrics["auc"]) is not None
         ]
         return min(aucs, key=lambda one: one[1], default=None)

@@ -1,7 +1,6 @@
 """Measures models with TFMA: labels, predictions and slice columns in, its numbers by slice out."""
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,13 +56,11 @@ def run(
         EvaluationError: Beam does not take the runner, or two slices have one name.
     """
     config = eval_config(roles, slices, thresholds)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # TFMA divides by zero where a slice has one class
-        evaluation = (
-            executor.run_on_beam(config, batches, folder, runner[0], runner[1:])
-            if runner
-            else executor.run(config, batches, folder, seed)
-        )
+    evaluation = (
+        executor.run_on_beam(config, batches, folder, runner[0], runner[1:])
+        if runner
+        else executor.run(config, batches, folder, seed)
+    )
     found: list[Slice] = []
     changes: list[Change] = []
     curves = {}

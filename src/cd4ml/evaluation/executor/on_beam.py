@@ -1,5 +1,6 @@
 """The same evaluation by TFMA itself on Beam: on the workers of a runner, and for what columns cannot do."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def run_on_beam(
         pipeline = beam.Pipeline(runner, PipelineOptions(list(options)))
     except (ValueError, ImportError, SystemExit) as error:  # Beam's parser of options ends the process
         raise EvaluationError(f"runner: {error}; name one of Beam's, such as FlinkRunner, and its options") from error
-    with pipeline:
+    with warnings.catch_warnings(), pipeline:
+        warnings.simplefilter("ignore", RuntimeWarning)  # TFMA divides by zero where a slice has one class
         _ = (
             pipeline
             | "Examples" >> beam.Create([record_batch(columns) for columns in batches])
