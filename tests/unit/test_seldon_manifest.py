@@ -35,8 +35,58 @@ def test_the_container_is_named_as_its_node_and_listens_where_the_service_does()
     assert container["image"] == images.SERVE
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"http": seldon.PORT, "metrics": 6000}
-    assert {"name": "MODEL_VERSION", "value": "3"} in container["env"]
-    assert {"name": "GRPC_WORKERS", "value": "0"} in container["env"]
+    assert container["env"] == [
+        {"name": "MODEL_VERSION", "value": "3"},
+        {"name": "GRPC_WORKERS", "value": "0"},
+    ]
+
+
+def test_metrics_name_the_version_of_the_model_as_that_of_the_predictor() -> None:
+    [predictor] = manifest()["spec"]["predictors"]
+
+    assert predictor["labels"]["version"] == "3"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MLSERVER_GRPC_PORT",
+        "MLSERVER_HTTP_PORT",
+        "MLSERVER_MODEL_URI",
+        "PREDICTIVE_UNIT_GRPC_SERVICE_PORT",
+        "PREDICTIVE_UNIT_HTTP_SERVICE_PORT",
+        "PREDICTIVE_UNIT_METRICS_ENDPOINT",
+        "PREDICTIVE_UNIT_METRICS_SERVICE_PORT",
+        "PREDICTIVE_UNIT_PARAMETERS",
+        "PREDICTOR_LABELS",
+        "SELDON_DEPLOYMENT_ID",
+    ],
+)
+def test_a_variable_that_the_operator_sets_itself_is_refused_with_the_reason(name: str) -> None:
+    content = as_tuples(manifest())
+    container = content["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]
+    container["env"] = ({"name": name, "value": "8000"},)
+
+    with pytest.raises(DeploymentError, match=f"operator sets {name} itself, .* whole environment: leave it out"):
+        parse(content)
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        (),
+        ({"name": "http", "containerPort": 8000},),
+        ({"name": "http", "containerPort": 9000}, {"name": "metrics", "containerPort": 6000}),
+        ({"name": "web", "containerPort": 8000}, {"name": "metrics", "containerPort": 6000}),
+        ({"name": "http", "containerPort": 8000}, {"name": "metrics", "containerPort": 8000}),
+    ],
+)
+def test_a_server_whose_ports_seldon_would_not_find_is_refused(ports: tuple[dict[str, Any], ...]) -> None:
+    content = as_tuples(manifest())
+    content["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]["ports"] = ports
+
+    with pytest.raises(DeploymentError, match="they have to be 'http' \\(8000\\) and 'metrics' \\(6000\\)"):
+        parse(content)
 
 
 def test_the_pod_fetches_its_model_as_a_user_who_only_reads_models() -> None:

@@ -41,6 +41,11 @@ class Answers(BaseHTTPRequestHandler):
         probabilities = [age / 100 + self.server.error for age in ages][: self.server.answered]
         self._answer({"data": {"ndarray": probabilities}, "meta": {"tags": {"digest": self.server.digest}}})
 
+    def do_GET(self) -> None:
+        known = self.path == "/api/v1.0/health/status"  # what an executor hands on: not `/health/status`
+        self.send_response(200 if known else 404)
+        self.end_headers()
+
     def _answer(self, content: dict[str, Any]) -> None:
         self.send_response(self.server.status)
         self.end_headers()
@@ -107,6 +112,10 @@ def test_an_error_of_the_server_is_told(endpoint: Endpoint, predictions: Path) -
 def test_a_server_that_is_not_there_is_told(predictions: Path) -> None:
     with pytest.raises(DeploymentError, match="does not answer"):
         verify.verify("http://127.0.0.1:1", "sha256:evaluated", predictions)
+
+
+def test_a_server_is_asked_for_its_health_where_an_executor_answers_too(endpoint: Endpoint) -> None:
+    verify.wait_until_ready(endpoint.url, seconds=5, alive=lambda: True)
 
 
 def test_a_server_that_ends_is_not_waited_for() -> None:

@@ -3,9 +3,13 @@
 Seldon's webhook lets mistakes pass that its operator fails on later, or never (a weight of 150, `type: MODLE`, minus
 one replica, a name that is too long), so the whole object is checked here before it is sent.
 
-The model's container answers by itself, without Seldon's executor: no setting of Seldon makes that container keep the
-restricted pod security standard. For the same reason the pod fetches its model itself, and the graph's `modelUri`, for
-which Seldon would add an initializer of its own, stays empty.
+The operator gives the model's container its ports, by environment variables made of the ports named `http` and
+`metrics`, and a path for metrics, `/prometheus`. Of the variables that it sets none may be there before.
+
+The model's container answers by itself, without Seldon's executor, and the pod fetches its model itself, so that the
+graph's `modelUri` stays empty. The executor and the initializer that Seldon would add do not keep the restricted pod
+security standard. Ones that do could be brought along (Seldon adds none where the pod has containers of their names,
+`seldon-container-engine` and `<node>-model-initializer`), but one model needs neither.
 """
 
 import re
@@ -36,6 +40,29 @@ USER = 10001
 LONGEST_NAME = 63
 LONGEST_NODE = 48
 NO_EXECUTOR = "seldon.io/no-engine"
+SET_BY_SELDON = frozenset(
+    {
+        "MLSERVER_GRPC_PORT",
+        "MLSERVER_HTTP_PORT",
+        "MLSERVER_METRICS_ENDPOINT",
+        "MLSERVER_METRICS_PORT",
+        "MLSERVER_MODEL_NAME",
+        "MLSERVER_MODEL_URI",
+        "PREDICTIVE_UNIT_GRPC_SERVICE_PORT",
+        "PREDICTIVE_UNIT_HTTP_SERVICE_PORT",
+        "PREDICTIVE_UNIT_ID",
+        "PREDICTIVE_UNIT_IMAGE",
+        "PREDICTIVE_UNIT_METRICS_ENDPOINT",
+        "PREDICTIVE_UNIT_METRICS_SERVICE_PORT",
+        "PREDICTIVE_UNIT_PARAMETERS",
+        "PREDICTIVE_UNIT_SERVICE_PORT",
+        "PREDICTOR_ID",
+        "PREDICTOR_LABELS",
+        "SELDON_DEPLOYMENT_ID",
+        "SELDON_EXECUTOR_ENABLED",
+    }
+)
+"""The environment variables that the operator sets in a model's container."""
 
 
 def _like(pattern: str, words: str) -> AfterValidator:
@@ -56,6 +83,15 @@ def _without_equals(annotations: dict[str, str]) -> dict[str, str]:
     return annotations
 
 
+def _not_set_by_seldon(name: str) -> str:
+    if name in SET_BY_SELDON:
+        raise ValueError(
+            f"Seldon's operator sets {name} itself, and where such a name is there already it can drop the container's "
+            "whole environment: leave it out (the server's ports are those named 'http' and 'metrics')"
+        )
+    return name
+
+
 Name = Annotated[
     str,
     _like(
@@ -67,7 +103,9 @@ Annotations = Annotated[dict[str, str], AfterValidator(_without_equals)]
 LabelValue = Annotated[str, _like(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", "the value of a label")]
 Quantity = Annotated[str, _like(r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a quantity, such as 500m or 2Gi")]
 ImageName = Annotated[str, _like(r"[a-z0-9][-a-z0-9._/:]*[:@][A-Za-z0-9][\w.:-]*", "an image with its tag or digest")]
-Variable = Annotated[str, _like(r"[A-Z_][A-Z0-9_]*", "the name of an environment variable")]
+Variable = Annotated[
+    str, _like(r"[A-Z_][A-Z0-9_]*", "the name of an environment variable"), AfterValidator(_not_set_by_seldon)
+]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 AbsolutePath = Annotated[str, _like(r"/.*", "an absolute path")]
 Count = Annotated[int, Field(ge=1)]
@@ -246,6 +284,17 @@ class Predictor(_Part):
             raise ValueError(f"the containers are {names}; the graph's node {self.graph.name!r} wants one of its name")
         return self
 
+    @model_validator(mode="after")
+    def _check_ports(self) -> Self:
+        for container in self.component_specs[0].spec.containers:
+            ports = [(port.name, port.container_port) for port in container.ports or ()]
+            if sorted(ports) != [("http", PORT), ("metrics", METRICS_PORT)]:
+                raise ValueError(
+                    f"the ports of {container.name} are {ports}; they have to be 'http' ({PORT}) and 'metrics' "
+                    f"({METRICS_PORT}), of which Seldon makes the server's own and those of the Service"
+                )
+        return self
+
 
 class Metadata(_Part):
     """The object's name and place."""
@@ -311,7 +360,7 @@ def deployment(name: str, namespace: str, model_uri: str, version: int, digest: 
     predictor = {
         "name": PREDICTOR,
         "replicas": 1,
-        "labels": {**labels, "cd4ml/model-version": str(version)},
+        "labels": {**labels, "version": str(version)},  # Seldon writes it into metrics, as `predictor_version`
         "annotations": annotations,
         "graph": {"name": CONTAINER},
         "component_specs": ({"spec": _pod(model_uri, version)},),
@@ -346,8 +395,6 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
         "env": (
             {"name": "MODEL_VERSION", "value": str(version)},
             {"name": "GRPC_WORKERS", "value": "0"},
-            {"name": "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", "value": str(PORT)},
-            {"name": "PREDICTIVE_UNIT_METRICS_SERVICE_PORT", "value": str(METRICS_PORT)},
         ),
         "ports": ({"name": "http", "container_port": PORT}, {"name": "metrics", "container_port": METRICS_PORT}),
         "startup_probe": _probe("/health/status", period=2, timeout=30, failures=150),

@@ -18,6 +18,8 @@ TOLERANCE = 1e-5
 """How far a served probability may be from the evaluated one."""
 LATENCY_REQUESTS = 200
 PREDICTIONS = "/api/v1.0/predictions"
+HEALTH = "/api/v1.0/health/status"
+"""Answers with Seldon's executor before the model, and without."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def wait_until_ready(url: str, seconds: float, alive: Callable[[], bool]) -> Non
         if not alive():
             raise DeploymentError(f"the model server of {url} ended before it was ready")
         try:
-            if httpx.get(f"{url}/health/status", timeout=seconds).is_success:
+            if httpx.get(f"{url}{HEALTH}", timeout=seconds).is_success:
                 return
         except httpx.TransportError:
             pass
