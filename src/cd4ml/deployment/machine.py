@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from cd4ml import documents
-from cd4ml.deployment import verify
+from cd4ml.deployment import logs, verify
 from cd4ml.errors import Cd4mlError, DeploymentError, EnvironmentSetupError
 from cd4ml.storage.folder import FolderStore
 
@@ -95,7 +95,7 @@ def rollout(store: FolderStore, name: str, model: str, port: int, run: str, log:
             if before and before.kept:
                 _restore(store, before)
             if isinstance(error, DeploymentError) and log.exists():
-                raise DeploymentError(f"{error}\nthe server's log ends:\n{_last_lines(log)}") from error
+                raise DeploymentError(f"{error}\nthe server's log says:\n{_error(log)}") from error
             raise
 
 
@@ -105,8 +105,8 @@ def _restore(store: FolderStore, before: Server) -> None:
         start(store, before.name, Path(before.model_folder), before.port, Path(before.log), before.run, before.kept)
 
 
-def _last_lines(log: Path) -> str:
-    return "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-5:])
+def _error(log: Path) -> str:
+    return "\n".join(f"  {line}" for line in logs.excerpt(log.read_text(errors="replace")))
 
 
 def start(store: FolderStore, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool) -> Server:

@@ -6,6 +6,8 @@ from typing import Any
 
 from kubernetes import client
 
+from cd4ml.deployment import logs
+
 HOPELESS = frozenset(
     {
         "CreateContainerConfigError",
@@ -19,7 +21,8 @@ HOPELESS = frozenset(
 """Why a container waits that does not come up by waiting longer."""
 CRASHES = 2
 """After so many restarts, a container that crashes is taken to crash again."""
-LOG_LINES = 10
+LOG_LINES = 500
+"""How far back the error is looked for."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,14 @@ def troubles(pods: Iterable[Any]) -> list[Trouble]:
 
 
 def words(core: client.CoreV1Api, namespace: str, trouble: Trouble) -> str:
-    """A trouble with what the cluster and the container said last."""
+    """A trouble with the cluster's last word, and what the container's log says of its error."""
     lines = [str(trouble)]
     event = _last_warning(core, namespace, trouble.pod)
     if event and event not in trouble.message:
         lines.append(f"  event: {event}")
     log = _log(core, namespace, trouble) if trouble.container else []
     if log:
-        lines += ["  its log ends:", *(f"    {line}" for line in log)]
+        lines += ["  its log says:", *(f"    {line}" for line in log)]
     return "\n".join(lines)
 
 
@@ -112,5 +115,5 @@ def _log(core: client.CoreV1Api, namespace: str, trouble: Trouble) -> list[str]:
             )
         except client.ApiException:
             continue  # it never ran, or that log is gone
-        return str(text).splitlines()
+        return logs.excerpt(str(text))
     return []
