@@ -87,11 +87,12 @@ def check(
         ArgumentsError: With every mistake, one a line.
     """
     mistakes = [f"{name}: missing" for name, one in parameters.items() if one.required and name not in file.arguments]
+    mistakes += [f"{'.'.join(place)}: {said}" for place, said in file.mistakes.items()]
+    told = {place[0] for place in file.mistakes}
     for name, value in file.arguments.items():
-        read_in_two_ways = [f"{'.'.join(place)}: {said}" for place, said in file.mistakes.items() if place[0] == name]
-        if read_in_two_ways:
-            mistakes += read_in_two_ways
-        elif name not in parameters:
+        if name in told:
+            continue
+        if name not in parameters:
             mistakes.append(f"{name}: unknown; {nearest(name, parameters)}")
         elif not _is_a(value, parameters[name].kind):
             mistakes.append(f"{name}: {_another_kind(value, parameters[name].kind, file.written.get((name,)))}")

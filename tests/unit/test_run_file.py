@@ -125,6 +125,8 @@ def mistakes(folder: Path, **written: str) -> str:
         ("label", '"\\ud800"', "label: "),
         ("label", "[took]", "label: ['took'] is not a text"),
         ("slices", "[on]", 'slices.0: on can be read in two ways (line 9); as text write it in quotes: "on"'),
+        ("<<", "{label: yes}", "<<.label: yes can be read in two ways"),
+        ("<<", "[{seed: 010}]", "<<.0.seed: 010 can be read in two ways"),
         ("1", "2", '1: 1 is no text, as a name must be (line 9); write it in quotes: "1"'),
         ("~", "2", "~: ~ is no text"),
         ("curated_schema", "x" * 169 * 1024, "curated_schema: has 173,058 bytes as JSON"),
@@ -148,10 +150,10 @@ def test_mistakes_of_every_kind_are_told_together(in_a_folder: Path) -> None:
 
     assert [line.split(":")[0].strip() for line in told.splitlines()] == [
         "label",
+        "model_limits.auc.min",
         "store",
         "seed",
         "port",
-        "model_limits.auc.min",
         "lable",
     ]
 
@@ -258,7 +260,7 @@ VALUES = st.recursive(
 PARAMETERS = st.sampled_from([*training_pipeline.CHECKS, "key", "label", "time_column", "curated_schema", "revision"])
 
 
-@drawing(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@drawing(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @drawn(st.dictionaries(PARAMETERS, VALUES, max_size=3) | st.dictionaries(st.text(max_size=3), VALUES, max_size=2))
 def test_any_arguments_are_taken_or_told(in_a_folder: Path, changed: dict[str, Any]) -> None:
     file = in_a_folder / "run.yaml"
