@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o pipefail -c
 
-PYTHON ?= python3.11
+# A version for uv to find, or to download where it may; or the path of a Python 3.11.
+PYTHON ?= 3.11
 ENVIRONMENTS := tools validate train evaluate serve
 VENVS := .venvs
 READY := $(foreach name,$(ENVIRONMENTS) dev,$(VENVS)/$(name)/ready)

@@ -5,7 +5,8 @@ from typing import Any
 
 from kfp import dsl
 
-from cd4ml import storage
+from cd4ml import settings, storage
+from cd4ml.arguments import whole_number
 from cd4ml.components.data.check_dataset.component import check_dataset
 from cd4ml.components.data.ingest_dataset.component import ingest_dataset
 from cd4ml.components.data.split_dataset.component import split_dataset
@@ -176,20 +177,27 @@ def training(
     with_store(deployed)
 
 
+MAX_GPUS = 64
+"""More than any node has."""
 CHECKS = {
     "name": storage.check_name,
+    "source": storage.check_uri,
     "dataset": storage.check_name,
     "store": storage.open_store,
     "split": split_.parse,
+    "exclude": spec.check_columns,
     "data_limits": data_limits_.parse,
     "baseline": spec.parse,
     "candidate": spec.parse,
+    "seed": whole_number(0, settings.MAX_SEED),
+    "gpus": whole_number(0, MAX_GPUS),
     "thresholds": evaluation_arguments.thresholds,
     "slices": evaluation_arguments.columns,
     "sensitive": evaluation_arguments.sensitive,
     "runner": evaluation_arguments.runner,
     "model_limits": model_limits_.parse,
     "target": targets.check,
+    "port": whole_number(1024, 65535),
 }
 """Arguments that are checked before anything runs, and what raises an error when one is not good."""
 

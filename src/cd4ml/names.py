@@ -1,7 +1,12 @@
-"""Names that people mistype."""
+"""Names and values as messages show them, for people who mistyped one."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -9,3 +14,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+
+
+def shown(value: Any) -> str:
+    """What was given, cut where it is long: `true`, `null`, `'a text'`."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return _SHORT.repr(value)

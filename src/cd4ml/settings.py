@@ -1,13 +1,40 @@
 """Settings that come as plain data, from YAML or from KFP: checked once, with every mistake reported together."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from cd4ml.errors import Cd4mlError
-from cd4ml.names import nearest
+from cd4ml.names import nearest, shown
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"write a whole number, not {shown(value)}")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number), Field(strict=False)]
+"""A whole number, also as 3.0: KFP makes no difference."""
+MAX_SEED = 2**31 - 1
+"""Every generator of random numbers takes a seed up to here."""
+Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
+
+
+class Strict(BaseModel):
+    """Settings that a person writes: no other names, no text or truth value for a number, and nothing left empty."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("null is no value; write one, or leave it out")
+        return value
+
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -40,7 +67,7 @@ def _sentence(mistake: ErrorDetails, model: type[BaseModel], unnamed: str) -> st
     message = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] == "value_error":
         return f"{place}: {message}" if place else message
-    return f"{place}: {message}, not {mistake['input']!r}"
+    return f"{place}: {message}, not {shown(mistake['input'])}"
 
 
 def _fields(model: type[BaseModel], place: Iterable[int | str]) -> Mapping[str, Any]:

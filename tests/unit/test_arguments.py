@@ -43,9 +43,9 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 
     assert str(raised.value).splitlines()[1:] == [
         "  label: missing",
-        "  name: 3 is not a text",
+        '  name: 3 is not a text; write it in quotes: "3"',
         "  lable: unknown; did you mean 'label'?",
-        "  seed: True is not a whole number",
+        "  seed: true is not a whole number",
         "  split: by: 'age' is neither 'key' nor 'time'",
     ]
 

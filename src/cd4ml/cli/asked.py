@@ -13,9 +13,13 @@ import typer
 
 from cd4ml import arguments as run_arguments
 from cd4ml import revision
+from cd4ml.storage import local_path
 
 RunFileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="YAML: `pipeline: NAME` and its `arguments:`.", show_default=False)
+    Path,
+    typer.Argument(
+        parser=local_path, metavar="FILE", help="YAML: `pipeline: NAME` and its `arguments:`.", show_default=False
+    ),
 ]
 
 

@@ -20,6 +20,7 @@ from cd4ml.cli import asked
 from cd4ml.cli.application import app, console, errors
 from cd4ml.cli.progress import MARKS, progress
 from cd4ml.errors import ArgumentsError, Cd4mlError, KubeflowError
+from cd4ml.storage import local_path
 
 if TYPE_CHECKING:
     from cd4ml.kubeflow.compare import Section
@@ -49,13 +50,21 @@ ADDRESS_OPTIONS: dict[str, Any] = {
     "token_file": Annotated[
         Path | None,
         typer.Option(
+            parser=local_path,
+            metavar="FILE",
             envvar="KF_PIPELINES_SA_TOKEN_PATH",
             help="A file with a bearer token; read again for each request.",
             show_default=False,
         ),
     ],
     "ca": Annotated[
-        Path | None, typer.Option(help="A PEM file with the authority of KFP's certificate.", show_default=False)
+        Path | None,
+        typer.Option(
+            parser=local_path,
+            metavar="FILE",
+            help="A PEM file with the authority of KFP's certificate.",
+            show_default=False,
+        ),
     ],
 }
 Experiment = Annotated[
@@ -239,7 +248,10 @@ def show_run(
 def compare_runs(
     address: "Address",
     run: Annotated[list[str], typer.Argument(help="Ids or names of two runs or more.", show_default=False)],
-    html: Annotated[Path | None, typer.Option(help="Write it to this file, as one page.", show_default=False)] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(parser=local_path, metavar="FILE", help="Write it to this file, as one page.", show_default=False),
+    ] = None,
 ) -> None:
     """Sets runs side by side: parameters, metrics, artifacts; what differs is marked."""
     from cd4ml.kubeflow import compare, runs

@@ -15,10 +15,8 @@ from cd4ml import arguments as run_arguments
 from cd4ml import errors
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, console
-from cd4ml.cli.progress import progress
 from cd4ml.errors import Cd4mlError
-from cd4ml.reports import run as reports
-from cd4ml.storage import open_store
+from cd4ml.storage import local_path, open_store
 from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
@@ -33,7 +31,9 @@ def run(
     keep_serving: Annotated[
         bool, typer.Option("--keep-serving", help="Leave the model server up, and print how to ask it.")
     ] = False,
-    runs: Annotated[Path, typer.Option(help="The folder that takes the runs.")] = Path("runs"),
+    runs: Annotated[
+        Path, typer.Option(parser=local_path, metavar="FOLDER", help="The folder that takes the runs.")
+    ] = Path("runs"),
 ) -> None:
     """Runs a pipeline on this machine, each component in the environment of its image.
 
@@ -42,9 +42,12 @@ def run(
 
     Example: cd4ml run examples/promotions/training.yaml
     """
-    from cd4ml import local
-
     wanted = asked.read(file)
+    # These take their time, and a file that is not as it should be is told without them.
+    from cd4ml import local
+    from cd4ml.cli.progress import progress
+    from cd4ml.reports import run as reports
+
     pipeline, arguments = wanted.pipeline, wanted.arguments
     _check_port(arguments, wanted.parameters)
 
@@ -88,7 +91,9 @@ def run(
 
 @app.command("compile")
 def compile_pipelines(
-    output: Annotated[Path, typer.Option(help="The folder that takes one YAML file a pipeline.")] = COMPILED,
+    output: Annotated[
+        Path, typer.Option(parser=local_path, metavar="FOLDER", help="The folder that takes one YAML file a pipeline.")
+    ] = COMPILED,
 ) -> None:
     """Compiles every pipeline for a KFP backend."""
     from kfp import compiler
@@ -103,7 +108,9 @@ def compile_pipelines(
 @app.command()
 def stop(
     name: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
-    store: Annotated[Path, typer.Option(help="The store that the model was deployed from.")] = Path("store"),
+    store: Annotated[
+        Path, typer.Option(parser=local_path, metavar="FOLDER", help="The store that the model was deployed from.")
+    ] = Path("store"),
 ) -> None:
     """Ends the model server that `cd4ml run --keep-serving` left up."""
     from cd4ml.deployment import machine

@@ -1,23 +1,24 @@
 """The limits that a dataset must keep to be trained on."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from cd4ml import settings
 from cd4ml.errors import DataError
+from cd4ml.settings import Strict, Whole
+
+Count = Annotated[Whole, Field(ge=0)]
 
 
-class Limits(BaseModel):
+class Limits(Strict):
     """What the gate allows; a limit that is None is not held against anything."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    anomalies: int = Field(default=0, ge=0)
+    anomalies: Count = 0
     """Anomalies at most; those that TFDV calls warnings do not count."""
-    personal_data: int = Field(default=0, ge=0)
+    personal_data: Count = 0
     """Columns of personal data at most."""
-    min_rows: dict[Literal["train", "eval", "test"], int] = Field(default_factory=dict)
+    min_rows: dict[Literal["train", "eval", "test"], Count] = Field(default_factory=dict)
     """Rows of a split at least."""
     min_group_share: float | None = Field(default=None, ge=0, le=1)
     """Share of the rows that each sensitive group has at least."""

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from cd4ml import settings
 from cd4ml.data.origin import Origin, stamp
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
+from cd4ml.settings import Seed, Strict
 
 if TYPE_CHECKING:
     import deltalake
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 Name = Literal["train", "eval", "test"]
 
 
-class Split(BaseModel):
+class Split(Strict):
     """How a dataset is split."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     by: Literal["key", "time"] = "key"
     """By a hash of the key, so that a row never changes sides between versions; or by time, the latest rows last."""
@@ -29,7 +28,7 @@ class Split(BaseModel):
     """The time column; only for a split by time."""
     eval: float = Field(default=0.1, gt=0, lt=1)
     test: float = Field(default=0.1, gt=0, lt=1)
-    seed: int = 0
+    seed: Seed = 0
     """Another seed gives another split by key."""
 
     @model_validator(mode="after")

@@ -8,12 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
+    BeforeValidator,
     Field,
-    FiniteFloat,
     ModelWrapValidatorHandler,
-    StrictBool,
     ValidationError,
     field_validator,
     model_validator,
@@ -25,7 +22,8 @@ from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
 from cd4ml.evaluation.contradictions import Held, Mistake
 from cd4ml.evaluation.summary import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS, OVERALL, at
-from cd4ml.names import nearest
+from cd4ml.names import nearest, shown
+from cd4ml.settings import Strict
 
 EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
@@ -68,15 +66,19 @@ def _is_threshold(text: str) -> bool:
         return False
 
 
-Slices = Annotated[tuple[Annotated[str, AfterValidator(_known_form)], ...], AfterValidator(_some)]
+def _truth_value(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError(f"write true, or leave it out, not {shown(value)}")
+    return value
+
+
+Slices = Annotated[tuple[Annotated[str, AfterValidator(_known_form)], ...], Field(strict=False), AfterValidator(_some)]
 """Names as in the summary; `region=*` is each region."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Metric = Annotated[str, AfterValidator(_known_metric)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Settings(Strict):
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
         names = [name for name in type(self).model_fields if name not in ("slices", "threshold", "confident")]
@@ -88,22 +90,22 @@ class _Settings(BaseModel):
 class _OnSlices(_Settings):
     slices: Slices = (OVERALL,)
     """Where the bounds hold; not those of the changes within."""
-    confident: StrictBool = False
+    confident: bool = False
     """Whether the whole interval must keep the bounds: with `min_change: -0.005` a test of non-inferiority."""
 
 
 class Change(_OnSlices):
     """How far a metric may be from that of another model."""
 
-    min_change: FiniteFloat | None = None
-    max_change: FiniteFloat | None = None
+    min_change: float | None = None
+    max_change: float | None = None
 
 
 class FirstModelLimit(_OnSlices):
     """What one metric must be where no champion is needed to tell."""
 
-    min: FiniteFloat | None = None
-    max: FiniteFloat | None = None
+    min: float | None = None
+    max: float | None = None
     baseline: Change | None = None
 
 
@@ -122,7 +124,7 @@ class FairnessLimit(_Settings):
     """Of any group from all rows."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """None: at every threshold of the evaluation."""
-    confident: StrictBool = False
+    confident: bool = False
 
 
 FOUR_FIFTHS = FairnessLimit(min_ratio=0.8)
@@ -150,7 +152,7 @@ class FairnessLimits(_Settings):
     equal_opportunity: FairnessLimit | None = None
     equalised_odds: FairnessLimit | None = None
     predictive_parity: FairnessLimit | None = None
-    four_fifths: Literal[True] | None = None
+    four_fifths: Annotated[Literal[True], BeforeValidator(_truth_value)] | None = None
 
     @field_validator("calibration")
     @classmethod
@@ -168,13 +170,11 @@ class FairnessLimits(_Settings):
                     yield name, rate, FOUR_FIFTHS if limit is True else limit
 
 
-class Limits(BaseModel):
+class Limits(Strict):
     """What the gate holds the candidate against."""
 
-    model_config = ConfigDict(frozen=True)
-
-    metrics: dict[Metric, MetricLimit] = {}
-    fairness: dict[str, FairnessLimits] = {}
+    metrics: dict[Metric, MetricLimit] = Field(default_factory=dict)
+    fairness: dict[str, FairnessLimits] = Field(default_factory=dict)
     """By sensitive column, or columns with a comma between them."""
     required_slices: Slices | None = None
     """Those that must be there with rows enough to judge; `region=*` is at least one region, and each."""

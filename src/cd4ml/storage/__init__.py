@@ -3,6 +3,7 @@
 It lies in a folder of this machine, or in a bucket of MinIO or S3.
 """
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -10,10 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cd4ml.errors import StorageError
+from cd4ml.names import shown
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """A part of a name in the store."""
 S3 = "s3://"
+LONGEST_NAME = 128
+LONGEST_PART = 255
+"""Bytes of a part of a path or key, for file systems and MinIO alike."""
 
 
 class AlreadyStoredError(StorageError):
@@ -92,6 +97,37 @@ def open_store(location: str | Path) -> Store:
     return FolderStore(location)
 
 
+def check_uri(uri: str) -> str:
+    """Makes sure that something can lie there: a path of this machine, or `s3://bucket/name`.
+
+    Raises:
+        StorageError: Nothing can.
+    """
+    if uri.startswith(S3):
+        open_store(uri)
+    else:
+        local_path(uri)
+    return uri
+
+
+def local_path(path: str | Path) -> Path:
+    """A path of this machine; `~` is the home folder.
+
+    Raises:
+        StorageError: There can be no such path.
+    """
+    if not str(path).strip():
+        raise StorageError("the path is empty; name a file or folder")
+    try:
+        expanded = Path(path).expanduser()
+        if max(len(os.fsencode(part)) for part in expanded.parts) > LONGEST_PART:
+            raise StorageError(f"{str(path)[:40]}…: a name has more than {LONGEST_PART} bytes; name another path")
+        expanded.resolve().exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StorageError(f"{path}: there can be no such path ({error}); name another") from error
+    return expanded
+
+
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
     """What lies at a URI, as a file or folder of this machine, there as long as the context lasts.
@@ -100,10 +136,10 @@ def local_copy(uri: str) -> Iterator[Path]:
         uri: A path, or `s3://bucket/name` of an object or of all objects under a name.
 
     Raises:
-        StorageError: Nothing is there, or it cannot be read. A path is not looked at.
+        StorageError: Nothing is there in the bucket, or it cannot be read; or there can be no such path.
     """
     if not uri.startswith(S3):
-        yield Path(uri)
+        yield local_path(uri)
         return
     from cd4ml.storage.s3 import downloaded
 
@@ -117,6 +153,9 @@ def check_name(name: str) -> str:
     Raises:
         StorageError: It cannot; says which names can be.
     """
-    if not NAME.fullmatch(name):
-        raise StorageError(f"{name!r} cannot be a name: use letters, digits, '_', '-' and '.', the last not first")
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise StorageError(
+            f"{shown(name)} cannot be a name: use letters, digits, '_', '-' and '.', the last not first, "
+            f"{LONGEST_NAME} characters at most"
+        )
     return name

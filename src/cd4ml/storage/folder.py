@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, Store
+from cd4ml.storage import AlreadyStoredError, Store, local_path
 
 
 class FolderStore(Store):
@@ -21,9 +21,9 @@ class FolderStore(Store):
         """Opens the store; its folder is made at the first write.
 
         Raises:
-            StorageError: The location is a file.
+            StorageError: The location is a file, or no path.
         """
-        self.root = Path(location).resolve()
+        self.root = local_path(location).resolve()
         self.location = str(self.root)
         if self.root.exists() and not self.root.is_dir():
             raise StorageError(f"store {self.root}: is a file; name a folder")

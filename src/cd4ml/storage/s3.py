@@ -21,9 +21,11 @@ import urllib3
 from minio import Minio, S3Error
 from minio.credentials import EnvAWSProvider
 from minio.error import MinioException
+from minio.helpers import check_bucket_name
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import S3, AlreadyStoredError, Store
+from cd4ml.names import shown
+from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Store
 
 AMAZON = "https://s3.amazonaws.com"
 WRITER, COMPLETE = ".writer", ".complete"
@@ -149,9 +151,15 @@ def _within(target: Path, below: str) -> Path:
 
 
 def _parts(uri: str) -> tuple[str, str]:
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
-        raise StorageError(f"store {uri}: not a store; name a folder, or s3://bucket/prefix")
+    try:
+        parts = urlsplit(uri)
+        if parts.scheme != "s3" or parts.query or parts.fragment:
+            raise ValueError(uri)
+        check_bucket_name(parts.netloc)
+    except ValueError as error:
+        raise StorageError(f"store {shown(uri)}: not a store; name a folder, or s3://bucket/prefix") from error
+    if any(len(part.encode()) > LONGEST_PART for part in parts.path.split("/")):
+        raise StorageError(f"store {shown(uri)}: a name has more than {LONGEST_PART} bytes; name another place")
     return parts.netloc, parts.path.lstrip("/")
 
 

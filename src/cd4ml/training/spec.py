@@ -1,13 +1,14 @@
 """What a team may say about a model: which one, and its hyperparameters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field
 
 from cd4ml import settings
 from cd4ml.errors import TrainingError
-from cd4ml.names import nearest
+from cd4ml.names import nearest, shown
+from cd4ml.settings import Strict, Whole
 
 
 def _each_once(columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -16,36 +17,36 @@ def _each_once(columns: tuple[str, ...]) -> tuple[str, ...]:
     return columns
 
 
-Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], AfterValidator(_each_once)]
+Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False), AfterValidator(_each_once)]
+Epochs = Annotated[Whole, Field(ge=1, le=100_000)]
+Rows = Annotated[Whole, Field(ge=1, le=2**24)]
+Units = Annotated[Whole, Field(ge=1, le=2**16)]
+LearningRate = Annotated[float, Field(gt=0, le=100)]
 
 
-class Linear(BaseModel):
+class Linear(Strict):
     """Logistic regression on the preprocessed features: the baseline of the first day."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     model: Literal["linear"] = "linear"
-    epochs: PositiveInt = 10
-    batch_size: PositiveInt = 4096
-    learning_rate: PositiveFloat = 0.02
-    patience: PositiveInt = 2
+    epochs: Epochs = 10
+    batch_size: Rows = 4096
+    learning_rate: LearningRate = 0.02
+    patience: Epochs = 2
     """Epochs without a better AUC on the eval split before training ends."""
     reweight: Columns = ()
     """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
 
 
-class Dnn(BaseModel):
+class Dnn(Strict):
     """A network with hidden layers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     model: Literal["dnn"] = "dnn"
-    epochs: PositiveInt = 10
-    batch_size: PositiveInt = 2048
-    learning_rate: PositiveFloat = 0.003
-    patience: PositiveInt = 2
+    epochs: Epochs = 10
+    batch_size: Rows = 2048
+    learning_rate: LearningRate = 0.003
+    patience: Epochs = 2
     """Epochs without a better AUC on the eval split before training ends."""
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 32)
+    hidden: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64, strict=False)] = (64, 32)
     """Units of each hidden layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     reweight: Columns = ()
@@ -70,3 +71,15 @@ def parse(spec: Mapping[str, Any]) -> Spec:
     if name not in MODELS:
         raise TrainingError(f"model specification: 'model' is {name}; {nearest(name, MODELS)}")
     return settings.parse(MODELS[name], spec, f"model specification of {name!r}", TrainingError)
+
+
+def check_columns(columns: Sequence[Any]) -> Sequence[str]:
+    """Makes sure that these are names of columns.
+
+    Raises:
+        TrainingError: One is none.
+    """
+    wrong = [one for one in columns if not (one and isinstance(one, str))]
+    if wrong:
+        raise TrainingError(f"{shown(wrong[0])} is no name of a column; write names, in quotes where they are numbers")
+    return columns

@@ -63,6 +63,12 @@ def test_anomalies_that_are_allowed_pass(check):
     assert check(replace(CLEAN, findings=(ANOMALY,)), anomalies=1.0).passed
 
 
+@pytest.mark.parametrize("settings", [{"anomalies": True}, {"min_rows": {"train": "5"}}, {"min_group_share": None}])
+def test_what_is_no_number_is_no_limit(check, settings):
+    with pytest.raises(DataError, match="data limits: not as it should be"):
+        check(CLEAN, **settings)
+
+
 def test_what_tfdv_calls_a_warning_is_no_failure(check):
     assert check(replace(CLEAN, findings=(replace(ANOMALY, severity="warning"),))).passed
 
