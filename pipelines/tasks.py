@@ -25,7 +25,7 @@ def with_store(task: dsl.PipelineTask) -> None:
     kubernetes.use_secret_as_env(task, STORE_SECRET, variables, optional=True)
 
 
-def on_gpus(task: dsl.PipelineTask, gpus: int) -> None:
+def on_gpus(task: dsl.PipelineTask, gpus: str) -> None:
     """A task that may use GPUs: their nodes keep off whoever does not tolerate the taint."""
     task.set_accelerator_type(GPU).set_accelerator_limit(gpus)
     kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
