@@ -2,6 +2,8 @@
 
 from kfp import dsl, kubernetes
 
+from cd4ml import images
+
 GPU = "nvidia.com/gpu"
 USER = 10001
 """As whom every image runs; a namespace of restricted pods wants to hear it."""
@@ -23,6 +25,12 @@ def with_store(task: dsl.PipelineTask) -> None:
     """A task that reads or writes the store: where it is, and as whom to ask, comes from a Secret of the namespace."""
     variables = {name: name for name in STORE_VARIABLES}
     kubernetes.use_secret_as_env(task, STORE_SECRET, variables, optional=True)
+
+
+def with_images_of_models(task: dsl.PipelineTask) -> None:
+    """A task that deploys: no pod knows its own image, so it is told which images a model's pod is made of."""
+    for environment, image in (("serve", images.SERVE), ("tools", images.TOOLS)):
+        task.set_env_variable(images.variable(environment), image)
 
 
 def on_gpus(task: dsl.PipelineTask, gpus: str) -> None:

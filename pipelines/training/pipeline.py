@@ -21,7 +21,7 @@ from cd4ml.data import split as split_
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation_arguments
 from cd4ml.evaluation import limits as model_limits_
-from cd4ml.pipelines.tasks import heavy, light, on_gpus, with_store
+from cd4ml.pipelines.tasks import heavy, light, on_gpus, with_images_of_models, with_store
 from cd4ml.training import spec
 
 
@@ -174,6 +174,7 @@ def training(
     )
     light(deployed, "Deploy model", cached=False, retries=0)
     with_store(deployed)
+    with_images_of_models(deployed)
 
 
 WHOLE_NUMBERS = ("gpus",)
