@@ -55,9 +55,9 @@ run: data ## Run the training pipeline on the example, on this machine (ARGS=FIL
 	@$(TOOLS)/cd4ml run $(ARGS)
 
 .PHONY: pipelines
-pipelines: setup ## Compile the pipelines, and write the READMEs of components and pipelines
-	@$(TOOLS)/cd4ml compile
-	@$(TOOLS)/python scripts/write_readmes.py
+pipelines: setup ## Compile the pipelines to look at, and write the READMEs of components and pipelines
+	@scripts/with-plain-images $(TOOLS)/cd4ml compile --output pipelines/compiled
+	@scripts/with-plain-images $(TOOLS)/python scripts/write_readmes.py
 
 .PHONY: images
 images: ## Build the images (BASE=NAME on another base, CUDA=0 without the libraries of GPUs)

@@ -2,6 +2,8 @@
 
 from kfp import dsl, kubernetes
 
+from cd4ml import images
+
 GPU = "nvidia.com/gpu"
 USER = 10001
 """As whom every image runs; a namespace of restricted pods wants to hear it."""
@@ -25,7 +27,13 @@ def with_store(task: dsl.PipelineTask) -> None:
     kubernetes.use_secret_as_env(task, STORE_SECRET, variables, optional=True)
 
 
-def on_gpus(task: dsl.PipelineTask, gpus: int) -> None:
+def with_images_of_models(task: dsl.PipelineTask) -> None:
+    """A task that deploys: no pod knows its own image, so it is told which images a model's pod is made of."""
+    for environment, image in (("serve", images.SERVE), ("tools", images.TOOLS)):
+        task.set_env_variable(images.variable(environment), image)
+
+
+def on_gpus(task: dsl.PipelineTask, gpus: str) -> None:
     """A task that may use GPUs: their nodes keep off whoever does not tolerate the taint."""
     task.set_accelerator_type(GPU).set_accelerator_limit(gpus)
     kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")

@@ -22,7 +22,7 @@ from cd4ml.data import split as split_
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation_arguments
 from cd4ml.evaluation import limits as model_limits_
-from cd4ml.pipelines.tasks import heavy, light, on_gpus, with_store
+from cd4ml.pipelines.tasks import heavy, light, on_gpus, with_images_of_models, with_store
 from cd4ml.training import spec
 
 
@@ -44,7 +44,7 @@ def training(
     baseline: dict = {"model": "linear"},  # noqa: B006
     candidate: dict = {"model": "dnn"},  # noqa: B006
     seed: int = 0,
-    gpus: int = 1,
+    gpus: str = "1",
     thresholds: list = [0.5],  # noqa: B006
     runner: list = [],  # noqa: B006
     model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
@@ -71,7 +71,7 @@ def training(
         baseline: The model that the candidate has to beat.
         candidate: The model that is to be published.
         seed: Makes training repeatable.
-        gpus: GPUs for each training; 0 trains on the CPU.
+        gpus: GPUs for each training, a whole number (in a run file without quotes); 0 trains on the CPU.
         thresholds: Probabilities above which a row counts as positive.
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes in the task.
         model_limits: What the candidate must keep to be published.
@@ -175,10 +175,14 @@ def training(
     )
     light(deployed, "Deploy model", cached=False, retries=0)
     with_store(deployed)
+    with_images_of_models(deployed)
 
 
 MAX_GPUS = 64
 """More than any node has."""
+WHOLE_NUMBERS = ("gpus",)
+"""Arguments that are whole numbers to people and text to KFP, whose driver fills in what a pod asks for from text."""
+
 CHECKS = {
     "name": storage.check_name,
     "source": storage.check_uri,

@@ -23,6 +23,9 @@ def verification(name: str, store: str):
     with_store(verified)
 
 
+WHOLE_NUMBERS = ()
+"""Arguments that are whole numbers to people and text to KFP."""
+
 CHECKS = {"name": storage.check_name, "store": storage.open_store}
 """Arguments that are checked before anything runs, and what raises an error when one is not good."""
 

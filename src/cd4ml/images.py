@@ -1,21 +1,65 @@
-"""The names of the images, in one place; each holds one environment of `images/`."""
+"""The names of the images, in one place; each holds one environment of `images/`.
 
+KFP's cache and the nodes of a cluster go by an image's name, so the name changes with what is in the image: its tag is
+the version and a digest of the files that the images are made of.
+"""
+
+import hashlib
 import os
+from pathlib import Path
 
 from cd4ml.version import VERSION
 
+PREFIX = "CD4ML_IMAGE_PREFIX"
+"""The environment variable with the registry and folder of the images."""
+TAG = "CD4ML_IMAGE_TAG"
+"""The environment variable with their tag, in place of the one that their content gives; set inside each image."""
+MADE_OF = ("components", "images", "pipelines", "pyproject.toml", "scripts/uv.txt", "src")
+NOT_MADE_OF = {"README.md", "compiled", "__pycache__"}
 
-def _image(environment: str) -> str:
-    return f"{os.environ.get('CD4ML_IMAGE_PREFIX', 'cd4ml')}/{environment}:{VERSION}"
 
-
-TOOLS = _image("tools")
-VALIDATE = _image("validate")
-TRAIN = _image("train")
-EVALUATE = _image("evaluate")
-SERVE = _image("serve")
+def variable(environment: str) -> str:
+    """The environment variable with the whole name of one image, by digest as a rule; it goes before all else."""
+    return f"CD4ML_IMAGE_{environment.upper()}"
 
 
 def environment(image: str) -> str:
     """The environment that an image holds: `tools` for `cd4ml/tools:0.1.0`."""
-    return image.rsplit("/", 1)[-1].split(":")[0]
+    return image.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+
+
+def content_digest(checkout: Path) -> str:
+    """Tells one state of what the images are made of from another."""
+    digest = hashlib.sha256()
+    for name in _files(checkout):
+        content = hashlib.sha256((checkout / name).read_bytes()).hexdigest()
+        digest.update(f"{content} {name.as_posix()}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(checkout: Path) -> list[Path]:
+    found = [file for part in MADE_OF for file in [checkout / part, *(checkout / part).rglob("*")] if file.is_file()]
+    names = sorted(file.relative_to(checkout) for file in found)
+    return [name for name in names if not NOT_MADE_OF.intersection(name.parts)]
+
+
+def _tag() -> str:
+    checkout = Path(__file__).parents[2]
+    if os.environ.get(TAG):
+        return os.environ[TAG]
+    if not (checkout / "images" / "Dockerfile").exists():
+        return VERSION
+    return f"{VERSION}-{content_digest(checkout)[:12]}"
+
+
+def _image(environment: str, tag: str) -> str:
+    prefix = os.environ.get(PREFIX) or "cd4ml"
+    return os.environ.get(variable(environment)) or f"{prefix}/{environment}:{tag}"
+
+
+_TAG = _tag()
+TOOLS = _image("tools", _TAG)
+VALIDATE = _image("validate", _TAG)
+TRAIN = _image("train", _TAG)
+EVALUATE = _image("evaluate", _TAG)
+SERVE = _image("serve", _TAG)

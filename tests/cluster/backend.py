@@ -123,7 +123,7 @@ class Backend:
             "name": "task",
             "image": container["image"],
             "command": [*container["command"], *arguments],
-            "env": _secrets(settings),
+            "env": [*container.get("env", []), *_secrets(settings)],
             "resources": {
                 "limits": {"cpu": limits["resourceCpuLimit"], "memory": limits["resourceMemoryLimit"]},
                 "requests": {"cpu": "100m", "memory": "256Mi"},

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from cd4ml.images import TOOLS
+
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 MINIO_IMAGE = os.environ.get("CD4ML_TEST_MINIO_IMAGE", "localhost/minio:1")
 
@@ -29,7 +31,7 @@ def render(name: str, namespace: str, components: Sequence[str] = (), *, running
 
 def write(folder: Path, name: str, namespace: str, components: Sequence[str] = (), *, running: bool = True) -> None:
     """Writes that overlay's kustomization."""
-    image, _, tag = MINIO_IMAGE.rpartition(":")
+    images = {"minio/minio": MINIO_IMAGE, "cd4ml/tools": TOOLS}
     patches = [] if running else [idle("StatefulSet", "replicas", 0), idle("Job", "suspend", True)]
     if name == "standalone":
         launcher = (MANIFESTS / "overlays" / name / "kfp-launcher.yaml").read_text()
@@ -38,7 +40,10 @@ def write(folder: Path, name: str, namespace: str, components: Sequence[str] = (
         "namespace": namespace,
         "resources": [os.path.relpath(MANIFESTS / "overlays" / name, folder)],
         "components": [os.path.relpath(MANIFESTS / "components" / component, folder) for component in components],
-        "images": [{"name": "minio/minio", "newName": image, "newTag": tag}],
+        "images": [
+            {"name": name, "newName": image, "newTag": tag}
+            for name, (image, _, tag) in ((name, image.rpartition(":")) for name, image in images.items())
+        ],
         "patches": patches,
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))

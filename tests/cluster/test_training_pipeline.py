@@ -4,7 +4,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from backend import Backend, Task
 from conftest import Cluster
 from kubernetes import client
 from minio import Minio
+from typer.testing import CliRunner
 
+from cd4ml.cli import app
 from cd4ml.deployment import connection
 
 ROOT = Path(__file__).parents[2]
-PIPELINES = ROOT / "pipelines/compiled"
 SMALL = {
     "data_limits": {"anomalies": 0},
     "baseline": {"model": "linear", "epochs": 2},
@@ -38,10 +39,20 @@ class Installed:
     namespace: str
     backend: Backend
     store: Minio
+    pipelines: Path
+    """The compiled pipelines, which name the images that the cluster has."""
+
+    def run(self, pipeline: str, arguments: Mapping[str, Any], run: str) -> dict[str, Task]:
+        """The tasks of a run, by their names."""
+        return dict(self.backend.run((self.pipelines / f"{pipeline}.yaml").read_text(), arguments, run))
 
 
 @pytest.fixture(scope="module")
-def installed(shared_cluster: Cluster, kubeconfig: str) -> Iterator[Installed]:
+def installed(
+    shared_cluster: Cluster, kubeconfig: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installed]:
+    pipelines = tmp_path_factory.mktemp("compiled")
+    assert CliRunner().invoke(app, ["compile", "--output", str(pipelines)]).exit_code == 0
     namespace = shared_cluster.namespace()
     shared_cluster.kubectl("apply", "--server-side", "-f", "-", input=overlays.render("standalone", namespace))
     shared_cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job/minio-setup", "--timeout=180s")
@@ -57,7 +68,7 @@ def installed(shared_cluster: Cluster, kubeconfig: str) -> Iterator[Installed]:
         backend = Backend(core, namespace, "deployer", f"minio.{namespace}.svc:9000")
         made = seldon_operator.install(api)
         with seldon_operator.Operator(api, namespace, container=None).acting():
-            yield Installed(namespace, backend, store)
+            yield Installed(namespace, backend, store, pipelines)
         if made:
             seldon_operator.remove(api)
 
@@ -75,7 +86,7 @@ def trained(installed: Installed, players: Path) -> dict[str, Task]:
     """The tasks of a run of the example, by their names."""
     installed.store.fput_object("cd4ml", "sources/players.parquet", str(players))
     arguments = _arguments("training-cluster.yaml") | SMALL
-    return dict(installed.backend.run(_compiled("training"), arguments, "training-1"))
+    return installed.run("training", arguments, "training-1")
 
 
 def test_every_task_passes_in_its_own_image(trained: dict[str, Task]) -> None:
@@ -111,7 +122,7 @@ def test_the_registry_in_the_bucket_has_the_model_and_its_deployment(
 
 def test_what_is_served_is_verified_again_by_the_other_pipeline(trained: dict[str, Task], installed: Installed) -> None:
     arguments = {"name": "promotion-uptake", "store": "s3://cd4ml"}
-    (verified,) = dict(installed.backend.run(_compiled("verification"), arguments, "verification-1")).values()
+    (verified,) = installed.run("verification", arguments, "verification-1").values()
 
     assert verified.passed, verified.log
     assert verified.artifacts["metrics"]["metadata"]["max_difference"] < 1e-5
@@ -119,15 +130,11 @@ def test_what_is_served_is_verified_again_by_the_other_pipeline(trained: dict[st
 
 def test_a_gate_that_refuses_ends_the_run_in_plain_words(trained: dict[str, Task], installed: Installed) -> None:
     arguments = _arguments("training-cluster.yaml") | SMALL | {"data_limits": {"min_rows": {"train": 10_000_000}}}
-    tasks = dict(installed.backend.run(_compiled("training"), arguments, "training-2"))
+    tasks = installed.run("training", arguments, "training-2")
 
     assert list(tasks) == ["Ingest dataset", "Split dataset", "Validate dataset", "Check dataset"]
     assert not tasks["Check dataset"].passed
     assert "10,000,000" in tasks["Check dataset"].log
-
-
-def _compiled(name: str) -> str:
-    return (PIPELINES / f"{name}.yaml").read_text()
 
 
 def _arguments(file: str) -> dict[str, Any]:

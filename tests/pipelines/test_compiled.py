@@ -1,6 +1,8 @@
 """The compiled pipelines and the READMEs are those that the code makes."""
 
 import difflib
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,20 +10,20 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from cd4ml.cli import app
+from cd4ml import images
 
 ROOT = Path(__file__).parents[2]
 COMPILED = ROOT / "pipelines" / "compiled"
+CD4ML = Path(sys.executable).with_name("cd4ml")
+PLAIN = ROOT / "scripts" / "with-plain-images"
 PIPELINES = sorted(file.parent.name for file in ROOT.glob("pipelines/*/pipeline.py"))
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
-    outcome = CliRunner().invoke(app, ["compile", "--output", str(folder)])
-    assert outcome.exit_code == 0, outcome.output
+    subprocess.run([PLAIN, CD4ML, "compile", "--output", folder], check=True)
     return folder
 
 
@@ -36,8 +38,8 @@ def test_the_golden_is_what_the_pipeline_compiles_to(compiled: Path, name: str) 
     assert "\n".join(difference) == "", "review the difference, then run `make pipelines`"
 
 
-def tasks(name: str) -> dict[str, dict[str, Any]]:
-    spec = next(yaml.safe_load_all((COMPILED / f"{name}.yaml").read_text()))
+def tasks(name: str, folder: Path = COMPILED) -> dict[str, dict[str, Any]]:
+    spec = next(yaml.safe_load_all((folder / f"{name}.yaml").read_text()))
     return {
         task["taskInfo"]["name"]: {
             **task,
@@ -58,11 +60,40 @@ def test_every_task_names_one_of_our_images_and_its_resources(name: str) -> None
         assert "pip install" not in " ".join(task["container"]["command"]), display_name
 
 
-def test_training_asks_for_as_many_gpus_as_the_argument_says() -> None:
-    for role in ("baseline", "candidate"):
-        accelerator = tasks("training")[f"Train {role}"]["container"]["resources"]["accelerator"]
-        assert accelerator["resourceType"] == "nvidia.com/gpu"
-        assert "gpus" in accelerator["resourceCount"]
+RENDER = """
+import json
+from cd4ml.deployment import seldon
+manifest = seldon.deployment("uptake", "team", "s3://cd4ml/models/uptake/3/model", 3, "sha256:abc", "run-1").manifest()
+print(json.dumps(manifest["spec"]["predictors"][0]["componentSpecs"][0]["spec"]))
+"""
+REGISTRY = {"CD4ML_IMAGE_PREFIX": "registry.example/team"}
+DIGESTS = {
+    images.variable(name): f"registry.example/team/{name}@sha256:{number:064x}"
+    for number, name in enumerate(("tools", "validate", "train", "evaluate", "serve"))
+}
+
+
+@pytest.mark.parametrize("given", [{}, REGISTRY, DIGESTS], ids=["as built", "in a registry", "by digest"])
+def test_what_is_compiled_names_the_images_of_its_tasks_and_of_the_models_that_it_deploys(
+    tmp_path: Path, given: dict[str, str]
+) -> None:
+    subprocess.run([CD4ML, "compile", "--output", tmp_path], check=True, env=os.environ | given)
+    named = {"tools": images.TOOLS, "serve": images.SERVE, "train": images.TRAIN}
+    if given == REGISTRY:
+        named = {name: image.replace("cd4ml/", "registry.example/team/") for name, image in named.items()}
+    elif given == DIGESTS:
+        named = {name: DIGESTS[images.variable(name)] for name in named}
+
+    compiled = tasks("training", tmp_path)
+    assert compiled["Ingest dataset"]["container"]["image"] == named["tools"]
+    assert compiled["Train candidate"]["container"]["image"] == named["train"]
+
+    # In the task's pod nothing is set but what the compiled pipeline says.
+    variables = {one["name"]: one["value"] for one in compiled["Deploy model"]["container"]["env"]}
+    rendered = subprocess.run([sys.executable, "-c", RENDER], env=variables, check=True, capture_output=True, text=True)
+    pod = json.loads(rendered.stdout)
+    assert [one["image"] for one in pod["initContainers"]] == [named["tools"]]
+    assert [one["image"] for one in pod["containers"]] == [named["serve"]]
 
 
 def test_what_reads_the_world_outside_is_never_cached() -> None:
@@ -73,7 +104,7 @@ def test_what_reads_the_world_outside_is_never_cached() -> None:
 
 def test_the_readmes_are_up_to_date() -> None:
     checked = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "write_readmes.py", "--check"], capture_output=True, text=True
+        [PLAIN, sys.executable, ROOT / "scripts" / "write_readmes.py", "--check"], capture_output=True, text=True
     )
 
     assert checked.returncode == 0, checked.stdout + checked.stderr

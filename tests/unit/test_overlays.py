@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cd4ml.images import TOOLS
+from cd4ml.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -92,7 +92,7 @@ def test_every_image_is_pinned_and_names_no_registry(resources: list[Resource]) 
 def test_the_tools_image_is_of_this_version(resources: list[Resource]) -> None:
     ours = {container["image"] for container in containers(resources) if container["image"].startswith("cd4ml/")}
 
-    assert ours <= {TOOLS}
+    assert ours <= {f"cd4ml/tools:{VERSION}"}
 
 
 def test_every_container_says_what_it_needs_and_gets_no_more(resources: list[Resource]) -> None:

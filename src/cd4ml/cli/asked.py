@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -43,9 +44,11 @@ def read(file: Path) -> Asked:
     said = run_arguments.read(file, pipelines())
     module = pipeline_module(said.pipeline)
     pipeline = getattr(module, said.pipeline)
-    parameters = _parameters(pipeline)
+    parameters = _parameters(pipeline, module.WHOLE_NUMBERS)
     run_arguments.check(said, parameters, module.CHECKS, module.check_together)
-    arguments = dict(said.arguments)
+    arguments = dict(said.arguments) | {
+        name: str(said.arguments[name]) for name in module.WHOLE_NUMBERS if name in said.arguments
+    }
     if "revision" in parameters and not arguments.get("revision"):
         arguments["revision"] = revision.of_working_folder()
     return Asked(said.pipeline, pipeline, parameters, arguments)
@@ -72,7 +75,7 @@ def pipeline_module(name: str) -> ModuleType:
         inspect.stack = stack
 
 
-def _parameters(pipeline: Any) -> dict[str, run_arguments.Parameter]:
+def _parameters(pipeline: Any, whole_numbers: Collection[str]) -> dict[str, run_arguments.Parameter]:
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -86,14 +89,13 @@ def _parameters(pipeline: Any) -> dict[str, run_arguments.Parameter]:
         kinds.STRUCT: dict,
     }
     specs = pipeline.pipeline_spec.root.input_definitions.parameters
-    return {
-        name: run_arguments.Parameter(
-            by_type[spec.parameter_type],
-            required=not spec.is_optional,
-            default=json_format.MessageToDict(spec.default_value),
-        )
-        for name, spec in specs.items()
-    }
+    parameters = {}
+    for name, spec in specs.items():
+        kind, default = by_type[spec.parameter_type], json_format.MessageToDict(spec.default_value)
+        if name in whole_numbers:
+            kind, default = int, int(default)
+        parameters[name] = run_arguments.Parameter(kind, required=not spec.is_optional, default=default)
+    return parameters
 
 
 def _callers() -> list[tuple[Any, ...]]:

@@ -22,7 +22,7 @@ from cd4ml.storage.folder import FolderStore
 if TYPE_CHECKING:
     from cd4ml.deployment import machine
 
-COMPILED = Path("pipelines/compiled")
+COMPILED = Path("compiled")
 
 
 @app.command()
