@@ -41,6 +41,9 @@ class Answers(BaseHTTPRequestHandler):
         probabilities = [age / 100 + self.server.error for age in ages][: self.server.answered]
         self._answer({"data": {"ndarray": probabilities}, "meta": {"tags": {"digest": self.server.digest}}})
 
+    def do_GET(self) -> None:
+        self._answer({})
+
     def _answer(self, content: dict[str, Any]) -> None:
         self.send_response(self.server.status)
         self.end_headers()
@@ -73,6 +76,15 @@ def test_an_endpoint_that_answers_as_evaluated_holds(endpoint: Endpoint, predict
     assert verified.max_difference <= 1e-9
     assert 0 < verified.p50_ms <= verified.p99_ms
     assert verified.endpoint == f"{endpoint.url}/api/v1.0/predictions"
+
+
+def test_an_endpoint_is_asked_without_the_proxy_of_the_environment(
+    endpoint: Endpoint, predictions: Path, proxied: list[str]
+) -> None:
+    verify.wait_until_ready(endpoint.url, 5, alive=lambda: True)
+    verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+    assert proxied == []
 
 
 @pytest.mark.parametrize("error", [2e-5, -0.1, float("nan")])

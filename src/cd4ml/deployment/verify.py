@@ -1,4 +1,7 @@
-"""Is the deployed model the one that was evaluated? Asked over HTTP, with rows whose answers are known."""
+"""Is the deployed model the one that was evaluated? Asked over HTTP, with rows whose answers are known.
+
+Servers of this machine and of the cluster are asked, so never through a proxy (`trust_env=False`).
+"""
 
 import json
 import time
@@ -68,7 +71,7 @@ def wait_until_ready(url: str, seconds: float, alive: Callable[[], bool]) -> Non
         if not alive():
             raise DeploymentError(f"the model server of {url} ended before it was ready")
         try:
-            if httpx.get(f"{url}/health/status", timeout=seconds).is_success:
+            if httpx.get(f"{url}/health/status", timeout=seconds, trust_env=False).is_success:
                 return
         except httpx.TransportError:
             pass
@@ -90,7 +93,7 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
     evaluated = known.read(predictions)
     names, rows, expected = evaluated.names, evaluated.rows, evaluated.probabilities
     try:
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
             served = _predict(client, digest, names, rows)
             milliseconds = [_timed(client, digest, names, rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)]
     except httpx.TransportError as error:
