@@ -55,7 +55,7 @@ def test_a_store_outside_is_asked_for_its_tables_through_the_proxy(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="S3"):
         deltalake.DeltaTable("s3://bucket/datasets/players", storage_options={**s3.delta_options(), "max_retries": "0"})
 
     assert any("s3.example.org" in caller for caller in proxied)

@@ -165,7 +165,7 @@ def test_a_split_that_would_be_empty_is_refused_and_leaves_no_file(dataset, numb
 
 
 @pytest.mark.parametrize("how", [{}, {"by": "time", "column": "when"}], ids=["by key", "by time"])
-@pytest.mark.parametrize("name", ['a "b"; DROP', "cd4ml_side", "side_", "data", ".id", "", "a.b", "ä", "new\nline", "*"])
+@pytest.mark.parametrize("name", ['a "b"; DROP', "cd4ml_side", "data", ".id", "", "a.b", "ä", "new\nline", "*"])
 def test_a_column_may_have_any_name(dataset, numbers, name, how):
     table = numbers.slice(0, 500).rename_columns(["id", "when", name])
 
