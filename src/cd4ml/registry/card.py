@@ -111,7 +111,8 @@ def _plain(value: object) -> str:
 
 def _code(value: object) -> str:
     """A name or a digest, within a line or a table."""
-    return "`" + " ".join(str(value).split()).replace("`", "'").replace("|", "\\|") + "`"
+    shown = " ".join(str(value).split()) or f'"{value}"'
+    return "`" + shown.replace("`", "'").replace("|", "\\|") + "`"
 
 
 def _number(value: float | None) -> str:
