@@ -3,7 +3,8 @@
 A model is a folder:
 
     saved_model/     TensorFlow SavedModel; its one signature, `serving_default`, takes each input of the
-                     contract as a tensor of shape [batch] and gives `probability`, float32 [batch]
+                     contract as a tensor of shape [batch] and gives `probability`, float32 [batch]; a tensor is
+                     called as its input, or as the input's `encoded` says
     contract.json    `Contract`: the label, its classes and the inputs
     history.json     one object an epoch: epoch, seconds, loss, auc, eval_loss, eval_auc
 
@@ -12,6 +13,9 @@ Nothing here needs TensorFlow, and pyarrow only where a table comes in, so that 
 
 import hashlib
 import json
+import keyword
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +43,15 @@ class Input:
     """One feature as the model takes it: float32 with NaN for missing, or text with "" for missing."""
 
     name: str
+    """The column's; requests, reports and slices know it by this one."""
     kind: Kind
+    encoded: str = ""
+    """What the signature calls it, where that cannot be its name."""
+
+    @property
+    def tensor(self) -> str:
+        """What the signature calls it."""
+        return self.encoded or self.name
 
     @property
     def dtype(self) -> Literal["float32", "string"]:
@@ -60,10 +72,36 @@ class Contract:
     output: str = OUTPUT
 
 
+PLAIN = re.compile(r"(?!encoded_|self$)[a-z][a-z0-9_]{0,63}")
+"""In lower case, as TensorFlow has them, the names that it takes for arguments, but for the keywords of Python."""
+
+
+def inputs(kinds: Mapping[str, Kind]) -> tuple[Input, ...]:
+    """The inputs of a signature: a name that it cannot have, or cannot tell from another, is encoded.
+
+    Args:
+        kinds: By column, in the order of the inputs.
+    """
+    alike = Counter(name.lower() for name in kinds)
+    return tuple(
+        Input(name, kind, "" if _is_plain(name) and alike[name.lower()] == 1 else f"encoded_{place}")
+        for place, (name, kind) in enumerate(kinds.items())
+    )
+
+
+def _is_plain(name: str) -> bool:
+    lower = name.lower()
+    reserved = keyword.iskeyword(name) or keyword.iskeyword(lower)
+    return name.isascii() and PLAIN.fullmatch(lower) is not None and not reserved
+
+
 def write_contract(contract: Contract, folder: str | Path) -> None:
     """Writes the contract into a model's folder."""
     content = asdict(contract)
-    content["inputs"] = [{**asdict(one), "dtype": one.dtype} for one in contract.inputs]
+    content["inputs"] = [
+        {"name": one.name, "kind": one.kind, "dtype": one.dtype} | ({"encoded": one.encoded} if one.encoded else {})
+        for one in contract.inputs
+    ]
     documents.write(Path(folder) / CONTRACT, content)
 
 
@@ -75,12 +113,12 @@ def read_contract(folder: str | Path) -> Contract:
     """
     file = Path(folder) / CONTRACT
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         negative, positive = content["classes"]
         return Contract(
             label=content["label"],
             classes=(negative, positive),
-            inputs=tuple(Input(one["name"], one["kind"]) for one in content["inputs"]),
+            inputs=tuple(Input(one["name"], one["kind"], one.get("encoded", "")) for one in content["inputs"]),
             model=content["model"],
             output=content["output"],
         )
@@ -114,12 +152,12 @@ def features(table: "pa.Table", contract: Contract) -> dict[str, np.ndarray]:
         contract: Of the model that is to predict.
 
     Returns:
-        One array of shape [rows] by input: float32 with NaN for missing, or object (text) with "".
+        One array of shape [rows] by the input's tensor: float32 with NaN for missing, or object (text) with "".
 
     Raises:
         DataError: A column is missing or of a type that the model does not take.
     """
-    return {one.name: _input(_column(table, one.name), one) for one in contract.inputs}
+    return {one.tensor: _input(_column(table, one.name), one) for one in contract.inputs}
 
 
 def labels(table: "pa.Table", contract: Contract) -> np.ndarray:

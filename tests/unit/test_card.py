@@ -92,6 +92,12 @@ def test_a_card_names_sensitive_columns_that_the_model_sees_and_the_widest_gap(w
     assert "`region` (no input of the model)" in part(unseen, "Factors")
 
 
+def test_a_column_without_a_name_is_seen(write: Write) -> None:
+    text = write(contract=replace(CONTRACT, inputs=(Input("", "number"), Input(" ", "number"))))
+
+    assert '`""` (number), `" "` (number).' in part(text, "Intended use")
+
+
 def test_groups_too_small_and_warnings_are_caveats(write: Write) -> None:
     text = write(verdict=replace(VERDICT, warnings=("this test_split has judged 23 models",)))
 

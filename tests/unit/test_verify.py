@@ -80,6 +80,15 @@ def test_an_endpoint_that_answers_as_evaluated_holds(endpoint: Endpoint, predict
     assert verified.endpoint == f"{endpoint.url}/api/v1.0/predictions"
 
 
+def test_an_endpoint_is_asked_without_the_proxy_of_the_environment(
+    endpoint: Endpoint, predictions: Path, proxied: list[str]
+) -> None:
+    verify.wait_until_ready(endpoint.url, 5, alive=lambda: True)
+    verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+    assert proxied == []
+
+
 @pytest.mark.parametrize("error", [2e-5, -0.1, float("nan")])
 def test_a_prediction_that_differs_is_refused(endpoint: Endpoint, predictions: Path, error: float) -> None:
     endpoint.error = error

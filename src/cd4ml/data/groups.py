@@ -66,8 +66,9 @@ def examine(groups: Iterable[Group]) -> list[Finding]:
 
 
 def _count_slices(table: pa.Table, names: Sequence[str]) -> int:
-    text = pa.table({name: table.column(name).cast(pa.string()).fill_null(MISSING) for name in names})
-    return int(text.group_by(list(names)).aggregate([]).num_rows)
+    columns = [table.column(name).cast(pa.string()).fill_null(MISSING) for name in names]
+    text = pa.table({str(place): column for place, column in enumerate(columns)})  # `.name` would be a path
+    return int(text.group_by(text.column_names).aggregate([]).num_rows)
 
 
 def _groups(column: pa.ChunkedArray, outcome: pa.ChunkedArray, name: str, sensitive: Iterable[str]) -> list[Group]:

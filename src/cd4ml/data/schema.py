@@ -86,4 +86,4 @@ def _write_text(proto: Any, file: Path) -> None:
     from google.protobuf import text_format
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text_format.MessageToString(proto))
+    file.write_text(text_format.MessageToString(proto), encoding="utf-8")

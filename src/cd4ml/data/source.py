@@ -37,7 +37,7 @@ def read(source: str, key: str, time_column: str = "") -> pa.Table:
     _check_key(table, key, source)
     if time_column:
         _check_time(table, time_column, source)
-    return table.sort_by(key)
+    return table.take(pc.sort_indices(table.column(key)))
 
 
 def _read(file: Path, source: str) -> pa.Table:
@@ -58,12 +58,8 @@ def _read(file: Path, source: str) -> pa.Table:
 
 
 def _plain(table: pa.Table, source: str) -> pa.Table:
-    names = table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{source}: column {twice[0]!r} is there more than once; rename one of them")
     columns = {}
-    for name in names:
+    for name in _names(table, source):
         column = table.column(name)
         wanted = _plain_type(column.type)
         if wanted is None:
@@ -76,6 +72,27 @@ def _plain(table: pa.Table, source: str) -> pa.Table:
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, wanted), column)
         columns[name] = column
     return pa.table(columns)
+
+
+def _names(table: pa.Table, source: str) -> list[str]:
+    try:
+        names: list[str] = table.column_names
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: the names of its columns are not UTF-8 ({error}); export it as UTF-8") from error
+    seen: dict[str, str] = {}
+    for name in names:
+        if "\0" in name:
+            raise DataError(f"{source}: column {name!r} has a NUL in its name, where Parquet cuts it off; rename it")
+        other = seen.get(name.lower())
+        if other == name:
+            raise DataError(f"{source}: column {name!r} is there more than once; rename one of them")
+        if other is not None:
+            raise DataError(
+                f"{source}: columns {other!r} and {name!r} differ by case alone, and a Delta Lake table cannot hold "
+                "both; rename one of them, or leave it out"
+            )
+        seen[name.lower()] = name
+    return names
 
 
 def _plain_type(type_: pa.DataType) -> pa.DataType | None:

@@ -157,12 +157,14 @@ def _select(data: "deltalake.DeltaTable", key: str, how: Split, name: Name) -> "
     else:
         place = f"1 - percent_rank() OVER (ORDER BY {_quoted(how.column)})"
         test, eval_ = str(how.test), str(how.test + how.eval)
-    columns = ", ".join(_quoted(field.name) for field in data.schema().fields)
-    side = f"CASE WHEN {place} < {test} THEN 'test' WHEN {place} < {eval_} THEN 'eval' ELSE 'train' END"
+    names = [field.name for field in data.schema().fields]
+    columns = ", ".join(map(_quoted, names))
+    side = _quoted(max(names, key=len) + "_")  # longer than any of them, so that it is none of them
+    sides = f"CASE WHEN {place} < {test} THEN 'test' WHEN {place} < {eval_} THEN 'eval' ELSE 'train' END"
     return _query(
         data,
-        f"SELECT {columns} FROM (SELECT *, {side} AS cd4ml_side FROM data) "  # noqa: S608 (names are quoted)
-        f"WHERE cd4ml_side = '{name}' ORDER BY {_quoted(key)}",
+        f"SELECT {columns} FROM (SELECT *, {sides} AS {side} FROM data) "  # noqa: S608 (names are quoted)
+        f"WHERE {side} = '{name}' ORDER BY {_quoted(key)}",
     )
 
 

@@ -1,4 +1,7 @@
-"""Is the deployed model the one that was evaluated? Asked over HTTP, with rows whose answers are known."""
+"""Is the deployed model the one that was evaluated? Asked over HTTP, with rows whose answers are known.
+
+Servers of this machine and of the cluster are asked, so never through a proxy (`trust_env=False`).
+"""
 
 import json
 import time
@@ -9,9 +12,9 @@ from typing import Any, Self
 
 import httpx
 import numpy as np
-import pyarrow.parquet as pq
 
 from cd4ml import documents
+from cd4ml import predictions as known
 from cd4ml.errors import DeploymentError
 
 TOLERANCE = 1e-5
@@ -70,7 +73,7 @@ def wait_until_ready(url: str, seconds: float, alive: Callable[[], bool]) -> Non
         if not alive():
             raise DeploymentError(f"the model server of {url} ended before it was ready")
         try:
-            if httpx.get(f"{url}{HEALTH}", timeout=seconds).is_success:
+            if httpx.get(f"{url}{HEALTH}", timeout=seconds, trust_env=False).is_success:
                 return
         except httpx.TransportError:
             pass
@@ -84,18 +87,15 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
     Args:
         url: The server's address.
         digest: Of the model that ought to answer.
-        predictions: Parquet of raw features and the column `probability` (`evaluate_model` writes it).
+        predictions: What evaluation kept (layout: `cd4ml.predictions`).
 
     Raises:
         DeploymentError: Another model answers, an answer is an error, or a probability differs.
     """
-    table = pq.read_table(predictions)
-    expected = table.column("probability").to_numpy()
-    features = table.drop_columns(["probability"])
-    rows = [list(row.values()) for row in features.to_pylist()]
+    evaluated = known.read(predictions)
+    names, rows, expected = evaluated.names, evaluated.rows, evaluated.probabilities
     try:
-        with httpx.Client(base_url=url, timeout=30) as client:
-            names = features.column_names
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
             served = _predict(client, digest, names, rows)
             milliseconds = [_timed(client, digest, names, rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)]
     except httpx.TransportError as error:
@@ -113,8 +113,8 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
 
 def example_request(predictions: Path) -> str:
     """The JSON of a request for one row that `verify` knows the answer of."""
-    row = pq.read_table(predictions).slice(0, 1).drop_columns(["probability"]).to_pylist()[0]
-    return json.dumps({"data": {"names": list(row), "ndarray": [list(row.values())]}})
+    evaluated = known.read(predictions)
+    return json.dumps({"data": {"names": evaluated.names, "ndarray": evaluated.rows[:1]}})
 
 
 def _predict(client: httpx.Client, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:

@@ -8,6 +8,7 @@ from cd4ml.evaluation import fairness, limits
 from cd4ml.evaluation.limits import FirstModelLimit, Limits
 from cd4ml.evaluation.summary import OVERALL, at
 from cd4ml.names import nearest
+from cd4ml.slices import columns_of, values_of
 
 
 def thresholds(values: Sequence[Any]) -> tuple[float, ...]:
@@ -31,7 +32,7 @@ def columns(values: Sequence[Any]) -> list[tuple[str, ...]]:
     """
     kinds = [[one] if isinstance(one, str) else one for one in _listed(values)]
     for kind in kinds:
-        if not (isinstance(kind, list | tuple) and kind and all(name and isinstance(name, str) for name in kind)):
+        if not (isinstance(kind, list | tuple) and kind and all(isinstance(name, str) for name in kind)):
             raise EvaluationError(
                 f"{kind!r} must be names of columns, or lists of names to cross, such as [region, [gender, region]]"
             )
@@ -137,7 +138,7 @@ def _patterns(limit: FirstModelLimit) -> Iterator[str]:
 
 
 def _slice(subject: str, pattern: str, by: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    wanted = tuple(sorted(limits.values_of(pattern)))
+    wanted = tuple(sorted(values_of(pattern)))
     if pattern == OVERALL or wanted in by:
         return
     known = dict.fromkeys(name for kind in by for name in kind)
@@ -152,7 +153,7 @@ def _slice(subject: str, pattern: str, by: Sequence[tuple[str, ...]]) -> Iterato
 
 
 def _groups(key: str, groups: Sequence[tuple[str, ...]], compared: Sequence[str]) -> Iterator[str]:
-    wanted = limits.columns_of(key)
+    wanted = columns_of(key)
     unknown = [name for name in wanted if name not in compared]
     for name in unknown:
         yield f"fairness.{key}: {name!r} is no sensitive column; add it to sensitive; {nearest(name, compared)}"

@@ -30,6 +30,14 @@ def prediction(role: str) -> str:
     return f"__prediction_{role}"
 
 
+def apart(name: str, slices: Sequence[Sequence[str]]) -> str:
+    """What TFMA knows a column of ours by: its name, or one that no column which makes slices has."""
+    taken = {column for columns in slices for column in columns}
+    while name in taken:
+        name = f"_{name}"
+    return name
+
+
 def eval_config(
     roles: Sequence[str], slices: Sequence[Sequence[str]], thresholds: Sequence[float]
 ) -> config_pb2.EvalConfig:
@@ -49,7 +57,10 @@ def eval_config(
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
-                name=role, label_key=LABEL, prediction_key=prediction(role), is_baseline=role == CANDIDATE
+                name=role,
+                label_key=apart(LABEL, slices),
+                prediction_key=apart(prediction(role), slices),
+                is_baseline=role == CANDIDATE,
             )
             for role in roles
         ],

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from cd4ml import model
+from cd4ml import model, predictions
 from cd4ml.errors import DataError, EvaluationError, StorageError
 from cd4ml.evaluation import arguments, fairness, report, rows, summary
 from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.report import TrendPoint
+from cd4ml.evaluation.report import TrendPoint, WorstRow
 from cd4ml.evaluation.rows import Rows
 from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Fairness, ModelSummary, Slice, Summary, at
 from cd4ml.model import Contract
@@ -178,8 +177,8 @@ def evaluate(
                 row_by_row=measured.row_by_row,
             )
             summary.write(found, unfinished)
-            kept = _kept(split, contracts[CANDIDATE], predicted.probabilities[CANDIDATE])
-            pq.write_table(kept, unfinished / summary.PREDICTIONS)
+            probabilities = predicted.probabilities[CANDIDATE][:PREDICTIONS_KEPT]
+            predictions.write(_kept(split, contracts[CANDIDATE]), probabilities, unfinished / summary.PREDICTIONS)
             unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -252,8 +251,9 @@ def _measure(
         for table in split.batches(split.sliced or split.columns[:1]):
             part = slice(start, start + len(table))
             start = part.stop
-            columns = {config.prediction(role): one[part] for role, one in predicted.probabilities.items()}
-            yield {**columns, **split.groups(table), config.LABEL: predicted.labels[part]}
+            ours = {config.prediction(role): one[part] for role, one in predicted.probabilities.items()}
+            ours[config.LABEL] = predicted.labels[part]
+            yield {**split.groups(table), **{config.apart(name, by): values for name, values in ours.items()}}
 
     return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, seed, runner)
 
@@ -320,14 +320,13 @@ def _size(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
 
 
-def _kept(split: Rows, contract: Contract, probabilities: np.ndarray) -> pa.Table:
-    """Rows that a deployed model is asked again: values that JSON has, and what the candidate made of them."""
+def _kept(split: Rows, contract: Contract) -> pa.Table:
+    """The features, in values that JSON has, of the rows that a deployed model is asked again."""
     few = split.take(np.arange(min(PREDICTIONS_KEPT, split.total)))
-    columns = {one.name: _plain(few.column(one.name), one.kind) for one in contract.inputs}
-    return pa.table({**columns, contract.output: probabilities[:PREDICTIONS_KEPT]})
+    return pa.table({one.name: _plain(few.column(one.name), one.kind) for one in contract.inputs})
 
 
-def _worst(split: Rows, predicted: _Predicted, label: str) -> list[dict[str, object]]:
+def _worst(split: Rows, predicted: _Predicted, label: str) -> list[WorstRow]:
     """The rows on which the candidate is wrong by most, the worst first."""
     probabilities = predicted.probabilities[CANDIDATE]
     errors = np.abs(predicted.labels - probabilities)
@@ -335,7 +334,7 @@ def _worst(split: Rows, predicted: _Predicted, label: str) -> list[dict[str, obj
     few = split.take(places)
     shown = [label, *(name for name in split.columns if name != label)]
     found = [
-        {**row, "probability": float(probability)}
+        WorstRow(float(probability), row)
         for probability, row in zip(probabilities[places], few.select(shown).to_pylist(), strict=True)
     ]
     order = np.argsort(-errors[places], kind="stable")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 
 from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
+from cd4ml.slices import key_of
 
 
 def compare(slices: Iterable[Slice], columns: Sequence[Sequence[str]], thresholds: Sequence[float]) -> list[Fairness]:
@@ -79,7 +80,7 @@ def _compare(
     gap, gap_interval, ratio, ratio_interval = _apart(groups, judged, lowest, highest)
     return Fairness(
         model=overall.model,
-        column=",".join(sorted(columns)),
+        column=key_of(columns),
         metric=metric,
         threshold=threshold,
         overall=of_all,

@@ -9,6 +9,7 @@ from cd4ml.evaluation.limits import FairnessLimit
 from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Fairness, Group, Interval, Summary, at
 from cd4ml.gates import Check
 from cd4ml.names import nearest
+from cd4ml.slices import columns_of, key_of, name_of
 
 
 def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, limit: FairnessLimit) -> Iterator[Check]:
@@ -21,7 +22,7 @@ def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, li
         rate: One of `FAIRNESS_METRICS`.
         limit: What it must keep.
     """
-    column, asked = ",".join(columns), dict(_asked(limit))
+    column, asked = key_of(columns), dict(_asked(limit))
     rows = [one for one in found.fairness if one.model == CANDIDATE and one.column == column and one.metric == rate]
     rows = [one for one in rows if limit.threshold in (None, one.threshold)]
     if not rows:
@@ -50,7 +51,7 @@ def _asked(limit: FairnessLimit) -> Iterator[tuple[str, Bounds]]:
 def _not_compared(
     found: Summary, columns: tuple[str, ...], subject: str, limit: FairnessLimit, asked: Mapping[str, Bounds]
 ) -> Check:
-    column = ",".join(columns)
+    column = key_of(columns)
     subject = f"{subject} between groups of {column}" + (f" at {limit.threshold:g}" if limit.threshold else "")
     words = " and ".join(f"{what} {bounds}" for what, bounds in asked.items())
     known = dict.fromkeys(one.column for one in found.fairness)
@@ -80,12 +81,12 @@ def _farthest(found: Summary, one: Fairness, where: str, bounds: Bounds) -> Chec
     }
     if not apart:
         measured = Measured(None, why_not=f"no group is large enough to judge{small}")
-        return hold(f"{where}: the largest difference from all", _each(tuple(one.column.split(","))), bounds, measured)
+        return hold(f"{where}: the largest difference from all", _each(columns_of(one.column)), bounds, measured)
     name = max(apart, key=lambda group: _reach(apart[group], bounds))
     slice_ = next(
         one_slice.slice
         for one_slice in found.of(CANDIDATE).values()
-        if ",".join(sorted(one_slice.values)) == one.column and ",".join(one_slice.values.values()) == name
+        if key_of(one_slice.values) == one.column and ",".join(one_slice.values.values()) == name
     )
     return hold(f"{where}: the largest difference from all, that of {name},", slice_, bounds, apart[name])
 
@@ -122,7 +123,7 @@ def _too_small(one: Fairness) -> str:
 
 
 def _each(columns: tuple[str, ...]) -> str:
-    return ",".join(f"{column}=*" for column in columns)
+    return name_of(dict.fromkeys(columns, "*"))
 
 
 def _rate(value: float | None) -> str:

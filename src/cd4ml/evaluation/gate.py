@@ -11,6 +11,7 @@ from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
 from cd4ml.evaluation.summary import CANDIDATE, FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
 from cd4ml.gates import Check, Verdict
 from cd4ml.names import nearest
+from cd4ml.slices import columns_of, values_of
 
 MOST_JUDGED = 20
 """Candidates after which a test split has been chosen by, and flatters the next one."""
@@ -52,7 +53,7 @@ def _checks(found: Summary, allowed: Limits) -> Iterator[Check]:
     for key, rates in allowed.fairness.items():
         for name, rate, fairness_limit in rates.by_rate():
             subject = rate if name == rate else f"{name.replace('_', ' ')} ({rate})"
-            yield from fairness_checks.checks(found, limits.columns_of(key), subject, rate, fairness_limit)
+            yield from fairness_checks.checks(found, columns_of(key), subject, rate, fairness_limit)
 
 
 def _warnings(found: Summary) -> Iterator[str]:
@@ -160,7 +161,7 @@ def _difference(after: Measured, before: Measured, interval: Interval | None) ->
 
 def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern: str) -> Check:
     known = dict.fromkeys(column for one in slices.values() for column in one.values)
-    unknown = [column for column in limits.values_of(pattern) if column not in known]
+    unknown = [column for column in values_of(pattern) if column not in known]
     why = f"no slice by {unknown[0]!r} was evaluated" if unknown else "no rows in this slice"
     hint = f"; {nearest(unknown[0], known)}" if unknown else ""
     reason = f"{subject}: {why}, so the limit '{bounds}' could not be checked{hint}"
@@ -169,7 +170,7 @@ def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern:
 
 def _matching(slices: Mapping[str, Slice], pattern: str) -> list[str]:
     """The slices that a name with `*` for any value stands for."""
-    wanted = limits.values_of(pattern)
+    wanted = values_of(pattern)
     if pattern in slices and "*" not in wanted.values():
         return [pattern]
     return [

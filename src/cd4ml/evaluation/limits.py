@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -24,6 +23,7 @@ from cd4ml.evaluation.contradictions import Held, Mistake
 from cd4ml.evaluation.summary import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS, OVERALL, at
 from cd4ml.names import nearest, shown
 from cd4ml.settings import Strict
+from cd4ml.slices import values_of
 
 EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
@@ -222,17 +222,6 @@ def digest(allowed: Limits) -> str:
     content = allowed.model_dump(mode="json", exclude_defaults=True)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def values_of(pattern: str) -> dict[str, str]:
-    """The value, or `*`, by column that the name of a slice asks for; a value may have commas."""
-    parts = (part.partition("=") for part in re.split(",(?=[^,]*=)", pattern))
-    return {column.strip(): value.strip() for column, _, value in parts}
-
-
-def columns_of(key: str) -> tuple[str, ...]:
-    """The columns, by alphabet, whose groups a key of `fairness` is about."""
-    return tuple(sorted(column.strip() for column in key.split(",")))
 
 
 def _without(content: Mapping[str, Any], places: list[tuple[int | str, ...]]) -> dict[str, Any]:

@@ -45,13 +45,22 @@ class TrendPoint:
     interval: Interval | None
 
 
+@dataclass(frozen=True)
+class WorstRow:
+    """A row on which the candidate is far from the label."""
+
+    probability: float
+    columns: Mapping[str, object]
+    """Its values; the label is among them."""
+
+
 def write(
     file: str | Path,
     name: str,
     found: Summary,
     curves: Mapping[str, Curves],
     history: Sequence[Mapping[str, float]],
-    worst: Sequence[Mapping[str, object]],
+    worst: Sequence[WorstRow],
     trend: Sequence[TrendPoint],
 ) -> None:
     """Writes the report.
@@ -62,8 +71,8 @@ def write(
         found: All numbers.
         curves: By model; the thresholds are the same for all.
         history: The candidate's training by epoch; empty where it is not known.
-        worst: The rows on which the candidate is farthest from the label, the worst first: the label by its name, the
-            candidate's `probability`, and the columns that are worth a look.
+        worst: The rows on which the candidate is farthest from the label, the worst first, with the columns that are
+            worth a look.
         trend: The last published versions, the oldest first.
     """
     threshold = found.thresholds[0]
@@ -234,11 +243,13 @@ def _sentence(one: Fairness) -> str:
     return f"In {lowest} the {one.metric.replace('_', ' ')} is {low:.2f} against {high:.2f} in {highest}{chance}"
 
 
-def _worst(rows: Sequence[Mapping[str, object]], label: str) -> dict[str, object]:
+def _worst(rows: Sequence[WorstRow], label: str) -> dict[str, object]:
     """The table of the worst errors: the label and the probability lead."""
-    first = (label, PROBABILITY)
-    columns = [*first, *(column for row in rows[:1] for column in row if column not in first)]
-    return {"columns": columns, "rows": [[row[column] for column in columns] for row in rows]}
+    others = [column for row in rows[:1] for column in row.columns if column != label]
+    return {
+        "columns": [label, PROBABILITY, *others],
+        "rows": [[row.columns[label], row.probability, *(row.columns[name] for name in others)] for row in rows],
+    }
 
 
 def _trend(versions: Sequence[TrendPoint], found: Summary) -> object:

@@ -93,7 +93,8 @@ def open_split(split: Path, contracts: Mapping[str, Contract], label: str, by: S
 def _check_values(groups: pa.Table, by: Sequence[Sequence[str]]) -> None:
     total = 0
     for names in by:
-        values = groups.group_by(list(names)).aggregate([]).num_rows
+        numbered = pa.table({str(place): groups.column(name) for place, name in enumerate(names)})
+        values = numbered.group_by(numbered.column_names).aggregate([]).num_rows  # `.name` would be a path
         total += values
         if values > MOST_VALUES:
             raise EvaluationError(

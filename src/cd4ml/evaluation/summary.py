@@ -4,7 +4,7 @@ The folder of an evaluation:
 
     summary.json           `Summary`
     tfma/                  TFMA's own output, for `tfma.load_eval_result` with `model_name` one of the models
-    predictions.parquet    up to 100 rows: the candidate's raw features and the `probability` it gave for them
+    predictions.parquet    up to 100 rows and what the candidate gave for them (layout: `cd4ml.predictions`)
 
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
 above the threshold. What cannot be computed, such as the AUC of rows of one class, is null.

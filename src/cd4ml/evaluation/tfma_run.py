@@ -14,6 +14,7 @@ from cd4ml.evaluation import executor
 from cd4ml.evaluation.config import eval_config
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Change, Interval, Slice
+from cd4ml.slices import name_of
 
 DIFFERENCE = "_diff"
 """What TFMA appends to the name of a metric that compares two models."""
@@ -96,7 +97,7 @@ def _check_names(slices: Sequence[Slice]) -> None:
 
 def _slice(key: Sequence[tuple[str, Any]], found: Mapping[str, Any], role: str) -> Slice:
     values = dict(sorted((column, str(value)) for column, value in key))
-    name = ",".join(f"{column}={value}" for column, value in values.items()) or OVERALL
+    name = name_of(values) or OVERALL
     metrics = {metric: _value(one) for metric, one in found.items() if not metric.endswith(DIFFERENCE)}
     positive = metrics["label_rate"] or 0.0
     # Of rows of one class TFMA gives an area of 0 or 1, which says nothing.

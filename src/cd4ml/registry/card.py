@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cd4ml.gates import Verdict
 from cd4ml.reports import page
+from cd4ml.slices import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ def text(version: Version, contract: Contract, verdict: Verdict, evaluation: str
             unitary=[one for one in slices if len(one["values"]) <= 1],
             intersectional=[one for one in slices if len(one["values"]) > 1],
             factors=_columns(slices),
-            sensitive=list(dict.fromkeys(name for one in fairness for name in one["column"].split(","))),
+            sensitive=list(dict.fromkeys(name for one in fairness for name in columns_of(one["column"]))),
             fairness=fairness,
             widest=_widest(fairness),
             too_small=_too_small(fairness),
@@ -110,7 +111,8 @@ def _plain(value: object) -> str:
 
 def _code(value: object) -> str:
     """A name or a digest, within a line or a table."""
-    return "`" + " ".join(str(value).split()).replace("`", "'").replace("|", "\\|") + "`"
+    shown = " ".join(str(value).split()) or f'"{value}"'
+    return "`" + shown.replace("`", "'").replace("|", "\\|") + "`"
 
 
 def _number(value: float | None) -> str:

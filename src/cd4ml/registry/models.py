@@ -1,7 +1,7 @@
 """Published models: `models/<name>/<version>/` in the store, immutable, with the whole history of each.
 
 model/                what training wrote (layout: `cd4ml.model`)
-predictions.parquet   rows with the probabilities that evaluation got for them
+predictions.parquet   rows with the probabilities that evaluation got for them (layout: `cd4ml.predictions`)
 summary.json          all numbers of the evaluation (layout: `cd4ml.evaluation.summary`)
 verdict.json          the gate's verdict about this very model (layout: `cd4ml.gates`)
 card.md, card.html    the model card

@@ -24,12 +24,12 @@ def columns(message: Any, contract: Contract) -> dict[str, np.ndarray]:
         values = dict(zip(names, zip(*rows, strict=True), strict=True))
     except ValueError as error:
         raise _bad(f"every row of data.ndarray must be a list of {len(names)} values, one a name") from error
-    return {one.name: _array(values[_known(one.name, names)], one) for one in contract.inputs}
+    return {one.tensor: _array(values[_known(one.name, names)], one) for one in contract.inputs}
 
 
 def missing_row(contract: Contract) -> dict[str, np.ndarray]:
     """The inputs of one row that lacks every value."""
-    return {one.name: _array([None], one) for one in contract.inputs}
+    return {one.tensor: _array([None], one) for one in contract.inputs}
 
 
 def _names_and_rows(message: Any) -> tuple[list[str], list[Any]]:

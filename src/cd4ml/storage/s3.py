@@ -25,6 +25,7 @@ from minio.helpers import check_bucket_name
 
 from cd4ml.errors import StorageError
 from cd4ml.names import shown
+from cd4ml.proxies import is_near
 from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Store
 
 AMAZON = "https://s3.amazonaws.com"
@@ -195,8 +196,12 @@ def region() -> str:
 
 def delta_options() -> dict[str, str]:
     """What Delta Lake must be told beside the environment."""
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    return {"AWS_REGION": region(), "AWS_ALLOW_HTTP": str(plain).lower()}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    options = {"AWS_REGION": region(), "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower()}
+    if is_near(endpoint):
+        # A proxy of its own, and that for no address, is how to turn off the one of the environment.
+        options |= {"proxy_url": endpoint, "proxy_excludes": "*"}
+    return options
 
 
 @contextmanager

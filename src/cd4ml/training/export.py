@@ -28,11 +28,11 @@ def write(folder: Path, contract: Contract, served: keras.Model, epochs: Sequenc
 
 
 def _save(folder: Path, contract: Contract, served: keras.Model) -> None:
-    signature = {one.name: tf.TensorSpec([None], one.dtype, name=one.name) for one in contract.inputs}
+    signature = {one.tensor: tf.TensorSpec([None], one.dtype, name=one.tensor) for one in contract.inputs}
 
     @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
     def predict(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {OUTPUT: served([raw[one.name] for one in contract.inputs], training=False)}
+        return {OUTPUT: served([raw[one.tensor] for one in contract.inputs], training=False)}
 
     module = tf.Module()
     module.served = served

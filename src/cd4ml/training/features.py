@@ -1,6 +1,5 @@
 """Which columns a model is trained on, and what each is."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,15 +8,12 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from cd4ml.errors import TrainingError
-from cd4ml.model import Input, kind_of
+from cd4ml.model import Input, Kind, inputs, kind_of
 from cd4ml.names import nearest
 from cd4ml.training.statistics import Column, Number, Text
 
 LARGEST = 1e18
 """Squares of larger means do not fit the model's float32."""
-
-NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
-"""What TensorFlow takes for the name of an input."""
 
 
 def select(
@@ -45,53 +41,37 @@ def select(
     absent = [name for name in listed if name not in columns.names]
     if absent:
         raise TrainingError(f"column {absent[0]!r} is in the schema {schema}, but not in the train split; correct one")
-    inputs = []
+    kinds = {}
     for name in listed:
         kind = kind_of(columns.field(name).type)
         if name in (label, *exclude) or kind is None or name not in statistics:
             continue
-        one = Input(name, kind)
-        _check(one, statistics[name])
-        inputs.append(one)
-    _check_names([one.name for one in inputs])
-    if not inputs:
+        _check(name, kind, statistics[name])
+        kinds[name] = kind
+    if not kinds:
         raise TrainingError(
             f"no feature is left of the columns {', '.join(columns.names)}: a feature is listed in the schema, is a "
             "number, a text that occurs more than once or a boolean, and is neither the label nor excluded"
         )
-    return tuple(inputs)
+    return inputs(kinds)
 
 
 def _listed(schema: Path) -> list[str]:
     try:
-        proto = text_format.Parse(schema.read_text(), schema_pb2.Schema())
+        proto = text_format.Parse(schema.read_text(encoding="utf-8"), schema_pb2.Schema())
     except (OSError, ValueError, text_format.ParseError) as error:
         raise TrainingError(f"{schema}: not a TFDV schema as text proto ({error}); mend it, or infer one") from error
     return [feature.name for feature in proto.feature]
 
 
-def _check(one: Input, column: Column) -> None:
+def _check(name: str, kind: Kind, column: Column) -> None:
     if isinstance(column, Number) and not max(abs(column.mean), column.deviation) < LARGEST:
         raise TrainingError(
-            f"column {one.name!r} holds infinite numbers, or some beyond {LARGEST:g}; "
+            f"column {name!r} holds infinite numbers, or some beyond {LARGEST:g}; "
             "clean the source, or exclude the column"
         )
-    if one.kind != "boolean" and isinstance(column, Text) != (one.kind == "category"):
+    if kind != "boolean" and isinstance(column, Text) != (kind == "category"):
         raise TrainingError(
-            f"column {one.name!r} is a {one.kind} in the train split, but not in the statistics; "
+            f"column {name!r} is a {kind} in the train split, but not in the statistics; "
             "give the statistics of this split"
         )
-
-
-def _check_names(names: Sequence[str]) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        if not NAME.fullmatch(name):
-            raise TrainingError(
-                f"column {name!r} cannot be the name of a model's input; rename it in the source to letters, digits, "
-                "'_', '.' and '-', the first a letter or digit, or exclude it"
-            )
-        if seen.setdefault(name.lower(), name) != name:
-            raise TrainingError(
-                f"columns {seen[name.lower()]!r} and {name!r} differ by case alone; rename or exclude one"
-            )

@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +10,10 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from evaluated_samples import ROWS, make_model, make_table
 
-from cd4ml import model
+from cd4ml import model, predictions
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import gate, rows, summary
+from cd4ml.model import Input
 
 
 def predictions_of(models, role, table):
@@ -83,14 +86,15 @@ def test_the_folder_holds_the_summary_tfmas_own_files_and_known_predictions(eval
     found, folder = evaluated
     evaluation = folder / "evaluation"
 
-    kept = pq.read_table(evaluation / "predictions.parquet")
+    kept = predictions.read(evaluation / "predictions.parquet")
     result = tfma.load_eval_result(str(evaluation / "tfma"), model_name="candidate")
 
     assert summary.read(evaluation) == found.summary
     assert found.summary.row_by_row == {}
-    assert kept.column_names == ["income", "region", "probability"]
-    assert kept.column("probability").to_numpy() == pytest.approx(predictions_of(models, "candidate", kept))
-    assert kept.num_rows == 100
+    assert kept.names == ["income", "region"]
+    rows_kept = pa.Table.from_pylist([dict(zip(kept.names, row, strict=True)) for row in kept.rows])
+    assert kept.probabilities == pytest.approx(predictions_of(models, "candidate", rows_kept))
+    assert len(kept.rows) == 100
     assert len(result.slicing_metrics) == len(found.summary.of("candidate")) == 6
     assert sorted(path.name for path in evaluation.iterdir()) == ["predictions.parquet", "summary.json", "tfma"]
 
@@ -162,8 +166,32 @@ def test_every_row_counts_however_many_batches_they_come_in(run, monkeypatch):
     for one, other in zip(whole.summary.slices, batched.summary.slices, strict=True):
         found = [[np.nan if value is None else value for value in each.metrics.values()] for each in (one, other)]
         assert found[0] == pytest.approx(found[1], rel=1e-6, nan_ok=True)  # TFMA's loss is a sum of float32
-    kept = [pq.read_table(folder / "evaluation" / "predictions.parquet"), make_table()]
-    assert kept[0].column("income").to_pylist() == kept[1].column("income").to_pylist()[:100]
+    kept = predictions.read(folder / "evaluation" / "predictions.parquet")
+    assert [income for income, _ in kept.rows] == make_table().column("income").to_pylist()[:100]
+
+
+def test_columns_may_have_any_name(run, evaluated, models, tmp_path):
+    """Also those that evaluation gives to columns of its own; the numbers are those of plain names."""
+    called = {"income": "probability", "region": ".a=b, c", "level": "__label"}
+    inputs = (Input("probability", "number", "income"), Input(".a=b, c", "category", "region"))
+    renamed = {}
+    for role in ("candidate", "baseline"):
+        renamed[role] = shutil.copytree(models[role], tmp_path / role)
+        model.write_contract(replace(model.read_contract(models[role]), inputs=inputs), renamed[role])
+    table = make_table()
+    table = table.rename_columns([called.get(name, name) for name in table.column_names])
+
+    found, folder = run(table, **renamed, slices=["__label"], sensitive=[".a=b, c"])
+
+    plain = evaluated[0].summary.of("candidate")
+    names = {name: name.replace("region=", ".a%3Db%2C c=").replace("level=", "__label=") for name in plain}
+    hostile = found.summary.of("candidate")
+    assert set(hostile) == set(names.values())
+    assert all(hostile[names[name]].metrics == plain[name].metrics for name in plain)
+    known, kept = (predictions.read(one / "evaluation" / "predictions.parquet") for one in (evaluated[1], folder))
+    assert kept.names == ["probability", ".a=b, c"]
+    assert kept.rows == known.rows
+    assert kept.probabilities.tolist() == known.probabilities.tolist()
 
 
 def test_tfma_itself_on_beam_finds_the_same(run, evaluated):

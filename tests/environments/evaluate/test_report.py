@@ -11,7 +11,7 @@ import pytest
 from cd4ml.evaluation import figures, report
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
-from cd4ml.evaluation.report import TrendPoint
+from cd4ml.evaluation.report import TrendPoint, WorstRow
 from cd4ml.evaluation.summary import (
     FAIRNESS_METRICS,
     METRICS_AT_THRESHOLDS,
@@ -356,13 +356,16 @@ def test_the_explorer_is_fine_where_the_predictions_are():
 
 def test_the_worst_errors_are_shown_with_the_label_and_the_probability_first(write):
     rows = [
-        {"region": "south", "took": True, "income": None, "probability": 0.0123456},
-        {"region": "north", "took": False, "income": 12.0, "probability": 0.98},
+        WorstRow(0.0123456, {"region": "south", "took": True, "income": None, "probability": 0.5}),
+        WorstRow(0.98, {"region": "north", "took": False, "income": 12.0, "probability": 0.6}),
     ]
 
     page = write(worst=rows)
 
-    assert "Worst errors took probability region income True 0.01235 south – False 0.98 north 12" in page.text
+    assert (
+        "Worst errors took probability region income probability True 0.01235 south – 0.5 False 0.98 north 12 0.6"
+        in page.text
+    )
 
 
 def test_without_worst_errors_there_is_no_table_of_them(page):
@@ -395,7 +398,7 @@ def test_hostile_text_stays_text(write, hostile):
     )
     found = replace(found, label=hostile, slices=(*found.slices, named), fairness=fairness)
 
-    page = write(found, worst=[{hostile: True, "probability": 0.1, f"{hostile} column": hostile}])
+    page = write(found, worst=[WorstRow(0.1, {hostile: True, f"{hostile} column": hostile})])
 
     assert page.html.count("<script") == 3
     assert "<img" not in page.html

@@ -194,6 +194,33 @@ def test_a_column_that_is_there_twice_is_refused(parquet, store):
     assert "column 'age' is there more than once" in refusal(parquet(table), store)
 
 
+def test_columns_that_differ_by_case_alone_are_refused_with_their_names(parquet, store):
+    table = pa.table([["p1"], [1], [2]], ["player", "Alter", "alter"])
+    assert "columns 'Alter' and 'alter' differ by case alone" in refusal(parquet(table), store)
+
+
+def test_a_name_that_parquet_would_cut_is_refused(parquet, store, tmp_path):
+    (tmp_path / "players.csv").write_bytes(b"player,a\0b\np1,1\n")
+    assert "column 'a\\x00b' has a NUL in its name" in refusal(str(tmp_path / "players.csv"), store)
+
+
+def test_names_of_another_encoding_are_refused(store, tmp_path):
+    (tmp_path / "players.csv").write_bytes("player,größe\np1,1\n".encode("latin-1"))
+    assert "the names of its columns are not UTF-8" in refusal(str(tmp_path / "players.csv"), store)
+
+
+@pytest.mark.parametrize("key", [".id", "", "[id]", "a.b", "größe", 'a "b"'])
+def test_a_key_may_have_any_name(parquet, store, key):
+    table = pa.table({key: ["p2", "p1"], "age": [31, 44]})
+
+    ingested = ingest(parquet(table), store, "players", key)
+
+    assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table().to_pylist() == [
+        {key: "p1", "age": 44},
+        {key: "p2", "age": 31},
+    ]
+
+
 def test_a_missing_key_column_names_the_nearest(parquet, store):
     assert refusal(parquet(PLAYERS), store, key="playr").endswith("has no key column 'playr'; did you mean 'player'?")
 

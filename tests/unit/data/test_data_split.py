@@ -164,10 +164,15 @@ def test_a_split_that_would_be_empty_is_refused_and_leaves_no_file(dataset, numb
     assert list((dataset.folder / "0").iterdir()) == []
 
 
-def test_a_column_may_have_any_name(dataset, numbers):
-    table = numbers.rename_columns(["id", "when", 'a "b"; DROP'])
+@pytest.mark.parametrize("how", [{}, {"by": "time", "column": "when"}], ids=["by key", "by time"])
+@pytest.mark.parametrize("name", ['a "b"; DROP', "cd4ml_side", "data", ".id", "", "a.b", "ä", "new\nline", "*"])
+def test_a_column_may_have_any_name(dataset, numbers, name, how):
+    table = numbers.slice(0, 500).rename_columns(["id", "when", name])
 
-    assert dataset.split(dataset.ingest(table), {})["train"].column_names == ["id", "when", 'a "b"; DROP']
+    parts = dataset.split(dataset.ingest(table), how)
+
+    assert parts["train"].column_names == ["id", "when", name]
+    assert set.union(*map(ids, parts.values())) == ids(table)
 
 
 def test_every_mistake_in_how_to_split_is_reported_at_once():

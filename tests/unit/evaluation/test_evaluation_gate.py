@@ -513,6 +513,24 @@ def test_columns_of_groups_may_have_spaces(found, written):
     assert reasons(written(spaced), {"fairness": {"home region, gender": {"selection_rate": {"max_gap": 0}}}}) == []
 
 
+def test_a_column_may_have_any_name(found, written):
+    """In limits a comma and an equals sign in the name of a column are written as in a URL."""
+    hostile = "a=b, 50 %"
+    named = replace(group("a%3Db%2C 50 %=south", auc=0.5), values={hostile: "south"})
+    fair = tuple(fairness.compare([group("overall"), named], [[hostile]], [0.5]))
+    compared = replace(found, slices=(named,), fairness=fair)
+    limits = {
+        "auc": {"min": 0.6, "slices": ["a%3Db%2C 50 %=*"]},
+        "fairness": {"a%3Db%2C 50 %": {"selection_rate": {"max_gap": 0.2}}},
+    }
+
+    assert reasons(written(compared), limits) == [
+        "auc on a%3Db%2C 50 %=south is 0.5, below the limit 0.6",
+        "selection_rate between groups of a%3Db%2C 50 % at 0.5: the gap: fewer than two groups are large enough to "
+        "judge, so the limit 'at most 0.2' could not be checked",
+    ]
+
+
 def test_a_column_or_threshold_that_was_not_evaluated_fails(found, written):
     limits = {
         "fairness": {

@@ -1,8 +1,11 @@
 """`cd4ml.model`: the contract, the digest, and a table as the inputs of a model."""
 
+import json
 import math
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -46,6 +49,66 @@ def test_a_contract_is_read_as_it_was_written(tmp_path):
     model.write_contract(CONTRACT, tmp_path)
 
     assert model.read_contract(tmp_path) == CONTRACT
+
+
+def test_a_contract_of_plain_names_is_written_as_the_versions_before_read_it(tmp_path):
+    model.write_contract(CONTRACT, tmp_path)
+
+    assert json.loads((tmp_path / "contract.json").read_text())["inputs"] == [
+        {"name": "age", "kind": "number", "dtype": "float32"},
+        {"name": "region", "kind": "category", "dtype": "string"},
+        {"name": "subscribed", "kind": "boolean", "dtype": "float32"},
+    ]
+
+
+def test_a_contract_of_the_versions_before_calls_its_tensors_as_its_columns(tmp_path):
+    """They took names such as `a-b` and `a.b` for the signature as they were."""
+    inputs = [{"name": name, "kind": "number", "dtype": "float32"} for name in ("a-b", "a.b", "Encoded_1", "class")]
+    rest = {"label": "took", "classes": ["false", "true"], "model": {"model": "dnn"}, "output": "probability"}
+    (tmp_path / "contract.json").write_text(json.dumps({**rest, "inputs": inputs}))
+
+    contract = model.read_contract(tmp_path)
+
+    assert [one.name for one in contract.inputs] == ["a-b", "a.b", "Encoded_1", "class"]
+    assert [one.tensor for one in contract.inputs] == ["a-b", "a.b", "Encoded_1", "class"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True))
+def test_every_column_has_a_tensor_of_its_own_name_that_tensorflow_can_tell_apart(names):
+    tensors = [one.tensor for one in model.inputs(dict.fromkeys(names, "number"))]
+
+    assert len({tensor.lower() for tensor in tensors}) == len(names)
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", tensor) for tensor in tensors)
+    assert not {"self", "class"} & set(tensors)
+
+
+def test_a_plain_name_is_the_name_of_its_tensor():
+    inputs = model.inputs({"age": "number", "spend_90d": "number", "MonthlyCharges": "number", "probability": "number"})
+
+    assert [one.tensor for one in inputs] == ["age", "spend_90d", "MonthlyCharges", "probability"]
+
+
+def test_a_name_that_is_not_plain_or_not_unique_is_encoded_by_its_place():
+    names = ["", "age", "Self", "a.b", "a_b", "Q", "q", "Encoded_0", "Class", "_x", "ä", "\u212a", "None", "z" * 65]
+
+    inputs = model.inputs(dict.fromkeys(names, "number"))
+
+    plain = {"age", "a_b"}
+    assert [one.tensor for one in inputs] == [
+        name if name in plain else f"encoded_{place}" for place, name in enumerate(names)
+    ]
+    assert [one.name for one in inputs] == names
+
+
+def test_an_encoded_contract_is_read_as_it_was_written_and_fills_its_tensors(tmp_path):
+    encoded = replace(CONTRACT, inputs=model.inputs({"age": "number", "home region": "category"}))
+    model.write_contract(encoded, tmp_path)
+
+    read = model.read_contract(tmp_path)
+    features = model.features(pa.table({"home region": ["north", None], "age": [1, 2]}), read)
+
+    assert read == encoded
+    assert {name: values.tolist() for name, values in features.items()} == {"age": [1, 2], "encoded_1": ["north", ""]}
 
 
 def test_a_folder_without_a_contract_is_refused_with_the_file_it_lacks(tmp_path):

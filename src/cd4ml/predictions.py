@@ -1,0 +1,54 @@
+"""Rows whose answers are known: what evaluation keeps, so that a deployed model can be asked again.
+
+A Parquet file of two columns:
+
+    features       a struct with a field a feature, by the name that a request has for it
+    probability    what the model gave for the row
+
+Files from before had the features and `probability` side by side.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FEATURES = "features"
+PROBABILITY = "probability"
+
+
+@dataclass(frozen=True)
+class Known:
+    """Rows and what was evaluated for them."""
+
+    names: list[str]
+    """Of the features."""
+    rows: list[list[Any]]
+    """The values of each row in the order of the names, as JSON has them."""
+    probabilities: np.ndarray
+    """float [rows]."""
+
+
+def write(features: pa.Table, probabilities: np.ndarray, file: Path) -> None:
+    """Keeps rows.
+
+    Args:
+        features: Of plain values, one column a feature.
+        probabilities: What the model gave, float [rows].
+        file: The file to write.
+    """
+    pq.write_table(pa.table({FEATURES: features.to_struct_array(), PROBABILITY: probabilities}), file)
+
+
+def read(file: Path) -> Known:
+    """Reads what `write` wrote, or a version of cd4ml before it."""
+    table = pq.read_table(file)
+    features = table.drop_columns([PROBABILITY])
+    if FEATURES in features.column_names and pa.types.is_struct(features.schema.field(FEATURES).type):
+        features = pa.Table.from_struct_array(table.column(FEATURES))
+    values = [column.to_pylist() for column in features.columns]
+    rows = [list(row) for row in zip(*values, strict=True)]
+    return Known(features.column_names, rows, table.column(PROBABILITY).to_numpy())

@@ -1,0 +1,34 @@
+"""A machine behind a proxy."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The environment names a proxy that hangs up on everybody; gives who came to it."""
+    callers: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    caller, _ = proxy.accept()
+                except OSError:
+                    return
+                callers.append(caller.recv(65536).decode(errors="replace"))
+                caller.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        for variable in VARIABLES:
+            for name in (variable, variable.lower()):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        yield callers
+        proxy.shutdown(socket.SHUT_RDWR)

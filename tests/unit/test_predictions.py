@@ -1,0 +1,34 @@
+"""Rows whose answers are known: features and answer are kept apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml import predictions
+
+
+@pytest.mark.parametrize("name", ["age", "probability", "features", "", "a.b", "price/unit", "ü", "new\nline"])
+def test_rows_are_read_as_they_were_written_whatever_the_features_are_called(tmp_path: Path, name: str) -> None:
+    features = pa.table({name: [1.5, None], "region": ["north", "süd"], "new": [True, False]})
+
+    predictions.write(features, np.array([0.25, 0.5], np.float32), tmp_path / "predictions.parquet")
+    known = predictions.read(tmp_path / "predictions.parquet")
+
+    assert known.names == [name, "region", "new"]
+    assert known.rows == [[1.5, "north", True], [None, "süd", False]]
+    assert known.probabilities.tolist() == [0.25, 0.5]
+
+
+def test_a_file_with_features_and_probability_side_by_side_is_read(tmp_path: Path) -> None:
+    """As the versions before wrote it."""
+    table = pa.table({"features": [7, 8], "region": ["north", None], "probability": pa.array([0.25, 0.5], "float32")})
+    pq.write_table(table, tmp_path / "predictions.parquet")
+
+    known = predictions.read(tmp_path / "predictions.parquet")
+
+    assert known.names == ["features", "region"]
+    assert known.rows == [[7, "north"], [8, None]]
+    assert known.probabilities.tolist() == [0.25, 0.5]
