@@ -124,7 +124,7 @@ def local_path(path: str | Path) -> Path:
             raise StorageError(f"{str(path)[:40]}…: a name has more than {LONGEST_PART} bytes; name another path")
         expanded.resolve().exists()
     except (OSError, RuntimeError, ValueError) as error:
-        raise StorageError(f"{path}: there can be no such path ({error}); name another") from error
+        raise StorageError(f"{path}: cannot be used as a path ({error}); name another") from error
     return expanded
 
 
