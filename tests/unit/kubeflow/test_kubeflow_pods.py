@@ -1,5 +1,6 @@
 """What the pods of a submitted run ask for, as KFP's driver makes it of the pipeline and the run's parameters."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -89,5 +90,5 @@ def test_gpus_that_are_no_whole_number_are_told(kfp: KfpServer, cd4ml: Command, 
     outcome = cd4ml("submit", file, "--host", kfp.host, "--no-wait")
 
     assert outcome.code == 1
-    assert f"gpus: {gpus!r} is not a whole number" in outcome.err
+    assert f"gpus: {json.dumps(gpus)} is not a whole number" in outcome.err
     assert kfp.written == []
