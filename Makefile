@@ -116,6 +116,11 @@ test-cluster: setup
 bench: setup ## Measure against what a user would pick instead (NAME=tasks or evaluation; docs/benchmarks.md)
 	@$(if $(filter evaluation,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
 
+# The folders that `cd4ml run` makes: PIPELINE-DATE-TIME.
+MADE_RUNS := runs/[a-z_]+-[0-9]{8}-[0-9]{6}(-[0-9]+)?
+
 .PHONY: clean
-clean: ## Remove the environments, the runs and the example's data; the store stays
-	rm -rf $(VENVS) runs examples/*/data
+clean: ## Remove the environments, the runs and the example's data; the store stays, and all that was not made here
+	rm -rf $(VENVS) $(PLAYERS) runs/.cache runs/images runs/sbom
+	@if [ -d runs ]; then find runs -maxdepth 1 -type d -regextype posix-extended -regex '$(MADE_RUNS)' -exec rm -rf {} +; fi
+	@rmdir --ignore-fail-on-non-empty $(wildcard runs $(dir $(PLAYERS))) 2>/dev/null || true

@@ -7,6 +7,8 @@ from cd4ml import images
 GPU = "nvidia.com/gpu"
 USER = 10001
 """As whom every image runs; a namespace of restricted pods wants to hear it."""
+HOUR = 3600
+"""In seconds. A task that hangs holds its node, and a run that hangs stops its schedule: both have an end."""
 STORE_SECRET = "cd4ml-store"  # noqa: S105 (the name of the Secret, not what is in it)
 STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
@@ -14,11 +16,18 @@ STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_K
 def light(task: dsl.PipelineTask, display_name: str, cached: bool = True, retries: int = 1) -> None:
     """A task of the tools image: it reads and writes files, and computes little."""
     _describe(task, display_name, "250m", cpu="1", memory="1G", cached=cached, retries=retries)
+    kubernetes.set_timeout(task, 6 * HOUR)
 
 
-def heavy(task: dsl.PipelineTask, display_name: str, cpu: str, memory: str) -> None:
+def heavy(task: dsl.PipelineTask, display_name: str, cpu: str, memory: str, hours: int = 24) -> None:
     """A task that computes: its result is worth caching."""
     _describe(task, display_name, "1", cpu, memory, cached=True, retries=1)
+    kubernetes.set_timeout(task, hours * HOUR)
+
+
+def ending_after(hours: int) -> dsl.PipelineConfig:
+    """A pipeline whose runs end at the latest after so many hours, whatever they wait for."""
+    return dsl.PipelineConfig(active_deadline_seconds=hours * HOUR)
 
 
 def with_store(task: dsl.PipelineTask) -> None:

@@ -22,11 +22,13 @@ from cd4ml.data import split as split_
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation_arguments
 from cd4ml.evaluation import limits as model_limits_
-from cd4ml.pipelines.tasks import heavy, light, on_gpus, with_images_of_models, with_store
+from cd4ml.pipelines.tasks import ending_after, heavy, light, on_gpus, with_images_of_models, with_store
 from cd4ml.training import spec
 
 
-@dsl.pipeline(name="training", display_name="Train, check and deploy a model")
+@dsl.pipeline(
+    name="training", display_name="Train, check and deploy a model", pipeline_config=ending_after(hours=7 * 24)
+)
 def training(
     name: str,
     source: str,
@@ -120,7 +122,7 @@ def training(
             spec=specification,
             seed=seed,
         ).after(checked)
-        heavy(models[role], f"Train {role}", cpu="2", memory="8G")
+        heavy(models[role], f"Train {role}", cpu="2", memory="8G", hours=72)
         on_gpus(models[role], gpus)
 
     champion = find_champion(

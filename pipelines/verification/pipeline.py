@@ -7,10 +7,12 @@ from kfp import dsl
 
 from cd4ml import storage
 from cd4ml.components.deployment.verify_deployment.component import verify_deployment
-from cd4ml.pipelines.tasks import light, with_store
+from cd4ml.pipelines.tasks import ending_after, light, with_store
 
 
-@dsl.pipeline(name="verification", display_name="Verify the model in production")
+@dsl.pipeline(
+    name="verification", display_name="Verify the model in production", pipeline_config=ending_after(hours=12)
+)
 def verification(name: str, store: str):
     """Asks the model in production what its deployment asked it; the run fails when an answer differs.
 

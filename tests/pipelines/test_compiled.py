@@ -102,6 +102,16 @@ def test_what_reads_the_world_outside_is_never_cached() -> None:
     assert uncached == {"Ingest dataset", "Find champion", "Publish model", "Deploy model"}
 
 
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_task_and_every_run_has_an_end(name: str) -> None:
+    spec, platforms = yaml.safe_load_all((COMPILED / f"{name}.yaml").read_text())
+    kubernetes = platforms["platforms"]["kubernetes"]
+    settings = kubernetes["deploymentSpec"]["executors"]
+    tasks = {label: int(settings[label]["activeDeadlineSeconds"]) for label in spec["deploymentSpec"]["executors"]}
+
+    assert 3600 <= min(tasks.values()) <= max(tasks.values()) < kubernetes["pipelineConfig"]["activeDeadlineSeconds"]
+
+
 def test_the_readmes_are_up_to_date() -> None:
     checked = subprocess.run(
         [PLAIN, sys.executable, ROOT / "scripts" / "write_readmes.py", "--check"], capture_output=True, text=True

@@ -68,7 +68,7 @@ class Connection:
         """The context of the kubeconfig that led here; empty where none did."""
         self._address = address
         self._configuration = configuration
-        self._client = kfp_server_api.ApiClient(configuration)
+        self._client = _Client(configuration)
         self.runs = kfp_server_api.RunServiceApi(self._client)
         self.experiments = kfp_server_api.ExperimentServiceApi(self._client)
         self.pipelines = kfp_server_api.PipelineServiceApi(self._client)
@@ -91,14 +91,11 @@ class Connection:
         """
         for version in ("v2beta1", "v1beta1"):
             try:
-                said = json.loads(self.fetch(f"{self.host}/apis/{version}/healthz"))
+                said = _content(self.fetch(f"{self.host}/apis/{version}/healthz"), self.host)
             except NotFoundError:
                 continue
-            except ValueError as error:
-                raise KubeflowError(
-                    f"{self.host}: answers with a web page, not as KFP's API; a login stands before it: "
-                    "give a token with --token-file, or name the API itself with --host"
-                ) from error
+            if said.get("apiServerReady") is False:
+                raise UnreachableError(f"{self.host}: KFP's API server is not ready; try again in a minute")
             named = said.get("tag_name") or said.get("apiServerTagName") or ""  # the API server's own word, or the UI's
             tag = re.match(r"\d+\.\d+[\w.+-]*", str(named).removeprefix("v"))
             known = tag.group() if tag else "1" if version == "v1beta1" else None
@@ -119,7 +116,7 @@ class Connection:
         """Makes sure that this KFP takes what cd4ml sends.
 
         Raises:
-            KubeflowError: It is of another major version, or needs a namespace and none is named.
+            KubeflowError: It is of another major version, or does not run in the namespace that is named.
         """
         ours = sdk_version()
         if self.health.major not in (None, int(ours.split(".")[0])):
@@ -127,8 +124,23 @@ class Connection:
                 f"{self.host}: is KFP {self.health.version}, and cd4ml compiles for KFP {ours}; "
                 "name another KFP with --host, or upgrade it"
             )
-        if self.health.multi_user and not self._address.namespace:
+        self.check_namespace()
+
+    def check_namespace(self) -> None:
+        """Makes sure that runs go where they are meant to go.
+
+        Raises:
+            KubeflowError: It has many users and no namespace is named, or one user and another one than its own is.
+        """
+        named = self._address.namespace
+        if self.health.multi_user and not named:
             raise KubeflowError(f"{self.host}: has many users; name the namespace of your profile with --namespace")
+        if not self.health.multi_user and named and named != KFP_NAMESPACE:
+            raise KubeflowError(
+                f"{self.host}: has one user, so all runs go to its own namespace ({KFP_NAMESPACE}, as a rule) and none "
+                f"to {named}, where their accounts and Secrets are; leave --namespace out and apply the manifests of "
+                "cd4ml to KFP's own namespace, or set KFP up for many users (MULTIUSER=true)"
+            )
 
     def ask(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Calls one of the API's functions.
@@ -206,6 +218,14 @@ class NotFoundError(KubeflowError):
     """There is nothing of this name or id."""
 
 
+class _Client(kfp_server_api.ApiClient):  # type: ignore[misc]
+    """KFP's client, which by itself takes a web page for an answer in which everything is empty."""
+
+    def deserialize(self, response: Any, response_type: Any) -> Any:
+        _content(response.data, self.configuration.host)
+        return super().deserialize(response, response_type)
+
+
 def connect(address: Address) -> Connection:
     """Finds out where KFP is: the named host, else from within a cluster, else through the kubeconfig.
 
@@ -280,6 +300,20 @@ def _use_token(configuration: kfp_server_api.Configuration, file: Path) -> None:
     configuration.api_key["authorization"] = once
     configuration.api_key_prefix["authorization"] = "Bearer"
     configuration.refresh_api_key_hook = refresh
+
+
+def _content(answer: bytes | str, place: str) -> dict[str, Any]:
+    """What KFP's API says, which is always an object of JSON."""
+    try:
+        content = json.loads(answer)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise KubeflowError(
+            f"{place}: answers, but not as KFP's API does; where a login stands before it give a token with "
+            "--token-file, else name the API itself with --host"
+        )
+    return content
 
 
 def _explained_loss(error: urllib3.exceptions.HTTPError, place: str) -> KubeflowError:

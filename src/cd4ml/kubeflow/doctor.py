@@ -57,16 +57,14 @@ def _kfp(address: Address) -> Iterable[Finding]:
         said, _, remedy = str(error).rpartition("; ")
         return [Finding("KFP's API", "failed", said or str(error), remedy)]
     findings = [Finding("KFP's API", "ok", connection.host), _version(health.version)]
-    if not health.multi_user:
-        return [*findings, Finding("users", "ok", "one, so no namespace is asked for")]
-    if not address.namespace:
-        return [*findings, Finding("users", "failed", "many", "name the namespace of your profile with --namespace")]
     try:
-        connection.ask(connection.runs.run_service_list_runs, page_size=1, namespace=address.namespace)
+        connection.check_namespace()
+        connection.ask(connection.runs.run_service_list_runs, page_size=1, **connection.within)
     except KubeflowError as error:
         said, _, remedy = str(error).rpartition("; ")
         return [*findings, Finding("users", "failed", said or str(error), remedy)]
-    return [*findings, Finding("users", "ok", f"many; the namespace {address.namespace} is yours")]
+    whose = f"many; the namespace {address.namespace} is yours" if health.multi_user else "one; runs go to KFP's own"
+    return [*findings, Finding("users", "ok", whose)]
 
 
 def _version(version: str | None) -> Finding:

@@ -44,6 +44,10 @@ class KfpServer:
     """Whether KFP's UI stands before it, which says the version by another name."""
     token: str = ""
     """Where it is not empty, only this one is let in."""
+    page: str = ""
+    """Where it is not empty, the answer to all but a question after its health."""
+    health: Any = None
+    """Where it is not None, the answer to that question."""
     progress: list[dict[str, Any]] = field(default_factory=list)
     """The answers of a run that is looked at, one after the other; the last stays."""
     lost: int = 0
@@ -69,6 +73,10 @@ class KfpServer:
 
         if method != "GET" and not path.startswith("/ml_metadata"):
             self.written.append(f"{method} {path}")
+        if self.page and not path.endswith("/healthz"):
+            return 200, self.page.encode()
+        if path.endswith("/healthz") and self.health is not None:
+            return 200, self.health
         if path == "/apis/v2beta1/healthz":
             if self.version.startswith("1."):
                 return 404, "404 page not found"

@@ -81,6 +81,8 @@ def states(out: str) -> dict[str, str]:
 
 
 def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:
+    kfp.multi_user = True
+
     outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
 
     assert outcome.code == 0
@@ -105,6 +107,7 @@ def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Clu
 def test_what_is_missing_is_told_with_its_remedy(
     kfp: KfpServer, cluster: Cluster, cd4ml: Command, missing: str, check: str, state: str, remedy: str
 ) -> None:
+    kfp.multi_user = True
     path = next(one for one in cluster.content if missing in one)
     if "items" in cluster.content[path]:
         cluster.content[path] = {"items": [{"metadata": {"name": "n"}, "provisioner": "p", "status": {}}]}
@@ -116,6 +119,34 @@ def test_what_is_missing_is_told_with_its_remedy(
     assert outcome.code == (1 if state == "failed" else 0)
     assert states(outcome.out)[check] == state
     assert remedy in outcome.out
+
+
+def test_a_namespace_to_which_no_run_goes_fails(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:
+    outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
+
+    assert outcome.code == 1
+    assert states(outcome.out)["users"] == "failed"
+    said = " ".join(outcome.out.split())
+    assert "all runs go to its own namespace (kubeflow, as a rule) and none to cd4ml" in said
+    assert "leave --namespace out and apply the manifests of cd4ml to KFP's own namespace" in said
+
+
+@pytest.mark.parametrize("namespace", [[], ["--namespace", "kubeflow"], ["--namespace", ""]])
+def test_a_kfp_of_one_user_runs_in_its_own_namespace(kfp: KfpServer, cd4ml: Command, namespace: list[str]) -> None:
+    outcome = cd4ml("doctor", "--host", kfp.host, *namespace)
+
+    assert outcome.code == 0
+    assert states(outcome.out)["users"] == "ok"
+
+
+def test_a_login_before_the_api_alone_is_told(kfp: KfpServer, cd4ml: Command) -> None:
+    kfp.page = "<html>Log in</html>"
+
+    outcome = cd4ml("doctor", "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert states(outcome.out)["users"] == "failed"
+    assert "answers, but not as KFP's API does" in outcome.out
 
 
 def test_rights_that_are_missing_are_named(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:

@@ -232,6 +232,64 @@ def test_a_server_of_many_users_wants_a_namespace(kfp: KfpServer, cd4ml: Command
     assert f"to       KFP at {kfp.host}, namespace team-a\n" in taken.out
 
 
+@pytest.mark.parametrize("command", ["submit", "schedule"])
+def test_a_namespace_that_a_server_of_one_user_does_not_run_in_is_refused(
+    kfp: KfpServer, cd4ml: Command, verification: Path, command: str
+) -> None:
+    options = ["--cron", "0 6 * * *"] if command == "schedule" else ["--no-wait"]
+    refused = cd4ml(command, verification, "--host", kfp.host, *options, "--namespace", "cd4ml")
+
+    assert refused.code == 1
+    assert "all runs go to its own namespace (kubeflow, as a rule) and none to cd4ml" in refused.err
+    assert "leave --namespace out" in refused.err
+    assert kfp.written == []
+
+    taken = cd4ml(command, verification, "--host", kfp.host, *options, "--namespace", "kubeflow")
+
+    assert taken.code == 0
+    assert "namespace" not in kfp.experiments[0]
+
+
+@pytest.mark.parametrize("health", [b"<html>Log in</html>", b"", b"ok", b"[]", b"null", b"\xff\xfe"])
+def test_what_answers_and_is_no_kfp_is_told(kfp: KfpServer, cd4ml: Command, verification: Path, health: bytes) -> None:
+    kfp.health = health
+
+    for command in (["submit", verification, "--no-wait"], ["doctor"], ["runs", "list"]):
+        outcome = cd4ml(*command, "--host", kfp.host)
+
+        assert outcome.code == 1
+        assert "answers, but not as KFP's API does" in " ".join(outcome.all.split())
+
+
+@pytest.mark.parametrize("page", ["<html>Log in: runs, experiments</html>", '"runs"', "[]"])
+def test_a_login_before_the_rest_of_the_api_is_told(
+    kfp: KfpServer, cd4ml: Command, verification: Path, page: str
+) -> None:
+    kfp.page = page
+
+    for command in (
+        ["submit", verification, "--no-wait"],
+        ["schedule", verification, "--cron", "0 6 * * *"],
+        ["schedules", "list"],
+        ["runs", "list"],
+        ["runs", "show", RUN],
+        ["pipelines", "upload", "verification"],
+    ):
+        outcome = cd4ml(*command, "--host", kfp.host)
+
+        assert outcome.code == 1
+        assert "answers, but not as KFP's API does; where a login stands before it give a token" in outcome.err
+
+
+def test_an_api_server_that_its_ui_does_not_reach_is_told(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    kfp.health = {"apiServerReady": False, "frontendTagName": "2.17.0"}
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert "KFP's API server is not ready; try again in a minute" in outcome.err
+
+
 def jwt(expires: int) -> str:
     parts = ({"alg": "RS256"}, {"exp": expires})
     return ".".join([*(base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts), "s1"])
