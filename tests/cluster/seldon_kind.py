@@ -41,9 +41,7 @@ CONTAINER = _known(
     ("name",),
     name={"type": "string"},
     lifecycle=_known("", postStart=HOOK, preStop=HOOK),
-    ports=_list(
-        PORT, **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["containerPort", "protocol"]}
-    ),
+    ports=_list(PORT, **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["containerPort", "protocol"]}),
 )
 POD = _known(
     "activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks "
@@ -160,9 +158,7 @@ POLICY_CONTENT = {
             {"name": "traffic", "expression": "variables.answering.map(p, has(p.traffic) ? p.traffic : 0).sum()"},
             {
                 "name": "named",
-                "expression": (
-                    "variables.all.filter(p, has(p.annotations) && 'seldon.io/svc-name' in p.annotations)"
-                ),
+                "expression": ("variables.all.filter(p, has(p.annotations) && 'seldon.io/svc-name' in p.annotations)"),
             },
         ],
         "validations": [

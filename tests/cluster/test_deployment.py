@@ -115,8 +115,9 @@ def test_what_is_stored_is_what_was_sent(operator: Operator, cluster: Cluster, n
     serve(namespace, 1, "first")
 
     model = "s3://cd4ml/models/uptake/1/model"
-    assert stored(cluster, namespace)["spec"] == (
-        seldon.deployment("uptake", namespace, model, 1, "abc", "first").manifest()["spec"]
+    assert (
+        stored(cluster, namespace)["spec"]
+        == (seldon.deployment("uptake", namespace, model, 1, "abc", "first").manifest()["spec"])
     )
 
 
@@ -561,7 +562,8 @@ def meddle(namespace: str, ended: threading.Event) -> None:
     count = 0
     while not ended.is_set():
         count += 1
-        api.patch_namespaced_custom_object(*kind_in(namespace), "uptake", {"metadata": {"labels": {"meddled": str(count)}}})
+        label = {"metadata": {"labels": {"meddled": str(count)}}}
+        api.patch_namespaced_custom_object(*kind_in(namespace), "uptake", label)
 
 
 def kubeconfig_of_account(cluster: Cluster, namespace: str, folder: Path) -> Path:

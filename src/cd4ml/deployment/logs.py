@@ -10,9 +10,7 @@ IGNORED = "Exception ignored in"
 """How Python begins to tell an exception that ended nothing."""
 BEGINNING = re.compile(r"\[?\d|\w+: |Traceback|$")
 """How lines of a log begin that do not continue the message before: with a time, say."""
-MARK = re.compile(
-    r"\b(ERROR|CRITICAL|FATAL|[Ee]rror:|[Ff]atal:|panic:|Segmentation fault|Killed$)|^[\d-]+ [\d:.]+: F "
-)
+MARK = re.compile(r"\b(ERROR|CRITICAL|FATAL|[Ee]rror:|[Ff]atal:|panic:|Segmentation fault|Killed$)|^[\d-]+ [\d:.]+: F ")
 """What marks the line of an error; the last one is a fatal line of TensorFlow."""
 
 
