@@ -158,7 +158,7 @@ POLICY_CONTENT = {
             {"name": "traffic", "expression": "variables.answering.map(p, has(p.traffic) ? p.traffic : 0).sum()"},
             {
                 "name": "named",
-                "expression": ("variables.all.filter(p, has(p.annotations) && 'seldon.io/svc-name' in p.annotations)"),
+                "expression": "variables.all.filter(p, has(p.annotations) && 'seldon.io/svc-name' in p.annotations)",
             },
         ],
         "validations": [
