@@ -1,46 +1,27 @@
-"""Seldon's operator as a test plays it: what Seldon Core 1.17.1 makes of a SeldonDeployment, with its flaws.
+"""Seldon's operator as a test plays it: what Seldon Core 1.17.1 does about a SeldonDeployment, with its flaws.
 
-It acts on the real API. It can run stand-ins for the pods: `pause`, say, in place of the model's server.
+It acts on the real API. It can run stand-ins for the pods: `pause`, say, in place of the model's server. Objects that
+want an executor are not played.
 """
 
+import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+import seldon_objects
 from kubernetes import client
+from seldon_kind import GROUP, PLURAL, VERSION
 
-GROUP, VERSION, PLURAL = "machinelearning.seldon.io", "v1", "seldondeployments"
-CRD = f"{PLURAL}.{GROUP}"
-KIND = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": CRD},
-    "spec": {
-        "group": GROUP,
-        "scope": "Namespaced",
-        "names": {"kind": "SeldonDeployment", "plural": PLURAL, "singular": "seldondeployment", "shortNames": ["sdep"]},
-        "versions": [
-            {
-                "name": VERSION,
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+LAST_APPLIED = "seldon.io/last-applied"
+CONTROLLER = "seldon.io/controller-id"
+"""The label of an object that is another operator's."""
+KEPT = ("name", "image", "ports", "env", "securityContext", "volumeMounts")
+"""What a stand-in has of the container that it stands in for."""
 
 
 @dataclass
@@ -77,135 +58,114 @@ class Operator:
             if self.hesitates.is_set():
                 continue
             for found in self._custom.list_namespaced_custom_object(*self._kind)["items"]:
+                if "deletionTimestamp" in found["metadata"] or found["metadata"].get("labels", {}).get(CONTROLLER):
+                    continue
                 try:
                     self._reconcile(found)
                 except client.ApiException as error:
                     if error.status not in (404, 409):  # it changed meanwhile: the next round sees it
-                        raise
+                        self._tell(found, "Failed", json.loads(error.body)["message"])
 
     def _reconcile(self, found: dict[str, Any]) -> None:
-        deployment = self._deployment(found)
+        for service in seldon_objects.services(found):
+            self._make_service(service)
+        ready, progressing = True, True
+        for deployment in seldon_objects.deployments(found):
+            live = self._make_deployment(found, deployment)
+            conditions = {one.type: one.status for one in live.status.conditions or []}
+            progressing = progressing and conditions.get("Progressing") != "False"
+            ready = ready and bool(live.status.ready_replicas) and not live.status.unavailable_replicas
+        if ready:
+            self._remove_others(found)
+        if ready or progressing:
+            self._tell(found, "Available" if ready else "Creating")
+        else:
+            self._tell(found, "Failed", "Deployment is no longer progressing and not available.")
+
+    def _make_service(self, service: dict[str, Any]) -> None:
+        name = service["metadata"]["name"]
+        live = self._read(self._core.read_namespaced_service, name)
+        if live is None:
+            self._core.create_namespaced_service(self.namespace, service)
+        elif live.metadata.annotations != service["metadata"]["annotations"]:
+            self._core.patch_namespaced_service(name, self.namespace, service)
+
+    def _make_deployment(self, found: dict[str, Any], deployment: dict[str, Any]) -> Any:
+        """Makes the Deployment, or makes it as it should be, and gives it as it was seen last."""
         name = deployment["metadata"]["name"]
-        self._make(self._core.create_namespaced_service, self._service(found))
-        self._make(self._apps.create_namespaced_deployment, deployment)
-        live = self._apps.read_namespaced_deployment(name, self.namespace)
-        wanted = deployment["spec"]["template"]["metadata"]["annotations"]
-        if not wanted.items() <= live.spec.template.metadata.annotations.items():
-            self._apps.replace_namespaced_deployment(name, self.namespace, deployment)
-            self._tell(found, "Creating")
-            self._tell(found, "Available")  # it looks before the Deployment's controller does
-            live = self._apps.read_namespaced_deployment(name, self.namespace)
-        ready = live.status.ready_replicas and not live.status.unavailable_replicas
-        self._tell(found, "Available" if ready else "Creating")
+        applied = json.dumps(deployment["spec"], sort_keys=True)
+        content = self.with_stand_ins(deployment, applied)
+        live = self._read(self._apps.read_namespaced_deployment, name)
+        if live is None:
+            self._warn_of_the_first_status(found)
+            return self._apps.create_namespaced_deployment(self.namespace, content)
+        if live.spec.selector.match_labels != deployment["spec"]["selector"]["matchLabels"]:
+            self._apps.delete_namespaced_deployment(name, self.namespace, propagation_policy="Foreground")
+            return self._apps.create_namespaced_deployment(self.namespace, content)  # too early; the next round does
+        if live.metadata.annotations.get(LAST_APPLIED) != applied:
+            self._apps.replace_namespaced_deployment(name, self.namespace, content)
+            self._tell(found, "Creating")  # and then it looks before the Deployment's controller does
+        return live
 
-    def _make(self, create: Any, content: dict[str, Any]) -> None:
+    def with_stand_ins(self, deployment: dict[str, Any], applied: str) -> dict[str, Any]:
+        """The Deployment with a stand-in for its containers, and a note of what was wanted."""
+        content = json.loads(json.dumps(deployment))
+        content["metadata"]["annotations"][LAST_APPLIED] = applied
+        if self.container is not None:
+            pod = content["spec"]["template"]["spec"]
+            kept = {key: value for key, value in pod["containers"][0].items() if key in KEPT}
+            pod |= {"initContainers": [], "containers": [{**kept, **self.container}]}
+        return content
+
+    def _remove_others(self, found: dict[str, Any]) -> None:
+        """Removes what was made for predictors that are gone, once all others are ready."""
+        wanted = {one["metadata"]["name"] for one in seldon_objects.deployments(found)}
+        wanted_services = {one["metadata"]["name"] for one in seldon_objects.services(found)}
+        label = f"seldon-deployment-id={seldon_objects.name(found['metadata']['name'])}"
+        for one in self._apps.list_namespaced_deployment(self.namespace, label_selector=label).items:
+            if one.metadata.name not in wanted:
+                self._apps.delete_namespaced_deployment(one.metadata.name, self.namespace)
+        for one in self._core.list_namespaced_service(self.namespace, label_selector=label).items:
+            if one.metadata.name not in wanted_services:
+                self._core.delete_namespaced_service(one.metadata.name, self.namespace)
+
+    def _read(self, read: Any, name: str) -> Any:
         try:
-            create(self.namespace, content)
+            return read(name, self.namespace)
         except client.ApiException as error:
-            if error.status != 409:
-                raise
+            if error.status == 404:
+                return None
+            raise
 
-    def _tell(self, found: dict[str, Any], state: str) -> None:
+    def _tell(self, found: dict[str, Any], state: str, description: str = "") -> None:
         """Sets the state; `observedGeneration` it never sets."""
         name = found["metadata"]["name"]
         current = self._custom.get_namespaced_custom_object(*self._kind, name)
         if current.get("status", {}).get("state") != state:
             self.states.append(state)
-            content = {**current, "status": {"state": state}}
+            content = {**current, "status": {"state": state, **({"description": description} if description else {})}}
             self._custom.replace_namespaced_custom_object_status(*self._kind, name, content)
 
-    def _service(self, found: dict[str, Any]) -> dict[str, Any]:
-        predictor = found["spec"]["predictors"][0]
-        service = f"{found['metadata']['name']}-{predictor['name']}"
-        return {
-            "metadata": {
-                "name": service,
-                "labels": {"seldon-app": service, "seldon-deployment-id": found["metadata"]["name"]},
-                "annotations": predictor["annotations"],
-                "ownerReferences": _owner(found),
-            },
-            "spec": {
-                "selector": {"seldon-app": service},
-                "ports": [{"name": "http", "port": 8000}, {"name": "grpc", "port": 9500}],
-            },
-        }
-
-    def _deployment(self, found: dict[str, Any]) -> dict[str, Any]:
-        predictor = found["spec"]["predictors"][0]
-        pod = predictor["componentSpecs"][0]["spec"]
-        app = f"{found['metadata']['name']}-{predictor['name']}"
-        name = "-".join([app, "0", *(container["name"] for container in pod["containers"])])
-        labels = {
-            **predictor["labels"],
-            "app": name,
-            "seldon-app": app,
-            "seldon-app-svc-model": f"{app}-model",
-            "seldon-deployment-id": found["metadata"]["name"],
-        }
-        selector = {key: value for key, value in labels.items() if key.startswith("seldon-")}
-        return {
-            "metadata": {
+    def _warn_of_the_first_status(self, found: dict[str, Any]) -> None:
+        """Says a thing that means nothing: it fails to write the first status, and writes it the next time."""
+        name, now = found["metadata"]["name"], datetime.now(UTC)
+        event = {
+            "metadata": {"name": f"{name}.{uuid.uuid4().hex[:12]}"},
+            "type": "Warning",
+            "reason": "UpdateFailed",
+            "message": f'Failed to update status for SeldonDeployment "{name}": Operation cannot be fulfilled on '
+            f'{PLURAL}.{GROUP} "{name}": the object has been modified; please apply your changes to the latest version '
+            "and try again",
+            "involvedObject": {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": "SeldonDeployment",
                 "name": name,
-                "labels": labels,
-                "annotations": predictor["annotations"],
-                "ownerReferences": _owner(found),
+                "namespace": self.namespace,
+                "uid": found["metadata"]["uid"],
             },
-            "spec": {
-                "replicas": predictor["replicas"],
-                "selector": {"matchLabels": selector},
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
-                "template": {
-                    "metadata": {"labels": labels, "annotations": predictor["annotations"]},
-                    "spec": {"terminationGracePeriodSeconds": 5, **pod, **self._stand_ins(pod)},
-                },
-            },
+            "source": {"component": "seldon-controller-manager"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
         }
-
-    def _stand_ins(self, pod: dict[str, Any]) -> dict[str, Any]:
-        if self.container is None:
-            return {}
-        as_asked = {key: pod["containers"][0][key] for key in ("name", "ports", "securityContext", "volumeMounts")}
-        return {"initContainers": [], "containers": [{**as_asked, **self.container}]}
-
-
-def install(api: client.ApiClient) -> bool:
-    """Makes the kind known to the cluster, and waits until it is; says whether it was not before."""
-    if _is_known(api):
-        return False
-    client.ApiextensionsV1Api(api).create_custom_resource_definition(KIND)
-    wait_until(lambda: _is_known(api), "the SeldonDeployment kind")
-    return True
-
-
-def remove(api: client.ApiClient) -> None:
-    """Makes the cluster forget the kind."""
-    client.ApiextensionsV1Api(api).delete_custom_resource_definition(CRD)
-    wait_until(lambda: not _is_known(api), "the SeldonDeployment kind to go")
-
-
-def _is_known(api: client.ApiClient) -> bool:
-    try:
-        found = client.CustomObjectsApi(api).get_api_resources(GROUP, VERSION).resources
-    except client.ApiException:
-        return False
-    return any(one.name == PLURAL for one in found)
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Waits for something to come about."""
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.1)
-
-
-def _owner(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": "SeldonDeployment",
-            "name": found["metadata"]["name"],
-            "uid": found["metadata"]["uid"],
-            "controller": True,
-        }
-    ]
+        self._core.create_namespaced_event(self.namespace, event)

@@ -1,5 +1,6 @@
 """Rollouts on a real cluster, where a thread plays the part of Seldon's operator."""
 
+import copy
 import json
 import threading
 import time
@@ -8,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import seldon_operator as operator_part
+import seldon_kind
+import seldon_objects
+import yaml
 from conftest import Cluster
-from seldon_operator import Operator
+from kubernetes import client
+from seldon_operator import LAST_APPLIED, Operator
 
 from cd4ml.deployment import cluster as target
 from cd4ml.deployment import connection, seldon
@@ -19,13 +23,30 @@ from cd4ml.images import TOOLS
 
 SERVING = Path(__file__).parents[2] / "manifests/base/serving.yaml"
 """Has the PriorityClass that models run with."""
+MADE = yaml.safe_load((Path(__file__).parent / "seldon-core-1.17.1.yaml").read_text())
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 SMALL = {"requests": {"cpu": "5m", "memory": "16Mi"}}
 SHELL = {"image": TOOLS, "imagePullPolicy": "IfNotPresent", "resources": SMALL}
 HEALTHY = {**SHELL, "command": ["sh", "-c", "trap exit TERM; sleep infinity & wait"]}
 LINGERING = {**HEALTHY, "lifecycle": {"preStop": {"sleep": {"seconds": 3}}}}
 NEVER_READY = {**HEALTHY, "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1}}
-CRASHING = {**NEVER_READY, "command": ["python3", "--no-such-flag"]}
+CRASHING = {**NEVER_READY, "command": ["python3", "-c", "print('INFO: so far so good')\nopen('/no/such/model')"]}
+SERVER = """
+import http.server, os
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(os.environ["MODEL_VERSION"].encode())
+port = int(os.environ.get("PREDICTIVE_UNIT_HTTP_SERVICE_PORT", 9000))
+http.server.HTTPServer(("", port), Answers).serve_forever()
+"""
+"""Takes its port as the model server does."""
+LISTENING = {
+    **SHELL,
+    "command": ["python3", "-c", SERVER],
+    "readinessProbe": {"httpGet": {"path": "/health/status", "port": "http"}, "periodSeconds": 1},
+}
 WITHOUT_IMAGE = {**HEALTHY, "image": "cd4ml/no-such-image:1", "imagePullPolicy": "Never"}
 TOO_FREE = {**HEALTHY, "securityContext": {"allowPrivilegeEscalation": True}}
 
@@ -41,10 +62,10 @@ def _seldon_kind(kubeconfig: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", kubeconfig)
         api = connection.connect()
-    made = operator_part.install(api)
+    made = seldon_kind.install(api)
     yield
     if made:
-        operator_part.remove(api)
+        seldon_kind.remove(api)
 
 
 @pytest.fixture
@@ -78,9 +99,31 @@ def test_the_model_that_was_served_ends_before_the_new_one_is_verified(operator:
         assert releases_that_run(namespace) == ["second"]
 
 
+def test_the_model_server_listens_and_knows_its_version_by_what_the_operator_leaves_of_the_pod(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    operator.container = LISTENING
+
+    serve(namespace, 3, "first", seconds=30)
+
+    [pod] = names_of_pods(namespace)
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}:{seldon.PORT}/proxy/api/v1.0/health/status"
+    assert cluster.kubectl("get", "--raw", path) == "3"
+
+
+def test_what_is_stored_is_what_was_sent(operator: Operator, cluster: Cluster, namespace: str) -> None:
+    serve(namespace, 1, "first")
+
+    model = "s3://cd4ml/models/uptake/1/model"
+    assert (
+        stored(cluster, namespace)["spec"]
+        == (seldon.deployment("uptake", namespace, model, 1, "abc", "first").manifest()["spec"])
+    )
+
+
 def test_a_stale_available_is_no_rollout(operator: Operator, cluster: Cluster, namespace: str) -> None:
     serve(namespace, 1, "first")
-    operator_part.wait_until(lambda: state(namespace) == "Available", "the operator to see the pods")
+    seldon_kind.wait_until(lambda: state(namespace) == "Available", "the operator to see the pods")
     operator.hesitates.set()
 
     with pytest.raises(DeploymentError, match="was not rolled out in 2 s; it waited for Seldon's operator to act"):
@@ -118,14 +161,15 @@ def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(
     assert set(pod) <= set(names_of_pods(namespace))
 
 
-def test_a_crash_is_told_with_the_end_of_its_log_before_the_time_is_up(operator: Operator, namespace: str) -> None:
+def test_a_crash_is_told_with_its_exception_before_the_time_is_up(operator: Operator, namespace: str) -> None:
     operator.container = CRASHING
 
-    with pytest.raises(DeploymentError, match="container model: CrashLoopBackOff: ended with 2") as raised:
+    with pytest.raises(DeploymentError, match="container model: CrashLoopBackOff: ended with 1") as raised:
         serve(namespace, 1, "first", seconds=600)
 
-    assert "its log ends:\n" in str(raised.value)
-    assert "no-such-flag" in str(raised.value)
+    assert "its log says:\n" in str(raised.value)
+    assert "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/model'" in str(raised.value)
+    assert "so far so good" not in str(raised.value)
 
 
 def test_an_image_that_is_not_there_is_told_before_the_time_is_up(operator: Operator, namespace: str) -> None:
@@ -213,7 +257,7 @@ def test_a_rollout_goes_on_while_others_write_to_its_object(
 
 
 def test_an_object_that_is_not_ours_is_left_alone(cluster: Cluster, namespace: str) -> None:
-    manifest = seldon.deployment("uptake", namespace, "s3://cd4ml/models/uptake/1/model", 1, "abc", "x").manifest()
+    manifest = manifest_of(namespace)
     manifest["metadata"]["labels"] = {}
     cluster.kubectl("create", "-f", "-", input=json.dumps(manifest))
 
@@ -233,6 +277,61 @@ def test_the_pods_keep_the_restricted_standard(cluster: Cluster, namespace: str)
     }
 
     assert "created" in cluster.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(pod))
+
+
+@pytest.mark.parametrize("recorded", MADE, ids=lambda one: one["what"].replace(" ", "-"))
+def test_the_stand_in_makes_what_the_real_operator_made(cluster: Cluster, namespace: str, recorded: dict) -> None:
+    with Operator(connection.connect(), namespace, container=None).acting():
+        cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(recorded["given"]))
+        seldon_kind.wait_until(lambda: len(made_for(cluster, namespace)) == 3, "the stand-in to act")
+
+    assert made_for(cluster, namespace) == recorded["made"]
+
+
+def test_all_goes_with_the_object(operator: Operator, cluster: Cluster, namespace: str) -> None:
+    serve(namespace, 1, "first")
+
+    cluster.kubectl("delete", "sdep", "uptake", "-n", namespace)
+
+    seldon_kind.wait_until(lambda: not made_for(cluster, namespace) and not pods(namespace), "all to go", seconds=60)
+
+
+def test_the_webhook_refuses_and_takes_what_the_real_one_does(namespace: str) -> None:
+    assert {what: refusal(namespace, change) for what, (change, _) in REFUSED.items()} == {
+        what: Containing(words) for what, (_, words) in REFUSED.items()
+    }
+    assert {what: refusal(namespace, change) for what, change in TAKEN.items()} == dict.fromkeys(TAKEN, "")
+
+
+def test_what_the_kind_does_not_know_is_dropped_without_a_word(namespace: str) -> None:
+    content = manifest_of(namespace)
+    container = content["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]
+    container["lifecycle"] = {"preStop": {"sleep": {"seconds": 3}}}
+
+    answered = seldon_deployments().create_namespaced_custom_object(*kind_in(namespace), content, dry_run="All")
+
+    [kept] = answered["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"]
+    assert kept["lifecycle"] == {"preStop": {}}
+
+
+def test_a_deployment_whose_selector_changes_is_made_again(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    """So one of the same name must not change from without an executor to with one: nothing answers meanwhile."""
+    apps = client.AppsV1Api(connection.connect())
+    operator.hesitates.set()
+    wanted = seldon_objects.deployments({**manifest_of(namespace), "metadata": {"name": "uptake", "uid": "1"}})[0]
+    del wanted["metadata"]["ownerReferences"]
+    for labels in (wanted["spec"]["selector"]["matchLabels"], wanted["spec"]["template"]["metadata"]["labels"]):
+        labels["seldon-app"] = "another"
+    before = apps.create_namespaced_deployment(namespace, operator.with_stand_ins(wanted, ""))
+    operator.hesitates.clear()
+
+    serve(namespace, 1, "first")
+
+    [after] = apps.list_namespaced_deployment(namespace).items
+    assert after.metadata.name == before.metadata.name
+    assert after.metadata.uid != before.metadata.uid
 
 
 def test_missing_permissions_are_told_together_before_anything_is_changed(
@@ -292,6 +391,132 @@ def test_a_token_that_is_not_known_is_told(
         serve(namespace, 1, "first")
 
 
+def beside(**other: object):
+    """A change of the object: a second predictor beside the first."""
+
+    def change(predictors: list[dict]) -> None:
+        first = predictors[0]
+        predictors.append({**copy.deepcopy(first), "name": "other", **other})
+
+    return change
+
+
+def of_the_first(**changed: object):
+    """A change of the object: its one predictor has other fields."""
+    return lambda predictors: predictors[0].update(changed)
+
+
+def both(*changes):
+    return lambda predictors: [change(predictors) for change in changes]
+
+
+def without_predictors(predictors: list[dict]) -> None:
+    predictors.clear()
+
+
+def two_ports_of_one_number(predictors: list[dict]) -> None:
+    predictors[0]["componentSpecs"][0]["spec"]["containers"][0]["ports"].append({"name": "x", "containerPort": 8000})
+
+
+GRAPH = {"name": "model", "type": "MODEL"}
+PARENT = {**GRAPH, "children": [{"name": "child", "type": "MODEL"}]}
+ANNOTATED = {"cd4ml/release": "x", "seldon.io/svc-name": "x"}
+REFUSED = {
+    "no predictor": (without_predictors, "Graph contains no predictors"),
+    "one with 1": (of_the_first(traffic=1), "Traffic must sum be 100 for a single predictor when set"),
+    "one with 99": (of_the_first(traffic=99), "Traffic must sum be 100 for a single predictor when set"),
+    "50 and 49": (both(of_the_first(traffic=50), beside(traffic=49)), "Traffic must sum to 100 for multiple"),
+    "equal names": (both(of_the_first(traffic=50), beside(traffic=50, name="default")), "Duplicate predictor name"),
+    "two shadows": (both(beside(shadow=True), beside(shadow=True, name="third")), "Multiple shadows are not allowed"),
+    "only a shadow": (of_the_first(shadow=True), "Shadow can not exist as only predictor"),
+    "several nodes": (of_the_first(graph=PARENT), "Running without engine only valid for single element graphs"),
+    "several nodes and a no to no executor": (
+        of_the_first(graph=PARENT, annotations={"seldon.io/no-engine": "false"}),
+        "Running without engine only valid for single element graphs",
+    ),
+    "a router without container": (
+        of_the_first(graph={"name": "router", "type": "ROUTER"}),
+        "Can't find container for Predictive Unit",
+    ),
+    "one Service for two": (
+        both(of_the_first(traffic=50, annotations=ANNOTATED), beside(traffic=50, annotations=ANNOTATED)),
+        "Found duplicate service name in seldon.io/svc-name",
+    ),
+    "two ports of one number": (two_ports_of_one_number, "Duplicate value"),
+}
+"""Changes of our object that the real webhook, or the real schema, refused, and with which words."""
+TAKEN = {
+    "nothing": both(),
+    "one with 150": of_the_first(traffic=150),
+    "100 and 0": beside(traffic=0),
+    "150 and -50": both(of_the_first(traffic=150), beside(traffic=-50)),
+    "a shadow": beside(shadow=True, traffic=0),
+    "a misspelt type": of_the_first(graph={"name": "model", "type": "MODLE"}),
+    "minus one replica": of_the_first(replicas=-1),
+    "a ratio that is none": of_the_first(
+        graph={**PARENT, "implementation": "RANDOM_ABTEST", "parameters": [{"name": "ratioA", "value": "much"}]},
+        annotations={},
+    ),
+}
+"""And what the real webhook took."""
+
+
+class Containing:
+    """Equals any text with these words in it."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def __eq__(self, text: object) -> bool:
+        return self._words in str(text)
+
+    def __repr__(self) -> str:
+        return f"... {self._words} ..."
+
+
+def refusal(namespace: str, change) -> str:
+    """What the API server says no with to our object, changed; empty where it takes it."""
+    content = manifest_of(namespace)
+    change(content["spec"]["predictors"])
+    try:
+        seldon_deployments().create_namespaced_custom_object(*kind_in(namespace), content, dry_run="All")
+    except client.ApiException as error:
+        return json.loads(error.body)["message"]
+    return ""
+
+
+def manifest_of(namespace: str) -> dict:
+    return seldon.deployment("uptake", namespace, "s3://cd4ml/models/uptake/3/model", 3, "abc", "x").manifest()
+
+
+def seldon_deployments() -> client.CustomObjectsApi:
+    return client.CustomObjectsApi(connection.connect())
+
+
+def kind_in(namespace: str) -> tuple[str, str, str, str]:
+    return (seldon_kind.GROUP, seldon_kind.VERSION, namespace, seldon_kind.PLURAL)
+
+
+def made_for(cluster: Cluster, namespace: str) -> list[dict]:
+    """The Deployments and Services of a namespace, without what the API gives to each."""
+    found = json.loads(cluster.kubectl("get", "deployments,services", "-n", namespace, "-o", "json"))["items"]
+    return [bare(one) for one in found]
+
+
+def bare(made: dict) -> dict:
+    metadata, spec = made["metadata"], made["spec"]
+    annotations = metadata.get("annotations", {})
+    for given in (LAST_APPLIED, "deployment.kubernetes.io/revision"):
+        annotations.pop(given, None)
+    for owner in metadata["ownerReferences"]:
+        owner.pop("uid")
+    for given in ("clusterIP", "clusterIPs"):
+        spec.pop(given, None)
+    spec.get("template", {}).get("metadata", {}).pop("creationTimestamp", None)
+    kept = {key: metadata[key] for key in ("name", "labels", "ownerReferences")}
+    return {"kind": made["kind"], "metadata": {**kept, "annotations": annotations}, "spec": spec}
+
+
 def rollout(namespace: str, version: int, release: str, seconds: float = 60):
     model = f"s3://cd4ml/models/uptake/{version}/model"
     return target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds)
@@ -317,13 +542,11 @@ def releases(found: dict) -> list[str]:
 
 
 def state(namespace: str) -> str:
-    api = operator_part.client.CustomObjectsApi(connection.connect())
-    kind = (operator_part.GROUP, operator_part.VERSION, namespace, operator_part.PLURAL)
-    return api.get_namespaced_custom_object(*kind, "uptake")["status"]["state"]
+    return seldon_deployments().get_namespaced_custom_object(*kind_in(namespace), "uptake")["status"]["state"]
 
 
 def pods(namespace: str) -> list:
-    return operator_part.client.CoreV1Api(connection.connect()).list_namespaced_pod(namespace).items
+    return client.CoreV1Api(connection.connect()).list_namespaced_pod(namespace).items
 
 
 def names_of_pods(namespace: str) -> list[str]:
@@ -335,12 +558,12 @@ def releases_that_run(namespace: str) -> list[str]:
 
 
 def meddle(namespace: str, ended: threading.Event) -> None:
-    api = operator_part.client.CustomObjectsApi(connection.connect())
-    kind = (operator_part.GROUP, operator_part.VERSION, namespace, operator_part.PLURAL)
+    api = seldon_deployments()
     count = 0
     while not ended.is_set():
         count += 1
-        api.patch_namespaced_custom_object(*kind, "uptake", {"metadata": {"labels": {"meddled": str(count)}}})
+        label = {"metadata": {"labels": {"meddled": str(count)}}}
+        api.patch_namespaced_custom_object(*kind_in(namespace), "uptake", label)
 
 
 def kubeconfig_of_account(cluster: Cluster, namespace: str, folder: Path) -> Path:

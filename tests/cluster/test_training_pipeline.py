@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,18 +12,21 @@ from typing import Any
 
 import overlays
 import pytest
-import seldon_operator
+import seldon_kind
 import yaml
 from backend import Backend, Task
 from conftest import Cluster
 from kubernetes import client
 from minio import Minio
+from seldon_operator import Operator
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.deployment import connection
 
 ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "manifests/components/monitoring"
+MODELS = ("--selector", "seldon-deployment-id", "--field-selector", "status.phase=Running")
 SMALL = {
     "data_limits": {"anomalies": 0},
     "baseline": {"model": "linear", "epochs": 2},
@@ -66,11 +70,11 @@ def installed(
         address = core.read_namespaced_service("minio", namespace).spec.cluster_ip
         store = Minio(f"{address}:9000", root["MINIO_ROOT_USER"], root["MINIO_ROOT_PASSWORD"], secure=False)
         backend = Backend(core, namespace, "deployer", f"minio.{namespace}.svc:9000")
-        made = seldon_operator.install(api)
-        with seldon_operator.Operator(api, namespace, container=None).acting():
+        made = seldon_kind.install(api)
+        with Operator(api, namespace, container=None).acting():
             yield Installed(namespace, backend, store, pipelines)
         if made:
-            seldon_operator.remove(api)
+            seldon_kind.remove(api)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,27 @@ def test_the_registry_in_the_bucket_has_the_model_and_its_deployment(
     assert version["run"] == "training-1"
     assert deployed["target"] == "cluster"
     assert deployed["endpoint"].startswith(f"http://promotion-uptake-default.{installed.namespace}.svc:8000/")
+
+
+def test_prometheus_finds_what_the_alerts_and_the_dashboard_read(
+    trained: dict[str, Task], installed: Installed, shared_cluster: Cluster
+) -> None:
+    monitors = yaml.safe_load_all((MONITORING / "monitors.yaml").read_text())
+    [asked] = next(one for one in monitors if one["kind"] == "PodMonitor")["spec"]["podMetricsEndpoints"]
+    [pod] = json.loads(shared_cluster.kubectl("get", "pods", "-n", installed.namespace, *MODELS, "-o", "json"))["items"]
+    numbers = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+
+    place = f"/api/v1/namespaces/{installed.namespace}/pods/{pod['metadata']['name']}:{numbers[asked['port']]}/proxy"
+    metrics = shared_cluster.kubectl("get", "--raw", place + asked["path"])
+
+    labels = dict(re.findall(r'(\w+)="([^"]*)"', next(line for line in metrics.splitlines() if "_total{" in line)))
+    assert (labels["deployment_name"], labels["predictor_version"]) == ("promotion-uptake", "1")
+    for file in ("rules.yaml", "cd4ml.json"):
+        read = re.findall(r"sum by \(([^)]*)\) ?\s*\(rate\((cd4ml_\w+)", (MONITORING / file).read_text())
+        assert read
+        for by, metric in read:
+            assert metric in metrics
+            assert set(by.split(", ")) <= {*labels, "namespace", "le"}
 
 
 def test_what_is_served_is_verified_again_by_the_other_pipeline(trained: dict[str, Task], installed: Installed) -> None:
