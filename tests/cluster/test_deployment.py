@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -292,9 +293,12 @@ def test_a_token_that_is_not_known_is_told(
         serve(namespace, 1, "first")
 
 
-def rollout(namespace: str, version: int, release: str, seconds: float = 60):
+@contextmanager
+def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[str]:
     model = f"s3://cd4ml/models/uptake/{version}/model"
-    return target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds)
+    with target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds) as served:
+        yield served.url
+        served.keep()
 
 
 def serve(namespace: str, version: int, release: str, seconds: float = 60) -> None:
