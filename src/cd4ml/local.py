@@ -7,6 +7,7 @@ the same time (by chance, in KFP), and what names the run.
 
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from typing import IO, Any, Literal
 
 import psutil
 from kfp import dsl, local
+from kfp.local import cache as kfp_cache
 from kfp.local import executor_input_utils, graph_utils, status, subprocess_task_handler
 from kfp.local.orchestrator import task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
@@ -152,6 +154,7 @@ def run(
         _replaced(graph_utils, "topological_sort_tasks", _order),
         _replaced(task_executor, "execute_single_task", _watched(task_executor.execute_single_task, by_name, changed)),
         _replaced(subprocess_task_handler, "SubprocessTaskHandler", _Process),
+        _replaced(kfp_cache, "LocalCache", Cache),
     ):
         warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
         _Process.environment = {**environment, "TMPDIR": str(workspace)}
@@ -256,7 +259,6 @@ def _watched(
         finally:
             task.ended = time.monotonic()
         task.outputs = outputs
-        _write_metrics(outputs)
         task.state = "passed" if outcome == status.Status.SUCCESS else "failed"
         changed(task)
         return outputs, outcome
@@ -264,11 +266,38 @@ def _watched(
     return watched
 
 
+class Cache(kfp_cache.LocalCache):  # type: ignore[misc]
+    """KFP's cache of results, which reuses one only as long as its files are what the task wrote."""
+
+    def put(self, key: str, outputs: dict[str, Any]) -> None:
+        """Keeps the outputs of a task, with the digests of their files."""
+        _write_metrics(outputs)
+        super().put(key, outputs)
+        documents.write(self._digests(key), _digests(outputs))
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The outputs of a task; None where there are none, or where a file has gone or is another."""
+        outputs: dict[str, Any] | None = super().get(key)
+        digests = self._digests(key)
+        if outputs is None or not digests.exists() or json.loads(digests.read_text()) != _digests(outputs):
+            return None
+        return outputs
+
+    def _digests(self, key: str) -> Path:
+        return Path(self.cache_root) / f"{key}.digests.json"
+
+
 def _write_metrics(outputs: Mapping[str, Any]) -> None:
     """Gives metrics a file: they are metadata alone, and KFP's cache takes an artifact without a file for lost."""
     for artifact in outputs.values():
         if isinstance(artifact, dsl.Metrics | dsl.ClassificationMetrics) and not Path(artifact.path).exists():
             documents.write(artifact.path, artifact.metadata)
+
+
+def _digests(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """By output: over the names and bytes of its files."""
+    artifacts = {name: one for name, one in outputs.items() if isinstance(one, dsl.Artifact)}
+    return {name: documents.digest(artifact.path) for name, artifact in artifacts.items()}
 
 
 class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
