@@ -15,7 +15,8 @@ from seldon_operator import Operator
 
 from cd4ml.deployment import cluster as target
 from cd4ml.deployment import connection, seldon
-from cd4ml.errors import DeploymentError
+from cd4ml.deployment.targets import Served
+from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.images import TOOLS
 
 SERVING = Path(__file__).parents[2] / "manifests/base/serving.yaml"
@@ -64,8 +65,8 @@ def operator(namespace: str) -> Iterator[Operator]:
 def test_a_first_rollout_serves_and_is_verified_when_its_context_ends(
     operator: Operator, cluster: Cluster, namespace: str
 ) -> None:
-    with rollout(namespace, 1, "first") as url:
-        assert url == f"http://uptake-default.{namespace}.svc:8000"
+    with rollout(namespace, 1, "first") as now:
+        assert now.url == f"http://uptake-default.{namespace}.svc:8000"
         assert served(cluster, namespace) == ("first", False)
 
     assert served(cluster, namespace) == ("first", True)
@@ -160,6 +161,17 @@ def test_a_verification_that_does_not_end_well_puts_the_model_before_back(
 
     with pytest.raises(type(failure)), rollout(namespace, 2, "second"):
         raise failure
+
+    assert served(cluster, namespace) == ("first", True)
+
+
+def test_what_was_kept_and_cannot_be_recorded_is_put_back_too(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    serve(namespace, 1, "first")
+
+    with pytest.raises(StorageError), rollout(namespace, 2, "second") as now:
+        keep_without_record(now)
 
     assert served(cluster, namespace) == ("first", True)
 
@@ -294,11 +306,16 @@ def test_a_token_that_is_not_known_is_told(
 
 
 @contextmanager
-def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[str]:
+def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Served]:
     model = f"s3://cd4ml/models/uptake/{version}/model"
-    with target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds) as served:
-        yield served.url
-        served.keep()
+    with target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds) as now:
+        yield now
+        now.keep()
+
+
+def keep_without_record(now: Served) -> None:
+    now.keep()
+    raise StorageError("the store does not answer")
 
 
 def serve(namespace: str, version: int, release: str, seconds: float = 60) -> None:
