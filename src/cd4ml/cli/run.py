@@ -54,10 +54,9 @@ def run(
 
     wanted = asked.read(file)
     pipeline, arguments = wanted.pipeline, wanted.arguments
-    _check_port(arguments, wanted.parameters)
-
-    local.check_environments(pipeline)
     _clear_up(arguments)
+    _check_port(arguments, wanted.parameters)
+    local.check_environments(pipeline)
     with _told_of_a_full_disk(runs):
         code = _run(wanted, runs, keep_serving)
     raise typer.Exit(code)
