@@ -54,5 +54,10 @@ class KubeflowError(Cd4mlError):
 
 def words(log: str) -> str:
     """What the log of a failed task says: the words of its error, or all of it where no one foresaw the error."""
-    raised = list(_RAISED.finditer(log))
-    return log[raised[-1].end() :].strip() if raised else log.strip()
+    return raised(log) or log.strip()
+
+
+def raised(log: str) -> str:
+    """The words of the error with which a task ended; empty where no one foresaw it."""
+    found = list(_RAISED.finditer(log))
+    return log[found[-1].end() :].strip() if found else ""

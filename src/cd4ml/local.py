@@ -7,6 +7,7 @@ the same time (by chance, in KFP), and what names the run.
 
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -17,19 +18,23 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import psutil
 from kfp import dsl, local
+from kfp.local import cache as kfp_cache
 from kfp.local import executor_input_utils, graph_utils, status, subprocess_task_handler
 from kfp.local.orchestrator import task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 import cd4ml
-from cd4ml import documents, images
+from cd4ml import documents, images, scratch, supervisor
 from cd4ml.errors import EnvironmentSetupError
 
-STOP_SECONDS = 15
+STOP_SECONDS = supervisor.STOP_SECONDS + 2 * supervisor.KILL_SECONDS
+"""After which a supervisor that was asked to end a task is taken for dead."""
+WORKSPACE = "cd4ml-run-"
+"""The temporary folder of a run; those of runs that were killed are known by this prefix."""
 
 State = Literal["waiting", "running", "passed", "failed", "stopped", "skipped"]
 
@@ -52,6 +57,8 @@ class Task:
     started: float | None = None
     """`time.monotonic()` when it started."""
     ended: float | None = None
+    signal: int | None = None
+    """The signal that ended its process."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """By name: a value, or a `dsl.Artifact`."""
 
@@ -61,6 +68,13 @@ class Task:
         if self.started is None:
             return 0.0
         return (self.ended or time.monotonic()) - self.started
+
+    @property
+    def death(self) -> str:
+        """What is known of a process that was ended by a signal."""
+        if self.signal is None:
+            return ""
+        return f"ended by signal {self.signal}" + (": out of memory?" if self.signal == signal.SIGKILL else "")
 
     @property
     def environment(self) -> str:
@@ -106,6 +120,7 @@ def run(
     folder: Path,
     cache: Path,
     changed: Callable[[Task], None],
+    environment: Mapping[str, str],
 ) -> bool:
     """Runs a pipeline.
 
@@ -116,6 +131,7 @@ def run(
         folder: The run's folder; its name is the name of the run.
         cache: The folder of KFP's cache.
         changed: Called when a task starts and when it ends.
+        environment: What tasks find in theirs beside this process's own.
 
     Returns:
         Whether every task passed.
@@ -125,27 +141,31 @@ def run(
     """
     by_name = {task.name: task for task in planned}
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    # Beside the other temporary folders, not in the run's: the path of a socket may have 108 characters.
-    workspace = tempfile.mkdtemp(prefix="cd4ml-")
-    _Process.workspace = workspace
-    local.init(
-        runner=local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(folder.parent),
-        workspace_root=workspace,
-        raise_on_error=False,
-        enable_caching=True,
-        cache_root=str(cache / code_digest(planned)),
-    )
+    temporary = Path(tempfile.gettempdir())
+    scratch.clean(temporary, WORKSPACE)
     with (
+        # Beside the other temporary folders, not in the run's: the path of a socket may have 108 characters.
+        scratch.folder(temporary, WORKSPACE) as workspace,
         (folder / "logs" / "kfp.log").open("w") as log,
         contextlib.redirect_stdout(log),
+        _orphans_adopted(),
         warnings.catch_warnings(),
         _replaced(executor_input_utils, "get_local_pipeline_resource_name", lambda _: folder.name),
         _replaced(graph_utils, "topological_sort_tasks", _order),
         _replaced(task_executor, "execute_single_task", _watched(task_executor.execute_single_task, by_name, changed)),
         _replaced(subprocess_task_handler, "SubprocessTaskHandler", _Process),
+        _replaced(kfp_cache, "LocalCache", Cache),
     ):
         warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
+        _Process.environment = {**environment, "TMPDIR": str(workspace)}
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(folder.parent),
+            workspace_root=str(workspace),
+            raise_on_error=False,
+            enable_caching=True,
+            cache_root=str(cache / code_digest(planned)),
+        )
         try:
             pipeline(**arguments)
         finally:
@@ -239,12 +259,32 @@ def _watched(
         finally:
             task.ended = time.monotonic()
         task.outputs = outputs
-        _write_metrics(outputs)
         task.state = "passed" if outcome == status.Status.SUCCESS else "failed"
         changed(task)
         return outputs, outcome
 
     return watched
+
+
+class Cache(kfp_cache.LocalCache):  # type: ignore[misc]
+    """KFP's cache of results, which reuses one only as long as its files are what the task wrote."""
+
+    def put(self, key: str, outputs: dict[str, Any]) -> None:
+        """Keeps the outputs of a task, with the digests of their files."""
+        _write_metrics(outputs)
+        super().put(key, outputs)
+        documents.write(self._digests(key), _digests(outputs))
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The outputs of a task; None where there are none, or where a file has gone or is another."""
+        outputs: dict[str, Any] | None = super().get(key)
+        digests = self._digests(key)
+        if outputs is None or not digests.exists() or json.loads(digests.read_text()) != _digests(outputs):
+            return None
+        return outputs
+
+    def _digests(self, key: str) -> Path:
+        return Path(self.cache_root) / f"{key}.digests.json"
 
 
 def _write_metrics(outputs: Mapping[str, Any]) -> None:
@@ -254,12 +294,18 @@ def _write_metrics(outputs: Mapping[str, Any]) -> None:
             documents.write(artifact.path, artifact.metadata)
 
 
+def _digests(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """By output: over the names and bytes of its files."""
+    artifacts = {name: one for name, one in outputs.items() if isinstance(one, dsl.Artifact)}
+    return {name: documents.digest(artifact.path) for name, artifact in artifacts.items()}
+
+
 class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
     """Starts a task in the environment of its image, with its output in its log."""
 
     task: Task
-    workspace: str
-    """Takes the temporary files of tasks; KFP removes it when the run ends."""
+    environment: Mapping[str, str]
+    """What tasks find in theirs beside this process's own."""
 
     def validate_image(self, image: str) -> None:
         """Every image of cd4ml is known."""
@@ -268,42 +314,53 @@ class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[m
         """Runs the task's process to its end."""
         task = type(self).task
         task.cached = False
-        environment = {
-            "PYTHONUNBUFFERED": "1",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "TMPDIR": type(self).workspace,
-        }
+        environment = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **type(self).environment}
         interpreter = environments() / task.environment / "bin" / "python"
         command = subprocess_task_handler.replace_python_executable(self.full_command, str(interpreter))
         with task.log.open("wb") as log:
             log.write(f"{interpreter}\n".encode())
             log.flush()
-            try:
-                process = subprocess.Popen(  # noqa: S603 (the component's own command)
-                    command,
-                    env={**os.environ, **environment, **self.env_vars},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # so that Ctrl-C reaches it through `_end_children` alone
-                )
-                code = process.wait()
-            except KeyboardInterrupt:
-                _end_children()
-                raise
+            code = _run(command, {**os.environ, **environment, **self.env_vars}, log)
+            task.signal = code - 128 if code - 128 in set(signal.valid_signals()) else None
+            if task.signal:
+                log.write(f"{task.death}\n".encode())
         return status.Status.SUCCESS if code == 0 else status.Status.FAILURE
 
 
-def _end_children() -> None:
-    """Ends a task's processes, and gives each the time to undo what it began; a second Ctrl-C does not cut it short."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    family = psutil.Process().children(recursive=True)
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.terminate()
-    _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
-    for member in alive:
-        member.kill()
+def _run(command: list[str], environment: Mapping[str, str], log: IO[bytes]) -> int:
+    """Runs a command and ends all that it started; its exit code as a shell has it, 128 and more for a signal."""
+    before = psutil.Process().children()
+    process = subprocess.Popen(  # noqa: S603 (the component's own command)
+        supervisor.command(command),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # so that Ctrl-C reaches it through its supervisor alone
+    )
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one does not cut short what is undone
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        raise
+    finally:
+        if process.poll() is None:
+            process.kill()
+        if process.returncode != 0:
+            supervisor.end_family(supervisor.STOP_SECONDS, but=before)  # also where the supervisor was killed
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _orphans_adopted() -> Iterator[None]:
+    supervisor.adopt_orphans()
+    try:
+        yield
+    finally:
+        supervisor.adopt_orphans(False)
 
 
 @contextlib.contextmanager

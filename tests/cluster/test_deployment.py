@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from seldon_operator import LAST_APPLIED, Operator
 
 from cd4ml.deployment import cluster as target
 from cd4ml.deployment import connection, seldon
-from cd4ml.errors import DeploymentError
+from cd4ml.deployment.targets import Served
+from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.images import TOOLS
 
 SERVING = Path(__file__).parents[2] / "manifests/base/serving.yaml"
@@ -84,8 +86,8 @@ def operator(namespace: str) -> Iterator[Operator]:
 def test_a_first_rollout_serves_and_is_verified_when_its_context_ends(
     operator: Operator, cluster: Cluster, namespace: str
 ) -> None:
-    with rollout(namespace, 1, "first") as url:
-        assert url == f"http://uptake-default.{namespace}.svc:8000"
+    with rollout(namespace, 1, "first") as now:
+        assert now.url == f"http://uptake-default.{namespace}.svc:8000"
         assert served(cluster, namespace) == ("first", False)
 
     assert served(cluster, namespace) == ("first", True)
@@ -203,6 +205,17 @@ def test_a_verification_that_does_not_end_well_puts_the_model_before_back(
 
     with pytest.raises(type(failure)), rollout(namespace, 2, "second"):
         raise failure
+
+    assert served(cluster, namespace) == ("first", True)
+
+
+def test_what_was_kept_and_cannot_be_recorded_is_put_back_too(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    serve(namespace, 1, "first")
+
+    with pytest.raises(StorageError), rollout(namespace, 2, "second") as now:
+        keep_without_record(now)
 
     assert served(cluster, namespace) == ("first", True)
 
@@ -517,9 +530,17 @@ def bare(made: dict) -> dict:
     return {"kind": made["kind"], "metadata": {**kept, "annotations": annotations}, "spec": spec}
 
 
-def rollout(namespace: str, version: int, release: str, seconds: float = 60):
+@contextmanager
+def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Served]:
     model = f"s3://cd4ml/models/uptake/{version}/model"
-    return target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds)
+    with target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds) as now:
+        yield now
+        now.keep()
+
+
+def keep_without_record(now: Served) -> None:
+    now.keep()
+    raise StorageError("the store does not answer")
 
 
 def serve(namespace: str, version: int, release: str, seconds: float = 60) -> None:

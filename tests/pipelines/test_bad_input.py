@@ -1,5 +1,6 @@
 """Bad input: said plainly, exit code 1, and nothing half-written."""
 
+import subprocess
 from pathlib import Path
 
 import pyarrow as pa
@@ -101,3 +102,22 @@ def test_a_half_made_environment_is_told(workplace: Workplace, tmp_path: Path) -
     assert refused.returncode == 1
     assert "no environment for" in refused.stderr
     assert "make setup" in refused.stderr
+
+
+SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+
+
+@pytest.mark.parametrize("size", ["4k", "24k"])
+def test_a_full_disk_is_told_in_a_line(workplace: Workplace, size: str) -> None:
+    (workplace.folder / "small").mkdir(exist_ok=True)
+    mount = f"mount -t tmpfs -o size={size} none small"
+    if subprocess.run([*SMALL_DISK, mount], cwd=workplace.folder, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody but root mount a disk")
+
+    by = (*SMALL_DISK, f'{mount} && exec "$@"', "sh")
+    process = workplace.start("run", "--runs", "small", workplace.arguments(), by=by)
+    output, _ = process.communicate(timeout=600)
+
+    assert process.returncode == 1
+    assert "error: small: no space left on the disk; make room, or name another folder with --runs" in output
+    assert "Traceback" not in output

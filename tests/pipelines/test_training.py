@@ -1,13 +1,14 @@
 """The training pipeline on this machine: the very tasks that ran, what they left, and what they did not."""
 
 import json
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -212,6 +213,115 @@ def test_a_run_that_is_stopped_while_it_deploys_leaves_no_server(first: Outcome,
     assert stopped.code == 1
     assert stopped.states()["Deploy model"] == "stopped"
     assert workplace.servers() == []
+
+
+def members(process: subprocess.Popen[str], *, of: str) -> list[psutil.Process]:
+    """The family of a run, from the process that runs a task down: its supervisor, its shell, its Python."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    return [one for one in family if of in str(one.cmdline())]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def left_of(folder: Path) -> list[psutil.Process]:
+    """The processes that work for a run."""
+    return [one for one in psutil.process_iter(["cmdline"]) if str(folder) in str(one.info["cmdline"])]
+
+
+@pytest.mark.parametrize("which", range(3), ids=["supervisor", "shell", "python"])
+def test_a_task_that_is_killed_ends_whole_and_is_told_in_a_line(
+    first: Outcome, workplace: Workplace, which: int
+) -> None:
+    process = workplace.start("run", workplace.arguments(seed=100 + which))
+    wait_for_task(workplace, process, "train-model.log")
+    wait_for(lambda: len(members(process, of="train_model")) == 3)
+    members(process, of="train_model")[which].kill()
+    killed = workplace.finish(process)
+
+    assert killed.code == 1
+    assert killed.summary["failure"] == "Train baseline: ended by signal 9: out of memory?"
+    assert killed.output.count("ended by signal 9: out of memory?") == 1
+    assert "ended by signal 9: out of memory?" in (killed.folder / "logs" / "train-model.log").read_text()
+    page = (killed.folder / "index.html").read_text()
+    assert "The run failed: nothing was published or deployed" in page
+    assert "ended by signal 9: out of memory?" in page
+    assert left_of(killed.folder) == []
+
+
+def test_a_run_that_is_killed_ends_whole_and_the_next_one_clears_up(first: Outcome, workplace: Workplace) -> None:
+    process = workplace.start("run", workplace.arguments(seed=103))
+    wait_for_task(workplace, process, "train-model.log")
+    wait_for(lambda: len(members(process, of="train_model")) == 3)
+    workspace = Path(members(process, of="train_model")[-1].environ()["TMPDIR"])
+    process.kill()
+    process.communicate()
+
+    wait_for(lambda: not left_of(workplace.folder / "runs"))
+    assert workspace.exists()
+    assert workplace.run("run", workplace.arguments()).code == 0
+    assert not workspace.exists()
+    assert not list(workplace.folder.glob("store/.unfinished/*"))
+
+
+@pytest.fixture
+def kept(first: Outcome, workplace: Workplace) -> Iterator[Outcome]:
+    """A run that left its server up, and another model to take its place."""
+    yield workplace.run("run", "--keep-serving", workplace.arguments())
+    workplace.run("stop", "promotion-uptake")
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["the task", "the task and the run"])
+def test_a_server_that_was_kept_is_put_back_when_its_replacement_is_killed(
+    kept: Outcome, workplace: Workplace, together: bool
+) -> None:
+    recorded = sorted(workplace.folder.glob("store/deployments/*/[0-9]*.json"))
+    (server,) = set(served(workplace))
+    process = workplace.start("run", workplace.arguments(seed=200 + together))
+    wait_for(lambda: server not in served(workplace) and served(workplace), 300)
+    victims = [*([psutil.Process(process.pid)] if together else []), *members(process, of="deploy_model")]
+    for victim in victims:
+        victim.kill()
+    killed = workplace.finish(process)
+    if together:
+        wait_for(lambda: not left_of(workplace.folder / "runs"))
+        said = workplace.run("run", workplace.arguments(data_limits={"min_rows": {"train": 1_000_000}})).output
+    else:
+        said = killed.output
+
+    assert "was undone; version" in said
+    assert "which was served before, is served again" in said
+    assert sorted(workplace.folder.glob("store/deployments/*/[0-9]*.json")) == recorded
+    assert set(served(workplace).values()) == {server_folder(kept)}
+    answer = httpx.get("http://127.0.0.1:9701/metadata", timeout=30).json()["custom"]
+    assert answer["version"] == str(kept.summary["published"]["version"])
+
+
+def served(workplace: Workplace) -> dict[int, str]:
+    """The models that are served, by process group."""
+    return {os.getpgid(one.pid): one.info["environ"]["MODEL_FOLDER"] for one in workplace.servers() if one.is_running()}
+
+
+def server_folder(run: Outcome) -> str:
+    return f"{run.summary['published']['uri']}/model"
+
+
+def test_of_two_runs_each_says_what_it_serves(first: Outcome, workplace: Workplace) -> None:
+    plain = workplace.start("run", workplace.arguments())
+    wait_for(workplace.servers, 120)
+    plain.send_signal(signal.SIGSTOP)
+    keeping = workplace.run("run", "--keep-serving", workplace.arguments())
+    plain.send_signal(signal.SIGCONT)
+    output, _ = plain.communicate(timeout=60)
+
+    assert "serving" in keeping.output
+    assert "serving" not in output
+    assert f"replaced by the server of run {keeping.folder.name}" in output
+    assert workplace.run("stop", "promotion-uptake").code == 0
 
 
 def test_two_runs_at_once_both_pass_and_leave_no_server(first: Outcome, workplace: Workplace) -> None:

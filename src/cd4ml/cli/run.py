@@ -1,9 +1,14 @@
 """Commands for this machine: `cd4ml run`, `cd4ml compile`, `cd4ml stop`."""
 
+import errno
+import os
 import shlex
+import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
     from cd4ml.deployment import machine
 
 COMPILED = Path("compiled")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when a disk, or a user's part of it, is full."""
+NO_ROOM = "no space left on the disk; make room, or name another folder with --runs"
 
 
 @app.command()
@@ -49,11 +57,23 @@ def run(
     from cd4ml.reports import run as reports
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
+    _clear_up(arguments)
     _check_port(arguments, wanted.parameters)
-
     local.check_environments(pipeline)
+    with _told_of_a_full_disk(runs):
+        code = _run(wanted, runs, keep_serving)
+    raise typer.Exit(code)
+
+
+def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
+    """Runs what was asked for, and says how it went; the exit code."""
+    from cd4ml import local
+    from cd4ml.deployment import machine
+
+    pipeline, arguments = wanted.pipeline, wanted.arguments
     folder = _new_folder(runs, wanted.name)
     planned = local.tasks(pipeline, folder)
+    environment = {machine.OWNER: str(os.getpid()), **({machine.KEEP_SERVING: "1"} if keep_serving else {})}
     started_at, started = datetime.now().astimezone(), time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an ended session stops a run too
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # and a closed terminal, but for a run under nohup
@@ -62,7 +82,7 @@ def run(
     status, failure = "failed", ""
     try:
         with progress(planned) as changed:
-            passed = local.run(pipeline, arguments, planned, folder, runs.resolve() / ".cache", changed)
+            passed = local.run(pipeline, arguments, planned, folder, runs.resolve() / ".cache", changed, environment)
         status = "passed" if passed else "failed"
         failure = "" if passed else _failure(planned)
     except KeyboardInterrupt:
@@ -70,7 +90,7 @@ def run(
         failure = "The run was stopped. Run the same command again: what was finished is reused."
     finally:
         seconds = time.monotonic() - started
-        serving = _end_serving(arguments, folder.name, keep=keep_serving and status == "passed")
+        serving, undone = _end_serving(arguments, folder.name, _began_to_deploy(planned))
     summary = reports.write(
         reports.Run(
             run_id=folder.name,
@@ -80,13 +100,14 @@ def run(
             seconds=seconds,
             arguments=arguments,
             tasks=planned,
-            failure=failure,
-            serving=serving is not None,
+            failure="\n".join(filter(None, (failure, undone))),
+            serving=serving is not None and serving.run == folder.name,
+            registered=_registered(arguments, folder.name),
         ),
         folder,
     )
     _print_outcome(summary, folder, serving, _failed_log(planned))
-    raise typer.Exit(0 if status == "passed" else 1)
+    return 0 if status == "passed" else 1
 
 
 @app.command("compile")
@@ -117,11 +138,16 @@ def stop(
 
     opened = FolderStore(store)
     server = machine.find(opened, name)
-    if server is None:
+    if server is None and not machine.is_unfinished(opened, name):
         raise Cd4mlError(f"store {opened.root}: no server of the model {name} is running on this machine")
     with machine.alone(opened, name):
-        machine.stop(opened, server)
-    console.print(f"{name}: the server at {server.url} has ended")
+        halfway = machine.is_unfinished(opened, name)
+        server = machine.find(opened, name)
+        machine.give_up(opened, name)
+    if halfway:
+        console.print(f"{name}: a rollout that was killed halfway was undone; what it replaced is not served again")
+    if server:
+        console.print(f"{name}: the server at {server.url} has ended")
 
 
 def _check_port(arguments: Mapping[str, Any], parameters: Mapping[str, run_arguments.Parameter]) -> None:
@@ -143,6 +169,29 @@ def _store_here(arguments: Mapping[str, Any]) -> FolderStore | None:
     return store if isinstance(store, FolderStore) else None
 
 
+def _clear_up(arguments: Mapping[str, Any]) -> None:
+    """Undoes and removes what runs that were killed have left."""
+    from cd4ml.deployment import machine
+
+    store = _store_here(arguments)
+    if store is None:
+        return
+    store.clean()
+    said = machine.recover(store, arguments["name"]) if "name" in arguments else ""
+    if said:
+        console.print(escape(said), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _told_of_a_full_disk(runs: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a value error: of a file that was cut short
+        if getattr(error, "errno", None) not in FULL and shutil.disk_usage(runs).free:
+            raise
+        raise Cd4mlError(f"{runs}: {NO_ROOM}") from error
+
+
 def _new_folder(runs: Path, pipeline: str) -> Path:
     name = f"{pipeline}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
@@ -159,35 +208,74 @@ def _new_folder(runs: Path, pipeline: str) -> Path:
     raise Cd4mlError(f"{runs}: a hundred runs began in this second; try again")
 
 
+def _failed(planned: list[Any]) -> Any:
+    """The task that ended the run, if one did."""
+    return next((task for task in planned if task.state == "failed"), None)
+
+
 def _failed_log(planned: list[Any]) -> Path | None:
-    return next((task.log for task in planned if task.state == "failed"), None)
+    failed = _failed(planned)
+    return failed.log if failed else None
 
 
 def _failure(planned: list[Any]) -> str:
     """Why a task failed: the words of its error, or the whole log of what no one foresaw."""
-    log = _failed_log(planned)
-    if log is None:
+    failed = _failed(planned)
+    if failed is None:
         return "The pipeline ended before all tasks had run."
-    text = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
-    return errors.words(text) or "The task's process ended without a word."
+    log = failed.log.read_text(encoding="utf-8", errors="replace").strip() if failed.log.exists() else ""
+    foreseen = errors.raised(log)
+    if foreseen:
+        return foreseen
+    if failed.death:
+        return f"{failed.display_name}: {failed.death}"
+    if os.strerror(errno.ENOSPC) in log or not shutil.disk_usage(failed.log.parent).free:
+        return f"{failed.display_name}: {NO_ROOM}"
+    return log or "The task's process ended without a word."
 
 
-def _end_serving(arguments: Mapping[str, Any], run_id: str, keep: bool) -> "machine.Server | None":
-    """Ends the server that the run started, unless it is to be kept; the server that is left, if any."""
+def _began_to_deploy(planned: list[Any]) -> bool:
+    return any(task.component == "deploy_model" and task.started is not None for task in planned)
+
+
+def _end_serving(
+    arguments: Mapping[str, Any], run_id: str, began_to_deploy: bool
+) -> "tuple[machine.Server | None, str]":
+    """Ends the server that the run started, unless it is to be kept, and undoes a rollout that was killed.
+
+    Returns:
+        The server that is left, if any, and what was undone.
+    """
     from cd4ml.deployment import machine
 
     store = _store_here(arguments)
-    if store is None or "name" not in arguments or machine.find(store, arguments["name"]) is None:
-        return None
+    if store is None or not began_to_deploy:
+        return None, ""
     with machine.alone(store, arguments["name"]):
+        undone = machine.undo(store, arguments["name"])
         server = machine.find(store, arguments["name"])
         if server is None or server.run != run_id or server.kept:
-            return server
-        if keep:
-            machine.keep(store, server)
-            return server
+            return server, undone
         machine.stop(store, server)
+        return None, undone
+
+
+def _registered(arguments: Mapping[str, Any], run_id: str) -> reports.Registered | None:
+    """What the registry has of a run, whatever its tasks came to say; None where it cannot be asked."""
+    from cd4ml.registry import deployments, models
+
+    if not {"store", "name"} <= arguments.keys():
         return None
+    try:
+        store = open_store(arguments["store"])
+        published = [one for one in models.versions(store, arguments["name"]) if one.run == run_id]
+        deployed = [one for one in deployments.history(store, arguments["name"]) if one.run == run_id]
+    except (Cd4mlError, ValueError, TypeError):
+        return None
+    uri = {"uri": store.uri(published[-1].folder)} if published else {}
+    return reports.Registered(
+        {**asdict(published[-1]), **uri} if published else None, asdict(deployed[-1]) if deployed else None
+    )
 
 
 def _print_outcome(
@@ -201,6 +289,8 @@ def _print_outcome(
         console.print(
             f"[bold {colour}]{summary['status']}[/] {escape(summary['failure'])}", highlight=False, soft_wrap=True
         )
+        if summary["published"]:
+            console.print(f"[dim]model[/]    {_model(summary)} was published", highlight=False)
         if log:
             console.print(f"[dim]log[/]      {_short(log)}", highlight=False, soft_wrap=True)
     console.print(f"[dim]report[/]   {_short(folder / 'index.html')}", highlight=False, soft_wrap=True)
@@ -210,14 +300,18 @@ def _print_outcome(
 def _print_passed(summary: Mapping[str, Any], serving: "machine.Server | None") -> None:
     console.print(f"[bold green]passed[/] in {summary['seconds']:.0f} s", highlight=False)
     if summary["published"]:
+        console.print(f"[dim]model[/]    {_model(summary)}, {summary['published']['digest'][:19]}", highlight=False)
+    if serving and serving.run != summary["run_id"]:
         console.print(
-            f"[dim]model[/]    {summary['published']['name']} version {summary['published']['version']}, "
-            f"{summary['published']['digest'][:19]}",
-            highlight=False,
+            f"[dim]replaced[/] by the server of run {serving.run}, at {serving.url}", highlight=False, soft_wrap=True
         )
-    if serving:
+    elif serving:
         console.print(f"[dim]serving[/]  {serving.url}; end it with: cd4ml stop {serving.name}", highlight=False)
         console.print(f"[dim]try[/]      {_curl(serving)}", highlight=False, soft_wrap=True)
+
+
+def _model(summary: Mapping[str, Any]) -> str:
+    return f"{summary['published']['name']} version {summary['published']['version']}"
 
 
 def _curl(server: "machine.Server") -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from kubernetes import client
 
 from cd4ml.deployment import connection, pods, seldon
+from cd4ml.deployment.targets import Served
 from cd4ml.errors import DeploymentError
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def rollout(
     digest: str,
     release: str,
     seconds: float = ROLLOUT_SECONDS,
-) -> Iterator[str]:
+) -> Iterator[Served]:
     """Serves a model in place of the one that was served; when the context fails, that one is put back.
 
     Whoever calls it has made sure that the model's files are there: Seldon takes an empty folder for a model.
@@ -57,7 +58,7 @@ def rollout(
         seconds: How long to wait until it is served.
 
     Yields:
-        Its address in the cluster, once nothing but it answers.
+        What is served, at its address in the cluster, once nothing but it answers.
 
     Raises:
         DeploymentError: The cluster lacks something, or the model did not come up; with what its pods said.
@@ -70,9 +71,7 @@ def rollout(
         with connection.told():
             change.apply()
             change.wait()
-        yield f"http://{seldon.service(name)}.{namespace}.svc:{seldon.PORT}"
-        with connection.told():
-            change.keep()
+        yield Served(f"http://{seldon.service(name)}.{namespace}.svc:{seldon.PORT}", change.keep)
     except BaseException as error:
         outcome = change.undo()
         log.info(outcome)
@@ -174,10 +173,11 @@ class _Change:
 
     def keep(self) -> None:
         """Takes away the note of what was there before: the new one holds."""
-        while current := self._ours():
-            del current["metadata"]["annotations"][UNVERIFIED]
-            if self._objects.write(current):
-                return
+        with connection.told():
+            while current := self._ours():
+                current["metadata"]["annotations"].pop(UNVERIFIED, None)
+                if self._objects.write(current):
+                    return
         raise DeploymentError(f"release {self._release} of {self._name} was replaced while it was verified")
 
     def undo(self) -> str:
@@ -200,7 +200,7 @@ class _Change:
 
     def _ours(self) -> dict[str, Any] | None:
         current = self._objects.read()
-        return current if current and _release(current) == self._release and _note(current) else None
+        return current if current and _release(current) == self._release else None
 
     def _changed(self, current: dict[str, Any] | None) -> dict[str, Any]:
         until = _now() + timedelta(seconds=self._seconds + VERIFICATION_SECONDS)

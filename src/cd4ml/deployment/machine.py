@@ -1,10 +1,13 @@
 """The model server on this machine: one process group a deployment, known by a file in the store.
 
-`deployments/<name>/server.json` is a `Server`, there as long as the server is meant to run.
+`deployments/<name>/server.json` is a `Server`, there as long as the server is meant to run. While one takes the place
+of another, `replacement.json` beside it is a `Replacement`. It says what was there before, so that whoever comes next
+can undo a rollout whose process was killed.
 """
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -12,18 +15,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
-from cd4ml import documents
+from cd4ml import documents, supervisor
 from cd4ml.deployment import logs, verify
+from cd4ml.deployment.targets import Served
 from cd4ml.errors import Cd4mlError, DeploymentError, EnvironmentSetupError
+from cd4ml.registry import deployments
 from cd4ml.storage.folder import FolderStore
 
 READY_SECONDS = 90
 STOP_SECONDS = 10
+KEEP_SERVING = "CD4ML_KEEP_SERVING"
+"""The variable by which a run asks that the server which it starts outlives it."""
+OWNER = "CD4ML_RUN_PROCESS"
+"""The variable that names the process of the run."""
 CLOCK_SECONDS = 2
 """How far the time at which a process was made may move when the machine's clock is set."""
 
@@ -42,6 +51,8 @@ class Server:
     run: str
     kept: bool
     """Whether it outlives its run: as somebody asked, or as the one did whose place it took."""
+    owner: tuple[int, float] | None = None
+    """Whose end is its own where it is not kept: the pid of a process, and when that was made."""
 
     @property
     def url(self) -> str:
@@ -50,18 +61,41 @@ class Server:
 
     def process(self) -> psutil.Process | None:
         """The process, while it runs."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < CLOCK_SECONDS
-            alive = same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return None
-        return process if alive else None
+        return _process(self.pid, self.started)
+
+    def owner_lives(self) -> bool:
+        """Whether the run that started it goes on, as far as is known."""
+        return self.owner is None or _process(*self.owner) is not None
+
+
+def _process(pid: int, started: float) -> psutil.Process | None:
+    """The process of a pid, while it runs and is the one that was made then."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < CLOCK_SECONDS
+        alive = same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if alive else None
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A rollout that is not over."""
+
+    run: str
+    before: Server | None
+    """What was served when it began."""
+    recorded: int
+    """How many deployments of the name were in the registry when it began."""
 
 
 @contextmanager
-def rollout(store: FolderStore, name: str, model: str, port: int, run: str, log: Path) -> Iterator[str]:
+def rollout(store: FolderStore, name: str, model: str, port: int, run: str, log: Path) -> Iterator[Served]:
     """Serves a model in place of the one that was served; when the context fails, that one is served again.
+
+    The deployment holds once it is recorded in the registry, which is the last thing to do in the context. Until then
+    whoever finds the rollout without its process undoes it (`recover`).
 
     Args:
         store: Knows the running server.
@@ -72,37 +106,125 @@ def rollout(store: FolderStore, name: str, model: str, port: int, run: str, log:
         log: Takes what the server says.
 
     Yields:
-        The server's address, once it is ready.
+        What is served, once it is ready.
 
     Raises:
         DeploymentError: The port is in use, or the server did not get ready.
     """
     with alone(store, name):
-        before = find(store, name)
+        said = undo(store, name)
+        if said:
+            logging.getLogger(__name__).warning(said)
+        left = _replacement(store, name)  # where what was killed could not be undone
+        before = find(store, name) or (left.before if left else None)
         if not (before and before.port == port):
             check_port(port)
-        if before:
-            stop(store, before)
-        kept = before is not None and before.kept
-        server = None
+        recorded = len(deployments.history(store, name))
+        _write(_replacement_file(store, name), Replacement(run, before, recorded))
         try:
+            if before:
+                stop(store, before)
+            kept = KEEP_SERVING in os.environ or (before is not None and before.kept)
             server = start(store, name, store.path(model), port, log, run, kept)
             verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
-            yield server.url
+            yield Served(server.url, keep=lambda: _check_alive(server))
         except BaseException as error:
-            if server:
-                stop(store, server)
-            if before and before.kept:
-                _restore(store, before)
-            if isinstance(error, DeploymentError) and log.exists():
-                raise DeploymentError(f"{error}\nthe server's log says:\n{_error(log)}") from error
+            end = f"\nthe server's log says:\n{_error(log)}" if log.exists() else ""
+            said = undo(store, name)
+            if isinstance(error, DeploymentError):
+                raise DeploymentError(f"{error}{end}\n{said}") from error
             raise
+        _replacement_file(store, name).unlink(missing_ok=True)
 
 
-def _restore(store: FolderStore, before: Server) -> None:
-    """Serves again what was served before; where that fails too, the first error is the one to tell."""
-    with suppress(Cd4mlError):
-        start(store, before.name, Path(before.model_folder), before.port, Path(before.log), before.run, before.kept)
+def _check_alive(server: Server) -> None:
+    if server.process() is None:
+        raise DeploymentError(f"the model server of {server.url} has ended since it was verified")
+
+
+def recover(store: FolderStore, name: str) -> str:
+    """Undoes what a run that was killed left of its deployment.
+
+    Returns:
+        What was done, in a sentence; empty where nothing was left, or where a run is at it that lives.
+    """
+    if not _file(store, name).parent.exists():
+        return ""
+    with alone(store, name, wait=False) as held:
+        if not held:
+            return ""
+        undone = undo(store, name)
+        server = find(store, name)
+        if undone or server is None or server.kept or server.owner_lives():
+            return undone
+        stop(store, server)
+        return f"{name}: the server at {server.url}, which run {server.run} left when it was killed, was ended"
+
+
+def is_unfinished(store: FolderStore, name: str) -> bool:
+    """Whether a rollout goes on, or was left halfway."""
+    return _replacement_file(store, name).exists()
+
+
+def give_up(store: FolderStore, name: str) -> None:
+    """Ends all that is served, and puts nothing back; whoever calls it holds the deployment (`alone`)."""
+    _end_all(store, name)
+    _replacement_file(store, name).unlink(missing_ok=True)
+
+
+def undo(store: FolderStore, name: str) -> str:
+    """Undoes the rollout that is not over, if there is one; whoever calls it holds the deployment (`alone`)."""
+    replacement = _replacement(store, name)
+    if replacement is None:
+        return ""
+    if len(deployments.history(store, name)) > replacement.recorded:  # it holds, and only the file was left
+        _replacement_file(store, name).unlink()
+        return ""
+    _end_all(store, name)
+    before = replacement.before
+    what = f"{name}: the rollout of run {replacement.run} was undone"
+    if before is None or not before.kept:
+        _replacement_file(store, name).unlink()
+        return f"{what}; nothing is served, as no server was kept before"
+    model = Path(before.model_folder)
+    was = f"version {model.parent.name}, which was served before"
+    try:
+        server = start(store, name, model, before.port, Path(before.log), before.run, kept=True)
+        _replacement_file(store, name).unlink()
+        verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+    except Cd4mlError as error:
+        return f"{what}, but {was}, could not be served again: {error}"
+    return f"{what}; {was}, is served again at {before.url}"
+
+
+def _end_all(store: FolderStore, name: str) -> None:
+    """Ends every server of a deployment, also one whose file was not written any more."""
+    server = find(store, name)
+    if server:
+        stop(store, server)
+    mark = str(_file(store, name))
+    unknown = [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(_MARK) == mark]
+    for process in unknown:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(unknown, timeout=STOP_SECONDS)
+
+
+_MARK = supervisor.OUTLIVES
+"""The variable that names the file of a server, in its own environment."""
+
+
+def _replacement(store: FolderStore, name: str) -> Replacement | None:
+    try:
+        content = json.loads(_replacement_file(store, name).read_text())
+        before = content["before"]
+        return Replacement(content["run"], Server(**before) if before else None, content["recorded"])
+    except FileNotFoundError:
+        return None
+
+
+def _replacement_file(store: FolderStore, name: str) -> Path:
+    return _file(store, name).with_name("replacement.json")
 
 
 def _error(log: Path) -> str:
@@ -124,7 +246,7 @@ def start(store: FolderStore, name: str, model_folder: Path, port: int, log: Pat
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
             [program, "cd4ml.serving.server.ModelServer", "--service-type", "MODEL"],
-            env=_environment(model_folder, port),
+            env={**_environment(model_folder, port), _MARK: str(_file(store, name))},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -132,8 +254,8 @@ def start(store: FolderStore, name: str, model_folder: Path, port: int, log: Pat
         )
     try:
         started = psutil.Process(process.pid).create_time()
-        server = Server(name, process.pid, started, port, str(model_folder), str(log), run, kept)
-        _write(store, server)
+        server = Server(name, process.pid, started, port, str(model_folder), str(log), run, kept, _owner())
+        _write(_file(store, name), server)
     except BaseException:
         _signal_group(process.pid, signal.SIGKILL)  # nobody would find it any more
         raise
@@ -149,19 +271,22 @@ def find(store: FolderStore, name: str) -> Server | None:
     return server if server.process() else None
 
 
-def keep(store: FolderStore, server: Server) -> None:
-    """Marks a server as one that outlives its run."""
-    _write(store, replace(server, kept=True))
-
-
 @contextmanager
-def alone(store: FolderStore, name: str) -> Iterator[None]:
-    """Holds a deployment for oneself; another run that deploys the same waits for its turn."""
+def alone(store: FolderStore, name: str, wait: bool = True) -> Iterator[bool]:
+    """Holds a deployment for oneself; another run that deploys the same waits for its turn, where it does not go on.
+
+    Yields:
+        Whether it is held.
+    """
     file = _file(store, name).with_name("lock")
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def stop(store: FolderStore, server: Server) -> None:
@@ -176,10 +301,9 @@ def stop(store: FolderStore, server: Server) -> None:
     _file(store, server.name).unlink(missing_ok=True)
 
 
-def _write(store: FolderStore, server: Server) -> None:
-    file = _file(store, server.name)
+def _write(file: Path, content: Server | Replacement) -> None:
     unfinished = file.with_suffix(".unfinished")
-    documents.write(unfinished, asdict(server))
+    documents.write(unfinished, asdict(content))
     unfinished.replace(file)
 
 
@@ -194,8 +318,14 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         return
 
 
+def _owner() -> tuple[int, float] | None:
+    pid = os.environ.get(OWNER)
+    return (int(pid), psutil.Process(int(pid)).create_time()) if pid else None
+
+
 def _environment(model_folder: Path, port: int) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != "TMPDIR"}  # the run's, gone with it
+    of_the_run = ("TMPDIR", KEEP_SERVING, OWNER)  # and gone with it
+    inherited = {name: value for name, value in os.environ.items() if name not in of_the_run}
     return {
         **inherited,
         "MODEL_FOLDER": str(model_folder),

@@ -64,8 +64,9 @@ def deploy(
     signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
     store = open_store(location)
-    with _rollout(store, version, port, run, Path(folder)) as url:
-        verification = _verify(store, version, url)
+    with _rollout(store, version, port, run, Path(folder)) as served:
+        verification = _verify(store, version, served.url)
+        served.keep()  # and then the record: what is in the registry does hold
         deployment = deployments.record(store, version, run, target, verification.endpoint)
     verification.write(f"{folder}/verification.json")
     documents.write(f"{folder}/deployment.json", asdict(deployment))
@@ -95,15 +96,17 @@ def _check_verdict(version: models.Version, verdict: gates.Verdict) -> None:
         )
 
 
-def _rollout(store: Store, version: models.Version, port: int, run: str, folder: Path) -> AbstractContextManager[str]:
-    """Gives the address where the version is served, and takes it back when what follows fails."""
+def _rollout(
+    store: Store, version: models.Version, port: int, run: str, folder: Path
+) -> AbstractContextManager[targets.Served]:
+    """Serves the version, and takes it back when what follows fails."""
     if isinstance(store, FolderStore):
         return machine.rollout(store, version.name, f"{version.folder}/model", port, run, folder / "server.log")
     return _rollout_in_cluster(store, version, run)
 
 
 @contextmanager
-def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iterator[str]:
+def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iterator[targets.Served]:
     from cd4ml.deployment import cluster, connection
 
     models.read(store, version.name, version.version)  # it is there, and whole
@@ -115,9 +118,9 @@ def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iter
         version.version,
         version.digest,
         release,
-    ) as url:
-        verify.wait_until_ready(url, READY_SECONDS, alive=lambda: True)  # its Service may lag behind
-        yield url
+    ) as served:
+        verify.wait_until_ready(served.url, READY_SECONDS, alive=lambda: True)  # its Service may lag behind
+        yield served
 
 
 def _verify(store: Store, version: models.Version, url: str) -> verify.Verification:

@@ -1,6 +1,8 @@
 """Where a model can be served: `machine`, a process of this machine; `cluster`, Seldon in the namespace of the run."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest
@@ -10,6 +12,16 @@ MACHINE = "machine"
 CLUSTER = "cluster"
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
 """A model's name that Seldon can make the names of a Deployment and a Service of."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that a target serves, and takes back when it is not kept."""
+
+    url: str
+    """Where it answers."""
+    keep: Callable[[], None]
+    """Makes it the one that is served; what cannot fail after it is the record alone."""
 
 
 def check(target: str) -> str:

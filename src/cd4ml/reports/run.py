@@ -33,6 +33,16 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class Registered:
+    """What the registry has of a run."""
+
+    published: Mapping[str, Any] | None
+    """The version that it published, and its `uri`."""
+    deployed: Mapping[str, Any] | None
+    """The deployment that it made."""
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of a pipeline."""
 
@@ -48,6 +58,8 @@ class Run:
     """Why it failed; empty where it did not."""
     serving: bool
     """Whether the model that it deployed is still served."""
+    registered: Registered | None
+    """None where the registry could not be asked."""
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -92,7 +104,7 @@ def summary(run: Run) -> dict[str, Any]:
             }
             for task, verdict in verdicts(run)
         ],
-        "published": _published(by_component.get("publish_model")),
+        "published": _published(by_component.get("publish_model"), run.registered),
         "deployment": _chosen(_deployment(by_component.get("deploy_model")), _DEPLOYMENT),
     }
 
@@ -151,9 +163,12 @@ _PUBLISHED = ("name", "version", "digest")
 _DEPLOYMENT = ("target", "endpoint", "predictions_checked", "max_difference", "p50_ms", "p99_ms")
 
 
-def _published(task: Task | None) -> dict[str, Any] | None:
-    published = _chosen(_json(_file(task, "published")), _PUBLISHED)
-    return {**published, "uri": task.outputs["published"].metadata["uri"]} if task and published else None
+def _published(task: Task | None, registered: Registered | None) -> dict[str, Any] | None:
+    """What the task said, or the registry about a task that was killed before it could say it."""
+    if task and "published" in task.outputs:
+        published = _chosen(_json(_file(task, "published")), _PUBLISHED)
+        return {**published, "uri": task.outputs["published"].metadata["uri"]} if published else None
+    return _chosen(registered.published, (*_PUBLISHED, "uri")) if registered else None
 
 
 def _deployment(task: Task | None) -> dict[str, Any] | None:
@@ -161,7 +176,7 @@ def _deployment(task: Task | None) -> dict[str, Any] | None:
     return {**_json(files[0]), **_json(files[1])} if all(files) else None
 
 
-def _chosen(content: dict[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
+def _chosen(content: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
     return {key: content[key] for key in keys} if content else None
 
 

@@ -2,12 +2,15 @@
 
 import os
 import shutil
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from cd4ml import scratch
 from cd4ml.errors import StorageError
 from cd4ml.storage import AlreadyStoredError, Store, local_path
+
+UNFINISHED = ".unfinished"
 
 
 class FolderStore(Store):
@@ -43,34 +46,29 @@ class FolderStore(Store):
             raise StorageError(f"store {self.root}: cannot read {name}: {error.strerror}") from error
 
     def add(self, name: str, text: str) -> None:  # noqa: D102
-        unfinished = self._unfinished()
-        try:
+        with self._written(name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
-            self._move(unfinished, name)
-        except OSError as error:
-            raise StorageError(f"store {self.root}: cannot write {name}: {error}") from error
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def add_folder(self, name: str, contents: Mapping[str, Path | str]) -> None:  # noqa: D102
-        unfinished = self._unfinished()
-        try:
+        with self._written(name) as unfinished:
             unfinished.mkdir()
             for child, content in contents.items():
                 _put(content, unfinished / child)
-            self._move(unfinished, name)
+
+    def clean(self) -> None:
+        """Removes what killed writers have left."""
+        scratch.clean(self.root / UNFINISHED)
+
+    @contextmanager
+    def _written(self, name: str) -> Iterator[Path]:
+        """Where to write what is then moved to its name."""
+        try:
+            (self.root / UNFINISHED).mkdir(parents=True, exist_ok=True)
+            with scratch.folder(self.root / UNFINISHED) as folder:
+                yield folder / "content"
+                self._move(folder / "content", name)
         except OSError as error:
             raise StorageError(f"store {self.root}: cannot write {name}: {error}") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-    def _unfinished(self) -> Path:
-        folder = self.root / ".unfinished"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"store {self.root}: cannot be written: {error.strerror}") from error
-        return folder / uuid.uuid4().hex
 
     def _move(self, unfinished: Path, name: str) -> None:
         target = self.path(name)

@@ -1,0 +1,61 @@
+"""What is reused of an earlier run is what its task wrote, else the task runs again."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from cd4ml.local import Cache
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> dict[str, object]:
+    """Of a task: a folder, a file, metrics, which have none, and a number."""
+    (tmp_path / "model" / "saved").mkdir(parents=True)
+    (tmp_path / "model" / "saved" / "weights").write_text("1.0")
+    (tmp_path / "model" / "contract.json").write_text("{}")
+    (tmp_path / "verdict").write_text("passed")
+    return {
+        "model": dsl.Model(uri=str(tmp_path / "model")),
+        "verdict": dsl.Artifact(uri=str(tmp_path / "verdict"), metadata={"headline": "12 of 12"}),
+        "metrics": dsl.Metrics(uri=str(tmp_path / "metrics"), metadata={"auc": 0.8}),
+        "version": 3,
+    }
+
+
+def test_what_a_task_wrote_is_reused(tmp_path: Path, outputs: dict[str, object]) -> None:
+    Cache(str(tmp_path / "cache")).put("key", outputs)
+
+    found = Cache(str(tmp_path / "cache")).get("key")
+
+    assert found is not None
+    assert found["version"] == 3
+    assert found["verdict"].metadata == {"headline": "12 of 12"}
+    assert found["metrics"].metadata == {"auc": 0.8}
+    assert Cache(str(tmp_path / "cache")).get("another") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "verdict").write_text("passet"),
+        lambda folder: (folder / "metrics").write_text('{"auc": 0.9}'),
+        lambda folder: (folder / "model" / "saved" / "weights").write_text("2.0"),
+        lambda folder: (folder / "model" / "saved" / "weights").unlink(),
+        lambda folder: (folder / "model" / "saved" / "weights").rename(folder / "model" / "saved" / "others"),
+        lambda folder: (folder / "model" / "more").write_text(""),
+        lambda folder: shutil.rmtree(folder / "model"),
+        lambda folder: (folder / "verdict").unlink(),
+    ],
+)
+def test_what_was_lost_or_edited_since_is_not_reused(
+    tmp_path: Path, outputs: dict[str, object], change: Callable[[Path], object]
+) -> None:
+    cache = Cache(str(tmp_path / "cache"))
+    cache.put("key", outputs)
+
+    change(tmp_path)
+
+    assert cache.get("key") is None

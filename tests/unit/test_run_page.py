@@ -1,0 +1,48 @@
+"""The page of a run says of publishing and deploying what is in the registry, whatever its tasks came to say."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cd4ml.local import Task
+from cd4ml.reports import run as reports
+
+VERSION = {"name": "uptake", "version": 3, "digest": "sha256:abc", "uri": "/store/models/uptake/3", "run": "run-1"}
+DEPLOYMENT = {"name": "uptake", "number": 1, "version": 3}
+KILLED = reports.Run(
+    run_id="run-1",
+    pipeline="training",
+    status="failed",
+    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    seconds=1,
+    arguments={"name": "uptake"},
+    tasks=(),
+    failure="Publish model: ended by signal 9: out of memory?",
+    serving=False,
+    registered=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("registered", "said"),
+    [
+        (reports.Registered(None, None), "The run failed: nothing was published or deployed<"),
+        (reports.Registered(VERSION, None), "The run failed: version 3 was published, and nothing was deployed<"),
+        (reports.Registered(VERSION, DEPLOYMENT), "The run failed after version 3 was deployed<"),
+        (None, "The run failed<"),
+    ],
+)
+def test_the_page_of_a_killed_run_says_what_is_in_the_registry(
+    tmp_path: Path, registered: reports.Registered | None, said: str
+) -> None:
+    task = Task(
+        "publish-model", "Publish model", "publish_model", "cd4ml/tools:1", tmp_path / "log", tmp_path, "failed"
+    )
+    reports.write(dataclasses.replace(KILLED, tasks=(task,), registered=registered), tmp_path)
+
+    assert said in (tmp_path / "index.html").read_text()
+    published = json.loads((tmp_path / "summary.json").read_text())["published"]
+    assert (published or {}).get("version") == (registered and registered.published and 3)
