@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from cd4ml import model
 from cd4ml.errors import DataError, EvaluationError, StorageError
-from cd4ml.evaluation import arguments, fairness, report, rows, summary
+from cd4ml.evaluation import arguments, fairness, measure, report, rows, summary
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.report import TrendPoint
 from cd4ml.evaluation.rows import Rows
@@ -107,15 +107,14 @@ def evaluate(
     slices: Sequence[str | Sequence[str]],
     sensitive: Sequence[str],
     thresholds: Sequence[float],
-    seed: int,
     runner: Sequence[str],
     folder: str | Path,
     report_file: str | Path,
 ) -> Evaluated:
     """Evaluates the models on the same rows, and writes the folder (layout: `cd4ml.evaluation.summary`) and the report.
 
-    Memory holds the predictions, 4 bytes a row and model, the columns that make slices, and a batch of the others; and
-    for the intervals about 8 MiB a slice and model.
+    Memory holds the predictions, 4 bytes a row and model, the columns that make slices, about 200 bytes a row while the
+    intervals are found, and a batch of the other columns.
 
     Args:
         test: The test split, a Parquet file.
@@ -129,7 +128,6 @@ def evaluate(
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
         thresholds: Probabilities above which a row counts as positive.
-        seed: Of the draws by which intervals are found.
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes here.
         folder: Where the evaluation goes.
         report_file: The HTML file to write.
@@ -154,7 +152,10 @@ def evaluate(
         unfinished.mkdir(parents=True)
         try:
             predicted = _predict(split, folders, contracts)
-            measured = _measure(split, predicted, by, cuts, unfinished / summary.TFMA, seed, runner)
+            by_tfma = _by_tfma(split, predicted, by, cuts, unfinished / summary.TFMA, runner)
+            scored = measure.Scored(predicted.labels == 1, predicted.probabilities, split.slicings(by))
+            slices, changes = measure.complete(scored, by_tfma.slices, cuts)
+            curves = measure.curves(scored, cuts, by_tfma.calibration)
             latencies = predicted.latencies
             models = {
                 one.model: ModelSummary(
@@ -162,7 +163,7 @@ def evaluate(
                     {**one.metrics, "latency_ms": latencies[one.model], "size_mib": _size(folders[one.model])},
                     one.intervals,
                 )
-                for one in measured.slices
+                for one in slices
                 if one.slice == OVERALL
             }
             found = Summary(
@@ -172,10 +173,10 @@ def evaluate(
                 judged=judged,
                 thresholds=cuts,
                 models=models,
-                slices=measured.slices,
-                changes=measured.changes,
-                fairness=_fairness(measured.slices, folders, list(fairness.crosses(by, sensitive)), cuts),
-                row_by_row=measured.row_by_row,
+                slices=tuple(slices),
+                changes=tuple(changes),
+                fairness=_fairness(slices, folders, list(fairness.crosses(by, sensitive)), cuts),
+                row_by_row=by_tfma.row_by_row,
             )
             summary.write(found, unfinished)
             kept = _kept(split, contracts[CANDIDATE], predicted.probabilities[CANDIDATE])
@@ -186,8 +187,8 @@ def evaluate(
         name = str(contracts[CANDIDATE].model.get("model", CANDIDATE))
         history = _history(folders[CANDIDATE])
         worst = _worst(split, predicted, label)
-        report.write(report_file, name, found, measured.curves, history, worst, [TrendPoint(**one) for one in trend])
-        return Evaluated(found, contracts[CANDIDATE].classes, measured.curves[CANDIDATE])
+        report.write(report_file, name, found, curves, history, worst, [TrendPoint(**one) for one in trend])
+        return Evaluated(found, contracts[CANDIDATE].classes, curves[CANDIDATE])
 
 
 @dataclass(frozen=True)
@@ -236,13 +237,12 @@ def _named(role: str) -> Iterator[None]:
         raise EvaluationError(f"{role}: {error}") from error
 
 
-def _measure(
+def _by_tfma(
     split: Rows,
     predicted: _Predicted,
     by: Sequence[Sequence[str]],
     thresholds: Sequence[float],
     folder: Path,
-    seed: int,
     runner: Sequence[str],
 ) -> Any:
     from cd4ml.evaluation import config, tfma_run
@@ -255,7 +255,7 @@ def _measure(
             columns = {config.prediction(role): one[part] for role, one in predicted.probabilities.items()}
             yield {**columns, **split.groups(table), config.LABEL: predicted.labels[part]}
 
-    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, seed, runner)
+    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, runner)
 
 
 @contextmanager

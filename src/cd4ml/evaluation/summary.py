@@ -7,7 +7,8 @@ The folder of an evaluation:
     predictions.parquet    up to 100 rows: the candidate's raw features and the `probability` it gave for them
 
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
-above the threshold. What cannot be computed, such as the AUC of rows of one class, is null.
+above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are those of the
+ranks (`cd4ml.ranking`), where TFMA's own output has areas between thresholds.
 """
 
 import json
@@ -56,7 +57,7 @@ Metrics = Mapping[str, float | None]
 Interval = tuple[float, float]
 """Low and high end at 95% confidence."""
 Intervals = Mapping[str, Interval]
-"""By metric; of TFMA's Poisson bootstrap. A metric that has none, such as a count, is not there."""
+"""By metric (`cd4ml.evaluation.confidence`). A metric that has none, such as a count, is not there."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Change:
     metric: str
     value: float
     interval: Interval | None
-    """Of the difference: both models are measured on the same bootstrap samples."""
+    """Of the difference on the same rows; None where they are too few to tell."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,11 @@ class Summary:
             if name != OVERALL and one.counted("auc") >= FEWEST_ROWS and (auc := one.metrics["auc"]) is not None
         ]
         return min(aucs, key=lambda one: one[1], default=None)
+
+
+def name_of(values: Mapping[str, str]) -> str:
+    """The name of the slice of the rows that have some values."""
+    return ",".join(f"{column}={value}" for column, value in sorted(values.items())) or OVERALL
 
 
 def at(metric: str, threshold: float) -> str:
