@@ -112,8 +112,8 @@ test-cluster: setup
 	@$(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup ## Measure against what a user would pick instead (NAME=tasks or evaluation; docs/benchmarks.md)
-	@$(if $(filter evaluation,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
+bench: setup ## Measure against what a user would pick instead (NAME=tasks, evaluation or intervals; docs/benchmarks.md)
+	@$(if $(filter evaluation intervals,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
 
 .PHONY: clean
 clean: ## Remove the environments, the runs and the example's data; the store stays

@@ -24,7 +24,7 @@ def evaluate_model(
     roc: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
 ):
-    """Measures a candidate beside a baseline and the champion on every row, with the numbers of TFMA, exact areas and intervals.
+    """Measures a candidate beside a baseline and the champion on every row: TFMA's numbers, exact areas, intervals.
 
     Args:
         test: The test split, which training never saw.

@@ -1,7 +1,7 @@
 """Measures models on each slice: TFMA's numbers, exact areas under curves, and the intervals of all of them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -218,7 +218,7 @@ def _changes(
 
 def _interval_of_rate(one: Slice, other: Slice, metric: str, correlation: float) -> Interval | None:
     value, before = one.metrics[metric], other.metrics[metric]
-    if value is None or before is None:
+    if value is None or before is None or min(one.counted(metric), other.counted(metric)) < FEWEST_ROWS:
         return None
     return difference_interval(value, one.intervals[metric], before, other.intervals[metric], correlation)
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cd4ml.errors import EvaluationError
-from cd4ml.model import Contract
 from cd4ml.evaluation.summary import OVERALL, name_of
+from cd4ml.model import Contract
 from cd4ml.names import nearest
 
 MISSING = "(missing)"

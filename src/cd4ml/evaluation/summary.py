@@ -7,8 +7,8 @@ The folder of an evaluation:
     predictions.parquet    up to 100 rows: the candidate's raw features and the `probability` it gave for them
 
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
-above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are those of the
-ranks (`cd4ml.ranking`), where TFMA's own output has areas between thresholds.
+above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are
+those of the ranks (`cd4ml.ranking`), where TFMA's own output has areas between thresholds.
 """
 
 import json

@@ -96,7 +96,7 @@ def _finite(found: Any) -> float | None:
 
 
 def _calibration(plots: Mapping[str, Any]) -> np.ndarray:
-    """float [buckets, 3], as `Curves` has them."""
+    """The buckets, float [buckets, 3], as `Curves` has them."""
     return np.array(
         [
             (rows, float(one["totalWeightedRefinedPrediction"]) / rows, float(one.get("totalWeightedLabel", 0)) / rows)

@@ -1,6 +1,6 @@
 """Fits a network: epochs until the eval split's AUC gets no better, then the best epoch's weights.
 
-The AUC is exact, that of the ranks: by thresholds, as Keras has it, that of a rare event may be wrong in the first digit.
+The AUC is exact, that of the ranks: by thresholds, as Keras has it, that of a rare event is wrong in its first digits.
 """
 
 import math

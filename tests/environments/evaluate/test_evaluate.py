@@ -72,7 +72,7 @@ def test_what_is_found_is_what_numpy_finds(evaluated, models, role, name):
 
 @pytest.fixture(scope="module")
 def rare(run, models, tmp_path_factory):
-    """A calibrated model of an event of which there is one in some hundred rows, beside one of its order that is not."""
+    """A calibrated model of an event of one row in some hundred, beside an uncalibrated one of the same order."""
     rows = 20_000
     table = make_table(rows)
     took = np.random.default_rng(2).random(rows) < 1 / (1 + np.exp(7 - 1.5 * table.column("income").to_numpy()))
