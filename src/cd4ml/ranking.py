@@ -67,7 +67,8 @@ def areas(
         sums = np.cumsum(values)
         before = np.zeros(size)
         before[group_of_tie[starts]] = sums[starts] - values[starts]
-        return sums - before[group_of_tie]
+        within: np.ndarray = sums - before[group_of_tie]
+        return within
 
     below = through(negatives) - negatives / 2
     above = all_positives[group_of_tie] - through(positives) + positives / 2

@@ -29,7 +29,9 @@ class Spread:
     @property
     def half(self) -> np.ndarray:
         """Half the width of an interval: by Student's t, for few carriers tell little of the variance."""
-        return special.stdtrit(np.maximum(self.carriers, 1), TAIL) * np.sqrt(self.variance)
+        quantiles: np.ndarray = special.stdtrit(np.maximum(self.carriers, 1), TAIL)
+        half: np.ndarray = quantiles * np.sqrt(self.variance)
+        return half
 
 
 def spread(influence: np.ndarray, groups: np.ndarray, size: int) -> Spread:

@@ -154,7 +154,7 @@ def evaluate(
             predicted = _predict(split, folders, contracts)
             by_tfma = _by_tfma(split, predicted, by, cuts, unfinished / summary.TFMA, runner)
             scored = measure.Scored(predicted.labels == 1, predicted.probabilities, split.slicings(by))
-            slices, changes = measure.complete(scored, by_tfma.slices, cuts)
+            completed, changes = measure.complete(scored, by_tfma.slices, cuts)
             curves = measure.curves(scored, cuts, by_tfma.calibration)
             latencies = predicted.latencies
             models = {
@@ -163,7 +163,7 @@ def evaluate(
                     {**one.metrics, "latency_ms": latencies[one.model], "size_mib": _size(folders[one.model])},
                     one.intervals,
                 )
-                for one in slices
+                for one in completed
                 if one.slice == OVERALL
             }
             found = Summary(
@@ -173,9 +173,9 @@ def evaluate(
                 judged=judged,
                 thresholds=cuts,
                 models=models,
-                slices=tuple(slices),
+                slices=tuple(completed),
                 changes=tuple(changes),
-                fairness=_fairness(slices, folders, list(fairness.crosses(by, sensitive)), cuts),
+                fairness=_fairness(completed, folders, list(fairness.crosses(by, sensitive)), cuts),
                 row_by_row=by_tfma.row_by_row,
             )
             summary.write(found, unfinished)

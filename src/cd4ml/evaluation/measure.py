@@ -131,7 +131,8 @@ def _losses(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """float64 [rows]; a probability of 0 or 1 is clipped by the smallest step of its type, as scikit-learn does."""
     step = np.finfo(predictions.dtype).eps
     likely = np.clip(predictions, step, 1 - step).astype(np.float64)
-    return -np.log(np.where(labels, likely, 1 - likely))
+    losses: np.ndarray = -np.log(np.where(labels, likely, 1 - likely))
+    return losses
 
 
 def _named(
@@ -149,7 +150,7 @@ def _paired(
     slicing: Slicing, other: str, candidate: Mapping[str, _Estimates], others: Mapping[str, _Estimates]
 ) -> dict[tuple[str, str, str], Interval]:
     """The intervals of the changes on the same rows, by other model, slice and metric."""
-    found = {}
+    found: dict[tuple[str, str, str], Interval] = {}
     for metric, one in candidate.items():
         before = others[metric]
         with np.errstate(invalid="ignore"):  # calibration without positives
