@@ -113,8 +113,8 @@ test-cluster: setup
 	@$(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup ## Measure against what a user would pick instead (NAME=tasks or evaluation; docs/benchmarks.md)
-	@$(if $(filter evaluation,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
+bench: setup ## Measure against what a user would pick instead (NAME=tasks, evaluation or intervals; docs/benchmarks.md)
+	@$(if $(filter evaluation intervals,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
 
 # The folders that `cd4ml run` makes: PIPELINE-DATE-TIME.
 MADE_RUNS := runs/[a-z_]+-[0-9]{8}-[0-9]{6}(-[0-9]+)?

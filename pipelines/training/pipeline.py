@@ -147,7 +147,6 @@ def training(
         slices=slices,
         sensitive=sensitive,
         thresholds=thresholds,
-        seed=seed,
         runner=runner,
     )
     heavy(evaluated, "Evaluate model", cpu="2", memory="8G")

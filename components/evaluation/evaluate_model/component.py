@@ -18,14 +18,13 @@ def evaluate_model(
     slices: list,
     sensitive: list,
     thresholds: list,
-    seed: int,
     runner: list,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     roc: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
 ):
-    """Measures a candidate beside a baseline and the champion on every row, with the numbers of TFMA and intervals.
+    """Measures a candidate beside a baseline and the champion on every row: TFMA's numbers, exact areas, intervals.
 
     Args:
         test: The test split, which training never saw.
@@ -39,7 +38,6 @@ def evaluate_model(
         slices: Columns, or lists of columns to cross, by which the models are measured.
         sensitive: Columns whose groups must be treated fairly.
         thresholds: Probabilities above which a row counts as positive; pictures and metrics show the first.
-        seed: Of the draws by which intervals are found.
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes in this task.
 
     Returns:
@@ -51,9 +49,7 @@ def evaluate_model(
     from cd4ml.evaluation.evaluate import evaluate
 
     models = (candidate.path, baseline.path, champion, champion_digest, judged, trend)
-    evaluated = evaluate(
-        test.path, *models, label, slices, sensitive, thresholds, seed, runner, evaluation.path, report.path
-    )
+    evaluated = evaluate(test.path, *models, label, slices, sensitive, thresholds, runner, evaluation.path, report.path)
     evaluation.metadata.update(evaluated.metadata)
     metrics.metadata.update(evaluated.metrics)
     roc.log_roc_curve(*evaluated.roc_curve)

@@ -26,6 +26,7 @@ from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
     from cd4ml.deployment import machine
+    from cd4ml.reports import run as reports
 
 COMPILED = Path("compiled")
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -53,8 +54,6 @@ def run(
     wanted = asked.read(file)
     # These take their time, and a file that is not as it should be is told without them.
     from cd4ml import local
-    from cd4ml.cli.progress import progress
-    from cd4ml.reports import run as reports
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
     _clear_up(arguments)
@@ -68,7 +67,9 @@ def run(
 def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     """Runs what was asked for, and says how it went; the exit code."""
     from cd4ml import local
+    from cd4ml.cli.progress import progress
     from cd4ml.deployment import machine
+    from cd4ml.reports import run as reports
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
     folder = _new_folder(runs, wanted.name)
@@ -260,9 +261,10 @@ def _end_serving(
         return None, undone
 
 
-def _registered(arguments: Mapping[str, Any], run_id: str) -> reports.Registered | None:
+def _registered(arguments: Mapping[str, Any], run_id: str) -> "reports.Registered | None":
     """What the registry has of a run, whatever its tasks came to say; None where it cannot be asked."""
     from cd4ml.registry import deployments, models
+    from cd4ml.reports import run as reports
 
     if not {"store", "name"} <= arguments.keys():
         return None

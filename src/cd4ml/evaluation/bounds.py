@@ -42,9 +42,9 @@ def hold(subject: str, slice_: str, bounds: Bounds, measured: Measured) -> Check
         measured: What it is.
     """
     value, interval = measured.value, measured.interval
-    unknown = f"so the limit '{bounds}' could not be checked"
+    unknown = f"the limit '{bounds}' could not be checked"
     if value is None or not math.isfinite(value):
-        reason = f"{subject}: {measured.why_not or 'it is not a finite number'}, {unknown}"
+        reason = f"{subject}: {measured.why_not or 'it is not a finite number'}, so {unknown}"
         return Check(subject, str(bounds), None, False, reason, slice_)
     said = f"{subject} is {_number(value)}"
     if interval:
@@ -52,7 +52,8 @@ def hold(subject: str, slice_: str, bounds: Bounds, measured: Measured) -> Check
     if measured.detail:
         said += f" ({measured.detail})"
     if bounds.confident and interval is None:
-        return Check(subject, str(bounds), value, False, f"{said}; it has no interval, {unknown}", slice_)
+        reason = f"{said}; too few rows to tell how sure that is, so it has no interval, and {unknown}"
+        return Check(subject, str(bounds), value, False, reason, slice_)
     broken = _broken(value, bounds, "") or (interval and bounds.confident and _broken_within(interval, bounds))
     reason = f"{said}, {broken}" if broken else f"{said}, {bounds} wanted"
     return Check(subject, str(bounds), value, not broken, reason, slice_, interval)

@@ -10,7 +10,7 @@ from cd4ml.evaluation.summary import CANDIDATE, at
 
 LABEL = "__label"
 THRESHOLDS_OF_CURVES = 1001
-"""Where the curves are measured, and the areas under them."""
+"""Where TFMA's own views draw the curves, and its areas under them are measured; those of the summary are exact."""
 CALIBRATION_BUCKETS = 10
 RATES = {
     "accuracy": "BinaryAccuracy",
@@ -41,7 +41,7 @@ def apart(name: str, slices: Sequence[Sequence[str]]) -> str:
 def eval_config(
     roles: Sequence[str], slices: Sequence[Sequence[str]], thresholds: Sequence[float]
 ) -> config_pb2.EvalConfig:
-    """The configuration for all models together, with intervals by Poisson bootstrap.
+    """The configuration for all models together. Intervals are found elsewhere (`cd4ml.evaluation.confidence`).
 
     TFMA compares each model with the one it calls the baseline. Here that is the candidate, so that it is compared with
     every other model at once: TFMA's difference is the other model's metric less the candidate's.
@@ -51,9 +51,6 @@ def eval_config(
         slices: The columns of each kind of slice; all rows together are always one.
         thresholds: Where rates are wanted.
     """
-    options = config_pb2.Options()
-    options.compute_confidence_intervals.value = True
-    options.confidence_intervals.method = config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
@@ -83,7 +80,6 @@ def eval_config(
                 ]
             )
         ],
-        options=options,
     )
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from cd4ml import model, predictions
 from cd4ml.errors import DataError, EvaluationError, StorageError
-from cd4ml.evaluation import arguments, fairness, report, rows, summary
+from cd4ml.evaluation import arguments, fairness, measure, report, rows, summary
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.report import TrendPoint, WorstRow
 from cd4ml.evaluation.rows import Rows
@@ -106,15 +106,14 @@ def evaluate(
     slices: Sequence[str | Sequence[str]],
     sensitive: Sequence[str],
     thresholds: Sequence[float],
-    seed: int,
     runner: Sequence[str],
     folder: str | Path,
     report_file: str | Path,
 ) -> Evaluated:
     """Evaluates the models on the same rows, and writes the folder (layout: `cd4ml.evaluation.summary`) and the report.
 
-    Memory holds the predictions, 4 bytes a row and model, the columns that make slices, and a batch of the others; and
-    for the intervals about 8 MiB a slice and model.
+    Memory holds the predictions, 4 bytes a row and model, the columns that make slices, about 200 bytes a row while the
+    intervals are found, and a batch of the other columns.
 
     Args:
         test: The test split, a Parquet file.
@@ -128,7 +127,6 @@ def evaluate(
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
         thresholds: Probabilities above which a row counts as positive.
-        seed: Of the draws by which intervals are found.
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes here.
         folder: Where the evaluation goes.
         report_file: The HTML file to write.
@@ -153,7 +151,10 @@ def evaluate(
         unfinished.mkdir(parents=True)
         try:
             predicted = _predict(split, folders, contracts)
-            measured = _measure(split, predicted, by, cuts, unfinished / summary.TFMA, seed, runner)
+            by_tfma = _by_tfma(split, predicted, by, cuts, unfinished / summary.TFMA, runner)
+            scored = measure.Scored(predicted.labels == 1, predicted.probabilities, split.slicings(by))
+            completed, changes = measure.complete(scored, by_tfma.slices, cuts)
+            curves = measure.curves(scored, cuts, by_tfma.calibration)
             latencies = predicted.latencies
             models = {
                 one.model: ModelSummary(
@@ -161,7 +162,7 @@ def evaluate(
                     {**one.metrics, "latency_ms": latencies[one.model], "size_mib": _size(folders[one.model])},
                     one.intervals,
                 )
-                for one in measured.slices
+                for one in completed
                 if one.slice == OVERALL
             }
             found = Summary(
@@ -171,10 +172,10 @@ def evaluate(
                 judged=judged,
                 thresholds=cuts,
                 models=models,
-                slices=measured.slices,
-                changes=measured.changes,
-                fairness=_fairness(measured.slices, folders, list(fairness.crosses(by, sensitive)), cuts),
-                row_by_row=measured.row_by_row,
+                slices=tuple(completed),
+                changes=tuple(changes),
+                fairness=_fairness(completed, folders, list(fairness.crosses(by, sensitive)), cuts),
+                row_by_row=by_tfma.row_by_row,
             )
             summary.write(found, unfinished)
             probabilities = predicted.probabilities[CANDIDATE][:PREDICTIONS_KEPT]
@@ -185,8 +186,8 @@ def evaluate(
         name = str(contracts[CANDIDATE].model.get("model", CANDIDATE))
         history = _history(folders[CANDIDATE])
         worst = _worst(split, predicted, label)
-        report.write(report_file, name, found, measured.curves, history, worst, [TrendPoint(**one) for one in trend])
-        return Evaluated(found, contracts[CANDIDATE].classes, measured.curves[CANDIDATE])
+        report.write(report_file, name, found, curves, history, worst, [TrendPoint(**one) for one in trend])
+        return Evaluated(found, contracts[CANDIDATE].classes, curves[CANDIDATE])
 
 
 @dataclass(frozen=True)
@@ -235,13 +236,12 @@ def _named(role: str) -> Iterator[None]:
         raise EvaluationError(f"{role}: {error}") from error
 
 
-def _measure(
+def _by_tfma(
     split: Rows,
     predicted: _Predicted,
     by: Sequence[Sequence[str]],
     thresholds: Sequence[float],
     folder: Path,
-    seed: int,
     runner: Sequence[str],
 ) -> Any:
     from cd4ml.evaluation import config, tfma_run
@@ -255,7 +255,7 @@ def _measure(
             ours[config.LABEL] = predicted.labels[part]
             yield {**split.groups(table), **{config.apart(name, by): values for name, values in ours.items()}}
 
-    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, seed, runner)
+    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, runner)
 
 
 @contextmanager

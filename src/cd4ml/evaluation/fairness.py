@@ -1,8 +1,9 @@
 """Compares the groups of sensitive columns: who gets how much of what a model gives."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
+from statistics import NormalDist
 
 from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
 from cd4ml.slices import key_of
@@ -34,32 +35,22 @@ def crosses(slices: Sequence[Sequence[str]], sensitive: Sequence[str]) -> Iterat
 
 
 def difference_interval(
-    one: float, of_one: Interval | None, other: float, of_other: Interval | None
+    one: float, of_one: Interval | None, other: float, of_other: Interval | None, correlation: float = 0
 ) -> Interval | None:
-    """The interval of `one - other`, from the intervals of two independent estimates.
+    """The interval of `one - other`, from the intervals of two estimates that are as correlated as is said.
 
     Square-and-add, also called MOVER: Zou & Donner (2008), "Construction of confidence limits about effect measures:
-    A general approach", Statistics in Medicine 27(10). Estimates that rise and fall together get too wide an interval.
+    A general approach", Statistics in Medicine 27(10); of shares of rows it is Newcombe's hybrid score (1998).
     """
     if of_one is None or of_other is None:
         return None
-    below = math.hypot(one - of_one[0], of_other[1] - other)
-    above = math.hypot(of_one[1] - one, other - of_other[0])
+    below = _added(one - of_one[0], of_other[1] - other, correlation)
+    above = _added(of_one[1] - one, other - of_other[0], correlation)
     return one - other - below, one - other + above
 
 
-def _ratio_interval(one: float, of_one: Interval | None, other: float, of_other: Interval | None) -> Interval | None:
-    """The interval of `one / other`: `difference_interval` of the logarithms; None where one of them has none."""
-    if of_one is None or of_other is None or one <= 0 or of_other[0] <= 0:
-        return None
-    lowest = max(of_one[0], math.ulp(0))  # at or below 0 the low end of the ratio is as good as 0
-    logarithms = difference_interval(
-        math.log(one),
-        (math.log(lowest), math.log(of_one[1])),
-        math.log(other),
-        (math.log(of_other[0]), math.log(of_other[1])),
-    )
-    return logarithms and (math.exp(logarithms[0]), math.exp(logarithms[1]))
+def _added(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(max(one**2 + other**2 - 2 * correlation * one * other, 0))
 
 
 def _compare(
@@ -114,21 +105,32 @@ def _apart(
         return None, None, None, None
     low, high = judged[lowest], judged[highest]
     estimates = [(rate, groups[name].interval) for name, rate in judged.items()]
-    gap_interval = _outermost(max, [difference_interval(*one, *other) for one, other in permutations(estimates, 2)])
+    gap_interval = _gap_interval(estimates)
     if not high:
         return high - low, gap_interval, None, None
-    ratios = [
-        found
-        for one, other in permutations(estimates, 2)
-        # Where the lower rate may be 0 there is no ratio to it; that of it is as low as can be.
-        if (found := _ratio_interval(*one, *other)) is not None or one[0] <= other[0]
-    ]
-    return high - low, gap_interval, low / high, _outermost(min, ratios)
+    logarithms = _gap_interval([(_log(rate), one and (_log(one[0]), _log(one[1]))) for rate, one in estimates])
+    ratio_interval = logarithms and (math.exp(-logarithms[1]), math.exp(-logarithms[0]))
+    return high - low, gap_interval, low / high, ratio_interval
 
 
-def _outermost(pick: Callable[[Iterable[float]], float], intervals: Sequence[Interval | None]) -> Interval | None:
-    """The interval of the largest, or smallest, of some numbers: any pair of groups may be the one farthest apart."""
+def _gap_interval(estimates: Sequence[tuple[float, Interval | None]]) -> Interval | None:
+    """The interval of the highest less the lowest of independent estimates, which is never below 0.
+
+    Any pair may be the one that is farthest apart, so the high end is the largest of the pairs'. The low end is the
+    largest at a level that holds for all pairs at once (Bonferroni), for of many groups that are alike the farthest two
+    are apart by chance.
+    """
+    pairs = list(permutations(estimates, 2))
+    intervals = [difference_interval(*one, *other) for one, other in pairs]
     known = [one for one in intervals if one is not None]
-    if len(known) < len(intervals):
+    if len(known) < len(pairs):
         return None
-    return pick(low for low, _ in known), pick(high for _, high in known)
+    wider = NormalDist().inv_cdf(1 - 0.05 / len(pairs)) / NormalDist().inv_cdf(0.975)
+    values = [one - other for (one, _), (other, _) in pairs]
+    low = max(value - wider * (value - interval[0]) for value, interval in zip(values, known, strict=True))
+    return max(low, 0.0), max(high for _, high in known)
+
+
+def _log(rate: float) -> float:
+    """The logarithm; that of the least number for 0, as good as none."""
+    return math.log(max(rate, math.ulp(0)))

@@ -38,10 +38,11 @@ class Point(NamedTuple):
     interval: Interval | None
 
 
-def roc(curves: Mapping[str, Curves]) -> Markup | None:
-    """True against false positive rate of each model; None for rows of one class."""
+def roc(curves: Mapping[str, Curves], aucs: Mapping[str, float | None]) -> Markup | None:
+    """True against false positive rate of each model, named with its AUC; None for rows of one class."""
     return _curves(
         curves,
+        {role: f"{role}, AUC {auc:.3f}" for role, auc in aucs.items() if auc is not None},
         "ROC curve",
         "false positive rate",
         "true positive rate",
@@ -50,10 +51,11 @@ def roc(curves: Mapping[str, Curves]) -> Markup | None:
     )
 
 
-def precision_recall(curves: Mapping[str, Curves]) -> Markup | None:
-    """Precision against recall of each model; None for rows of one class."""
+def precision_recall(curves: Mapping[str, Curves], averages: Mapping[str, float | None]) -> Markup | None:
+    """Precision against recall of each model, named with its average precision; None for rows of one class."""
     return _curves(
         curves,
+        {role: f"{role}, AP {average:.3f}" for role, average in averages.items() if average is not None},
         "Precision and recall",
         "recall",
         "precision",
@@ -236,7 +238,14 @@ def trend(versions: Sequence[Point], candidate: Point | None) -> Markup:
 
 
 def _curves(
-    curves: Mapping[str, Curves], title: str, across: str, up: str, rates: Any, *, diagonal: bool
+    curves: Mapping[str, Curves],
+    names: Mapping[str, str],
+    title: str,
+    across: str,
+    up: str,
+    rates: Any,
+    *,
+    diagonal: bool,
 ) -> Markup | None:
     if any(not one.confusion[0, :2].all() for one in curves.values()):
         return None
@@ -249,7 +258,7 @@ def _curves(
                 points = np.column_stack(rates(*one.confusion.T))
             points = points[np.isfinite(points).all(axis=1)]
             points = points[np.append(True, np.abs(np.diff(points, axis=0)).sum(axis=1) > 0)]
-            axes.plot(*points.T, color=COLOURS[role], linewidth=1.8, label=role)
+            axes.plot(*points.T, color=COLOURS[role], linewidth=1.8, label=names.get(role, role))
         axes.set(title=title, xlabel=across, ylabel=up)
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], labels[::-1], loc="lower right" if diagonal else "lower left")

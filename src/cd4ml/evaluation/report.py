@@ -93,7 +93,11 @@ def write(
         notable=[_sentence(one) for one in _largest(fair) if _is_notable(one)],
         curves=[
             picture
-            for picture in (figures.roc(curves), figures.precision_recall(curves), figures.calibration(curves))
+            for picture in (
+                figures.roc(curves, {role: one.metrics["auc"] for role, one in found.models.items()}),
+                figures.precision_recall(curves, {role: one.metrics["auc_pr"] for role, one in found.models.items()}),
+                figures.calibration(curves),
+            )
             if picture
         ],
         explorer=explorer(curves, found.thresholds),

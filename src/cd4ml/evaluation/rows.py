@@ -11,16 +11,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cd4ml.errors import EvaluationError
+from cd4ml.evaluation.summary import OVERALL
 from cd4ml.model import Contract
 from cd4ml.names import nearest
+from cd4ml.slices import name_of
 
 MISSING = "(missing)"
 """The value of a slice whose rows have none."""
 MOST_VALUES = 100
 """A column, or a cross of columns, with more values is a mistake, not a slice; `cd4ml.data.groups` says so first."""
 MOST_SLICES = 200
-"""Of all kinds together: the bootstrap holds about 8 MiB a slice and model."""
+"""Of all kinds together: TFMA's files and the report hold about 0.5 MiB a slice and model."""
 BATCH_ROWS = 2**17
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """The rows by one kind of slice; each row is in one of them."""
+
+    names: Sequence[str]
+    """As the summary has them."""
+    codes: np.ndarray
+    """int [rows], places in `names`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,29 @@ class Rows:
     def groups(self, table: pa.Table) -> dict[str, np.ndarray]:
         """By column that makes slices: the values of a batch as text, object [rows]."""
         return {name: _text(table.column(name), name).to_numpy() for name in self.sliced}
+
+    def slicings(self, by: Sequence[Sequence[str]]) -> list[Slicing]:
+        """All rows together, and by each kind of slice.
+
+        Args:
+            by: The columns of each kind.
+        """
+        found = [Slicing([OVERALL], np.zeros(self.total, np.int64))]
+        with pq.ParquetFile(self.file) as file:
+            groups = file.read(columns=list(self.sliced))
+        coded = {name: _text(groups.column(name), name).combine_chunks().dictionary_encode() for name in self.sliced}
+        for names in by:
+            of_columns = [coded[name] for name in names]
+            sizes = [len(one.dictionary) for one in of_columns]
+            places = np.ravel_multi_index([one.indices.to_numpy() for one in of_columns], sizes)
+            present, codes = np.unique(places, return_inverse=True)
+            values = zip(*np.unravel_index(present, sizes), strict=True)
+            labels = [
+                {name: one.dictionary[int(at)].as_py() for name, one, at in zip(names, of_columns, value, strict=True)}
+                for value in values
+            ]
+            found.append(Slicing([name_of(one) for one in labels], codes))
+        return found
 
     def take(self, places: np.ndarray) -> pa.Table:
         """Some rows, by their rising numbers."""

@@ -7,7 +7,8 @@ The folder of an evaluation:
     predictions.parquet    up to 100 rows and what the candidate gave for them (layout: `cd4ml.predictions`)
 
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
-above the threshold. What cannot be computed, such as the AUC of rows of one class, is null.
+above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are
+those of the ranks (`cd4ml.ranking`), where TFMA's own output has areas between thresholds.
 """
 
 import json
@@ -56,7 +57,7 @@ Metrics = Mapping[str, float | None]
 Interval = tuple[float, float]
 """Low and high end at 95% confidence."""
 Intervals = Mapping[str, Interval]
-"""By metric; of TFMA's Poisson bootstrap. A metric that has none, such as a count, is not there."""
+"""By metric (`cd4ml.evaluation.confidence`). A metric that has none, such as a count, is not there."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Change:
     metric: str
     value: float
     interval: Interval | None
-    """Of the difference: both models are measured on the same bootstrap samples."""
+    """Of the difference on the same rows; None where they are too few to tell."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,6 @@ def run(models, tmp_path_factory) -> Callable[..., Any]:
             "slices": ["level"],
             "sensitive": ["region"],
             "thresholds": [0.5, 0.25],
-            "seed": 0,
             "runner": [],
             "folder": folder / "evaluation",
             "report_file": folder / "report.html",

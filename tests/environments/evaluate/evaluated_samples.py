@@ -14,12 +14,13 @@ CLASSES = ("false", "true")
 
 
 class Scores(tf.Module):
-    """Adds up: probability = sigmoid(weight * income), less for a region that it passes over."""
+    """Adds up: probability = sigmoid(weight * income - less), with yet less for a region that it passes over."""
 
-    def __init__(self, weight: float, passed_over: str) -> None:
+    def __init__(self, weight: float, passed_over: str, less: float) -> None:
         super().__init__()
         self.weight = tf.Variable(weight)
         self.passed_over = passed_over
+        self.less = less
 
     @tf.function(
         input_signature=[
@@ -29,12 +30,12 @@ class Scores(tf.Module):
     )
     def __call__(self, income, region):
         less = tf.where(region == self.passed_over, 2.0, 0.0)
-        return {"probability": tf.sigmoid(self.weight * income - less)}
+        return {"probability": tf.sigmoid(self.weight * income - less - self.less)}
 
 
-def make_model(folder: Path, weight: float = 1.0, passed_over: str = "", **contract: Any) -> Path:
+def make_model(folder: Path, weight: float = 1.0, passed_over: str = "", less: float = 0.0, **contract: Any) -> Path:
     folder.mkdir(parents=True)
-    module = Scores(weight, passed_over)
+    module = Scores(weight, passed_over, less)
     tf.saved_model.save(module, str(folder / "saved_model"), signatures=module.__call__)
     inputs = (Input("income", "number"), Input("region", "category"))
     given = {"label": "took", "classes": CLASSES, "inputs": inputs, "model": {"model": "dnn"}}

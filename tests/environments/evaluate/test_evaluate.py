@@ -32,9 +32,15 @@ def auc(labels, predictions):
     return ((differences > 0) + 0.5 * (differences == 0)).mean()
 
 
+def average_precision(labels, predictions):
+    """The mean over the positives of the share of positives among what has their score or a higher one."""
+    chosen = predictions[None, :] >= predictions[labels][:, None]
+    return (chosen[:, labels].sum(axis=1) / chosen.sum(axis=1)).mean()
+
+
 @pytest.mark.parametrize("role", ["candidate", "baseline"])
 @pytest.mark.parametrize("name", ["overall", "region=south"])
-def test_tfma_finds_what_numpy_finds(evaluated, models, role, name):
+def test_what_is_found_is_what_numpy_finds(evaluated, models, role, name):
     found, folder = evaluated
     table = pq.read_table(folder / "test")
     rows = table.column("region").to_numpy() == "south" if name != "overall" else np.full(ROWS, True)
@@ -44,6 +50,7 @@ def test_tfma_finds_what_numpy_finds(evaluated, models, role, name):
         "example_count": rows.sum(),
         "label_rate": labels.mean(),
         "auc": auc(labels, predictions),
+        "auc_pr": average_precision(labels, predictions),
         "binary_cross_entropy": -np.log(np.where(labels, predictions, 1 - predictions)).mean(),
         "calibration": predictions.sum() / labels.sum(),
     }
@@ -63,8 +70,68 @@ def test_tfma_finds_what_numpy_finds(evaluated, models, role, name):
     slice_ = found.summary.of(role)[name]
 
     assert slice_.rows == rows.sum()
-    assert slice_.metrics.keys() == expected.keys() | {"auc_pr"}
-    assert {key: slice_.metrics[key] for key in expected} == pytest.approx(expected, rel=2e-3)
+    assert slice_.metrics == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def rare(run, models, tmp_path_factory):
+    """A calibrated model of an event of one row in some hundred, beside an uncalibrated one of the same order."""
+    rows = 20_000
+    table = make_table(rows)
+    took = np.random.default_rng(2).random(rows) < 1 / (1 + np.exp(7 - 1.5 * table.column("income").to_numpy()))
+    root = tmp_path_factory.mktemp("rare")
+    found, folder = run(
+        table.set_column(3, "took", pa.array(took)),
+        candidate=make_model(root / "calibrated", 1.5, less=7.0),
+        baseline=make_model(root / "uncalibrated", 1.5),
+    )
+    return found, folder, took, table
+
+
+def test_the_areas_of_a_rare_event_are_exact(rare):
+    found, folder, took, table = rare
+    income = table.column("income").to_numpy()
+
+    metrics = found.summary.models["candidate"].metrics
+
+    assert 0.001 < took.mean() < 0.005
+    assert metrics["auc"] == pytest.approx(auc(took, income), abs=1e-5)
+    assert metrics["auc_pr"] == pytest.approx(average_precision(took, income), rel=1e-3)  # float32 has ties
+    assert found.metrics["auc"] == metrics["auc"]
+    assert f"{metrics['auc']:.3f}" in (folder / "report.html").read_text()
+
+
+def test_two_models_of_one_order_differ_by_nothing_however_they_are_calibrated(rare):
+    found, _, _, _ = rare
+    changes = {one.metric: one for one in found.summary.changes if one.slice == "overall"}
+
+    assert (changes["auc"].value, changes["auc"].interval) == (0, (0, 0))
+    assert changes["auc_pr"].value == 0
+    assert changes["binary_cross_entropy"].interval[1] < 0
+
+
+def test_the_curve_of_a_rare_event_has_points_where_its_predictions_are(rare):
+    found, _, took, table = rare
+    false_positives, true_positives, _ = found.roc_curve
+
+    area = np.trapezoid(true_positives, false_positives)
+    assert area == pytest.approx(auc(took, table.column("income").to_numpy()), abs=0.005)
+
+
+def test_predictions_of_exactly_0_and_1_have_the_loss_that_scikit_learn_gives_them(run, tmp_path):
+    table = make_table(took=np.arange(ROWS) < 40)
+    sure = make_model(tmp_path / "sure", 200.0)
+
+    found, _ = run(table, candidate=sure)
+
+    labels, income = table.column("took").to_numpy(), table.column("income").to_numpy()
+    with np.errstate(over="ignore"):
+        said = 1 / (1 + np.exp(-np.float32(200) * income))
+    step = np.finfo(np.float32).eps  # sklearn.metrics.log_loss clips by the step of the predictions' type
+    clipped = np.clip(said, step, 1 - step).astype(np.float64)
+    expected = -np.log(np.where(labels, clipped, 1 - clipped)).mean()
+    assert (said == 1).any()
+    assert found.summary.models["candidate"].metrics["binary_cross_entropy"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_gap_between_groups_is_found_and_the_small_group_is_named(evaluated):
@@ -138,6 +205,7 @@ def test_the_report_says_what_was_found(evaluated):
 
     assert "Evaluation: dnn" in page
     assert "Worse than the baseline" in page
+    assert "average precision" in page
     assert "all 400 rows of the test split" in page
     assert "In south the true positive rate is" in page
     assert "fewer than 30 of the rows" in page
@@ -214,6 +282,26 @@ def test_a_change_is_the_candidates_metric_less_the_others_and_its_interval_hold
     auc = next(one for one in found.summary.changes if (one.slice, one.metric) == ("overall", "auc"))
     assert auc.other == "baseline"
     assert auc.interval[0] < auc.value < auc.interval[1] < 0
+
+
+def test_no_interval_leaves_the_range_of_its_metric(evaluated):
+    found, _ = evaluated
+
+    for one in found.summary.slices:
+        for metric, (low, high) in one.intervals.items():
+            top = np.inf if metric in ("binary_cross_entropy", "calibration") else 1
+            assert 0 <= low <= one.metrics[metric] <= high <= top, (one.slice, metric)
+    for gap in found.summary.fairness:
+        assert gap.gap_interval is None or 0 <= gap.gap_interval[0] <= gap.gap <= gap.gap_interval[1]
+        assert gap.ratio_interval is None or 0 <= gap.ratio_interval[0] <= gap.ratio <= gap.ratio_interval[1] <= 1
+
+
+def test_a_slice_that_is_too_small_to_tell_has_no_interval_but_of_its_rates(evaluated):
+    found, _ = evaluated
+    isle = found.summary.of("candidate")["region=isle"]
+
+    assert isle.rows == 3
+    assert {metric.partition("@")[0] for metric in isle.intervals} <= {"label_rate", *summary.METRICS_AT_THRESHOLDS}
 
 
 def test_an_interval_is_about_as_wide_as_theory_has_it(evaluated):

@@ -75,6 +75,41 @@ def test_a_prediction_at_a_threshold_that_counts_as_above_it_is_seen(monkeypatch
     assert differences(config, columns) != []
 
 
+FLIP_RATES = ["Symmetric", "NegToNeg", "NegToPos", "PosToNeg", "PosToPos"]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_flip_rates_are_tfmas(weighted):
+    rates = [*(f"{one}FlipRate" for one in FLIP_RATES), "BooleanFlipRates"]
+    specs = [config_pb2.MetricsSpec(metrics=[metric(name, threshold=0.4) for name in rates])]
+    if weighted:
+        specs[0].example_weights.weighted = True
+    random = np.random.default_rng(0)
+    columns = {
+        "label": random.integers(0, 2, 40).astype(np.float64),
+        "one": random.random(40).round(1),
+        "other": random.random(40).round(1),
+        "weight": random.integers(1, 4, 40).astype(np.float64),
+        "group": random.choice(np.array(["a", "b"], object), 40),
+    }
+    config = config_pb2.EvalConfig(
+        model_specs=[
+            config_pb2.ModelSpec(
+                name=name,
+                label_key="label",
+                prediction_key=name,
+                example_weight_key="weight" if weighted else "",
+                is_baseline=name == "other",
+            )
+            for name in ("one", "other")
+        ],
+        slicing_specs=[config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=["group"])],
+        metrics_specs=specs,
+    )
+
+    assert differences(config, columns) == []
+
+
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
     caplog.set_level("ERROR")

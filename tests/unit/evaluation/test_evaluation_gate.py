@@ -205,7 +205,7 @@ def test_a_change_that_may_be_nothing_is_no_confident_one(with_champion, written
 def test_what_has_no_interval_cannot_be_confident(found, written, limits):
     (reason,) = reasons(written(found), limits)
 
-    assert "; it has no interval, so the limit '" in reason
+    assert "; too few rows to tell how sure that is, so it has no interval, and the limit '" in reason
     assert "with 95% confidence' could not be checked" in reason
 
 
@@ -218,7 +218,7 @@ def test_an_interval_of_another_slice_metric_or_model_is_not_taken(with_champion
 
     (reason,) = reasons(written(replace(with_champion, changes=others)), limits)
 
-    assert "it has no interval" in reason
+    assert "so it has no interval" in reason
 
 
 def test_required_slices_must_be_there_with_rows_enough(found, written):

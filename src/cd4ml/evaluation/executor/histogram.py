@@ -48,7 +48,8 @@ class Histogram(Sequence[calibration_histogram.Bucket]):
 
 def in_columns(computation: metric_types.DerivedMetricComputation) -> metric_types.DerivedMetricComputation:
     """The same computation over arrays, where it is one of confusion matrices from a histogram; else itself."""
-    if computation.result.__qualname__ != "binary_confusion_matrices.<locals>.result":
+    name = getattr(computation.result, "__qualname__", "")  # a partial has none
+    if name != "binary_confusion_matrices.<locals>.result":
         return computation
     known = inspect.getclosurevars(computation.result).nonlocals
     thresholds = known["thresholds"]

@@ -1,0 +1,179 @@
+"""How often the 95% intervals of an evaluation hold the truth, in samples drawn from what is known.
+
+    .venvs/evaluate/bin/python benchmarks/intervals/bench.py
+
+Two models whose scores are normal, by class, are evaluated on many samples at once, as if each were a slice. Of groups
+of known rates the gap is found in many samples. It prints the share of the intervals that hold the truth; a dash stands
+for samples of which most are too small to have one. The last line is JSON.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import special
+
+from cd4ml.evaluation import confidence, fairness, measure
+from cd4ml.evaluation.rows import Slicing
+from cd4ml.evaluation.summary import OVERALL, Slice, at
+
+ROWS = (30, 100, 300, 1_000, 3_000, 10_000)
+RATES = (0.5, 0.1, 0.03, 0.01)
+APART = {"fair": 1.0, "good": 2.0}
+"""By name: how far apart the classes are, in standard deviations: an AUC of 0.76 and of 0.92."""
+METRICS = ("auc", "auc_pr", "binary_cross_entropy", "calibration", "label_rate")
+AT_THRESHOLD = ("accuracy", "precision", "true_positive_rate", "false_positive_rate", "selection_rate")
+KNOWN = 4_000_000
+"""Rows by which the truth is known."""
+
+
+class Held(NamedTuple):
+    """Of the samples: the share that has an interval, and of these the share that holds the truth."""
+
+    given: float
+    held: float
+
+
+def samples(rows: int, rate: float, apart: float, count: int, seed: int) -> tuple[measure.Scored, list[Slice], float]:
+    """Samples of one size, each a slice, with what TFMA finds of them.
+
+    Args:
+        rows: Of each sample.
+        rate: Of positives.
+        apart: How far apart the classes are.
+        count: Of samples.
+        seed: Of the draws.
+
+    Returns:
+        The rows, the slices of both models, and the threshold of their rates.
+    """
+    random = np.random.default_rng(seed)
+    labels = random.random(rows * count) < rate
+    noise = random.normal(size=(2, rows * count))
+    scores = {
+        "candidate": apart * labels + noise[0],
+        "baseline": 0.9 * apart * labels + 0.9 * noise[0] + np.sqrt(1 - 0.9**2) * noise[1],
+    }
+    reach = {"candidate": apart, "baseline": 0.9 * apart}
+    predictions = {
+        role: special.expit(special.logit(rate) + reach[role] * one - reach[role] ** 2 / 2).astype(np.float32)
+        for role, one in scores.items()
+    }
+    names = [f"sample={place}" for place in range(count)]
+    codes = np.repeat(np.arange(count), rows)
+    scored = measure.Scored(labels, predictions, [Slicing(names, codes)])
+    slices = [
+        Slice(role, name, {}, rows, metrics, {})
+        for role, one in predictions.items()
+        for name, metrics in zip(names, _rates(labels, one > np.float64(rate), rows, rate), strict=True)
+    ]
+    return scored, slices, rate
+
+
+def _rates(labels: np.ndarray, selected: np.ndarray, rows: int, threshold: float) -> Iterator[dict[str, float | None]]:
+    """The rates of each sample; None where it is of no rows."""
+    labels, selected = labels.reshape(-1, rows), selected.reshape(-1, rows)
+    counts = {
+        "accuracy": (labels == selected, np.ones_like(labels)),
+        "precision": (labels, selected),
+        "recall": (selected, labels),
+        "true_positive_rate": (selected, labels),
+        "false_positive_rate": (selected, ~labels),
+        "true_negative_rate": (~selected, ~labels),
+        "false_negative_rate": (~selected, labels),
+        "selection_rate": (selected, np.ones_like(labels)),
+    }
+    shares = {}
+    for name, (found, of) in counts.items():
+        with np.errstate(invalid="ignore"):
+            shares[at(name, threshold)] = (found & of).sum(axis=1) / of.sum(axis=1)
+    for place, label_rate in enumerate(labels.mean(axis=1).tolist()):
+        of_sample = {name: None if np.isnan(one[place]) else float(one[place]) for name, one in shares.items()}
+        yield {"example_count": float(rows), "label_rate": label_rate, **of_sample}
+
+
+@cache
+def known(rate: float, apart: float) -> dict[str, float]:
+    """The metrics and the changes on so many rows that chance is little."""
+    scored, slices, threshold = samples(KNOWN, rate, apart, 1, seed=1)
+    found, changes = measure.complete(scored, slices, [threshold])
+    truth = {name: value for name, value in found[0].metrics.items() if value is not None}
+    return truth | {f"change of {one.metric}": one.value for one in changes}
+
+
+def coverage(rows: int, rate: float, apart: float, count: int, seed: int = 0) -> dict[str, Held]:
+    """How often the intervals of metrics and of changes (`change of auc`) hold the truth, by what they are of."""
+    truth = known(rate, apart)
+    scored, slices, threshold = samples(rows, rate, apart, count, seed)
+    found, changes = measure.complete(scored, slices, [threshold])
+    intervals = [
+        (name, interval) for one in found if one.model == "candidate" for name, interval in one.intervals.items()
+    ]
+    intervals += [(f"change of {one.metric}", one.interval) for one in changes if one.interval]
+    held: dict[str, list[bool]] = {}
+    for name, (low, high) in intervals:
+        held.setdefault(name, []).append(low <= truth[name] <= high)
+    names = [*METRICS, *(at(metric, threshold) for metric in AT_THRESHOLD)]
+    return {
+        kind + metric.partition("@")[0]: Held(len(of) / count, float(np.mean(of)) if of else np.nan)
+        for metric in names
+        for kind in ("", "change of ")
+        if (of := held.get(kind + metric, [])) is not None and kind + metric in truth
+    }
+
+
+def coverage_of_gaps(rates: list[float], rows: int, count: int, seed: int = 0) -> dict[str, Held]:
+    """How often the intervals of the gap and of the ratio between groups of known rates hold the truth."""
+    random = np.random.default_rng(seed)
+    name = at("selection_rate", 0.5)
+    found = random.binomial(rows, rates, (count, len(rates))) / rows
+    lows, highs = confidence.proportion(found, np.full(found.shape, rows))
+    truth = {"gap": max(rates) - min(rates), "ratio": min(rates) / max(rates)}
+    held: dict[str, list[bool]] = {"gap": [], "ratio": []}
+    empty = {at(metric, 0.5): None for metric in fairness.FAIRNESS_METRICS} | {"calibration": None, "label_rate": 0.5}
+    for sample, low, high in zip(found.tolist(), lows.tolist(), highs.tolist(), strict=True):
+        groups = [
+            Slice("candidate", f"group={place}", {"group": str(place)}, rows, {**empty, name: rate}, {name: ends})
+            for place, (rate, ends) in enumerate(zip(sample, zip(low, high, strict=True), strict=True))
+        ]
+        overall = replace(groups[0], slice=OVERALL, values={})
+        one = fairness.compare([overall, *groups], [["group"]], [0.5])[0]
+        for what, interval in (("gap", one.gap_interval), ("ratio", one.ratio_interval)):
+            if interval:
+                held[what].append(interval[0] <= truth[what] <= interval[1])
+    return {what: Held(len(of) / count, float(np.mean(of)) if of else np.nan) for what, of in held.items()}
+
+
+def main() -> None:
+    """Prints a table for each quality of a model, one for gaps, and as the last line JSON."""
+    console = Console(width=120)
+    told: list[float] = []
+    for quality, apart in APART.items():
+        cells = {
+            (rows, rate): coverage(rows, rate, apart, min(1_000, 5_000_000 // rows)) for rate in RATES for rows in ROWS
+        }
+        for rate in RATES:
+            table = Table(f"{quality} model, rate {rate:g}", *(f"{rows:,} rows" for rows in ROWS))
+            for metric in cells[ROWS[0], rate]:
+                row = [cells[rows, rate][metric] for rows in ROWS]
+                table.add_row(metric, *(f"{100 * one.held:.1f}" if one.given > 0.5 else "–" for one in row))
+                told += [one.held for one in row if one.given > 0.5]
+            console.print(table)
+    table = Table("groups", "rows of each", "gap", "ratio")
+    for rates in ([0.3] * 2, [0.3, 0.4], [0.1, 0.2], [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.5], [0.3] * 10, [0.02] * 3):
+        for rows in (100, 1_000):
+            found = coverage_of_gaps(rates, rows, 1_000)
+            table.add_row(", ".join(map(str, rates)), f"{rows:,}", *(f"{100 * one.held:.1f}" for one in found.values()))
+    console.print(table)
+    result = {"name": "intervals", "least": round(min(told), 3), "most": round(max(told), 3), "date": f"{date.today()}"}
+    print(json.dumps(result))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""Measures models on each slice: TFMA's numbers, exact areas under curves, and the intervals of all of them."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from cd4ml import ranking
+from cd4ml.evaluation import confidence
+from cd4ml.evaluation.confidence import Ends, Spread, spread
+from cd4ml.evaluation.curves import Curves, confusion
+from cd4ml.evaluation.fairness import difference_interval
+from cd4ml.evaluation.rows import Slicing
+from cd4ml.evaluation.summary import (
+    CANDIDATE,
+    FEWEST_ROWS,
+    METRICS_AT_THRESHOLDS,
+    Change,
+    Interval,
+    Intervals,
+    Metrics,
+    Slice,
+    at,
+)
+
+MIRRORED = {"true_negative_rate": "false_positive_rate", "false_negative_rate": "true_positive_rate"}
+SAME = {**MIRRORED, "recall": "true_positive_rate"}
+"""Rates that are as sure as another one."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All rows with what the models say of them."""
+
+    labels: np.ndarray
+    """bool [rows]."""
+    predictions: Mapping[str, np.ndarray]
+    """By role: float32 [rows], probabilities."""
+    slicings: Sequence[Slicing]
+
+
+@dataclass(frozen=True)
+class _Estimates:
+    """One metric of one model on the slices of one kind."""
+
+    values: np.ndarray
+    """float64 [slices]."""
+    influence: np.ndarray
+    """float64 [rows]."""
+    enough: np.ndarray
+    """Whether there are rows enough to tell how sure it is, bool [slices]."""
+    interval: Callable[[np.ndarray, Spread], Ends]
+    change: Callable[[np.ndarray, Spread], Ends]
+
+
+def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float]) -> tuple[list[Slice], list[Change]]:
+    """Adds what is exact, the intervals, and the changes against the other models, to what TFMA found.
+
+    Args:
+        rows: The rows that TFMA evaluated.
+        slices: Of each model.
+        thresholds: Where rates were measured.
+    """
+    metrics: dict[tuple[str, str], dict[str, float | None]] = {}
+    intervals: dict[tuple[str, str], dict[str, Interval]] = {}
+    of_changes: dict[tuple[str, str, str], Interval] = {}
+    orders = {role: np.argsort(one, kind="stable") for role, one in rows.predictions.items()}
+    for slicing in rows.slicings:
+        candidate = _estimates(rows, slicing, CANDIDATE, orders[CANDIDATE])
+        for role in rows.predictions:
+            found = candidate if role == CANDIDATE else _estimates(rows, slicing, role, orders[role])
+            for metric, one in found.items():
+                ends = one.interval(one.values, spread(one.influence, slicing.codes, len(slicing.names)))
+                for name, value, interval in _named(slicing, one.values, ends, one.enough):
+                    metrics.setdefault((role, name), {})[metric] = value
+                    if interval:
+                        intervals.setdefault((role, name), {})[metric] = interval
+            if role != CANDIDATE:
+                of_changes |= _paired(slicing, role, candidate, found)
+    completed = [
+        _completed(one, metrics[one.model, one.slice], intervals.get((one.model, one.slice), {})) for one in slices
+    ]
+    tables = dict(_tables(rows, thresholds))
+    return completed, list(_changes(completed, of_changes, tables, thresholds))
+
+
+def curves(rows: Scored, thresholds: Sequence[float], calibration: Mapping[str, np.ndarray]) -> dict[str, Curves]:
+    """What is drawn of each model on all rows; the thresholds are the same for all.
+
+    Args:
+        rows: All rows.
+        thresholds: That must be among those of the curves.
+        calibration: By model: as `Curves` has it.
+    """
+    cuts, counts = confusion(rows.labels, rows.predictions, thresholds)
+    return {role: Curves(cuts, counts[role], calibration[role]) for role in rows.predictions}
+
+
+def _estimates(rows: Scored, slicing: Slicing, role: str, order: np.ndarray) -> dict[str, _Estimates]:
+    codes, size = slicing.codes, len(slicing.names)
+    labels, predictions = rows.labels, rows.predictions[role].astype(np.float64)
+    count, positives = np.bincount(codes, minlength=size), np.bincount(codes, labels, size)
+    negatives = count - positives
+    areas = ranking.areas(labels, rows.predictions[role], codes, order=order)
+    losses = _losses(labels, rows.predictions[role])
+    loss = np.bincount(codes, losses, size) / count
+    with np.errstate(invalid="ignore", divide="ignore"):
+        calibration = np.bincount(codes, predictions, size) / positives
+        of_calibration = (predictions - calibration[codes] * labels) / positives[codes]
+    both = np.minimum(positives, negatives) >= FEWEST_ROWS
+
+    def area(values: np.ndarray, influence: np.ndarray) -> _Estimates:
+        enough = confidence.enough_for_area(values, positives, negatives)
+        return _Estimates(values, influence, enough, confidence.bounded, confidence.bounded_change)
+
+    return {
+        "auc": area(areas.auc, areas.auc_influence),
+        "auc_pr": area(areas.auc_pr, areas.auc_pr_influence),
+        "binary_cross_entropy": _Estimates(
+            loss, (losses - loss[codes]) / count[codes], both, confidence.positive, confidence.change
+        ),
+        "calibration": _Estimates(
+            calibration, of_calibration, positives >= FEWEST_ROWS, confidence.positive, confidence.change
+        ),
+    }
+
+
+def _losses(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """float64 [rows]; a probability of 0 or 1 is clipped by the smallest step of its type, as scikit-learn does."""
+    step = np.finfo(predictions.dtype).eps
+    likely = np.clip(predictions, step, 1 - step).astype(np.float64)
+    losses: np.ndarray = -np.log(np.where(labels, likely, 1 - likely))
+    return losses
+
+
+def _named(
+    slicing: Slicing, values: np.ndarray, ends: Ends, enough: np.ndarray
+) -> Iterator[tuple[str, float | None, Interval | None]]:
+    """The value and the interval of each slice."""
+    for name, value, low, high, is_enough in zip(
+        slicing.names, values.tolist(), ends[0].tolist(), ends[1].tolist(), enough.tolist(), strict=True
+    ):
+        known = is_enough and math.isfinite(low) and math.isfinite(high)
+        yield name, value if math.isfinite(value) else None, (low, high) if known else None
+
+
+def _paired(
+    slicing: Slicing, other: str, candidate: Mapping[str, _Estimates], others: Mapping[str, _Estimates]
+) -> dict[tuple[str, str, str], Interval]:
+    """The intervals of the changes on the same rows, by other model, slice and metric."""
+    found: dict[tuple[str, str, str], Interval] = {}
+    for metric, one in candidate.items():
+        before = others[metric]
+        with np.errstate(invalid="ignore"):  # calibration without positives
+            difference = one.values - before.values
+        apart = spread(one.influence - before.influence, slicing.codes, len(slicing.names))
+        ends, enough = one.change(difference, apart), one.enough & before.enough
+        found |= {
+            (other, name, metric): interval
+            for name, _, interval in _named(slicing, difference, ends, enough)
+            if interval is not None
+        }
+    return found
+
+
+def _completed(one: Slice, exact: Metrics, intervals: Intervals) -> Slice:
+    metrics = {**one.metrics, **exact}
+    rates = [
+        metric
+        for metric, value in metrics.items()
+        if value is not None and metric.partition("@")[0] in ("label_rate", *METRICS_AT_THRESHOLDS)
+    ]
+    ends = confidence.proportion(
+        np.array([metrics[metric] for metric in rates]), np.array([one.counted(metric) for metric in rates])
+    )
+    of_rates = dict(zip(rates, zip(ends[0].tolist(), ends[1].tolist(), strict=True), strict=True))
+    return replace(one, metrics=metrics, intervals={**of_rates, **intervals})
+
+
+def _tables(rows: Scored, thresholds: Sequence[float]) -> Iterator[tuple[tuple[str, str, float], np.ndarray]]:
+    """How many rows are positive, selected by the candidate and selected by another model: int [2, 2, 2] of each.
+
+    By other model, slice and threshold.
+    """
+    for role, threshold in product(rows.predictions, thresholds):
+        if role == CANDIDATE:
+            continue
+        selected, by_other = (rows.predictions[one].astype(np.float64) > threshold for one in (CANDIDATE, role))
+        cell = rows.labels * 4 + selected * 2 + by_other
+        for slicing in rows.slicings:
+            counts = np.bincount(slicing.codes * 8 + cell, minlength=8 * len(slicing.names))
+            for name, table in zip(slicing.names, counts.reshape(-1, 2, 2, 2), strict=True):
+                yield (role, name, threshold), table
+
+
+def _changes(
+    slices: Sequence[Slice],
+    intervals: Mapping[tuple[str, str, str], Interval],
+    tables: Mapping[tuple[str, str, float], np.ndarray],
+    thresholds: Sequence[float],
+) -> Iterator[Change]:
+    candidate = {one.slice: one for one in slices if one.model == CANDIDATE}
+    for other in (one for one in slices if one.model != CANDIDATE):
+        one = candidate[other.slice]
+        of_rates = {
+            at(metric, threshold): _interval_of_rate(one, other, at(metric, threshold), correlation)
+            for threshold in thresholds
+            for metric, correlation in _correlations(tables[other.model, one.slice, threshold])
+        }
+        for metric, value in one.metrics.items():
+            before = other.metrics[metric]
+            if value is None or before is None or metric in ("example_count", "label_rate"):
+                continue
+            interval = intervals.get((other.model, one.slice, metric)) or of_rates.get(metric)
+            yield Change(other.model, one.slice, metric, value - before, interval)
+
+
+def _interval_of_rate(one: Slice, other: Slice, metric: str, correlation: float) -> Interval | None:
+    value, before = one.metrics[metric], other.metrics[metric]
+    if value is None or before is None or min(one.counted(metric), other.counted(metric)) < FEWEST_ROWS:
+        return None
+    return difference_interval(value, one.intervals[metric], before, other.intervals[metric], correlation)
+
+
+def _correlations(table: np.ndarray) -> Iterator[tuple[str, float]]:
+    """How far the rates of two models rise and fall together, of each rate.
+
+    Args:
+        table: int [2, 2, 2], the rows by label, by the candidate's selection and by that of the other.
+    """
+    negative, positive = table
+    known = {
+        "selection_rate": _phi(negative + positive),
+        "true_positive_rate": _phi(positive),
+        "false_positive_rate": _phi(negative),
+        "accuracy": _phi(positive + negative[::-1, ::-1]),
+        "precision": _of_precision(table),
+    }
+    for metric in METRICS_AT_THRESHOLDS:
+        yield metric, known[SAME.get(metric, metric)]
+
+
+def _phi(table: np.ndarray) -> float:
+    """Of two answers to the same rows, int [2, 2]."""
+    if table[0, 1] == table[1, 0] == 0:
+        return 1.0
+    apart = math.sqrt(float(np.prod(table.sum(axis=0), dtype=float) * np.prod(table.sum(axis=1), dtype=float)))
+    return float(table[0, 0] * table[1, 1] - table[0, 1] * table[1, 0]) / apart if apart else 0.0
+
+
+def _of_precision(table: np.ndarray) -> float:
+    """By the rows that both models select; each precision is over those that its own model selects."""
+    if not table[:, 0, 1].any() and not table[:, 1, 0].any():
+        return 1.0
+    of_candidate, of_other = table[:, 1, :].sum(axis=1), table[:, :, 1].sum(axis=1)
+    if not of_candidate.all() or not of_other.all():
+        return 0.0
+    one, other = (float(of[1] / of.sum()) for of in (of_candidate, of_other))
+    wrong, right = table[:, 1, 1].tolist()
+    together = right * (1 - one) * (1 - other) + wrong * one * other
+    return float(together / math.sqrt(of_candidate.sum() * one * (1 - one) * of_other.sum() * other * (1 - other)))
