@@ -2,32 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from cd4ml.data import outliers
+from cd4ml.data.findings import day, number
+from cd4ml.data.outliers import Outliers
 from cd4ml.data.statistics import Statistics
 
 Kind = Literal["integer", "number", "text", "boolean", "time"]
 
-
-@dataclass(frozen=True)
-class Distribution:
-    """How the values of a column lie in one split, the missing ones aside."""
-
-    shares: Mapping[str, float]
-    """Of text, the most frequent first, and of booleans: the share of each value."""
-    edges: np.ndarray
-    """Of numbers and times: the edges of the histogram's buckets, float64 [buckets + 1]."""
-    below: np.ndarray
-    """Of numbers and times: the share of the values below each edge, float64 [buckets + 1]."""
+IN_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: figures of the train split, distributions of all."""
+    """One column: figures of the train split, shares and histogram of all."""
 
     name: str
     kind: Kind
@@ -43,8 +35,10 @@ class Column:
     std: float | None
     low: float | None
     high: float | None
-    distributions: Mapping[str, Distribution]
-    """By split."""
+    shares: Mapping[str, Mapping[str, float]]
+    """Of text and booleans: by split the share of each value, of text the most frequent ones first."""
+    outliers: tuple[Outliers, ...]
+    """Of numbers and moments in all splits."""
 
     @property
     def shown(self) -> list[tuple[float | str, str]]:
@@ -62,13 +56,13 @@ class Column:
 
 
 def describe(
-    statistics: Mapping[str, Statistics], schema: pa.Schema, roles: Mapping[str, Sequence[str]]
+    statistics: Mapping[str, Statistics], tables: Mapping[str, pa.Table], roles: Mapping[str, Sequence[str]]
 ) -> list[Column]:
     """Describes every column.
 
     Args:
         statistics: By split.
-        schema: The types of the columns.
+        tables: The splits that they are of.
         roles: The columns that have one, by role.
     """
     features = {
@@ -76,17 +70,37 @@ def describe(
         for split, content in statistics.items()
     }
     return [
-        _column(field, {split: of_split[field.name] for split, of_split in features.items()}, roles) for field in schema
+        _column(
+            field,
+            {split: of_split[field.name] for split, of_split in features.items()},
+            {split: table.column(field.name) for split, table in tables.items()},
+            roles,
+        )
+        for field in tables["train"].schema
     ]
 
 
-def _column(field: pa.Field, features: Mapping[str, Statistics], roles: Mapping[str, Sequence[str]]) -> Column:
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """What is there of a column, moments as seconds since 1970; float64 [values]."""
+    there = column.drop_null()
+    if pa.types.is_timestamp(column.type):
+        return np.asarray(there.cast(pa.int64()).to_numpy() / IN_A_SECOND[column.type.unit])
+    return np.asarray(there.to_numpy(), np.float64)
+
+
+def _column(
+    field: pa.Field,
+    features: Mapping[str, Statistics],
+    values: Mapping[str, pa.ChunkedArray],
+    roles: Mapping[str, Sequence[str]],
+) -> Column:
     kind = _kind(field.type)
     train = features["train"]
-    text, numbers = kind == "text", train.num_stats
-    common = (train.string_stats if text else numbers).common_stats
+    text, measured = kind == "text", train.num_stats
+    common = (train.string_stats if text else measured).common_stats
     rows = common.num_non_missing + common.num_missing
     there = bool(common.num_non_missing) and not text
+    named = kind in ("text", "boolean")
     return Column(
         name=field.name,
         kind=kind,
@@ -94,20 +108,19 @@ def _column(field: pa.Field, features: Mapping[str, Statistics], roles: Mapping[
         missing=common.num_missing / rows,
         values=common.num_non_missing,
         distinct=train.string_stats.unique if text else None,
-        mean=numbers.mean if there else None,
-        std=numbers.std_dev if there else None,
-        low=numbers.min if there else None,
-        high=numbers.max if there else None,
-        distributions={split: _distribution(kind, feature) for split, feature in features.items()},
+        mean=measured.mean if there else None,
+        std=measured.std_dev if there else None,
+        low=measured.min if there else None,
+        high=measured.max if there else None,
+        shares={split: _shares(kind, feature) for split, feature in features.items()} if named else {},
+        outliers=() if named else outliers.find(np.concatenate([numbers(column) for column in values.values()]), kind),
     )
 
 
 def _shown(value: float | None, kind: Kind) -> str:
-    if value is None or not np.isfinite(value):
-        return "–" if value is None else "infinite"
-    if kind == "time":
-        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if value is None:
+        return "–"
+    return day(value) if kind == "time" else number(value, 3)
 
 
 def _kind(type_: pa.DataType) -> Kind:
@@ -120,23 +133,9 @@ def _kind(type_: pa.DataType) -> Kind:
     return "integer" if pa.types.is_integer(type_) else "number"
 
 
-def _distribution(kind: Kind, feature: Statistics) -> Distribution:
-    none = np.zeros(0)
-    if kind == "text":
-        there = feature.string_stats.common_stats.num_non_missing
-        buckets = feature.string_stats.rank_histogram.buckets
-        return Distribution({bucket.label: bucket.sample_count / there for bucket in buckets}, none, none)
-    numbers = feature.num_stats
+def _shares(kind: Kind, feature: Statistics) -> dict[str, float]:
     if kind == "boolean":
-        return Distribution({"false": 1 - numbers.mean, "true": numbers.mean}, none, none)
-    buckets = [
-        bucket
-        for histogram in numbers.histograms[:1]
-        for bucket in histogram.buckets
-        if np.isfinite([bucket.low_value, bucket.high_value]).all() and bucket.high_value > bucket.low_value
-    ]
-    if not buckets:
-        return Distribution({}, none, none)
-    edges = np.array([bucket.low_value for bucket in buckets] + [buckets[-1].high_value])
-    below = np.cumsum([0.0] + [bucket.sample_count for bucket in buckets])
-    return Distribution({}, edges, below / below[-1])
+        numbers = feature.num_stats
+        return {"false": 1 - numbers.mean, "true": numbers.mean} if numbers.common_stats.num_non_missing else {}
+    there = feature.string_stats.common_stats.num_non_missing
+    return {bucket.label: bucket.sample_count / there for bucket in feature.string_stats.rank_histogram.buckets}

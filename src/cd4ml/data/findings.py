@@ -5,15 +5,18 @@ and `Finding`.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+
 from cd4ml import documents
 from cd4ml.errors import DataError
 
-Kind = Literal["anomaly", "label", "label_balance", "representation", "personal_data"]
+Kind = Literal["anomaly", "label", "label_balance", "representation", "personal_data", "outlier"]
 
 ENOUGH_ROWS = 100
 """A group of fewer rows is too small to say anything of its label rate."""
@@ -118,6 +121,22 @@ def read(path: str | Path) -> Findings:
 def percent(share: float) -> str:
     """A fraction in [0, 1] as `12.3 %`."""
     return f"{share * 100:.1f} %"
+
+
+def number(value: float, digits: int = 6) -> str:
+    """A number with so many digits, and all those before the point: `95,000`, `0.0125`, `1e+308`."""
+    if not math.isfinite(value):
+        return "infinite"
+    order = math.floor(math.log10(abs(value))) if value else 0
+    if not -5 < order < 15:
+        return f"{value:.{digits}g}"
+    text = f"{value:,.{max(digits - 1 - order, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def day(second: float) -> str:
+    """The day of a moment, in seconds since 1970, also before the year 1 and after 9999: `2026-03-01`."""
+    return str(np.datetime64(math.floor(second), "s").astype("datetime64[D]"))
 
 
 def _counted(number: int, one: str, many: str) -> str:

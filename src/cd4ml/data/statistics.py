@@ -17,7 +17,7 @@ Statistics: TypeAlias = Any
 """A `tensorflow_metadata.proto.v0.statistics_pb2.DatasetFeatureStatisticsList` of one split."""
 
 OPTIONS = tfdv.StatsOptions(num_histogram_buckets=100)
-"""Finer histograms than TFDV's ten buckets, for the report to draw."""
+"""Finer histograms than TFDV's ten buckets, for those who look at the statistics with its own tools."""
 
 
 def compute(table: pa.Table, split: str) -> Statistics:

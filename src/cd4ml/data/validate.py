@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cd4ml.data import columns, groups, label, origin, personal, report, schema, statistics
+from cd4ml.data import columns, groups, label, origin, outliers, personal, report, schema, statistics
 from cd4ml.data.findings import Findings
 from cd4ml.data.origin import Origin
 from cd4ml.errors import DataError
@@ -63,6 +63,8 @@ def validate(
 
     whole = pa.concat_tables(tables.values())
     outcome = target.outcome(whole)
+    roles = {"key": [key], "label": [label_column], "sensitive": sensitive, "slice": sliced}
+    described = columns.describe(measured, tables, roles)
     counted = groups.measure(whole, outcome, grouped, sensitive)
     source = origin.read(train.schema) or Origin(Path(splits["train"]).name, 0, "")
     found = Findings(
@@ -79,15 +81,14 @@ def validate(
             *(finding for split, content in anomalies.items() for finding in schema.findings(split, content)),
             *groups.examine(counted),
             *personal.examine(whole),
+            *outliers.examine(described),
         ),
     )
 
-    roles = {"key": [key], "label": [label_column], "sensitive": sensitive, "slice": sliced}
-    described = columns.describe(measured, train.schema, roles)
     statistics.write(measured, outputs.statistics)
     schema.write_schema(rules, outputs.schema)
     schema.write_anomalies(anomalies, outputs.anomalies)
-    report.write(found, described, outputs.report)
+    report.write(found, described, tables, outputs.report)
     return found.write(outputs.findings)
 
 

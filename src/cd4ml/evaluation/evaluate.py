@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -355,4 +354,4 @@ def _history(folder: Path) -> list[dict[str, float]]:
         history: list[dict[str, float]] = json.loads((folder / model.HISTORY).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    return [epoch for epoch in history if all(math.isfinite(value) for value in epoch.values())]
+    return history

@@ -18,15 +18,16 @@ from cd4ml.evaluation.summary import (
     Interval,
     Slice,
 )
-from cd4ml.reports.page import PALETTE, figure_style, figure_svg
+from cd4ml.reports.page import PALETTE, figure_svg, picture, short
 
 COLOURS = dict(zip(("candidate", "baseline", "champion"), PALETTE, strict=False))
 GREY = "#94a3b8"
 MOST_SLICES = 40
 """More do not fit a picture that one can read; the table has them all."""
-LONGEST_NAME = 40
-WIDTH = 10.4
-"""Inches; that of the page."""
+WIDTH = 7.4
+"""Inches: so wide that its texts can still be read on a narrow page."""
+RARE = 0.5
+"""Where no share is as high as this, an axis ends at the highest one."""
 HOLLOW = {"s": 34, "facecolors": "white", "linewidths": 1.5, "zorder": 3}
 
 
@@ -38,6 +39,7 @@ class Point(NamedTuple):
     interval: Interval | None
 
 
+@picture
 def roc(curves: Mapping[str, Curves], aucs: Mapping[str, float | None]) -> Markup | None:
     """True against false positive rate of each model, named with its AUC; None for rows of one class."""
     return _curves(
@@ -51,6 +53,7 @@ def roc(curves: Mapping[str, Curves], aucs: Mapping[str, float | None]) -> Marku
     )
 
 
+@picture
 def precision_recall(curves: Mapping[str, Curves], averages: Mapping[str, float | None]) -> Markup | None:
     """Precision against recall of each model, named with its average precision; None for rows of one class."""
     return _curves(
@@ -64,20 +67,22 @@ def precision_recall(curves: Mapping[str, Curves], averages: Mapping[str, float 
     )
 
 
+@picture
 def calibration(curves: Mapping[str, Curves]) -> Markup:
     """How often what is predicted comes true, by bucket of the prediction."""
-    with figure_style():
-        figure, axes = _square()
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-        for role, one in curves.items():
-            rows, predicted, positive = one.calibration.T
-            axes.plot(predicted, positive, color=COLOURS[role], linewidth=1.6, label=role)
-            axes.scatter(predicted, positive, color=COLOURS[role], s=8 + 60 * rows / rows.sum(), zorder=3)
-        axes.set(title="Calibration", xlabel="mean prediction", ylabel="share of positives")
-        axes.legend(loc="upper left")
-        return figure_svg(figure)
+    figure, axes = _square()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for role, one in curves.items():
+        rows, predicted, positive = one.calibration.T
+        axes.plot(predicted, positive, color=COLOURS[role], linewidth=1.6, label=role)
+        axes.scatter(predicted, positive, color=COLOURS[role], s=8 + 60 * rows / rows.sum(), zorder=3)
+    end = _end(np.concatenate([one.calibration[:, 1:].ravel() for one in curves.values()]))
+    axes.set(title="Calibration", xlabel="mean prediction", ylabel="share of positives", xlim=end, ylim=end)
+    axes.legend(loc="upper left")
+    return figure_svg(figure)
 
 
+@picture
 def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change]) -> Markup | None:
     """AUC of each slice, and how far it is from the other models; None where it is nowhere defined.
 
@@ -89,20 +94,19 @@ def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change])
     if all(one.metrics["auc"] is None for one in candidate.values()):
         return None
     shown = [*candidate][:MOST_SLICES]
-    with figure_style():
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * len(shown)))
-        widths = [5, 3] if changes else [1]
-        panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
-        _aucs(panels[0], shown, models)
-        if changes:
-            judged = [name for name in shown if _is_judged(candidate[name])]
-            _changes(panels[1], shown, [one for one in changes if one.slice in judged])
-        panels[0].set_yticks(range(len(shown)), [f"{_short(name)}  ({candidate[name].rows:,})" for name in shown])
-        panels[0].set_ylim(len(shown) - 0.4, -0.6)
-        figure.subplots_adjust(left=0.2, right=1, wspace=0.06)
-        return figure_svg(figure)
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * len(shown)))
+    widths = [5, 3] if changes else [1]
+    panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
+    _aucs(panels[0], shown, models)
+    if changes:
+        judged = [name for name in shown if _is_judged(candidate[name])]
+        _changes(panels[1], shown, [one for one in changes if one.slice in judged])
+    panels[0].set_yticks(range(len(shown)), [f"{short(name)}  ({candidate[name].rows:,})" for name in shown])
+    panels[0].set_ylim(len(shown) - 0.4, -0.6)
+    figure.subplots_adjust(left=0.2, right=1, wspace=0.06)
+    return figure_svg(figure)
 
 
 def _aucs(axes: Any, shown: Sequence[str], models: Mapping[str, Mapping[str, Slice]]) -> None:
@@ -126,6 +130,7 @@ def _aucs(axes: Any, shown: Sequence[str], models: Mapping[str, Mapping[str, Sli
     for height in set(range(len(shown))) - set(heights):
         axes.text(0.01, height, "too few rows", transform=axes.get_yaxis_transform(), va="center", color=GREY)
     axes.set_xlabel("AUC")
+    axes.locator_params(axis="x", nbins=5)
     _legend_above(axes)
 
 
@@ -144,9 +149,11 @@ def _changes(axes: Any, shown: Sequence[str], changes: Sequence[Change]) -> None
             size=4,
         )
     axes.set_xlabel("change in AUC")
+    axes.locator_params(axis="x", nbins=4)
     _legend_above(axes)
 
 
+@picture
 def fairness(rows: Sequence[Fairness]) -> Markup:
     """The rates of each group of one column at one threshold.
 
@@ -154,19 +161,18 @@ def fairness(rows: Sequence[Fairness]) -> Markup:
         rows: One for each rate and model, the candidate's first.
     """
     names = list(rows[0].groups)[:MOST_SLICES]
-    with figure_style():
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(WIDTH, 1.5 + 2 * (0.25 + 0.25 * len(names))))
-        *panels, spare = figure.subplots(2, 4, sharey=True).flat
-        for axes, metric in zip(panels, FAIRNESS_METRICS, strict=True):
-            _groups(axes, metric, names, [row for row in rows if row.metric == metric])
-        panels[0].set_yticks(range(len(names)), [_short(name) for name in names])
-        panels[0].set_ylim(len(names) - 0.4, -0.6)
-        spare.set_axis_off()
-        spare.legend(*_labels(panels), loc="center left")
-        figure.subplots_adjust(left=0, right=1, wspace=0.1, hspace=0.8 / (0.6 + 0.25 * len(names)))
-        return figure_svg(figure)
+    figure = Figure(figsize=(WIDTH, 1.5 + 2 * (0.25 + 0.25 * len(names))))
+    *panels, spare = figure.subplots(2, 4, sharey=True).flat
+    for axes, metric in zip(panels, FAIRNESS_METRICS, strict=True):
+        _groups(axes, metric, names, [row for row in rows if row.metric == metric])
+    panels[0].set_yticks(range(len(names)), [short(name) for name in names])
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    spare.set_axis_off()
+    spare.legend(*_labels(panels), loc="center left")
+    figure.subplots_adjust(left=0, right=1, wspace=0.1, hspace=0.8 / (0.6 + 0.25 * len(names)))
+    return figure_svg(figure)
 
 
 def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairness]) -> None:
@@ -194,47 +200,49 @@ def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairnes
     axes.set_title(metric.replace("_", " "), fontsize=10)
     if metric == "calibration":
         axes.margins(x=0.15)
+        axes.locator_params(axis="x", nbins=3)
     else:
         axes.set_xlim(-0.03, 1.03)
+        axes.set_xticks([0, 0.5, 1])
     axes.grid(visible=False, axis="y")
 
 
+@picture
 def learning(history: Sequence[Mapping[str, float]]) -> Markup:
     """Loss and AUC by epoch on the train and eval splits."""
     epochs = [epoch["epoch"] for epoch in history]
-    with figure_style():
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(WIDTH, 2.9))
-        for axes, metric in zip(figure.subplots(1, 2), ("loss", "auc"), strict=True):
-            axes.plot(epochs, [epoch[metric] for epoch in history], marker="o", markersize=4, color=GREY, label="train")
-            values = [epoch[f"eval_{metric}"] for epoch in history]
-            axes.plot(epochs, values, marker="o", markersize=4, color=COLOURS[CANDIDATE], label="eval")
-            axes.set(title="AUC" if metric == "auc" else "Loss", xlabel="epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.legend()
-        figure.subplots_adjust(left=0, right=1, wspace=0.15)
-        return figure_svg(figure)
+    figure = Figure(figsize=(WIDTH, 2.9))
+    for axes, metric in zip(figure.subplots(1, 2), ("loss", "auc"), strict=True):
+        axes.plot(epochs, [epoch[metric] for epoch in history], marker="o", markersize=4, color=GREY, label="train")
+        values = [epoch[f"eval_{metric}"] for epoch in history]
+        axes.plot(epochs, values, marker="o", markersize=4, color=COLOURS[CANDIDATE], label="eval")
+        axes.set(title="AUC" if metric == "auc" else "Loss", xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+    figure.subplots_adjust(left=0, right=1, wspace=0.15)
+    return figure_svg(figure)
 
 
+@picture
 def trend(versions: Sequence[Point], candidate: Point | None) -> Markup:
     """The AUC of published versions one after the other, and that of the candidate."""
     points = [*versions, *([candidate] if candidate else [])]
-    with figure_style():
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(WIDTH, 2.3))
-        axes = figure.subplots()
-        axes.plot(range(len(points)), [point.auc for point in points], color=GREY, linewidth=1.2, zorder=2)
-        for place, point in enumerate(points):
-            colour = COLOURS[CANDIDATE if point is candidate else "champion"]
-            _points(axes, [point.auc], [place], [point.interval], colour, "", upright=True)
-        axes.set_xticks(range(len(points)), [point.name for point in points])
-        axes.set(xlabel="version", ylabel="AUC")
-        axes.margins(x=0.06, y=0.15)
-        figure.subplots_adjust(left=0, right=1)
-        return figure_svg(figure)
+    figure = Figure(figsize=(WIDTH, 2.3))
+    axes = figure.subplots()
+    axes.plot(range(len(points)), [point.auc for point in points], color=GREY, linewidth=1.2, zorder=2)
+    for place, point in enumerate(points):
+        colour = COLOURS[CANDIDATE if point is candidate else "champion"]
+        _points(axes, [point.auc], [place], [point.interval], colour, "", upright=True)
+    axes.set_xticks(range(len(points)), [point.name for point in points])
+    axes.set(xlabel="version", ylabel="AUC")
+    axes.margins(x=0.06, y=0.15)
+    figure.subplots_adjust(left=0, right=1)
+    return figure_svg(figure)
 
 
 def _curves(
@@ -247,22 +255,30 @@ def _curves(
     *,
     diagonal: bool,
 ) -> Markup | None:
-    if any(not one.confusion[0, :2].all() for one in curves.values()):
+    if any(not one.confusion[0, [0, 3]].any() or not one.confusion[0, 1:3].any() for one in curves.values()):
         return None
-    with figure_style():
-        figure, axes = _square()
-        if diagonal:
-            axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-        for role, one in reversed([*curves.items()]):
-            with np.errstate(invalid="ignore"):  # no row above the highest thresholds: no precision
-                points = np.column_stack(rates(*one.confusion.T))
-            points = points[np.isfinite(points).all(axis=1)]
-            points = points[np.append(True, np.abs(np.diff(points, axis=0)).sum(axis=1) > 0)]
-            axes.plot(*points.T, color=COLOURS[role], linewidth=1.8, label=names.get(role, role))
-        axes.set(title=title, xlabel=across, ylabel=up)
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="lower right" if diagonal else "lower left")
-        return figure_svg(figure)
+    figure, axes = _square()
+    heights = []
+    if diagonal:
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for role, one in reversed([*curves.items()]):
+        with np.errstate(invalid="ignore"):  # no row above the highest thresholds: no precision
+            points = np.column_stack(rates(*one.confusion.T))
+        points = points[np.isfinite(points).all(axis=1)]
+        points = points[np.append(True, np.abs(np.diff(points, axis=0)).sum(axis=1) > 0)[: len(points)]]
+        axes.plot(*points.T, color=COLOURS[role], linewidth=1.8, label=names.get(role, role))
+        heights.extend(points[:, 1])
+    axes.set(title=title, xlabel=across, ylabel=up, ylim=_end(heights))
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="lower right" if diagonal else "lower left")
+    return figure_svg(figure)
+
+
+def _end(shares: Iterable[float]) -> tuple[float, float]:
+    """Limits of an axis of shares: 0 to 1, or to the highest where all are low, as those of a rare event are."""
+    highest = max(shares, default=1.0)
+    end = highest if 0 < highest < RARE else 1.0
+    return -0.02 * end, (1.1 if end < 1 else 1.02) * end
 
 
 def _square() -> tuple[Any, Any]:
@@ -271,6 +287,7 @@ def _square() -> tuple[Any, Any]:
     figure = Figure(figsize=(4.2, 3.9))
     axes = figure.subplots()
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.locator_params(nbins=5)
     return figure, axes
 
 
@@ -323,11 +340,6 @@ def _labels(panels: Iterable[Any]) -> tuple[list[Any], list[str]]:
 
 def _is_judged(one: Slice) -> bool:
     return one.counted("auc") >= FEWEST_ROWS
-
-
-def _short(name: str) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _none_is_nan(value: float | None) -> float:

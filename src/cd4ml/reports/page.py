@@ -1,15 +1,24 @@
 """Reports: one self-contained HTML file each, from a Jinja2 template that extends `page.html.j2`."""
 
 import io
+import logging
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+Inputs = ParamSpec("Inputs")
+Drawn = TypeVar("Drawn", bound=Markup | None)
 
 PALETTE = ("#2563eb", "#f59e0b", "#10b981", "#db2777", "#7c3aed", "#64748b")
 """The colours of the models and groups, in their order: candidate, baseline, champion, ..."""
@@ -29,8 +38,48 @@ def render(template: str, path: str | Path, title: str, **context: Any) -> None:
     file.write_text(_environment().get_template(template).render(title=title, **context), encoding="utf-8")
 
 
-def figure_style() -> AbstractContextManager[None]:
-    """The style of the figures, for a `with` around what draws them."""
+def picture(draw: Callable[Inputs, Drawn]) -> Callable[Inputs, Drawn | Markup]:
+    """Has a function draw in the style of the figures; where it fails, a line stands in the picture's place.
+
+    A report is worth more than one of its pictures: the fault is logged, and the task goes on.
+    """
+
+    @wraps(draw)
+    def drawn(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Drawn | Markup:
+        try:
+            with _figure_style(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has the font
+                return draw(*args, **kwargs)
+        except Exception as error:
+            log.warning("%s: a picture could not be drawn", draw.__name__, exc_info=True)
+            told = "This picture could not be drawn ({}: {}). The traceback is in the log of the task."
+            return Markup('<p class="note">{}</p>').format(told.format(type(error).__name__, error))
+
+    return drawn
+
+
+def figure_svg(figure: "Figure", *, tight: bool = True) -> Markup:
+    """A matplotlib figure as inline SVG that takes the width of its column.
+
+    Args:
+        figure: What is drawn.
+        tight: Cut to what is drawn; or all of the figure, so that pictures in a row are of one size.
+    """
+    buffer = io.StringIO()
+    box = "tight" if tight else None
+    figure.savefig(buffer, format="svg", bbox_inches=box, transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704 (drawn by matplotlib, which escapes its texts)
+
+
+def short(text: object, longest: int = 40) -> str:
+    """A text of the data on one line, without what cannot be printed, not too long; `(blank)` where nothing is left."""
+    start = str(text)[: 4 * longest]
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in start).split()) or "(blank)"
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def _figure_style() -> AbstractContextManager[None]:
     import matplotlib as mpl
 
     style: AbstractContextManager[None] = mpl.rc_context(
@@ -57,14 +106,6 @@ def figure_style() -> AbstractContextManager[None]:
         }
     )
     return style
-
-
-def figure_svg(figure: "Figure") -> Markup:
-    """A matplotlib figure as inline SVG that takes the width of its column."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    return Markup(svg[svg.index("<svg") :])  # noqa: S704 (drawn by matplotlib, which escapes its texts)
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -99,5 +140,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, percent=_percent, counted=_counted, markdown=_markdown)
+    environment.filters.update(number=_number, percent=_percent, counted=_counted, markdown=_markdown, short=short)
     return environment

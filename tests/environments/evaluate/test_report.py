@@ -412,3 +412,138 @@ def test_what_tfma_had_to_run_row_by_row_is_said(write):
 
     assert "FlipRateCombiner ran row by row: no leaf is known for it" in page.text
     assert "row by row" not in write().text
+
+
+ODD_NAMES = [
+    "$a$",
+    r"$\frac{1$",
+    "_x",
+    "long " * 60,
+    "nul\0",
+    "two\nlines",
+    "\u202e\u05e9\u05dc\u05d5\u05dd",
+    "\U0001f600",
+    "",
+]
+
+
+def at_thresholds(scores: Any, labels: Any, thresholds: Any = THRESHOLDS) -> Curves:
+    scores, labels, thresholds = np.array(scores), np.array(labels, bool), np.array(thresholds)
+    above = scores > np.r_[-1, thresholds[1:-1], 2][:, None]
+    confusion = np.stack([above & labels, above & ~labels, ~above & ~labels, ~above & labels], axis=-1).sum(axis=1)
+    buckets = np.searchsorted(np.quantile(scores, np.linspace(0, 1, 11))[1:-1], scores)
+    calibration = [
+        ((buckets == one).sum(), scores[buckets == one].mean(), labels[buckets == one].mean())
+        for one in np.unique(buckets)
+    ]
+    return Curves(thresholds, confusion.astype(float), np.array(calibration))
+
+
+@pytest.mark.parametrize(
+    ("found", "has_curves"),
+    [
+        pytest.param(at_thresholds([0.3] * 50, [0, 1] * 25), True, id="constant predictions"),
+        pytest.param(at_thresholds([0.2, 0.8] * 25, [0, 1] * 25), True, id="right predictions"),
+        pytest.param(at_thresholds([0.0, 1.0], [1, 0]), True, id="two rows"),
+        pytest.param(at_thresholds(np.linspace(0, 1, 50), [0] * 50), False, id="label rate 0"),
+        pytest.param(at_thresholds(np.linspace(0, 1, 50), [1] * 50), False, id="label rate 1"),
+        pytest.param(at_thresholds([0.7], [1]), False, id="one row"),
+        pytest.param(Curves(np.array([0.5]), np.array([[3.0, 2, 4, 5]]), np.ones((1, 3))), True, id="one threshold"),
+        pytest.param(Curves(np.array([0.5]), np.array([[0.0, 0, 4, 5]]), np.ones((1, 3))), True, id="none predicted"),
+    ],
+)
+def test_any_predictions_have_their_pictures(found, has_curves):
+    both = {"candidate": found, "baseline": found}
+
+    assert figures.calibration(both).startswith("<svg")
+    for drawn in (figures.roc(both), figures.precision_recall(both)):
+        assert drawn.startswith("<svg") if has_curves else drawn is None
+    assert explorer(both, (0.5,)).models["candidate"]
+
+
+def ticks(drawn: str, axis: str) -> list[float]:
+    return [
+        float(text) for text in re.findall(rf'<g id="{axis}tick_\d+">.*?<text[^>]*>([\d.]+)</text>', drawn, re.DOTALL)
+    ]
+
+
+def test_the_pictures_of_a_rare_event_end_where_its_shares_do():
+    random = np.random.default_rng(0)
+    scores = random.gamma(1, 0.004, 20_000).clip(0, 1)
+    rare = {"candidate": at_thresholds(scores, random.random(20_000) < scores, np.r_[0, np.unique(scores)[::40], 1])}
+    usual = {"candidate": curves()}
+
+    assert max(ticks(figures.calibration(rare), "x") + ticks(figures.calibration(rare), "y")) < 0.1
+    assert max(ticks(figures.precision_recall(rare), "y")) < 0.5
+    assert max(ticks(figures.precision_recall(rare), "x")) == 1
+    assert max(ticks(figures.calibration(usual), "x")) == 1
+    assert max(ticks(figures.precision_recall(usual), "y")) == 1
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        [(1, 0.5)],
+        [(1, 0.5), (2, np.nan), (3, 0.4)],
+        [(1, np.nan), (2, np.nan)],
+        [(1, 0.5), (2, np.inf)],
+        [(1, 1e308), (2, 5e-324)],
+    ],
+)
+def test_any_training_is_drawn(epochs):
+    history = [
+        {"epoch": epoch, "loss": value, "auc": value, "eval_loss": value, "eval_auc": value} for epoch, value in epochs
+    ]
+
+    assert figures.learning(history).startswith("<svg")
+
+
+def test_slices_of_odd_names_and_hundreds_of_them_are_drawn(write):
+    names = ["overall", *(f"plan={name}" for name in ODD_NAMES), *(f"plan={number}" for number in range(300))]
+    slices = tuple(
+        replace(one_slice("overall", model), slice=name, values={"plan": name})
+        for model in ("candidate", "baseline")
+        for name in names
+    )
+    rates = tuple(
+        fair(metric, groups={name: group(0.4) for name in ODD_NAMES}, lowest="_x", highest="$a$")
+        for metric in FAIRNESS_METRICS
+    )
+
+    page = write(summary(slices=slices, changes=tuple(changed(slice=name) for name in names), fairness=rates))
+
+    assert page.html.count("<svg") == 3 + 1 + 1
+    assert "could not be drawn" not in page.html
+    assert "plan=$a$  (1,000)</text>" in page.html
+    drawn = re.findall(r"<svg.*?</svg>", page.html, re.DOTALL)
+    assert not [one for one in drawn if "\0" in one or "long " * 12 in one]
+
+
+def test_a_group_without_a_rate_and_a_trend_without_intervals_are_drawn():
+    alone = [fair(metric, overall=None, groups={"a": Group(None, None, 0, None, None)}) for metric in FAIRNESS_METRICS]
+
+    assert figures.fairness(alone).startswith("<svg")
+    assert figures.trend([figures.Point("1", 0.7, None), figures.Point("2", 0.7, None)], None).startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    "picture", ["roc", "precision_recall", "calibration", "slices", "fairness", "learning", "trend"]
+)
+def test_a_fault_while_drawing_is_a_line_in_the_report_and_in_the_log(tmp_path, monkeypatch, caplog, picture):
+    def fail(*_: Any, **__: Any) -> None:
+        raise IndexError("no <such> row")
+
+    helpers = {"calibration": "_square", "slices": "_aucs", "fairness": "_groups", "trend": "_points"}
+    helper = helpers.get(picture, "_curves" if picture in ("roc", "precision_recall") else "figure_svg")
+    monkeypatch.setattr(figures, helper, fail)
+    history = [{"epoch": 1, "loss": 0.6, "auc": 0.7, "eval_loss": 0.6, "eval_auc": 0.7}]
+    trend = [TrendPoint(1, 0.7, None), TrendPoint(2, 0.7, None)]
+    report.write(tmp_path / "r.html", "dnn", summary(), {"candidate": curves()}, history, [], trend)
+
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    told = html.count("This picture could not be drawn (IndexError: no &lt;such&gt; row).")
+    assert told >= 1
+    assert told + html.count("<svg") == 7
+    assert {one.exc_info[0] for one in caplog.records} == {IndexError}
+    assert any(one.getMessage().startswith(f"{picture}: ") for one in caplog.records)
+    assert "The models side by side" in html

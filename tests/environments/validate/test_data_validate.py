@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf import text_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cd4ml.data import findings, personal, schema, statistics
+from cd4ml.data import columns, figures, findings, outliers, personal, schema, statistics
+from cd4ml.data.gate import check
 from cd4ml.data.origin import Origin, stamp
 from cd4ml.data.quiet_tfdv import tfdv
 from cd4ml.data.validate import Outputs, validate
 from cd4ml.errors import DataError
+from cd4ml.reports import page
 
 ROWS = 3000
 SPLITS = {"train": slice(0, 2000), "eval": slice(2000, 2500), "test": slice(2500, ROWS)}
@@ -329,19 +334,181 @@ def test_other_data_is_no_alarm(column, values):
     assert personal.examine(pa.table({column: values})) == []
 
 
+def pictures(html):
+    """By the name of the column: what stands for its distribution."""
+    shown = re.search(r'<div class="distributions">(.*?)Heights are shares', html, re.DOTALL)[1]
+    return {
+        unescape(name): drawn
+        for name, drawn in re.findall(r"<div><b title=\"(.*?)\">.*?</b>(.*?)</div>", shown, re.DOTALL)
+    }
+
+
+def left_out(drawn):
+    return re.search(r'<p class="note">(.*?)</p>', drawn)[1]
+
+
+def texts(drawn):
+    return [unescape(text) for text in re.findall(r"<text[^>]*>(.*?)</text>", drawn)]
+
+
 def test_the_report_is_one_file_with_pictures_and_every_column(validation):
     table = players(region=["<b>north</b>", "south"] * (ROWS // 2))
     validation(table, sensitive=["region"])
 
     html = validation.report
     assert "<title>Data: players</title>" in html
-    assert html.count("<svg") == 2
+    assert list(pictures(html)) == ["offered_at", "region", "age", "spend", "newsletter", "took"]
+    assert html.count("<svg") == 6 + 1
     assert all(f"<code>{column}</code>" in html for column in table.column_names)
     assert "<b>north</b>" not in html
-    titles = re.findall(r"<text[^>]*>(.*?)</text>", html)
-    assert "age" in titles
-    assert "player" not in titles
     assert not re.search(r"(src|href)=\"https?:", html)
+
+
+def moments(days):
+    return pa.array(np.asarray(days, "datetime64[us]").astype(np.int64), pa.timestamp("us"))
+
+
+random = np.random.default_rng(11)
+DAYS = np.datetime64("2024-01-01") + random.integers(0, 300, ROWS)
+EVERY_300TH = np.arange(ROWS) % 300 == 0
+ODD = {
+    "lone outlier": np.where(np.arange(ROWS) == 7, 95_000, random.integers(18, 88, ROWS)),
+    "zero-inflated": np.where(EVERY_300TH, random.integers(1, 99, ROWS), 0),
+    "rare": EVERY_300TH.astype(int),
+    "open end": moments(np.where(np.arange(ROWS) % 3, np.datetime64("9999-12-31"), DAYS)),
+    "only open ends": moments([np.datetime64("9999-12-31")] * ROWS),
+    "from the first day": moments(np.where(np.arange(ROWS) == 5, np.datetime64("0001-01-01"), DAYS)),
+    "beyond the calendar": pa.array(random.integers(-(10**12), 10**12, ROWS), pa.timestamp("s")),
+    "nanoseconds": pa.array(random.integers(-(2**53), 2**53, ROWS) * 1000, pa.timestamp("ns", tz="Europe/Berlin")),
+    "milliseconds": pa.array(random.integers(0, 10**6, ROWS), pa.timestamp("ms", tz="UTC")),
+    "constant": [3.5] * ROWS,
+    "constant moment": moments([np.datetime64("2024-02-29")] * ROWS),
+    "all but one missing": pa.array([3.0] + [None] * (ROWS - 1)),
+    "none in eval": pa.array(random.normal(size=ROWS), mask=(np.arange(ROWS) >= 2000) & (np.arange(ROWS) < 2500)),
+    "no text in eval": pa.array(["a", "b"] * (ROWS // 2), mask=(np.arange(ROWS) >= 2000) & (np.arange(ROWS) < 2500)),
+    "no truth in test": pa.array([True, False] * (ROWS // 2), mask=np.arange(ROWS) >= 2500),
+    "some infinite": np.where(EVERY_300TH, -np.inf, random.normal(size=ROWS)),
+    "all infinite": [np.inf] * ROWS,
+    "int64": random.choice([-(2**63), 2**63 - 1, 0], ROWS),
+    "uint64": pa.array([2**64 - 1, 0, 7] * (ROWS // 3), pa.uint64()),
+    "neighbours": 2**60 + random.integers(0, 1000, ROWS),
+    "1e308": random.uniform(-1, 1, ROWS) * 1.7e308,
+    "subnormal": random.choice([5e-324, 1e-323, -2e-323], ROWS),
+    "long tail": -random.pareto(0.5, ROWS),
+    "two clusters": np.where(random.random(ROWS) < 0.5, random.normal(size=ROWS), 1e6 + random.normal(size=ROWS)),
+    "$a_{1$": random.choice(["$a$", r"$\frac{1$", "_b", "__", "^"], ROWS),
+    "letters": random.choice(["", " \n", "two\nlines", "nul\0", "\x1b[31m", "\u202eright to left"], ROWS),
+    "scripts": random.choice(
+        ["שלום", "\U0001f600\U0001f468\u200d\U0001f469", "\U0001d518\U0001d52b", "<b>&amp;"], ROWS
+    ),
+    "long": random.choice(["z" * 5000, "y" * 50], ROWS),
+    "n" * 300: random.choice(["a", "b"], ROWS),
+    "thousands": [f"v{number}" for number in random.integers(0, 1000, ROWS)],
+    "mostly false": random.random(ROWS) < 0.002,
+}
+
+
+@pytest.mark.parametrize("column", ODD)
+def test_an_odd_column_has_its_picture(validation, column):
+    found = validation(players(**{column: ODD[column]}), slices=["newsletter"])
+
+    drawn = pictures(validation.report)[page.short(column, 200)]
+    assert drawn.strip().startswith("<p" if column == "all infinite" else "<svg"), drawn[:300]
+    assert "could not be drawn" not in validation.report
+    assert not re.search("[\0\x1b]", drawn)
+    assert not [name for name in texts(drawn) if len(name) > 40]
+    assert check(validation.outputs.findings, {"anomalies": len(found.findings)}).passed
+
+
+def test_what_a_picture_leaves_out_is_said_in_the_units_of_its_axis(validation):
+    names = (
+        "lone outlier",
+        "zero-inflated",
+        "open end",
+        "from the first day",
+        "some infinite",
+        "long tail",
+        "thousands",
+    )
+    validation(players(**{name: ODD[name] for name in names}))
+
+    drawn = pictures(validation.report)
+    said = {name: left_out(drawn[name]) for name in names}
+    assert said.pop("thousands").startswith("the 5 most frequent of about ")
+    assert said == {
+        "lone outlier": "1 of 3,000 beyond 89",
+        "zero-inflated": "without 0, which 2,990 of 3,000 are",
+        "open end": "2,000 of 3,000 beyond 2024-10-26",
+        "from the first day": "1 of 3,000 below 2024-01-01",
+        "some infinite": "10 of 3,000 infinite",
+        "long tail": "logarithmic axis",
+    }
+    assert texts(drawn["lone outlier"]) == ["25", "50", "75"]
+    assert texts(drawn["open end"]) == ["2024-01", "2024-05", "2024-09"]
+    assert left_out(drawn["age"]) == ""
+
+
+def test_the_share_of_a_bar_that_is_too_low_to_see_is_written_above_it(validation):
+    validation(players(rare=ODD["rare"], seldom=ODD["mostly false"]))
+
+    drawn = pictures(validation.report)
+    assert {"99.7 %", "0.3 %"} < {*texts(drawn["rare"])}
+    assert re.fullmatch(r"0\.\d %|<0\.1 %", texts(drawn["seldom"])[-1])
+
+
+def test_outliers_and_days_that_stand_for_none_are_warnings_that_stop_no_run(validation):
+    names = ("lone outlier", "open end", "from the first day", "only open ends", "zero-inflated", "rare", "long tail")
+    found = validation(players(**{name: ODD[name] for name in names}))
+
+    assert [message.partition(";")[0] for message in messages(found)] == [
+        "column 'lone outlier': 1 of 3,000 is beyond 87, far from all others: 95,000",
+        "column 'open end': 2,000 of 3,000 are beyond 2024-10-26, far from all others: 9999-12-31",
+        "column 'from the first day': 1 of 3,000 is below 2024-01-01, far from all others: 0001-01-01",
+        "column 'only open ends': 3,000 of 3,000 are 9999-12-31",
+    ]
+    assert {(one.kind, one.severity) for one in found.findings} == {("outlier", "warning")}
+    assert [one.value for one in found.findings] == [1, 2000, 1, 3000]
+    assert found.metadata["headline"] == "no anomalies, 4 warnings"
+    assert check(validation.outputs.findings, {}).passed
+    assert "1 of 3,000 is beyond 87" in validation.report
+
+
+def test_the_key_and_the_label_have_no_outliers(validation):
+    key = pa.array([*range(ROWS - 1), 10**12])
+    assert messages(validation(players(player=key))) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["number", "integer", "time"]), st.data())
+def test_any_numbers_and_moments_have_a_picture(kind, data):
+    arrow = {"number": pa.float64(), "integer": pa.int64(), "time": pa.timestamp("us")}[kind]
+    value = st.floats() if kind == "number" else st.integers(-(2**63), 2**63 - 1)
+    few = data.draw(st.lists(value, min_size=1, max_size=3))
+    one = st.one_of(value, st.sampled_from(few), st.none())
+    values = {split: pa.array(data.draw(st.lists(one, max_size=60)), arrow) for split in SPLITS}
+    tables = {split: pa.table({"x": column}) for split, column in values.items()}
+    whole = pa.concat_tables(tables.values()).column("x")
+    numbers = columns.numbers(whole)
+    column = columns.Column("x", kind, (), 0, 1, None, None, None, None, None, {}, outliers.find(numbers, kind))
+
+    drawn = figures.distribution(column, tables)
+
+    assert drawn.startswith("<svg" if np.isfinite(numbers).any() else '<p class="note">no finite values</p>')
+
+
+def test_a_fault_while_drawing_is_a_line_in_the_report_and_in_the_log(validation, monkeypatch, caplog):
+    def fail(*_):
+        raise IndexError("no <such> bucket")
+
+    monkeypatch.setattr(figures, "_histogram", fail)
+    validation(players(), sensitive=["region"])
+
+    drawn = pictures(validation.report)
+    told = "This picture could not be drawn (IndexError: no &lt;such&gt; bucket)."
+    assert [name for name, one in drawn.items() if told in one] == ["offered_at", "age", "spend"]
+    assert [name for name, one in drawn.items() if "<svg" in one] == ["region", "newsletter", "took"]
+    assert '<div class="verdict passed">' in validation.report
+    assert [(one.levelname, one.exc_info[0]) for one in caplog.records] == [("WARNING", IndexError)] * 3
 
 
 def test_odd_columns_are_reported_too(validation):
@@ -355,6 +522,8 @@ def test_odd_columns_are_reported_too(validation):
     validation(table)
 
     assert "<code>no_number</code>" in validation.report
+    assert "3 columns without a picture" not in validation.report
+    assert "4 columns without a picture" in validation.report
 
 
 def test_a_split_that_is_no_parquet_is_refused(tmp_path):
