@@ -166,6 +166,15 @@ def test_every_row_counts_however_many_batches_they_come_in(run, monkeypatch):
     assert kept[0].column("income").to_pylist() == kept[1].column("income").to_pylist()[:100]
 
 
+def test_a_value_that_a_deployed_model_would_refuse_is_kept_as_missing(run):
+    income = make_table(rows=60).column("income").to_numpy().astype(np.float64)
+    income[:3] = [1e39, np.inf, 1e38]
+    _, folder = run(make_table(rows=60, income=income))
+
+    kept = pq.read_table(folder / "evaluation" / "predictions.parquet")
+    assert kept.column("income").to_pylist()[:3] == [None, None, 1e38]
+
+
 def test_tfma_itself_on_beam_finds_the_same(run, evaluated):
     found, _ = run(runner=["DirectRunner"])
 
