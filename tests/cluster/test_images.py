@@ -108,7 +108,7 @@ def test_an_image_does_its_work_as_a_restricted_pod(cluster: Cluster, environmen
 def test_the_serve_image_answers_by_its_own_command_as_a_restricted_pod(cluster: Cluster) -> None:
     namespace = cluster.namespace(RESTRICTED)
     probe = {"httpGet": {"path": "/health/status", "port": 9000}, "periodSeconds": 2, "timeoutSeconds": 5}
-    environment = [{"name": "GRPC_WORKERS", "value": "0"}, {"name": "MODEL_VERSION", "value": "7"}]
+    environment = [{"name": "MODEL_VERSION", "value": "7"}]
     server = container("serve") | {"env": environment, "readinessProbe": probe}
 
     run(cluster, namespace, pod([server], [container("serve", ["python3", "-c", SURROUNDINGS + WORK["serve"]])]))

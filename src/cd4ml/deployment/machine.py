@@ -238,14 +238,14 @@ def start(store: FolderStore, name: str, model_folder: Path, port: int, log: Pat
         EnvironmentSetupError: The serve environment is not on this machine.
         DeploymentError: The port is in use.
     """
-    program = Path(sys.prefix).parent / "serve" / "bin" / "seldon-core-microservice"
+    program = Path(sys.prefix).parent / "serve" / "bin" / "python"
     if not program.exists():
         raise EnvironmentSetupError(f"{program}: no such program; make the environments with `make setup`")
     check_port(port)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
-            [program, "cd4ml.serving.server.ModelServer", "--service-type", "MODEL"],
+            [program, "-P", "-m", "cd4ml.serving.server"],  # -P: no module from the folder of the run
             env={**_environment(model_folder, port), _MARK: str(_file(store, name))},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -333,7 +333,6 @@ def _environment(model_folder: Path, port: int) -> dict[str, str]:
         "MODEL_VERSION": model_folder.parent.name,
         "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(port),
         "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(_free_port()),
-        "GRPC_WORKERS": "0",
     }
 
 

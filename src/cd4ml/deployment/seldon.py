@@ -391,7 +391,7 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
     server = {
         "name": CONTAINER,
         "image": images.SERVE,
-        "command": ("seldon-core-microservice", "cd4ml.serving.server.ModelServer", "--service-type", "MODEL"),
+        "command": ("python", "-m", "cd4ml.serving.server"),
         "env": (
             {"name": "MODEL_VERSION", "value": str(version)},
             {"name": "GRPC_WORKERS", "value": "0"},

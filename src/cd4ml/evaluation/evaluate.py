@@ -346,7 +346,7 @@ def _plain(column: pa.ChunkedArray, kind: model.Kind) -> pa.ChunkedArray:
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return column
     numbers = column.cast(pa.float64())
-    return pc.if_else(pc.is_finite(numbers), numbers, None)
+    return pc.if_else(pc.is_finite(numbers.cast(pa.float32(), safe=False)), numbers, None)
 
 
 def _history(folder: Path) -> list[dict[str, float]]:

@@ -262,6 +262,15 @@ def test_columns_may_have_any_name(run, evaluated, models, tmp_path):
     assert kept.probabilities.tolist() == known.probabilities.tolist()
 
 
+def test_a_value_that_a_deployed_model_would_refuse_is_kept_as_missing(run):
+    income = make_table(rows=60).column("income").to_numpy().astype(np.float64)
+    income[:3] = [1e39, np.inf, 1e38]
+    _, folder = run(make_table(rows=60, income=income))
+
+    kept = pq.read_table(folder / "evaluation" / "predictions.parquet")
+    assert kept.column("income").to_pylist()[:3] == [None, None, 1e38]
+
+
 def test_tfma_itself_on_beam_finds_the_same(run, evaluated):
     found, _ = run(runner=["DirectRunner"])
 

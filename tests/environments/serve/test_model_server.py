@@ -4,6 +4,8 @@ import contextlib
 import json
 import math
 import os
+import re
+import resource
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +95,29 @@ class Server:
         except urllib.error.HTTPError as error:
             return Answer(error.code, json.load(error))
 
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def send(self, head: str, body: bytes = b"") -> tuple[int, str]:
+        """The status and the whole answer to a request as it is written; CONNECTION CLOSE is added."""
+        with self.connect() as connection:
+            connection.sendall(f"{head}\r\nHost: x\r\nConnection: close\r\n\r\n".encode() + body)
+            answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        return int(answer.split()[1]), answer
+
+    def post(self, body: bytes, *headers: str, path: str = "/predict") -> tuple[int, str]:
+        return self.send("\r\n".join([f"POST {path} HTTP/1.1", *headers, f"Content-Length: {len(body)}"]), body)
+
+    def seconds(self) -> float:
+        """How long a sign of life and a prediction take."""
+        started = time.monotonic()
+        assert self.ask("/health/status").status == self.predict(ROWS[0]).status == 200
+        return time.monotonic() - started
+
+    @property
+    def log(self) -> str:
+        return (self.home / "log").read_text()
+
     def predict(self, *rows: Any, names: Any = NAMES) -> Answer:
         return self.ask("/api/v1.0/predictions", {"data": {"names": names, "ndarray": list(rows)}})
 
@@ -102,7 +128,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(folder: Path, home: Path) -> Server:
+def start(folder: Path, home: Path, files: int | None = None) -> Server:
     port, metrics_port = free_port(), free_port()
     environment = {
         **os.environ,
@@ -112,24 +138,25 @@ def start(folder: Path, home: Path) -> Server:
         "MODEL_HOST": "127.0.0.1",
         "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(port),
         "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(metrics_port),
-        "GRPC_WORKERS": "0",
     }
     environment.pop("XDG_RUNTIME_DIR", None)
-    process = subprocess.Popen(
-        [Path(sys.prefix) / "bin" / "seldon-core-microservice", "cd4ml.serving.server.ModelServer"],
-        env=environment,
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cd4ml.serving.server"],
+            env=environment,
+            cwd=home,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))),
+        )
     return Server(process, port, metrics_port, folder, home)
 
 
 def end(server: Server) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)
-    server.process.communicate()
+    server.process.wait()
 
 
 def wait_until_ready(server: Server) -> None:
@@ -192,19 +219,32 @@ def test_a_number_keeps_its_digits_beside_a_text(server):
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        (["forty", "south", True], "feature 'age' takes a number or null, not 'forty'"),
-        (["40", "south", True], "feature 'age' takes a number or null, not '40'"),
+        (["forty", "south", True], "feature 'age' takes a finite number (float32) or null, not 'forty'"),
+        (["40", "south", True], "feature 'age' takes a finite number (float32) or null, not '40'"),
         ([40, 3, True], "feature 'region' takes text or null, not 3"),
         ([40, "south", "yes"], "feature 'subscribed' takes a boolean or null, not 'yes'"),
-        ([[40], "south", True], r"feature 'age' takes a number or null, not [40]"),
-        ([{"a": 1}, "south", True], "feature 'age' takes a number or null, not {'a': 1}"),
+        ([[40], "south", True], r"feature 'age' takes a finite number (float32) or null, not [40]"),
+        ([{"a": 1}, "south", True], "feature 'age' takes a finite number (float32) or null, not {'a': 1}"),
         ([10**400, "south", True], "feature 'age': a number is too large"),
+        ([10**39, "south", True], "feature 'age' takes a finite number (float32) or null, not 10000"),
+        ([1e39, "south", True], "feature 'age' takes a finite number (float32) or null, not 1e+39"),
+        ([math.inf, "south", True], "feature 'age' takes a finite number (float32) or null, not inf"),
+        ([-math.inf, "south", True], "feature 'age' takes a finite number (float32) or null, not -inf"),
+        ([math.nan, "south", True], "feature 'age' takes a finite number (float32) or null, not nan"),
+        ([40, "south", 2], "feature 'subscribed' takes a boolean or null, not 2"),
+        ([40, "south", -1], "feature 'subscribed' takes a boolean or null, not -1"),
+        ([40, "south", 0.5], "feature 'subscribed' takes a boolean or null, not 0.5"),
+        ([40, "south", math.nan], "feature 'subscribed' takes a boolean or null, not nan"),
+        ([40, "\ud800", True], "feature 'region': a text with half of a surrogate pair is no Unicode"),
+        (["x" * 9999, "south", True], "feature 'age' takes a finite number (float32) or null, not 'xxxxxxxxxxxx"),
     ],
 )
 def test_a_value_of_another_type_is_the_client_s_mistake_and_is_named(server, row, complaint):
     answer = server.predict(ROWS[0], row)
 
-    assert (answer.status, answer.complaint) == (400, complaint)
+    assert answer.status == 400
+    assert answer.complaint.startswith(complaint)
+    assert len(answer.complaint) < 200
 
 
 @pytest.mark.parametrize(
@@ -268,15 +308,277 @@ def test_health_is_a_real_prediction(server):
     assert answer.content["data"]["tensor"]["values"] == pytest.approx([expected(None, None, None)], abs=1e-6)
 
 
-def test_prometheus_reads_how_many_rows_were_predicted_and_how_long_it_took(server):
+def figures(server: Server, path: str = "/metrics") -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}{path}", timeout=20) as response:
+        lines = response.read().decode().splitlines()
+    return {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("cd4ml")}
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/prometheus"])
+def test_prometheus_reads_how_many_rows_were_predicted_and_how_long_it_took(server, path):
     server.predict(ROWS[0])
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=20) as response:
-        lines = response.read().decode().splitlines()
-    figures = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("cd4ml")}
-    assert figures["cd4ml_predictions_total"] >= 1
-    assert figures["cd4ml_predict_seconds_count"] >= 1
-    assert 0 < figures["cd4ml_predict_seconds_sum"] < 60 * figures["cd4ml_predict_seconds_count"]
+    found = figures(server, path)
+    assert found["cd4ml_predictions_total"] >= 1
+    assert found["cd4ml_predict_seconds_count"] >= 1
+    assert 0 < found["cd4ml_predict_seconds_sum"] < 60 * found["cd4ml_predict_seconds_count"]
+
+
+def test_each_of_sixty_four_clients_at_once_is_answered_soon_and_counted(server):
+    def answers(_: int) -> float:
+        started = time.monotonic()
+        assert server.predict(ROWS[0]).status == 200
+        return time.monotonic() - started
+
+    before = server.predict(ROWS[0]) and figures(server)["cd4ml_predictions_total"]
+    with ThreadPoolExecutor(64) as clients:
+        seconds = list(clients.map(answers, range(640)))
+
+    assert max(seconds) < 5
+    assert figures(server)["cd4ml_predictions_total"] == before + 640
+
+
+def test_more_than_can_wait_are_asked_to_come_again(server):
+    body = json.dumps({"data": {"names": NAMES, "ndarray": [ROWS[0]] * 2000}}).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(200)]
+        for client in clients:
+            client.sendall(head.encode() + body[:-1])
+        for client in clients:
+            client.sendall(body[-1:])
+        started = time.monotonic()
+        assert server.send("GET /health/ping HTTP/1.1")[0] == 200
+        seconds = time.monotonic() - started
+        answers = [client.recv(1000).decode() for client in clients]
+
+    statuses = [int(answer.split()[1]) for answer in answers]
+    assert set(statuses) == {200, 429}
+    assert all("Retry-After: 1" in answer for answer in answers if " 429 " in answer.splitlines()[0])
+    assert seconds < 1
+
+
+TRICKLES = [
+    (b"", b""),
+    (b"POST /pre", b"d"),
+    (b"POST /predict HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
+    (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n{", b" "),
+    (b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", b"1\r\n \r\n"),
+]
+"""What a client begins with, and goes on with a little at a time."""
+
+
+def test_slow_clients_hold_up_nobody_and_a_request_has_seconds_to_arrive(server):
+    with contextlib.ExitStack() as stack:
+        slow = [
+            (stack.enter_context(server.connect()), first, more)
+            for first, more in TRICKLES
+            for _ in range(20 if first else 300)
+        ]
+        for client, first, _ in slow:
+            client.sendall(first)
+        deadline, seconds = time.monotonic() + 15, []
+        while slow and time.monotonic() < deadline:
+            seconds.append(server.seconds())
+            time.sleep(0.3)
+            slow = [one for one in slow if not closed(one[0])]
+            for client, _, more in slow:
+                with contextlib.suppress(ConnectionError):
+                    client.sendall(more)
+
+    assert not slow
+    assert max(seconds) < 1
+
+
+def closed(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1000) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+JSON = "Content-Type: application/json"
+FORM = "Content-Type: application/x-www-form-urlencoded"
+MULTIPART = "Content-Type: multipart/form-data; boundary=b"
+PARTS = b'--b\r\nContent-Disposition: form-data; name="data"\r\n\r\n%s\r\n--b--\r\n'
+GOOD = json.dumps({"data": {"names": NAMES, "ndarray": [ROWS[0]]}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (200, GOOD, [JSON]),
+        (200, b"json=" + GOOD, [FORM]),
+        (200, GOOD, [JSON, "Expect: 100-continue"]),
+        (415, GOOD, []),
+        (415, GOOD, ["Content-Type: text/plain"]),
+        (415, GOOD, [JSON, "Content-Type: text/plain"]),
+        (415, GOOD, [JSON, "Content-Encoding: gzip"]),
+        (400, b"", [JSON]),
+        (400, b"{", [JSON]),
+        (400, b"null", [JSON]),
+        (400, b'"text"', [JSON]),
+        (400, b'{"data": "\xff"}', [JSON]),
+        (400, b"[" * 50_000, [JSON]),
+        (400, b'{"a":' * 50_000, [JSON]),
+        (400, b"1" * 5_000, [JSON]),
+        (400, b"json={", [FORM]),
+        (400, b"json=" + b"[" * 50_000, [FORM]),
+        (400, PARTS % b"{", [MULTIPART]),
+        (200, PARTS % json.dumps({"names": NAMES, "ndarray": [ROWS[0]]}).encode(), [MULTIPART]),
+        (400, GOOD, [JSON, "Content-Length: 7"]),
+        (400, GOOD, [JSON, "Transfer-Encoding: chunked"]),
+    ],
+)
+def test_a_request_that_is_no_json_is_the_client_s_mistake(server, status, body, headers):
+    found, answer = server.post(body, *headers)
+
+    assert found == (100 if "Expect: 100-continue" in headers else status)
+    assert f" {status} " in answer
+
+
+@pytest.mark.parametrize(
+    ("status", "head"),
+    [
+        (200, "GET /health/ping HTTP/1.1"),
+        (200, "GET /health/ping HTTP/1.0"),
+        (200, "HEAD /health/ping HTTP/1.1"),
+        (200, "GET /health/status HTTP/1.1"),
+        (200, "GET /api/v1.0/health/status HTTP/1.1"),
+        (200, "GET /metadata HTTP/1.1"),
+        (200, "OPTIONS /predict HTTP/1.1"),
+        (400, "GET /predict?json={ HTTP/1.1"),
+        (400, "GET /health/ping HTTP/1.1\r\nHost: other"),
+        (400, "POST /predict HTTP/1.1\r\nContent-Length: -1"),
+        (400, "POST /predict HTTP/1.1\r\nContent-Length: 1" + "0" * 5000),
+        (400, "NONSENSE"),
+        (404, "GET /nothing HTTP/1.1"),
+        (404, "POST /nothing HTTP/1.1"),
+        (404, "GET /../predict HTTP/1.1"),
+        (404, "GET /..%2f..%2fetc/passwd HTTP/1.1"),
+        (404, "GET /health/ping/ HTTP/1.1"),
+        (404, "GET /api//v1.0/metadata HTTP/1.1"),
+        (404, "GET /seldon.json HTTP/1.1"),
+        (404, "GET /send-feedback HTTP/1.1"),
+        (404, "POST /api/v1.0/feedback HTTP/1.1"),
+        (404, "GET /transform-input HTTP/1.1"),
+        (404, "GET /transform-output HTTP/1.1"),
+        (404, "GET /route HTTP/1.1"),
+        (404, "GET /aggregate HTTP/1.1"),
+        (405, "GET /api/v1.0/predictions HTTP/1.1"),
+        (405, "DELETE /predict HTTP/1.1"),
+        (405, "POST /health/ping HTTP/1.1"),
+    ],
+)
+def test_only_what_a_model_needs_is_there(server, status, head):
+    assert server.send(head)[0] == status
+
+
+def test_a_failure_has_seldon_s_form(server):
+    answer = server.ask("/nothing")
+
+    assert set(answer.content["status"]) == {"code", "info", "reason", "status"}
+    assert answer.content["status"]["reason"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("head", ["OPTIONS /predict HTTP/1.1", "GET /health/ping HTTP/1.1", "GET /nothing HTTP/1.1"])
+def test_no_page_of_another_origin_may_read_an_answer(server, head):
+    answer = server.send(f"{head}\r\nOrigin: http://elsewhere.example\r\nAccess-Control-Request-Method: POST")[1]
+
+    assert "access-control" not in answer.lower()
+
+
+def test_a_body_may_come_in_chunks(server):
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (GOOD[:20], GOOD[20:])) + b"0\r\n\r\n"
+
+    status, answer = server.send(f"POST /predict HTTP/1.1\r\n{JSON}\r\nTransfer-Encoding: chunked", chunks)
+
+    assert status == 200
+    assert "probability" in answer
+
+
+def test_requests_may_come_one_behind_the_other(server):
+    _, answer = server.send("GET /health/ping HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + "GET /health/ping HTTP/1.1")
+
+    assert answer.count("pong") == 4
+
+
+@pytest.mark.parametrize("length", [9 * 2**20, 10**12])
+@pytest.mark.parametrize("expect", [[], ["Expect: 100-continue"]])
+def test_a_body_that_is_too_large_is_refused_before_it_comes(server, length, expect):
+    head = "\r\n".join(["POST /predict HTTP/1.1", "Host: x", JSON, *expect, f"Content-Length: {length}"])
+    with server.connect() as connection:
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        answer = connection.recv(1000).decode()
+
+    assert answer.startswith("HTTP/1.1 413 ")
+    assert "8 MiB at most" in answer
+
+
+def test_a_client_that_sends_too_large_a_body_gets_to_read_why(server):
+    blank = b" " * 9 * 2**20
+    chunks = b"".join(b"%x\r\n%s\r\n" % (2**20, b" " * 2**20) for _ in range(9)) + b"0\r\n\r\n"
+
+    assert server.post(blank, JSON)[0] == 413
+    assert server.send(f"POST /predict HTTP/1.1\r\n{JSON}\r\nTransfer-Encoding: chunked", chunks)[0] == 413
+
+
+def test_too_many_rows_or_names_are_refused(server):
+    assert server.predict(*[ROWS[0]] * 10_000).status == 200
+    assert server.predict(*[ROWS[0]] * 10_001).status == 413
+    many = [f"name {number}" for number in range(20_000)]
+    started = time.monotonic()
+    assert server.predict([None] * len(many), names=many).status == 413
+    assert time.monotonic() - started < 1
+
+
+def test_as_many_names_as_are_allowed_take_no_time(server):
+    permuted = [f"reg{number:04}ion" for number in range(9_998)]
+    started = time.monotonic()
+    answer = server.predict([None] * 10_000, names=["age", "subscribed", *permuted])
+    twice = server.predict([None] * 10_000, names=["age", "age", *permuted])
+
+    assert (answer.status, answer.complaint) == (400, "feature 'region' is not in data.names")
+    assert (twice.status, twice.complaint) == (400, "data.names has 'age' more than once")
+    assert time.monotonic() - started < 2
+
+
+def test_no_value_of_a_request_gets_into_the_log(server):
+    secret = "Jane-Roe-1970"
+    server.predict([secret, "south", True])
+    server.predict([40, secret + "\ud800", True])
+    server.predict([40], names=[secret])
+    server.post(secret.encode(), JSON)
+    server.post(f"json={secret}".encode(), FORM)
+    server.send(f"GET /{secret}?json={secret} HTTP/1.1")
+    server.send(f"GET /health/ping HTTP/1.1\r\nContent-Length: {secret}")
+    server.send(f"{secret}")
+
+    assert secret not in server.log
+
+
+class Broken:
+    """A model with a fault."""
+
+    def init_metadata(self) -> dict[str, Any]:
+        return {}
+
+    def predict_raw(self, message: Any) -> Any:
+        raise KeyError(message["name"])
+
+
+def test_a_fault_of_ours_is_500_and_its_place_is_logged_without_values(caplog):
+    from cd4ml.serving.protocol import Metrics, predictions
+
+    answer = predictions(Broken(), Metrics()).test_client().post("/predict", json={"name": "Jane-Roe-1970"})
+
+    assert answer.status_code == 500
+    assert answer.json["status"]["reason"] == "MICROSERVICE_INTERNAL_ERROR"
+    assert re.search(r"KeyError answering /predict\n.*in predict_raw", caplog.text, re.DOTALL)
+    assert "Jane" not in caplog.text + answer.text
 
 
 def test_a_server_of_this_machine_is_reached_from_no_other(server):
@@ -290,12 +592,24 @@ def test_servers_share_no_control_socket_in_the_home_folder(server):
     assert not (server.home / ".gunicorn").exists()
 
 
-def test_a_server_told_to_end_ends_with_its_children(folder, tmp_path):
-    server = start(folder, tmp_path)
+def test_a_server_with_few_files_answers_and_ends_in_good_order(folder, tmp_path):
+    server = start(folder, tmp_path, files=256)
     try:
         wait_until_ready(server)
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(timeout=20)
+        with contextlib.ExitStack() as stack:
+            for _ in range(400):
+                stack.enter_context(server.connect())
+            assert server.seconds() < 1
+
+        with server.connect() as kept:
+            kept.sendall(b"GET /health/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"pong" in kept.recv(1000)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            kept.sendall(b"GET /health/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"Connection: close" in kept.recv(1000)
+
+        server.process.wait(timeout=5)
         with pytest.raises(ProcessLookupError):
             os.killpg(server.process.pid, 0)
     finally:
@@ -305,9 +619,9 @@ def test_a_server_told_to_end_ends_with_its_children(folder, tmp_path):
 def test_a_folder_without_a_model_is_refused_at_the_start(tmp_path):
     server = start(tmp_path / "nowhere", tmp_path)
     try:
-        output, _ = server.process.communicate(timeout=SECONDS_TO_START)
+        server.process.wait(timeout=SECONDS_TO_START)
     finally:
         end(server)
 
     assert server.process.returncode != 0
-    assert b"not a model's contract" in output
+    assert "not a model's contract" in server.log
