@@ -37,7 +37,6 @@ def test_the_container_is_named_as_its_node_and_listens_where_the_service_does()
     assert ports == {"http": seldon.PORT, "metrics": 6000}
     assert container["env"] == [
         {"name": "MODEL_VERSION", "value": "3"},
-        {"name": "GRPC_WORKERS", "value": "0"},
     ]
 
 

@@ -392,10 +392,7 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
         "name": CONTAINER,
         "image": images.SERVE,
         "command": ("python", "-m", "cd4ml.serving.server"),
-        "env": (
-            {"name": "MODEL_VERSION", "value": str(version)},
-            {"name": "GRPC_WORKERS", "value": "0"},
-        ),
+        "env": ({"name": "MODEL_VERSION", "value": str(version)},),
         "ports": ({"name": "http", "container_port": PORT}, {"name": "metrics", "container_port": METRICS_PORT}),
         "startup_probe": _probe("/health/status", period=2, timeout=30, failures=150),
         "readiness_probe": _probe("/health/status", period=5, timeout=10, failures=3),
