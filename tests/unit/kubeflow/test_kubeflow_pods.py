@@ -1,6 +1,5 @@
 """What the pods of a submitted run ask for, as KFP's driver makes it of the pipeline and the run's parameters."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -80,8 +79,10 @@ def test_the_pods_of_trainings_ask_for_the_gpus_of_the_run_file(
     assert asked["Train baseline"] == asked["Train candidate"] == count
 
 
-@pytest.mark.parametrize("gpus", ["1", 1.5, True])
-def test_gpus_that_are_no_whole_number_are_told(kfp: KfpServer, cd4ml: Command, tmp_path: Path, gpus: Any) -> None:
+@pytest.mark.parametrize(("gpus", "said"), [("1", "'1'"), (1.5, "1.5"), (True, "true")])
+def test_gpus_that_are_no_whole_number_are_told(
+    kfp: KfpServer, cd4ml: Command, tmp_path: Path, gpus: Any, said: str
+) -> None:
     content = yaml.safe_load(EXAMPLE.read_text())
     content["arguments"]["gpus"] = gpus
     file = tmp_path / "training.yaml"
@@ -90,5 +91,5 @@ def test_gpus_that_are_no_whole_number_are_told(kfp: KfpServer, cd4ml: Command, 
     outcome = cd4ml("submit", file, "--host", kfp.host, "--no-wait")
 
     assert outcome.code == 1
-    assert f"gpus: {json.dumps(gpus)} is not a whole number" in outcome.err
+    assert f"gpus: {said} is not a whole number" in outcome.err
     assert kfp.written == []
