@@ -328,7 +328,7 @@ def test_a_column_beyond_what_the_model_can_hold_is_named(prepare, tmp_path, val
 
 def test_a_training_that_runs_away_says_what_to_lower(inputs, tmp_path):
     with pytest.raises(TrainingError, match="epoch 1: the loss is .*; lower learning_rate"):
-        run(inputs, tmp_path / "model", {**DNN, "hidden": [64, 64, 64], "learning_rate": 1e30})
+        run(inputs, tmp_path / "model", {**DNN, "hidden": [64] * 30, "learning_rate": 100.0})
     assert list(tmp_path.iterdir()) == []
 
 
