@@ -456,7 +456,7 @@ def test_any_predictions_have_their_pictures(found, has_curves):
     both = {"candidate": found, "baseline": found}
 
     assert figures.calibration(both).startswith("<svg")
-    for drawn in (figures.roc(both), figures.precision_recall(both)):
+    for drawn in (figures.roc(both, {}), figures.precision_recall(both, {})):
         assert drawn.startswith("<svg") if has_curves else drawn is None
     assert explorer(both, (0.5,)).models["candidate"]
 
@@ -474,10 +474,10 @@ def test_the_pictures_of_a_rare_event_end_where_its_shares_do():
     usual = {"candidate": curves()}
 
     assert max(ticks(figures.calibration(rare), "x") + ticks(figures.calibration(rare), "y")) < 0.1
-    assert max(ticks(figures.precision_recall(rare), "y")) < 0.5
-    assert max(ticks(figures.precision_recall(rare), "x")) == 1
+    assert max(ticks(figures.precision_recall(rare, {}), "y")) < 0.5
+    assert max(ticks(figures.precision_recall(rare, {}), "x")) == 1
     assert max(ticks(figures.calibration(usual), "x")) == 1
-    assert max(ticks(figures.precision_recall(usual), "y")) == 1
+    assert max(ticks(figures.precision_recall(usual, {}), "y")) == 1
 
 
 @pytest.mark.parametrize(
