@@ -25,8 +25,11 @@ from cd4ml.evaluation.summary import (
     at,
 )
 
-MIRRORED = {"true_negative_rate": "false_positive_rate", "false_negative_rate": "true_positive_rate"}
-SAME = {**MIRRORED, "recall": "true_positive_rate"}
+SAME = {
+    "true_negative_rate": "false_positive_rate",
+    "false_negative_rate": "true_positive_rate",
+    "recall": "true_positive_rate",
+}
 """Rates that are as sure as another one."""
 
 
