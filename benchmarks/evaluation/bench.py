@@ -32,7 +32,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from tensorflow_model_analysis.proto import config_pb2  # noqa: E402
 
-from cd4ml.evaluation.executor import run  # noqa: E402
+from cd4ml.columnar import run  # noqa: E402
 
 IMPORTS_SECONDS = time.perf_counter() - STARTED
 ROWS, FEW_ROWS, MANY_ROWS = 200_000, 50_000, 2_000_000

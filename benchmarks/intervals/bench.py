@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy import special
 
+from cd4ml.contracts.evaluation import OVERALL, Slice, at
 from cd4ml.evaluation import confidence, fairness, measure
 from cd4ml.evaluation.rows import Slicing
-from cd4ml.evaluation.summary import OVERALL, Slice, at
 
 ROWS = (30, 100, 300, 1_000, 3_000, 10_000)
 RATES = (0.5, 0.1, 0.03, 0.01)

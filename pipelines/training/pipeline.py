@@ -6,24 +6,24 @@ from typing import Any
 from kfp import dsl
 
 from cd4ml import settings, storage
-from cd4ml.arguments import whole_number
-from cd4ml.components.data.check_dataset.component import check_dataset
 from cd4ml.components.data.ingest_dataset.component import ingest_dataset
 from cd4ml.components.data.split_dataset.component import split_dataset
-from cd4ml.components.data.validate_dataset.component import validate_dataset
 from cd4ml.components.deployment.deploy_model.component import deploy_model
 from cd4ml.components.deployment.publish_model.component import publish_model
 from cd4ml.components.evaluation.check_model.component import check_model
 from cd4ml.components.evaluation.evaluate_model.component import evaluate_model
 from cd4ml.components.evaluation.find_champion.component import find_champion
 from cd4ml.components.training.train_model.component import train_model
-from cd4ml.data import limits as data_limits_
+from cd4ml.components.validation.check_dataset.component import check_dataset
+from cd4ml.components.validation.validate_dataset.component import validate_dataset
 from cd4ml.data import split as split_
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation_arguments
 from cd4ml.evaluation import limits as model_limits_
 from cd4ml.pipelines.tasks import ending_after, heavy, light, on_gpus, with_images_of_models, with_store
+from cd4ml.running.arguments import whole_number
 from cd4ml.training import spec
+from cd4ml.validation import limits as data_limits_
 
 
 @dsl.pipeline(
@@ -37,23 +37,23 @@ def training(
     label: str,
     store: str,
     time_column: str = "",
-    split: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
+    split: dict[str, Any] = {},  # noqa: B006 (KFP reads the default, nothing changes it)
     curated_schema: str = "",
-    exclude: list = [],  # noqa: B006
-    sensitive: list = [],  # noqa: B006
-    slices: list = [],  # noqa: B006
-    data_limits: dict = {},  # noqa: B006
-    baseline: dict = {"model": "linear"},  # noqa: B006
-    candidate: dict = {"model": "dnn"},  # noqa: B006
+    exclude: list[Any] = [],  # noqa: B006
+    sensitive: list[Any] = [],  # noqa: B006
+    slices: list[Any] = [],  # noqa: B006
+    data_limits: dict[str, Any] = {},  # noqa: B006
+    baseline: dict[str, Any] = {"model": "linear"},  # noqa: B006
+    candidate: dict[str, Any] = {"model": "dnn"},  # noqa: B006
     seed: int = 0,
     gpus: str = "1",
-    thresholds: list = [0.5],  # noqa: B006
-    runner: list = [],  # noqa: B006
-    model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
+    thresholds: list[Any] = [0.5],  # noqa: B006
+    runner: list[Any] = [],  # noqa: B006
+    model_limits: dict[str, Any] = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
     target: str = "machine",
     port: int = 9500,
     revision: str = "",
-):
+) -> None:
     """Takes a table to a model in production, through two gates.
 
     Args:

@@ -13,7 +13,7 @@ from cd4ml.pipelines.tasks import ending_after, light, with_store
 @dsl.pipeline(
     name="verification", display_name="Verify the model in production", pipeline_config=ending_after(hours=12)
 )
-def verification(name: str, store: str):
+def verification(name: str, store: str) -> None:
     """Asks the model in production what its deployment asked it; the run fails when an answer differs.
 
     Args:

@@ -17,9 +17,9 @@ from conftest import Cluster
 from kubernetes import client
 from seldon_operator import LAST_APPLIED, Operator
 
-from cd4ml.deployment import cluster as target
-from cd4ml.deployment import connection, seldon
-from cd4ml.deployment.targets import Served
+from cd4ml.cluster import connection
+from cd4ml.deployment.targets import Served, seldon
+from cd4ml.deployment.targets import cluster as target
 from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.images import TOOLS
 

@@ -35,13 +35,13 @@ WORK = {
     "tools": """
 import kubernetes.client, minio, pyarrow as pa, deltalake
 import kfp.dsl.executor_main
-import cd4ml.data.gate
+import cd4ml.validation.gate
 deltalake.write_deltalake("/tmp/table", pa.table({"age": [31, 47]}))
 found = deltalake.QueryBuilder().register("data", deltalake.DeltaTable("/tmp/table")).execute("select age from data")
 assert pa.table(found).column("age").to_pylist() == [31, 47]
 """,
     "validate": """
-import cd4ml.data.quiet_tfdv, kfp.dsl.executor_main, pandas
+import cd4ml.validation.quiet_tfdv, kfp.dsl.executor_main, pandas
 import tensorflow_data_validation as tfdv
 statistics = tfdv.generate_statistics_from_dataframe(pandas.DataFrame({"age": [31.0, 47.0]}))
 assert statistics.datasets[0].num_examples == 2
@@ -69,7 +69,7 @@ assert result.get_metrics_for_all_slices()[()]["example_count"]["doubleValue"] =
 """,
     "serve": """
 import tensorflow as tf
-from cd4ml.model import Contract, Input, write_contract
+from cd4ml.contracts.model import Contract, Input, write_contract
 module = tf.Module()
 @tf.function(input_signature=[{"age": tf.TensorSpec([None], tf.float32, name="age")}])
 def predict(raw):

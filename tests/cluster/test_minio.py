@@ -277,5 +277,5 @@ def run_setup(store: Store, kubeconfig: str) -> subprocess.CompletedProcess[str]
         "MINIO_ENDPOINT": f"http://{store.address}",
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
     }
-    command = [sys.executable, "-m", "cd4ml.store_setup"]
+    command = [sys.executable, "-m", "cd4ml.cluster.store_setup"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -22,7 +22,7 @@ from seldon_operator import Operator
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
-from cd4ml.deployment import connection
+from cd4ml.cluster import connection
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "manifests/components/monitoring"

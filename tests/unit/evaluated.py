@@ -1,7 +1,7 @@
 """A made-up evaluation, for tests of what comes after it."""
 
+from cd4ml.contracts.evaluation import METRICS_AT_THRESHOLDS, Change, ModelSummary, Slice, Summary, at
 from cd4ml.evaluation import fairness
-from cd4ml.evaluation.summary import METRICS_AT_THRESHOLDS, Change, ModelSummary, Slice, Summary, at
 
 
 def a_summary() -> Summary:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cd4ml import arguments
-from cd4ml.arguments import Parameter
 from cd4ml.errors import ArgumentsError, DataError
+from cd4ml.running import arguments
+from cd4ml.running.arguments import Parameter
 
 PARAMETERS = {
     "name": Parameter(str, required=True),

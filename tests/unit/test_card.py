@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from evaluated import a_summary
 
-from cd4ml.evaluation import summary
-from cd4ml.evaluation.summary import Summary
-from cd4ml.gates import Check, Verdict
-from cd4ml.model import Contract, Input
+from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts.evaluation import Summary
+from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.registry import card
 from cd4ml.registry.models import Version
 

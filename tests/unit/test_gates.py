@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cd4ml import gates
+from cd4ml.contracts import verdict as gates
 from cd4ml.errors import GateError
 
 KEPT = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8", "overall", (0.78, 0.82))

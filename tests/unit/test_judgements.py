@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cd4ml import model
+from cd4ml.contracts import model
 from cd4ml.registry import judgements
 from cd4ml.storage.folder import FolderStore
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cd4ml import predictions
+from cd4ml.contracts import predictions
 
 
 @pytest.mark.parametrize("name", ["age", "probability", "features", "", "a.b", "price/unit", "ü", "new\nline"])

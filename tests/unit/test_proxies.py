@@ -10,7 +10,8 @@ import pytest
 from cd4ml.data import table
 from cd4ml.errors import DataError
 from cd4ml.proxies import is_near
-from cd4ml.storage import open_store, s3
+from cd4ml.storage import bucket as s3
+from cd4ml.storage import open_store
 
 
 class EmptyBucket(BaseHTTPRequestHandler):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cd4ml.ranking import areas, auc
+from cd4ml.contracts.ranking import areas, auc
 
 
 def pair_count(labels, scores, weights):

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from evaluated import a_summary
 
-from cd4ml import gates, model
+from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts import model
+from cd4ml.contracts import verdict as gates
 from cd4ml.errors import RegistryError, StorageError
-from cd4ml.evaluation import summary
 from cd4ml.registry import deployments, models
 from cd4ml.storage.folder import FolderStore
 

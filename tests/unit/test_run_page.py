@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cd4ml.local import Task
 from cd4ml.reports import run as reports
+from cd4ml.running.local import Task
 
 VERSION = {"name": "uptake", "version": 3, "digest": "sha256:abc", "uri": "/store/models/uptake/3", "run": "run-1"}
 DEPLOYMENT = {"name": "uptake", "number": 1, "version": 3}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cd4ml import images, settings
-from cd4ml.deployment import seldon
+from cd4ml.deployment.targets import seldon
 from cd4ml.errors import DeploymentError
 
 URI = "s3://cd4ml/models/uptake/3/model"

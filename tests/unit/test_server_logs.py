@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cd4ml.deployment.logs import excerpt
+from cd4ml.cluster.logs import excerpt
 
 WORKER_FAILED = """\
 2026-11-25 09:49:31.795172: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized.

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from cd4ml import yaml_file
 from cd4ml.errors import ArgumentsError
+from cd4ml.running import yaml_file
 
 
 def read(folder: Path, text: str) -> yaml_file.Content:

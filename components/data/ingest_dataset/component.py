@@ -15,7 +15,7 @@ def ingest_dataset(
     key: str,
     dataset: dsl.Output[dsl.Dataset],
     time_column: str = "",
-) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str):
+) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str):  # type: ignore[valid-type]
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:

@@ -1,5 +1,7 @@
 """A version of a dataset becomes train, eval and test."""
 
+from typing import Any
+
 from kfp import dsl
 
 from cd4ml.images import TOOLS
@@ -11,11 +13,11 @@ def split_dataset(
     version: int,
     digest: str,
     key: str,
-    split: dict,
+    split: dict[str, Any],
     train: dsl.Output[dsl.Dataset],
     eval: dsl.Output[dsl.Dataset],
     test: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Splits a version of a dataset by a hash of its key, or by time.
 
     Args:

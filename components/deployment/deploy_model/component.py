@@ -15,7 +15,7 @@ def deploy_model(
     run: str,
     deployment: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Serves a published model in place of the one before, verifies it, and undoes it when a step fails.
 
     The steps: the server is ready, it serves this very model, its predictions are those of the evaluation to

@@ -19,7 +19,7 @@ def publish_model(
     revision: str,
     published: dsl.Output[dsl.Artifact],
     card: dsl.Output[dsl.Markdown],
-) -> NamedTuple("Published", version=int, digest=str):
+) -> NamedTuple("Published", version=int, digest=str):  # type: ignore[valid-type]
     """Adds a model to the registry, with its card; a model that is there already keeps its version.
 
     Args:

@@ -11,7 +11,7 @@ def verify_deployment(
     name: str,
     verification: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Verifies the model in production as its deployment did; fails the run when it does not hold.
 
     Args:

@@ -1,5 +1,7 @@
 """Gate: is this model good enough to publish?"""
 
+from typing import Any
+
 from kfp import dsl
 
 from cd4ml.images import TOOLS
@@ -8,13 +10,13 @@ from cd4ml.images import TOOLS
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def check_model(
     evaluation: dsl.Input[dsl.Artifact],
-    limits: dict,
+    limits: dict[str, Any],
     verdict: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Fails the run unless the evaluated candidate keeps every limit.
 
     Args:
-        evaluation: What `evaluate_model` wrote (layout: `cd4ml.evaluation.summary`).
+        evaluation: What `evaluate_model` wrote (layout: `cd4ml.contracts.evaluation`).
         limits: Limits by metric, and under `fairness`, `required_slices` and `bootstrap`, as in `docs/limits.md`.
 
     Returns:

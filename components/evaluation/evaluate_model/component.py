@@ -1,5 +1,7 @@
 """How good is a model, for whom, and is it better than the one before?"""
 
+from typing import Any
+
 from kfp import dsl
 
 from cd4ml.images import EVALUATE
@@ -13,17 +15,17 @@ def evaluate_model(
     champion: str,
     champion_digest: str,
     judged: int,
-    trend: list,
+    trend: list[Any],
     label: str,
-    slices: list,
-    sensitive: list,
-    thresholds: list,
-    runner: list,
+    slices: list[Any],
+    sensitive: list[Any],
+    thresholds: list[Any],
+    runner: list[Any],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     roc: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
-):
+) -> None:
     """Measures a candidate beside a baseline and the champion on every row: TFMA's numbers, exact areas, intervals.
 
     Args:
@@ -41,7 +43,7 @@ def evaluate_model(
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes in this task.
 
     Returns:
-        evaluation: All numbers, TFMA's own files and known predictions (layout: `cd4ml.evaluation.summary`).
+        evaluation: All numbers, TFMA's own files and known predictions (layout: `cd4ml.contracts.evaluation`).
         metrics: The candidate's metrics, its change against the others, its weakest slice and fairness gaps.
         roc: The candidate's ROC curve, and its confusion matrix at the first threshold.
         report: All of it for people.

@@ -1,6 +1,6 @@
 """Which model is in production, and what came before the candidate?"""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -9,8 +9,8 @@ from cd4ml.images import TOOLS
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def find_champion(
-    candidate: dsl.Input[dsl.Model], store: str, name: str, dataset: str, version: int, split: dict
-) -> NamedTuple("Champion", folder=str, digest=str, judged=int, trend=list):
+    candidate: dsl.Input[dsl.Model], store: str, name: str, dataset: str, version: int, split: dict[str, Any]
+) -> NamedTuple("Champion", folder=str, digest=str, judged=int, trend=list):  # type: ignore[valid-type]
     """Finds the model in production that a candidate is to be held against, and notes that its test split judges it.
 
     Args:

@@ -1,5 +1,7 @@
 """A model is trained on the splits."""
 
+from typing import Any
+
 from kfp import dsl
 
 from cd4ml.images import TRAIN
@@ -13,12 +15,12 @@ def train_model(
     schema: dsl.Input[dsl.Artifact],
     label: str,
     key: str,
-    exclude: list,
-    spec: dict,
+    exclude: list[Any],
+    spec: dict[str, Any],
     seed: int,
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-):
+) -> None:
     """Trains a model whose preprocessing lies inside it, on a GPU where there is one.
 
     Args:
@@ -33,7 +35,7 @@ def train_model(
         seed: The same seed and data give the same model on the same machine.
 
     Returns:
-        model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.model`).
+        model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.contracts.model`).
         metrics: Loss and AUC on both splits, of the epoch whose weights were kept.
     """
     from cd4ml.training.train import train as train_on

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cd4ml import arguments as run_arguments
 from cd4ml import revision
+from cd4ml.running import arguments as run_arguments
 from cd4ml.storage import local_path
 
 RunFileArgument = Annotated[

@@ -354,8 +354,8 @@ def _connected(address: "Address", changes: bool = False, sure: bool = False) ->
 
 def _wait(connection: "Connection", run_id: str, wanted: asked.Asked) -> int:
     """Shows a run as it goes on; the exit code that its end asks for."""
-    from cd4ml import local
     from cd4ml.kubeflow import runs
+    from cd4ml.running import local
 
     started = time.monotonic()
     planned = local.tasks(wanted.pipeline, Path())

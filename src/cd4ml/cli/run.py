@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from cd4ml import arguments as run_arguments
 from cd4ml import errors
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, console
 from cd4ml.errors import Cd4mlError
+from cd4ml.running import arguments as run_arguments
 from cd4ml.storage import local_path, open_store
 from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
-    from cd4ml.deployment import machine
+    from cd4ml.deployment.targets import machine
     from cd4ml.reports import run as reports
 
 COMPILED = Path("compiled")
@@ -53,7 +53,7 @@ def run(
     """
     wanted = asked.read(file)
     # These take their time, and a file that is not as it should be is told without them.
-    from cd4ml import local
+    from cd4ml.running import local
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
     _clear_up(arguments)
@@ -66,10 +66,10 @@ def run(
 
 def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     """Runs what was asked for, and says how it went; the exit code."""
-    from cd4ml import local
     from cd4ml.cli.progress import progress
-    from cd4ml.deployment import machine
+    from cd4ml.deployment.targets import machine
     from cd4ml.reports import run as reports
+    from cd4ml.running import local
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
     folder = _new_folder(runs, wanted.name)
@@ -135,7 +135,7 @@ def stop(
     ] = Path("store"),
 ) -> None:
     """Ends the model server that `cd4ml run --keep-serving` left up."""
-    from cd4ml.deployment import machine
+    from cd4ml.deployment.targets import machine
 
     opened = FolderStore(store)
     server = machine.find(opened, name)
@@ -153,7 +153,7 @@ def stop(
 
 def _check_port(arguments: Mapping[str, Any], parameters: Mapping[str, run_arguments.Parameter]) -> None:
     """Finds a port in use before the work is done whose result is to be served there."""
-    from cd4ml.deployment import machine
+    from cd4ml.deployment.targets import machine
 
     store = _store_here(arguments)
     if "port" not in parameters or store is None:
@@ -172,7 +172,7 @@ def _store_here(arguments: Mapping[str, Any]) -> FolderStore | None:
 
 def _clear_up(arguments: Mapping[str, Any]) -> None:
     """Undoes and removes what runs that were killed have left."""
-    from cd4ml.deployment import machine
+    from cd4ml.deployment.targets import machine
 
     store = _store_here(arguments)
     if store is None:
@@ -247,7 +247,7 @@ def _end_serving(
     Returns:
         The server that is left, if any, and what was undone.
     """
-    from cd4ml.deployment import machine
+    from cd4ml.deployment.targets import machine
 
     store = _store_here(arguments)
     if store is None or not began_to_deploy:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from cd4ml import documents
+from cd4ml.contracts import document
 from cd4ml.data import source as sources
 from cd4ml.data import table as tables
 from cd4ml.storage import check_name
@@ -33,7 +33,7 @@ class Ingested:
 
     def write(self, path: str | Path) -> Self:
         """Writes it as JSON."""
-        documents.write(path, asdict(self))
+        document.write(path, asdict(self))
         return self
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from cd4ml import settings
-from cd4ml.data.origin import Origin, stamp
+from cd4ml.contracts.dataset import Origin, stamp
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.settings import Seed, Strict

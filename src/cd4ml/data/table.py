@@ -103,7 +103,7 @@ def _open(uri: str) -> deltalake.DeltaTable | None:
 def _options(uri: str) -> dict[str, str] | None:
     if not uri.startswith(S3):
         return None
-    from cd4ml.storage.s3 import delta_options
+    from cd4ml.storage.bucket import delta_options
 
     return delta_options()
 

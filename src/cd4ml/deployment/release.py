@@ -13,8 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cd4ml import documents, gates
-from cd4ml.deployment import machine, targets, verify
+from cd4ml.contracts import document
+from cd4ml.contracts import verdict as gates
+from cd4ml.deployment import targets, verify
+from cd4ml.deployment.targets import machine
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments, models
 from cd4ml.storage import Store, local_copy, open_store
@@ -69,7 +71,7 @@ def deploy(
         served.keep()  # and then the record: what is in the registry does hold
         deployment = deployments.record(store, version, run, target, verification.endpoint)
     verification.write(f"{folder}/verification.json")
-    documents.write(f"{folder}/deployment.json", asdict(deployment))
+    document.write(f"{folder}/deployment.json", asdict(deployment))
     return Release(deployment, verification)
 
 
@@ -107,7 +109,8 @@ def _rollout(
 
 @contextmanager
 def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iterator[targets.Served]:
-    from cd4ml.deployment import cluster, connection
+    from cd4ml.cluster import connection
+    from cd4ml.deployment.targets import cluster
 
     models.read(store, version.name, version.version)  # it is there, and whole
     release = f"{run}-{uuid.uuid4().hex[:8]}"  # a second try of a run is another release

@@ -13,8 +13,8 @@ from typing import Any, Self
 import httpx
 import numpy as np
 
-from cd4ml import documents
-from cd4ml import predictions as known
+from cd4ml.contracts import document
+from cd4ml.contracts import predictions as known
 from cd4ml.errors import DeploymentError
 
 TOLERANCE = 1e-5
@@ -53,7 +53,7 @@ class Verification:
 
     def write(self, path: str) -> Self:
         """Writes the verification as JSON."""
-        documents.write(path, asdict(self))
+        document.write(path, asdict(self))
         return self
 
 
@@ -87,7 +87,7 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
     Args:
         url: The server's address.
         digest: Of the model that ought to answer.
-        predictions: What evaluation kept (layout: `cd4ml.predictions`).
+        predictions: What evaluation kept (layout: `cd4ml.contracts.predictions`).
 
     Raises:
         DeploymentError: Another model answers, an answer is an error, or a probability differs.

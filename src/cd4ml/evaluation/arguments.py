@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cd4ml.contracts.evaluation import OVERALL, at
+from cd4ml.contracts.slices import columns_of, values_of
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness, limits
 from cd4ml.evaluation.limits import FirstModelLimit, Limits
-from cd4ml.evaluation.summary import OVERALL, at
 from cd4ml.names import nearest
-from cd4ml.slices import columns_of, values_of
 
 
 def thresholds(values: Sequence[Any]) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
-from cd4ml.evaluation.summary import CANDIDATE, at
+from cd4ml.contracts.evaluation import CANDIDATE, at
 
 LABEL = "__label"
 THRESHOLDS_OF_CURVES = 1001

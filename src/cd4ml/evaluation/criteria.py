@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cd4ml.contracts.evaluation import Fairness, Interval
 from cd4ml.evaluation import limits
-from cd4ml.evaluation.summary import Fairness, Interval
 
 ASKED = {
     "demographic_parity": "each group is selected as often",

@@ -14,14 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml import model, predictions
+from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts import model, predictions
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, ModelSummary, Slice, Summary, at
+from cd4ml.contracts.model import Contract
 from cd4ml.errors import DataError, EvaluationError, StorageError
-from cd4ml.evaluation import arguments, fairness, measure, report, rows, summary
+from cd4ml.evaluation import arguments, fairness, measure, report, rows
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.report import TrendPoint, WorstRow
 from cd4ml.evaluation.rows import Rows
-from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Fairness, ModelSummary, Slice, Summary, at
-from cd4ml.model import Contract
 from cd4ml.storage import local_copy
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def evaluate(
     folder: str | Path,
     report_file: str | Path,
 ) -> Evaluated:
-    """Evaluates the models on the same rows, and writes the folder (layout: `cd4ml.evaluation.summary`) and the report.
+    """Evaluates the models on the same rows; writes the folder (layout: `cd4ml.contracts.evaluation`) and the report.
 
     Memory holds the predictions, 4 bytes a row and model, the columns that make slices, about 200 bytes a row while the
     intervals are found, and a batch of the other columns.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cd4ml.contracts.evaluation import CANDIDATE
 from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.summary import CANDIDATE
 
 HALF = 100
 """Steps of the slider at even thresholds, and as many at even shares of selected rows."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from statistics import NormalDist
 
-from cd4ml.evaluation.summary import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
-from cd4ml.slices import key_of
+from cd4ml.contracts.evaluation import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
+from cd4ml.contracts.slices import key_of
 
 
 def compare(slices: Iterable[Slice], columns: Sequence[Sequence[str]], thresholds: Sequence[float]) -> list[Fairness]:

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from cd4ml.evaluation.bounds import Bounds, Measured, hold
+from cd4ml.contracts.bounds import Bounds, Measured, hold
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, Group, Interval, Summary, at
+from cd4ml.contracts.slices import columns_of, key_of, name_of
+from cd4ml.contracts.verdict import Check
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.limits import FairnessLimit
-from cd4ml.evaluation.summary import CANDIDATE, OVERALL, Fairness, Group, Interval, Summary, at
-from cd4ml.gates import Check
 from cd4ml.names import nearest
-from cd4ml.slices import columns_of, key_of, name_of
 
 
 def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, limit: FairnessLimit) -> Iterator[Check]:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.summary import (
+from cd4ml.contracts.evaluation import (
     CANDIDATE,
     FAIRNESS_METRICS,
     FEWEST_ROWS,
@@ -18,6 +17,7 @@ from cd4ml.evaluation.summary import (
     Interval,
     Slice,
 )
+from cd4ml.evaluation.curves import Curves
 from cd4ml.reports.page import PALETTE, figure_svg, picture, short
 
 COLOURS = dict(zip(("candidate", "baseline", "champion"), PALETTE, strict=False))

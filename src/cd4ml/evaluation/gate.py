@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts.bounds import Bounds, Measured, hold
+from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
+from cd4ml.contracts.slices import columns_of, values_of
+from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation import fairness_checks, limits, summary
-from cd4ml.evaluation.bounds import Bounds, Measured, hold
+from cd4ml.evaluation import fairness_checks, limits
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
-from cd4ml.evaluation.summary import CANDIDATE, FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
-from cd4ml.gates import Check, Verdict
 from cd4ml.names import nearest
-from cd4ml.slices import columns_of, values_of
 
 MOST_JUDGED = 20
 """Candidates after which a test split has been chosen by, and flatters the next one."""

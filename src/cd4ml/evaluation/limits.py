@@ -17,13 +17,13 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cd4ml import settings
+from cd4ml.contracts.evaluation import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS, OVERALL, at
+from cd4ml.contracts.slices import values_of
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
 from cd4ml.evaluation.contradictions import Held, Mistake
-from cd4ml.evaluation.summary import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS, OVERALL, at
 from cd4ml.names import nearest, shown
 from cd4ml.settings import Strict
-from cd4ml.slices import values_of
 
 EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"

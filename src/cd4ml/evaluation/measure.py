@@ -7,13 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from cd4ml import ranking
-from cd4ml.evaluation import confidence
-from cd4ml.evaluation.confidence import Ends, Spread, spread
-from cd4ml.evaluation.curves import Curves, confusion
-from cd4ml.evaluation.fairness import difference_interval
-from cd4ml.evaluation.rows import Slicing
-from cd4ml.evaluation.summary import (
+from cd4ml.contracts import ranking
+from cd4ml.contracts.evaluation import (
     CANDIDATE,
     FEWEST_ROWS,
     METRICS_AT_THRESHOLDS,
@@ -24,6 +19,11 @@ from cd4ml.evaluation.summary import (
     Slice,
     at,
 )
+from cd4ml.evaluation import confidence
+from cd4ml.evaluation.confidence import Ends, Spread, spread
+from cd4ml.evaluation.curves import Curves, confusion
+from cd4ml.evaluation.fairness import difference_interval
+from cd4ml.evaluation.rows import Slicing
 
 SAME = {
     "true_negative_rate": "false_positive_rate",

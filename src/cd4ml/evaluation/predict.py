@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from cd4ml.contracts.model import OUTPUT, SAVED_MODEL
 from cd4ml.errors import EvaluationError
-from cd4ml.model import OUTPUT, SAVED_MODEL
 
 BATCH_ROWS = 8192
 CALLS = 200
@@ -22,7 +22,7 @@ class Model:
         """Loads it.
 
         Args:
-            folder: A model's folder (layout: `cd4ml.model`).
+            folder: A model's folder (layout: `cd4ml.contracts.model`).
 
         Raises:
             EvaluationError: It cannot be loaded.

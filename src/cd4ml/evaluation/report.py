@@ -5,11 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cd4ml.evaluation import criteria, figures
-from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.explorer import explorer
-from cd4ml.evaluation.gate import MOST_JUDGED
-from cd4ml.evaluation.summary import (
+from cd4ml.contracts.evaluation import (
     CANDIDATE,
     FAIRNESS_METRICS,
     FEWEST_ROWS,
@@ -23,6 +19,10 @@ from cd4ml.evaluation.summary import (
     Summary,
     at,
 )
+from cd4ml.evaluation import criteria, figures
+from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.explorer import explorer
+from cd4ml.evaluation.gate import MOST_JUDGED
 from cd4ml.reports import page
 
 PROBABILITY = "probability"

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cd4ml.contracts.evaluation import OVERALL
+from cd4ml.contracts.model import Contract
+from cd4ml.contracts.slices import name_of
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation.summary import OVERALL
-from cd4ml.model import Contract
 from cd4ml.names import nearest
-from cd4ml.slices import name_of
 
 MISSING = "(missing)"
 """The value of a slice whose rows have none."""
 MOST_VALUES = 100
-"""A column, or a cross of columns, with more values is a mistake, not a slice; `cd4ml.data.groups` says so first."""
+"""A column, or a cross of columns, with more values is a mistake, no slice; `cd4ml.validation.groups` says so first."""
 MOST_SLICES = 200
 """Of all kinds together: TFMA's files and the report hold about 0.5 MiB a slice and model."""
 BATCH_ROWS = 2**17

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from cd4ml import columnar
+from cd4ml.contracts.evaluation import OVERALL, Slice
+from cd4ml.contracts.slices import name_of
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation import executor
 from cd4ml.evaluation.config import eval_config
-from cd4ml.evaluation.summary import OVERALL, Slice
-from cd4ml.slices import name_of
 
 DIFFERENCE = "_diff"
 """What TFMA appends to the name of a metric that compares two models."""
@@ -54,9 +54,9 @@ def run(
     """
     config = eval_config(roles, slices, thresholds)
     evaluation = (
-        executor.run_on_beam(config, batches, folder, runner[0], runner[1:])
+        columnar.run_on_beam(config, batches, folder, runner[0], runner[1:])
         if runner
-        else executor.run(config, batches, folder)
+        else columnar.run(config, batches, folder)
     )
     found: list[Slice] = []
     calibration = {}

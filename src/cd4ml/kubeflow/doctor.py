@@ -11,7 +11,7 @@ import kubernetes
 import urllib3
 
 from cd4ml import images
-from cd4ml.deployment.connection import NEEDED
+from cd4ml.deployment.targets.cluster import NEEDED
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow.connection import KFP_NAMESPACE, Address, connect, load_kubeconfig, loss_words, sdk_version
 

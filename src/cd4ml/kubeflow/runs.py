@@ -40,7 +40,7 @@ _OF_KFP = re.compile(r"^([IWEF]\d{4} |time=|Error: exit|\{\"level)", re.MULTILIN
 
 
 class Task(Protocol):
-    """A task as its progress is shown (`cd4ml.local.Task`)."""
+    """A task as its progress is shown (`cd4ml.running.local.Task`)."""
 
     name: str
     state: Any

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cd4ml.gates import Verdict
+from cd4ml.contracts.slices import columns_of
+from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
-from cd4ml.slices import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cd4ml.model import Contract
+    from cd4ml.contracts.model import Contract
     from cd4ml.registry.models import Version
 
 OVERALL = "overall"

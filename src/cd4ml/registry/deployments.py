@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from cd4ml import model
+from cd4ml.contracts import model
 from cd4ml.registry import models
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cd4ml import model
+from cd4ml.contracts import model
 from cd4ml.storage import AlreadyStoredError, Store
 
 

@@ -1,9 +1,9 @@
 """Published models: `models/<name>/<version>/` in the store, immutable, with the whole history of each.
 
-model/                what training wrote (layout: `cd4ml.model`)
-predictions.parquet   rows with the probabilities that evaluation got for them (layout: `cd4ml.predictions`)
-summary.json          all numbers of the evaluation (layout: `cd4ml.evaluation.summary`)
-verdict.json          the gate's verdict about this very model (layout: `cd4ml.gates`)
+model/                what training wrote (layout: `cd4ml.contracts.model`)
+predictions.parquet   rows with the probabilities that evaluation got for them (layout: `cd4ml.contracts.predictions`)
+summary.json          all numbers of the evaluation (layout: `cd4ml.contracts.evaluation`)
+verdict.json          the gate's verdict about this very model (layout: `cd4ml.contracts.verdict`)
 card.md, card.html    the model card
 version.json          a `Version`
 """
@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from cd4ml import gates, model
+from cd4ml.contracts import model
+from cd4ml.contracts import verdict as gates
 from cd4ml.errors import RegistryError
 from cd4ml.registry import card
 from cd4ml.storage import AlreadyStoredError, Store, open_store
@@ -30,7 +31,7 @@ class Version:
     name: str
     version: int
     digest: str
-    """Of the model's files, as `cd4ml.model.digest` gives it."""
+    """Of the model's files, as `cd4ml.contracts.model.digest` gives it."""
     published_at: str
     """ISO 8601, UTC."""
     run: str

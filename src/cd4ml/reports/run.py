@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from cd4ml import documents, gates
+from cd4ml.contracts import document
+from cd4ml.contracts import verdict as gates
 from cd4ml.reports import page
 
 
 class Task(Protocol):
-    """What is told of a task (`cd4ml.local.Task`)."""
+    """What is told of a task (`cd4ml.running.local.Task`)."""
 
     name: str
     display_name: str
@@ -122,7 +123,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         The summary.
     """
     content = summary(run)
-    documents.write(folder / "summary.json", content)
+    document.write(folder / "summary.json", content)
     page.render(
         "run.html.j2",
         folder / "index.html",

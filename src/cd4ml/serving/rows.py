@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from seldon_core.flask_utils import SeldonMicroserviceException
 
-from cd4ml.model import Contract, Input
+from cd4ml.contracts.model import Contract, Input
 from cd4ml.names import nearest
 
 ROWS = 10_000

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from seldon_core.flask_utils import SeldonMicroserviceException
 
-from cd4ml.model import SAVED_MODEL, digest, read_contract
+from cd4ml.contracts.model import SAVED_MODEL, digest, read_contract
 from cd4ml.serving.rows import columns, missing_row
 
 
@@ -15,7 +15,7 @@ class ServedModel:
     """What the methods of Seldon call.
 
     Args:
-        folder: The model's (layout: `cd4ml.model`).
+        folder: The model's (layout: `cd4ml.contracts.model`).
         version: Its version in the registry; every answer names it, and the digest of the model.
 
     Raises:

@@ -1,6 +1,6 @@
 """The model server: `python -m cd4ml.serving.server`.
 
-    MODEL_FOLDER     the model (layout: `cd4ml.model`); by default where the init container puts it
+    MODEL_FOLDER     the model (layout: `cd4ml.contracts.model`); by default where the init container puts it
     MODEL_VERSION    its version in the registry; every answer names it, and the digest of the model
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the server to this machine
 

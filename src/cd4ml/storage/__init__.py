@@ -89,7 +89,7 @@ def open_store(location: str | Path) -> Store:
         StorageError: The location is no such place.
     """
     if "://" in str(location):
-        from cd4ml.storage.s3 import S3Store
+        from cd4ml.storage.bucket import S3Store
 
         return S3Store(str(location))
     from cd4ml.storage.folder import FolderStore
@@ -141,7 +141,7 @@ def local_copy(uri: str) -> Iterator[Path]:
     if not uri.startswith(S3):
         yield local_path(uri)
         return
-    from cd4ml.storage.s3 import downloaded
+    from cd4ml.storage.bucket import downloaded
 
     with downloaded(uri) as path:
         yield path

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from cd4ml import scratch
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, Store, local_path
+from cd4ml.storage import AlreadyStoredError, Store, local_path, scratch
 
 UNFINISHED = ".unfinished"
 

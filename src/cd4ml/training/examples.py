@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from cd4ml import model
+from cd4ml.contracts import model
+from cd4ml.contracts.model import Contract
 from cd4ml.errors import DataError, TrainingError
-from cd4ml.model import Contract
 from cd4ml.training.split import opened
 
 BATCH_ROWS = 65_536

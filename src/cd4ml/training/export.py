@@ -1,4 +1,4 @@
-"""Writes a model's folder (layout: `cd4ml.model`)."""
+"""Writes a model's folder (layout: `cd4ml.contracts.model`)."""
 
 import shutil
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from cd4ml import documents
-from cd4ml.model import HISTORY, OUTPUT, SAVED_MODEL, Contract, write_contract
+from cd4ml.contracts import document
+from cd4ml.contracts.model import HISTORY, OUTPUT, SAVED_MODEL, Contract, write_contract
 from cd4ml.training.fit import Epoch
 
 
@@ -21,7 +21,7 @@ def write(folder: Path, contract: Contract, served: keras.Model, epochs: Sequenc
     try:
         _save(unfinished / SAVED_MODEL, contract, served)
         write_contract(contract, unfinished)
-        documents.write(unfinished / HISTORY, [asdict(epoch) for epoch in epochs])
+        document.write(unfinished / HISTORY, [asdict(epoch) for epoch in epochs])
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

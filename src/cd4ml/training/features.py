@@ -7,8 +7,8 @@ import pyarrow as pa
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from cd4ml.contracts.model import Input, Kind, inputs, kind_of
 from cd4ml.errors import TrainingError
-from cd4ml.model import Input, Kind, inputs, kind_of
 from cd4ml.names import nearest
 from cd4ml.training.statistics import Column, Number, Text
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from cd4ml import ranking
+from cd4ml.contracts import ranking
 from cd4ml.errors import TrainingError
 from cd4ml.training.examples import Examples
 from cd4ml.training.spec import Spec

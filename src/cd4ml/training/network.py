@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from cd4ml.model import Contract
+from cd4ml.contracts.model import Contract
 from cd4ml.training.spec import Dnn, Spec
 from cd4ml.training.statistics import Column, Number, Text
 

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml import model
+from cd4ml.contracts import model
+from cd4ml.contracts.model import Contract, kind_of
 from cd4ml.errors import DataError, TrainingError
-from cd4ml.model import Contract, kind_of
 from cd4ml.names import nearest
 from cd4ml.training.split import opened
 

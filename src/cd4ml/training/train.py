@@ -1,4 +1,4 @@
-"""Trains a model: from the splits, their statistics and schema to a model's folder (layout: `cd4ml.model`)."""
+"""Trains a model: from splits, their statistics and schema to a model's folder (layout: `cd4ml.contracts.model`)."""
 
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import keras
 import tensorflow as tf
 
-from cd4ml import model
-from cd4ml.model import Contract
+from cd4ml.contracts import model
+from cd4ml.contracts.model import Contract
 from cd4ml.training import examples, export, features, network, reweight, statistics
 from cd4ml.training.fit import Epoch, fit
 from cd4ml.training.reweight import Weights

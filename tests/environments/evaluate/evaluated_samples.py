@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from cd4ml.model import Contract, Input, write_contract
+from cd4ml.contracts.model import Contract, Input, write_contract
 
 ROWS = 400
 CLASSES = ("false", "true")

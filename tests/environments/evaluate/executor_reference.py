@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
-from cd4ml.evaluation.executor import run, run_on_beam
+from cd4ml.columnar import run, run_on_beam
 
 TIGHT = 1e-9
 RECORDS = {

@@ -10,10 +10,11 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from evaluated_samples import ROWS, make_model, make_table
 
-from cd4ml import model, predictions
+from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts import model, predictions
+from cd4ml.contracts.model import Input
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation import gate, rows, summary
-from cd4ml.model import Input
+from cd4ml.evaluation import gate, rows
 
 
 def predictions_of(models, role, table):

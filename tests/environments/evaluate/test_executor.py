@@ -24,10 +24,10 @@ from tensorflow_model_analysis.metrics import (
 )
 from tensorflow_model_analysis.proto import config_pb2
 
+from cd4ml.columnar import computations, run, run_on_beam
+from cd4ml.columnar.batch import NotVectorised
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import config as ours
-from cd4ml.evaluation.executor import computations, run, run_on_beam
-from cd4ml.evaluation.executor.batch import NotVectorised
 
 
 def configuration(*metrics: config_pb2.MetricConfig, slices=([], ["group"]), **spec) -> config_pb2.EvalConfig:
@@ -254,7 +254,7 @@ def test_what_is_computed_in_columns_is_what_tfma_does_row_by_row(function):
 
 
 def test_the_computation_that_is_taken_from_histograms_is_tfmas():
-    """`cd4ml.evaluation.executor.histogram` looks into its closure."""
+    """`cd4ml.columnar.histogram` looks into its closure."""
     source = inspect.getsource(binary_confusion_matrices.binary_confusion_matrices)
     made = inspect.getsource(binary_confusion_matrices._histogram_to_binary_confusion_matrices)
     binned = inspect.getsource(calibration_histogram.rebin)

@@ -7,8 +7,8 @@ from executor_reference import differences
 from hypothesis import HealthCheck, Phase, given, settings
 from tensorflow_model_analysis.proto import config_pb2
 
-from cd4ml.evaluation.executor import binary as binary_leaves
-from cd4ml.evaluation.executor import histogram
+from cd4ml.columnar import binary as binary_leaves
+from cd4ml.columnar import histogram
 
 
 def _at_or_below(thresholds, values):

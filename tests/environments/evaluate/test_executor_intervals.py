@@ -6,9 +6,9 @@ from executor_cases import metric
 from executor_reference import compared, numbers
 from tensorflow_model_analysis.proto import config_pb2
 
-from cd4ml.evaluation.executor import computations, run
-from cd4ml.evaluation.executor.batch import NotVectorised
-from cd4ml.evaluation.executor.on_beam import record_batch
+from cd4ml.columnar import computations, run
+from cd4ml.columnar.batch import NotVectorised
+from cd4ml.columnar.on_beam import record_batch
 
 SEED = 5
 METHODS = {

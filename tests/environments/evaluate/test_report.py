@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cd4ml.evaluation import figures, report
-from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.explorer import explorer
-from cd4ml.evaluation.report import TrendPoint, WorstRow
-from cd4ml.evaluation.summary import (
+from cd4ml.contracts.evaluation import (
     FAIRNESS_METRICS,
     METRICS_AT_THRESHOLDS,
     Change,
@@ -23,6 +19,10 @@ from cd4ml.evaluation.summary import (
     Summary,
     at,
 )
+from cd4ml.evaluation import figures, report
+from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation.explorer import explorer
+from cd4ml.evaluation.report import TrendPoint, WorstRow
 
 ALL_ROWS = 1000
 THRESHOLDS = np.linspace(0, 1, 1001)

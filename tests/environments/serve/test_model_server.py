@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cd4ml.model import Contract, Input, digest, write_contract
+from cd4ml.contracts.model import Contract, Input, digest, write_contract
 
 CONTRACT = Contract(
     label="took",

@@ -5,8 +5,8 @@ import math
 import pytest
 from seldon_core.flask_utils import SeldonMicroserviceException
 
-from cd4ml import model
-from cd4ml.model import Contract
+from cd4ml.contracts import model
+from cd4ml.contracts.model import Contract
 from cd4ml.serving.rows import columns, missing_row
 
 NAMES = ["self", "", "price/unit", "a.b", "größe"]

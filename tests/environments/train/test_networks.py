@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cd4ml.model import Contract, Input, Kind
+from cd4ml.contracts.model import Contract, Input, Kind
 from cd4ml.training import network
 from cd4ml.training.spec import Dnn, Linear, Spec
 from cd4ml.training.statistics import Column, Number, Text

@@ -20,7 +20,7 @@ from conftest import Inputs, players, statistics_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cd4ml import model
+from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
 from cd4ml.training.train import Trained, train
 

@@ -12,13 +12,14 @@ from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cd4ml.data import columns, figures, findings, outliers, personal, schema, statistics
-from cd4ml.data.gate import check
-from cd4ml.data.origin import Origin, stamp
-from cd4ml.data.quiet_tfdv import tfdv
-from cd4ml.data.validate import Outputs, validate
+from cd4ml.contracts import findings
+from cd4ml.contracts.dataset import Origin, stamp
 from cd4ml.errors import DataError
 from cd4ml.reports import page
+from cd4ml.validation import columns, figures, outliers, personal, schema, statistics
+from cd4ml.validation.gate import check
+from cd4ml.validation.quiet_tfdv import tfdv
+from cd4ml.validation.validate import Outputs, validate
 
 ROWS = 3000
 SPLITS = {"train": slice(0, 2000), "eval": slice(2000, 2500), "test": slice(2500, ROWS)}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cd4ml.data import origin, split
+from cd4ml.contracts import dataset as origin
+from cd4ml.data import split
 from cd4ml.data.ingest import ingest
 from cd4ml.errors import DataError
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from evaluation_samples import group, metrics
 
-from cd4ml.evaluation import fairness, summary
-from cd4ml.evaluation.summary import Change, ModelSummary, Summary
+from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts.evaluation import Change, ModelSummary, Summary
+from cd4ml.evaluation import fairness
 
 
 @pytest.fixture

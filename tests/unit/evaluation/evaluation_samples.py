@@ -1,6 +1,6 @@
 """Made-up slices, for tests that need no model."""
 
-from cd4ml.evaluation.summary import METRICS_AT_THRESHOLDS, Interval, Metrics, Slice, at
+from cd4ml.contracts.evaluation import METRICS_AT_THRESHOLDS, Interval, Metrics, Slice, at
 
 
 def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4) -> Metrics:

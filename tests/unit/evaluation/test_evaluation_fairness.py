@@ -7,8 +7,8 @@ from evaluation_samples import group
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cd4ml.contracts.evaluation import FAIRNESS_METRICS, Slice, at
 from cd4ml.evaluation import arguments, fairness
-from cd4ml.evaluation.summary import FAIRNESS_METRICS, Slice, at
 
 OVERALL = group("overall", rate=0.4, rows=1000)
 SELECTED = "selection_rate@0.5"

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 from evaluation_samples import group, metrics
 
+from cd4ml.contracts.evaluation import Change
+from cd4ml.contracts.verdict import Check
 from cd4ml.errors import EvaluationError, GateError
 from cd4ml.evaluation import fairness, gate
 from cd4ml.evaluation.limits import digest, parse
-from cd4ml.evaluation.summary import Change
-from cd4ml.gates import Check
 
 
 def reasons(folder, limits):

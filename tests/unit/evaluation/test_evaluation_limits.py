@@ -6,9 +6,9 @@ import yaml
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
+from cd4ml.contracts.evaluation import FAIRNESS_METRICS
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits
-from cd4ml.evaluation.summary import FAIRNESS_METRICS
 
 ROOT = Path(__file__).parents[3]
 

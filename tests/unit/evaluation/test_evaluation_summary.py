@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from evaluation_samples import group
 
+from cd4ml.contracts import evaluation as summary
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation import summary
 
 
 def test_a_summary_is_read_as_it_was_written(found, written):

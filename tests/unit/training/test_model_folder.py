@@ -1,4 +1,4 @@
-"""`cd4ml.model`: the contract, the digest, and a table as the inputs of a model."""
+"""`cd4ml.contracts.model`: the contract, the digest, and a table as the inputs of a model."""
 
 import json
 import math
@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cd4ml import model
+from cd4ml.contracts import model
+from cd4ml.contracts.model import Contract, Input
 from cd4ml.errors import DataError, StorageError
-from cd4ml.model import Contract, Input
 
 CONTRACT = Contract(
     label="took",
@@ -292,6 +292,7 @@ def test_a_label_of_nan_counts_as_none():
 
 
 def test_the_contract_can_be_read_without_tensorflow_pydantic_or_arrow():
-    program = "import sys, cd4ml.model; print([m for m in ('tensorflow', 'pydantic', 'pyarrow') if m in sys.modules])"
+    heavy = ("tensorflow", "pydantic", "pyarrow")
+    program = f"import sys, cd4ml.contracts.model; print([name for name in {heavy} if name in sys.modules])"
 
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

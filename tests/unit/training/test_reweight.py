@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cd4ml.contracts.model import Contract, Input
 from cd4ml.errors import TrainingError
-from cd4ml.model import Contract, Input
 from cd4ml.training.reweight import Weights, weigh
 
 CONTRACT = Contract("took", ("false", "true"), (Input("age", "number"),), {})

@@ -1,0 +1,24 @@
+"""Gate: may a model be trained on this dataset?"""
+
+from typing import Any
+
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def check_dataset(findings: dsl.Input[dsl.Artifact], limits: dict[str, Any], verdict: dsl.Output[dsl.Artifact]) -> None:
+    """Fails the run unless the dataset keeps every limit.
+
+    Args:
+        findings: What `validate_dataset` wrote (layout: `cd4ml.contracts.findings`).
+        limits: `anomalies` and `personal_data` at most (0 where not given), `min_rows` by split, `min_group_share`,
+            `max_label_rate_gap`; shares and rates are fractions in [0, 1].
+
+    Returns:
+        verdict: The dataset's digest and each limit with what was measured (layout: `cd4ml.contracts.verdict`).
+    """
+    from cd4ml.validation import gate
+
+    verdict.metadata.update(gate.check(findings.path, limits).write(verdict.path).raise_if_failed().metadata)

@@ -1,0 +1,57 @@
+"""Is the data what it should be?"""
+
+from typing import Any
+
+from kfp import dsl
+
+from cd4ml.images import VALIDATE
+
+
+@dsl.component(base_image=VALIDATE, install_kfp_package=False)
+def validate_dataset(
+    train: dsl.Input[dsl.Dataset],
+    eval: dsl.Input[dsl.Dataset],
+    test: dsl.Input[dsl.Dataset],
+    label: str,
+    key: str,
+    statistics: dsl.Output[dsl.Artifact],
+    schema: dsl.Output[dsl.Artifact],
+    anomalies: dsl.Output[dsl.Artifact],
+    findings: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    curated_schema: str = "",
+    sensitive: list[Any] = [],  # noqa: B006 (KFP reads the default, nothing changes it)
+    slices: list[Any] = [],  # noqa: B006
+) -> None:
+    """Validates the splits with TFDV and audits them: representation, label balance, personal data.
+
+    Args:
+        train: The rows to train on.
+        eval: The rows to choose by while training.
+        test: The rows to evaluate on.
+        label: The column to predict, of two values.
+        key: The column that tells rows apart.
+        curated_schema: A TFDV schema that people keep, as the text of its proto; inferred from train where empty.
+        sensitive: Columns whose groups must be treated fairly.
+        slices: Columns, or lists of columns to cross, by which models are evaluated.
+
+    Returns:
+        statistics: TFDV's statistics by split (layout: `cd4ml.validation.statistics`).
+        schema: The schema that the splits were held against, a TFDV text proto.
+        anomalies: TFDV's anomalies by split (layout: `cd4ml.validation.schema`).
+        findings: What was found (layout: `cd4ml.contracts.findings`).
+        report: All of it for people.
+    """
+    from cd4ml.validation.validate import Outputs, validate
+
+    found = validate(
+        {"train": train.path, "eval": eval.path, "test": test.path},
+        label,
+        key,
+        curated_schema,
+        sensitive,
+        slices,
+        Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),
+    )
+    statistics.metadata.update(found.metadata)
+    findings.metadata.update(found.metadata)

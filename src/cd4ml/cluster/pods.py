@@ -1,0 +1,119 @@
+"""Why a pod does not come up, in its own words."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kubernetes import client
+
+from cd4ml.cluster import logs
+
+HOPELESS = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "RunContainerError",
+    }
+)
+"""Why a container waits that does not come up by waiting longer."""
+CRASHES = 2
+"""After so many restarts, a container that crashes is taken to crash again."""
+LOG_LINES = 500
+"""How far back the error is looked for."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What keeps a pod from serving."""
+
+    pod: str
+    container: str
+    """Empty where it is not about one."""
+    reason: str
+    message: str
+    hopeless: bool
+    """Whether it makes no sense to wait for it to pass."""
+    restarts: int = 0
+
+    def __str__(self) -> str:
+        place = f"pod {self.pod}" + (f", container {self.container}" if self.container else "")
+        return f"{place}: {self.reason}" + (f": {self.message}" if self.message else "")
+
+
+def is_ready(pod: Any) -> bool:
+    """Whether a pod takes requests."""
+    return any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or [])
+
+
+def troubles(pods: Iterable[Any]) -> list[Trouble]:
+    """What keeps pods from serving, the hopeless first.
+
+    Args:
+        pods: As the API gives them.
+    """
+    found = [trouble for pod in pods for trouble in _of_pod(pod)]
+    return sorted(found, key=lambda trouble: not trouble.hopeless)
+
+
+def words(core: client.CoreV1Api, namespace: str, trouble: Trouble) -> str:
+    """A trouble with the cluster's last word, and what the container's log says of its error."""
+    lines = [str(trouble)]
+    event = _last_warning(core, namespace, trouble.pod)
+    if event and event not in trouble.message:
+        lines.append(f"  event: {event}")
+    log = _log(core, namespace, trouble) if trouble.container else []
+    if log:
+        lines += ["  its log says:", *(f"    {line}" for line in log)]
+    return "\n".join(lines)
+
+
+def _of_pod(pod: Any) -> Iterator[Trouble]:
+    name = pod.metadata.name
+    for condition in pod.status.conditions or []:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            yield Trouble(name, "", condition.reason or "not scheduled", condition.message or "", hopeless=False)
+    for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
+        trouble = _of_container(name, status)
+        if trouble:
+            yield trouble
+
+
+def _of_container(pod: str, status: Any) -> Trouble | None:
+    waiting, ended = status.state.waiting, status.state.terminated
+    crashed = status.last_state.terminated if status.last_state else None
+    restarts = status.restart_count
+    if waiting and waiting.reason == "CrashLoopBackOff":
+        message = f"ended with {crashed.exit_code} ({crashed.reason}), {restarts} restarts" if crashed else ""
+        return Trouble(pod, status.name, waiting.reason, message, restarts >= CRASHES, restarts)
+    if waiting and waiting.reason not in ("PodInitializing", "ContainerCreating"):
+        hopeless = waiting.reason in HOPELESS
+        return Trouble(pod, status.name, waiting.reason or "waits", waiting.message or "", hopeless, restarts)
+    if ended and ended.exit_code:
+        return Trouble(pod, status.name, ended.reason or "ended", f"ended with {ended.exit_code}", False, restarts)
+    if status.state.running and not status.ready:
+        return Trouble(pod, status.name, "runs, but is not ready", "", False, restarts)
+    return None
+
+
+def _last_warning(core: client.CoreV1Api, namespace: str, pod: str) -> str:
+    try:
+        events = core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={pod},type=Warning").items
+    except client.ApiException:
+        return ""
+    last = max(events, key=lambda event: event.metadata.resource_version.zfill(20), default=None)
+    return last.message if last else ""
+
+
+def _log(core: client.CoreV1Api, namespace: str, trouble: Trouble) -> list[str]:
+    for previous in (trouble.restarts > 0, False):
+        try:
+            text = core.read_namespaced_pod_log(
+                trouble.pod, namespace, container=trouble.container, tail_lines=LOG_LINES, previous=previous
+            )
+        except client.ApiException:
+            continue  # it never ran, or that log is gone
+        return logs.excerpt(str(text))
+    return []

@@ -1,0 +1,207 @@
+"""What an evaluation found, as numbers: `summary.json`, written by `write` and read by `read`.
+
+The folder of an evaluation:
+
+    summary.json           `Summary`
+    tfma/                  TFMA's own output, for `tfma.load_eval_result` with `model_name` one of the models
+    predictions.parquet    up to 100 rows and what the candidate gave for them (layout: `cd4ml.contracts.predictions`)
+
+A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
+above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are
+those of the ranks (`cd4ml.contracts.ranking`), where TFMA's own output has areas between thresholds.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from cd4ml.errors import EvaluationError
+
+SUMMARY = "summary.json"
+PREDICTIONS = "predictions.parquet"
+TFMA = "tfma"
+CANDIDATE = "candidate"
+"""The model that is evaluated, beside `baseline` and `champion`."""
+OVERALL = "overall"
+FEWEST_ROWS = 30
+"""A slice is too small to judge by a metric that is over fewer of its rows."""
+
+METRICS = ("example_count", "label_rate", "auc", "auc_pr", "binary_cross_entropy", "calibration")
+METRICS_AT_THRESHOLDS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "true_positive_rate",
+    "false_positive_rate",
+    "true_negative_rate",
+    "false_negative_rate",
+    "selection_rate",
+)
+METRICS_OF_MODELS = ("latency_ms", "size_mib")
+"""Of a model and not of rows: one prediction through the serving signature (95th percentile), and its files."""
+FAIRNESS_METRICS = (
+    "selection_rate",
+    "true_positive_rate",
+    "false_positive_rate",
+    "true_negative_rate",
+    "false_negative_rate",
+    "precision",
+    "calibration",
+)
+"""What groups are compared by; all but `calibration` at each threshold."""
+
+Metrics = Mapping[str, float | None]
+Interval = tuple[float, float]
+"""Low and high end at 95% confidence."""
+Intervals = Mapping[str, Interval]
+"""By metric (`cd4ml.evaluation.confidence`). A metric that has none, such as a count, is not there."""
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One model on all rows of the test split."""
+
+    digest: str
+    metrics: Metrics
+    """Those of the slice `overall`, and those of the model itself."""
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One model on the rows that have some values."""
+
+    model: str
+    """`candidate`, `baseline` or `champion`."""
+    slice: str
+    """`overall`, `region=south`, or `gender=female,region=south` with the columns by alphabet."""
+    values: Mapping[str, str]
+    """The value by column; none for `overall`."""
+    rows: int
+    metrics: Metrics
+    intervals: Intervals
+
+    def counted(self, metric: str) -> int:
+        """The rows that a metric is over: of an area under a curve those of the rarer class."""
+        name, _, threshold = metric.partition("@")
+        positives = round((self.metrics["label_rate"] or 0) * self.rows)
+        if name in ("calibration", "recall", "true_positive_rate", "false_negative_rate"):
+            return positives
+        if name in ("false_positive_rate", "true_negative_rate"):
+            return self.rows - positives
+        if name in ("auc", "auc_pr"):
+            return min(positives, self.rows - positives)
+        if name == "precision":
+            return round((self.metrics[f"selection_rate@{threshold}"] or 0) * self.rows)
+        return self.rows
+
+
+@dataclass(frozen=True)
+class Change:
+    """The candidate's metric less that of another model, on the same rows."""
+
+    other: str
+    """`baseline` or `champion`."""
+    slice: str
+    metric: str
+    value: float
+    interval: Interval | None
+    """Of the difference on the same rows; None where they are too few to tell."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of a sensitive column, by one rate."""
+
+    rate: float | None
+    interval: Interval | None
+    rows: int
+    """That the rate is over."""
+    difference: float | None
+    """From the rate of all rows."""
+    ratio: float | None
+    """To the highest rate of a group that is large enough to judge."""
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """How far one rate differs between the groups of a sensitive column."""
+
+    model: str
+    column: str
+    """`gender`, or `gender,region` for the groups that two make."""
+    metric: str
+    threshold: float | None
+    """None for `calibration`, which has none."""
+    overall: float | None
+    gap: float | None
+    """Highest less lowest rate; None where fewer than two groups are large enough."""
+    gap_interval: Interval | None
+    ratio: float | None
+    """Lowest by highest rate; None also where the highest is 0."""
+    ratio_interval: Interval | None
+    lowest: str | None
+    highest: str | None
+    groups: Mapping[str, Group]
+    too_small: tuple[str, ...]
+    """Groups with too few of the rows that the rate is over; they have no part in the gap."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All numbers of an evaluation."""
+
+    label: str
+    rows: int
+    """Of the test split; every one is evaluated."""
+    test_digest: str
+    """Of the test split's file."""
+    judged: int
+    """How many candidates this test split has judged, with this one."""
+    thresholds: tuple[float, ...]
+    models: Mapping[str, ModelSummary]
+    slices: tuple[Slice, ...]
+    changes: tuple[Change, ...]
+    fairness: tuple[Fairness, ...]
+    row_by_row: Mapping[str, str] = field(default_factory=dict)
+    """Why TFMA itself ran row by row, by the name of its combiner; all else was computed in columns."""
+
+    def of(self, model: str) -> dict[str, Slice]:
+        """The slices of a model by name."""
+        return {one.slice: one for one in self.slices if one.model == model}
+
+    def weakest(self) -> tuple[str, float] | None:
+        """The slice that is large enough to judge and on which the candidate has its lowest AUC, with that AUC."""
+        aucs = [
+            (name, auc)
+            for name, one in self.of(CANDIDATE).items()
+            if name != OVERALL and one.counted("auc") >= FEWEST_ROWS and (auc := one.metrics["auc"]) is not None
+        ]
+        return min(aucs, key=lambda one: one[1], default=None)
+
+
+def at(metric: str, threshold: float) -> str:
+    """The name of a metric at a threshold: `accuracy@0.5`."""
+    return f"{metric}@{threshold:g}"
+
+
+def write(summary: Summary, folder: str | Path) -> None:
+    """Writes the summary into the folder of an evaluation."""
+    content = json.dumps(asdict(summary), indent=2, allow_nan=False)
+    (Path(folder) / SUMMARY).write_text(content + "\n", encoding="utf-8")
+
+
+def read(folder: str | Path) -> Summary:
+    """Reads what `write` wrote.
+
+    Raises:
+        EvaluationError: The folder holds no evaluation.
+    """
+    file = Path(folder) / SUMMARY
+    try:
+        return TypeAdapter(Summary).validate_json(file.read_bytes(), strict=False)
+    except (OSError, ValidationError) as error:
+        raise EvaluationError(f"{file}: not an evaluation ({error}); run evaluate_model again") from error

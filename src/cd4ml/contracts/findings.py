@@ -1,0 +1,143 @@
+"""What the audit of a dataset found: what `validate_dataset` writes and its gate reads.
+
+The file is JSON: the fields of `Findings`, its groups and findings as lists of objects with the fields of `Group`
+and `Finding`.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from cd4ml.contracts import document
+from cd4ml.errors import DataError
+
+Kind = Literal["anomaly", "label", "label_balance", "representation", "personal_data", "outlier"]
+
+ENOUGH_ROWS = 100
+"""A group of fewer rows is too small to say anything of its label rate."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a person should know about the data."""
+
+    kind: Kind
+    severity: Literal["error", "warning"]
+    split: str
+    """The split it is about; `all` for the whole dataset."""
+    column: str
+    value: float | None
+    message: str
+    """A sentence: what, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows with one value of a sensitive or slice column."""
+
+    column: str
+    value: str
+    sensitive: bool
+    rows: int
+    share: float
+    label_rate: float | None
+    """The share of its rows with the positive label; None where the label is of no use."""
+    others_label_rate: float | None
+    """The same of all other rows; None where there are none."""
+
+    @property
+    def gap(self) -> float | None:
+        """How far its label rate is from that of the others; None where it cannot be said."""
+        if self.rows < ENOUGH_ROWS or self.label_rate is None or self.others_label_rate is None:
+            return None
+        return abs(self.label_rate - self.others_label_rate)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found in one version of a dataset."""
+
+    dataset: str
+    version: int
+    digest: str
+    label: str
+    positive: str
+    """The value of the label that counts as positive; empty where the label is of no use."""
+    label_rate: float | None
+    rows: Mapping[str, int]
+    """By split."""
+    groups: tuple[Group, ...]
+    findings: tuple[Finding, ...]
+
+    def of_kind(self, kind: Kind) -> list[Finding]:
+        """The findings of one kind."""
+        return [finding for finding in self.findings if finding.kind == kind]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of it in the UI."""
+        errors = sum(finding.severity == "error" for finding in self.findings)
+        anomalies, warnings = len(self.of_kind("anomaly")), len(self.findings) - errors
+        counts = {"anomalies": anomalies, "errors": errors, "warnings": warnings}
+        return {"headline": self.headline, **counts, "digest": self.digest}
+
+    @property
+    def headline(self) -> str:
+        """The findings in a few words: `no anomalies, 1 warning`."""
+        anomalies = len(self.of_kind("anomaly"))
+        label = len(self.of_kind("label"))
+        others = len(self.findings) - anomalies - label
+        words = [_counted(anomalies, "anomaly", "anomalies")]
+        words += [_counted(label, "problem with the label", "problems with the label")] if label else []
+        words += [_counted(others, "warning", "warnings")] if others else []
+        return ", ".join(words)
+
+    def write(self, path: str | Path) -> Self:
+        """Writes the findings as JSON."""
+        document.write(path, asdict(self))
+        return self
+
+
+def read(path: str | Path) -> Findings:
+    """Reads what `Findings.write` wrote.
+
+    Raises:
+        DataError: The file holds no findings.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        content["groups"] = tuple(Group(**group) for group in content["groups"])
+        content["findings"] = tuple(Finding(**finding) for finding in content["findings"])
+        return Findings(**content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: holds no findings ({error}); run validate_dataset again") from error
+
+
+def percent(share: float) -> str:
+    """A fraction in [0, 1] as `12.3 %`."""
+    return f"{share * 100:.1f} %"
+
+
+def number(value: float, digits: int = 6) -> str:
+    """A number with so many digits, and all those before the point: `95,000`, `0.0125`, `1e+308`."""
+    if not math.isfinite(value):
+        return "infinite"
+    order = math.floor(math.log10(abs(value))) if value else 0
+    if not -5 < order < 15:
+        return f"{value:.{digits}g}"
+    text = f"{value:,.{max(digits - 1 - order, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def day(second: float) -> str:
+    """The day of a moment, in seconds since 1970, also before the year 1 and after 9999: `2026-03-01`."""
+    return str(np.datetime64(math.floor(second), "s").astype("datetime64[D]"))
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number or 'no'} {one if number == 1 else many}"

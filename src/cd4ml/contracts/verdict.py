@@ -1,0 +1,107 @@
+"""A gate's verdict: which limits were held against what, and whether the run may go on.
+
+The file is JSON, as `Verdict` has it, written by `Verdict.write` and read by `read`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cd4ml.contracts import document
+from cd4ml.errors import GateError
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit held against one measured value."""
+
+    name: str
+    """What was measured, and where: `auc on region=south`."""
+    limit: str
+    """The limit in words: `at least 0.7`."""
+    value: float | None
+    """What was measured; None where it could not be computed, which fails."""
+    passed: bool
+    reason: str
+    """A sentence that a person can act on."""
+    slice: str = ""
+    """The rows it was measured on, as `cd4ml.contracts.evaluation` names them; empty where that is not one slice."""
+    interval: Interval | None = None
+    """Of the value, at 95% confidence; None where it has none."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one gate says about one thing."""
+
+    gate: str
+    about: Mapping[str, str]
+    """The digests of what was judged and by what, by its name: `{"model": "sha256:...", "limits": ...}`."""
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()
+    """What a person should know although it ends no run: one sentence each."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every limit is kept; where none was held against anything, nothing has passed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it did not pass: one sentence a failed check."""
+        if not self.checks:
+            return ["no limit was held against anything; name at least one"]
+        return [check.reason for check in self.checks if not check.passed]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of this verdict in the UI."""
+        kept = sum(check.passed for check in self.checks)
+        noted = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
+        return {
+            "headline": f"{kept} of {len(self.checks)} limits kept{noted}",
+            "passed": self.passed,
+            "checks": len(self.checks),
+            **({"warnings": "; ".join(self.warnings)} if self.warnings else {}),
+            **{f"{name}_digest": digest for name, digest in self.about.items()},
+        }
+
+    def write(self, path: str | Path) -> Self:
+        """Writes the verdict as JSON."""
+        document.write(path, {**asdict(self), "passed": self.passed})
+        return self
+
+    def raise_if_failed(self) -> Self:
+        """Ends the run when a limit is not kept.
+
+        Raises:
+            GateError: With one line for each limit that is not kept.
+        """
+        if not self.passed:
+            lines = "".join(f"\n  - {reason}" for reason in self.reasons)
+            failed = sum(not check.passed for check in self.checks)
+            raise GateError(f"{self.gate}: {failed} of {len(self.checks)} limits not kept{lines}")
+        return self
+
+
+def read(path: str | Path) -> Verdict:
+    """Reads what `Verdict.write` wrote.
+
+    Raises:
+        GateError: The file is not a verdict.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        checks = tuple(_check(check) for check in content["checks"])
+        return Verdict(content["gate"], content["about"], checks, tuple(content.get("warnings", ())))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GateError(f"{path}: not a verdict ({error}); run the gate again") from error
+
+
+def _check(content: Mapping[str, Any]) -> Check:
+    interval = content.get("interval")
+    return Check(**{**content, "interval": interval and (interval[0], interval[1])})

@@ -1,6 +1,0 @@
-"""TFMA's numbers for whole columns at once: an `EvalConfig` and batches of columns in, TFMA's own files out."""
-
-from cd4ml.evaluation.executor.evaluation import Evaluation, run
-from cd4ml.evaluation.executor.on_beam import run_on_beam
-
-__all__ = ["Evaluation", "run", "run_on_beam"]

@@ -1,0 +1,107 @@
+"""Validating a dataset: statistics, schema, anomalies and audit of its splits, and one report of it all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cd4ml.contracts import dataset as origin
+from cd4ml.contracts.dataset import Origin
+from cd4ml.contracts.findings import Findings
+from cd4ml.errors import DataError
+from cd4ml.names import nearest
+from cd4ml.validation import columns, groups, label, outliers, personal, report, schema, statistics
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where to write; layouts: the modules of these names."""
+
+    statistics: str | Path
+    schema: str | Path
+    anomalies: str | Path
+    findings: str | Path
+    report: str | Path
+
+
+def validate(
+    splits: Mapping[str, str | Path],
+    label_column: str,
+    key: str,
+    curated_schema: str,
+    sensitive: Sequence[str],
+    slices: Sequence[str | Sequence[str]],
+    outputs: Outputs,
+) -> Findings:
+    """Validates the splits of a dataset.
+
+    Args:
+        splits: The Parquet files by the names `train`, `eval` and `test`.
+        label_column: The column to predict.
+        key: The column that tells rows apart.
+        curated_schema: A schema that people keep, as the text of its proto; inferred from train where empty.
+        sensitive: Columns whose groups must be treated fairly.
+        slices: Columns, or lists of columns to cross, by which models are evaluated; here each column counts alone.
+        outputs: The files and folders to write.
+
+    Raises:
+        DataError: A file cannot be read, there is no such column, or a model cannot be evaluated by it.
+    """
+    tables = {split: _read(Path(path)) for split, path in splits.items()}
+    train = tables["train"]
+    sliced = [column for one in slices for column in ([one] if isinstance(one, str) else one)]
+    grouped = list(dict.fromkeys([*sensitive, *sliced]))
+    _check_columns([key, *grouped], train.column_names)
+    groups.check_slices(tables["test"], [*slices, *sensitive])
+    target = label.examine(tables, label_column)
+
+    measured = {split: statistics.compute(table, split) for split, table in tables.items()}
+    rules = schema.parse(curated_schema) if curated_schema else schema.infer(measured["train"], key)
+    anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
+
+    whole = pa.concat_tables(tables.values())
+    outcome = target.outcome(whole)
+    roles = {"key": [key], "label": [label_column], "sensitive": sensitive, "slice": sliced}
+    described = columns.describe(measured, tables, roles)
+    counted = groups.measure(whole, outcome, grouped, sensitive)
+    source = origin.read(train.schema) or Origin(Path(splits["train"]).name, 0, "")
+    found = Findings(
+        dataset=source.dataset,
+        version=source.version,
+        digest=source.digest,
+        label=label_column,
+        positive=target.positive,
+        label_rate=pc.mean(outcome).as_py(),
+        rows={split: table.num_rows for split, table in tables.items()},
+        groups=tuple(counted),
+        findings=(
+            *target.findings,
+            *(finding for split, content in anomalies.items() for finding in schema.findings(split, content)),
+            *groups.examine(counted),
+            *personal.examine(whole),
+            *outliers.examine(described),
+        ),
+    )
+
+    statistics.write(measured, outputs.statistics)
+    schema.write_schema(rules, outputs.schema)
+    schema.write_anomalies(anomalies, outputs.anomalies)
+    report.write(found, described, tables, outputs.report)
+    return found.write(outputs.findings)
+
+
+def _read(file: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(file).read()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: cannot be read as Parquet ({error}); run split_dataset again") from error
+
+
+def _check_columns(wanted: Sequence[str], there: list[str]) -> None:
+    unknown = [column for column in wanted if column not in there]
+    if unknown:
+        lines = "".join(f"\n  - {column!r}; {nearest(column, there)}" for column in unknown)
+        raise DataError(f"the dataset lacks columns that are named as key, sensitive or slices{lines}")

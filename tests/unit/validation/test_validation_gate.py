@@ -1,0 +1,151 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from cd4ml.contracts import findings
+from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.findings import Finding, Findings, Group
+from cd4ml.errors import DataError, GateError
+from cd4ml.validation import gate, limits
+
+ANOMALY = Finding("anomaly", "error", "eval", "region", None, "eval: column 'region': a new value")
+PERSONAL = Finding("personal_data", "warning", "all", "contact", 0.98, "column 'contact' seems to be personal data")
+GROUPS = (
+    Group("region", "north", True, 800, 0.8, 0.4, 0.2),
+    Group("region", "south", True, 200, 0.2, 0.2, 0.4),
+    Group("shop", "tiny", False, 5, 0.005, 1.0, 0.4),
+)
+CLEAN = Findings(
+    dataset="players",
+    version=3,
+    digest="sha256:abc",
+    label="took",
+    positive="true",
+    label_rate=0.36,
+    rows={"train": 800, "eval": 100, "test": 100},
+    groups=GROUPS,
+    findings=(),
+)
+
+
+@pytest.fixture
+def check(tmp_path):
+    def held(found, **settings):
+        found.write(tmp_path / "in" / "findings")
+        return gate.check(tmp_path / "in" / "findings", settings)
+
+    return held
+
+
+def test_findings_read_as_they_were_written(tmp_path):
+    found = replace(CLEAN, findings=(ANOMALY, PERSONAL)).write(tmp_path / "findings")
+
+    assert findings.read(tmp_path / "findings") == found
+
+
+def test_a_clean_dataset_passes_and_the_verdict_is_about_its_digest(check, tmp_path):
+    check(CLEAN).write(tmp_path / "verdict").raise_if_failed()
+
+    verdict = gates.read(tmp_path / "verdict")
+    assert verdict.passed
+    assert verdict.about == {"dataset": "sha256:abc"}
+    assert json.loads((tmp_path / "verdict").read_text())["gate"] == "check_dataset"
+
+
+def test_an_anomaly_fails_the_run_with_its_message(check):
+    with pytest.raises(GateError, match="1 found, 0 allowed: eval: column 'region': a new value"):
+        check(replace(CLEAN, findings=(ANOMALY,))).raise_if_failed()
+
+
+def test_anomalies_that_are_allowed_pass(check):
+    assert check(replace(CLEAN, findings=(ANOMALY,)), anomalies=1.0).passed
+
+
+@pytest.mark.parametrize("settings", [{"anomalies": True}, {"min_rows": {"train": "5"}}, {"min_group_share": None}])
+def test_what_is_no_number_is_no_limit(check, settings):
+    with pytest.raises(DataError, match="data limits: not as it should be"):
+        check(CLEAN, **settings)
+
+
+def test_what_tfdv_calls_a_warning_is_no_failure(check):
+    assert check(replace(CLEAN, findings=(replace(ANOMALY, severity="warning"),))).passed
+
+
+def test_a_label_of_no_use_cannot_be_allowed(check):
+    useless = replace(CLEAN, findings=(Finding("label", "error", "all", "took", 1, "label 'took' has one value only"),))
+
+    assert check(useless, anomalies=9, personal_data=9).reasons == [
+        "label: 1 found, 0 allowed: label 'took' has one value only"
+    ]
+
+
+def test_personal_data_is_refused_unless_it_is_allowed(check):
+    found = replace(CLEAN, findings=(PERSONAL,))
+
+    assert not check(found).passed
+    assert check(found, personal_data=1).passed
+
+
+def test_rows_are_held_against_their_split(check):
+    verdict = check(CLEAN, min_rows={"train": 800, "test": 500})
+
+    assert verdict.reasons == ["test: 100 rows, at least 500 wanted"]
+
+
+def test_the_smallest_sensitive_group_is_named(check):
+    assert check(CLEAN, min_group_share=0.2).passed
+    assert check(CLEAN, min_group_share=0.25).reasons == ["region=south: 20.0 % of the rows, at least 25.0 % wanted"]
+
+
+def test_the_largest_gap_is_named_and_tiny_groups_are_left_out(check):
+    assert check(CLEAN, max_label_rate_gap=0.3).passed
+    assert check(CLEAN, max_label_rate_gap=0.1).reasons == [
+        "region=north: label rate 40.0 %, all others 20.0 %: a gap of 20.0 %, at most 10.0 % allowed"
+    ]
+
+
+def test_a_limit_that_cannot_be_checked_fails_and_says_why(check):
+    verdict = check(replace(CLEAN, groups=()), min_group_share=0.1, max_label_rate_gap=0.5)
+
+    share, gap = verdict.reasons
+    assert share == "share of the smallest sensitive group: no sensitive column is named, so it cannot be checked"
+    assert gap.endswith("no sensitive or slice column with groups of enough rows, so it cannot be checked")
+
+
+def test_every_mistake_in_the_limits_is_reported_at_once():
+    with pytest.raises(DataError) as refused:
+        limits.parse({"anomalys": 0, "min_rows": {"trian": 1}, "min_group_share": 2})
+
+    assert "anomalys: unknown; did you mean 'anomalies'?" in str(refused.value)
+    assert "min_rows.trian" in str(refused.value)
+    assert "min_group_share" in str(refused.value)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    (tmp_path / "findings").write_text("[]")
+    with pytest.raises(DataError, match="run validate_dataset again"):
+        gate.check(tmp_path / "findings", {})
+
+
+@pytest.mark.parametrize(
+    ("found", "headline"),
+    [
+        ((), "no anomalies"),
+        ((ANOMALY, ANOMALY), "2 anomalies"),
+        ((PERSONAL,), "no anomalies, 1 warning"),
+        ((replace(PERSONAL, kind="label", severity="error"),), "no anomalies, 1 problem with the label"),
+    ],
+)
+def test_the_headline_counts_what_was_found(found, headline):
+    assert replace(CLEAN, findings=found).metadata["headline"] == headline
+
+
+def test_checking_settings_needs_no_arrow():
+    code = (
+        "import sys; from cd4ml.data import split; from cd4ml.validation import limits; split.parse({}); limits.parse({}); "
+        "assert not {'pyarrow', 'deltalake', 'kfp'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
