@@ -21,7 +21,7 @@ from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine, ResponseStartLine
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.wsgi import WSGIContainer
 from werkzeug import Response
 
@@ -182,6 +182,8 @@ class _Request:
             await with_timeout(timedelta(seconds=REQUEST_SECONDS), written)
         except TimeoutError:
             self._connection.close()
+        except StreamClosedError:
+            pass  # the client did not wait
 
     def _environment(self) -> dict[str, Any]:
         self._request.body = bytes(self._body)

@@ -560,6 +560,21 @@ def test_no_value_of_a_request_gets_into_the_log(server):
     assert secret not in server.log
 
 
+def test_a_client_that_does_not_wait_for_its_answer_is_nothing_to_log(server):
+    body = json.dumps({"data": {"names": NAMES, "ndarray": [ROWS[0]] * 2000}}).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\n{JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
+    before = figures(server)["cd4ml_predictions_total"]
+    for _ in range(5):
+        with server.connect() as client:
+            client.sendall(head.encode() + body)
+    deadline = time.monotonic() + 10
+    while figures(server)["cd4ml_predictions_total"] < before + 5 * 2000 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server.predict(ROWS[0])
+
+    assert "Traceback" not in server.log
+
+
 class Broken:
     """A model with a fault."""
 
