@@ -59,3 +59,20 @@ def test_what_was_lost_or_edited_since_is_not_reused(
     change(tmp_path)
 
     assert cache.get("key") is None
+
+
+@pytest.mark.parametrize("half", ["", '{"model": "sha2'])
+def test_what_was_kept_on_a_full_disk_is_not_reused(tmp_path: Path, outputs: dict[str, object], half: str) -> None:
+    cache = Cache(str(tmp_path / "cache"))
+    cache.put("key", outputs)
+
+    (tmp_path / "cache" / "key.digests.json").write_text(half)
+
+    assert cache.get("key") is None
+
+
+def test_a_task_that_wrote_no_file_for_an_artifact_runs_again(tmp_path: Path, outputs: dict[str, object]) -> None:
+    cache = Cache(str(tmp_path / "cache"))
+    cache.put("key", {**outputs, "page": dsl.HTML(uri=str(tmp_path / "page"))})
+
+    assert cache.get("key") is None

@@ -280,10 +280,11 @@ class Cache(kfp_cache.LocalCache):  # type: ignore[misc]
     def get(self, key: str) -> dict[str, Any] | None:
         """The outputs of a task; None where there are none, or where a file has gone or is another."""
         outputs: dict[str, Any] | None = super().get(key)
-        digests = self._digests(key)
-        if outputs is None or not digests.exists() or json.loads(digests.read_text()) != _digests(outputs):
+        try:
+            known = json.loads(self._digests(key).read_text())
+        except (FileNotFoundError, ValueError):  # a value error: of a file that was cut short
             return None
-        return outputs
+        return outputs if outputs is not None and known == _digests(outputs) else None
 
     def _digests(self, key: str) -> Path:
         return Path(self.cache_root) / f"{key}.digests.json"
@@ -297,9 +298,9 @@ def _write_metrics(outputs: Mapping[str, Any]) -> None:
 
 
 def _digests(outputs: Mapping[str, Any]) -> dict[str, str]:
-    """By output: over the names and bytes of its files."""
-    artifacts = {name: one for name, one in outputs.items() if isinstance(one, dsl.Artifact)}
-    return {name: document.digest(artifact.path) for name, artifact in artifacts.items()}
+    """By output: over the names and bytes of its files; one without a file has none, and is never reused."""
+    paths = {name: Path(one.path) for name, one in outputs.items() if isinstance(one, dsl.Artifact)}
+    return {name: document.digest(path) for name, path in paths.items() if path.exists()}
 
 
 class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]

@@ -5,6 +5,7 @@ of another, `replacement.json` beside it is a `Replacement`. It says what was th
 can undo a rollout whose process was killed.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -349,25 +350,25 @@ def check_port(port: int) -> None:
     """Makes sure that a server can listen on a port of this machine.
 
     Raises:
-        DeploymentError: The port is in use; names by whom.
+        DeploymentError: The port is in use, which names by whom, or cannot be had for another reason.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise DeploymentError(
-                f"port {port} is in use{_user_of(port)}: end that program, or name another port "
-                "with the argument `port`"
-            ) from error
+            if error.errno == errno.EADDRINUSE:
+                said = f"is in use{_user_of(port)}: end that program, or name another port"
+            else:
+                said = f"cannot be listened on ({error.strerror}): name another port"
+            raise DeploymentError(f"port {port} {said} with the argument `port`") from error
 
 
 def _user_of(port: int) -> str:
     try:
-        connections = psutil.net_connections(kind="tcp")
-    except psutil.AccessDenied:
-        return ""
-    for connection in connections:
-        if connection.laddr and connection.laddr.port == port and connection.pid:
-            return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except psutil.Error:
+        pass  # it may not be asked about, or has just ended
     return ""
