@@ -178,8 +178,8 @@ def test_a_run_that_is_stopped_leaves_nothing_and_the_next_one_takes_up_its_work
     arguments = workplace.arguments(seed=ANOTHER)
     passed: set[str] = set()
     for number, task, log in (
-        (signal.SIGINT, "Train baseline", "train-model.log"),
-        (signal.SIGTERM, "Train candidate", "train-model-2.log"),
+        (signal.SIGINT, "Train candidate", "train-model-2.log"),
+        (signal.SIGTERM, "Train baseline", "train-model.log"),
         (signal.SIGHUP, "Evaluate model", "evaluate-model.log"),
     ):
         process = workplace.start("run", arguments)
