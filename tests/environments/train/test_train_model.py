@@ -60,7 +60,7 @@ def trained_models(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> 
     return {name: (run(inputs, root / name / "model", spec), root / name / "model") for name, spec in SPECS.items()}
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(scope="module", params=SPECS)
 def trained(request: pytest.FixtureRequest, trained_models: dict[str, Any]) -> Any:
     return trained_models[request.param]
 
