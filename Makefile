@@ -97,20 +97,31 @@ lint: setup ## Check style, types and the rules of the house
 	@$(DEV)/mypy
 	@PYTHONPATH=src $(DEV)/lint-imports
 
-# Each environment runs the tests of its own libraries; the tools environment runs all others.
 .PHONY: test
-test: lint ## Run every check and test
-	@$(TOOLS)/python -m pytest tests/unit
-	@for name in validate train evaluate serve; do \
-	    echo "tests of the $$name environment"; $(VENVS)/$$name/bin/python -m pytest tests/environments/$$name; done
-	@$(TOOLS)/python -m pytest tests/pipelines
+test: ## Run every check and test
+	@$(MAKE) --silent test-local
 	@$(MAKE) --silent test-cluster
+
+# Two at a time, the longest first; what each prints is shown when it ends.
+.PHONY: test-local
+test-local: lint ## Run every check and test that needs no cluster
+	@$(MAKE) --silent --jobs=2 --output-sync=target $(LOCAL_TESTS)
+
+# Each environment runs the tests of its own libraries; the tools environment runs all others.
+OF_ENVIRONMENTS := $(addprefix test-,$(filter-out tools,$(ENVIRONMENTS)))
+LOCAL_TESTS := test-pipelines test-evaluate $(filter-out test-evaluate,$(OF_ENVIRONMENTS)) test-unit
+
+.PHONY: test-unit test-pipelines $(OF_ENVIRONMENTS)
+test-unit test-pipelines: test-%: $(READY)
+	@echo "$@" && $(TOOLS)/python -m pytest tests/$*
+$(OF_ENVIRONMENTS): test-%: $(READY)
+	@echo "$@" && $(VENVS)/$*/bin/python -m pytest tests/environments/$*
 
 # Where no cluster is named, these tests say so and are skipped; in CI they fail.
 .PHONY: test-cluster
 test-cluster: setup
 	@if [ -n "$$CD4ML_TEST_LOAD" ]; then $(MAKE) --silent images load-images; fi
-	@$(TOOLS)/python -m pytest tests/cluster
+	@echo "$@" && $(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
 bench: setup ## Measure against what a user would pick instead (NAME=tasks, evaluation or intervals; docs/benchmarks.md)

@@ -26,6 +26,7 @@ from cd4ml.training.train import Trained, train
 
 LINEAR = {"model": "linear", "epochs": 20, "batch_size": 128}
 DNN = {"model": "dnn", "epochs": 4, "batch_size": 128, "hidden": [16]}
+SPECS = {"linear": LINEAR, "dnn": DNN}
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = LINEAR, seed: int = 0) -> Trained:
@@ -43,15 +44,25 @@ def predict(folder: Path, table: pa.Table) -> np.ndarray:
     return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
 
 
+def features_of(folder: Path, table: pa.Table) -> dict[str, list[Any]]:
+    return {name: values.tolist() for name, values in model.features(table, model.read_contract(folder)).items()}
+
+
 def area_under_curve(labels: np.ndarray, probabilities: np.ndarray) -> float:
     positive, negative = probabilities[labels == 1], probabilities[labels == 0]
     return float(((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)).mean())
 
 
-@pytest.fixture(scope="module", params=[LINEAR, DNN], ids=["linear", "dnn"])
-def trained(request: pytest.FixtureRequest, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("trained") / "model"
-    return run(inputs, folder, request.param), folder
+@pytest.fixture(scope="module")
+def trained_models(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One of each kind, with its folder."""
+    root = tmp_path_factory.mktemp("trained")
+    return {name: (run(inputs, root / name / "model", spec), root / name / "model") for name, spec in SPECS.items()}
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def trained(request: pytest.FixtureRequest, trained_models: dict[str, Any]) -> Any:
+    return trained_models[request.param]
 
 
 def test_a_model_predicts_rows_that_it_has_not_seen(trained):
@@ -141,7 +152,7 @@ def test_the_auc_of_a_rare_event_that_training_watches_is_exact(prepare, tmp_pat
     assert result.best.eval_auc == result.best.auc == pytest.approx(exact, abs=1e-4)  # float32 has ties
 
 
-@pytest.mark.parametrize("spec", [LINEAR, {**DNN, "dropout": 0.2}], ids=["linear", "dnn"])
+@pytest.mark.parametrize("spec", [{**LINEAR, "epochs": 2}, {**DNN, "epochs": 2, "dropout": 0.2}], ids=["linear", "dnn"])
 def test_the_same_seed_gives_the_same_weights(inputs, tmp_path, spec):
     first, second, other = (
         (run(inputs, tmp_path / str(number), spec, seed), predict(tmp_path / str(number), players(50, seed=3)))
@@ -154,22 +165,26 @@ def test_the_same_seed_gives_the_same_weights(inputs, tmp_path, spec):
 
 
 @pytest.mark.parametrize("environment", ["evaluate", "serve"])
-def test_the_environments_that_load_the_model_get_the_same_probabilities(trained, tmp_path, environment):
+def test_the_environments_that_load_the_models_get_the_same_probabilities(trained_models, tmp_path, environment):
     python = Path(sys.prefix).parent / environment / "bin" / "python"
-    _, folder = trained
     table = players(300, seed=4)
-    rows = {name: values.tolist() for name, values in model.features(table, model.read_contract(folder)).items()}
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    folders = [folder for _, folder in trained_models.values()]
+    [rows] = {json.dumps(features_of(folder, table)) for folder in folders}
+    (tmp_path / "rows.json").write_text(rows)
     program = (
         "import json, sys; import tensorflow as tf\n"
-        "signature = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
-        "rows = json.load(open(sys.argv[2]))\n"
-        "print(json.dumps(signature(**{k: tf.constant(v) for k, v in rows.items()})['probability'].numpy().tolist()))"
+        "rows = {k: tf.constant(v) for k, v in json.load(open(sys.argv[1])).items()}\n"
+        "for folder in sys.argv[2:]:\n"
+        "    signature = tf.saved_model.load(folder).signatures['serving_default']\n"
+        "    print(json.dumps(signature(**rows)['probability'].numpy().tolist()))"
     )
 
-    answer = subprocess.check_output([python, "-c", program, str(folder / "saved_model"), str(tmp_path / "rows.json")])
+    answers = subprocess.check_output(
+        [python, "-c", program, tmp_path / "rows.json", *(folder / "saved_model" for folder in folders)], text=True
+    )
 
-    np.testing.assert_allclose(json.loads(answer), predict(folder, table), atol=1e-6, rtol=0)
+    for folder, answer in zip(folders, answers.splitlines(), strict=True):
+        np.testing.assert_allclose(json.loads(answer), predict(folder, table), atol=1e-6, rtol=0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -328,7 +343,7 @@ def test_a_column_beyond_what_the_model_can_hold_is_named(prepare, tmp_path, val
 
 def test_a_training_that_runs_away_says_what_to_lower(inputs, tmp_path):
     with pytest.raises(TrainingError, match="epoch 1: the loss is .*; lower learning_rate"):
-        run(inputs, tmp_path / "model", {**DNN, "hidden": [64] * 30, "learning_rate": 100.0})
+        run(inputs, tmp_path / "model", {**DNN, "hidden": [64] * 8, "learning_rate": 100.0})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -409,7 +424,7 @@ def test_a_reweighted_model_says_so(inputs, tmp_path, capsys):
     assert model.read_contract(tmp_path / "model").model["reweight"] == ["region", "subscribed"]
     assert result.metadata["reweighted"].startswith("by region, subscribed: 12 groups, weights from 0.")
     assert capsys.readouterr().out.startswith(f"reweighted {result.metadata['reweighted']}\nepoch 1")
-    assert run(inputs, tmp_path / "plain", LINEAR).metadata["reweighted"] == "no"
+    assert run(inputs, tmp_path / "plain", {**LINEAR, "epochs": 2}).metadata["reweighted"] == "no"
 
 
 def test_a_model_may_be_reweighted_by_what_it_must_not_see(inputs, tmp_path):
