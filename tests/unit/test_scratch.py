@@ -8,7 +8,10 @@ from pathlib import Path
 from cd4ml.storage import scratch
 from cd4ml.storage.folder import FolderStore
 
-HOLD = "import sys, pathlib; from cd4ml.storage import scratch\nwith scratch.folder(pathlib.Path(sys.argv[1]), 'a-') as made: "
+HOLD = (
+    "import sys, pathlib; from cd4ml.storage import scratch\n"
+    "with scratch.folder(pathlib.Path(sys.argv[1]), 'a-') as made: "
+)
 
 
 def test_a_folder_is_there_as_long_as_its_context(tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ def test_the_headline_counts_what_was_found(found, headline):
 
 def test_checking_settings_needs_no_arrow():
     code = (
-        "import sys; from cd4ml.data import split; from cd4ml.validation import limits; split.parse({}); limits.parse({}); "
+        "import sys; from cd4ml.data import split; from cd4ml.validation import limits; "
+        "split.parse({}); limits.parse({}); "
         "assert not {'pyarrow', 'deltalake', 'kfp'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
