@@ -37,19 +37,19 @@ def training(
     label: str,
     store: str,
     time_column: str = "",
-    split: dict[str, Any] = {},  # noqa: B006 (KFP reads the default, nothing changes it)
+    split: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
     curated_schema: str = "",
-    exclude: list[Any] = [],  # noqa: B006
-    sensitive: list[Any] = [],  # noqa: B006
-    slices: list[Any] = [],  # noqa: B006
-    data_limits: dict[str, Any] = {},  # noqa: B006
-    baseline: dict[str, Any] = {"model": "linear"},  # noqa: B006
-    candidate: dict[str, Any] = {"model": "dnn"},  # noqa: B006
+    exclude: list = [],  # noqa: B006
+    sensitive: list = [],  # noqa: B006
+    slices: list = [],  # noqa: B006
+    data_limits: dict = {},  # noqa: B006
+    baseline: dict = {"model": "linear"},  # noqa: B006
+    candidate: dict = {"model": "dnn"},  # noqa: B006
     seed: int = 0,
     gpus: str = "1",
-    thresholds: list[Any] = [0.5],  # noqa: B006
-    runner: list[Any] = [],  # noqa: B006
-    model_limits: dict[str, Any] = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
+    thresholds: list = [0.5],  # noqa: B006
+    runner: list = [],  # noqa: B006
+    model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
     target: str = "machine",
     port: int = 9500,
     revision: str = "",

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import dsl
+from kfp.dsl.types.type_utils import InconsistentTypeException
 
 from cd4ml import images
+from cd4ml.components import artifacts
+from cd4ml.components.deployment.deploy_model.component import deploy_model
+from cd4ml.components.validation.check_dataset.component import check_dataset
 
 ROOT = Path(__file__).parents[2]
 COMPILED = ROOT / "pipelines" / "compiled"
@@ -118,3 +123,12 @@ def test_the_readmes_are_up_to_date() -> None:
     )
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_verdict_about_data_cannot_be_wired_where_one_about_a_model_belongs() -> None:
+    def wired(published: dsl.Input[artifacts.PublishedVersion], findings: dsl.Input[artifacts.Findings]) -> None:
+        verdict = check_dataset(findings=findings, limits={}).outputs["verdict"]
+        deploy_model(published=published, verdict=verdict, store="store", target="machine", port=9500, run="run")
+
+    with pytest.raises(InconsistentTypeException, match=r"Cd4mlDatasetVerdict.* incompatible .*Cd4mlModelVerdict"):
+        dsl.pipeline(wired)

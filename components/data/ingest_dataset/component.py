@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
@@ -13,7 +14,7 @@ def ingest_dataset(
     store: str,
     name: str,
     key: str,
-    dataset: dsl.Output[dsl.Dataset],
+    dataset: dsl.Output[artifacts.DatasetVersion],
     time_column: str = "",
 ) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str):  # type: ignore[valid-type]
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.

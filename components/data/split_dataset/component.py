@@ -1,9 +1,8 @@
 """A version of a dataset becomes train, eval and test."""
 
-from typing import Any
-
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
@@ -13,10 +12,10 @@ def split_dataset(
     version: int,
     digest: str,
     key: str,
-    split: dict[str, Any],
-    train: dsl.Output[dsl.Dataset],
-    eval: dsl.Output[dsl.Dataset],
-    test: dsl.Output[dsl.Dataset],
+    split: dict,
+    train: dsl.Output[artifacts.Split],
+    eval: dsl.Output[artifacts.Split],
+    test: dsl.Output[artifacts.Split],
 ) -> None:
     """Splits a version of a dataset by a hash of its key, or by time.
 

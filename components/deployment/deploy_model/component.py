@@ -2,18 +2,19 @@
 
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def deploy_model(
-    published: dsl.Input[dsl.Artifact],
-    verdict: dsl.Input[dsl.Artifact],
+    published: dsl.Input[artifacts.PublishedVersion],
+    verdict: dsl.Input[artifacts.ModelVerdict],
     store: str,
     target: str,
     port: int,
     run: str,
-    deployment: dsl.Output[dsl.Artifact],
+    deployment: dsl.Output[artifacts.Deployment],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Serves a published model in place of the one before, verifies it, and undoes it when a step fails.

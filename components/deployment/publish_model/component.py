@@ -4,20 +4,21 @@ from typing import NamedTuple
 
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def publish_model(
-    model: dsl.Input[dsl.Model],
-    evaluation: dsl.Input[dsl.Artifact],
-    verdict: dsl.Input[dsl.Artifact],
-    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Input[artifacts.TrainedModel],
+    evaluation: dsl.Input[artifacts.Evaluation],
+    verdict: dsl.Input[artifacts.ModelVerdict],
+    dataset: dsl.Input[artifacts.DatasetVersion],
     store: str,
     name: str,
     run: str,
     revision: str,
-    published: dsl.Output[dsl.Artifact],
+    published: dsl.Output[artifacts.PublishedVersion],
     card: dsl.Output[dsl.Markdown],
 ) -> NamedTuple("Published", version=int, digest=str):  # type: ignore[valid-type]
     """Adds a model to the registry, with its card; a model that is there already keeps its version.

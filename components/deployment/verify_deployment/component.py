@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
@@ -9,7 +10,7 @@ from cd4ml.images import TOOLS
 def verify_deployment(
     store: str,
     name: str,
-    verification: dsl.Output[dsl.Artifact],
+    verification: dsl.Output[artifacts.Verification],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Verifies the model in production as its deployment did; fails the run when it does not hold.

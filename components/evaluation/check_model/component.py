@@ -1,17 +1,16 @@
 """Gate: is this model good enough to publish?"""
 
-from typing import Any
-
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def check_model(
-    evaluation: dsl.Input[dsl.Artifact],
-    limits: dict[str, Any],
-    verdict: dsl.Output[dsl.Artifact],
+    evaluation: dsl.Input[artifacts.Evaluation],
+    limits: dict,
+    verdict: dsl.Output[artifacts.ModelVerdict],
 ) -> None:
     """Fails the run unless the evaluated candidate keeps every limit.
 

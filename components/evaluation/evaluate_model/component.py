@@ -1,27 +1,26 @@
 """How good is a model, for whom, and is it better than the one before?"""
 
-from typing import Any
-
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import EVALUATE
 
 
 @dsl.component(base_image=EVALUATE, install_kfp_package=False)
 def evaluate_model(
-    test: dsl.Input[dsl.Dataset],
-    candidate: dsl.Input[dsl.Model],
-    baseline: dsl.Input[dsl.Model],
+    test: dsl.Input[artifacts.Split],
+    candidate: dsl.Input[artifacts.TrainedModel],
+    baseline: dsl.Input[artifacts.TrainedModel],
     champion: str,
     champion_digest: str,
     judged: int,
-    trend: list[Any],
+    trend: list,
     label: str,
-    slices: list[Any],
-    sensitive: list[Any],
-    thresholds: list[Any],
-    runner: list[Any],
-    evaluation: dsl.Output[dsl.Artifact],
+    slices: list,
+    sensitive: list,
+    thresholds: list,
+    runner: list,
+    evaluation: dsl.Output[artifacts.Evaluation],
     metrics: dsl.Output[dsl.Metrics],
     roc: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],

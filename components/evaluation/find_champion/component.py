@@ -1,15 +1,21 @@
 """Which model is in production, and what came before the candidate?"""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def find_champion(
-    candidate: dsl.Input[dsl.Model], store: str, name: str, dataset: str, version: int, split: dict[str, Any]
+    candidate: dsl.Input[artifacts.TrainedModel],
+    store: str,
+    name: str,
+    dataset: str,
+    version: int,
+    split: dict,
 ) -> NamedTuple("Champion", folder=str, digest=str, judged=int, trend=list):  # type: ignore[valid-type]
     """Finds the model in production that a candidate is to be held against, and notes that its test split judges it.
 

@@ -1,24 +1,23 @@
 """A model is trained on the splits."""
 
-from typing import Any
-
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TRAIN
 
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
 def train_model(
-    train: dsl.Input[dsl.Dataset],
-    eval: dsl.Input[dsl.Dataset],
-    statistics: dsl.Input[dsl.Artifact],
-    schema: dsl.Input[dsl.Artifact],
+    train: dsl.Input[artifacts.Split],
+    eval: dsl.Input[artifacts.Split],
+    statistics: dsl.Input[artifacts.Statistics],
+    schema: dsl.Input[artifacts.Schema],
     label: str,
     key: str,
-    exclude: list[Any],
-    spec: dict[str, Any],
+    exclude: list,
+    spec: dict,
     seed: int,
-    model: dsl.Output[dsl.Model],
+    model: dsl.Output[artifacts.TrainedModel],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Trains a model whose preprocessing lies inside it, on a GPU where there is one.

@@ -1,14 +1,15 @@
 """Gate: may a model be trained on this dataset?"""
 
-from typing import Any
-
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
-def check_dataset(findings: dsl.Input[dsl.Artifact], limits: dict[str, Any], verdict: dsl.Output[dsl.Artifact]) -> None:
+def check_dataset(
+    findings: dsl.Input[artifacts.Findings], limits: dict, verdict: dsl.Output[artifacts.DatasetVerdict]
+) -> None:
     """Fails the run unless the dataset keeps every limit.
 
     Args:

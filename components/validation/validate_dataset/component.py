@@ -1,27 +1,26 @@
 """Is the data what it should be?"""
 
-from typing import Any
-
 from kfp import dsl
 
+from cd4ml.components import artifacts
 from cd4ml.images import VALIDATE
 
 
 @dsl.component(base_image=VALIDATE, install_kfp_package=False)
 def validate_dataset(
-    train: dsl.Input[dsl.Dataset],
-    eval: dsl.Input[dsl.Dataset],
-    test: dsl.Input[dsl.Dataset],
+    train: dsl.Input[artifacts.Split],
+    eval: dsl.Input[artifacts.Split],
+    test: dsl.Input[artifacts.Split],
     label: str,
     key: str,
-    statistics: dsl.Output[dsl.Artifact],
-    schema: dsl.Output[dsl.Artifact],
-    anomalies: dsl.Output[dsl.Artifact],
-    findings: dsl.Output[dsl.Artifact],
+    statistics: dsl.Output[artifacts.Statistics],
+    schema: dsl.Output[artifacts.Schema],
+    anomalies: dsl.Output[artifacts.Anomalies],
+    findings: dsl.Output[artifacts.Findings],
     report: dsl.Output[dsl.HTML],
     curated_schema: str = "",
-    sensitive: list[Any] = [],  # noqa: B006 (KFP reads the default, nothing changes it)
-    slices: list[Any] = [],  # noqa: B006
+    sensitive: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
+    slices: list = [],  # noqa: B006
 ) -> None:
     """Validates the splits with TFDV and audits them: representation, label balance, personal data.
 
