@@ -128,7 +128,9 @@ bench: setup ## Measure against what a user would pick instead (NAME=tasks, eval
 	@$(if $(filter evaluation intervals,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
 
 # The folders that `cd4ml run` makes: PIPELINE-DATE-TIME.
-MADE_RUNS := runs/[a-z_]+-[0-9]{8}-[0-9]{6}(-[0-9]+)?
+EMPTY :=
+PIPELINES := $(patsubst pipelines/%/pipeline.py,%,$(wildcard pipelines/*/pipeline.py))
+MADE_RUNS := runs/($(subst $(EMPTY) $(EMPTY),|,$(PIPELINES)))-[0-9]{8}-[0-9]{6}(-[0-9]+)?
 
 .PHONY: clean
 clean: ## Remove the environments, the runs and the example's data; the store stays, and all that was not made here

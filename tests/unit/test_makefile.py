@@ -18,6 +18,8 @@ A_TEAMS = (
     "examples/promotions/data/ours.parquet",
     "examples/churn/data/customers.csv",
     "runs/staging.yaml",
+    "runs/export-20261125-093000/rows.csv",
+    "pipelines/training/pipeline.py",
     "runs/notes/a.md",
     "store/models/uptake/1/version.json",
     "compiled/training.yaml",
@@ -40,5 +42,7 @@ def test_clean_removes_what_was_made_and_nothing_of_a_team(tmp_path: Path) -> No
 
 
 def test_clean_leaves_no_empty_folder_of_its_own(tmp_path: Path) -> None:
-    assert make_clean(tmp_path, MADE) == []
+    pipeline = "pipelines/training/pipeline.py"
+
+    assert make_clean(tmp_path, (*MADE, pipeline)) == [pipeline]
     assert not (tmp_path / "runs").exists()

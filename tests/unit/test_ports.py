@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cd4ml.deployment import machine
+from cd4ml.deployment.targets import machine
 from cd4ml.errors import DeploymentError
 
 

@@ -149,9 +149,10 @@ def recover(store: FolderStore, name: str) -> str:
     """Undoes what a run that was killed left of its deployment.
 
     Returns:
-        What was done, in a sentence; empty where nothing was left, or where a run is at it that lives.
+        What was done, in a sentence; empty where nothing was left, where a run is at it that lives, or where it is not
+        ours to change.
     """
-    if not _file(store, name).parent.exists():
+    if not os.access(_file(store, name).parent, os.W_OK):
         return ""
     with alone(store, name, wait=False) as held:
         if not held:
@@ -280,10 +281,17 @@ def alone(store: FolderStore, name: str, wait: bool = True) -> Iterator[bool]:
 
     Yields:
         Whether it is held.
+
+    Raises:
+        DeploymentError: The store cannot be written here.
     """
     file = _file(store, name).with_name("lock")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as lock:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        opened = file.open("w")
+    except OSError as error:
+        raise DeploymentError(f"{file}: cannot be written ({error.strerror}); who deploys has to hold it") from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

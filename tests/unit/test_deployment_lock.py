@@ -1,0 +1,27 @@
+"""A deployment on this machine is held by a file of the store."""
+
+from pathlib import Path
+
+import pytest
+
+from cd4ml.deployment.targets import machine
+from cd4ml.errors import DeploymentError
+from cd4ml.storage.folder import FolderStore
+
+
+def test_who_cannot_hold_a_deployment_is_told_which_file_it_takes(tmp_path: Path) -> None:
+    lock = tmp_path / "deployments" / "uptake" / "lock"
+    lock.mkdir(parents=True)
+
+    with (
+        pytest.raises(DeploymentError, match=f"{lock}: cannot be written"),
+        machine.alone(FolderStore(tmp_path), "uptake"),
+    ):
+        pass
+
+
+def test_who_may_only_read_the_store_leaves_what_others_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deployments" / "uptake" / "lock").mkdir(parents=True)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+
+    assert machine.recover(FolderStore(tmp_path), "uptake") == ""
