@@ -119,7 +119,11 @@ def test_what_is_stored_is_what_was_sent(operator: Operator, cluster: Cluster, n
     model = "s3://cd4ml/models/uptake/1/model"
     assert (
         stored(cluster, namespace)["spec"]
-        == (seldon.deployment("uptake", namespace, model, 1, "abc", "first").manifest()["spec"])
+        == (
+            seldon.deployment(
+                "uptake", namespace=namespace, model_uri=model, version=1, digest="abc", release="first"
+            ).manifest()["spec"]
+        )
     )
 
 
@@ -281,7 +285,14 @@ def test_an_object_that_is_not_ours_is_left_alone(cluster: Cluster, namespace: s
 
 
 def test_the_pods_keep_the_restricted_standard(cluster: Cluster, namespace: str) -> None:
-    manifest = seldon.deployment("uptake", namespace, "s3://cd4ml/models/uptake/1/model", 1, "abc", "x").manifest()
+    manifest = seldon.deployment(
+        "uptake",
+        namespace=namespace,
+        model_uri="s3://cd4ml/models/uptake/1/model",
+        version=1,
+        digest="abc",
+        release="x",
+    ).manifest()
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -499,7 +510,14 @@ def refusal(namespace: str, change) -> str:
 
 
 def manifest_of(namespace: str) -> dict:
-    return seldon.deployment("uptake", namespace, "s3://cd4ml/models/uptake/3/model", 3, "abc", "x").manifest()
+    return seldon.deployment(
+        "uptake",
+        namespace=namespace,
+        model_uri="s3://cd4ml/models/uptake/3/model",
+        version=3,
+        digest="abc",
+        release="x",
+    ).manifest()
 
 
 def seldon_deployments() -> client.CustomObjectsApi:
@@ -533,7 +551,9 @@ def bare(made: dict) -> dict:
 @contextmanager
 def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Served]:
     model = f"s3://cd4ml/models/uptake/{version}/model"
-    with target.rollout("uptake", namespace, model, version, "abc", release, seconds=seconds) as now:
+    with target.rollout(
+        "uptake", namespace=namespace, model_uri=model, version=version, digest="abc", release=release, seconds=seconds
+    ) as now:
         yield now
         now.keep()
 

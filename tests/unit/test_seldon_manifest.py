@@ -122,7 +122,7 @@ def test_the_longest_name_is_one_that_seldon_does_not_hash() -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(DeploymentError) as raised:
-        seldon.deployment("Up_take", "team", URI, 3, "abc", "run=1")
+        seldon.deployment("Up_take", namespace="team", model_uri=URI, version=3, digest="abc", release="run=1")
 
     assert str(raised.value).splitlines() == [
         "the deployment of Up_take: not as it should be",
@@ -185,7 +185,7 @@ def test_there_is_one_predictor(count: int) -> None:
 
 
 def manifest(name: str = "uptake", release: str = "run-1") -> dict[str, Any]:
-    return seldon.deployment(name, "team", URI, 3, "abc", release).manifest()
+    return seldon.deployment(name, namespace="team", model_uri=URI, version=3, digest="abc", release=release).manifest()
 
 
 def pod() -> dict[str, Any]:

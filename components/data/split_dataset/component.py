@@ -33,6 +33,8 @@ def split_dataset(
     """
     from cd4ml.data.split import write_splits
 
-    parts = write_splits(uri, version, digest, key, split, train.path, eval.path, test.path)
+    parts = write_splits(
+        uri, version=version, digest=digest, key=key, split=split, train=train.path, eval=eval.path, test=test.path
+    )
     for artifact, part in zip((train, eval, test), parts, strict=True):
         artifact.metadata.update(part.metadata)

@@ -39,7 +39,16 @@ def train_model(
     """
     from cd4ml.training.train import train as train_on
 
-    splits = (train.path, eval.path)
-    trained = train_on(*splits, statistics.path, schema.path, label, [key, *exclude], spec, seed, model.path)
+    trained = train_on(
+        train.path,
+        eval_split=eval.path,
+        statistics_folder=statistics.path,
+        schema=schema.path,
+        label=label,
+        exclude=[key, *exclude],
+        spec=spec,
+        seed=seed,
+        folder=model.path,
+    )
     model.metadata.update(trained.metadata)
     metrics.metadata.update(trained.metrics)

@@ -45,12 +45,12 @@ def validate_dataset(
 
     found = validate(
         {"train": train.path, "eval": eval.path, "test": test.path},
-        label,
-        key,
-        curated_schema,
-        sensitive,
-        slices,
-        Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),
+        label_column=label,
+        key=key,
+        curated_schema=curated_schema,
+        sensitive=sensitive,
+        slices=slices,
+        outputs=Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),
     )
     statistics.metadata.update(found.metadata)
     findings.metadata.update(found.metadata)

@@ -130,7 +130,13 @@ def submit(
 
     name = run_name or f"{wanted.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     run_id = runs.submit(
-        connection, wanted.pipeline, wanted.arguments, name, experiment or wanted.name, service_account, cache
+        connection,
+        pipeline=wanted.pipeline,
+        arguments=wanted.arguments,
+        name=name,
+        experiment=experiment or wanted.name,
+        service_account=service_account,
+        cached=cache,
     )
     _say("run", f"{name}, id {run_id}")
     link = connection.link(f"runs/details/{run_id}")
@@ -164,7 +170,13 @@ def schedule(
     connection = _connected(address, changes=True, sure=yes)
     called = name or file.stem
     replaced = schedules.put(
-        connection, wanted.pipeline, wanted.arguments, called, expression, experiment or wanted.name, service_account
+        connection,
+        pipeline=wanted.pipeline,
+        arguments=wanted.arguments,
+        name=called,
+        cron=expression,
+        experiment=experiment or wanted.name,
+        service_account=service_account,
     )
     _say("schedule", f"{called}, {cron}" + (", in place of the one before" if replaced else ""))
 
@@ -363,7 +375,11 @@ def _wait(connection: "Connection", run_id: str, wanted: asked.Asked) -> int:
     try:
         with progress(planned) as changed:
             state = runs.follow(
-                connection, run_id, planned, changed, lambda reason: errors.print(f"{reason}; trying again")
+                connection,
+                run_id=run_id,
+                tasks=planned,
+                changed=changed,
+                lost=lambda reason: errors.print(f"{reason}; trying again"),
             )
     except KeyboardInterrupt:
         _print_outcome("not waiting any more", "yellow", look)

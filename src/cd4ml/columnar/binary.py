@@ -37,7 +37,8 @@ def histogram(combiner: Any) -> Leaf:
 
 def _histogram(sums: np.ndarray) -> Histogram:
     met = np.flatnonzero(sums[:, 0])
-    return Histogram(met, *sums[met, 1:].T)
+    labels, predictions, weights = sums[met, 1:].T
+    return Histogram(met, labels=labels, predictions=predictions, weights=weights)
 
 
 def confusion(combiner: Any) -> Leaf | None:
@@ -64,7 +65,10 @@ def confusion(combiner: Any) -> Leaf | None:
     def accumulator(sums: np.ndarray) -> dict[float, Any]:
         weights = sums[:, 0].reshape(kinds, width)
         places = {threshold: int(np.searchsorted(thresholds, threshold)) for threshold in repeats}
-        matrices = {one: _matrix(weights, place, fractional, repeats[one]) for one, place in places.items()}
+        matrices = {
+            one: _matrix(weights, place=place, fractional=fractional, repeats=repeats[one])
+            for one, place in places.items()
+        }
         return {one: aggregates._ThresholdEntry(matrix, [], [], [], []) for one, matrix in matrices.items()}
 
     return Leaf(kinds * width, 1, terms, accumulator)
@@ -76,7 +80,7 @@ def _below(thresholds: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), 0, np.searchsorted(thresholds, values, side="left"))
 
 
-def _matrix(weights: np.ndarray, place: int, fractional: bool, repeats: float) -> aggregates.Matrix:
+def _matrix(weights: np.ndarray, *, place: int, fractional: bool, repeats: float) -> aggregates.Matrix:
     """The matrix at a threshold, of weights [kinds of label, kinds of prediction]."""
     first = 1 if fractional else place + 1
     positives, negatives = weights[first:].sum(axis=0), weights[:first].sum(axis=0)

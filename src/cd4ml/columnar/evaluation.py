@@ -56,10 +56,10 @@ def run(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # TFMA divides by zero where a slice has one class
-        return _run(config, [examples] if isinstance(examples, Mapping) else examples, folder, seed)
+        return _run(config, batches=[examples] if isinstance(examples, Mapping) else examples, folder=folder, seed=seed)
 
 
-def _run(config: config_pb2.EvalConfig, batches: Iterable[Columns], folder: Path, seed: int | None) -> Evaluation:
+def _run(config: config_pb2.EvalConfig, *, batches: Iterable[Columns], folder: Path, seed: int | None) -> Evaluation:
     plan = Plan.of(_checked(config))
     slicing = Slicing(plan.config)
     found = measured(plan, seed)
@@ -74,7 +74,11 @@ def _run(config: config_pb2.EvalConfig, batches: Iterable[Columns], folder: Path
     with _no_garbage_collection():
         sliced = [evaluator._add_ci_derived_metrics(one, plan.after_intervals) for one in found.sliced(slicing.keys)]
         sliced = [evaluator._remove_private_metrics(*one) for one in sliced]
-        writing.write(plan.config, [_if_large(plan.config, slicing, *one) for one in sliced], folder)
+        writing.write(
+            plan.config,
+            [_if_large(plan.config, slicing=slicing, key=key, metrics=metrics) for key, metrics in sliced],
+            folder,
+        )
     return Evaluation(folder, found.row_by_row)
 
 
@@ -106,7 +110,7 @@ def _checked(config: config_pb2.EvalConfig) -> config_pb2.EvalConfig:
 
 
 def _if_large(
-    config: config_pb2.EvalConfig, slicing: Slicing, key: SliceKey, metrics: metric_types.MetricsDict
+    config: config_pb2.EvalConfig, *, slicing: Slicing, key: SliceKey, metrics: metric_types.MetricsDict
 ) -> tuple[SliceKey, metric_types.MetricsDict]:
     """The metrics of a slice, or what TFMA's views show where a slice is too small for what the configuration asks."""
     least = config.options.min_slice_size.value

@@ -25,7 +25,7 @@ class Histogram(Sequence[calibration_histogram.Bucket]):
         weights: float [buckets].
     """
 
-    def __init__(self, ids: np.ndarray, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> None:
+    def __init__(self, ids: np.ndarray, *, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> None:
         self.ids, self.labels, self.predictions, self.weights = ids, labels, predictions, weights
 
     @cached_property

@@ -32,9 +32,9 @@ def measured(plan: Plan, seed: int | None) -> Measured:
     """What the configuration asks for: no intervals, or those of one of TFMA's two methods."""
     asked = evaluator._get_confidence_interval_params(plan.config, plan.config.metrics_specs)
     if asked.num_bootstrap_samples:
-        return Bootstrap(plan, asked.num_bootstrap_samples, asked.skip_ci_metric_keys, seed)
+        return Bootstrap(plan, samples=asked.num_bootstrap_samples, skipped=asked.skip_ci_metric_keys, seed=seed)
     if asked.num_jackknife_samples:
-        return Jackknife(plan, asked.num_jackknife_samples, asked.skip_ci_metric_keys, seed)
+        return Jackknife(plan, samples=asked.num_jackknife_samples, skipped=asked.skip_ci_metric_keys, seed=seed)
     return Plain(plan)
 
 
@@ -58,7 +58,9 @@ class Plain:
 class Bootstrap:
     """Metrics with intervals from samples in which each row of a slice counts as often as a Poisson draw says."""
 
-    def __init__(self, plan: Plan, samples: int, skipped: frozenset[metric_types.MetricKey], seed: int | None) -> None:
+    def __init__(
+        self, plan: Plan, *, samples: int, skipped: frozenset[metric_types.MetricKey], seed: int | None
+    ) -> None:
         self._plan = plan
         self._all = Plain(plan)
         self._samples = [Plain(plan) for _ in range(samples)]
@@ -77,13 +79,15 @@ class Bootstrap:
     def sliced(self, keys: Sequence[SliceKey]) -> Sliced:
         """The metrics of the slices with their intervals."""
         samples = (sample.sliced(keys) for sample in self._samples)
-        return _combine(self._combined, self._plan, self._all.sliced(keys), samples)
+        return _combine(self._combined, plan=self._plan, sliced=self._all.sliced(keys), samples=samples)
 
 
 class Jackknife:
     """Metrics with intervals from samples that leave out one part each of the rows of a slice."""
 
-    def __init__(self, plan: Plan, samples: int, skipped: frozenset[metric_types.MetricKey], seed: int | None) -> None:
+    def __init__(
+        self, plan: Plan, *, samples: int, skipped: frozenset[metric_types.MetricKey], seed: int | None
+    ) -> None:
         self._plan = plan
         self._parts = samples
         self._computations = Computations(plan.leaves)
@@ -99,7 +103,7 @@ class Jackknife:
     def sliced(self, keys: Sequence[SliceKey]) -> Sliced:
         """The metrics of the slices with their intervals."""
         samples = (self._without(part, keys) for part in range(self._parts))
-        return _combine(self._combined, self._plan, self._without(None, keys), samples)
+        return _combine(self._combined, plan=self._plan, sliced=self._without(None, keys), samples=samples)
 
     def _parted(self, group: Group) -> Group:
         parts = np.zeros(len(group.codes), np.int64)
@@ -121,7 +125,7 @@ class Jackknife:
         return self._plan.complete(sliced)
 
 
-def _combine(combined: Any, plan: Plan, sliced: Sliced, samples: Iterable[Sliced]) -> Sliced:
+def _combine(combined: Any, *, plan: Plan, sliced: Sliced, samples: Iterable[Sliced]) -> Sliced:
     """Has TFMA make intervals of the samples; what is private is left out, unless a metric is made of it later."""
     by_key: dict[Any, Any] = {}
     for number, sample in itertools.chain([(combined._full_sample_id, sliced)], enumerate(samples)):

@@ -60,7 +60,7 @@ class LeafTotals:
             batch.cache[self._combiner] = self._leaf.terms(batch)
         terms: Terms = batch.cache[self._combiner]
         for group in groups:
-            self._totals.add(group, terms.rows, terms.cells, terms.values)
+            self._totals.add(group, rows=terms.rows, cells=terms.cells, values=terms.values)
 
     def of(self, slices: Sequence[int]) -> metric_types.MetricsDict:
         """What TFMA's combiner gives for some slices together."""

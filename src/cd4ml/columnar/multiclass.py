@@ -40,7 +40,7 @@ class Confusion:
             predicted = best
             for threshold in self._combiner._thresholds:
                 predicted = np.where(score <= threshold, matrices.NO_PREDICTED_CLASS_ID, predicted)
-                self._count(group, threshold, np.stack([actual, predicted], 1), found.weights)
+                self._count(group, threshold=threshold, entries=np.stack([actual, predicted], 1), weights=found.weights)
 
     def of(self, slices: Sequence[int]) -> metric_types.MetricsDict:
         """The matrices of some slices together."""
@@ -49,7 +49,7 @@ class Confusion:
         found: metric_types.MetricsDict = self._combiner.extract_output(merged)
         return found
 
-    def _count(self, group: Group, threshold: float, entries: np.ndarray, weights: np.ndarray) -> None:
+    def _count(self, group: Group, *, threshold: float, entries: np.ndarray, weights: np.ndarray) -> None:
         kept = np.flatnonzero(group.present)
         by_entry = np.column_stack([group.slices[group.codes[kept]], entries[kept]])
         unique, places = np.unique(by_entry, axis=0, return_inverse=True)

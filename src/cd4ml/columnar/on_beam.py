@@ -22,6 +22,7 @@ def run_on_beam(
     config: config_pb2.EvalConfig,
     examples: Columns | Iterable[Columns],
     folder: Path | str,
+    *,
     runner: str = "DirectRunner",
     options: Sequence[str] = (),
 ) -> Evaluation:

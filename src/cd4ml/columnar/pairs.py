@@ -78,17 +78,20 @@ def _pairs(batch: Batch, asked: Asked) -> Pairs:
     weights = batch.weights(asked.model_name, asked.output_name) if asked.example_weighted else None
     weights = np.ones(batch.rows) if weights is None else weights.astype(np.float64)
     if asked.sub_key is not None:
-        labels, predictions = _of_key(asked.sub_key, asked.aggregation_type, labels, predictions)
+        labels, predictions = _of_key(
+            asked.sub_key, aggregation=asked.aggregation_type, labels=labels, predictions=predictions
+        )
     if not asked.flatten:
         if asked.class_weights:
             raise NotVectorised("class weights are for flattened labels")
         return Pairs(None, labels, predictions, weights)
-    flat = _flat(labels, predictions, weights, dict(asked.class_weights))
+    flat = _flat(labels, predictions=predictions, weights=weights, class_weights=dict(asked.class_weights))
     return _split(flat) if asked.fractional_labels else flat
 
 
 def _of_key(
     key: metric_types.SubKey,
+    *,
     aggregation: metric_types.AggregationType | None,
     labels: np.ndarray,
     predictions: np.ndarray,
@@ -139,7 +142,7 @@ def _dense(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 
 def _flat(
-    labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray, class_weights: Mapping[int, float]
+    labels: np.ndarray, *, predictions: np.ndarray, weights: np.ndarray, class_weights: Mapping[int, float]
 ) -> Pairs:
     count, values = predictions.shape
     labels = _dense(labels, predictions)

@@ -21,6 +21,7 @@ class Totals:
     def add(
         self,
         group: Group,
+        *,
         rows: np.ndarray | None,
         cells: np.ndarray | None,
         values: Sequence[np.ndarray | None],

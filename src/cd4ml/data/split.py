@@ -76,6 +76,7 @@ def parse(split: dict[str, Any]) -> Split:
 
 def write_splits(
     uri: str,
+    *,
     version: int,
     digest: str,
     key: str,
@@ -108,12 +109,14 @@ def write_splits(
     data, found = table.at_version(uri, version)
     if found != digest:
         raise DataError(f"{uri}: version {version} is {found}, not {digest}; run ingest_dataset again")
-    _check_columns(data, uri, key, how)
+    _check_columns(data, uri=uri, key=key, how=how)
     origin = Origin(uri.rsplit("/", 1)[-1], version, digest)
     files: dict[Name, Path] = {"train": Path(train), "eval": Path(eval), "test": Path(test)}
     unfinished = {name: file.with_name(f"{file.name}.unfinished") for name, file in files.items()}
     try:
-        rows = {name: _write(_select(data, key, how, name), origin, file) for name, file in unfinished.items()}
+        rows = {
+            name: _write(_select(data, key=key, how=how, name=name), origin, file) for name, file in unfinished.items()
+        }
         empty = [name for name, count in rows.items() if not count]
         if empty:
             raise DataError(
@@ -129,7 +132,7 @@ def write_splits(
     return [Part(name, count, beside, origin) for name, count in rows.items()]
 
 
-def _check_columns(data: "deltalake.DeltaTable", uri: str, key: str, how: Split) -> None:
+def _check_columns(data: "deltalake.DeltaTable", *, uri: str, key: str, how: Split) -> None:
     import pyarrow as pa
 
     schema = pa.schema(data.schema().to_arrow())
@@ -146,7 +149,7 @@ def _check_columns(data: "deltalake.DeltaTable", uri: str, key: str, how: Split)
         raise DataError(f"{uri}: {without:,} rows have no time in {how.column!r}; drop them, or split by key")
 
 
-def _select(data: "deltalake.DeltaTable", key: str, how: Split, name: Name) -> "pa.RecordBatchReader":
+def _select(data: "deltalake.DeltaTable", *, key: str, how: Split, name: Name) -> "pa.RecordBatchReader":
     """The rows of a split: text compared with a fraction in hexadecimal, or the rank in time with a fraction.
 
     Rows of one moment have one rank, so that they are on one side.

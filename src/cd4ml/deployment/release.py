@@ -116,11 +116,11 @@ def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iter
     release = f"{run}-{uuid.uuid4().hex[:8]}"  # a second try of a run is another release
     with cluster.rollout(
         version.name,
-        connection.own_namespace(),
-        store.uri(f"{version.folder}/model"),
-        version.version,
-        version.digest,
-        release,
+        namespace=connection.own_namespace(),
+        model_uri=store.uri(f"{version.folder}/model"),
+        version=version.version,
+        digest=version.digest,
+        release=release,
     ) as served:
         verify.wait_until_ready(served.url, READY_SECONDS, alive=lambda: True)  # its Service may lag behind
         yield served

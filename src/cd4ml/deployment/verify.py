@@ -96,8 +96,11 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
     names, rows, expected = evaluated.names, evaluated.rows, evaluated.probabilities
     try:
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
-            served = _predict(client, digest, names, rows)
-            milliseconds = [_timed(client, digest, names, rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)]
+            served = _predict(client, digest=digest, names=names, rows=rows)
+            milliseconds = [
+                _timed(client, digest=digest, names=names, row=rows[index % len(rows)])
+                for index in range(LATENCY_REQUESTS)
+            ]
     except httpx.TransportError as error:
         raise DeploymentError(f"{url} does not answer ({error}); is the model deployed?") from error
     difference = float(np.abs(served - expected).max())
@@ -117,7 +120,7 @@ def example_request(predictions: Path) -> str:
     return json.dumps({"data": {"names": evaluated.names, "ndarray": evaluated.rows[:1]}})
 
 
-def _predict(client: httpx.Client, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:
+def _predict(client: httpx.Client, *, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:
     """The probabilities, each answer from the model that it ought to come from (float64 [rows])."""
     response = client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}})
     answer = _answer(response)
@@ -133,9 +136,9 @@ def _predict(client: httpx.Client, digest: str, names: list[str], rows: list[lis
     return served
 
 
-def _timed(client: httpx.Client, digest: str, names: list[str], row: list[Any]) -> float:
+def _timed(client: httpx.Client, *, digest: str, names: list[str], row: list[Any]) -> float:
     start = time.perf_counter()
-    _predict(client, digest, names, [row])
+    _predict(client, digest=digest, names=names, rows=[row])
     return (time.perf_counter() - start) * 1000
 
 

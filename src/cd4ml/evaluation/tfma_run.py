@@ -54,7 +54,7 @@ def run(
     """
     config = eval_config(roles, slices, thresholds)
     evaluation = (
-        columnar.run_on_beam(config, batches, folder, runner[0], runner[1:])
+        columnar.run_on_beam(config, batches, folder, runner=runner[0], options=runner[1:])
         if runner
         else columnar.run(config, batches, folder)
     )

@@ -61,7 +61,9 @@ class Health:
 class Connection:
     """A KFP API server, and what it offers."""
 
-    def __init__(self, configuration: kfp_server_api.Configuration, host: str, address: Address, context: str) -> None:
+    def __init__(
+        self, configuration: kfp_server_api.Configuration, *, host: str, address: Address, context: str
+    ) -> None:
         """Takes what `connect` found."""
         self.host = host
         self.context = context
@@ -254,7 +256,7 @@ def connect(address: Address) -> Connection:
         configuration.ssl_ca_cert = str(address.ca)
     if address.token_file:
         _use_token(configuration, address.token_file)
-    return Connection(configuration, host, address, context)
+    return Connection(configuration, host=host, address=address, context=context)
 
 
 def load_kubeconfig(configuration: Any, context: str | None) -> str:

@@ -104,6 +104,7 @@ def specification(pipeline: Any, cached: bool = True) -> dict[str, Any]:
 
 def submit(
     connection: Connection,
+    *,
     pipeline: Any,
     arguments: Mapping[str, Any],
     name: str,
@@ -140,6 +141,7 @@ def submit(
 
 def follow(
     connection: Connection,
+    *,
     run_id: str,
     tasks: Sequence[Task],
     changed: Callable[[Any], None],
@@ -173,7 +175,7 @@ def follow(
                 raise
         else:
             away_since = None
-            _update(connection, run_id, tasks, _details(answer), changed)
+            _update(connection, run_id=run_id, tasks=tasks, details=_details(answer), changed=changed)
             state = STATES.get(answer.state or "", "waiting")
             if state in ENDED:
                 looks_after_end += 1
@@ -295,6 +297,7 @@ def _details(answer: Any) -> dict[str, Any]:
 
 def _update(
     connection: Connection,
+    *,
     run_id: str,
     tasks: Sequence[Task],
     details: Mapping[str, Any],

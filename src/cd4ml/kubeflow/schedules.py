@@ -37,6 +37,7 @@ def check_cron(cron: str) -> str:
 
 def put(
     connection: Connection,
+    *,
     pipeline: Any,
     arguments: Mapping[str, Any],
     name: str,

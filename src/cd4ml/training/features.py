@@ -17,7 +17,7 @@ LARGEST = 1e18
 
 
 def select(
-    columns: pa.Schema, schema: Path, statistics: Mapping[str, Column], label: str, exclude: Sequence[str]
+    columns: pa.Schema, *, schema: Path, statistics: Mapping[str, Column], label: str, exclude: Sequence[str]
 ) -> tuple[Input, ...]:
     """Names the features: the schema's columns but the label, the excluded ones and those that say nothing.
 

@@ -43,7 +43,7 @@ class Epoch:
 
 
 def fit(
-    network: keras.Model, train: Examples, evaluation: Examples, spec: Spec, weights: np.ndarray | None
+    network: keras.Model, *, train: Examples, evaluation: Examples, spec: Spec, weights: np.ndarray | None
 ) -> list[Epoch]:
     """Trains the network in place and prints a line an epoch.
 

@@ -50,7 +50,7 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
     return keras.Model(inputs, [ops.concatenate(dense, axis=-1), *indices])
 
 
-def head(contract: Contract, statistics: Mapping[str, Column], encoded: keras.Model, spec: Spec) -> keras.Model:
+def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras.Model, spec: Spec) -> keras.Model:
     """What is trained: from the encoder's output to one logit, float32 [batch, 1]."""
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in encoded.outputs]
     sizes = [len(values) + 1 for values in _texts(contract, statistics).values() if len(values) > ONE_HOT_VALUES]

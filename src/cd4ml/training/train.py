@@ -61,6 +61,7 @@ class Trained:
 
 def train(
     train_split: str | Path,
+    *,
     eval_split: str | Path,
     statistics_folder: str | Path,
     schema: str | Path,
@@ -92,16 +93,20 @@ def train(
         tf.config.experimental.set_memory_growth(gpu, True)
 
     known = statistics.read(statistics_folder)
-    inputs = features.select(examples.columns(Path(train_split)), Path(schema), known, label, exclude)
+    inputs = features.select(
+        examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
+    )
     classes = examples.classes(Path(train_split), label)
     contract = Contract(label, classes, inputs, checked.model_dump(mode="json"))
     weights = _weights(Path(train_split), contract, checked.reweight)
     encoded = network.encoder(contract, known)
-    trained = network.head(contract, known, encoded, checked)
+    trained = network.head(contract, statistics=known, encoded=encoded, spec=checked)
     with _ended_by_sigterm():
         training = examples.read(Path(train_split), contract, encoded)
         evaluation = examples.read(Path(eval_split), contract, encoded)
-        epochs = fit(trained, training, evaluation, checked, weights.rows if weights else None)
+        epochs = fit(
+            trained, train=training, evaluation=evaluation, spec=checked, weights=weights.rows if weights else None
+        )
         export.write(Path(folder), contract, network.served(contract, encoded, trained), epochs)
     best = max(epochs, key=lambda epoch: epoch.eval_auc)
     return Trained(model.digest(folder), checked.model, len(training.labels), len(inputs), best, len(epochs), weights)

@@ -72,9 +72,9 @@ def describe(
     return [
         _column(
             field,
-            {split: of_split[field.name] for split, of_split in features.items()},
-            {split: table.column(field.name) for split, table in tables.items()},
-            roles,
+            features={split: of_split[field.name] for split, of_split in features.items()},
+            values={split: table.column(field.name) for split, table in tables.items()},
+            roles=roles,
         )
         for field in tables["train"].schema
     ]
@@ -90,6 +90,7 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 def _column(
     field: pa.Field,
+    *,
     features: Mapping[str, Statistics],
     values: Mapping[str, pa.ChunkedArray],
     roles: Mapping[str, Sequence[str]],

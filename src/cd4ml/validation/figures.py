@@ -42,7 +42,7 @@ def label_rates(found: Findings) -> Markup | None:
     figure = Figure(figsize=(7.6, 0.27 * sum(heights) + 0.5 * len(heights) + 0.2))
     all_axes = figure.subplots(len(columns), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (column, groups) in zip(all_axes, columns.items(), strict=True):
-        _rates_of_column(axes, column, groups, found.label_rate, alarming)
+        _rates_of_column(axes, column=column, groups=groups, overall=found.label_rate, alarming=alarming)
     rates = [group.label_rate or 0 for groups in columns.values() for group in groups]
     all_axes[0].set_xlim(0, 1.3 * max(*rates, found.label_rate) or 1)
     figure.subplots_adjust(hspace=0.5)
@@ -105,7 +105,7 @@ def _left_out(found: Histogram, kind: Kind) -> str:
 
 
 def _rates_of_column(
-    axes: Axes, column: str, groups: Sequence[Group], overall: float, alarming: set[tuple[str, float | None]]
+    axes: Axes, *, column: str, groups: Sequence[Group], overall: float, alarming: set[tuple[str, float | None]]
 ) -> None:
     rates = [group.label_rate or 0.0 for group in groups]
     colours = [ALARM if (column, group.gap) in alarming else PALETTE[0] for group in groups]

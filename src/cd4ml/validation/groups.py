@@ -48,7 +48,9 @@ def check_slices(test: pa.Table, slices: Iterable[str | Sequence[str]]) -> None:
         raise DataError("slices: " + "\n  ".join(lines))
 
 
-def measure(table: pa.Table, outcome: pa.ChunkedArray, columns: Iterable[str], sensitive: Iterable[str]) -> list[Group]:
+def measure(
+    table: pa.Table, *, outcome: pa.ChunkedArray, columns: Iterable[str], sensitive: Iterable[str]
+) -> list[Group]:
     """Counts the groups, the largest of a column first.
 
     Args:

@@ -29,6 +29,7 @@ class Outputs:
 
 def validate(
     splits: Mapping[str, str | Path],
+    *,
     label_column: str,
     key: str,
     curated_schema: str,
@@ -66,7 +67,7 @@ def validate(
     outcome = target.outcome(whole)
     roles = {"key": [key], "label": [label_column], "sensitive": sensitive, "slice": sliced}
     described = columns.describe(measured, tables, roles)
-    counted = groups.measure(whole, outcome, grouped, sensitive)
+    counted = groups.measure(whole, outcome=outcome, columns=grouped, sensitive=sensitive)
     source = origin.read(train.schema) or Origin(Path(splits["train"]).name, 0, "")
     found = Findings(
         dataset=source.dataset,

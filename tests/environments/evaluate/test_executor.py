@@ -89,7 +89,7 @@ def test_on_beam_the_numbers_are_the_same(tmp_path):
     halves = [{name: column[half] for name, column in columns.items()} for half in (slice(0, 20), slice(20, 40))]
 
     run(asked, columns, tmp_path / "ours")
-    run_on_beam(asked, halves, tmp_path / "theirs", "DirectRunner", ["--direct_num_workers=1"])
+    run_on_beam(asked, halves, tmp_path / "theirs", options=["--direct_num_workers=1"])
 
     assert compared(tmp_path / "ours", tmp_path / "theirs", relative=1e-6) == []
 

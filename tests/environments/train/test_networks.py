@@ -85,7 +85,7 @@ def test_no_number_becomes_more_than_ten_deviations(value):
 def test_weights_that_training_never_moves_weigh_nothing(spec: Spec):
     contract = Contract("took", ("0", "1"), (Input("city", "category"),), {})
     encoder = network.encoder(contract, {"city": CITY})
-    head = network.head(contract, {"city": CITY}, encoder, spec)
+    head = network.head(contract, statistics={"city": CITY}, encoded=encoder, spec=spec)
     unseen = encoder([tf.constant(["mars"])])
     before = head(unseen).numpy()
     embedding = next(layer for layer in head.layers if isinstance(layer, keras.layers.Embedding))

@@ -53,7 +53,15 @@ class Validation:
             files[split] = self.folder / split
             part = table.slice(rows.start, rows.stop - rows.start)
             pq.write_table(part.cast(stamp(part.schema, Origin("players", 4, "sha256:abc"))), files[split])
-        self.found = validate(files, label, key, curated_schema, sensitive, slices, self.outputs)
+        self.found = validate(
+            files,
+            label_column=label,
+            key=key,
+            curated_schema=curated_schema,
+            sensitive=sensitive,
+            slices=slices,
+            outputs=self.outputs,
+        )
         return self.found
 
     @property
@@ -530,7 +538,15 @@ def test_odd_columns_are_reported_too(validation):
 def test_a_split_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "train").write_text("not this")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
-        validate({"train": tmp_path / "train"}, "took", "player", "", [], [], Outputs(*[tmp_path / "out"] * 5))
+        validate(
+            {"train": tmp_path / "train"},
+            label_column="took",
+            key="player",
+            curated_schema="",
+            sensitive=[],
+            slices=[],
+            outputs=Outputs(*[tmp_path / "out"] * 5),
+        )
 
 
 @pytest.fixture(scope="module")

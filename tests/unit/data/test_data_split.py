@@ -28,7 +28,14 @@ class Dataset:
 
     def split(self, version, how, key="id"):
         files = [self.folder / str(version.version) / name for name in NAMES]
-        self.parts = split.write_splits(version.uri, version.version, version.digest, key, how, *files)
+        self.parts = split.write_splits(
+            version.uri,
+            version=version.version,
+            digest=version.digest,
+            key=key,
+            split=how,
+            **dict(zip(NAMES, files, strict=True)),
+        )
         return {name: pq.read_table(file) for name, file in zip(NAMES, files, strict=True)}
 
 
@@ -208,5 +215,12 @@ def test_another_content_than_was_ingested_is_refused(dataset, numbers):
     files = [dataset.folder / name for name in NAMES]
 
     with pytest.raises(DataError, match="version 0 is sha256:.*, not sha256:other; run ingest_dataset again"):
-        split.write_splits(version.uri, version.version, "sha256:other", "id", {}, *files)
+        split.write_splits(
+            version.uri,
+            version=version.version,
+            digest="sha256:other",
+            key="id",
+            split={},
+            **dict(zip(NAMES, files, strict=True)),
+        )
     assert not any(file.exists() for file in files)

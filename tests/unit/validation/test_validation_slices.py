@@ -33,7 +33,9 @@ def refusals(test, slices, folder):
     said = []
     for ask in (
         lambda: groups.check_slices(test, slices),
-        lambda: rows.open_split(folder / "test", {"candidate": contract}, "took", arguments.columns(slices)),
+        lambda: rows.open_split(
+            folder / "test", contracts={"candidate": contract}, label="took", by=arguments.columns(slices)
+        ),
     ):
         try:
             ask()

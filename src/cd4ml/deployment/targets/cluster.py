@@ -45,6 +45,7 @@ NEEDED = {
 @contextmanager
 def rollout(
     name: str,
+    *,
     namespace: str,
     model_uri: str,
     version: int,
@@ -71,7 +72,9 @@ def rollout(
     Raises:
         DeploymentError: The cluster lacks something, or the model did not come up; with what its pods said.
     """
-    manifest = seldon.deployment(name, namespace, model_uri, version, digest, release).manifest()
+    manifest = seldon.deployment(
+        name, namespace=namespace, model_uri=model_uri, version=version, digest=digest, release=release
+    ).manifest()
     api = connection.connect()
     with connection.told():
         _check_seldon(api)

@@ -335,7 +335,9 @@ class SeldonDeployment(_Part):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def deployment(name: str, namespace: str, model_uri: str, version: int, digest: str, release: str) -> SeldonDeployment:
+def deployment(
+    name: str, *, namespace: str, model_uri: str, version: int, digest: str, release: str
+) -> SeldonDeployment:
     """The object that serves a published version.
 
     Args:
@@ -411,7 +413,7 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
     }
 
 
-def _probe(path: str, period: int, timeout: int, failures: int) -> dict[str, Any]:
+def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
     return {
         "http_get": {"path": path, "port": "http"},
         "period_seconds": period,
