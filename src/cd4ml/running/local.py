@@ -1,13 +1,10 @@
 """Runs a pipeline on this machine through `kfp.local`, each component in the environment of its image.
 
-KFP's runner starts every component with one interpreter and tells nobody how far it is. So some of its functions are
-replaced while a pipeline runs: what starts a task's process, what executes a task, what orders tasks that could run at
-the same time (by chance, in KFP), and what names the run.
+KFP orders and executes the tasks; what it does otherwise than it must stands in `cd4ml.running.patches`.
 """
 
 import contextlib
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -22,15 +19,13 @@ from typing import IO, Any, Literal
 
 import psutil
 from kfp import dsl, local
-from kfp.local import cache as kfp_cache
-from kfp.local import executor_input_utils, graph_utils, status, subprocess_task_handler
-from kfp.local.orchestrator import task_executor
+from kfp.local import subprocess_task_handler
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 import cd4ml
 from cd4ml import images, supervisor
-from cd4ml.contracts import document
 from cd4ml.errors import EnvironmentSetupError
+from cd4ml.running import patches
 from cd4ml.storage import scratch
 
 STOP_SECONDS = supervisor.STOP_SECONDS + 2 * supervisor.KILL_SECONDS
@@ -101,7 +96,7 @@ def tasks(pipeline: Any, folder: Path) -> list[Task]:
     """
     spec: pipeline_spec_pb2.PipelineSpec = pipeline.pipeline_spec
     executors = spec.deployment_spec["executors"]
-    ordered = reversed(_order(spec.root.dag.tasks))
+    ordered = reversed(patches.order(spec.root.dag.tasks))
     return [
         Task(
             name=name,
@@ -152,14 +147,15 @@ def run(
         contextlib.redirect_stdout(log),
         _orphans_adopted(),
         warnings.catch_warnings(),
-        _replaced(executor_input_utils, "get_local_pipeline_resource_name", lambda _: folder.name),
-        _replaced(graph_utils, "topological_sort_tasks", _order),
-        _replaced(task_executor, "execute_single_task", _watched(task_executor.execute_single_task, by_name, changed)),
-        _replaced(subprocess_task_handler, "SubprocessTaskHandler", _Process),
-        _replaced(kfp_cache, "LocalCache", Cache),
+        patches.applied(
+            run=folder.name,
+            execute=lambda name, execute: _execute(by_name[name], execute, changed),
+            start=lambda name, command, variables: _start(
+                by_name[name], list(command), {**environment, "TMPDIR": str(workspace), **variables}
+            ),
+        ),
     ):
         warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
-        _Process.environment = {**environment, "TMPDIR": str(workspace)}
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
             pipeline_root=str(folder.parent),
@@ -217,15 +213,6 @@ def code_digest(planned: list[Task]) -> str:
     return digest.hexdigest()[:16]
 
 
-_kfp_order = graph_utils.topological_sort_tasks
-
-
-def _order(tasks: Mapping[str, pipeline_spec_pb2.PipelineTaskSpec]) -> list[str]:
-    """KFP's order, last task first; always the same, though protobuf gives the tasks in any."""
-    order: list[str] = _kfp_order(dict(sorted(tasks.items())))
-    return order
-
-
 def _executor(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> str:
     component = spec.components[spec.root.dag.tasks[task].component_ref.name]
     label: str = component.executor_label
@@ -238,96 +225,40 @@ def _component(spec: pipeline_spec_pb2.PipelineSpec, task: str, executors: Any) 
     return name
 
 
-def _watched(
-    execute: Callable[..., Any], by_name: Mapping[str, Task], changed: Callable[[Task], None]
-) -> Callable[..., Any]:
-    """KFP's function that executes a task, which now also keeps the `Task`."""
-
-    def watched(**keywords: Any) -> Any:
-        task = by_name[keywords["task_name"]]
-        task.state, task.cached, task.started = "running", True, time.monotonic()
-        _Process.task = task
-        changed(task)
-        # A retry is for a pod that was lost; on one machine it would only repeat a mistake.
-        keywords["task_spec"].ClearField("retry_policy")
-        try:
-            outputs, outcome = execute(**keywords)
-        except KeyboardInterrupt:
-            task.state = "stopped"
-            raise
-        except Exception:
-            task.state = "failed"
-            raise
-        finally:
-            task.ended = time.monotonic()
-        task.outputs = outputs
-        task.state = "passed" if outcome == status.Status.SUCCESS else "failed"
-        changed(task)
-        return outputs, outcome
-
-    return watched
+def _execute(
+    task: Task, execute: Callable[[], tuple[dict[str, Any], bool]], changed: Callable[[Task], None]
+) -> tuple[dict[str, Any], bool]:
+    """Executes a task, and keeps it up to date."""
+    task.state, task.cached, task.started = "running", True, time.monotonic()
+    changed(task)
+    try:
+        task.outputs, passed = execute()
+    except KeyboardInterrupt:
+        task.state = "stopped"
+        raise
+    except Exception:
+        task.state = "failed"
+        raise
+    finally:
+        task.ended = time.monotonic()
+    task.state = "passed" if passed else "failed"
+    changed(task)
+    return task.outputs, passed
 
 
-class Cache(kfp_cache.LocalCache):  # type: ignore[misc]
-    """KFP's cache of results, which reuses one only as long as its files are what the task wrote."""
-
-    def put(self, key: str, outputs: dict[str, Any]) -> None:
-        """Keeps the outputs of a task, with the digests of their files."""
-        _write_metrics(outputs)
-        super().put(key, outputs)
-        document.write(self._digests(key), _digests(outputs))
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        """The outputs of a task; None where there are none, or where a file has gone or is another."""
-        outputs: dict[str, Any] | None = super().get(key)
-        try:
-            known = json.loads(self._digests(key).read_text())
-        except (FileNotFoundError, ValueError):  # a value error: of a file that was cut short
-            return None
-        return outputs if outputs is not None and known == _digests(outputs) else None
-
-    def _digests(self, key: str) -> Path:
-        return Path(self.cache_root) / f"{key}.digests.json"
-
-
-def _write_metrics(outputs: Mapping[str, Any]) -> None:
-    """Gives metrics a file: they are metadata alone, and KFP's cache takes an artifact without a file for lost."""
-    for artifact in outputs.values():
-        if isinstance(artifact, dsl.Metrics | dsl.ClassificationMetrics) and not Path(artifact.path).exists():
-            document.write(artifact.path, artifact.metadata)
-
-
-def _digests(outputs: Mapping[str, Any]) -> dict[str, str]:
-    """By output: over the names and bytes of its files; one without a file has none, and is never reused."""
-    paths = {name: Path(one.path) for name, one in outputs.items() if isinstance(one, dsl.Artifact)}
-    return {name: document.digest(path) for name, path in paths.items() if path.exists()}
-
-
-class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
-    """Starts a task in the environment of its image, with its output in its log."""
-
-    task: Task
-    environment: Mapping[str, str]
-    """What tasks find in theirs beside this process's own."""
-
-    def validate_image(self, image: str) -> None:
-        """Every image of cd4ml is known."""
-
-    def run(self) -> status.Status:
-        """Runs the task's process to its end."""
-        task = type(self).task
-        task.cached = False
-        environment = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **type(self).environment}
-        interpreter = environments() / task.environment / "bin" / "python"
-        command = subprocess_task_handler.replace_python_executable(self.full_command, str(interpreter))
-        with task.log.open("wb") as log:
-            log.write(f"{interpreter}\n".encode())
-            log.flush()
-            code = _run(command, {**os.environ, **environment, **self.env_vars}, log)
-            task.signal = code - 128 if code - 128 in set(signal.valid_signals()) else None
-            if task.signal:
-                log.write(f"{task.death}\n".encode())
-        return status.Status.SUCCESS if code == 0 else status.Status.FAILURE
+def _start(task: Task, command: list[str], environment: Mapping[str, str]) -> bool:
+    """Runs a task's process to its end, in the environment of its image and with its output in its log."""
+    task.cached = False
+    interpreter = environments() / task.environment / "bin" / "python"
+    command = subprocess_task_handler.replace_python_executable(command, str(interpreter))
+    with task.log.open("wb") as log:
+        log.write(f"{interpreter}\n".encode())
+        log.flush()
+        code = _run(command, {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **environment}, log)
+        task.signal = code - 128 if code - 128 in set(signal.valid_signals()) else None
+        if task.signal:
+            log.write(f"{task.death}\n".encode())
+    return code == 0
 
 
 def _run(command: list[str], environment: Mapping[str, str], log: IO[bytes]) -> int:
@@ -364,13 +295,3 @@ def _orphans_adopted() -> Iterator[None]:
         yield
     finally:
         supervisor.adopt_orphans(False)
-
-
-@contextlib.contextmanager
-def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
-    original = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, original)
