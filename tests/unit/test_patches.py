@@ -1,10 +1,11 @@
 """Each patch of `kfp.local`, on pipelines that it really runs."""
 
 import itertools
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def keep(text: str, kept: dsl.Output[dsl.Artifact]) -> None:
     Path(kept.path).write_text(text)
 
 
+def in_order(after: Mapping[str, Collection[str]], execute: Callable[[str], bool]) -> bool:
+    return all(execute(name) for name in after)
+
+
 class Machine:
     """Runs pipelines under the patches, and keeps what they tell."""
 
@@ -48,21 +53,24 @@ class Machine:
         self.started: list[str] = []
 
     def run(self, pipeline: Callable[..., Any], **arguments: Any) -> None:
-        with patches.applied(run="run-1", execute=self._execute, start=self._start):
-            local.init(
-                runner=local.SubprocessRunner(use_venv=False),
-                pipeline_root=str(self.folder),
-                raise_on_error=False,
-                enable_caching=True,
-                cache_root=str(self.folder / "cache"),
-            )
+        with patches.applied(run="run-1", schedule=in_order, execute=self.execute, start=self.start):
+            self.set_up()
             pipeline(**arguments)
 
-    def _execute(self, name: str, execute: Callable[[], tuple[dict[str, Any], bool]]) -> tuple[dict[str, Any], bool]:
+    def set_up(self) -> None:
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(self.folder),
+            raise_on_error=False,
+            enable_caching=True,
+            cache_root=str(self.folder / "cache"),
+        )
+
+    def execute(self, name: str, execute: Callable[[], tuple[dict[str, Any], bool]]) -> tuple[dict[str, Any], bool]:
         self.executed[name] = execute()
         return self.executed[name]
 
-    def _start(self, name: str, command: Sequence[str], variables: Mapping[str, str]) -> bool:
+    def start(self, name: str, command: Sequence[str], variables: Mapping[str, str]) -> bool:
         self.started.append(name)
         words = subprocess_task_handler.replace_python_executable(list(command), sys.executable)
         return subprocess.run(words, env={**os.environ, **variables}, capture_output=True).returncode == 0
@@ -97,7 +105,7 @@ def test_tasks_are_always_in_the_same_order() -> None:
         return {tuple(graph_utils.topological_sort_tasks(dict(some))) for some in itertools.permutations(tasks)}
 
     assert len(orders()) > 1
-    with patches.applied(run="run-1", execute=lambda _, execute: execute(), start=lambda *_: True):
+    with patches.applied(run="run-1", schedule=in_order, execute=lambda _, execute: execute(), start=lambda *_: True):
         assert len(orders()) == 1
 
 
@@ -158,10 +166,47 @@ def test_a_condition_on_what_was_not_found_is_told_and_not_taken_for_false() -> 
 
     condition = "inputs.parameter_values['pipelinechannel--tell-Output'] == 'yes'"
     with (
-        patches.applied(run="run-1", execute=lambda _, execute: execute(), start=lambda *_: True),
+        patches.applied(run="run-1", schedule=in_order, execute=lambda _, execute: execute(), start=lambda *_: True),
         pytest.raises(ArgumentsError, match="pipelinechannel--tell-Output was not found"),
     ):
         orchestrator.ConditionEvaluator.evaluate_condition(condition, io.IOStore())
+
+
+def test_the_schedule_decides_what_is_executed_and_knows_what_waits_for_what(machine: Machine) -> None:
+    @dsl.pipeline
+    def two(text: str) -> None:
+        keep(text=tell(text=text).output)
+
+    known = {}
+
+    def backwards(after: Mapping[str, Collection[str]], execute: Callable[[str], bool]) -> bool:
+        known.update(after)
+        return execute("tell")
+
+    with patches.applied(run="run-1", schedule=backwards, execute=machine.execute, start=machine.start):
+        machine.set_up()
+        two(text="hello")
+
+    assert known == {"tell": [], "keep": ["tell"]}
+    assert list(machine.executed) == ["tell"]
+
+
+def test_tasks_side_by_side_do_not_change_how_the_process_logs(machine: Machine) -> None:
+    inside: list[object] = []
+
+    def look(name: str, execute: Callable[[], tuple[dict[str, Any], bool]]) -> tuple[dict[str, Any], bool]:
+        inside.append([print, *logging.getLogger().handlers])
+        return execute()
+
+    def start(*words: Any) -> bool:
+        inside.append([print, *logging.getLogger().handlers])
+        return machine.start(*words)
+
+    with patches.applied(run="run-1", schedule=in_order, execute=look, start=start):
+        machine.set_up()
+        asking(text="no", file="")
+
+    assert inside[0] == inside[1]
 
 
 def test_kfp_is_as_it_was_afterwards(machine: Machine) -> None:

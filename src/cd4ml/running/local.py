@@ -5,31 +5,28 @@ KFP orders and executes the tasks; what it does otherwise than it must stands in
 
 import contextlib
 import hashlib
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-import psutil
+from google.protobuf import json_format
 from kfp import dsl, local
-from kfp.local import subprocess_task_handler
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 import cd4ml
 from cd4ml import images, supervisor
 from cd4ml.errors import EnvironmentSetupError
 from cd4ml.running import patches
+from cd4ml.running.processes import Processes, Program
+from cd4ml.running.schedule import Needs, Schedule
 from cd4ml.storage import scratch
 
-STOP_SECONDS = supervisor.STOP_SECONDS + 2 * supervisor.KILL_SECONDS
-"""After which a supervisor that was asked to end a task is taken for dead."""
 WORKSPACE = "cd4ml-run-"
 """The temporary folder of a run; those of runs that were killed are known by this prefix."""
 
@@ -95,14 +92,13 @@ def tasks(pipeline: Any, folder: Path) -> list[Task]:
         folder: The run's folder.
     """
     spec: pipeline_spec_pb2.PipelineSpec = pipeline.pipeline_spec
-    executors = spec.deployment_spec["executors"]
     ordered = reversed(patches.order(spec.root.dag.tasks))
     return [
         Task(
             name=name,
             display_name=spec.root.dag.tasks[name].task_info.name or name,
-            component=_component(spec, name, executors),
-            image=executors[_executor(spec, name)]["container"]["image"],
+            component=_component(_container(spec, name)),
+            image=_container(spec, name)["image"],
             log=folder / "logs" / f"{name}.log",
             folder=folder / name,
         )
@@ -134,9 +130,12 @@ def run(
         Whether every task passed.
 
     Raises:
-        KeyboardInterrupt: The run was stopped; so is the task that was running.
+        KeyboardInterrupt: The run was stopped; so are the tasks that were running.
     """
     by_name = {task.name: task for task in planned}
+    programs = {task.name: _program(pipeline.pipeline_spec, task) for task in planned}
+    results = cache / code_digest(planned)
+    missed: set[str] = set() if any(results.glob("*.json")) else set(by_name)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.gettempdir())
     scratch.clean(temporary, WORKSPACE)
@@ -147,14 +146,17 @@ def run(
         contextlib.redirect_stdout(log),
         _orphans_adopted(),
         warnings.catch_warnings(),
-        patches.applied(
-            run=folder.name,
-            execute=lambda name, execute: _execute(by_name[name], execute, changed),
-            start=lambda name, command, variables: _start(
-                by_name[name], list(command), {**environment, "TMPDIR": str(workspace), **variables}
-            ),
-        ),
+        Processes({**environment, "TMPDIR": str(workspace)}) as processes,
     ):
+        schedule = Schedule(
+            processes, programs, _needs(pipeline.pipeline_spec), lambda: _needed(pipeline.pipeline_spec, missed)
+        )
+
+        def start(name: str, command: Sequence[str], _: Mapping[str, str]) -> bool:
+            missed.add(name)
+            arguments = command[command.index("--executor_input") :]
+            return _start(by_name[name], programs[name], list(arguments), processes)
+
         warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
@@ -162,10 +164,16 @@ def run(
             workspace_root=str(workspace),
             raise_on_error=False,
             enable_caching=True,
-            cache_root=str(cache / code_digest(planned)),
+            cache_root=str(results),
         )
         try:
-            pipeline(**arguments)
+            with patches.applied(
+                run=folder.name,
+                schedule=schedule.run,
+                execute=lambda name, execute: _execute(by_name[name], execute, changed, processes),
+                start=start,
+            ):
+                pipeline(**arguments)
         finally:
             for task in planned:
                 task.state = "skipped" if task.state == "waiting" else task.state
@@ -213,79 +221,83 @@ def code_digest(planned: list[Task]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _executor(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> str:
+def _container(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> dict[str, Any]:
     component = spec.components[spec.root.dag.tasks[task].component_ref.name]
-    label: str = component.executor_label
-    return label
+    executor = json_format.MessageToDict(spec.deployment_spec["executors"][component.executor_label])
+    container: dict[str, Any] = executor["container"]
+    return container
 
 
-def _component(spec: pipeline_spec_pb2.PipelineSpec, task: str, executors: Any) -> str:
-    arguments = list(executors[_executor(spec, task)]["container"]["args"])
+def _component(container: Mapping[str, Any]) -> str:
+    arguments = container["args"]
     name: str = arguments[arguments.index("--function_to_execute") + 1]
     return name
 
 
+def _program(spec: pipeline_spec_pb2.PipelineSpec, task: Task) -> Program:
+    container = _container(spec, task.name)
+    return Program(
+        name=task.name,
+        environment=task.environment,
+        source=container["command"][-1],
+        variables={one["name"]: one["value"] for one in container.get("env", [])},
+        folder=task.folder,
+        log=task.log,
+    )
+
+
+def _needs(spec: pipeline_spec_pb2.PipelineSpec) -> dict[str, Needs]:
+    found = {}
+    for name in spec.root.dag.tasks:
+        asked = _container(spec, name).get("resources", {})
+        found[name] = Needs(asked.get("cpuRequest", 1.0), asked.get("memoryRequest", 0.0) * 10**9)
+    return found
+
+
+def _needed(spec: pipeline_spec_pb2.PipelineSpec, missed: Collection[str]) -> set[str]:
+    """The tasks that are known to run: those that are never reused, and those of which an input is another one.
+
+    Args:
+        spec: The pipeline's.
+        missed: The tasks whose results could not be reused.
+    """
+    tasks = spec.root.dag.tasks
+    other = {name for name in missed if tasks[name].caching_options.enable_cache}
+    for name in reversed(patches.order(tasks)):
+        inputs = tasks[name].inputs.artifacts.values()
+        if any(one.task_output_artifact.producer_task in other for one in inputs):
+            other.add(name)
+    return other | {name for name, task in tasks.items() if not task.caching_options.enable_cache}
+
+
 def _execute(
-    task: Task, execute: Callable[[], tuple[dict[str, Any], bool]], changed: Callable[[Task], None]
+    task: Task,
+    execute: Callable[[], tuple[dict[str, Any], bool]],
+    changed: Callable[[Task], None],
+    processes: Processes,
 ) -> tuple[dict[str, Any], bool]:
     """Executes a task, and keeps it up to date."""
     task.state, task.cached, task.started = "running", True, time.monotonic()
     changed(task)
+    passed = False
     try:
         task.outputs, passed = execute()
-    except KeyboardInterrupt:
-        task.state = "stopped"
-        raise
-    except Exception:
-        task.state = "failed"
-        raise
     finally:
         task.ended = time.monotonic()
-    task.state = "passed" if passed else "failed"
-    changed(task)
+        task.state = "passed" if passed else "stopped" if processes.stopped else "failed"
+        changed(task)
     return task.outputs, passed
 
 
-def _start(task: Task, command: list[str], environment: Mapping[str, str]) -> bool:
-    """Runs a task's process to its end, in the environment of its image and with its output in its log."""
+def _start(task: Task, program: Program, arguments: list[str], processes: Processes) -> bool:
+    """Runs a task's process to its end."""
     task.cached = False
-    interpreter = environments() / task.environment / "bin" / "python"
-    command = subprocess_task_handler.replace_python_executable(command, str(interpreter))
-    with task.log.open("wb") as log:
-        log.write(f"{interpreter}\n".encode())
-        log.flush()
-        code = _run(command, {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **environment}, log)
-        task.signal = code - 128 if code - 128 in set(signal.valid_signals()) else None
-        if task.signal:
-            log.write(f"{task.death}\n".encode())
+    code = processes.run(program, arguments)
+    task.signal = code - 128 if code - 128 in set(signal.valid_signals()) and not processes.stopped else None
+    if task.signal:
+        with task.log.open("a") as log:
+            log.write(f"{task.death}\n")
     return code == 0
-
-
-def _run(command: list[str], environment: Mapping[str, str], log: IO[bytes]) -> int:
-    """Runs a command and ends all that it started; its exit code as a shell has it, 128 and more for a signal."""
-    before = psutil.Process().children()
-    process = subprocess.Popen(  # noqa: S603 (the component's own command)
-        supervisor.command(command),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # so that Ctrl-C reaches it through its supervisor alone
-    )
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one does not cut short what is undone
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-        raise
-    finally:
-        if process.poll() is None:
-            process.kill()
-        if process.returncode != 0:
-            supervisor.end_family(supervisor.STOP_SECONDS, but=before)  # also where the supervisor was killed
-    return code if code >= 0 else 128 - code
 
 
 @contextlib.contextmanager

@@ -6,28 +6,33 @@
 | orders tasks that could run at the same time by chance | always the same order |
 | tells nobody how far a task is, and repeats one that failed | a function that is told, and no retries |
 | starts every component with one interpreter | a function that is given its command |
+| runs one task after another | a function that may run them side by side |
+| changes the logging and `print` of the whole process for each task | no change |
 | reuses a result whose files are still there | only while they are what the task wrote, to the byte |
 | runs a condition with the outputs in it as Python (GHSA-rhjm-6347-5x33), and takes one that fails for false | \
 `cd4ml.running.conditions` |
 """
 
 import contextlib
+import functools
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kfp import dsl
 from kfp.local import cache as kfp_cache
-from kfp.local import executor_input_utils, graph_utils, status, subprocess_task_handler
-from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+from kfp.local import executor_input_utils, graph_utils, io, logging_utils, status, subprocess_task_handler
+from kfp.local.orchestrator import dag_orchestrator, enhanced_dag_orchestrator, orchestrator_utils, task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from cd4ml.contracts import document
 from cd4ml.errors import ArgumentsError
 from cd4ml.running import conditions
 
+Schedule = Callable[[Mapping[str, Collection[str]], Callable[[str], bool]], bool]
+"""Given by each task's name those that it waits for, and what executes a task: whether all passed."""
 Execute = Callable[[str, Callable[[], tuple[dict[str, Any], bool]]], tuple[dict[str, Any], bool]]
 """Given a task's name, and what executes it: its outputs, and whether it passed."""
 Start = Callable[[str, Sequence[str], Mapping[str, str]], bool]
@@ -35,11 +40,12 @@ Start = Callable[[str, Sequence[str], Mapping[str, str]], bool]
 
 
 @contextlib.contextmanager
-def applied(*, run: str, execute: Execute, start: Start) -> Iterator[None]:
+def applied(*, run: str, schedule: Schedule, execute: Execute, start: Start) -> Iterator[None]:
     """Patches `kfp.local` until the context ends.
 
     Args:
         run: The name of the run, and of the folder below the pipeline root that takes its outputs.
+        schedule: Called with the tasks of a pipeline, to execute them in an order that keeps what each waits for.
         execute: Called for each task in place of what executes it.
         start: Called for each task that is not reused.
     """
@@ -66,6 +72,10 @@ def applied(*, run: str, execute: Execute, start: Start) -> Iterator[None]:
 
     original = task_executor.execute_single_task
     with (
+        logging_utils.local_logger_context(),
+        _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
+        _replaced(logging_utils, "indented_print", contextlib.nullcontext),
+        _replaced(dag_orchestrator, "run_dag", functools.partial(_run_dag, schedule)),
         _replaced(executor_input_utils, "get_local_pipeline_resource_name", lambda _: run),
         _replaced(graph_utils, "topological_sort_tasks", order),
         _replaced(task_executor, "execute_single_task", watched),
@@ -83,6 +93,38 @@ def order(tasks: Mapping[str, pipeline_spec_pb2.PipelineTaskSpec]) -> list[str]:
     """KFP's order, last task first; always the same, though protobuf gives the tasks in any."""
     ordered: list[str] = _kfp_order(dict(sorted(tasks.items())))
     return ordered
+
+
+def _run_dag(
+    schedule: Schedule,
+    *,
+    dag_component_spec: pipeline_spec_pb2.ComponentSpec,
+    dag_arguments: Mapping[str, Any],
+    fail_stack: list[str],
+    **keywords: Any,
+) -> tuple[dict[str, Any], status.Status]:
+    """KFP's function that runs a pipeline, but for the order."""
+    known = orchestrator_utils.OrchestratorUtils
+    io_store = io.IOStore()
+    inputs = known.join_user_inputs_and_defaults(dag_arguments, dag_component_spec.input_definitions)
+    for name, value in inputs.items():
+        io_store.put_parent_input(name, value)
+    tasks = dag_component_spec.dag.tasks
+
+    def execute(name: str) -> bool:
+        outputs, outcome = task_executor.execute_single_task(
+            task_name=name, task_spec=tasks[name], io_store=io_store, fail_stack=fail_stack, **keywords
+        )
+        if outcome != status.Status.SUCCESS:
+            fail_stack.append(name)
+            return False
+        for key, value in outputs.items():
+            io_store.put_task_output(name, key, value)
+        return True
+
+    if not schedule({name: list(tasks[name].dependent_tasks) for name in reversed(order(tasks))}, execute):
+        return {}, status.Status.FAILURE
+    return known.get_dag_outputs(dag_component_spec.dag.outputs, io_store), status.Status.SUCCESS
 
 
 class Cache(kfp_cache.LocalCache):  # type: ignore[misc]
