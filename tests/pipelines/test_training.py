@@ -159,15 +159,23 @@ def test_a_port_in_use_is_named_with_its_user(first: Outcome, workplace: Workpla
     assert set(workplace.folder.glob("runs/*")) == runs
 
 
-def wait_for_task(workplace: Workplace, process: subprocess.Popen[str], log: str) -> None:
-    """Waits until the task of this log runs in the newest run."""
-    before = set(workplace.folder.glob(f"runs/*/logs/{log}"))
+def wait_for_task(workplace: Workplace, process: subprocess.Popen[str], *logs: str) -> None:
+    """Waits until the tasks of these logs have begun in the newest run."""
+
+    def written() -> dict[str, set[Path]]:
+        return {log: set(workplace.folder.glob(f"runs/*/logs/{log}")) for log in logs}
+
+    before = written()
     for _ in range(6000):
-        if set(workplace.folder.glob(f"runs/*/logs/{log}")) - before:
+        if all(now - before[log] for log, now in written().items()):
             return
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
-    raise AssertionError(f"{log} was never begun")
+    raise AssertionError(f"{logs} never begun")
+
+
+TRAINING = {"Train baseline", "Train candidate"}
+"""Run side by side."""
 
 
 def test_a_run_that_is_stopped_leaves_nothing_and_the_next_one_takes_up_its_work(
@@ -177,26 +185,29 @@ def test_a_run_that_is_stopped_leaves_nothing_and_the_next_one_takes_up_its_work
     stored = workplace.stored()
     arguments = workplace.arguments(seed=ANOTHER)
     passed: set[str] = set()
-    for number, task, log in (
-        (signal.SIGINT, "Train candidate", "train-model-2.log"),
-        (signal.SIGTERM, "Train baseline", "train-model.log"),
-        (signal.SIGHUP, "Evaluate model", "evaluate-model.log"),
+    for number, tasks, logs in (
+        (signal.SIGINT, TRAINING, ("train-model.log", "train-model-2.log")),
+        (signal.SIGTERM, TRAINING, ("train-model.log", "train-model-2.log")),
+        (signal.SIGHUP, {"Evaluate model"}, ("evaluate-model.log",)),
     ):
         process = workplace.start("run", arguments)
-        wait_for_task(workplace, process, log)
+        wait_for_task(workplace, process, *logs)
         process.send_signal(number)
         stopped = workplace.finish(process)
 
         assert stopped.code == 1
         assert stopped.summary["status"] == "stopped"
-        assert stopped.states()[task] == "stopped"
+        assert {name for name, state in stopped.states().items() if state == "stopped"} == tasks
         assert {name for name, state in stopped.states().items() if state in ("passed", "reused")} >= passed
         assert "Run the same command again" in stopped.output
         assert workplace.servers() == []
         assert left_of(stopped.folder) == []
         assert workplace.stored() == stored
-        passed.add(task)
-    assert workplace.run("run", arguments).code == 0
+        passed = {name for name, state in stopped.states().items() if state in ("passed", "reused")}
+    assert passed >= TRAINING
+    again = workplace.run("run", arguments)
+    assert again.code == 0
+    assert {again.states()[name] for name in TRAINING} == {"reused"}
 
 
 def test_a_run_under_nohup_goes_on_when_its_terminal_closes(first: Outcome, workplace: Workplace) -> None:
@@ -225,9 +236,9 @@ def test_a_run_that_is_stopped_while_it_deploys_leaves_no_server(first: Outcome,
 
 
 def members(process: subprocess.Popen[str], *, of: str) -> list[psutil.Process]:
-    """The family of a run, from the process that runs a task down: its supervisor, its shell, its Python."""
+    """The processes of a task, from the one that the run started down: its supervisor, its Python."""
     family = psutil.Process(process.pid).children(recursive=True)
-    return [one for one in family if of in str(one.cmdline())]
+    return [one for one in family if f"/{of}'" in str(one.cmdline())]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -242,14 +253,14 @@ def left_of(folder: Path) -> list[psutil.Process]:
     return [one for one in psutil.process_iter(["cmdline"]) if str(folder) in str(one.info["cmdline"])]
 
 
-@pytest.mark.parametrize("which", range(3), ids=["supervisor", "shell", "python"])
+@pytest.mark.parametrize("which", range(2), ids=["supervisor", "python"])
 def test_a_task_that_is_killed_ends_whole_and_is_told_in_a_line(
     first: Outcome, workplace: Workplace, which: int
 ) -> None:
     process = workplace.start("run", workplace.arguments(seed=100 + which))
     wait_for_task(workplace, process, "train-model.log")
-    wait_for(lambda: len(members(process, of="train_model")) == 3)
-    members(process, of="train_model")[which].kill()
+    wait_for(lambda: len(members(process, of="train-model")) == 2)
+    members(process, of="train-model")[which].kill()
     killed = workplace.finish(process)
 
     assert killed.code == 1
@@ -265,8 +276,8 @@ def test_a_task_that_is_killed_ends_whole_and_is_told_in_a_line(
 def test_a_run_that_is_killed_ends_whole_and_the_next_one_clears_up(first: Outcome, workplace: Workplace) -> None:
     process = workplace.start("run", workplace.arguments(seed=103))
     wait_for_task(workplace, process, "train-model.log")
-    wait_for(lambda: len(members(process, of="train_model")) == 3)
-    workspace = Path(members(process, of="train_model")[-1].environ()["TMPDIR"])
+    wait_for(lambda: len(members(process, of="train-model")) == 2)
+    workspace = Path(members(process, of="train-model")[-1].environ()["TMPDIR"])
     process.kill()
     process.communicate()
 
@@ -292,7 +303,7 @@ def test_a_server_that_was_kept_is_put_back_when_its_replacement_is_killed(
     (server,) = set(served(workplace))
     process = workplace.start("run", workplace.arguments(seed=ANOTHER))
     wait_for(lambda: server not in served(workplace) and served(workplace), 300)
-    victims = [*([psutil.Process(process.pid)] if together else []), *members(process, of="deploy_model")]
+    victims = [*([psutil.Process(process.pid)] if together else []), *members(process, of="deploy-model")]
     for victim in victims:
         victim.kill()
     killed = workplace.finish(process)

@@ -1,40 +1,32 @@
 """Runs a pipeline on this machine through `kfp.local`, each component in the environment of its image.
 
-KFP's runner starts every component with one interpreter and tells nobody how far it is. So some of its functions are
-replaced while a pipeline runs: what starts a task's process, what executes a task, what orders tasks that could run at
-the same time (by chance, in KFP), and what names the run.
+KFP orders and executes the tasks; what it does otherwise than it must stands in `cd4ml.running.patches`.
 """
 
 import contextlib
 import hashlib
-import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-import psutil
+from google.protobuf import json_format
 from kfp import dsl, local
-from kfp.local import cache as kfp_cache
-from kfp.local import executor_input_utils, graph_utils, status, subprocess_task_handler
-from kfp.local.orchestrator import task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 import cd4ml
 from cd4ml import images, supervisor
-from cd4ml.contracts import document
 from cd4ml.errors import EnvironmentSetupError
+from cd4ml.running import patches
+from cd4ml.running.processes import Processes, Program
+from cd4ml.running.schedule import Needs, Schedule
 from cd4ml.storage import scratch
 
-STOP_SECONDS = supervisor.STOP_SECONDS + 2 * supervisor.KILL_SECONDS
-"""After which a supervisor that was asked to end a task is taken for dead."""
 WORKSPACE = "cd4ml-run-"
 """The temporary folder of a run; those of runs that were killed are known by this prefix."""
 
@@ -100,14 +92,13 @@ def tasks(pipeline: Any, folder: Path) -> list[Task]:
         folder: The run's folder.
     """
     spec: pipeline_spec_pb2.PipelineSpec = pipeline.pipeline_spec
-    executors = spec.deployment_spec["executors"]
-    ordered = reversed(_order(spec.root.dag.tasks))
+    ordered = reversed(patches.order(spec.root.dag.tasks))
     return [
         Task(
             name=name,
             display_name=spec.root.dag.tasks[name].task_info.name or name,
-            component=_component(spec, name, executors),
-            image=executors[_executor(spec, name)]["container"]["image"],
+            component=_component(_container(spec, name)),
+            image=_container(spec, name)["image"],
             log=folder / "logs" / f"{name}.log",
             folder=folder / name,
         )
@@ -139,9 +130,12 @@ def run(
         Whether every task passed.
 
     Raises:
-        KeyboardInterrupt: The run was stopped; so is the task that was running.
+        KeyboardInterrupt: The run was stopped; so are the tasks that were running.
     """
     by_name = {task.name: task for task in planned}
+    programs = {task.name: _program(pipeline.pipeline_spec, task) for task in planned}
+    results = cache / code_digest(planned)
+    missed: set[str] = set() if any(results.glob("*.json")) else set(by_name)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.gettempdir())
     scratch.clean(temporary, WORKSPACE)
@@ -152,24 +146,34 @@ def run(
         contextlib.redirect_stdout(log),
         _orphans_adopted(),
         warnings.catch_warnings(),
-        _replaced(executor_input_utils, "get_local_pipeline_resource_name", lambda _: folder.name),
-        _replaced(graph_utils, "topological_sort_tasks", _order),
-        _replaced(task_executor, "execute_single_task", _watched(task_executor.execute_single_task, by_name, changed)),
-        _replaced(subprocess_task_handler, "SubprocessTaskHandler", _Process),
-        _replaced(kfp_cache, "LocalCache", Cache),
+        Processes({**environment, "TMPDIR": str(workspace)}) as processes,
     ):
+        schedule = Schedule(
+            processes, programs, _needs(pipeline.pipeline_spec), lambda: _needed(pipeline.pipeline_spec, missed)
+        )
+
+        def start(name: str, command: Sequence[str], _: Mapping[str, str]) -> bool:
+            missed.add(name)
+            arguments = command[command.index("--executor_input") :]
+            return _start(by_name[name], programs[name], list(arguments), processes)
+
         warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
-        _Process.environment = {**environment, "TMPDIR": str(workspace)}
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
             pipeline_root=str(folder.parent),
             workspace_root=str(workspace),
             raise_on_error=False,
             enable_caching=True,
-            cache_root=str(cache / code_digest(planned)),
+            cache_root=str(results),
         )
         try:
-            pipeline(**arguments)
+            with patches.applied(
+                run=folder.name,
+                schedule=schedule.run,
+                execute=lambda name, execute: _execute(by_name[name], execute, changed, processes),
+                start=start,
+            ):
+                pipeline(**arguments)
         finally:
             for task in planned:
                 task.state = "skipped" if task.state == "waiting" else task.state
@@ -217,144 +221,83 @@ def code_digest(planned: list[Task]) -> str:
     return digest.hexdigest()[:16]
 
 
-_kfp_order = graph_utils.topological_sort_tasks
-
-
-def _order(tasks: Mapping[str, pipeline_spec_pb2.PipelineTaskSpec]) -> list[str]:
-    """KFP's order, last task first; always the same, though protobuf gives the tasks in any."""
-    order: list[str] = _kfp_order(dict(sorted(tasks.items())))
-    return order
-
-
-def _executor(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> str:
+def _container(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> dict[str, Any]:
     component = spec.components[spec.root.dag.tasks[task].component_ref.name]
-    label: str = component.executor_label
-    return label
+    executor = json_format.MessageToDict(spec.deployment_spec["executors"][component.executor_label])
+    container: dict[str, Any] = executor["container"]
+    return container
 
 
-def _component(spec: pipeline_spec_pb2.PipelineSpec, task: str, executors: Any) -> str:
-    arguments = list(executors[_executor(spec, task)]["container"]["args"])
+def _component(container: Mapping[str, Any]) -> str:
+    arguments = container["args"]
     name: str = arguments[arguments.index("--function_to_execute") + 1]
     return name
 
 
-def _watched(
-    execute: Callable[..., Any], by_name: Mapping[str, Task], changed: Callable[[Task], None]
-) -> Callable[..., Any]:
-    """KFP's function that executes a task, which now also keeps the `Task`."""
-
-    def watched(**keywords: Any) -> Any:
-        task = by_name[keywords["task_name"]]
-        task.state, task.cached, task.started = "running", True, time.monotonic()
-        _Process.task = task
-        changed(task)
-        # A retry is for a pod that was lost; on one machine it would only repeat a mistake.
-        keywords["task_spec"].ClearField("retry_policy")
-        try:
-            outputs, outcome = execute(**keywords)
-        except KeyboardInterrupt:
-            task.state = "stopped"
-            raise
-        except Exception:
-            task.state = "failed"
-            raise
-        finally:
-            task.ended = time.monotonic()
-        task.outputs = outputs
-        task.state = "passed" if outcome == status.Status.SUCCESS else "failed"
-        changed(task)
-        return outputs, outcome
-
-    return watched
-
-
-class Cache(kfp_cache.LocalCache):  # type: ignore[misc]
-    """KFP's cache of results, which reuses one only as long as its files are what the task wrote."""
-
-    def put(self, key: str, outputs: dict[str, Any]) -> None:
-        """Keeps the outputs of a task, with the digests of their files."""
-        _write_metrics(outputs)
-        super().put(key, outputs)
-        document.write(self._digests(key), _digests(outputs))
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        """The outputs of a task; None where there are none, or where a file has gone or is another."""
-        outputs: dict[str, Any] | None = super().get(key)
-        try:
-            known = json.loads(self._digests(key).read_text())
-        except (FileNotFoundError, ValueError):  # a value error: of a file that was cut short
-            return None
-        return outputs if outputs is not None and known == _digests(outputs) else None
-
-    def _digests(self, key: str) -> Path:
-        return Path(self.cache_root) / f"{key}.digests.json"
-
-
-def _write_metrics(outputs: Mapping[str, Any]) -> None:
-    """Gives metrics a file: they are metadata alone, and KFP's cache takes an artifact without a file for lost."""
-    for artifact in outputs.values():
-        if isinstance(artifact, dsl.Metrics | dsl.ClassificationMetrics) and not Path(artifact.path).exists():
-            document.write(artifact.path, artifact.metadata)
-
-
-def _digests(outputs: Mapping[str, Any]) -> dict[str, str]:
-    """By output: over the names and bytes of its files; one without a file has none, and is never reused."""
-    paths = {name: Path(one.path) for name, one in outputs.items() if isinstance(one, dsl.Artifact)}
-    return {name: document.digest(path) for name, path in paths.items() if path.exists()}
-
-
-class _Process(subprocess_task_handler.SubprocessTaskHandler):  # type: ignore[misc]
-    """Starts a task in the environment of its image, with its output in its log."""
-
-    task: Task
-    environment: Mapping[str, str]
-    """What tasks find in theirs beside this process's own."""
-
-    def validate_image(self, image: str) -> None:
-        """Every image of cd4ml is known."""
-
-    def run(self) -> status.Status:
-        """Runs the task's process to its end."""
-        task = type(self).task
-        task.cached = False
-        environment = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **type(self).environment}
-        interpreter = environments() / task.environment / "bin" / "python"
-        command = subprocess_task_handler.replace_python_executable(self.full_command, str(interpreter))
-        with task.log.open("wb") as log:
-            log.write(f"{interpreter}\n".encode())
-            log.flush()
-            code = _run(command, {**os.environ, **environment, **self.env_vars}, log)
-            task.signal = code - 128 if code - 128 in set(signal.valid_signals()) else None
-            if task.signal:
-                log.write(f"{task.death}\n".encode())
-        return status.Status.SUCCESS if code == 0 else status.Status.FAILURE
-
-
-def _run(command: list[str], environment: Mapping[str, str], log: IO[bytes]) -> int:
-    """Runs a command and ends all that it started; its exit code as a shell has it, 128 and more for a signal."""
-    before = psutil.Process().children()
-    process = subprocess.Popen(  # noqa: S603 (the component's own command)
-        supervisor.command(command),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # so that Ctrl-C reaches it through its supervisor alone
+def _program(spec: pipeline_spec_pb2.PipelineSpec, task: Task) -> Program:
+    container = _container(spec, task.name)
+    return Program(
+        name=task.name,
+        environment=task.environment,
+        source=container["command"][-1],
+        variables={one["name"]: one["value"] for one in container.get("env", [])},
+        folder=task.folder,
+        log=task.log,
     )
+
+
+def _needs(spec: pipeline_spec_pb2.PipelineSpec) -> dict[str, Needs]:
+    found = {}
+    for name in spec.root.dag.tasks:
+        asked = _container(spec, name).get("resources", {})
+        found[name] = Needs(asked.get("cpuRequest", 1.0), asked.get("memoryRequest", 0.0) * 10**9)
+    return found
+
+
+def _needed(spec: pipeline_spec_pb2.PipelineSpec, missed: Collection[str]) -> set[str]:
+    """The tasks that are known to run: those that are never reused, and those of which an input is another one.
+
+    Args:
+        spec: The pipeline's.
+        missed: The tasks whose results could not be reused.
+    """
+    tasks = spec.root.dag.tasks
+    other = {name for name in missed if tasks[name].caching_options.enable_cache}
+    for name in reversed(patches.order(tasks)):
+        inputs = tasks[name].inputs.artifacts.values()
+        if any(one.task_output_artifact.producer_task in other for one in inputs):
+            other.add(name)
+    return other | {name for name, task in tasks.items() if not task.caching_options.enable_cache}
+
+
+def _execute(
+    task: Task,
+    execute: Callable[[], tuple[dict[str, Any], bool]],
+    changed: Callable[[Task], None],
+    processes: Processes,
+) -> tuple[dict[str, Any], bool]:
+    """Executes a task, and keeps it up to date."""
+    task.state, task.cached, task.started = "running", True, time.monotonic()
+    changed(task)
+    passed = False
     try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one does not cut short what is undone
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-        raise
+        task.outputs, passed = execute()
     finally:
-        if process.poll() is None:
-            process.kill()
-        if process.returncode != 0:
-            supervisor.end_family(supervisor.STOP_SECONDS, but=before)  # also where the supervisor was killed
-    return code if code >= 0 else 128 - code
+        task.ended = time.monotonic()
+        task.state = "passed" if passed else "stopped" if processes.stopped else "failed"
+        changed(task)
+    return task.outputs, passed
+
+
+def _start(task: Task, program: Program, arguments: list[str], processes: Processes) -> bool:
+    """Runs a task's process to its end."""
+    task.cached = False
+    code = processes.run(program, arguments)
+    task.signal = code - 128 if code - 128 in set(signal.valid_signals()) and not processes.stopped else None
+    if task.signal:
+        with task.log.open("a") as log:
+            log.write(f"{task.death}\n")
+    return code == 0
 
 
 @contextlib.contextmanager
@@ -364,13 +307,3 @@ def _orphans_adopted() -> Iterator[None]:
         yield
     finally:
         supervisor.adopt_orphans(False)
-
-
-@contextlib.contextmanager
-def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
-    original = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, original)

@@ -1,0 +1,181 @@
+"""Pipelines that really run on this machine: side by side, without waiting for imports, and with nothing left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+from cd4ml.running import local
+
+MORE_THAN_ANY_MACHINE = "1000000G"
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def meet(place: str, own: str, other: str, seconds: float) -> None:
+    import time
+    from pathlib import Path
+
+    Path(place, own).touch()
+    deadline = time.monotonic() + seconds
+    while not Path(place, other).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{other} never came")
+        time.sleep(0.02)
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def write(text: str, written: dsl.Output[dsl.Artifact]) -> None:
+    from pathlib import Path
+
+    Path(written.path).write_text(text)
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def see_process(of: str, written: dsl.Output[dsl.Artifact]) -> None:
+    import time
+    from pathlib import Path
+
+    import psutil
+
+    task = str(Path(written.path).parent.with_name(of))
+    deadline = time.monotonic() + 20
+    while not any(task in (one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{task} has no process")
+        time.sleep(0.02)
+    Path(written.path).write_text("seen")
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def read(written: dsl.Input[dsl.Artifact], more: dsl.Output[dsl.Artifact]) -> None:
+    from pathlib import Path
+
+    Path(more.path).write_text(Path(written.path).read_text())
+
+
+@dsl.pipeline
+def meeting(place: str, seconds: float) -> None:
+    meet(place=place, own="a", other="b", seconds=seconds)
+    meet(place=place, own="b", other="a", seconds=seconds)
+
+
+@dsl.pipeline
+def meeting_without_room(place: str, seconds: float) -> None:
+    for own, other in ("ab", "ba"):
+        meet(place=place, own=own, other=other, seconds=seconds).set_memory_request(MORE_THAN_ANY_MACHINE)
+
+
+@dsl.pipeline
+def preparing(text: str) -> None:
+    seen = see_process(of="read")
+    read(written=seen.outputs["written"]).after(write(text=text))
+
+
+@dsl.pipeline
+def stuck(place: str) -> None:
+    met = meet(place=place, own="a", other="never", seconds=600.0)
+    meet(place=place, own="b", other="never", seconds=600.0)
+    write(text="never").after(met).set_caching_options(False)
+
+
+def run(pipeline: Callable[..., object], folder: Path, **arguments: object) -> dict[str, str]:
+    """Runs a pipeline; the state of each of its tasks, `reused` for one whose result was."""
+    tasks = local.tasks(pipeline, folder)
+    changes: list[str] = []
+    local.run(pipeline, arguments, tasks, folder, folder.parent / "cache", lambda task: changes.append(task.name), {})
+    ran = {task.name for task in tasks if task.state != "skipped"}
+    assert sorted(changes) == sorted([*ran, *ran])
+    assert left_of(folder) == []
+    assert not list((folder / "logs").glob("*.starting"))
+    return {task.name: "reused" if task.cached else task.state for task in tasks}
+
+
+def left_of(folder: Path) -> list[psutil.Process]:
+    return [one for one in psutil.process_iter(["cmdline"]) if f"{folder}/" in " ".join(one.info["cmdline"] or [])]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run-1"
+
+
+def test_tasks_that_do_not_wait_for_each_other_run_side_by_side(folder: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this machine has a single core")
+
+    states = run(meeting, folder, place=str(folder.parent), seconds=60.0)
+
+    assert states == {"meet": "passed", "meet-2": "passed"}
+    assert (folder / "logs" / "meet.log").read_text().startswith(sys.prefix)
+    assert "b never came" not in (folder / "logs" / "meet-2.log").read_text()
+
+
+def test_tasks_for_which_there_is_no_room_run_one_after_another(folder: Path) -> None:
+    states = run(meeting_without_room, folder, place=str(folder.parent), seconds=1.0)
+
+    assert sorted(states.values()) == ["failed", "skipped"]
+
+
+def test_a_process_starts_before_its_inputs_are_there_and_none_for_what_is_reused(folder: Path) -> None:
+    first = run(preparing, folder, text="hello")
+    again = folder.with_name("run-2")
+    second = run(preparing, again, text="hello")
+
+    assert set(first.values()) == {"passed"}
+    assert set(second.values()) == {"reused"}
+    assert [file.name for file in (again / "logs").iterdir()] == ["kfp.log"]
+
+
+def test_nothing_is_left_where_a_task_fails_while_another_one_waits(folder: Path) -> None:
+    @dsl.pipeline
+    def failing(place: str) -> None:
+        met = meet(place=place, own="a", other="never", seconds=0.5)
+        write(text="never").after(met)
+
+    assert run(failing, folder, place=str(folder.parent)) == {"meet": "failed", "write": "skipped"}
+    assert not (folder / "logs" / "write.log").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_of_a_run_that_is_ended(folder: Path, number: signal.Signals) -> None:
+    """Two tasks run, and the process of a third waits for its inputs."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+import test_running_local as pipelines
+folder = Path({str(folder)!r})
+tasks = pipelines.local.tasks(pipelines.stuck, folder)
+arguments = {{"place": str(folder.parent)}}
+try:
+    pipelines.local.run(pipelines.stuck, arguments, tasks, folder, folder.parent / "cache", lambda _: None, {{}})
+finally:
+    print(*(task.state for task in tasks))
+"""
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(lambda: (folder.parent / "a").exists() and (folder.parent / "b").exists())
+        wait_for(lambda: len(left_of(folder)) == 6)  # each with its supervisor
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+
+    wait_for(lambda: not left_of(folder))
+    if number == signal.SIGINT:
+        assert output.split() == ["stopped", "stopped", "skipped"]
+        assert not list((folder / "logs").glob("*.starting"))
