@@ -11,25 +11,24 @@ import kubernetes
 import urllib3
 
 from cd4ml import images
+from cd4ml.cluster import accounts
 from cd4ml.deployment.targets.cluster import NEEDED
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow.connection import KFP_NAMESPACE, Address, connect, load_kubeconfig, loss_words, sdk_version
 
 SECONDS = 10
-SECRETS = ("cd4ml-store", "cd4ml-models", "mlpipeline-minio-artifact")
-CONFIG = "kfp-launcher"
+SECRETS = (accounts.STORE_SECRET, accounts.MODELS_SECRET, accounts.ARTIFACTS_SECRET)
 SELDON_CRD = "seldondeployments.machinelearning.seldon.io"
 GPU = "nvidia.com/gpu"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 LOOKING = (("list", "", "pods"), ("get", "", "pods/log"), ("list", "machinelearning.seldon.io", "seldondeployments"))
 """What a person does: verb, group, resource."""
-DEPLOYER = "deployer"
 DEPLOYING = tuple(
     (verb, group, f"{resource}/{subresource}".rstrip("/"))
     for (group, resource, subresource), verbs in NEEDED.items()
     for verb in verbs
 )
-"""What the tasks that deploy do, as the ServiceAccount of that name."""
+"""What the tasks that deploy do, as a ServiceAccount of their own."""
 
 State = Literal["ok", "warning", "failed"]
 
@@ -99,9 +98,9 @@ def _cluster(address: Address) -> Iterable[Finding]:
     return [
         Finding("cluster", "ok", f"context {context}, {reached.said}, namespace {cluster.namespace}"),
         *(cluster.check(f"Secret {name}", partial(cluster.secret, name), cluster.wiring) for name in SECRETS),
-        cluster.check(f"ConfigMap {CONFIG}", cluster.config, cluster.wiring),
+        cluster.check(f"ConfigMap {accounts.LAUNCHER_SETTINGS}", cluster.config, cluster.wiring),
         cluster.check("your rights", cluster.rights, "ask an admin for the Role cd4ml-engineer", at_worst="warning"),
-        cluster.check(f"rights of {DEPLOYER}", cluster.rights_of_deployer, cluster.wiring),
+        cluster.check(f"rights of {accounts.DEPLOYER}", cluster.rights_of_deployer, cluster.wiring),
         cluster.check("Seldon", cluster.seldon, "install Seldon Core v1, or deploy with `target: machine`"),
         cluster.check("GPUs", cluster.gpus, "train with `gpus: 0`, or add a node with GPUs", at_worst="warning"),
         cluster.check("storage class", cluster.storage_class, "name a default one, or one in MinIO's claim"),
@@ -156,7 +155,7 @@ class _Cluster:
         return "there"
 
     def config(self) -> str:
-        self._core.read_namespaced_config_map(CONFIG, self.namespace, _request_timeout=SECONDS)
+        self._core.read_namespaced_config_map(accounts.LAUNCHER_SETTINGS, self.namespace, _request_timeout=SECONDS)
         return "there"
 
     def rights(self) -> str:
@@ -168,8 +167,8 @@ class _Cluster:
 
     def rights_of_deployer(self) -> str:
         """Asks for the rights of the tasks that deploy, which only an admin may do."""
-        self._core.read_namespaced_service_account(DEPLOYER, self.namespace, _request_timeout=SECONDS)
-        user = f"system:serviceaccount:{self.namespace}:{DEPLOYER}"
+        self._core.read_namespaced_service_account(accounts.DEPLOYER, self.namespace, _request_timeout=SECONDS)
+        user = f"system:serviceaccount:{self.namespace}:{accounts.DEPLOYER}"
         create = partial(self._access.create_namespaced_local_subject_access_review, self.namespace)
         body = kubernetes.client.V1LocalSubjectAccessReview
         spec = kubernetes.client.V1SubjectAccessReviewSpec

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from cd4ml.errors import StorageError
 from cd4ml.names import shown
+from cd4ml.storage.layout import check_kind
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """A part of a name in the store."""
@@ -57,9 +58,11 @@ class Store(ABC):
         """Where the object or folder of this name lies.
 
         Raises:
-            StorageError: The name would lead out of the store.
+            StorageError: The name would lead out of the store, or is of no kind that the store keeps.
         """
-        return "/".join([self.location, *map(check_name, name.split("/"))])
+        for part in name.split("/"):
+            check_name(part)
+        return f"{self.location}/{check_kind(name)}"
 
     @abstractmethod
     def children(self, name: str) -> list[str]:
