@@ -28,7 +28,7 @@ KEYS = {
     "monitoring": ("cd4ml-monitoring", "AWS_SECRET_ACCESS_KEY"),
 }
 """By user: the Secret that holds its key, and where."""
-SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, OTHER, ARTIFACT = OBJECTS = (
+SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE, OTHER, ARTIFACT = OBJECTS = (
     "cd4ml/sources/a",
     "cd4ml/datasets/a",
     "cd4ml/models/a/1/model",
@@ -36,12 +36,13 @@ SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, OTHER, ARTIFACT = OBJ
     "cd4ml/deployments/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
+    "cd4ml/probes/a",
     "cd4ml/other",
     "mlpipeline/v2/a",
 )
 MAY = {
-    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN),
-    ("pipelines", "write"): (DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN),
+    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE),
+    ("pipelines", "write"): (DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE),
     ("artifacts", "read"): (ARTIFACT,),
     ("artifacts", "write"): (ARTIFACT,),
     ("models", "read"): (MODEL,),

@@ -9,7 +9,7 @@ import pytest
 
 from cd4ml.data import ingest, table
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store
+from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store, probe
 
 
 @pytest.fixture
@@ -141,6 +141,10 @@ def test_each_move_of_eight_writers_is_won_by_one(bucket) -> None:
 
     assert sorted(one.version for one in won) == list(range(1, len(won) + 1))
     assert open_store(bucket.uri).pointer("aliases/champion") == max(won, key=lambda one: one.version)
+
+
+def test_minio_keeps_what_versions_rest_on(bucket) -> None:
+    assert probe.check(open_store(bucket.uri)) == "of 8 writers at once one won, 5 times"
 
 
 def test_a_dataset_in_a_bucket_has_versions(bucket, tmp_path) -> None:

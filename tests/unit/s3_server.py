@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ class S3Server:
     objects: dict[str, bytes] = field(default_factory=dict)
     lets_all_win: bool = False
     """Whether a conditional write replaces what is there, as stores do that do not know the condition."""
+    races: bool = False
+    """Whether it looks, and writes some time later, as stores do that heed the condition but do not hold the name."""
     answers_lost: int = 0
     """How many writes are done and then answered with 503, as a proxy does that lost the answer."""
     conflicts: int = 0
@@ -32,13 +35,17 @@ class S3Server:
     url: str = ""
 
     def put(self, key: str, body: bytes, condition: str | None) -> tuple[int, str]:
+        taken = key in self.objects
+        if self.races:
+            time.sleep(0.02)
         with self.lock:
+            taken = taken if self.races else key in self.objects
             if self.refused and key.startswith(self.refused):
                 return 403, error("AccessDenied")
             if self.conflicts:
                 self.conflicts -= 1
                 return 409, error("ConditionalRequestConflict")
-            if condition == "*" and key in self.objects and not self.lets_all_win:
+            if condition == "*" and taken and not self.lets_all_win:
                 return 412, error("PreconditionFailed")
             self.objects[key] = body
             if self.answers_lost:

@@ -269,5 +269,6 @@ _REMEDIES = {
     "AccessDenied": "the user of AWS_ACCESS_KEY_ID may not do this; ask for a user who may",
     "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID is not known there; check the credentials",
     "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID; check the credentials",
+    "NotImplemented": "it has no conditional writes, on which every version rests; keep the store in another S3",
     "XMinioStorageFull": "the disk under it is full; give it more room",
 }

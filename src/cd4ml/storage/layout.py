@@ -41,6 +41,7 @@ KINDS = (
     Kind("deployments", "`NAME/…`: what was deployed, and when", _PIPELINES | {Role.MONITORING}, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _PIPELINES, _PIPELINES),
+    Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),
 )
 
 
