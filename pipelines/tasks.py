@@ -3,13 +3,13 @@
 from kfp import dsl, kubernetes
 
 from cd4ml import images
+from cd4ml.cluster import accounts
 
 GPU = "nvidia.com/gpu"
 USER = 10001
 """As whom every image runs; a namespace of restricted pods wants to hear it."""
 HOUR = 3600
 """In seconds. A task that hangs holds its node, and a run that hangs stops its schedule: both have an end."""
-STORE_SECRET = "cd4ml-store"  # noqa: S105 (the name of the Secret, not what is in it)
 STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
 
@@ -33,7 +33,7 @@ def ending_after(hours: int) -> dsl.PipelineConfig:
 def with_store(task: dsl.PipelineTask) -> None:
     """A task that reads or writes the store: where it is, and as whom to ask, comes from a Secret of the namespace."""
     variables = {name: name for name in STORE_VARIABLES}
-    kubernetes.use_secret_as_env(task, STORE_SECRET, variables, optional=True)
+    kubernetes.use_secret_as_env(task, accounts.STORE_SECRET, variables, optional=True)
 
 
 def with_images_of_models(task: dsl.PipelineTask) -> None:

@@ -28,18 +28,21 @@ KEYS = {
     "monitoring": ("cd4ml-monitoring", "AWS_SECRET_ACCESS_KEY"),
 }
 """By user: the Secret that holds its key, and where."""
-SOURCE, DATASET, MODEL, DEPLOYMENT, JUDGEMENT, OTHER, ARTIFACT = OBJECTS = (
+SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE, OTHER, ARTIFACT = OBJECTS = (
     "cd4ml/sources/a",
     "cd4ml/datasets/a",
     "cd4ml/models/a/1/model",
+    "cd4ml/aliases/a",
     "cd4ml/deployments/a",
     "cd4ml/judgements/a",
+    "cd4ml/runs/a",
+    "cd4ml/probes/a",
     "cd4ml/other",
     "mlpipeline/v2/a",
 )
 MAY = {
-    ("pipelines", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, JUDGEMENT),
-    ("pipelines", "write"): (DATASET, MODEL, DEPLOYMENT, JUDGEMENT),
+    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE),
+    ("pipelines", "write"): (DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE),
     ("artifacts", "read"): (ARTIFACT,),
     ("artifacts", "write"): (ARTIFACT,),
     ("models", "read"): (MODEL,),

@@ -9,7 +9,7 @@ import pytest
 
 from cd4ml.data import ingest, table
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, fetch, local_copy, open_store
+from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store, probe
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_text_reads_back_and_is_never_replaced(bucket) -> None:
         store.add("deployments/uptake/1.json", "second")
     assert store.read("deployments/uptake/1.json") == "first"
     assert store.children("deployments/uptake") == ["1.json"]
-    assert store.children("deployments") == []
+    assert store.children("deployments") == ["uptake"]
 
 
 def test_a_folder_comes_back_as_it_was_stored(bucket, model) -> None:
@@ -94,6 +94,57 @@ def test_of_many_that_take_one_name_at_once_one_stores_its_own_content(bucket) -
 
     assert len(stored) == 1
     assert store.read("models/uptake/1/card.md") == stored[0]
+
+
+def test_bytes_and_files_read_back_as_they_were(bucket, tmp_path) -> None:
+    store = open_store(f"{bucket.uri}/team")
+    content = bytes(range(256)) * 50_000
+    (tmp_path / "file").write_bytes(content)
+    store.add("runs/bytes", content)
+    store.add("runs/file", tmp_path / "file")
+    store.add_folder("runs/1", {"bytes": content})
+
+    with store.open("runs/file") as stream:
+        assert (stream.read(3), stream.read()) == (content[:3], content[3:])
+    assert store.read_bytes("runs/bytes") == store.read_bytes("runs/1/bytes") == content
+    with pytest.raises(AlreadyStoredError, match="runs/file is already there"):
+        store.add("runs/file", tmp_path / "file")
+
+
+def test_a_folder_that_an_older_writer_marked_is_there(bucket) -> None:
+    store = open_store(bucket.uri)
+    for version in ("1", "2"):
+        store.add_folder(f"models/uptake/{version}", {"card.md": "# card"})
+        bucket.client.remove_object(bucket.bucket, f"models/uptake/.complete-{version}")
+    bucket.client.remove_object(bucket.bucket, "models/uptake/2/.complete")
+
+    assert store.children("models/uptake") == ["1"]
+    assert store.children("models") == ["uptake"]
+
+
+def test_each_move_of_eight_writers_is_won_by_one(bucket) -> None:
+    won: list[Pointer] = []
+
+    def move(writer: int) -> None:
+        store = open_store(bucket.uri)
+        for _ in range(5):
+            try:
+                won.append(store.move("aliases/champion", str(writer), store.pointer("aliases/champion")))
+            except PointerMovedError:
+                continue
+
+    writers = [threading.Thread(target=move, args=(number,)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert sorted(one.version for one in won) == list(range(1, len(won) + 1))
+    assert open_store(bucket.uri).pointer("aliases/champion") == max(won, key=lambda one: one.version)
+
+
+def test_minio_keeps_what_versions_rest_on(bucket) -> None:
+    assert probe.check(open_store(bucket.uri)) == "of 8 writers at once one won, 5 times"
 
 
 def test_a_dataset_in_a_bucket_has_versions(bucket, tmp_path) -> None:

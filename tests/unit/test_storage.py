@@ -1,12 +1,19 @@
 """The store: whole or not at all, and never changed."""
 
+import multiprocessing
+import os
+import signal
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError
+from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError
 from cd4ml.storage.folder import FolderStore
 
 
@@ -59,6 +66,109 @@ def test_of_two_that_take_one_name_at_once_one_is_told(store: FolderStore) -> No
         thread.join()
 
     assert sorted(outcomes) == ["refused"] * 7 + ["stored"]
+
+
+def test_bytes_and_files_read_back_as_they_were(store: FolderStore, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5_000
+    (tmp_path / "file").write_bytes(content)
+    store.add("runs/bytes", content)
+    store.add("runs/file", tmp_path / "file")
+    store.add_folder("runs/1", {"bytes": content, "lines": "a\r\nb"})
+
+    with store.open("runs/file") as stream:
+        assert (stream.read(3), stream.read()) == (content[:3], content[3:])
+    assert store.read_bytes("runs/bytes") == store.read_bytes("runs/1/bytes") == content
+    assert store.read_bytes("runs/1/lines") == b"a\r\nb"
+    with pytest.raises(AlreadyStoredError, match="runs/file is already there"):
+        store.add("runs/file", tmp_path / "file")
+
+
+def test_what_is_no_text_is_told(store: FolderStore) -> None:
+    store.add("runs/bytes", b"\xff\xfe")
+
+    with pytest.raises(StorageError, match="runs/bytes is no text in UTF-8"):
+        store.read("runs/bytes")
+
+
+def test_a_folder_is_no_object(store: FolderStore, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot write runs/1: no such file"):
+        store.add("runs/1", tmp_path)
+
+
+def test_hidden_files_are_no_names(store: FolderStore) -> None:
+    store.add("models/uptake/1", "text")
+    (store.root / "models" / ".DS_Store").write_text("")
+
+    assert store.children("models") == ["uptake"]
+
+
+POINTERS = ("aliases/champion", "aliases/challenger")
+MOVES = st.lists(st.tuples(st.sampled_from(POINTERS), st.text(max_size=5), st.booleans()), max_size=8)
+
+
+@settings(deadline=None, max_examples=25)
+@given(MOVES)
+def test_a_pointer_stands_where_the_last_who_knew_it_moved_it(moves: list[tuple[str, str, bool]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = FolderStore(folder)
+        values: dict[str, list[str]] = {name: [] for name in POINTERS}
+        for name, value, is_known in moves:
+            stands = store.pointer(name)
+            if is_known:
+                assert store.move(name, value, stands) == Pointer(value, len(values[name]) + 1)
+                values[name].append(value)
+            elif stands:  # as one who asked before the last move
+                before = Pointer(values[name][-2], stands.version - 1) if stands.version > 1 else None
+                with pytest.raises(PointerMovedError, match=f"{name} has been moved by another"):
+                    store.move(name, value, before)
+
+        assert {name: store.pointer(name) for name in POINTERS} == {
+            name: Pointer(moved[-1], len(moved)) if moved else None for name, moved in values.items()
+        }
+
+
+def test_each_move_of_eight_writers_is_won_by_one(store: FolderStore) -> None:
+    won: list[Pointer] = []
+
+    def move(writer: int) -> None:
+        for _ in range(20):
+            try:
+                won.append(store.move("aliases/champion", str(writer), store.pointer("aliases/champion")))
+            except PointerMovedError:
+                continue
+
+    writers = [threading.Thread(target=move, args=(number,)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert sorted(one.version for one in won) == list(range(1, len(won) + 1))
+    assert store.pointer("aliases/champion") == max(won, key=lambda one: one.version)
+
+
+def _move_for_ever(folder: Path) -> None:
+    store = FolderStore(folder)
+    while True:
+        stands = store.pointer("aliases/champion")
+        store.move("aliases/champion", "x" * 100_000, stands)
+
+
+def test_a_writer_that_is_killed_leaves_a_whole_pointer_that_others_move_on(store: FolderStore) -> None:
+    context = multiprocessing.get_context("spawn")
+    for _ in range(2):
+        before = store.pointer("aliases/champion")
+        writer = context.Process(target=_move_for_ever, args=(store.root,))
+        writer.start()
+        while store.pointer("aliases/champion") == before:
+            time.sleep(0.001)
+        os.kill(writer.pid or 0, signal.SIGKILL)
+        writer.join()
+
+        stands = store.pointer("aliases/champion")
+        assert stands
+        assert stands.value == "x" * 100_000
+        assert store.move("aliases/champion", "mine", stands).version == stands.version + 1
 
 
 def test_a_missing_object_is_named(store: FolderStore) -> None:

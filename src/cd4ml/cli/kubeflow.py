@@ -309,16 +309,27 @@ def upload_pipelines(
 
 @app.command()
 @_with_address
-def doctor(address: "Address") -> None:
+def doctor(
+    address: "Address",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="The store to check, as s3://cd4ml; small objects are written below its probes/.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Checks what submitting and deploying need, and says how to mend what is not as it should be.
 
-    The exit code is 1 when a check failed.
+    The store is checked where --store names it or AWS_ENDPOINT_URL says where S3 is. The exit code is 1 when a check
+    failed.
     """
     from cd4ml.kubeflow import doctor as checks
 
     colours = {"ok": "green", "warning": "yellow", "failed": "bold red"}
     table = _table("", "check", "found")
-    findings = checks.examine(address)
+    findings = checks.examine(address, store)
     for one in findings:
         remedy = f"\n[dim]→[/] {escape(one.remedy)}" if one.remedy else ""
         table.add_row(f"[{colours[one.state]}]{one.state}[/]", one.name, escape(one.said) + remedy)

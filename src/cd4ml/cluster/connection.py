@@ -9,6 +9,7 @@ from pathlib import Path
 import urllib3
 from kubernetes import client, config
 
+from cd4ml.cluster import accounts
 from cd4ml.errors import DeploymentError
 
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -69,7 +70,7 @@ def check(api: client.ApiClient, namespace: str, needed: Mapping[tuple[str, str,
         user = client.AuthenticationV1Api(api).create_self_subject_review({}).status.user_info.username
         raise DeploymentError(
             f"{user} must not {', '.join(missing)} in the namespace {namespace}: run the pipeline with the "
-            "ServiceAccount `deployer` of that namespace, or ask its admin for that role"
+            f"ServiceAccount `{accounts.DEPLOYER}` of that namespace, or ask its admin for that role"
         )
     _check_namespace(api, namespace)
 

@@ -27,7 +27,9 @@ from minio.error import MinioAdminException, MinioException
 from minio.lifecycleconfig import LifecycleConfig, NoncurrentVersionExpiration, Rule
 from minio.versioningconfig import VersioningConfig
 
+from cd4ml.cluster import accounts
 from cd4ml.errors import Cd4mlError, StorageError
+from cd4ml.storage import layout
 
 STORE = "cd4ml"
 """The bucket of sources, datasets, models and deployments. Every version of an object stays."""
@@ -35,7 +37,6 @@ ARTIFACTS = "mlpipeline"
 """The bucket of KFP's artifacts."""
 NONCURRENT_DAYS = 30
 """How long an overwritten object of the bucket of artifacts can be had back."""
-ROOT_SECRET = "minio-root"  # noqa: S105  the name of a Secret
 UNREACHABLE = urllib3.Retry(total=20, backoff_factor=0.5, backoff_max=15, status_forcelist=[502, 503, 504])
 """How MinIO is waited for: about four minutes, after which the Job tries again."""
 TOKEN_SECONDS = 10 * 365 * 86400
@@ -93,52 +94,56 @@ def _allow(actions: list[str], *resources: str, prefixes: tuple[str, ...] = ()) 
     return statement | ({"Condition": {"StringLike": {"s3:prefix": list(prefixes)}}} if prefixes else {})
 
 
-KINDS = ("datasets", "models", "deployments", "judgements")
-"""What runs keep in the store."""
 _READ_AND_WRITE = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 _BROWSE = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
 
+
+def _on_store(role: layout.Role) -> list[dict[str, Any]]:
+    """What a role may do to the kinds of the store's layout; who writes also sees all names."""
+    written = [f"{kind}/*" for kind in layout.written_by(role)]
+    read = [f"{kind}/*" for kind in layout.read_by(role) if f"{kind}/*" not in written]
+    if written:
+        browsing = [_allow(_BROWSE, STORE)]
+    else:
+        browsing = [
+            _allow(["s3:GetBucketLocation"], STORE),
+            _allow(["s3:ListBucket"], STORE, prefixes=tuple(read)),
+        ]
+    return [
+        *browsing,
+        *([_allow(_READ_AND_WRITE, *(f"{STORE}/{names}" for names in written))] if written else []),
+        *([_allow(["s3:GetObject"], *(f"{STORE}/{names}" for names in read))] if read else []),
+    ]
+
+
 ROLES = (
     Role(
-        user="pipelines",
-        secret="cd4ml-store",  # noqa: S106
+        user=layout.Role.PIPELINES,
+        secret=accounts.STORE_SECRET,
         key="AWS_SECRET_ACCESS_KEY",
         data=_environment,
-        statements=[
-            _allow(_BROWSE, STORE),
-            _allow(_READ_AND_WRITE, *(f"{STORE}/{kind}/*" for kind in KINDS)),
-            _allow(["s3:GetObject"], f"{STORE}/sources/*"),
-        ],
+        statements=_on_store(layout.Role.PIPELINES),
     ),
     Role(
         user="artifacts",
-        secret="mlpipeline-minio-artifact",  # noqa: S106
+        secret=accounts.ARTIFACTS_SECRET,
         key="secretkey",
         data=_launcher,
         statements=[_allow(_BROWSE, ARTIFACTS), _allow(_READ_AND_WRITE, f"{ARTIFACTS}/*")],
     ),
     Role(
-        user="models",
-        secret="cd4ml-models",  # noqa: S106
+        user=layout.Role.MODELS,
+        secret=accounts.MODELS_SECRET,
         key="AWS_SECRET_ACCESS_KEY",
         data=_environment,
-        statements=[
-            _allow(["s3:GetBucketLocation"], STORE),
-            _allow(["s3:ListBucket"], STORE, prefixes=("models/*",)),
-            _allow(["s3:GetObject"], f"{STORE}/models/*"),
-        ],
+        statements=_on_store(layout.Role.MODELS),
     ),
     Role(
-        user="monitoring",
-        secret="cd4ml-monitoring",  # noqa: S106
+        user=layout.Role.MONITORING,
+        secret=accounts.MONITORING_SECRET,
         key="AWS_SECRET_ACCESS_KEY",
         data=_monitoring,
-        statements=[
-            _allow(["admin:Prometheus"], "*"),
-            _allow(["s3:GetBucketLocation"], STORE),
-            _allow(["s3:ListBucket"], STORE, prefixes=("datasets/*", "deployments/*")),
-            _allow(["s3:GetObject"], f"{STORE}/datasets/*", f"{STORE}/deployments/*"),
-        ],
+        statements=[_allow(["admin:Prometheus"], "*"), *_on_store(layout.Role.MONITORING)],
     ),
 )
 
@@ -153,7 +158,9 @@ def set_up(namespace: str, endpoint: str) -> None:
     Raises:
         StorageError: The cluster or MinIO refuses, or MinIO cannot be reached.
     """
-    root = _secret(namespace, ROOT_SECRET, lambda: {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": _new_key()})
+    root = _secret(
+        namespace, accounts.ROOT_SECRET, lambda: {"MINIO_ROOT_USER": "admin", "MINIO_ROOT_PASSWORD": _new_key()}
+    )
     keys = [(role, _key(namespace, role, endpoint)) for role in ROLES]
     url = urlsplit(endpoint)
     if url.scheme not in ("http", "https") or not url.netloc:
@@ -228,7 +235,7 @@ def _make_users(admin: MinioAdmin, keys: list[tuple[Role, str]]) -> None:
 def _remedy(message: str) -> str:
     if "InvalidAccessKeyId" in message or "SignatureDoesNotMatch" in message:
         return (
-            f"does not take the key of the Secret {ROOT_SECRET}; it reads it when it starts: "
+            f"does not take the key of the Secret {accounts.ROOT_SECRET}; it reads it when it starts: "
             "kubectl rollout restart statefulset/minio"
         )
     if "StorageFull" in message:

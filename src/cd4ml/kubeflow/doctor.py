@@ -9,27 +9,32 @@ from urllib.parse import urlsplit
 
 import kubernetes
 import urllib3
+from minio import Minio
+from minio.credentials import EnvAWSProvider
+from minio.error import MinioException
 
 from cd4ml import images
+from cd4ml.cluster import accounts
+from cd4ml.cluster.store_setup import STORE
 from cd4ml.deployment.targets.cluster import NEEDED
-from cd4ml.errors import KubeflowError
+from cd4ml.errors import KubeflowError, StorageError
 from cd4ml.kubeflow.connection import KFP_NAMESPACE, Address, connect, load_kubeconfig, loss_words, sdk_version
+from cd4ml.storage import S3, probe
+from cd4ml.storage.bucket import AMAZON, S3Store, region
 
 SECONDS = 10
-SECRETS = ("cd4ml-store", "cd4ml-models", "mlpipeline-minio-artifact")
-CONFIG = "kfp-launcher"
+SECRETS = (accounts.STORE_SECRET, accounts.MODELS_SECRET, accounts.ARTIFACTS_SECRET)
 SELDON_CRD = "seldondeployments.machinelearning.seldon.io"
 GPU = "nvidia.com/gpu"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 LOOKING = (("list", "", "pods"), ("get", "", "pods/log"), ("list", "machinelearning.seldon.io", "seldondeployments"))
 """What a person does: verb, group, resource."""
-DEPLOYER = "deployer"
 DEPLOYING = tuple(
     (verb, group, f"{resource}/{subresource}".rstrip("/"))
     for (group, resource, subresource), verbs in NEEDED.items()
     for verb in verbs
 )
-"""What the tasks that deploy do, as the ServiceAccount of that name."""
+"""What the tasks that deploy do, as a ServiceAccount of their own."""
 
 State = Literal["ok", "warning", "failed"]
 
@@ -44,9 +49,14 @@ class Finding:
     remedy: str = ""
 
 
-def examine(address: Address) -> list[Finding]:
-    """Every check, in an order in which a later one stands on an earlier one."""
-    return [*_kfp(address), *_cluster(address), *_store()]
+def examine(address: Address, store: str | None) -> list[Finding]:
+    """Every check, in an order in which a later one stands on an earlier one.
+
+    Args:
+        address: Which KFP and cluster are asked.
+        store: `s3://bucket/prefix`; where none is named, and the environment names an S3, that of the manifests.
+    """
+    return [*_kfp(address), *_cluster(address), *_store(store)]
 
 
 def _kfp(address: Address) -> Iterable[Finding]:
@@ -99,9 +109,9 @@ def _cluster(address: Address) -> Iterable[Finding]:
     return [
         Finding("cluster", "ok", f"context {context}, {reached.said}, namespace {cluster.namespace}"),
         *(cluster.check(f"Secret {name}", partial(cluster.secret, name), cluster.wiring) for name in SECRETS),
-        cluster.check(f"ConfigMap {CONFIG}", cluster.config, cluster.wiring),
+        cluster.check(f"ConfigMap {accounts.LAUNCHER_SETTINGS}", cluster.config, cluster.wiring),
         cluster.check("your rights", cluster.rights, "ask an admin for the Role cd4ml-engineer", at_worst="warning"),
-        cluster.check(f"rights of {DEPLOYER}", cluster.rights_of_deployer, cluster.wiring),
+        cluster.check(f"rights of {accounts.DEPLOYER}", cluster.rights_of_deployer, cluster.wiring),
         cluster.check("Seldon", cluster.seldon, "install Seldon Core v1, or deploy with `target: machine`"),
         cluster.check("GPUs", cluster.gpus, "train with `gpus: 0`, or add a node with GPUs", at_worst="warning"),
         cluster.check("storage class", cluster.storage_class, "name a default one, or one in MinIO's claim"),
@@ -156,7 +166,7 @@ class _Cluster:
         return "there"
 
     def config(self) -> str:
-        self._core.read_namespaced_config_map(CONFIG, self.namespace, _request_timeout=SECONDS)
+        self._core.read_namespaced_config_map(accounts.LAUNCHER_SETTINGS, self.namespace, _request_timeout=SECONDS)
         return "there"
 
     def rights(self) -> str:
@@ -168,8 +178,8 @@ class _Cluster:
 
     def rights_of_deployer(self) -> str:
         """Asks for the rights of the tasks that deploy, which only an admin may do."""
-        self._core.read_namespaced_service_account(DEPLOYER, self.namespace, _request_timeout=SECONDS)
-        user = f"system:serviceaccount:{self.namespace}:{DEPLOYER}"
+        self._core.read_namespaced_service_account(accounts.DEPLOYER, self.namespace, _request_timeout=SECONDS)
+        user = f"system:serviceaccount:{self.namespace}:{accounts.DEPLOYER}"
         create = partial(self._access.create_namespaced_local_subject_access_review, self.namespace)
         body = kubernetes.client.V1LocalSubjectAccessReview
         spec = kubernetes.client.V1SubjectAccessReviewSpec
@@ -220,32 +230,56 @@ class _Cluster:
         return listed
 
 
-def _store() -> Iterable[Finding]:
-    """The store, asked with this machine's own credentials where it has any."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    if not endpoint:
+def _store(location: str | None) -> Iterable[Finding]:
+    """The store, asked with this machine's own credentials; the usual one where the environment names an S3."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or AMAZON
+    if not location and not os.environ.get("AWS_ENDPOINT_URL"):
         return []
-    from minio import Minio
-    from minio.credentials import EnvAWSProvider
-    from minio.error import MinioException
-
-    address = urlsplit(endpoint)
-    pool = urllib3.PoolManager(
-        timeout=SECONDS, retries=urllib3.Retry(total=1), ca_certs=os.environ.get("SSL_CERT_FILE")
-    )
-    client = Minio(
-        address.netloc,
-        credentials=EnvAWSProvider(),
-        secure=address.scheme == "https",
-        region=os.environ.get("AWS_REGION", "us-east-1"),
-        http_client=pool,
-    )
+    location = location or f"{S3}{STORE}"
+    if not location.startswith(S3):
+        said = f"{location}: lies on this machine, where no cluster sees it"
+        return [Finding("store", "failed", said, f"name one in a bucket: --store {S3}{STORE}")]
     try:
-        there = client.bucket_exists("cd4ml")
+        store = S3Store(location)
+        bucket = location.removeprefix(S3).partition("/")[0]
+        there = _client(endpoint).bucket_exists(bucket)
     except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
         remedy = "see to AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         said = getattr(error, "message", None) or loss_words(getattr(error, "reason", None) or error)
         return [Finding("store", "failed", f"{endpoint}: {said}", remedy)]
+    except StorageError as error:
+        return [_failed("store", error)]
     if not there:
-        return [Finding("store", "failed", f"{endpoint}: no bucket cd4ml", "make it, or apply the manifests of cd4ml")]
-    return [Finding("store", "ok", f"{endpoint}, bucket cd4ml")]
+        remedy = "make it, or apply the manifests of cd4ml"
+        return [Finding("store", "failed", f"{endpoint}: no bucket {bucket}", remedy)]
+    return [Finding("store", "ok", f"{endpoint}, {location}"), _conditional_writes(store)]
+
+
+def _client(endpoint: str) -> Minio:
+    """A client that does not wait long."""
+    address = urlsplit(endpoint)
+    pool = urllib3.PoolManager(
+        timeout=SECONDS, retries=urllib3.Retry(total=1), ca_certs=os.environ.get("SSL_CERT_FILE")
+    )
+    return Minio(
+        address.netloc,
+        credentials=EnvAWSProvider(),
+        secure=address.scheme == "https",
+        region=region(),
+        http_client=pool,
+    )
+
+
+def _conditional_writes(store: S3Store) -> Finding:
+    name = "conditional writes"
+    try:
+        return Finding(name, "ok", probe.check(store))
+    except StorageError as error:
+        if getattr(error.__cause__, "code", "") == "AccessDenied":
+            return Finding(name, "warning", "you may not try them", "apply the manifests again, or ask an admin to try")
+        return _failed(name, error)
+
+
+def _failed(name: str, error: StorageError) -> Finding:
+    said, _, remedy = str(error).rpartition("; ")
+    return Finding(name, "failed", said or str(error), remedy)

@@ -1,17 +1,23 @@
 """The store: immutable objects under names like `models/uptake/3/card.md`, written whole or not at all.
 
-It lies in a folder of this machine, or in a bucket of MinIO or S3.
+It lies in a folder of this machine, or in a bucket of MinIO or S3. What moves on (which version is the champion) is a
+pointer: a row of immutable objects `1`, `2`, `3` under its name, of which the last counts. So nothing is ever
+overwritten, and of many that move a pointer at once, the one that creates the next object wins.
 """
 
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
+from typing import TypeAlias
 
 from cd4ml.errors import StorageError
 from cd4ml.names import shown
+from cd4ml.storage.layout import check_kind
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """A part of a name in the store."""
@@ -21,8 +27,25 @@ LONGEST_PART = 255
 """Bytes of a part of a path or key, for file systems and MinIO alike."""
 
 
+Content: TypeAlias = str | bytes | Path
+"""What is stored as an object: a text, bytes, or a file, which may be larger than memory."""
+
+
 class AlreadyStoredError(StorageError):
     """The name is taken; what is stored never changes."""
+
+
+class PointerMovedError(StorageError):
+    """The pointer is not where it was expected: another has moved it."""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Where a pointer stands."""
+
+    value: str
+    version: int
+    """How often it has been moved; 1 at first."""
 
 
 class Store(ABC):
@@ -35,47 +58,104 @@ class Store(ABC):
         """Where the object or folder of this name lies.
 
         Raises:
-            StorageError: The name would lead out of the store.
+            StorageError: The name would lead out of the store, or is of no kind that the store keeps.
         """
-        return "/".join([self.location, *map(check_name, name.split("/"))])
+        for part in name.split("/"):
+            check_name(part)
+        return f"{self.location}/{check_kind(name)}"
 
     @abstractmethod
     def children(self, name: str) -> list[str]:
         """The names directly under a name, sorted; none where nothing is stored.
+
+        A folder whose writer has not finished is none of them.
 
         Raises:
             StorageError: The store cannot be read.
         """
 
     @abstractmethod
-    def read(self, name: str) -> str:
-        """The text of an object.
+    def open(self, name: str) -> AbstractContextManager[BufferedReader]:
+        """An object to read from, open as long as the context lasts.
 
         Raises:
             StorageError: There is no such object, or it cannot be read.
         """
 
+    def read_bytes(self, name: str) -> bytes:
+        """All bytes of an object.
+
+        Raises:
+            StorageError: There is no such object, or it cannot be read.
+        """
+        with self.open(name) as stream:
+            return stream.read()
+
+    def read(self, name: str) -> str:
+        """The text of an object.
+
+        Raises:
+            StorageError: There is no such object, or it cannot be read, or it is no text in UTF-8.
+        """
+        try:
+            return self.read_bytes(name).decode()
+        except UnicodeDecodeError as error:
+            raise StorageError(f"store {self.location}: {name} is no text in UTF-8; read its bytes") from error
+
     @abstractmethod
-    def add(self, name: str, text: str) -> None:
-        """Stores a text.
+    def add(self, name: str, content: Content) -> None:
+        """Stores an object, whole or not at all; of many that add one name at once, one does.
 
         Raises:
             AlreadyStoredError: The name is taken.
-            StorageError: The store cannot be written.
+            StorageError: The store cannot be written, or there is no such file.
         """
 
     @abstractmethod
-    def add_folder(self, name: str, contents: Mapping[str, Path | str]) -> None:
+    def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:
         """Stores a folder, all of it or nothing that a reader sees.
 
         Args:
             name: The folder's name in the store.
-            contents: By name in the folder: a file or folder to copy, or a text.
+            contents: By name in the folder: a file or folder to copy, a text, or bytes.
 
         Raises:
             AlreadyStoredError: The name is taken.
             StorageError: The store cannot be written.
         """
+
+    def pointer(self, name: str) -> Pointer | None:
+        """Where a pointer stands; None where it was never moved.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        version = max((int(child) for child in self.children(name) if child.isdecimal()), default=0)
+        return Pointer(self.read(f"{name}/{version}"), version) if version else None
+
+    def move(self, name: str, value: str, expected: Pointer | None) -> Pointer:
+        """Moves a pointer on from where it is expected to stand; of many that do so at once, one does.
+
+        Args:
+            name: The pointer's.
+            value: What it points at from now on.
+            expected: Where it stood when it was asked (`pointer`).
+
+        Returns:
+            Where it stands.
+
+        Raises:
+            PointerMovedError: It stands elsewhere.
+            StorageError: The store cannot be written.
+        """
+        moved = Pointer(value, expected.version + 1 if expected else 1)
+        try:
+            self.add(f"{name}/{moved.version}", value)
+        except AlreadyStoredError as error:
+            raise PointerMovedError(
+                f"store {self.location}: {name} has been moved by another since it was asked; ask again"
+            ) from error
+        return moved
 
 
 def open_store(location: str | Path) -> Store:

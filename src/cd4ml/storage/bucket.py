@@ -1,19 +1,24 @@
 """A store in a bucket of MinIO or S3.
 
 A folder is first claimed (`.writer`, created only where there is none), then filled, then marked (`.complete`):
-a reader sees none without the mark. A writer that was killed leaves its name taken and without the mark.
+a reader sees none that is claimed and not marked. A writer that was killed leaves its name taken and without the mark.
+The mark is repeated beside the folder (`.complete-NAME`), so that one listing of one level tells what is there; where
+it is not beside (the writer was an older one, or killed between the two), the folder itself is asked.
 """
 
+import hashlib
 import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
-from io import BytesIO
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path, PurePosixPath
+from typing import cast
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
@@ -26,11 +31,15 @@ from minio.helpers import check_bucket_name
 from cd4ml.errors import StorageError
 from cd4ml.names import shown
 from cd4ml.proxies import is_near
-from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Store
+from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Content, Store
 
 AMAZON = "https://s3.amazonaws.com"
 WRITER, COMPLETE = ".writer", ".complete"
 SIGNED_FOR = timedelta(minutes=5)
+CONNECTIONS = 8
+_RETRIES = urllib3.Retry(total=4, backoff_factor=0.5, status_forcelist=[500, 502, 503, 504])
+_CREATING = _RETRIES.new(status_forcelist=[409, 500, 502, 503, 504], raise_on_status=False)
+"""Amazon answers 409 while another creates the same object, who may fail yet: asked again, it knows."""
 
 
 class S3Store(Store):
@@ -48,78 +57,111 @@ class S3Store(Store):
     def children(self, name: str) -> list[str]:  # noqa: D102
         folder = self._key(name) + "/"
         with _told(f"store {self.location}: cannot list {name}"):
-            listed = _connection().list_objects(self._bucket, prefix=folder, recursive=True)
-            paths = [PurePosixPath(str(one.object_name).removeprefix(folder)) for one in listed]
-        return sorted(
-            {path.parts[0] for path in paths if len(path.parts) == 1 or path.parts[1:] == (COMPLETE,)}
-            - {WRITER, COMPLETE}
-        )
+            listed = self._listed(folder)
+            names = {one.rstrip("/") for one in listed if not one.startswith(".")}
+            unmarked = [one for one in listed if one.endswith("/") and f"{COMPLETE}-{one.rstrip('/')}" not in listed]
+            with ThreadPoolExecutor(CONNECTIONS) as asking:
+                unfinished = asking.map(lambda one: self._is_unfinished(f"{folder}{one}"), unmarked)
+                names -= {one.rstrip("/") for one, is_so in zip(unmarked, unfinished, strict=True) if is_so}
+        return sorted(names)
 
-    def read(self, name: str) -> str:  # noqa: D102
-        with _told(f"store {self.location}: cannot read {name}"):
-            return self._content(self._key(name))
+    @contextmanager
+    def open(self, name: str) -> Iterator[BufferedReader]:  # noqa: D102
+        with _told(f"store {self.location}: cannot read {name}"), self._opened(self._key(name)) as stream:
+            yield stream
 
-    def add(self, name: str, text: str) -> None:  # noqa: D102
+    def add(self, name: str, content: Content) -> None:  # noqa: D102
+        if isinstance(content, Path) and not content.is_file():
+            raise StorageError(f"store {self.location}: cannot write {name}: no such file: {content}")
         with _told(f"store {self.location}: cannot write {name}"):
-            if not self._create(self._key(name), text):
+            if not self._create(self._key(name), content):
                 raise AlreadyStoredError(f"store {self.location}: {name} is already there")
 
-    def add_folder(self, name: str, contents: Mapping[str, Path | str]) -> None:  # noqa: D102
+    def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:  # noqa: D102
         files = self._files(name, contents)
         folder = self._key(name)
+        parent, _, last = folder.rpartition("/")
         with _told(f"store {self.location}: cannot write {name}"):
             if not self._create(f"{folder}/{WRITER}", uuid.uuid4().hex):
                 raise AlreadyStoredError(f"store {self.location}: {name} is already there")
             for child, content in files.items():
                 self._put(f"{folder}/{child}", content)
             self._put(f"{folder}/{COMPLETE}", "")
+            self._put(f"{parent}/{COMPLETE}-{last}".lstrip("/"), "")
 
-    def _files(self, name: str, contents: Mapping[str, Path | str]) -> dict[str, Path | str]:
+    def _listed(self, prefix: str) -> set[str]:
+        """What lies one level below a prefix of keys, without it; what ends with `/` has more below."""
+        listed = _connection().list_objects(self._bucket, prefix=prefix)
+        return {str(one.object_name).removeprefix(prefix) for one in listed}
+
+    def _is_unfinished(self, folder: str) -> bool:
+        """Whether a folder was claimed and is not marked; what was never claimed is no folder that is written whole."""
+        return "" in self._listed(f"{folder}{WRITER}") and "" not in self._listed(f"{folder}{COMPLETE}")
+
+    def _files(self, name: str, contents: Mapping[str, Content]) -> dict[str, Content]:
         """The contents as files, so that what is missing is found before anything is written."""
-        files: dict[str, Path | str] = {}
+        files: dict[str, Content] = {}
         for child, content in contents.items():
             if isinstance(content, Path) and content.is_dir():
                 inside = sorted(path for path in content.rglob("*") if path.is_file())
                 files |= {f"{child}/{path.relative_to(content).as_posix()}": path for path in inside}
-            elif isinstance(content, str) or content.is_file():
+            elif not isinstance(content, Path) or content.is_file():
                 files[child] = content
             else:
                 raise StorageError(f"store {self.location}: cannot write {name}: no such file or folder: {content}")
         return files
 
-    def _put(self, key: str, content: Path | str) -> None:
-        if isinstance(content, str):
-            data = content.encode()
-            _connection().put_object(self._bucket, key, BytesIO(data), len(data))
-        else:
+    def _put(self, key: str, content: Content) -> None:
+        if isinstance(content, Path):
             _connection().fput_object(self._bucket, key, str(content))
+        else:
+            data = _bytes(content)
+            _connection().put_object(self._bucket, key, BytesIO(data), len(data))
 
-    def _create(self, key: str, text: str) -> bool:
+    def _create(self, key: str, content: Content) -> bool:
         """Writes an object where there is none; false where there is another.
 
         The client has no conditional writes, so a signed URL is used. A request that was sent again after its answer
         got lost finds what it wrote itself.
         """
         url = _connection().presigned_put_object(self._bucket, key, expires=SIGNED_FOR)
-        answer = _http().request("PUT", url, body=text.encode(), headers={"If-None-Match": "*"})
-        if answer.status == HTTPStatus.PRECONDITION_FAILED:
-            return self._content(key) == text
-        if answer.status == HTTPStatus.CONFLICT:  # another writer creates it at this moment
-            return False
+        with content.open("rb") if isinstance(content, Path) else BytesIO(_bytes(content)) as body:
+            headers = {"If-None-Match": "*", "Content-Length": str(body.seek(0, os.SEEK_END))}
+            body.seek(0)
+            answer = _http().request("PUT", url, body=body, headers=headers, retries=_CREATING)
+            if answer.status == HTTPStatus.PRECONDITION_FAILED:
+                return _was_sent_again(answer) and self._holds(key, body)
         if answer.status != HTTPStatus.OK:
             raise S3Error.fromxml(answer)
         return True
 
-    def _content(self, key: str) -> str:
-        answer = _connection().get_object(self._bucket, key)
+    def _holds(self, key: str, body: BufferedReader | BytesIO) -> bool:
+        body.seek(0)
+        with self._opened(key) as stored:
+            return hashlib.file_digest(stored, "sha256").digest() == hashlib.file_digest(body, "sha256").digest()
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BufferedReader]:
+        answer = cast(urllib3.HTTPResponse, _connection().get_object(self._bucket, key))
+        answer.auto_close = False  # else whoever reads to the end and once more is told that it is closed
         try:
-            return bytes(answer.read()).decode()
+            yield BufferedReader(cast(RawIOBase, answer))
         finally:
             answer.close()
             answer.release_conn()
 
     def _key(self, name: str) -> str:
         return self.uri(name).removeprefix(f"{S3}{self._bucket}/")
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _was_sent_again(answer: urllib3.BaseHTTPResponse) -> bool:
+    """Whether a request before this one may have been heard."""
+    history = answer.retries.history if answer.retries else ()
+    return any(one.status != HTTPStatus.CONFLICT for one in history)
 
 
 @contextmanager
@@ -169,7 +211,8 @@ def _http() -> urllib3.PoolManager:
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=10, read=60),
         ca_certs=os.environ.get("SSL_CERT_FILE"),
-        retries=urllib3.Retry(total=4, backoff_factor=0.5, status_forcelist=[500, 502, 503, 504]),
+        retries=_RETRIES,
+        maxsize=CONNECTIONS,
     )
 
 
@@ -226,5 +269,6 @@ _REMEDIES = {
     "AccessDenied": "the user of AWS_ACCESS_KEY_ID may not do this; ask for a user who may",
     "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID is not known there; check the credentials",
     "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID; check the credentials",
+    "NotImplemented": "it has no conditional writes, on which every version rests; keep the store in another S3",
     "XMinioStorageFull": "the disk under it is full; give it more room",
 }

@@ -4,10 +4,11 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, Store, local_path, scratch
+from cd4ml.storage import AlreadyStoredError, Content, Store, local_path, scratch
 
 UNFINISHED = ".unfinished"
 
@@ -36,19 +37,27 @@ class FolderStore(Store):
 
     def children(self, name: str) -> list[str]:  # noqa: D102
         folder = self.path(name)
-        return sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
-
-    def read(self, name: str) -> str:  # noqa: D102
         try:
-            return self.path(name).read_text(encoding="utf-8")
+            found = [child.name for child in folder.iterdir()] if folder.is_dir() else []
+        except OSError as error:
+            raise StorageError(f"store {self.root}: cannot list {name}: {error.strerror}") from error
+        return sorted(child for child in found if not child.startswith("."))
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BufferedReader]:  # noqa: D102
+        try:
+            with self.path(name).open("rb") as stream:
+                yield stream
         except OSError as error:
             raise StorageError(f"store {self.root}: cannot read {name}: {error.strerror}") from error
 
-    def add(self, name: str, text: str) -> None:  # noqa: D102
+    def add(self, name: str, content: Content) -> None:  # noqa: D102
+        if isinstance(content, Path) and not content.is_file():
+            raise StorageError(f"store {self.root}: cannot write {name}: no such file: {content}")
         with self._written(name) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+            _put(content, unfinished)
 
-    def add_folder(self, name: str, contents: Mapping[str, Path | str]) -> None:  # noqa: D102
+    def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:  # noqa: D102
         with self._written(name) as unfinished:
             unfinished.mkdir()
             for child, content in contents.items():
@@ -83,9 +92,11 @@ class FolderStore(Store):
             raise
 
 
-def _put(content: Path | str, target: Path) -> None:
+def _put(content: Content, target: Path) -> None:
     if isinstance(content, str):
-        target.write_text(content, encoding="utf-8")
+        target.write_bytes(content.encode())
+    elif isinstance(content, bytes):
+        target.write_bytes(content)
     elif content.is_dir():
         shutil.copytree(content, target)
     else:

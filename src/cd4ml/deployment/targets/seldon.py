@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.alias_generators import to_camel
 
 from cd4ml import images, settings
+from cd4ml.cluster import accounts
 from cd4ml.errors import DeploymentError
 
 GROUP = "machinelearning.seldon.io"
@@ -32,7 +33,6 @@ LARGEST_MODEL = "10Gi"
 RELEASE = "cd4ml/release"
 """The annotation that tells one rollout from another; Seldon hands it on to the pods."""
 VERSION = "cd4ml/version"
-MODELS_SECRET = "cd4ml-models"  # noqa: S105 (its name)
 PRIORITY = "cd4ml-serving"
 """The PriorityClass of the manifests, by which a model pushes tasks off a full node."""
 USER = 10001
@@ -386,7 +386,7 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
         "name": "fetch",
         "image": images.TOOLS,
         "command": ("python", "-m", "cd4ml.storage.fetch", model_uri, folder),
-        "env_from": ({"secret_ref": {"name": MODELS_SECRET}},),
+        "env_from": ({"secret_ref": {"name": accounts.MODELS_SECRET}},),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
         "volume_mounts": ({"name": model, "mount_path": folder}, temporary),
     }

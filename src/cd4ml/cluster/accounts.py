@@ -1,0 +1,12 @@
+"""The Secrets, accounts and settings of a namespace by their names, which the manifests bear too."""
+
+STORE_SECRET = "cd4ml-store"  # noqa: S105 (here and below: a Secret's name, not what is in it)
+MODELS_SECRET = "cd4ml-models"  # noqa: S105
+MONITORING_SECRET = "cd4ml-monitoring"  # noqa: S105
+ARTIFACTS_SECRET = "mlpipeline-minio-artifact"  # noqa: S105
+"""KFP's own name for it."""
+ROOT_SECRET = "minio-root"  # noqa: S105
+DEPLOYER = "deployer"
+"""The ServiceAccount of the tasks that deploy."""
+LAUNCHER_SETTINGS = "kfp-launcher"
+"""The ConfigMap that tells KFP's launcher where artifacts are kept."""

@@ -1,0 +1,71 @@
+"""What the store keeps, and as whom it is read and written; the policies of its users are made from this.
+
+A kind of object has a folder of its own, for a policy goes by the beginning of a name. `sources/` is the one into which
+people put what they want; all else is written by runs.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cd4ml.errors import StorageError
+from cd4ml.names import nearest, shown
+
+
+class Role(StrEnum):
+    """As whom the store is asked."""
+
+    PIPELINES = "pipelines"
+    """The tasks of a run."""
+    MODELS = "models"
+    """The pods that serve a model."""
+    MONITORING = "monitoring"
+    """What watches the data and the deployments."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of what is kept, all below one name."""
+
+    name: str
+    holds: str
+    readers: frozenset[Role]
+    writers: frozenset[Role] = frozenset()
+
+
+_PIPELINES = frozenset({Role.PIPELINES})
+KINDS = (
+    Kind("sources", "data as others bring it; never written by a run", _PIPELINES),
+    Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | {Role.MONITORING}, _PIPELINES),
+    Kind("models", "`NAME/VERSION`: a published model, whole", _PIPELINES | {Role.MODELS}, _PIPELINES),
+    Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _PIPELINES, _PIPELINES),
+    Kind("deployments", "`NAME/…`: what was deployed, and when", _PIPELINES | {Role.MONITORING}, _PIPELINES),
+    Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
+    Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _PIPELINES, _PIPELINES),
+    Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),
+)
+
+
+def read_by(role: Role) -> list[str]:
+    """The kinds that a role may read."""
+    return [kind.name for kind in KINDS if role in kind.readers]
+
+
+def written_by(role: Role) -> list[str]:
+    """The kinds that a role may write."""
+    return [kind.name for kind in KINDS if role in kind.writers]
+
+
+def check_kind(name: str) -> str:
+    """Makes sure that a name begins with a kind, for what does not is refused by a bucket with policies.
+
+    Raises:
+        StorageError: It does not.
+    """
+    kinds = [kind.name for kind in KINDS]
+    kind = name.partition("/")[0]
+    if kind not in kinds:
+        raise StorageError(
+            f"{shown(name)}: the store keeps nothing of the kind {shown(kind)}; {nearest(kind, kinds)} "
+            "(`cd4ml.storage.layout` holds them)"
+        )
+    return name

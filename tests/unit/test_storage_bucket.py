@@ -1,0 +1,74 @@
+"""The store in a bucket, where a stand-in for S3 tells what was asked, or fails (MinIO: `tests/cluster`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from s3_server import S3Server, s3_server
+
+from cd4ml.storage import AlreadyStoredError, open_store
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    with s3_server() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        yield server
+
+
+def test_listing_one_level_reads_nothing_below_it(s3: S3Server) -> None:
+    store = open_store("s3://cd4ml/team")
+    for version in ("1", "2", "3"):
+        store.add_folder(f"models/uptake/{version}", {f"part-{number}": "x" for number in range(50)})
+    s3.listed = 0
+
+    assert store.children("models/uptake") == ["1", "2", "3"]
+    assert s3.listed == 6  # each folder, and its mark
+
+
+def test_a_folder_that_an_older_writer_marked_is_there(s3: S3Server) -> None:
+    s3.objects |= {f"models/uptake/1/{name}": b"" for name in (".writer", "card.md", ".complete")}
+    s3.objects |= {f"models/uptake/2/{name}": b"" for name in (".writer", "card.md")}
+
+    assert open_store("s3://cd4ml").children("models/uptake") == ["1"]
+
+
+def test_names_that_nobody_writes_whole_are_there_as_in_a_folder(s3: S3Server) -> None:
+    store = open_store("s3://cd4ml")
+    store.add("runs/training/a/summary.json", "{}")
+    store.add_folder("models/uptake/1", {"card.md": "# card"})
+
+    assert store.children("runs/training") == ["a"]
+    assert store.children("models") == ["uptake"]
+
+
+@pytest.mark.parametrize("kind", ["text", "file"])
+def test_a_writer_whose_answer_was_lost_has_written(s3: S3Server, tmp_path: Path, kind: str) -> None:
+    store = open_store("s3://cd4ml")
+    (tmp_path / "file").write_bytes(b"mine" * 30_000)
+    content = "mine" if kind == "text" else tmp_path / "file"
+    s3.answers_lost = 1
+
+    store.add("models/claim", content)
+
+    assert store.read_bytes("models/claim") == (b"mine" if kind == "text" else b"mine" * 30_000)
+
+
+@pytest.mark.parametrize("conflicts", [0, 1])
+def test_two_writers_of_the_same_text_are_not_both_the_first(s3: S3Server, conflicts: int) -> None:
+    store = open_store("s3://cd4ml")
+    store.add("models/claim", "same")
+    s3.conflicts = conflicts
+
+    with pytest.raises(AlreadyStoredError):
+        store.add("models/claim", "same")
+
+
+def test_a_write_that_met_another_is_tried_again(s3: S3Server) -> None:
+    s3.conflicts = 1
+
+    open_store("s3://cd4ml").add("models/claim", "mine")
+
+    assert s3.objects["models/claim"] == b"mine"
