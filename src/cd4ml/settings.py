@@ -103,5 +103,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _is_about(model: type[BaseModel], content: Any) -> bool:
     """Whether the content names this model, where several can be."""
-    kinds = [(name, one.annotation) for name, one in model.model_fields.items() if get_origin(one.annotation) is Literal]
+    kinds = [
+        (name, one.annotation) for name, one in model.model_fields.items() if get_origin(one.annotation) is Literal
+    ]
     return isinstance(content, Mapping) and all(content.get(name) in get_args(kind) for name, kind in kinds)

@@ -10,6 +10,7 @@ from cd4ml.contracts.evaluation import METRICS, METRICS_AT_THRESHOLDS, METRICS_O
 from cd4ml.evaluation import limits
 
 THRESHOLD = r"0*\.[0-9]+"
+DESCRIPTION = "By metric, at a threshold as `precision@0.5`, and by the parts beside metrics (docs/limits.md)."
 
 
 class _Flat:
@@ -24,7 +25,8 @@ class _Flat:
         metric = parts.pop("metrics")["additionalProperties"]
         at_thresholds = f"^({'|'.join(METRICS_AT_THRESHOLDS)})@{THRESHOLD}$"
         properties = dict.fromkeys((*METRICS, *METRICS_OF_MODELS), metric) | parts
-        return {**flat, "properties": properties, "patternProperties": {at_thresholds: metric}}
+        own = {"title": "ModelLimits", "description": DESCRIPTION, "properties": properties}
+        return {**flat, **own, "patternProperties": {at_thresholds: metric}}
 
 
 def _grouped(written: Any) -> dict[str, Any]:

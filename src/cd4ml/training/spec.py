@@ -25,7 +25,7 @@ Units = Annotated[Whole, Field(ge=1, le=2**16)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 
 
-class Linear(Strict):
+class Linear(Strict, json_schema_extra={"required": ["model"]}):
     """Logistic regression on the preprocessed features: the baseline of the first day."""
 
     model: Literal["linear"] = "linear"
@@ -38,7 +38,7 @@ class Linear(Strict):
     """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
 
 
-class Dnn(Strict):
+class Dnn(Strict, json_schema_extra={"required": ["model"]}):
     """A network with hidden layers."""
 
     model: Literal["dnn"] = "dnn"
