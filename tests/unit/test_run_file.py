@@ -196,7 +196,12 @@ def test_a_file_that_is_not_there_is_told_before_what_takes_time_is_imported(tmp
         "try: main()\n"
         "except SystemExit as end: print(end.code, [one for one in ('kfp', 'jinja2', 'pyarrow') if one in sys.modules])"
     )
-    for file, told in (("none.yaml", "No such file"), ("pipeline.yaml", "did you mean 'training'?")):
+    (tmp_path / "arguments.yaml").write_text("pipeline: training\narguments: {seed: -1}\n")
+    for file, told in (
+        ("none.yaml", "No such file"),
+        ("pipeline.yaml", "did you mean 'training'?"),
+        ("arguments.yaml", "seed: -1 is out of range"),
+    ):
         ended = subprocess.run(
             [sys.executable, "-c", program, "run", f"~/{file}"],
             env={**os.environ, "HOME": str(tmp_path)},
