@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cd4ml import revision
-from cd4ml.running import run_file
 from cd4ml.storage import local_path
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def read(file: Path) -> Asked:
     Raises:
         ArgumentsError: With every mistake.
     """
+    from cd4ml.running import run_file
+
     said = run_file.read(file, pipelines())
     # These take their time, and a file that is not there is told without them.
     from cd4ml.running.arguments import Means, check
