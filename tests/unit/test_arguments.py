@@ -1,53 +1,118 @@
-"""The file of a run: every mistake is named before anything runs."""
+"""The arguments of a pipeline: every mistake is named before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import pytest
 
-from cd4ml.errors import ArgumentsError, DataError
-from cd4ml.running import arguments
-from cd4ml.running.arguments import Parameter
-
-PARAMETERS = {
-    "name": Parameter(str, required=True),
-    "label": Parameter(str, required=True),
-    "split": Parameter(dict, required=False),
-    "seed": Parameter(int, required=False),
-}
+from cd4ml.data.split import Split
+from cd4ml.errors import ArgumentsError
+from cd4ml.running import arguments, run_file, schema
+from cd4ml.running.arguments import Arguments, Means, Name, Text, Within, written
+from cd4ml.training.spec import AnySpec
 
 
-def run_file(folder: Path, text: str) -> arguments.RunFile:
+class Example(Arguments):
+    """A run of an example."""
+
+    name: Annotated[Name, Means.MODEL]
+    """The model's name."""
+    label: Text
+    """The column to predict."""
+    folder: Annotated[str, Means.PLACE] = ""
+    """Where more lies."""
+    split: Split = written({})
+    """How the rows are split."""
+    model: AnySpec = written({"model": "linear"})
+    """What is trained."""
+    seed: Annotated[int, Within(0, 9)] = 4
+    """Makes it repeatable."""
+    nodes: Annotated[int, Means.TEXT_IN_KFP] = 1
+    """On so many."""
+
+    def mistakes_together(self) -> Iterator[str]:
+        if self.name == self.label:
+            yield f"{self.name} is both; seed {self.seed}"
+
+
+def asked(folder: Path, text: str) -> run_file.RunFile:
     file = folder / "run.yaml"
     file.write_text(text)
-    return arguments.read(file, ["training", "verification"])
+    return run_file.read(file, ["training", "verification"])
 
 
-def test_arguments_that_fit_pass(tmp_path: Path) -> None:
-    file = run_file(tmp_path, "pipeline: training\narguments: {name: uptake, label: took, split: {by: key}, seed: 3}")
+def mistakes(folder: Path, written: str) -> list[str]:
+    with pytest.raises(ArgumentsError) as raised:
+        arguments.check(asked(folder, f"pipeline: training\narguments: {written}"), Example)
+    return [line.strip() for line in str(raised.value).splitlines()[1:]]
 
-    arguments.check(file, PARAMETERS, {}, lambda _: None)
 
-    assert file.arguments["seed"] == 3
+def test_arguments_that_fit_pass_with_the_defaults_filled_in(tmp_path: Path) -> None:
+    file = asked(tmp_path, "pipeline: training\narguments: {name: uptake, label: took, split: {by: key}, seed: 3}")
+
+    found = arguments.check(file, Example)
+
+    assert (found.seed, found.nodes, found.split.test, found.model.model) == (3, 1, 0.1, "linear")
 
 
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
-    file = run_file(tmp_path, "pipeline: training\narguments: {name: 3, lable: took, seed: true, split: {by: age}}")
+    written = "{name: 3, lable: took, seed: true, split: {by: age}, model: {model: dnn, epochs: 0, hiden: [3]}}"
 
-    def refuse(value: Any) -> None:
-        raise DataError(f"by: {value['by']!r} is neither 'key' nor 'time'")
-
-    with pytest.raises(ArgumentsError) as raised:
-        arguments.check(file, PARAMETERS, {"split": refuse}, lambda _: None)
-
-    assert str(raised.value).splitlines()[1:] == [
-        "  label: missing",
-        '  name: 3 is not a text; write it in quotes: "3"',
-        "  lable: unknown; did you mean 'label'?",
-        "  seed: true is not a whole number",
-        "  split: by: 'age' is neither 'key' nor 'time'",
+    assert mistakes(tmp_path, written) == [
+        'name: 3 is not a text; write it in quotes: "3"',
+        "label: missing",
+        "split.by: Input should be 'key' or 'time', not 'age'",
+        "model.epochs: Input should be greater than or equal to 1, not 0",
+        "model.hiden: unknown; did you mean 'hidden'?",
+        "seed: true is not a whole number",
+        "lable: unknown; did you mean 'label'?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("model: {model: dn}", "model: 'model' is dn; did you mean 'dnn'?"),
+        ("model: {hidden: [3]}", "model: 'model' is None; there are linear, dnn"),
+        ("model: dnn", "model: 'dnn' is not a mapping"),
+        ("model: {model: linear, dropot: 0.1}", "model.dropot: unknown; there are "),
+        ("split: 3", "split: 3 is not a mapping"),
+        ("split: [a]", "split: ['a'] is not a mapping"),
+        ("seed: 10", "seed: 10 is out of range; write a whole number from 0 to 9"),
+        ("seed: 3.0", "seed: 3.0 is not a whole number"),
+        ("label: ''", "label: is empty; write a text"),
+    ],
+)
+def test_a_mistake_names_its_place_and_what_to_write(tmp_path: Path, written: str, told: str) -> None:
+    given = "name: uptake" + ("" if "label" in written else ", label: took")
+
+    (mistake,) = mistakes(tmp_path, f"{{{given}, {written}}}")
+
+    assert mistake.startswith(told)
+
+
+def test_arguments_that_do_not_go_together_are_told_with_the_defaults_filled_in(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "{name: took, label: took}") == ["took is both; seed 4"]
+    assert mistakes(tmp_path, "{name: took, label: took, seed: 010}")[0].startswith("seed: 010 can be read in two")
+
+
+def test_what_an_argument_means_is_found_whatever_its_name() -> None:
+    found = Example.model_validate({"name": "uptake", "label": "took", "folder": "here"})
+
+    assert (found.value(Means.MODEL), found.value(Means.STORE)) == ("uptake", None)
+    assert Example.in_kfp({"nodes": 2, "seed": 3}) == {"nodes": "2", "seed": 3}
+    assert [one.split(":")[0] for one in found.mistakes_in_a_cluster()] == ["folder"]
+
+
+def test_the_tables_say_what_to_write() -> None:
+    first, *others = schema.tables(Example)
+
+    rows = {row.name: row for row in first.rows}
+    assert [one.name for one in others] == ["Dnn", "Linear", "Split"]
+    assert rows["seed"] == schema.Row("seed", "whole number, 0 to 9", "4", False, "Makes it repeatable.")
+    assert (rows["label"].required, rows["label"].default) == (True, "")
+    assert (rows["model"].kind, rows["model"].default) == ("Linear or Dnn", '{"model": "linear"}')
 
 
 @pytest.mark.parametrize(
@@ -62,20 +127,9 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ArgumentsError, match=message):
-        run_file(tmp_path, text)
+        asked(tmp_path, text)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArgumentsError, match=r"none\.yaml: No such file"):
-        arguments.read(tmp_path / "none.yaml", ["training"])
-
-
-def test_arguments_that_do_not_go_together_are_told_with_the_defaults_filled_in(tmp_path: Path) -> None:
-    file = run_file(tmp_path, "pipeline: training\narguments: {name: uptake, label: took}")
-    parameters = {**PARAMETERS, "seed": Parameter(int, required=False, default=4)}
-
-    def together(all_arguments: Mapping[str, Any]) -> None:
-        raise DataError(f"{all_arguments['name']} does not go with {all_arguments['seed']}")
-
-    with pytest.raises(ArgumentsError, match="uptake does not go with 4"):
-        arguments.check(file, parameters, {}, together)
+        run_file.read(tmp_path / "none.yaml", ["training"])

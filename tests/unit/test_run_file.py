@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cd4ml.cli import asked
 from cd4ml.errors import ArgumentsError
-from cd4ml.pipelines.training import pipeline as training_pipeline
+from cd4ml.pipelines.training.arguments import Training
 from cd4ml.storage import open_store
 
 GOOD = {
@@ -121,7 +121,7 @@ def mistakes(folder: Path, **written: str) -> str:
         ("label", "yes", 'label: yes can be read in two ways (line 7); as text write it in quotes: "yes"'),
         ("label", "true", 'label: true is not a text; write it in quotes: "true"'),
         ("label", "1.10", 'label: 1.10 is not a text; write it in quotes: "1.10"'),
-        ("label", "", "label: null is not a text; write a value, or leave it out"),
+        ("label", "", "label: null is no value; write one, or leave it out"),
         ("label", '"\\ud800"', "label: "),
         ("label", "[took]", "label: ['took'] is not a text"),
         ("slices", "[on]", 'slices.0: on can be read in two ways (line 9); as text write it in quotes: "on"'),
@@ -196,7 +196,12 @@ def test_a_file_that_is_not_there_is_told_before_what_takes_time_is_imported(tmp
         "try: main()\n"
         "except SystemExit as end: print(end.code, [one for one in ('kfp', 'jinja2', 'pyarrow') if one in sys.modules])"
     )
-    for file, told in (("none.yaml", "No such file"), ("pipeline.yaml", "did you mean 'training'?")):
+    (tmp_path / "arguments.yaml").write_text("pipeline: training\narguments: {seed: -1}\n")
+    for file, told in (
+        ("none.yaml", "No such file"),
+        ("pipeline.yaml", "did you mean 'training'?"),
+        ("arguments.yaml", "seed: -1 is out of range"),
+    ):
         ended = subprocess.run(
             [sys.executable, "-c", program, "run", f"~/{file}"],
             env={**os.environ, "HOME": str(tmp_path)},
@@ -257,7 +262,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(max_size=3), inner, max_size=3),
     max_leaves=10,
 )
-PARAMETERS = st.sampled_from([*training_pipeline.CHECKS, "key", "label", "time_column", "curated_schema", "revision"])
+PARAMETERS = st.sampled_from(list(Training.model_fields))
 
 
 @drawing(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

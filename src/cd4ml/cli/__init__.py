@@ -7,11 +7,14 @@ from rich.markup import escape
 from cd4ml.cli import run  # the help lists the commands in the order of these imports
 
 # isort: split
+from cd4ml.cli import arguments
+
+# isort: split
 from cd4ml.cli import kubeflow
 from cd4ml.cli.application import app, errors
 from cd4ml.errors import Cd4mlError
 
-__all__ = ["app", "kubeflow", "main", "run"]
+__all__ = ["app", "arguments", "kubeflow", "main", "run"]
 
 
 def main() -> None:

@@ -4,22 +4,26 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cd4ml import revision
-from cd4ml.running import arguments as run_arguments
 from cd4ml.storage import local_path
+
+if TYPE_CHECKING:
+    from cd4ml.running.arguments import Arguments
 
 RunFileArgument = Annotated[
     Path,
     typer.Argument(
-        parser=local_path, metavar="FILE", help="YAML: `pipeline: NAME` and its `arguments:`.", show_default=False
+        parser=local_path,
+        metavar="FILE",
+        help="YAML: `pipeline: NAME` and its `arguments:`; `cd4ml arguments NAME` lists them.",
+        show_default=False,
     ),
 ]
 
@@ -29,10 +33,21 @@ class Asked:
     """A pipeline and its arguments, which are what it takes."""
 
     name: str
-    pipeline: Any
-    """What `dsl.pipeline` made."""
-    parameters: dict[str, run_arguments.Parameter]
     arguments: dict[str, Any]
+    """Those that were given, as KFP takes them."""
+    values: "Arguments"
+    """All of them, defaults included."""
+    store: str | None
+    """Where datasets, published models and deployments lie, where the pipeline has such an argument."""
+    model: str | None
+    """The name of the model that is published or served."""
+    port: int | None
+    """Where this machine serves the model."""
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """What `dsl.pipeline` made."""
+        return pipeline(self.name)
 
 
 def read(file: Path) -> Asked:
@@ -41,17 +56,22 @@ def read(file: Path) -> Asked:
     Raises:
         ArgumentsError: With every mistake.
     """
-    said = run_arguments.read(file, pipelines())
-    module = pipeline_module(said.pipeline)
-    pipeline = getattr(module, said.pipeline)
-    parameters = _parameters(pipeline, module.WHOLE_NUMBERS)
-    run_arguments.check(said, parameters, module.CHECKS, module.check_together)
-    arguments = dict(said.arguments) | {
-        name: str(said.arguments[name]) for name in module.WHOLE_NUMBERS if name in said.arguments
-    }
-    if "revision" in parameters and not arguments.get("revision"):
-        arguments["revision"] = revision.of_working_folder()
-    return Asked(said.pipeline, pipeline, parameters, arguments)
+    from cd4ml.running import run_file
+
+    said = run_file.read(file, pipelines())
+    # These take their time, and a file that is not there is told without them.
+    from cd4ml.running.arguments import Means, check
+
+    values = check(said, arguments(said.pipeline))
+    unsaid = [name for name in values.named(Means.REVISION) if not getattr(values, name)]
+    return Asked(
+        said.pipeline,
+        values.in_kfp(said.arguments) | {name: revision.of_working_folder() for name in unsaid},
+        values,
+        store=values.value(Means.STORE),
+        model=values.value(Means.MODEL),
+        port=values.value(Means.PORT),
+    )
 
 
 def pipelines() -> list[str]:
@@ -61,8 +81,15 @@ def pipelines() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(cd4ml.pipelines.__path__) if module.ispkg)
 
 
-def pipeline_module(name: str) -> ModuleType:
-    """The module of a pipeline, imported without KFP's search for the source of every caller.
+def arguments(name: str) -> "type[Arguments]":
+    """What a pipeline takes."""
+    module = importlib.import_module(f"cd4ml.pipelines.{name}.arguments")
+    model: type[Arguments] = getattr(module, name.title().replace("_", ""))
+    return model
+
+
+def pipeline(name: str) -> Any:
+    """What `dsl.pipeline` made, imported without KFP's search for the source of every caller.
 
     KFP calls `inspect.stack` for each setting of each task, and reads of it the name of one function: that is half of
     the time of compiling.
@@ -70,32 +97,9 @@ def pipeline_module(name: str) -> ModuleType:
     stack = inspect.stack
     inspect.stack = _callers  # type: ignore[assignment]
     try:
-        return importlib.import_module(f"cd4ml.pipelines.{name}.pipeline")
+        return getattr(importlib.import_module(f"cd4ml.pipelines.{name}.pipeline"), name)
     finally:
         inspect.stack = stack
-
-
-def _parameters(pipeline: Any, whole_numbers: Collection[str]) -> dict[str, run_arguments.Parameter]:
-    from google.protobuf import json_format
-    from kfp.pipeline_spec import pipeline_spec_pb2
-
-    kinds = pipeline_spec_pb2.ParameterType.ParameterTypeEnum
-    by_type: dict[int, run_arguments.Kind] = {
-        kinds.STRING: str,
-        kinds.NUMBER_INTEGER: int,
-        kinds.NUMBER_DOUBLE: float,
-        kinds.BOOLEAN: bool,
-        kinds.LIST: list,
-        kinds.STRUCT: dict,
-    }
-    specs = pipeline.pipeline_spec.root.input_definitions.parameters
-    parameters = {}
-    for name, spec in specs.items():
-        kind, default = by_type[spec.parameter_type], json_format.MessageToDict(spec.default_value)
-        if name in whole_numbers:
-            kind, default = int, int(default)
-        parameters[name] = run_arguments.Parameter(kind, required=not spec.is_optional, default=default)
-    return parameters
 
 
 def _callers() -> list[tuple[Any, ...]]:

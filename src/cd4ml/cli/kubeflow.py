@@ -299,7 +299,7 @@ def upload_pipelines(
         raise KubeflowError(f"{unknown[0]}: there is no such pipeline; {nearest(unknown[0], known)}")
     connection = _connected(address, changes=True, sure=yes)
     for one in name or known:
-        version = versions.upload(connection, getattr(asked.pipeline_module(one), one), one)
+        version = versions.upload(connection, asked.pipeline(one), one)
         console.print(
             f"{one}: version {version.name} {'is uploaded' if version.new else 'is there already'}",
             highlight=False,
@@ -345,13 +345,7 @@ app.add_typer(pipelines_app, name="pipelines")
 def _read(file: Path) -> asked.Asked:
     """Reads and checks the file of a run that is to run in a cluster, which sees no folder of this machine."""
     wanted = asked.read(file)
-    mistakes = [
-        f"{name}: {wanted.arguments[name]!r} lies on this machine, where no cluster sees it; name an s3:// URI"
-        for name in ("source", "store")
-        if "://" not in str(wanted.arguments.get(name, "://"))
-    ]
-    if wanted.parameters.get("target") and wanted.arguments.get("target", "machine") == "machine":
-        mistakes.append("target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'")
+    mistakes = list(wanted.values.mistakes_in_a_cluster())
     if mistakes:
         raise ArgumentsError(f"{file}: the arguments are not what a cluster can use:\n  " + "\n  ".join(mistakes))
     return wanted

@@ -20,7 +20,6 @@ from cd4ml import errors
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, console
 from cd4ml.errors import Cd4mlError
-from cd4ml.running import arguments as run_arguments
 from cd4ml.storage import local_path, open_store
 from cd4ml.storage.folder import FolderStore
 
@@ -55,10 +54,9 @@ def run(
     # These take their time, and a file that is not as it should be is told without them.
     from cd4ml.running import local
 
-    pipeline, arguments = wanted.pipeline, wanted.arguments
-    _clear_up(arguments)
-    _check_port(arguments, wanted.parameters)
-    local.check_environments(pipeline)
+    _clear_up(wanted)
+    _check_port(wanted)
+    local.check_environments(wanted.pipeline)
     with _told_of_a_full_disk(runs):
         code = _run(wanted, runs, keep_serving)
     raise typer.Exit(code)
@@ -91,7 +89,7 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
         failure = "The run was stopped. Run the same command again: what was finished is reused."
     finally:
         seconds = time.monotonic() - started
-        serving, undone = _end_serving(arguments, folder.name, _began_to_deploy(planned))
+        serving, undone = _end_serving(wanted, folder.name, _began_to_deploy(planned))
     summary = reports.write(
         reports.Run(
             run_id=folder.name,
@@ -103,7 +101,7 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
             tasks=planned,
             failure="\n".join(filter(None, (failure, undone))),
             serving=serving is not None and serving.run == folder.name,
-            registered=_registered(arguments, folder.name),
+            registered=_registered(wanted, folder.name),
         ),
         folder,
     )
@@ -123,7 +121,7 @@ def compile_pipelines(
     output.mkdir(parents=True, exist_ok=True)
     for name in asked.pipelines():
         target = output / f"{name}.yaml"
-        compiler.Compiler().compile(getattr(asked.pipeline_module(name), name), str(target))
+        compiler.Compiler().compile(asked.pipeline(name), str(target))
         console.print(f"{target}")
 
 
@@ -151,34 +149,33 @@ def stop(
         console.print(f"{name}: the server at {server.url} has ended")
 
 
-def _check_port(arguments: Mapping[str, Any], parameters: Mapping[str, run_arguments.Parameter]) -> None:
+def _check_port(wanted: asked.Asked) -> None:
     """Finds a port in use before the work is done whose result is to be served there."""
     from cd4ml.deployment.targets import machine
 
-    store = _store_here(arguments)
-    if "port" not in parameters or store is None:
+    store = _store_here(wanted)
+    if wanted.port is None or wanted.model is None or store is None:
         return
-    port = int(arguments.get("port", parameters["port"].default))
-    server = machine.find(store, arguments["name"])
-    if server is None or server.port != port:
-        machine.check_port(port)
+    server = machine.find(store, wanted.model)
+    if server is None or server.port != wanted.port:
+        machine.check_port(wanted.port)
 
 
-def _store_here(arguments: Mapping[str, Any]) -> FolderStore | None:
+def _store_here(wanted: asked.Asked) -> FolderStore | None:
     """The store, where it is one that this machine serves from."""
-    store = open_store(arguments["store"]) if "store" in arguments else None
+    store = open_store(wanted.store) if wanted.store else None
     return store if isinstance(store, FolderStore) else None
 
 
-def _clear_up(arguments: Mapping[str, Any]) -> None:
+def _clear_up(wanted: asked.Asked) -> None:
     """Undoes and removes what runs that were killed have left."""
     from cd4ml.deployment.targets import machine
 
-    store = _store_here(arguments)
+    store = _store_here(wanted)
     if store is None:
         return
     store.clean()
-    said = machine.recover(store, arguments["name"]) if "name" in arguments else ""
+    said = machine.recover(store, wanted.model) if wanted.model else ""
     if said:
         console.print(escape(said), highlight=False, soft_wrap=True)
 
@@ -239,9 +236,7 @@ def _began_to_deploy(planned: list[Any]) -> bool:
     return any(task.component == "deploy_model" and task.started is not None for task in planned)
 
 
-def _end_serving(
-    arguments: Mapping[str, Any], run_id: str, began_to_deploy: bool
-) -> "tuple[machine.Server | None, str]":
+def _end_serving(wanted: asked.Asked, run_id: str, began_to_deploy: bool) -> "tuple[machine.Server | None, str]":
     """Ends the server that the run started, unless it is to be kept, and undoes a rollout that was killed.
 
     Returns:
@@ -249,29 +244,29 @@ def _end_serving(
     """
     from cd4ml.deployment.targets import machine
 
-    store = _store_here(arguments)
-    if store is None or not began_to_deploy:
+    store = _store_here(wanted)
+    if store is None or wanted.model is None or not began_to_deploy:
         return None, ""
-    with machine.alone(store, arguments["name"]):
-        undone = machine.undo(store, arguments["name"])
-        server = machine.find(store, arguments["name"])
+    with machine.alone(store, wanted.model):
+        undone = machine.undo(store, wanted.model)
+        server = machine.find(store, wanted.model)
         if server is None or server.run != run_id or server.kept:
             return server, undone
         machine.stop(store, server)
         return None, undone
 
 
-def _registered(arguments: Mapping[str, Any], run_id: str) -> "reports.Registered | None":
+def _registered(wanted: asked.Asked, run_id: str) -> "reports.Registered | None":
     """What the registry has of a run, whatever its tasks came to say; None where it cannot be asked."""
     from cd4ml.registry import deployments, models
     from cd4ml.reports import run as reports
 
-    if not {"store", "name"} <= arguments.keys():
+    if not wanted.store or not wanted.model:
         return None
     try:
-        store = open_store(arguments["store"])
-        published = [one for one in models.versions(store, arguments["name"]) if one.run == run_id]
-        deployed = [one for one in deployments.history(store, arguments["name"]) if one.run == run_id]
+        store = open_store(wanted.store)
+        published = [one for one in models.versions(store, wanted.model) if one.run == run_id]
+        deployed = [one for one in deployments.history(store, wanted.model) if one.run == run_id]
     except (Cd4mlError, ValueError, TypeError):
         return None
     uri = {"uri": store.uri(published[-1].folder)} if published else {}

@@ -1,6 +1,6 @@
 """The arguments of an evaluation, checked before anything runs: each by itself, and the limits against the others."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cd4ml.contracts.evaluation import OVERALL, at
@@ -75,12 +75,12 @@ def crosses(slices: Sequence[Any], sensitive: Sequence[Any]) -> list[tuple[str, 
 
 
 def check_together(
-    model_limits: Mapping[str, Any], thresholds: Sequence[Any], slices: Sequence[Any], sensitive: Sequence[Any]
+    model_limits: Limits, thresholds: Sequence[Any], slices: Sequence[Any], sensitive: Sequence[Any]
 ) -> None:
     """Makes sure that everything which the limits name will be evaluated.
 
     Args:
-        model_limits: As `docs/limits.md` has them.
+        model_limits: What the candidate must keep.
         thresholds: Probabilities above which a row counts as positive.
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
@@ -88,7 +88,7 @@ def check_together(
     Raises:
         EvaluationError: With every mistake; of an argument that is not good by itself, with the first.
     """
-    mistakes = dict.fromkeys(_mistakes(limits.parse(model_limits), thresholds, slices, sensitive))
+    mistakes = dict.fromkeys(_mistakes(model_limits, thresholds, slices, sensitive))
     if mistakes:
         lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
         raise EvaluationError(f"model limits: they name what is not evaluated{lines}")

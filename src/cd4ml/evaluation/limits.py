@@ -212,9 +212,13 @@ def parse(limits: Mapping[str, Any]) -> Limits:
     Raises:
         EvaluationError: With every mistake.
     """
+    return settings.parse(Limits, grouped(limits), "model limits", EvaluationError, unnamed="metrics")
+
+
+def grouped(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits as a person writes them, with the metrics as one part beside the others."""
     metrics = {name: limit for name, limit in limits.items() if name not in PARTS}
-    parts = {name: limits[name] for name in PARTS if name in limits}
-    return settings.parse(Limits, {"metrics": metrics, **parts}, "model limits", EvaluationError, unnamed="metrics")
+    return {"metrics": metrics, **{name: limits[name] for name in PARTS if name in limits}}
 
 
 def digest(allowed: Limits) -> str:

@@ -1,157 +1,186 @@
-"""The file of a run: which pipeline, with which arguments; checked before anything runs."""
+"""The arguments of a pipeline: one model, from which come their checks, their help and their JSON Schema."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, ParamSpec
 
+from pydantic import AfterValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
+
+from cd4ml import settings
 from cd4ml.errors import ArgumentsError, Cd4mlError
-from cd4ml.names import nearest, shown
-from cd4ml.running import yaml_file
-from cd4ml.running.yaml_file import Place
+from cd4ml.names import shown
+from cd4ml.running.run_file import RunFile
+from cd4ml.settings import Strict
+from cd4ml.storage import check_name, open_store
 
-Kind = type[str] | type[int] | type[float] | type[bool] | type[list[Any]] | type[dict[str, Any]]
-
+Given = ParamSpec("Given")
 MAX_BYTES = 100_000
 """Of all arguments as JSON: a task gets its own on the command line, which Linux ends at 131,072 bytes a word."""
 
 
+class Means(Enum):
+    """What an argument is to whoever runs a pipeline, whatever its name."""
+
+    STORE = "where datasets, published models and deployments lie"
+    MODEL = "the name of the model that is published or served"
+    PORT = "where this machine serves the model"
+    REVISION = "the revision of the code; git's where it is empty"
+    PLACE = "a file, folder or bucket, which whoever runs the pipeline must see"
+    TEXT_IN_KFP = "a text to KFP, whose driver fills in what a pod asks for from text"
+
+
 @dataclass(frozen=True)
-class Parameter:
-    """One parameter of a pipeline."""
+class Within:
+    """Bounds of a whole number."""
 
-    kind: Kind
-    required: bool
-    default: Any = None
+    lowest: int
+    highest: int
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
 
-@dataclass(frozen=True)
-class RunFile:
-    """What a run is asked to do."""
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"minimum": self.lowest, "maximum": self.highest}
 
-    path: Path
-    pipeline: str
-    arguments: Mapping[str, Any]
-    written: Mapping[Place, str] = field(default_factory=dict)
-    """The numbers, truth values and nulls of the arguments, as they stand in the file."""
-    mistakes: Mapping[Place, str] = field(default_factory=dict)
-    """Places of the arguments that can be read in more than one way."""
+    def _check(self, value: int) -> int:
+        if not self.lowest <= value <= self.highest:
+            raise ValueError(f"{value} is out of range; write a whole number from {self.lowest} to {self.highest}")
+        return value
 
 
-def read(path: Path, pipelines: Iterable[str]) -> RunFile:
-    """Reads a file of the form `pipeline: NAME` and `arguments: {...}`.
+def checked_by(check: Callable[[Any], Any]) -> AfterValidator:
+    """A check of a value, which raises a `Cd4mlError` when it is not good."""
 
-    Args:
-        path: A YAML file.
-        pipelines: The pipelines that there are.
+    def told(value: Any) -> Any:
+        try:
+            check(value)
+        except Cd4mlError as error:
+            raise ValueError(str(error)) from error
+        return value
 
-    Raises:
-        ArgumentsError: The file is missing, is not YAML of this form, or names no pipeline.
-    """
-    found = yaml_file.read(path)
-    content = found.value
-    if not isinstance(content, dict) or set(content) != {"pipeline", "arguments"}:
-        raise ArgumentsError(f"{path}: must have the two keys `pipeline` and `arguments`, and no other")
-    outside = [f"{'.'.join(place)}: {said}" for place, said in found.mistakes.items() if len(place) == 1]
-    if outside:
-        raise ArgumentsError(f"{path}: " + "\n  ".join(outside))
-    if content["pipeline"] not in pipelines:
-        raise ArgumentsError(f"{path}: pipeline: unknown; {nearest(str(content['pipeline']), pipelines)}")
-    if not isinstance(content["arguments"], dict):
-        raise ArgumentsError(f"{path}: arguments: must be a mapping of names to values")
-    return RunFile(
-        path,
-        content["pipeline"],
-        content["arguments"],
-        {place[1:]: text for place, text in found.written.items()},
-        {place[1:]: said for place, said in found.mistakes.items()},
-    )
+    return AfterValidator(told)
 
 
-def check(
-    file: RunFile,
-    parameters: Mapping[str, Parameter],
-    checks: Mapping[str, Callable[[Any], Any]],
-    together: Callable[[Mapping[str, Any]], None],
-) -> None:
+def written(default: Any) -> Any:
+    """A default as a person writes it, which KFP and the JSON Schema show; checked as what is given is."""
+    return Field(default)
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("is empty; write a text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_not_empty), Field(json_schema_extra={"minLength": 1})]
+Name = Annotated[Text, checked_by(check_name)]
+Store = Annotated[Text, checked_by(open_store), Means.STORE, Means.PLACE]
+
+
+class Arguments(Strict):
+    """The arguments of a pipeline: each a field, whose docstring tells people what it is."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    def mistakes_together(self) -> Iterator[str]:
+        """What no argument shows by itself, once each is good."""
+        yield from ()
+
+    def mistakes_in_a_cluster(self) -> Iterator[str]:
+        """What a cluster, which sees no folder of this machine, cannot use."""
+        for name in self.named(Means.PLACE):
+            value = getattr(self, name)
+            if value and "://" not in value:
+                yield f"{name}: {value!r} lies on this machine, where no cluster sees it; name an s3:// URI"
+
+    @classmethod
+    def named(cls, meaning: Means) -> list[str]:
+        """The names of the arguments that have this meaning."""
+        return [name for name, field in cls.model_fields.items() if meaning in field.metadata]
+
+    def value(self, meaning: Means) -> Any:
+        """The argument of this meaning; None where the pipeline has none."""
+        return next((getattr(self, name) for name in self.named(meaning)), None)
+
+    @classmethod
+    def in_kfp(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments as KFP takes them."""
+        texts = cls.named(Means.TEXT_IN_KFP)
+        return {name: str(value) if name in texts else value for name, value in arguments.items()}
+
+
+def check(file: RunFile, model: type[Arguments]) -> Arguments:
     """Makes sure that the arguments are what the pipeline takes.
 
-    Args:
-        file: The arguments.
-        parameters: The pipeline's parameters.
-        checks: By parameter: what raises a `Cd4mlError` when the value is not good.
-        together: The same for all arguments, defaults included, once each is good by itself.
+    Returns:
+        The arguments, defaults included.
 
     Raises:
         ArgumentsError: With every mistake, one a line.
     """
-    mistakes = [f"{name}: missing" for name, one in parameters.items() if one.required and name not in file.arguments]
-    mistakes += [f"{'.'.join(place)}: {said}" for place, said in file.mistakes.items()]
+    mistakes = [f"{'.'.join(place)}: {said}" for place, said in file.mistakes.items()]
     told = {place[0] for place in file.mistakes}
-    for name, value in file.arguments.items():
-        if name in told:
-            continue
-        if name not in parameters:
-            mistakes.append(f"{name}: unknown; {nearest(name, parameters)}")
-        elif not _is_a(value, parameters[name].kind):
-            mistakes.append(f"{name}: {_another_kind(value, parameters[name].kind, file.written.get((name,)))}")
-        elif value == "" and parameters[name].required:
-            mistakes.append(f"{name}: is empty; write a text")
-        elif name in checks:
-            mistakes += _told(checks[name], value, f"{name}: ")
+    content = {name: value for name, value in file.arguments.items() if name not in told}
+    found = None
+    try:
+        found = model.model_validate(content)
+    except ValidationError as invalid:
+        new = [mistake for mistake in invalid.errors() if mistake["loc"][0] not in told]
+        mistakes += [_sentence(mistake, model, file) for mistake in new]
     mistakes += _too_long(file.arguments)
-    if not mistakes:
-        defaults = {name: one.default for name, one in parameters.items()}
-        mistakes += _told(together, {**defaults, **file.arguments})
-    if mistakes:
+    if found and not mistakes:
+        mistakes += found.mistakes_together()
+    if mistakes or not found:
         raise ArgumentsError(
             f"{file.path}: the arguments are not what {file.pipeline} takes:\n  " + "\n  ".join(mistakes)
         )
+    return found
 
 
-def whole_number(lowest: int, highest: int) -> Callable[[int], int]:
-    """A check of an argument that is a whole number within these bounds."""
+def described_by(model: type[Arguments]) -> Callable[[Callable[Given, None]], Callable[Given, None]]:
+    """Tells KFP, which reads the docstring of a pipeline, what each argument is."""
 
-    def check_bounds(value: int) -> int:
-        if not lowest <= value <= highest:
-            raise ArgumentsError(f"{value} is out of range; write a whole number from {lowest} to {highest}")
-        return value
+    def describe(pipeline: Callable[Given, None]) -> Callable[Given, None]:
+        lines = [f"    {name}: {field.description}" for name, field in model.model_fields.items()]
+        pipeline.__doc__ = "\n".join([f"{pipeline.__doc__}\n", "Args:", *lines])
+        return pipeline
 
-    return check_bounds
-
-
-_WORDS: dict[Any, str] = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "a mapping",
-}
+    return describe
 
 
-def _is_a(value: Any, kind: Kind) -> bool:
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
-
-
-def _another_kind(value: Any, kind: Kind, written: str | None) -> str:
-    """What was given in place of a value of this kind, and what to write."""
-    if value is None:
-        return f"null is not {_WORDS[kind]}; write a value, or leave it out"
-    given = shown(value) if written is None else written
-    remedy = f"; write it in quotes: {json.dumps(given)}" if kind is str and written is not None else ""
-    return f"{given} is not {_WORDS[kind]}{remedy}"
-
-
-def _told(check_value: Callable[[Any], Any], value: Any, before: str = "") -> list[str]:
+def told(check_values: Callable[[], object]) -> list[str]:
+    """The sentence of the `Cd4mlError` that a check raises; none where it passes."""
     try:
-        check_value(value)
+        check_values()
     except Cd4mlError as error:
-        return [f"{before}{error}"]
+        return [str(error)]
     return []
+
+
+_KINDS = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+"""What pydantic missed, by its name of the mistake."""
+
+
+def _sentence(mistake: ErrorDetails, model: type[Arguments], file: RunFile) -> str:
+    """A mistake; of a value that is of another kind with what stands in the file."""
+    place = tuple(map(str, mistake["loc"]))
+    kind = _KINDS.get(mistake["type"])
+    if not kind or len(place) > 1:
+        return settings.sentence(mistake, model, file.arguments, unnamed="metrics")
+    written = file.written.get(place)
+    remedy = f"; write it in quotes: {json.dumps(written)}" if kind == _KINDS["string_type"] and written else ""
+    return f"{place[0]}: {written or shown(mistake['input'])} is not {kind}{remedy}"
 
 
 def _too_long(arguments: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WrapValidator
+from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
 from cd4ml.errors import TrainingError
@@ -24,7 +25,7 @@ Units = Annotated[Whole, Field(ge=1, le=2**16)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 
 
-class Linear(Strict):
+class Linear(Strict, json_schema_extra={"required": ["model"]}):
     """Logistic regression on the preprocessed features: the baseline of the first day."""
 
     model: Literal["linear"] = "linear"
@@ -37,7 +38,7 @@ class Linear(Strict):
     """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
 
 
-class Dnn(Strict):
+class Dnn(Strict, json_schema_extra={"required": ["model"]}):
     """A network with hidden layers."""
 
     model: Literal["dnn"] = "dnn"
@@ -67,10 +68,29 @@ def parse(spec: Mapping[str, Any]) -> Spec:
     Raises:
         TrainingError: With every mistake, each on its line.
     """
+    try:
+        model = _named(spec)
+    except ValueError as unknown:
+        raise TrainingError(f"model specification: {unknown}") from unknown
+    return settings.parse(model, spec, f"model specification of {spec['model']!r}", TrainingError)
+
+
+def _named(spec: Mapping[str, Any]) -> type[Linear] | type[Dnn]:
     name = str(spec.get("model"))
     if name not in MODELS:
-        raise TrainingError(f"model specification: 'model' is {name}; {nearest(name, MODELS)}")
-    return settings.parse(MODELS[name], spec, f"model specification of {name!r}", TrainingError)
+        raise ValueError(f"'model' is {name}; {nearest(name, MODELS)}")
+    return MODELS[name]
+
+
+def _of_one_model(spec: Any, _: Any) -> Spec:
+    """Checks a specification by the model that it names, so that the mistakes are about that one alone."""
+    if not isinstance(spec, Mapping):
+        raise PydanticKnownError("dict_type")
+    return _named(spec).model_validate(spec)
+
+
+AnySpec = Annotated[Spec, WrapValidator(_of_one_model)]
+"""A specification as a part of other settings."""
 
 
 def check_columns(columns: Sequence[Any]) -> Sequence[str]:

@@ -5,13 +5,14 @@ import pytest
 
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import arguments
+from cd4ml.evaluation.limits import parse
 
 ASKED = {"thresholds": [0.5, 0.25], "slices": ["platform", ["region", "gender"]], "sensitive": ["gender", "region"]}
 
 
 def mistakes(limits, **changes):
     with pytest.raises(EvaluationError) as error:
-        arguments.check_together(limits, **{**ASKED, **changes})
+        arguments.check_together(parse(limits), **{**ASKED, **changes})
     first, *lines = str(error.value).split("\n  - ")
     assert first == "model limits: they name what is not evaluated"
     return lines
@@ -80,7 +81,7 @@ def test_limits_on_what_is_evaluated_are_good():
         },
     }
 
-    arguments.check_together(limits, **ASKED)
+    arguments.check_together(parse(limits), **ASKED)
 
 
 def test_everything_that_is_not_evaluated_is_told_at_once():
@@ -145,13 +146,13 @@ def test_a_column_that_is_only_crossed_makes_no_slices_of_its_own():
 )
 def test_an_argument_that_is_not_good_by_itself_is_told(changes, message):
     with pytest.raises(EvaluationError, match=message):
-        arguments.check_together({"auc": {"min": 0.5}}, **{**ASKED, **changes})
+        arguments.check_together(parse({"auc": {"min": 0.5}}), **{**ASKED, **changes})
 
 
 def test_arguments_are_checked_without_the_libraries_of_evaluation():
     code = (
-        "import sys; from cd4ml.evaluation import arguments; "
-        "arguments.check_together({'auc': {'min': 0}}, [0.5], ['a'], ['b']); "
+        "import sys; from cd4ml.evaluation import arguments, limits; "
+        "arguments.check_together(limits.parse({'auc': {'min': 0}}), [0.5], ['a'], ['b']); "
         "assert not {'pyarrow', 'numpy', 'tensorflow'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,103 @@
+"""What the training pipeline takes."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
+
+from cd4ml.data.split import Split
+from cd4ml.deployment import targets
+from cd4ml.evaluation import arguments as evaluation
+from cd4ml.evaluation.written import ModelLimits
+from cd4ml.running.arguments import Arguments, Means, Name, Store, Text, Within, checked_by, told, written
+from cd4ml.settings import MAX_SEED
+from cd4ml.storage import check_uri
+from cd4ml.training.spec import AnySpec, check_columns
+from cd4ml.validation.limits import Limits as DataLimits
+
+MAX_GPUS = 64
+"""More than any node has."""
+_COLUMN = {"type": "string", "minLength": 1}
+_COLUMNS = {"type": "array", "items": _COLUMN}
+
+
+class Training(Arguments):
+    """A run of the training pipeline."""
+
+    name: Annotated[Name, Means.MODEL]
+    """The model's name in the registry."""
+    source: Annotated[Text, checked_by(check_uri), Means.PLACE]
+    """The table: a path or `s3://` URI of a Parquet or CSV file."""
+    dataset: Name
+    """The dataset's name in the store; its versions are kept there."""
+    key: Text
+    """The column that tells rows apart."""
+    label: Text
+    """The column to predict, of two values."""
+    store: Store
+    """A folder, or `s3://bucket/prefix`: datasets, published models, deployments."""
+    time_column: str = ""
+    """The column that says when a row came to be; empty where there is none."""
+    split: Split = written({})
+    """How the rows are split; where empty by a hash of the key, a tenth each for eval and test."""
+    curated_schema: str = ""
+    """A TFDV schema that people keep, as the text of its proto; inferred from train where empty."""
+    exclude: Annotated[list[Any], checked_by(check_columns), WithJsonSchema(_COLUMNS)] = written([])
+    """Columns that are no features, beside the label, the key and the times."""
+    sensitive: Annotated[list[Any], checked_by(evaluation.sensitive), WithJsonSchema(_COLUMNS)] = written([])
+    """Columns whose groups must be treated fairly."""
+    slices: Annotated[
+        list[Any],
+        checked_by(evaluation.columns),
+        WithJsonSchema({"type": "array", "items": {"anyOf": [_COLUMN, {**_COLUMNS, "minItems": 1}]}}),
+    ] = written([])
+    """Columns, or lists of columns to cross, by which the model is evaluated."""
+    data_limits: DataLimits = written({})
+    """What the dataset must keep (docs/limits.md)."""
+    baseline: AnySpec = written({"model": "linear"})
+    """The model that the candidate has to beat."""
+    candidate: AnySpec = written({"model": "dnn"})
+    """The model that is to be published."""
+    seed: Annotated[int, Within(0, MAX_SEED)] = 0
+    """Makes training repeatable."""
+    gpus: Annotated[int, Within(0, MAX_GPUS), Means.TEXT_IN_KFP] = 1
+    """GPUs for each training; 0 trains on the CPU."""
+    thresholds: Annotated[
+        list[Any],
+        checked_by(evaluation.thresholds),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                "minItems": 1,
+            }
+        ),
+    ] = written([0.5])
+    """Probabilities above which a row counts as positive."""
+    runner: Annotated[
+        list[Any], checked_by(evaluation.runner), WithJsonSchema({"type": "array", "items": {"type": "string"}})
+    ] = written([])
+    """A runner of Beam and its options, on which TFMA itself computes; empty computes in the task."""
+    model_limits: ModelLimits = written({"auc": {"baseline": {"min_change": 0.0}}})
+    """What the candidate must keep to be published (docs/limits.md)."""
+    target: Annotated[str, checked_by(targets.check), WithJsonSchema({"enum": [targets.MACHINE, targets.CLUSTER]})] = (
+        targets.MACHINE
+    )
+    """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""
+    port: Annotated[int, Within(1024, 65535), Means.PORT] = 9500
+    """Where the model is served on this machine."""
+    revision: Annotated[str, Means.REVISION] = ""
+    """The revision of the code, for the model's lineage."""
+
+    def mistakes_together(self) -> Iterator[str]:
+        """Limits about what is not evaluated, and a target that cannot serve this model from this store."""
+        yield from told(
+            lambda: evaluation.check_together(self.model_limits, self.thresholds, self.slices, self.sensitive)
+        )
+        yield from told(lambda: targets.check_together(self.target, self.store, self.name))
+
+    def mistakes_in_a_cluster(self) -> Iterator[str]:
+        """What a cluster cannot use; also a target that is the machine of the task."""
+        yield from super().mistakes_in_a_cluster()
+        if self.target == targets.MACHINE:
+            yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'"

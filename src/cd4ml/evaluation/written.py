@@ -1,0 +1,38 @@
+"""The limits of a model as a part of other settings: as a person writes them, the metrics beside the other parts."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from cd4ml.contracts.evaluation import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS
+from cd4ml.evaluation import limits
+
+THRESHOLD = r"0*\.[0-9]+"
+DESCRIPTION = "By metric, at a threshold as `precision@0.5`, and by the parts beside metrics (docs/limits.md)."
+
+
+class _Flat:
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_grouped, handler(source))
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        flat = dict(handler.resolve_ref_schema(handler(schema)))
+        parts = dict(flat["properties"])
+        metric = parts.pop("metrics")["additionalProperties"]
+        at_thresholds = f"^({'|'.join(METRICS_AT_THRESHOLDS)})@{THRESHOLD}$"
+        properties = dict.fromkeys((*METRICS, *METRICS_OF_MODELS), metric) | parts
+        own = {"title": "ModelLimits", "description": DESCRIPTION, "properties": properties}
+        return {**flat, **own, "patternProperties": {at_thresholds: metric}}
+
+
+def _grouped(written: Any) -> dict[str, Any]:
+    if not isinstance(written, Mapping):
+        raise PydanticKnownError("dict_type")
+    return limits.grouped(written)
+
+
+ModelLimits = Annotated[limits.Limits, _Flat]

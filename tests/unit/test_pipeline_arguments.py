@@ -1,0 +1,87 @@
+"""What a pipeline takes, said once by its model: the compiled pipeline, the command line and the files say the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cd4ml.cli import app, asked
+from cd4ml.running import run_file, schema
+from cd4ml.running.arguments import Arguments, check
+
+ROOT = Path(__file__).parents[2]
+PIPELINES = asked.pipelines()
+KINDS = {str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", bool: "BOOLEAN", list: "LIST", dict: "STRUCT"}
+
+
+def parameters(name: str) -> dict[str, dict[str, Any]]:
+    """What KFP knows of the parameters of the pipeline as it stands in the code."""
+    from google.protobuf import json_format
+
+    inputs = json_format.MessageToDict(asked.pipeline(name).pipeline_spec.root.input_definitions)
+    return dict(inputs["parameters"])
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_parameters_of_a_pipeline_are_the_arguments_of_its_model(name: str) -> None:
+    model = asked.arguments(name)
+    taken = parameters(name)
+
+    assert taken.keys() == model.model_fields.keys()
+    for field_name, field in model.model_fields.items():
+        parameter = taken[field_name]
+        assert parameter["description"] == field.description
+        assert parameter.get("isOptional", False) is not field.is_required(), field_name
+        if not field.is_required():
+            default = model.in_kfp({field_name: field.default})[field_name]
+            assert parameter["defaultValue"] == default, field_name
+            assert parameter["parameterType"] == KINDS[type(default)], field_name
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_default_is_what_a_person_could_write(name: str) -> None:
+    model = asked.arguments(name)
+    given = {"name": "uptake", "source": "a.csv", "dataset": "a", "key": "id", "label": "took", "store": "store"}
+    required = {one: given[one] for one, field in model.model_fields.items() if field.is_required()}
+    written = {one: field.default for one, field in model.model_fields.items() if not field.is_required()}
+    file = run_file.RunFile(Path("run.yaml"), name, required | written)
+
+    assert check(file, model).model_dump() == model.model_validate(required).model_dump()
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("examples/*/*.yaml")), ids=lambda file: file.stem)
+def test_an_example_names_the_schema_of_its_pipeline(file: Path) -> None:
+    first = file.read_text().splitlines()[0]
+    path = first.removeprefix("# yaml-language-server: $schema=")
+
+    named = json.loads((file.parent / path).read_text())
+
+    assert named["properties"]["pipeline"] == {"const": yaml.safe_load(file.read_text())["pipeline"]}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_command_prints_the_schema_that_lies_beside_the_pipeline(name: str) -> None:
+    printed = CliRunner().invoke(app, ["schema", name])
+
+    assert printed.exit_code == 0
+    assert printed.stdout == (ROOT / "pipelines" / name / "schema.json").read_text()
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_command_lists_every_argument(name: str) -> None:
+    model: type[Arguments] = asked.arguments(name)
+    printed = CliRunner().invoke(app, ["arguments", name], env={"COLUMNS": "200"})
+
+    shown = [line.split()[0] for line in printed.stdout.splitlines() if line.strip()]
+    for table in schema.tables(model):
+        assert {table.name, *(row.name for row in table.rows)} <= set(shown)
+
+
+@pytest.mark.parametrize("command", ["schema", "arguments"])
+def test_a_pipeline_that_is_not_there_is_told(command: str) -> None:
+    ended = CliRunner().invoke(app, [command, "trainin"])
+
+    assert "did you mean 'training'?" in str(ended.exception)
