@@ -1,6 +1,5 @@
 """The path of a model: data, training, evaluation, gates, registry, production."""
 
-
 from kfp import dsl
 
 from cd4ml.components.data.ingest_dataset.component import ingest_dataset

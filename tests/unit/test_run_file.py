@@ -265,7 +265,7 @@ VALUES = st.recursive(
 PARAMETERS = st.sampled_from(list(Training.model_fields))
 
 
-@drawing(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@drawing(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @drawn(st.dictionaries(PARAMETERS, VALUES, max_size=3) | st.dictionaries(st.text(max_size=3), VALUES, max_size=2))
 def test_any_arguments_are_taken_or_told(in_a_folder: Path, changed: dict[str, Any]) -> None:
     file = in_a_folder / "run.yaml"

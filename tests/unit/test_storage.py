@@ -106,7 +106,7 @@ POINTERS = ("aliases/champion", "aliases/challenger")
 MOVES = st.lists(st.tuples(st.sampled_from(POINTERS), st.text(max_size=5), st.booleans()), max_size=8)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(MOVES)
 def test_a_pointer_stands_where_the_last_who_knew_it_moved_it(moves: list[tuple[str, str, bool]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

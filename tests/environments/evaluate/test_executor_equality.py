@@ -17,7 +17,6 @@ def _at_or_below(thresholds, values):
 
 # Generated alone: to make a failing case smaller TFMA would have to run hundreds of times.
 each = settings(
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],

@@ -106,7 +106,7 @@ def test_another_seed_is_another_split(dataset, numbers):
     assert ids(dataset.split(version, {"seed": 1})["test"]) != ids(dataset.split(version, {"seed": 2.0})["test"])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     keys=st.one_of(
         st.sets(st.integers(0, 10**9), min_size=60, max_size=120),

@@ -35,7 +35,7 @@ def measure(values, kind="number"):
     return distributions.measure(splits(values), kind, outliers.find(np.asarray(values, np.float64), kind))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(columns())
 @example((splits([5e-324] * 3 + [0.0]), "number"))
 @example((splits([1.7e308, -1.7e308] * 40), "number"))
@@ -59,7 +59,7 @@ def test_every_value_is_in_a_bucket_or_is_said_to_be_left_out(column):
         assert 0 <= counts.min() <= counts.sum() <= found.rows[split]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(columns())
 def test_what_is_far_from_all_others_is_the_smaller_part_and_counted(column):
     values, kind = column
