@@ -1,8 +1,8 @@
-"""The model server on this machine: one process group a deployment, known by a file in the store.
+"""The model server on this machine: one process group a deployment, known by a file beside the store's objects.
 
-`deployments/<name>/server.json` is a `Server`, there as long as the server is meant to run. While one takes the place
+`.serving/<name>/server.json` is a `Server`, there as long as the server is meant to run. While one takes the place
 of another, `replacement.json` beside it is a `Replacement`. It says what was there before, so that whoever comes next
-can undo a rollout whose process was killed.
+can undo a rollout whose process was killed. Both come and go, so they are no objects of the store, which never change.
 """
 
 import errno
@@ -28,8 +28,11 @@ from cd4ml.deployment import verify
 from cd4ml.deployment.targets import Served
 from cd4ml.errors import Cd4mlError, DeploymentError, EnvironmentSetupError
 from cd4ml.registry import deployments
+from cd4ml.storage import check_name
 from cd4ml.storage.folder import FolderStore
 
+SERVING = ".serving"
+"""The folder of what is served, beside the kinds of objects of the store."""
 READY_SECONDS = 90
 STOP_SECONDS = 10
 KEEP_SERVING = "CD4ML_KEEP_SERVING"
@@ -206,8 +209,8 @@ def _end_all(store: FolderStore, name: str) -> None:
     server = find(store, name)
     if server:
         stop(store, server)
-    mark = str(_file(store, name))
-    unknown = [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(_MARK) == mark]
+    marks = {str(_file(store, name)), str(_folder_before(store, name) / "server.json")}
+    unknown = [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(_MARK) in marks]
     for process in unknown:
         with suppress(psutil.Error):
             process.kill()
@@ -319,7 +322,23 @@ def _write(file: Path, content: Server | Replacement) -> None:
 
 
 def _file(store: FolderStore, name: str) -> Path:
-    return store.path(f"deployments/{name}/server.json")
+    folder = store.root / SERVING / check_name(name)
+    _take_over(_folder_before(store, name), folder)
+    return folder / "server.json"
+
+
+def _take_over(before: Path, folder: Path) -> None:
+    """Moves the files to where they lie now; a store that cannot be written keeps them."""
+    for name in ("server.json", "replacement.json"):
+        if (before / name).exists() and not (folder / name).exists():
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                (before / name).rename(folder / name)
+
+
+def _folder_before(store: FolderStore, name: str) -> Path:
+    """Where older versions kept the files: among the records of deployments."""
+    return store.path(f"deployments/{name}")
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

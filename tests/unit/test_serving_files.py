@@ -1,0 +1,104 @@
+"""The files by which a server of this machine is known: they come and go, so they are no objects of the store."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cd4ml import cli
+from cd4ml.deployment.targets import machine
+from cd4ml.storage.folder import FolderStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture
+def server() -> Iterator[psutil.Process]:
+    """A process in the place of a model server."""
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield psutil.Process(process.pid)
+    process.kill()
+    process.wait()
+
+
+def record(process: psutil.Process) -> dict[str, Any]:
+    """What `server.json` has of it, as older versions wrote it."""
+    return {
+        "name": "uptake",
+        "pid": process.pid,
+        "started": process.create_time(),
+        "port": 9701,
+        "model_folder": "store/models/uptake/1/model",
+        "log": "runs/a/server.log",
+        "run": "a",
+        "kept": True,
+        "owner": None,
+    }
+
+
+def keep_as_before(store: FolderStore, file: str, content: dict[str, Any]) -> None:
+    folder = store.path("deployments/uptake")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(json.dumps(content))
+
+
+def test_holding_a_deployment_leaves_the_objects_alone(store: FolderStore) -> None:
+    with machine.alone(store, "uptake") as held:
+        assert held
+        assert store.children("deployments") == []
+        assert [path.name for path in store.root.iterdir()] == [".serving"]
+
+
+def test_a_server_that_an_older_version_kept_is_found(store: FolderStore, server: psutil.Process) -> None:
+    keep_as_before(store, "server.json", record(server))
+    store.add("deployments/uptake/1.json", "{}")
+
+    found = machine.find(store, "uptake")
+
+    assert found == machine.Server(**record(server))
+    assert store.children("deployments/uptake") == ["1.json"]
+    assert machine.find(store, "uptake") == found
+
+
+def test_a_server_that_an_older_version_kept_is_stopped(
+    store: FolderStore, server: psutil.Process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_as_before(store, "server.json", record(server))
+
+    monkeypatch.setattr(sys, "argv", ["cd4ml", "stop", "uptake", "--store", store.location])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert not ended.value.code
+    assert "the server at http://127.0.0.1:9701 has ended" in " ".join(capsys.readouterr().out.split())
+    assert not server.is_running()
+    assert machine.find(store, "uptake") is None
+
+
+def test_a_rollout_that_an_older_version_left_halfway_is_undone(store: FolderStore) -> None:
+    keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
+
+    assert machine.is_unfinished(store, "uptake")
+    assert machine.recover(store, "uptake") == (
+        "uptake: the rollout of run a was undone; nothing is served, as no server was kept before"
+    )
+    assert not machine.is_unfinished(store, "uptake")
+
+
+def test_a_server_without_a_file_is_ended_by_its_mark(store: FolderStore) -> None:
+    """As one is that was started by a process which was killed before it wrote the file; an older version's, too."""
+    keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
+    marks = [str(store.root / folder / "uptake/server.json") for folder in ("deployments", ".serving")]
+    servers = [subprocess.Popen(["sleep", "60"], env={"CD4ML_OUTLIVES_TASK": mark}) for mark in marks]
+
+    machine.recover(store, "uptake")
+
+    assert not any(psutil.pid_exists(one.pid) for one in servers)
