@@ -33,7 +33,7 @@ def publish_model(
         revision: The revision of the code.
 
     Returns:
-        published: The version's entry in the registry (layout: `cd4ml.registry.models`).
+        published: The version's entry in the registry (layout: `cd4ml.contracts.release`).
         card: The version's model card.
         version: Its number.
         digest: The digest of the model's files.

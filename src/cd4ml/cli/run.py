@@ -272,7 +272,7 @@ def _registered(arguments: Mapping[str, Any], run_id: str) -> "reports.Registere
         store = open_store(arguments["store"])
         published = [one for one in models.versions(store, arguments["name"]) if one.run == run_id]
         deployed = [one for one in deployments.history(store, arguments["name"]) if one.run == run_id]
-    except (Cd4mlError, ValueError, TypeError):
+    except Cd4mlError:
         return None
     uri = {"uri": store.uri(published[-1].folder)} if published else {}
     return reports.Registered(

@@ -26,8 +26,8 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
         settings: As `Limits` has them.
 
     Raises:
-        EvaluationError: The folder holds no evaluation, the limits are none, or they name a metric that was not
-            measured.
+        DocumentError: The folder holds no evaluation.
+        EvaluationError: The limits are none, or they name a metric that was not measured.
     """
     allowed = limits.parse(settings)
     found = summary.read(folder)

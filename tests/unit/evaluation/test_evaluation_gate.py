@@ -5,7 +5,7 @@ from evaluation_samples import group, metrics
 
 from cd4ml.contracts.evaluation import Change
 from cd4ml.contracts.verdict import Check
-from cd4ml.errors import EvaluationError, GateError
+from cd4ml.errors import DocumentError, EvaluationError, GateError
 from cd4ml.evaluation import fairness, gate
 from cd4ml.evaluation.limits import digest, parse
 
@@ -556,7 +556,7 @@ def test_the_run_fails_with_a_line_for_each_reason(found, written, tmp_path):
 
 
 def test_a_folder_that_is_no_evaluation_says_so(tmp_path):
-    with pytest.raises(EvaluationError, match="not an evaluation .* run evaluate_model again"):
+    with pytest.raises(DocumentError, match="summary.json: cannot be read .*; run evaluate_model again"):
         gate.check(tmp_path, {"auc": {"min": 0.5}})
 
 
