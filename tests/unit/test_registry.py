@@ -42,8 +42,9 @@ class Candidate:
     def publish(self, store: Path) -> Version:
         dataset = self.model.parent / "dataset"
         DatasetVersion("players", "/x", version=3, rows=200, digest="sha256:d").write(dataset)
-        folders = (str(self.model), str(self.verdict), str(self.evaluation), str(dataset))
-        return models.publish(str(store), "uptake", *folders, "run-1", "abc").version
+        judged = models.Judged(str(self.model), str(self.evaluation), str(self.verdict), str(dataset))
+        verdict = gates.Verdict.read(self.verdict)
+        return models.publish(str(store), "uptake", judged, verdict, run="run-1", revision="abc").version
 
 
 def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:

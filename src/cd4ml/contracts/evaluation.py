@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cd4ml.contracts import document
 from cd4ml.contracts.document import Document
 
 SUMMARY = "summary.json"
@@ -197,3 +198,8 @@ def read(folder: str | Path) -> Summary:
         DocumentError: The folder holds no evaluation.
     """
     return Summary.read(Path(folder) / SUMMARY)
+
+
+def digest(folder: str | Path) -> str:
+    """Tells the summary of an evaluation's folder from every other: `sha256:`."""
+    return document.digest(Path(folder) / SUMMARY)

@@ -8,6 +8,8 @@ from cd4ml.contracts.document import Content, Document
 from cd4ml.errors import GateError
 
 Interval = tuple[float, float]
+MODEL_GATE = "check_model"
+"""The gate whose verdict lets a model be published and deployed."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
-from cd4ml.contracts.verdict import Verdict
+from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import targets, verify
 from cd4ml.deployment.targets import machine
 from cd4ml.errors import DeploymentError
@@ -90,11 +90,11 @@ def verify_latest(location: str, name: str) -> Verification:
 
 
 def _check_verdict(version: Version, verdict: Verdict) -> None:
-    if verdict.about.get("model") != version.digest or not verdict.passed:
+    if verdict.gate != MODEL_GATE or verdict.about.get("model") != version.digest or not verdict.passed:
         raise DeploymentError(
-            f"{version.name} version {version.version} ({version.digest}) has no passed verdict: the one given is "
-            f"about {verdict.about.get('model')} and {'passed' if verdict.passed else 'did not pass'}; run "
-            "check_model on this model"
+            f"{version.name} version {version.version} ({version.digest}) has no passed verdict of {MODEL_GATE}: the "
+            f"one given is {verdict.gate}'s, about {verdict.about.get('model')}, and "
+            f"{'passed' if verdict.passed else 'did not pass'}; run {MODEL_GATE} on this model"
         )
 
 

@@ -19,13 +19,27 @@ from cd4ml.contracts import model
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import CANDIDATE, PREDICTIONS, SUMMARY, Summary
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.contracts.verdict import Verdict
+from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
 from cd4ml.registry import card
 from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 TREND_VERSIONS = 10
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model and what was found of it, by the paths of what the tasks wrote."""
+
+    model: str
+    """What `train_model` wrote."""
+    evaluation: str
+    """What `evaluate_model` wrote about it."""
+    verdict: str
+    """What `check_model` wrote about both."""
+    dataset: str
+    """What `ingest_dataset` wrote."""
 
 
 @dataclass(frozen=True)
@@ -51,39 +65,31 @@ class Published:
         return self
 
 
-def publish(
-    location: str,
-    name: str,
-    model_folder: str,
-    verdict_file: str,
-    evaluation: str,
-    dataset_file: str,
-    run: str,
-    revision: str,
-) -> Published:
+def publish(location: str, name: str, judged: Judged, verdict: Verdict, *, run: str, revision: str) -> Published:
     """Adds a model to the registry; the one that is there already is returned as it is.
 
     Args:
         location: The store that holds the registry.
         name: The model's name.
-        model_folder: What training wrote.
-        verdict_file: What `check_model` wrote about this model.
-        evaluation: What `evaluate_model` wrote.
-        dataset_file: What `ingest_dataset` wrote.
+        judged: The model, and what was found of it.
+        verdict: What its file says.
         run: The run that publishes.
         revision: The revision of the code.
 
     Raises:
-        RegistryError: The verdict is about another model, or did not pass.
+        RegistryError: The verdict is another gate's, or about another model or evaluation, or it did not pass.
     """
-    digest = model.digest(model_folder)
-    verdict = Verdict.read(verdict_file)
+    digest = model.digest(judged.model)
+    found = evaluations.read(judged.evaluation)
+    if verdict.gate != MODEL_GATE:
+        raise RegistryError(
+            f"{judged.verdict}: a verdict of {verdict.gate}, which says nothing of a model; give that of {MODEL_GATE}"
+        )
     if verdict.about.get("model") != digest:
         raise RegistryError(
             f"the verdict is about the model {verdict.about.get('model')}, not about {digest}: "
             "evaluate and check this model first"
         )
-    found = evaluations.read(evaluation)
     evaluated = {"model": found.models[CANDIDATE].digest, "data": found.test_digest}
     if evaluated != {"model": digest, "data": verdict.about.get("data")}:
         raise RegistryError(
@@ -94,7 +100,7 @@ def publish(
         raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))
 
     store = open_store(location)
-    dataset = DatasetVersion.read(dataset_file)
+    dataset = DatasetVersion.read(judged.dataset)
     number = 0
     while True:
         published = versions(store, name)
@@ -111,15 +117,15 @@ def publish(
             revision=revision,
             dataset=DatasetReference(dataset.name, dataset.version, dataset.digest),
         )
-        card_text = card.text(version, model.read_contract(model_folder), verdict, found)
+        card_text = card.text(version, model.read_contract(judged.model), verdict, found)
         try:
             store.add_folder(
                 version.folder,
                 {
-                    "model": Path(model_folder),
-                    PREDICTIONS: Path(evaluation) / PREDICTIONS,
-                    SUMMARY: Path(evaluation) / SUMMARY,
-                    "verdict.json": Path(verdict_file),
+                    "model": Path(judged.model),
+                    PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
+                    SUMMARY: Path(judged.evaluation) / SUMMARY,
+                    "verdict.json": Path(judged.verdict),
                     "card.md": card_text,
                     "card.html": card.html(card_text, verdict),
                     "version.json": version.text,

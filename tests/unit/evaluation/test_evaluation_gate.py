@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from evaluation_samples import group, metrics
 
+from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.evaluation import Change
 from cd4ml.contracts.verdict import Check
 from cd4ml.errors import DocumentError, EvaluationError, GateError
@@ -24,7 +25,8 @@ def test_a_model_that_keeps_its_limits_passes_with_its_digest(found, written):
     verdict = gate.check(written(found), limits)
 
     assert verdict.passed
-    assert verdict.about == {"model": "sha256:c", "data": "sha256:t", "limits": digest(parse(limits))}
+    evaluated = {"model": "sha256:c", "data": "sha256:t", "evaluation": summary.digest(written(found))}
+    assert verdict.about == {**evaluated, "limits": digest(parse(limits))}
     assert verdict.metadata["headline"] == "7 of 7 limits kept"
     assert verdict.checks[0] == Check(
         name="auc on overall",

@@ -1,12 +1,14 @@
 """A store that the first version of cd4ml wrote still works, and what is broken in a store is one told error."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cd4ml.contracts.verdict import Verdict
 from cd4ml.deployment import release
-from cd4ml.errors import DocumentError
+from cd4ml.errors import DeploymentError, DocumentError
 from cd4ml.registry import deployments, models
 from cd4ml.storage.folder import FolderStore
 
@@ -57,6 +59,15 @@ def test_what_has_no_number_for_a_name_is_no_version_and_no_deployment(
 
     assert [one.version for one in models.versions(store, NAME)] == [1]
     assert [one.number for one in deployments.history(store, NAME)] == [1]
+
+
+def test_the_verdict_of_another_gate_deploys_nothing(store: FolderStore, tmp_path: Path) -> None:
+    published = str(store.path(f"models/{NAME}/1/version.json"))
+    verdict = replace(Verdict.read(V1 / "verdict.json"), gate="check_dataset").write(tmp_path / "verdict")
+
+    assert verdict.passed
+    with pytest.raises(DeploymentError, match="no passed verdict of check_model: the one given is check_dataset's"):
+        release.deploy(store.location, published, str(tmp_path / "verdict"), "machine", 9500, "run", "folder")
 
 
 @pytest.mark.parametrize("text", ["", '{"name": "uptake"', "[]", '{"kind": "cd4ml/Version", "schema_version": 3}'])

@@ -1,6 +1,6 @@
 """A checked model becomes a version of the registry."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -15,6 +15,7 @@ def publish_model(
     dataset: dsl.Input[dsl.Dataset],
     store: str,
     name: str,
+    limits: dict[str, Any],
     run: str,
     revision: str,
     published: dsl.Output[dsl.Artifact],
@@ -25,10 +26,11 @@ def publish_model(
     Args:
         model: What `train_model` wrote.
         evaluation: What `evaluate_model` wrote about it.
-        verdict: What `check_model` wrote about it; without a passed verdict nothing is published.
+        verdict: What `check_model` wrote about it and these limits; without a passed verdict nothing is published.
         dataset: What `ingest_dataset` wrote.
         store: The store that holds the registry.
         name: The model's name in the registry.
+        limits: What `check_model` held the model against.
         run: The run that publishes.
         revision: The revision of the code.
 
@@ -38,9 +40,9 @@ def publish_model(
         version: Its number.
         digest: The digest of the model's files.
     """
-    from cd4ml.registry import models
+    from cd4ml.evaluation.publishing import Judged, publish
 
-    folders = (model.path, verdict.path, evaluation.path, dataset.path)
-    added = models.publish(store, name, *folders, run, revision).write(published.path, card.path)
+    judged = Judged(model=model.path, evaluation=evaluation.path, verdict=verdict.path, dataset=dataset.path)
+    added = publish(store, name, judged, limits, run=run, revision=revision).write(published.path, card.path)
     published.metadata.update(added.metadata)
     return added.version.version, added.version.digest
