@@ -5,10 +5,10 @@ from kfp import dsl
 from cd4ml.components.data.ingest_dataset.component import ingest_dataset
 from cd4ml.components.data.split_dataset.component import split_dataset
 from cd4ml.components.deployment.deploy_model.component import deploy_model
-from cd4ml.components.deployment.publish_model.component import publish_model
 from cd4ml.components.evaluation.check_model.component import check_model
 from cd4ml.components.evaluation.evaluate_model.component import evaluate_model
 from cd4ml.components.evaluation.find_champion.component import find_champion
+from cd4ml.components.evaluation.publish_model.component import publish_model
 from cd4ml.components.training.train_model.component import train_model
 from cd4ml.components.validation.check_dataset.component import check_dataset
 from cd4ml.components.validation.validate_dataset.component import validate_dataset
@@ -126,6 +126,7 @@ def training(
         verdict=judged.outputs["verdict"],
         store=store,
         name=name,
+        limits=model_limits,
         run=run,
         revision=revision,
         dataset=ingested.outputs["dataset"],

@@ -20,6 +20,10 @@ class StorageError(Cd4mlError):
     """The store cannot be read or written."""
 
 
+class DocumentError(Cd4mlError):
+    """A file or record that another task wrote cannot be read."""
+
+
 class DataError(Cd4mlError):
     """The data cannot be used as it is."""
 

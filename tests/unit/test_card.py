@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from evaluated import a_summary
 
-from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.registry import card
-from cd4ml.registry.models import Version
 
-VERSION = Version("uptake", 3, "sha256:m", "2024-05-01T06:00:00+00:00", "run-1", "", "players", 7, "sha256:d")
+DATASET = DatasetReference("players", 7, "sha256:d")
+VERSION = Version("uptake", 3, "sha256:m", "2024-05-01T06:00:00+00:00", "run-1", "", DATASET)
 CONTRACT = Contract("took", ("no", "yes"), (Input("age", "number"), Input("region", "category")), {"model": "dnn"})
 CHECK = Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8 [0.78, 0.82], at least 0.7 wanted")
 VERDICT = Verdict("check_model", {"model": "sha256:m", "limits": "sha256:l"}, (CHECK,))
@@ -25,8 +25,7 @@ Write = Callable[..., str]
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     def text(found: Summary | None = None, contract: Contract = CONTRACT, verdict: Verdict = VERDICT) -> str:
-        summary.write(found or a_summary(), tmp_path)
-        return card.text(VERSION, contract, verdict, str(tmp_path))
+        return card.text(VERSION, contract, verdict, found or a_summary())
 
     return text
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cd4ml.contracts import verdict as gates
-from cd4ml.errors import GateError
+from cd4ml.errors import DocumentError, GateError
 
 KEPT = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8", "overall", (0.78, 0.82))
 BROKEN = gates.Check("auc on region=south", "at least 0.7", 0.6, False, "auc on region=south is 0.6, below 0.7")
@@ -18,7 +18,7 @@ def test_a_verdict_reads_back(tmp_path: Path) -> None:
 
     verdict.write(tmp_path / "new" / "verdict")
 
-    assert gates.read(tmp_path / "new" / "verdict") == verdict
+    assert gates.Verdict.read(tmp_path / "new" / "verdict") == verdict
 
 
 def test_one_broken_limit_fails_and_every_reason_is_told() -> None:
@@ -50,14 +50,14 @@ def test_a_verdict_of_before_there_were_intervals_is_read(tmp_path: Path) -> Non
     old = {"name": "auc", "limit": "at least 0.7", "value": 0.8, "passed": True, "reason": "auc is 0.8"}
     (tmp_path / "verdict").write_text(json.dumps({"gate": "check_model", "about": {}, "checks": [old]}))
 
-    assert gates.read(tmp_path / "verdict").checks == (gates.Check(**old),)
+    assert gates.Verdict.read(tmp_path / "verdict").checks == (gates.Check(**old),)
 
 
 def test_what_is_no_verdict_is_refused(tmp_path: Path) -> None:
     (tmp_path / "verdict").write_text('{"passed": true}')
 
-    with pytest.raises(GateError, match="not a verdict"):
-        gates.read(tmp_path / "verdict")
+    with pytest.raises(DocumentError, match="not a cd4ml/Verdict .*; run the gate again"):
+        gates.Verdict.read(tmp_path / "verdict")
 
 
 def test_a_verdict_that_held_nothing_against_anything_has_not_passed() -> None:

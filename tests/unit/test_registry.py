@@ -1,6 +1,5 @@
 """The registry: what is published has passed, is never changed, and remembers where it came from."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from evaluated import a_summary
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
-from cd4ml.errors import RegistryError, StorageError
+from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.errors import DocumentError, RegistryError, StorageError
 from cd4ml.registry import deployments, models
 from cd4ml.storage.folder import FolderStore
 
@@ -38,13 +39,12 @@ class Candidate:
     def judge(self, about: dict[str, str], check: gates.Check) -> None:
         gates.Verdict("check_model", about, (check,)).write(self.verdict)
 
-    def publish(self, store: Path) -> models.Version:
+    def publish(self, store: Path) -> Version:
         dataset = self.model.parent / "dataset"
-        dataset.write_text(
-            json.dumps({"name": "players", "version": 3, "rows": 200, "digest": "sha256:d", "uri": "/x"})
-        )
-        folders = (str(self.model), str(self.verdict), str(self.evaluation), str(dataset))
-        return models.publish(str(store), "uptake", *folders, "run-1", "abc").version
+        DatasetVersion("players", "/x", version=3, rows=200, digest="sha256:d").write(dataset)
+        judged = models.Judged(str(self.model), str(self.evaluation), str(self.verdict), str(dataset))
+        verdict = gates.Verdict.read(self.verdict)
+        return models.publish(str(store), "uptake", judged, verdict, run="run-1", revision="abc").version
 
 
 def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
@@ -53,7 +53,8 @@ def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     assert models.read(store, "uptake", 1) == version
     assert version.digest == model.digest(store.path("models/uptake/1/model"))
-    assert (version.run, version.revision, version.dataset, version.dataset_version) == ("run-1", "abc", "players", 3)
+    assert (version.run, version.revision) == ("run-1", "abc")
+    assert version.dataset == DatasetReference("players", 3, "sha256:d")
     card = store.read("models/uptake/1/card.md")
     assert card.startswith("# uptake, version 1\n")
     assert store.read("models/uptake/1/card.html").startswith("<!doctype html>")
@@ -88,7 +89,7 @@ def test_a_verdict_cut_short_is_refused(tmp_path: Path) -> None:
     candidate = Candidate(tmp_path, "a")
     candidate.verdict.write_text(candidate.verdict.read_text()[:40])
 
-    with pytest.raises(gates.GateError, match="not a verdict"):
+    with pytest.raises(DocumentError, match="not a cd4ml/Verdict"):
         candidate.publish(tmp_path / "store")
 
 

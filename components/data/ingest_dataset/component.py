@@ -27,7 +27,7 @@ def ingest_dataset(
         time_column: The column that says when a row came to be; empty where there is none.
 
     Returns:
-        dataset: Which version of which dataset it is (layout: `cd4ml.data.ingest`).
+        dataset: Which version of which dataset it is (layout: `cd4ml.contracts.dataset`).
         uri: Where its Delta Lake table lies.
         version: Its number.
         rows: How many it has.

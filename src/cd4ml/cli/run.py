@@ -267,7 +267,7 @@ def _registered(wanted: asked.Asked, run_id: str) -> "reports.Registered | None"
         store = open_store(wanted.store)
         published = [one for one in models.versions(store, wanted.model) if one.run == run_id]
         deployed = [one for one in deployments.history(store, wanted.model) if one.run == run_id]
-    except (Cd4mlError, ValueError, TypeError):
+    except Cd4mlError:
         return None
     uri = {"uri": store.uri(published[-1].folder)} if published else {}
     return reports.Registered(

@@ -1,13 +1,33 @@
-"""Where a split comes from, kept inside its Parquet file, so that whoever reads the file knows."""
+"""A version of a dataset, and where a split comes from: kept inside its file, so that whoever reads the file knows."""
 
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from cd4ml.contracts.document import Document
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 METADATA_KEY = b"cd4ml"
+
+
+@dataclass(frozen=True)
+class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_dataset again"):
+    """One version of a dataset, as `ingest_dataset` tells of it."""
+
+    name: str
+    uri: str
+    """Where the Delta Lake table lies."""
+    version: int
+    rows: int
+    digest: str
+    """Of the content, whatever the file or the order of rows and columns."""
+
+    @property
+    def headline(self) -> str:
+        """How many rows, and which version."""
+        return f"{self.rows:,} rows, version {self.version}"
 
 
 @dataclass(frozen=True)

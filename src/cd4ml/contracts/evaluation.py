@@ -1,4 +1,4 @@
-"""What an evaluation found, as numbers: `summary.json`, written by `write` and read by `read`.
+"""What an evaluation found, as numbers.
 
 The folder of an evaluation:
 
@@ -11,14 +11,12 @@ above the threshold. What cannot be computed, such as the AUC of rows of one cla
 those of the ranks (`cd4ml.contracts.ranking`), where TFMA's own output has areas between thresholds.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from cd4ml.errors import EvaluationError
+from cd4ml.contracts import document
+from cd4ml.contracts.document import Document
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
@@ -151,7 +149,7 @@ class Fairness:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again"):
     """All numbers of an evaluation."""
 
     label: str
@@ -190,18 +188,18 @@ def at(metric: str, threshold: float) -> str:
 
 def write(summary: Summary, folder: str | Path) -> None:
     """Writes the summary into the folder of an evaluation."""
-    content = json.dumps(asdict(summary), indent=2, allow_nan=False)
-    (Path(folder) / SUMMARY).write_text(content + "\n", encoding="utf-8")
+    summary.write(Path(folder) / SUMMARY)
 
 
 def read(folder: str | Path) -> Summary:
-    """Reads what `write` wrote.
+    """Reads the summary of an evaluation's folder.
 
     Raises:
-        EvaluationError: The folder holds no evaluation.
+        DocumentError: The folder holds no evaluation.
     """
-    file = Path(folder) / SUMMARY
-    try:
-        return TypeAdapter(Summary).validate_json(file.read_bytes(), strict=False)
-    except (OSError, ValidationError) as error:
-        raise EvaluationError(f"{file}: not an evaluation ({error}); run evaluate_model again") from error
+    return Summary.read(Path(folder) / SUMMARY)
+
+
+def digest(folder: str | Path) -> str:
+    """Tells the summary of an evaluation's folder from every other: `sha256:`."""
+    return document.digest(Path(folder) / SUMMARY)

@@ -1,20 +1,13 @@
-"""What the audit of a dataset found: what `validate_dataset` writes and its gate reads.
+"""What the audit of a dataset found: what `validate_dataset` writes and its gate reads."""
 
-The file is JSON: the fields of `Findings`, its groups and findings as lists of objects with the fields of `Group`
-and `Finding`.
-"""
-
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from cd4ml.contracts import document
-from cd4ml.errors import DataError
+from cd4ml.contracts.document import Document
 
 Kind = Literal["anomaly", "label", "label_balance", "representation", "personal_data", "outlier"]
 
@@ -59,7 +52,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset again"):
     """All that was found in one version of a dataset."""
 
     dataset: str
@@ -96,26 +89,6 @@ class Findings:
         words += [_counted(label, "problem with the label", "problems with the label")] if label else []
         words += [_counted(others, "warning", "warnings")] if others else []
         return ", ".join(words)
-
-    def write(self, path: str | Path) -> Self:
-        """Writes the findings as JSON."""
-        document.write(path, asdict(self))
-        return self
-
-
-def read(path: str | Path) -> Findings:
-    """Reads what `Findings.write` wrote.
-
-    Raises:
-        DataError: The file holds no findings.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-        content["groups"] = tuple(Group(**group) for group in content["groups"])
-        content["findings"] = tuple(Finding(**finding) for finding in content["findings"])
-        return Findings(**content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: holds no findings ({error}); run validate_dataset again") from error
 
 
 def percent(share: float) -> str:

@@ -1,18 +1,15 @@
-"""A gate's verdict: which limits were held against what, and whether the run may go on.
+"""A gate's verdict: which limits were held against what, and whether the run may go on."""
 
-The file is JSON, as `Verdict` has it, written by `Verdict.write` and read by `read`.
-"""
-
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Self
 
-from cd4ml.contracts import document
+from cd4ml.contracts.document import Content, Document
 from cd4ml.errors import GateError
 
 Interval = tuple[float, float]
+MODEL_GATE = "check_model"
+"""The gate whose verdict lets a model be published and deployed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Document, kind="cd4ml/Verdict", remedy="run the gate again"):
     """What one gate says about one thing."""
 
     gate: str
@@ -58,22 +55,27 @@ class Verdict:
         return [check.reason for check in self.checks if not check.passed]
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """What an artifact says of this verdict in the UI."""
+    def headline(self) -> str:
+        """How many limits are kept, and how many warnings there are."""
         kept = sum(check.passed for check in self.checks)
         noted = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
+        return f"{kept} of {len(self.checks)} limits kept{noted}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of this verdict in the UI."""
         return {
-            "headline": f"{kept} of {len(self.checks)} limits kept{noted}",
+            "headline": self.headline,
             "passed": self.passed,
             "checks": len(self.checks),
             **({"warnings": "; ".join(self.warnings)} if self.warnings else {}),
             **{f"{name}_digest": digest for name, digest in self.about.items()},
         }
 
-    def write(self, path: str | Path) -> Self:
-        """Writes the verdict as JSON."""
-        document.write(path, {**asdict(self), "passed": self.passed})
-        return self
+    @property
+    def content(self) -> Content:
+        """Its fields, and for those who read the file without us whether it passed."""
+        return {**super().content, "passed": self.passed}
 
     def raise_if_failed(self) -> Self:
         """Ends the run when a limit is not kept.
@@ -86,22 +88,3 @@ class Verdict:
             failed = sum(not check.passed for check in self.checks)
             raise GateError(f"{self.gate}: {failed} of {len(self.checks)} limits not kept{lines}")
         return self
-
-
-def read(path: str | Path) -> Verdict:
-    """Reads what `Verdict.write` wrote.
-
-    Raises:
-        GateError: The file is not a verdict.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-        checks = tuple(_check(check) for check in content["checks"])
-        return Verdict(content["gate"], content["about"], checks, tuple(content.get("warnings", ())))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GateError(f"{path}: not a verdict ({error}); run the gate again") from error
-
-
-def _check(content: Mapping[str, Any]) -> Check:
-    interval = content.get("interval")
-    return Check(**{**content, "interval": interval and (interval[0], interval[1])})

@@ -1,43 +1,17 @@
 """Acquiring data: a team's table becomes a version of a dataset."""
 
 import hashlib
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from cd4ml.contracts import document
+from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.data import source as sources
 from cd4ml.data import table as tables
 from cd4ml.storage import check_name
 
 
-@dataclass(frozen=True)
-class Ingested:
-    """One version of a dataset; its file is JSON with these names."""
-
-    name: str
-    uri: str
-    """Where the Delta Lake table lies."""
-    version: int
-    rows: int
-    digest: str
-    """Of the content, whatever the file or the order of rows and columns."""
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What the artifact says of it in the UI."""
-        return {"headline": f"{self.rows:,} rows, version {self.version}", **asdict(self)}
-
-    def write(self, path: str | Path) -> Self:
-        """Writes it as JSON."""
-        document.write(path, asdict(self))
-        return self
-
-
-def ingest(source: str, store: str, name: str, key: str, time_column: str = "") -> Ingested:
+def ingest(source: str, store: str, name: str, key: str, time_column: str = "") -> DatasetVersion:
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
@@ -56,7 +30,7 @@ def ingest(source: str, store: str, name: str, key: str, time_column: str = "") 
     digest = content_digest(table)
     uri = tables.location(store, name)
     version = tables.add_version(uri, table, digest)
-    return Ingested(name, uri, version, table.num_rows, digest)
+    return DatasetVersion(name, uri, version, table.num_rows, digest)
 
 
 def content_digest(table: pa.Table) -> str:

@@ -8,13 +8,13 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cd4ml.contracts import document
-from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
+from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import targets, verify
 from cd4ml.deployment.targets import machine
 from cd4ml.errors import DeploymentError
@@ -29,8 +29,8 @@ READY_SECONDS = 60
 class Release:
     """A deployment that holds."""
 
-    deployment: deployments.Deployment
-    verification: verify.Verification
+    deployment: Deployment
+    verification: Verification
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -60,9 +60,9 @@ def deploy(
         DeploymentError: The verdict is not about this version, or a step of the verification failed; then what
             was served before is served again.
     """
-    version = models.read_file(published_file)
+    version = Version.read(published_file)
     targets.check_together(targets.check(target), location, version.name)
-    _check_verdict(version, gates.read(verdict_file))
+    _check_verdict(version, Verdict.read(verdict_file))
     signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
     store = open_store(location)
@@ -70,12 +70,12 @@ def deploy(
         verification = _verify(store, version, served.url)
         served.keep()  # and then the record: what is in the registry does hold
         deployment = deployments.record(store, version, run, target, verification.endpoint)
-    verification.write(f"{folder}/verification.json")
-    document.write(f"{folder}/deployment.json", asdict(deployment))
+    verification.write(Path(folder) / VERIFICATION)
+    deployment.write(Path(folder) / DEPLOYMENT)
     return Release(deployment, verification)
 
 
-def verify_latest(location: str, name: str) -> verify.Verification:
+def verify_latest(location: str, name: str) -> Verification:
     """Verifies what was deployed last.
 
     Raises:
@@ -89,17 +89,17 @@ def verify_latest(location: str, name: str) -> verify.Verification:
     return _verify(store, version, history[-1].endpoint.removesuffix(verify.PREDICTIONS))
 
 
-def _check_verdict(version: models.Version, verdict: gates.Verdict) -> None:
-    if verdict.about.get("model") != version.digest or not verdict.passed:
+def _check_verdict(version: Version, verdict: Verdict) -> None:
+    if verdict.gate != MODEL_GATE or verdict.about.get("model") != version.digest or not verdict.passed:
         raise DeploymentError(
-            f"{version.name} version {version.version} ({version.digest}) has no passed verdict: the one given is "
-            f"about {verdict.about.get('model')} and {'passed' if verdict.passed else 'did not pass'}; run "
-            "check_model on this model"
+            f"{version.name} version {version.version} ({version.digest}) has no passed verdict of {MODEL_GATE}: the "
+            f"one given is {verdict.gate}'s, about {verdict.about.get('model')}, and "
+            f"{'passed' if verdict.passed else 'did not pass'}; run {MODEL_GATE} on this model"
         )
 
 
 def _rollout(
-    store: Store, version: models.Version, port: int, run: str, folder: Path
+    store: Store, version: Version, port: int, run: str, folder: Path
 ) -> AbstractContextManager[targets.Served]:
     """Serves the version, and takes it back when what follows fails."""
     if isinstance(store, FolderStore):
@@ -108,7 +108,7 @@ def _rollout(
 
 
 @contextmanager
-def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iterator[targets.Served]:
+def _rollout_in_cluster(store: Store, version: Version, run: str) -> Iterator[targets.Served]:
     from cd4ml.cluster import connection
     from cd4ml.deployment.targets import cluster
 
@@ -126,7 +126,7 @@ def _rollout_in_cluster(store: Store, version: models.Version, run: str) -> Iter
         yield served
 
 
-def _verify(store: Store, version: models.Version, url: str) -> verify.Verification:
+def _verify(store: Store, version: Version, url: str) -> Verification:
     with local_copy(store.uri(f"{version.folder}/predictions.parquet")) as predictions:
         return verify.verify(url, version.digest, predictions)
 

@@ -6,15 +6,14 @@ Servers of this machine and of the cluster are asked, so never through a proxy (
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import numpy as np
 
-from cd4ml.contracts import document
 from cd4ml.contracts import predictions as known
+from cd4ml.contracts.release import Verification
 from cd4ml.errors import DeploymentError
 
 TOLERANCE = 1e-5
@@ -23,38 +22,6 @@ LATENCY_REQUESTS = 200
 PREDICTIONS = "/api/v1.0/predictions"
 HEALTH = "/api/v1.0/health/status"
 """Answers with Seldon's executor before the model, and without."""
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What an endpoint answered."""
-
-    endpoint: str
-    digest: str
-    predictions_checked: int
-    max_difference: float
-    """Between served and evaluated probability."""
-    p50_ms: float
-    """Latency of a request for one row, median."""
-    p99_ms: float
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What an artifact says of this verification in the UI."""
-        return {
-            "headline": f"{self.predictions_checked} rows as evaluated, p50 {self.p50_ms:.1f} ms",
-            **asdict(self),
-        }
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """What the UI compares between runs."""
-        return {"p50_ms": self.p50_ms, "p99_ms": self.p99_ms, "max_difference": self.max_difference}
-
-    def write(self, path: str) -> Self:
-        """Writes the verification as JSON."""
-        document.write(path, asdict(self))
-        return self
 
 
 def wait_until_ready(url: str, seconds: float, alive: Callable[[], bool]) -> None:

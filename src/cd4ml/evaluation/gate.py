@@ -8,7 +8,7 @@ from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
 from cd4ml.contracts.slices import columns_of, values_of
-from cd4ml.contracts.verdict import Check, Verdict
+from cd4ml.contracts.verdict import MODEL_GATE, Check, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
@@ -26,8 +26,8 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
         settings: As `Limits` has them.
 
     Raises:
-        EvaluationError: The folder holds no evaluation, the limits are none, or they name a metric that was not
-            measured.
+        DocumentError: The folder holds no evaluation.
+        EvaluationError: The limits are none, or they name a metric that was not measured.
     """
     allowed = limits.parse(settings)
     found = summary.read(folder)
@@ -39,9 +39,10 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
     about = {
         "model": found.models[CANDIDATE].digest,
         "data": found.test_digest,
+        "evaluation": summary.digest(folder),
         "limits": limits.digest(allowed),
     }
-    return Verdict("check_model", about, tuple(_checks(found, allowed)), tuple(_warnings(found)))
+    return Verdict(MODEL_GATE, about, tuple(_checks(found, allowed)), tuple(_warnings(found)))
 
 
 def _checks(found: Summary, allowed: Limits) -> Iterator[Check]:

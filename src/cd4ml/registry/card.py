@@ -6,39 +6,37 @@ knows; what it cannot know is said to be left to the team.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL
 from cd4ml.contracts.slices import columns_of
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from cd4ml.contracts.evaluation import Fairness, Slice, Summary
     from cd4ml.contracts.model import Contract
-    from cd4ml.registry.models import Version
-
-OVERALL = "overall"
+    from cd4ml.contracts.release import Version
 
 
-def text(version: Version, contract: Contract, verdict: Verdict, evaluation: str) -> str:
+def text(version: Version, contract: Contract, verdict: Verdict, summary: Summary) -> str:
     """The card of a version, in Markdown.
 
     Args:
         version: What is published.
         contract: What the model takes and gives.
         verdict: What the gate said of it.
-        evaluation: What `evaluate_model` wrote.
+        summary: What `evaluate_model` found.
     """
-    summary = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))
-    slices = [one for one in summary["slices"] if one["model"] == "candidate"]
-    fairness = [one for one in summary["fairness"] if one["model"] == "candidate"]
+    slices = list(summary.of(CANDIDATE).values())
+    fairness = [one for one in summary.fairness if one.model == CANDIDATE]
     return (
         _environment()
         .get_template("card.md.j2")
@@ -47,12 +45,12 @@ def text(version: Version, contract: Contract, verdict: Verdict, evaluation: str
             contract=contract,
             verdict=verdict,
             summary=summary,
-            metrics=["auc", "auc_pr", f"accuracy@{summary['thresholds'][0]:g}"],
-            overall=next(one for one in slices if one["slice"] == OVERALL),
-            unitary=[one for one in slices if len(one["values"]) <= 1],
-            intersectional=[one for one in slices if len(one["values"]) > 1],
+            metrics=["auc", "auc_pr", f"accuracy@{summary.thresholds[0]:g}"],
+            overall=summary.of(CANDIDATE)[OVERALL],
+            unitary=[one for one in slices if len(one.values) <= 1],
+            intersectional=[one for one in slices if len(one.values) > 1],
             factors=_columns(slices),
-            sensitive=list(dict.fromkeys(name for one in fairness for name in columns_of(one["column"]))),
+            sensitive=list(dict.fromkeys(name for one in fairness for name in columns_of(one.column))),
             fairness=fairness,
             widest=_widest(fairness),
             too_small=_too_small(fairness),
@@ -76,20 +74,20 @@ def html(card: str, verdict: Verdict) -> str:
         return file.read_text(encoding="utf-8")
 
 
-def _columns(slices: Sequence[Mapping[str, Any]]) -> list[str]:
+def _columns(slices: Sequence[Slice]) -> list[str]:
     """What the slices are by, each kind once: `gender × region`."""
-    return list(dict.fromkeys(" × ".join(one["values"]) for one in slices if one["values"]))
+    return list(dict.fromkeys(" × ".join(one.values) for one in slices if one.values))
 
 
-def _widest(fairness: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _widest(fairness: Sequence[Fairness]) -> list[Fairness]:
     """By column the rate with the widest gap; calibration, which is no share of rows, is left out."""
-    judged = [one for one in fairness if one["gap"] is not None and one["threshold"] is not None]
-    columns = dict.fromkeys(one["column"] for one in judged)
-    return [max((one for one in judged if one["column"] == column), key=lambda one: one["gap"]) for column in columns]
+    judged = [one for one in fairness if one.gap is not None and one.threshold is not None]
+    columns = dict.fromkeys(one.column for one in judged)
+    return [max((one for one in judged if one.column == column), key=lambda one: one.gap or 0) for column in columns]
 
 
-def _too_small(fairness: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(f"{one['column']} {group}" for one in fairness for group in one["too_small"]))
+def _too_small(fairness: Sequence[Fairness]) -> list[str]:
+    return list(dict.fromkeys(f"{one.column} {group}" for one in fairness for group in one.too_small))
 
 
 def _environment() -> Environment:

@@ -1,39 +1,22 @@
 """What was deployed when: `deployments/<name>/<number>.json` in the store, one record a deployment that held."""
 
-import json
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from cd4ml.contracts import model
+from cd4ml.contracts.release import Deployment, Version
 from cd4ml.registry import models
+from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """A model that was put into production, and verified there."""
-
-    name: str
-    number: int
-    version: int
-    digest: str
-    run: str
-    target: str
-    """Where: `machine` or `cluster`."""
-    endpoint: str
-    """The URL that takes predictions."""
-    deployed_at: str
-    """ISO 8601, UTC."""
-
-
-def record(store: Store, version: models.Version, run: str, target: str, endpoint: str) -> Deployment:
+def record(store: Store, version: Version, run: str, target: str, endpoint: str) -> Deployment:
     """Adds a deployment to the history."""
     while True:
         number = 1 + max((known.number for known in history(store, version.name)), default=0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         deployment = Deployment(version.name, number, version.version, version.digest, run, target, endpoint, now)
         try:
-            store.add(f"deployments/{version.name}/{number}.json", json.dumps(asdict(deployment), indent=2) + "\n")
+            store.add(f"deployments/{version.name}/{number}.json", deployment.text)
         except AlreadyStoredError:
             continue  # another run took this number; take the next
         return deployment
@@ -41,12 +24,8 @@ def record(store: Store, version: models.Version, run: str, target: str, endpoin
 
 def history(store: Store, name: str) -> list[Deployment]:
     """All deployments of a model, the oldest first."""
-    numbers = sorted(
-        int(child.removesuffix(".json"))
-        for child in store.children(f"deployments/{name}")
-        if child.removesuffix(".json").isdigit()
-    )
-    return [Deployment(**json.loads(store.read(f"deployments/{name}/{number}.json"))) for number in numbers]
+    files = [f"deployments/{name}/{number}.json" for number in numbers(store, f"deployments/{name}", ".json")]
+    return [Deployment.parse(store.read(file), store.uri(file)) for file in files]
 
 
 def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]:

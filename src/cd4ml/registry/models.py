@@ -5,51 +5,41 @@ predictions.parquet   rows with the probabilities that evaluation got for them (
 summary.json          all numbers of the evaluation (layout: `cd4ml.contracts.evaluation`)
 verdict.json          the gate's verdict about this very model (layout: `cd4ml.contracts.verdict`)
 card.md, card.html    the model card
-version.json          a `Version`
+version.json          what this version is (layout: `cd4ml.contracts.release`)
 """
 
 import itertools
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from cd4ml.contracts import evaluation as evaluations
 from cd4ml.contracts import model
-from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.evaluation import CANDIDATE, PREDICTIONS, SUMMARY, Summary
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
 from cd4ml.registry import card
+from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 TREND_VERSIONS = 10
 
 
 @dataclass(frozen=True)
-class Version:
-    """One published model."""
+class Judged:
+    """A model and what was found of it, by the paths of what the tasks wrote."""
 
-    name: str
-    version: int
-    digest: str
-    """Of the model's files, as `cd4ml.contracts.model.digest` gives it."""
-    published_at: str
-    """ISO 8601, UTC."""
-    run: str
-    """The run that published it."""
-    revision: str
-    """Of the code; empty where it is not known."""
+    model: str
+    """What `train_model` wrote."""
+    evaluation: str
+    """What `evaluate_model` wrote about it."""
+    verdict: str
+    """What `check_model` wrote about both."""
     dataset: str
-    dataset_version: int
-    dataset_digest: str
-
-    @property
-    def folder(self) -> str:
-        """Its name in the store."""
-        return f"models/{self.name}/{self.version}"
-
-    def text(self) -> str:
-        """The version as `version.json` has it."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+    """What `ingest_dataset` wrote."""
 
 
 @dataclass(frozen=True)
@@ -65,50 +55,42 @@ class Published:
     @property
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this version in the UI."""
-        return {"headline": f"version {self.version.version}", "uri": self.uri, **asdict(self.version)}
+        return {**self.version.metadata, "uri": self.uri}
 
     def write(self, version_file: str, card_file: str) -> Self:
         """Writes both, for the tasks that follow and for the UI."""
-        for path, text in ((version_file, self.version.text()), (card_file, self.card)):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(text, encoding="utf-8")
+        self.version.write(version_file)
+        Path(card_file).parent.mkdir(parents=True, exist_ok=True)
+        Path(card_file).write_text(self.card, encoding="utf-8")
         return self
 
 
-def publish(
-    location: str,
-    name: str,
-    model_folder: str,
-    verdict_file: str,
-    evaluation: str,
-    dataset_file: str,
-    run: str,
-    revision: str,
-) -> Published:
+def publish(location: str, name: str, judged: Judged, verdict: Verdict, *, run: str, revision: str) -> Published:
     """Adds a model to the registry; the one that is there already is returned as it is.
 
     Args:
         location: The store that holds the registry.
         name: The model's name.
-        model_folder: What training wrote.
-        verdict_file: What `check_model` wrote about this model.
-        evaluation: What `evaluate_model` wrote.
-        dataset_file: What `ingest_dataset` wrote.
+        judged: The model, and what was found of it.
+        verdict: What its file says.
         run: The run that publishes.
         revision: The revision of the code.
 
     Raises:
-        RegistryError: The verdict is about another model, or did not pass.
+        RegistryError: The verdict is another gate's, or about another model or evaluation, or it did not pass.
     """
-    digest = model.digest(model_folder)
-    verdict = gates.read(verdict_file)
+    digest = model.digest(judged.model)
+    found = evaluations.read(judged.evaluation)
+    if verdict.gate != MODEL_GATE:
+        raise RegistryError(
+            f"{judged.verdict}: a verdict of {verdict.gate}, which says nothing of a model; give that of {MODEL_GATE}"
+        )
     if verdict.about.get("model") != digest:
         raise RegistryError(
             f"the verdict is about the model {verdict.about.get('model')}, not about {digest}: "
             "evaluate and check this model first"
         )
-    found = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))
-    evaluated = {"model": found["models"]["candidate"]["digest"], "data": found["test_digest"]}
+    evaluated = {"model": found.models[CANDIDATE].digest, "data": found.test_digest}
     if evaluated != {"model": digest, "data": verdict.about.get("data")}:
         raise RegistryError(
             f"the evaluation is about the model {evaluated['model']} on the test split {evaluated['data']}, the "
@@ -118,7 +100,7 @@ def publish(
         raise RegistryError(f"the model {digest} did not pass its gate: " + "; ".join(verdict.reasons))
 
     store = open_store(location)
-    dataset = json.loads(Path(dataset_file).read_text(encoding="utf-8"))
+    dataset = DatasetVersion.read(judged.dataset)
     number = 0
     while True:
         published = versions(store, name)
@@ -133,22 +115,20 @@ def publish(
             published_at=datetime.now(UTC).isoformat(timespec="seconds"),
             run=run,
             revision=revision,
-            dataset=dataset["name"],
-            dataset_version=dataset["version"],
-            dataset_digest=dataset["digest"],
+            dataset=DatasetReference(dataset.name, dataset.version, dataset.digest),
         )
-        card_text = card.text(version, model.read_contract(model_folder), verdict, evaluation)
+        card_text = card.text(version, model.read_contract(judged.model), verdict, found)
         try:
             store.add_folder(
                 version.folder,
                 {
-                    "model": Path(model_folder),
-                    "predictions.parquet": Path(evaluation) / "predictions.parquet",
-                    "summary.json": Path(evaluation) / "summary.json",
-                    "verdict.json": Path(verdict_file),
+                    "model": Path(judged.model),
+                    PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
+                    SUMMARY: Path(judged.evaluation) / SUMMARY,
+                    "verdict.json": Path(judged.verdict),
                     "card.md": card_text,
                     "card.html": card.html(card_text, verdict),
-                    "version.json": version.text(),
+                    "version.json": version.text,
                 },
             )
         except AlreadyStoredError:
@@ -158,8 +138,7 @@ def publish(
 
 def versions(store: Store, name: str) -> list[Version]:
     """All published versions of a model, the oldest first."""
-    numbers = sorted(int(child) for child in store.children(f"models/{name}") if child.isdigit())
-    return [read(store, name, number) for number in numbers]
+    return [read(store, name, number) for number in numbers(store, f"models/{name}")]
 
 
 def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any]]:
@@ -175,11 +154,11 @@ def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any
     before = list(itertools.takewhile(lambda one: one.digest != candidate, versions(store, name)))
     points = []
     for version in before[-TREND_VERSIONS:]:
-        if "summary.json" not in store.children(version.folder):
+        if SUMMARY not in store.children(version.folder):
             continue  # published by a cd4ml that kept none
-        found = json.loads(store.read(f"{version.folder}/summary.json"))["models"]["candidate"]
-        interval = found["intervals"].get("auc")
-        points.append({"version": version.version, "auc": found["metrics"]["auc"], "interval": interval})
+        file = f"{version.folder}/{SUMMARY}"
+        found = Summary.parse(store.read(file), store.uri(file)).models[CANDIDATE]
+        points.append({"version": version.version, "auc": found.metrics["auc"], "interval": found.intervals.get("auc")})
     return points
 
 
@@ -192,9 +171,5 @@ def read(store: Store, name: str, version: int) -> Version:
     if str(version) not in store.children(f"models/{name}"):
         known = ", ".join(store.children(f"models/{name}")) or "none"
         raise RegistryError(f"store {store.location}: no version {version} of the model {name}; published: {known}")
-    return Version(**json.loads(store.read(f"models/{name}/{version}/version.json")))
-
-
-def read_file(path: str) -> Version:
-    """Reads what `Published.write` wrote."""
-    return Version(**json.loads(Path(path).read_text(encoding="utf-8")))
+    file = f"models/{name}/{version}/version.json"
+    return Version.parse(store.read(file), store.uri(file))

@@ -1,15 +1,21 @@
 """The summary of a run: `summary.json`, and `index.html` with every report of its tasks."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cd4ml.contracts import document
-from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.document import Document
+from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, Summary
+from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
+from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
+
+_Document = TypeVar("_Document", bound=Document)
 
 
 class Task(Protocol):
@@ -66,8 +72,9 @@ class Run:
 def summary(run: Run) -> dict[str, Any]:
     """What a program wants to know of a run; a part that the run did not reach is null or empty."""
     by_component = {task.component: task for task in run.tasks}
-    evaluation = _json(_file(by_component.get("evaluate_model"), "evaluation", "summary.json"))
-    findings = _json(_file(by_component.get("validate_dataset"), "findings"))
+    dataset = _read(DatasetVersion, _file(by_component.get("ingest_dataset"), "dataset"))
+    findings = _read(Findings, _file(by_component.get("validate_dataset"), "findings"))
+    evaluation = _read(Summary, _file(by_component.get("evaluate_model"), "evaluation", SUMMARY))
     return {
         "run_id": run.run_id,
         "pipeline": run.pipeline,
@@ -87,15 +94,12 @@ def summary(run: Run) -> dict[str, Any]:
             }
             for task in run.tasks
         ],
-        "dataset": _chosen(_json(_file(by_component.get("ingest_dataset"), "dataset")), _DATASET),
-        "anomalies": None
-        if findings is None
-        else [one["message"] for one in findings["findings"] if one["kind"] == "anomaly"],
-        "models": evaluation["models"] if evaluation else {},
+        "dataset": _chosen(asdict(dataset), _DATASET) if dataset else None,
+        "anomalies": [one.message for one in findings.of_kind("anomaly")] if findings else None,
+        "models": asdict(evaluation)["models"] if evaluation else {},
         "slices": [
-            {"slice": one["slice"], "rows": one["rows"], "metrics": one["metrics"]}
-            for one in (evaluation or {"slices": []})["slices"]
-            if one["model"] == "candidate"
+            {"slice": one.slice, "rows": one.rows, "metrics": one.metrics}
+            for one in (evaluation.of(CANDIDATE).values() if evaluation else ())
         ],
         "gates": [
             {
@@ -110,10 +114,10 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def verdicts(run: Run) -> list[tuple[Task, gates.Verdict]]:
+def verdicts(run: Run) -> list[tuple[Task, Verdict]]:
     """What each gate of the run said, in order."""
     files = [(task, _file(task, "verdict")) for task in run.tasks if task.component.startswith("check_")]
-    return [(task, gates.read(file)) for task, file in files if file]
+    return [(task, Verdict.read(file)) for task, file in files if file]
 
 
 def write(run: Run, folder: Path) -> dict[str, Any]:
@@ -151,8 +155,8 @@ def _file(task: Task | None, output: str, *names: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _json(file: Path | None) -> Any:
-    return json.loads(file.read_text(encoding="utf-8")) if file else None
+def _read(kind: type[_Document], file: Path | None) -> _Document | None:
+    return kind.read(file) if file else None
 
 
 def _text(file: Path | None) -> str:
@@ -167,14 +171,16 @@ _DEPLOYMENT = ("target", "endpoint", "predictions_checked", "max_difference", "p
 def _published(task: Task | None, registered: Registered | None) -> dict[str, Any] | None:
     """What the task said, or the registry about a task that was killed before it could say it."""
     if task and "published" in task.outputs:
-        published = _chosen(_json(_file(task, "published")), _PUBLISHED)
-        return {**published, "uri": task.outputs["published"].metadata["uri"]} if published else None
+        published = _read(Version, _file(task, "published"))
+        uri = {"uri": task.outputs["published"].metadata["uri"]}
+        return {**(_chosen(asdict(published), _PUBLISHED) or {}), **uri} if published else None
     return _chosen(registered.published, (*_PUBLISHED, "uri")) if registered else None
 
 
 def _deployment(task: Task | None) -> dict[str, Any] | None:
-    files = [_file(task, "deployment", name) for name in ("deployment.json", "verification.json")]
-    return {**_json(files[0]), **_json(files[1])} if all(files) else None
+    deployment = _read(Deployment, _file(task, "deployment", DEPLOYMENT))
+    verification = _read(Verification, _file(task, "deployment", VERIFICATION))
+    return {**asdict(deployment), **asdict(verification)} if deployment and verification else None
 
 
 def _chosen(content: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cd4ml.contracts import findings
 from cd4ml.contracts.findings import Finding, Findings, percent
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.validation import limits
@@ -22,10 +21,11 @@ def check(path: str | Path, settings: dict[str, Any]) -> Verdict:
         settings: As `Limits` has them.
 
     Raises:
-        DataError: The file holds no findings, or the limits are none.
+        DocumentError: The file holds no findings.
+        DataError: The limits are none.
     """
     allowed = limits.parse(settings)
-    found = findings.read(path)
+    found = Findings.read(path)
     return Verdict("check_dataset", {"dataset": found.digest}, tuple(_checks(found, allowed)))
 
 

@@ -85,7 +85,7 @@ def test_a_clean_dataset_has_no_findings(validation):
     assert found.metadata["headline"] == "no anomalies"
     assert (found.dataset, found.version, found.digest) == ("players", 4, "sha256:abc")
     assert found.rows == {"train": 2000, "eval": 500, "test": 500}
-    assert findings.read(validation.outputs.findings) == found
+    assert findings.Findings.read(validation.outputs.findings) == found
     assert '<div class="verdict passed">' in validation.report
 
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 from evaluation_samples import group, metrics
 
+from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.evaluation import Change
 from cd4ml.contracts.verdict import Check
-from cd4ml.errors import EvaluationError, GateError
+from cd4ml.errors import DocumentError, EvaluationError, GateError
 from cd4ml.evaluation import fairness, gate
 from cd4ml.evaluation.limits import digest, parse
 
@@ -24,7 +25,8 @@ def test_a_model_that_keeps_its_limits_passes_with_its_digest(found, written):
     verdict = gate.check(written(found), limits)
 
     assert verdict.passed
-    assert verdict.about == {"model": "sha256:c", "data": "sha256:t", "limits": digest(parse(limits))}
+    evaluated = {"model": "sha256:c", "data": "sha256:t", "evaluation": summary.digest(written(found))}
+    assert verdict.about == {**evaluated, "limits": digest(parse(limits))}
     assert verdict.metadata["headline"] == "7 of 7 limits kept"
     assert verdict.checks[0] == Check(
         name="auc on overall",
@@ -556,7 +558,7 @@ def test_the_run_fails_with_a_line_for_each_reason(found, written, tmp_path):
 
 
 def test_a_folder_that_is_no_evaluation_says_so(tmp_path):
-    with pytest.raises(EvaluationError, match="not an evaluation .* run evaluate_model again"):
+    with pytest.raises(DocumentError, match="summary.json: cannot be read .*; run evaluate_model again"):
         gate.check(tmp_path, {"auc": {"min": 0.5}})
 
 

@@ -5,7 +5,7 @@ import pytest
 from evaluation_samples import group
 
 from cd4ml.contracts import evaluation as summary
-from cd4ml.errors import EvaluationError
+from cd4ml.errors import DocumentError
 
 
 def test_a_summary_is_read_as_it_was_written(found, written):
@@ -24,7 +24,7 @@ def test_a_file_cut_short_says_what_to_do(found, written):
     file = written(found) / "summary.json"
     file.write_text(file.read_text()[:100])
 
-    with pytest.raises(EvaluationError, match="run evaluate_model again"):
+    with pytest.raises(DocumentError, match="run evaluate_model again"):
         summary.read(file.parent)
 
 

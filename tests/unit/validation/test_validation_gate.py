@@ -8,7 +8,7 @@ import pytest
 from cd4ml.contracts import findings
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.findings import Finding, Findings, Group
-from cd4ml.errors import DataError, GateError
+from cd4ml.errors import DataError, DocumentError, GateError
 from cd4ml.validation import gate, limits
 
 ANOMALY = Finding("anomaly", "error", "eval", "region", None, "eval: column 'region': a new value")
@@ -43,13 +43,13 @@ def check(tmp_path):
 def test_findings_read_as_they_were_written(tmp_path):
     found = replace(CLEAN, findings=(ANOMALY, PERSONAL)).write(tmp_path / "findings")
 
-    assert findings.read(tmp_path / "findings") == found
+    assert findings.Findings.read(tmp_path / "findings") == found
 
 
 def test_a_clean_dataset_passes_and_the_verdict_is_about_its_digest(check, tmp_path):
     check(CLEAN).write(tmp_path / "verdict").raise_if_failed()
 
-    verdict = gates.read(tmp_path / "verdict")
+    verdict = gates.Verdict.read(tmp_path / "verdict")
     assert verdict.passed
     assert verdict.about == {"dataset": "sha256:abc"}
     assert json.loads((tmp_path / "verdict").read_text())["gate"] == "check_dataset"
@@ -126,7 +126,7 @@ def test_every_mistake_in_the_limits_is_reported_at_once():
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     (tmp_path / "findings").write_text("[]")
-    with pytest.raises(DataError, match="run validate_dataset again"):
+    with pytest.raises(DocumentError, match="run validate_dataset again"):
         gate.check(tmp_path / "findings", {})
 
 

@@ -316,9 +316,7 @@ def stop(store: FolderStore, server: Server) -> None:
 
 
 def _write(file: Path, content: Server | Replacement) -> None:
-    unfinished = file.with_suffix(".unfinished")
-    document.write(unfinished, asdict(content))
-    unfinished.replace(file)
+    document.write(file, asdict(content))
 
 
 def _file(store: FolderStore, name: str) -> Path:

@@ -16,6 +16,7 @@ def publish_model(
     dataset: dsl.Input[artifacts.DatasetVersion],
     store: str,
     name: str,
+    limits: dict,
     run: str,
     revision: str,
     published: dsl.Output[artifacts.PublishedVersion],
@@ -26,22 +27,23 @@ def publish_model(
     Args:
         model: What `train_model` wrote.
         evaluation: What `evaluate_model` wrote about it.
-        verdict: What `check_model` wrote about it; without a passed verdict nothing is published.
+        verdict: What `check_model` wrote about it and these limits; without a passed verdict nothing is published.
         dataset: What `ingest_dataset` wrote.
         store: The store that holds the registry.
         name: The model's name in the registry.
+        limits: What `check_model` held the model against.
         run: The run that publishes.
         revision: The revision of the code.
 
     Returns:
-        published: The version's entry in the registry (layout: `cd4ml.registry.models`).
+        published: The version's entry in the registry (layout: `cd4ml.contracts.release`).
         card: The version's model card.
         version: Its number.
         digest: The digest of the model's files.
     """
-    from cd4ml.registry import models
+    from cd4ml.evaluation.publishing import Judged, publish
 
-    folders = (model.path, verdict.path, evaluation.path, dataset.path)
-    added = models.publish(store, name, *folders, run, revision).write(published.path, card.path)
+    judged = Judged(model=model.path, evaluation=evaluation.path, verdict=verdict.path, dataset=dataset.path)
+    added = publish(store, name, judged, limits, run=run, revision=revision).write(published.path, card.path)
     published.metadata.update(added.metadata)
     return added.version.version, added.version.digest

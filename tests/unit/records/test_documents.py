@@ -1,0 +1,160 @@
+"""What one task writes another reads, whichever version of cd4ml wrote it; what cannot be read is one told error."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.document import Document
+from cd4ml.contracts.evaluation import Summary
+from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
+from cd4ml.contracts.verdict import Verdict
+from cd4ml.errors import DocumentError
+
+V1 = Path(__file__).parent / "v1"
+KINDS: Mapping[str, type[Document]] = {
+    "dataset.json": DatasetVersion,
+    "findings.json": Findings,
+    "summary.json": Summary,
+    "verdict.json": Verdict,
+    "version.json": Version,
+    "deployment.json": Deployment,
+    "verification.json": Verification,
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+st.register_type_strategy(
+    Mapping, lambda kind: st.dictionaries(*(st.from_type(part) for part in get_args(kind)), max_size=2)
+)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_of_the_first_version_is_read_with_all_that_is_in_it(name: str) -> None:
+    found = json.loads(KINDS[name].read(V1 / name).text)
+
+    old = json.loads((V1 / name).read_text())
+    if name == "version.json":
+        old["dataset"] = {part: old.pop(key) for part, key in PARTS_OF_THE_DATASET.items()}
+    assert {field: found[field] for field in old} == old
+
+
+PARTS_OF_THE_DATASET = {"name": "dataset", "version": "dataset_version", "digest": "dataset_digest"}
+
+
+def test_every_file_that_was_kept_is_read() -> None:
+    assert {file.name for file in V1.iterdir()} == KINDS.keys()
+
+
+@every_kind
+@few
+@given(data=st.data())
+def test_every_document_reads_back_as_it_was_written(kind: type[Document], data: st.DataObject) -> None:
+    written = data.draw(st.from_type(kind))
+
+    assert kind.parse(written.text, "here") == written
+
+
+@every_kind
+@few
+@given(content=JSON)
+def test_what_is_no_such_document_is_one_error_that_names_the_file(kind: type[Document], content: Any) -> None:
+    with pytest.raises(DocumentError, match=f"^here: not a {kind.kind} .*; {kind.remedy}$"):
+        kind.parse(json.dumps(content), "here")
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(lambda text: text[:0], id="empty"),
+        pytest.param(lambda text: text[: len(text) // 2], id="half"),
+        pytest.param(lambda text: text.encode() + b"\xff", id="no text"),
+        pytest.param(lambda text: "[" * 100_000 + text, id="too deep"),
+        pytest.param(lambda text: changed(text, lambda one: one.popitem()), id="a field fewer"),
+        pytest.param(lambda text: changed(text, lambda one: one.update({next(iter(one)): [1]})), id="a wrong type"),
+        pytest.param(lambda text: changed(text, lambda one: one.update(kind="cd4ml/Other")), id="another kind"),
+        pytest.param(lambda text: changed(text, lambda one: one.update(schema_version="2")), id="no number"),
+        pytest.param(lambda text: changed(text, lambda one: one.update(schema_version=0)), id="no version"),
+    ],
+)
+def test_a_broken_file_is_one_error_that_names_it_and_says_what_to_do(
+    tmp_path: Path, name: str, broken: Callable[[str], str | bytes]
+) -> None:
+    kind, file = KINDS[name], tmp_path / name
+    text = broken(REQUIRED[name])
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    with pytest.raises(DocumentError) as refused:
+        kind.read(file)
+
+    assert str(refused.value).startswith(f"{file}: not a {kind.kind} (")
+    assert str(refused.value).endswith(f"; {kind.remedy}")
+
+
+def changed(text: str, change: Callable[[dict[str, Any]], object]) -> str:
+    content = json.loads(text)
+    change(content)
+    return json.dumps(content)
+
+
+def _required(name: str) -> str:
+    """A file of the first version without what has a default."""
+    optional = [field.name for field in dataclasses.fields(KINDS[name]) if field.default is not dataclasses.MISSING]  # type: ignore[arg-type]
+    content = json.loads((V1 / name).read_text())
+    return json.dumps({key: value for key, value in content.items() if key not in (*optional, "passed", "row_by_row")})
+
+
+REQUIRED = {name: _required(name) for name in KINDS}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_fields_that_a_newer_cd4ml_adds_are_passed_over(name: str) -> None:
+    kind = KINDS[name]
+    known = kind.read(V1 / name)
+
+    assert kind.parse(changed(known.text, lambda one: one.update(added={"later": 1})), "here") == known
+
+
+@every_kind
+def test_a_newer_layout_is_refused_and_says_what_reads_it(kind: type[Document]) -> None:
+    newer = json.dumps({"kind": kind.kind, "schema_version": kind.schema_version + 1})
+
+    with pytest.raises(DocumentError, match=f"^here: a {kind.kind} of schema version .*; use the cd4ml that wrote it"):
+        kind.parse(newer, "here")
+
+
+@every_kind
+def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path, kind: type[Document]) -> None:
+    with pytest.raises(DocumentError, match=f"missing: cannot be read .*; {kind.remedy}"):
+        kind.read(tmp_path / "missing")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "new" / "version.json"
+    first = Version("uptake", 1, "sha256:m", "2026-01-01", "run-1", "", DatasetReference("players", 0, "sha256:d"))
+    first.write(file)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        dataclasses.replace(first, version=2).write(file)
+
+    assert [child.name for child in file.parent.iterdir()] == ["version.json"]
+    assert Version.read(file) == first
