@@ -143,7 +143,7 @@ def test_the_trend_is_of_the_versions_before_and_the_same_for_a_run_that_repeats
     assert [one["version"] for one in trend(third)] == [1, 2]
     assert [one["version"] for one in trend(second)] == [1]
     assert trend(first) == []
-    assert trend(third)[0]["auc"] == found.metrics["auc"]
+    assert trend(third)[0]["value"] == found.metrics["auc"]
     assert tuple(trend(third)[0]["interval"]) == found.intervals["auc"]
     (location / "models/uptake/1/summary.json").unlink()
     assert [one["version"] for one in trend(third)] == [2]

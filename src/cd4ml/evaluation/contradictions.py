@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from cd4ml.contracts.problem import BINARY
+
 Mistake = tuple[tuple[str, ...], str]
 """Where it is within the limits, and what to do."""
 Bound = tuple[str, float | None]
 """The name that a limit has in the settings, and the number."""
-
-SAME_RATE = {"recall": "true_positive_rate"}
-ONE_LESS = {"false_negative_rate": "true_positive_rate", "true_negative_rate": "false_positive_rate"}
-"""Rates that are 1 less another."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
 def _rate(metric: str) -> str:
     """The metric that says the same, by one name."""
     name, found, threshold = metric.partition("@")
-    same = SAME_RATE.get(name) or ONE_LESS.get(name) or name
+    same = BINARY.metric(name).said_by or name
     return f"{same}@{float(threshold):g}" if found else name
 
 
@@ -80,7 +78,7 @@ def _range(held: Held) -> tuple[float, float]:
     """What the limit leaves of the metric that `_rate` names."""
     low = float("-inf") if held.low[1] is None else held.low[1]
     high = float("inf") if held.high[1] is None else held.high[1]
-    if held.metric.partition("@")[0] in ONE_LESS:
+    if BINARY.metric(held.metric).rest_of:
         whole = 0 if held.other else 1
         return whole - high, whole - low
     return low, high

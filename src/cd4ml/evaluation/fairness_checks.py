@@ -19,7 +19,7 @@ def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, li
         found: What was measured.
         columns: By alphabet: the sensitive column, or those that are crossed.
         subject: What a person calls the rate.
-        rate: One of `FAIRNESS_METRICS`.
+        rate: One of the metrics that groups are compared by.
         limit: What it must keep.
     """
     column, asked = key_of(columns), dict(_asked(limit))

@@ -6,7 +6,8 @@ from typing import Any
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
+from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Interval, Slice, Summary
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.slices import columns_of, values_of
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.errors import EvaluationError
@@ -93,7 +94,7 @@ def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator
 
 
 def _value(found: Summary, metric: str, pattern: str, bounds: Bounds) -> Iterator[Check]:
-    if metric in METRICS_OF_MODELS:
+    if found.problem.metric(metric).of == "model":
         yield hold(f"{metric} of the model", "", bounds, _of_model(found, CANDIDATE, metric))
         return
     slices = found.of(CANDIDATE)
@@ -101,7 +102,7 @@ def _value(found: Summary, metric: str, pattern: str, bounds: Bounds) -> Iterato
     if not names:
         yield _no_rows(f"{metric} on {pattern}", bounds, slices, pattern)
     for name in names:
-        yield hold(f"{metric} on {name}", name, bounds, _on_slice(slices[name], metric))
+        yield hold(f"{metric} on {name}", name, bounds, _on_slice(found.problem, slices[name], metric))
 
 
 def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[Check]:
@@ -113,7 +114,7 @@ def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[
         is_first = other == "champion"
         yield Check(subject, str(bounds), None, is_first, first if is_first else missing)
         return
-    if metric in METRICS_OF_MODELS:
+    if found.problem.metric(metric).of == "model":
         pair = _of_model(found, CANDIDATE, metric), _of_model(found, other, metric)
         yield hold(f"change of {metric} against the {other}", "", bounds, _difference(*pair, None))
         return
@@ -124,20 +125,16 @@ def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[
         if not names:
             yield _no_rows(f"change of {metric} on {pattern} against the {other}", bounds, slices, pattern)
         for name in names:
-            pair = _on_slice(slices[name], metric), _on_slice(others[name], metric)
-            measured = _difference(*pair, intervals.get(name))
+            after, before = (_on_slice(found.problem, one[name], metric) for one in (slices, others))
+            measured = _difference(after, before, intervals.get(name))
             yield hold(f"change of {metric} on {name} against the {other}", name, bounds, measured)
 
 
-def _on_slice(one: Slice, metric: str) -> Measured:
+def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
     value = one.metrics[metric]
     if value is None:
-        if one.metrics["label_rate"] in (0, 1):
-            return Measured(None, why_not=f"it is not defined on {one.rows:,} rows that are all of one class")
-        if metric.startswith("precision@"):
-            return Measured(None, why_not=f"none of the {one.rows:,} rows is predicted positive")
-        return Measured(None, why_not="it is not a finite number")
-    if metric != "example_count" and (counted := one.counted(metric)) < FEWEST_ROWS:
+        return Measured(None, why_not=problem.why_undefined(metric, one.rows, one.metrics))
+    if problem.metric(metric).counted and (counted := one.counted(metric)) < FEWEST_ROWS:
         return Measured(
             None,
             why_not=f"too small to judge ({counted} of its {one.rows:,} rows count, {FEWEST_ROWS} are needed: "

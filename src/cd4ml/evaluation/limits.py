@@ -11,13 +11,14 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
-    field_validator,
+    create_model,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cd4ml import settings
-from cd4ml.contracts.evaluation import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS, OVERALL, at
+from cd4ml.contracts.evaluation import OVERALL, at
+from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.slices import values_of
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
@@ -29,9 +30,6 @@ EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
 PARTS = ("fairness", "required_slices", "bootstrap")
 """What limits name beside metrics."""
-NO_INTERVAL = (*METRICS_OF_MODELS, "example_count")
-UNBOUNDED = ("example_count", "binary_cross_entropy", "calibration", *METRICS_OF_MODELS)
-"""Metrics from 0 upward; all others are from 0 to 1."""
 
 
 def _known_form(name: str) -> str:
@@ -47,15 +45,15 @@ def _some(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _known_metric(name: str) -> str:
-    metric, found, threshold = name.partition("@")
-    if metric in METRICS_AT_THRESHOLDS and not found:
+    _, found, threshold = name.partition("@")
+    at_thresholds = name in BINARY and BINARY.metric(name).at_thresholds
+    if at_thresholds and not found:
         raise ValueError(f"is measured at a threshold: write {at(name, 0.5)}")
-    if metric in METRICS_AT_THRESHOLDS:
-        if not _is_threshold(threshold):
-            raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
-    elif name not in (*METRICS, *METRICS_OF_MODELS):
-        known = (*METRICS, *METRICS_OF_MODELS, *(at(one, 0.5) for one in METRICS_AT_THRESHOLDS), *PARTS)
-        raise ValueError(f"unknown; {nearest(name, known)}")
+    if at_thresholds and not _is_threshold(threshold):
+        raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
+    if name not in BINARY or (found and not at_thresholds):
+        known = (at(one.name, 0.5) if one.at_thresholds else one.name for one in BINARY.metrics)
+        raise ValueError(f"unknown; {nearest(name, (*known, *PARTS))}")
     return name
 
 
@@ -138,28 +136,28 @@ CRITERIA = {
 """The rates that a criterion is about."""
 
 
-class FairnessLimits(_Settings):
+def _of_no_threshold(limit: FairnessLimit) -> FairnessLimit:
+    if limit.threshold is not None:
+        raise ValueError("is of no threshold; leave threshold out")
+    return limit
+
+
+_AtThresholds = FairnessLimit | None
+_OfNoThreshold = Annotated[FairnessLimit, AfterValidator(_of_no_threshold)] | None
+_rates: dict[str, Any] = {
+    one.name: (_AtThresholds if one.at_thresholds else _OfNoThreshold, None) for one in BINARY.among_groups
+}
+_ByRate = create_model("_ByRate", __base__=_Settings, **_rates)
+
+
+class FairnessLimits(_ByRate):  # type: ignore[valid-type, misc]
     """What the groups of one sensitive column must keep, by rate and by criterion."""
 
-    selection_rate: FairnessLimit | None = None
-    true_positive_rate: FairnessLimit | None = None
-    false_positive_rate: FairnessLimit | None = None
-    true_negative_rate: FairnessLimit | None = None
-    false_negative_rate: FairnessLimit | None = None
-    precision: FairnessLimit | None = None
-    calibration: FairnessLimit | None = None
     demographic_parity: FairnessLimit | None = None
     equal_opportunity: FairnessLimit | None = None
     equalised_odds: FairnessLimit | None = None
     predictive_parity: FairnessLimit | None = None
     four_fifths: Annotated[Literal[True], BeforeValidator(_truth_value)] | None = None
-
-    @field_validator("calibration")
-    @classmethod
-    def _has_no_threshold(cls, limit: FairnessLimit | None) -> FairnessLimit | None:
-        if limit and limit.threshold is not None:
-            raise ValueError("is of no threshold; leave threshold out")
-        return limit
 
     def by_rate(self) -> Iterator[tuple[str, str, FairnessLimit]]:
         """Each limit with the name that it was given under, and the rate that it is about."""
@@ -250,16 +248,16 @@ def _missing(content: Mapping[str, Any]) -> Iterator[Mistake]:
 def _mistakes(found: Limits) -> Iterator[Mistake]:
     held = list(_held(found))
     for one in held:
-        yield from contradictions.out_of_range(one, None if one.metric in UNBOUNDED else 1)
+        yield from contradictions.out_of_range(one, BINARY.metric(one.metric).top)
     yield from contradictions.between(held)
     for place, metric, limit in _metric_limits(found):
         yield from _idle(place, limit)
         of_others = [((*place, other), change) for other, change in changes(limit)]
         parts: list[tuple[tuple[str, ...], _OnSlices]] = [(place, limit), *of_others]
         for where, part in parts:
-            if metric in METRICS_OF_MODELS and part.slices != (OVERALL,):
+            if BINARY.metric(metric).of == "model" and part.slices != (OVERALL,):
                 yield (*where, "slices"), f"{metric} is of the whole model and of no slice; leave slices out"
-            if metric in NO_INTERVAL and part.confident:
+            if BINARY.metric(metric).interval is None and part.confident:
                 yield (*where, "confident"), f"{metric} has no interval, so this could never be kept; leave it out"
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cd4ml.contracts.evaluation import at
 from cd4ml.contracts.slices import columns_of
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
@@ -36,6 +37,7 @@ def text(version: Version, contract: Contract, verdict: Verdict, evaluation: str
         verdict: What the gate said of it.
         evaluation: What `evaluate_model` wrote.
     """
+    problem = contract.problem
     summary = json.loads((Path(evaluation) / "summary.json").read_text(encoding="utf-8"))
     slices = [one for one in summary["slices"] if one["model"] == "candidate"]
     fairness = [one for one in summary["fairness"] if one["model"] == "candidate"]
@@ -47,7 +49,11 @@ def text(version: Version, contract: Contract, verdict: Verdict, evaluation: str
             contract=contract,
             verdict=verdict,
             summary=summary,
-            metrics=["auc", "auc_pr", f"accuracy@{summary['thresholds'][0]:g}"],
+            problem=problem,
+            metrics=[
+                at(name, summary["thresholds"][0]) if problem.metric(name).at_thresholds else name
+                for name in problem.headlines
+            ],
             overall=next(one for one in slices if one["slice"] == OVERALL),
             unitary=[one for one in slices if len(one["values"]) <= 1],
             intersectional=[one for one in slices if len(one["values"]) > 1],

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import RegistryError
 from cd4ml.registry import card
 from cd4ml.storage import AlreadyStoredError, Store, open_store
@@ -163,13 +164,13 @@ def versions(store: Store, name: str) -> list[Version]:
 
 
 def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any]]:
-    """The AUC of the last published versions, the oldest first, as it was when each was evaluated.
+    """The primary metric of the last published versions, the oldest first, as it was when each was evaluated.
 
     Of a candidate that was published already, only the versions before it count, so that a run that repeats another
     asks the same question.
 
     Returns:
-        By version: `version`, `auc`, and `interval`, two numbers or None.
+        By version: `version`, `value`, and `interval`, two numbers or None.
     """
     store, candidate = open_store(location), model.digest(candidate_folder)
     before = list(itertools.takewhile(lambda one: one.digest != candidate, versions(store, name)))
@@ -178,8 +179,8 @@ def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any
         if "summary.json" not in store.children(version.folder):
             continue  # published by a cd4ml that kept none
         found = json.loads(store.read(f"{version.folder}/summary.json"))["models"]["candidate"]
-        interval = found["intervals"].get("auc")
-        points.append({"version": version.version, "auc": found["metrics"]["auc"], "interval": interval})
+        value, interval = found["metrics"].get(BINARY.primary), found["intervals"].get(BINARY.primary)
+        points.append({"version": version.version, "value": value, "interval": interval})
     return points
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from cd4ml.contracts import document
 from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.problem import BINARY
 from cd4ml.reports import page
 
 
@@ -130,6 +131,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         title=f"{run.arguments.get('name', '')}: {run.pipeline}",
         run=run,
         summary=content,
+        problem=BINARY,
         timeline=_timeline(run.tasks),
         verdicts=verdicts(run),
         reports=[
