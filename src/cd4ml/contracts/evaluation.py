@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from cd4ml.contracts import slices
 from cd4ml.contracts.problem import BINARY, Metrics, Problem
 from cd4ml.errors import EvaluationError
 
@@ -26,7 +27,7 @@ PREDICTIONS = "predictions.parquet"
 TFMA = "tfma"
 CANDIDATE = "candidate"
 """The model that is evaluated, beside `baseline` and `champion`."""
-OVERALL = "overall"
+OVERALL = slices.OVERALL
 FEWEST_ROWS = 30
 """A slice is too small to judge by a metric that is over fewer of its rows."""
 

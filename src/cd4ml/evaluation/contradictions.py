@@ -1,10 +1,11 @@
 """Finds the limits that no model can keep, or that every model keeps, before one is trained."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.slices import Pattern
 
 Mistake = tuple[tuple[str, ...], str]
 """Where it is within the limits, and what to do."""
@@ -20,8 +21,7 @@ class Held:
     other: str
     """The model that the metric is compared with; empty where it is held by itself."""
     metric: str
-    values: Mapping[str, str]
-    """The value, or `*`, by column."""
+    on: Pattern
     low: Bound
     high: Bound
 
@@ -58,8 +58,7 @@ def _same(one: Held, other: Held) -> bool:
     return (
         one.other == other.other
         and _rate(one.metric) == _rate(other.metric)
-        and one.values.keys() == other.values.keys()
-        and (_covers(one.values, other.values) or _covers(other.values, one.values))
+        and (one.on.covers(other.on) or other.on.covers(one.on))
     )
 
 
@@ -84,11 +83,6 @@ def _range(held: Held) -> tuple[float, float]:
     return low, high
 
 
-def _covers(wide: Mapping[str, str], narrow: Mapping[str, str]) -> bool:
-    return all(value in ("*", narrow[column]) for column, value in wide.items())
-
-
 def _words(held: Held) -> str:
     bounds = [f"{name} {bound:g}" for name, bound in (held.low, held.high) if bound is not None]
-    where = ",".join(f"{column}={value}" if value else column for column, value in held.values.items())
-    return f"{' and '.join(bounds)} on {where}"
+    return f"{' and '.join(bounds)} on {held.on}"

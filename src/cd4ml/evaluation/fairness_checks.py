@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, Group, Interval, Summary, at
-from cd4ml.contracts.slices import columns_of, key_of, name_of
+from cd4ml.contracts.slices import Pattern, columns_of, key_of
 from cd4ml.contracts.verdict import Check
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.limits import FairnessLimit
@@ -123,7 +123,7 @@ def _too_small(one: Fairness) -> str:
 
 
 def _each(columns: tuple[str, ...]) -> str:
-    return name_of(dict.fromkeys(columns, "*"))
+    return str(Pattern.each(columns))
 
 
 def _rate(value: float | None) -> str:

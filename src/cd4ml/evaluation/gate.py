@@ -8,7 +8,7 @@ from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Interval, Slice, Summary
 from cd4ml.contracts.problem import Problem
-from cd4ml.contracts.slices import columns_of, values_of
+from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
@@ -66,7 +66,7 @@ def _warnings(found: Summary) -> Iterator[str]:
         )
 
 
-def _required(found: Summary, pattern: str) -> Iterator[Check]:
+def _required(found: Summary, pattern: Pattern) -> Iterator[Check]:
     bounds, slices = Bounds(FEWEST_ROWS, None, False), found.of(CANDIDATE)
     names = _matching(slices, pattern)
     if not names:
@@ -93,7 +93,7 @@ def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator
         yield from _metric(found, metric, limit)
 
 
-def _value(found: Summary, metric: str, pattern: str, bounds: Bounds) -> Iterator[Check]:
+def _value(found: Summary, metric: str, pattern: Pattern, bounds: Bounds) -> Iterator[Check]:
     if found.problem.metric(metric).of == "model":
         yield hold(f"{metric} of the model", "", bounds, _of_model(found, CANDIDATE, metric))
         return
@@ -157,23 +157,14 @@ def _difference(after: Measured, before: Measured, interval: Interval | None) ->
     return Measured(after.value - before.value, interval, detail=f"{before.value:.4g} to {after.value:.4g}")
 
 
-def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern: str) -> Check:
+def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern: Pattern) -> Check:
     known = dict.fromkeys(column for one in slices.values() for column in one.values)
-    unknown = [column for column in values_of(pattern) if column not in known]
+    unknown = [column for column in pattern.columns if column not in known]
     why = f"no slice by {unknown[0]!r} was evaluated" if unknown else "no rows in this slice"
     hint = f"; {nearest(unknown[0], known)}" if unknown else ""
     reason = f"{subject}: {why}, so the limit '{bounds}' could not be checked{hint}"
-    return Check(subject, str(bounds), None, False, reason, pattern)
+    return Check(subject, str(bounds), None, False, reason, str(pattern))
 
 
-def _matching(slices: Mapping[str, Slice], pattern: str) -> list[str]:
-    """The slices that a name with `*` for any value stands for."""
-    wanted = values_of(pattern)
-    if pattern in slices and "*" not in wanted.values():
-        return [pattern]
-    return [
-        name
-        for name, one in slices.items()
-        if wanted.keys() == one.values.keys()
-        and all(value in ("*", one.values[column]) for column, value in wanted.items())
-    ]
+def _matching(slices: Mapping[str, Slice], pattern: Pattern) -> list[str]:
+    return pattern.among({name: one.values for name, one in slices.items()})

@@ -9,17 +9,19 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
     ModelWrapValidatorHandler,
     ValidationError,
     create_model,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from cd4ml import settings
-from cd4ml.contracts.evaluation import OVERALL, at
+from cd4ml.contracts.evaluation import at
 from cd4ml.contracts.problem import BINARY
-from cd4ml.contracts.slices import values_of
+from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
 from cd4ml.evaluation.contradictions import Held, Mistake
@@ -32,16 +34,10 @@ PARTS = ("fairness", "required_slices", "bootstrap")
 """What limits name beside metrics."""
 
 
-def _known_form(name: str) -> str:
-    if name != OVERALL and "=" not in name:
-        raise ValueError(f"{name!r} is no slice; write {OVERALL}, or a column with its value or *, such as region=*")
-    return name
-
-
-def _some(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
+def _some(patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
+    if not patterns:
         raise ValueError(f"names no slice; write one, such as {OVERALL} or region=*")
-    return names
+    return patterns
 
 
 def _known_metric(name: str) -> str:
@@ -70,7 +66,14 @@ def _truth_value(value: Any) -> Any:
     return value
 
 
-Slices = Annotated[tuple[Annotated[str, AfterValidator(_known_form)], ...], Field(strict=False), AfterValidator(_some)]
+def _from_text(_: Any, schema_of: GetCoreSchemaHandler) -> CoreSchema:
+    as_text = core_schema.to_string_ser_schema()
+    return core_schema.no_info_after_validator_function(Pattern.parse, schema_of(str), serialization=as_text)
+
+
+Slices = Annotated[
+    tuple[Annotated[Pattern, GetPydanticSchema(_from_text)], ...], Field(strict=False), AfterValidator(_some)
+]
 """Names as in the summary; `region=*` is each region."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Metric = Annotated[str, AfterValidator(_known_metric)]
@@ -86,7 +89,7 @@ class _Settings(Strict):
 
 
 class _OnSlices(_Settings):
-    slices: Slices = (OVERALL,)
+    slices: Slices = (Pattern.parse(OVERALL),)
     """Where the bounds hold; not those of the changes within."""
     confident: bool = False
     """Whether the whole interval must keep the bounds: with `min_change: -0.005` a test of non-inferiority."""
@@ -255,7 +258,7 @@ def _mistakes(found: Limits) -> Iterator[Mistake]:
         of_others = [((*place, other), change) for other, change in changes(limit)]
         parts: list[tuple[tuple[str, ...], _OnSlices]] = [(place, limit), *of_others]
         for where, part in parts:
-            if BINARY.metric(metric).of == "model" and part.slices != (OVERALL,):
+            if BINARY.metric(metric).of == "model" and any(one.columns for one in part.slices):
                 yield (*where, "slices"), f"{metric} is of the whole model and of no slice; leave slices out"
             if BINARY.metric(metric).interval is None and part.confident:
                 yield (*where, "confident"), f"{metric} has no interval, so this could never be kept; leave it out"
@@ -269,11 +272,11 @@ def _metric_limits(found: Limits) -> Iterator[tuple[tuple[str, ...], str, FirstM
 def _held(found: Limits) -> Iterator[Held]:
     for place, metric, limit in _metric_limits(found):
         for pattern in limit.slices:
-            yield Held(place, "", metric, values_of(pattern), ("min", limit.min), ("max", limit.max))
+            yield Held(place, "", metric, pattern, ("min", limit.min), ("max", limit.max))
         for other, change in changes(limit):
             for pattern in change.slices:
                 low, high = ("min_change", change.min_change), ("max_change", change.max_change)
-                yield Held((*place, other), other, metric, values_of(pattern), low, high)
+                yield Held((*place, other), other, metric, pattern, low, high)
 
 
 def changes(limit: FirstModelLimit) -> Iterator[tuple[str, Change]]:

@@ -196,7 +196,7 @@ def test_limits_at_the_ends_of_the_range_are_good(given):
         ),
         (
             {"auc": {"min": 0.7, "slices": ["a=x,b=*"]}, "bootstrap": {"auc": {"max": 0.6, "slices": ["b=*, a=*"]}}},
-            "auc: min 0.7 on a=x,b=* contradicts bootstrap.auc, max 0.6 on b=*,a=*: nothing can keep both",
+            "auc: min 0.7 on a=x,b=* contradicts bootstrap.auc, max 0.6 on b=*, a=*: nothing can keep both",
         ),
         (
             {"recall@0.5": {"min": 0.7}, "true_positive_rate@0.50": {"max": 0.6}},
