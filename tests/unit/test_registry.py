@@ -32,7 +32,13 @@ class Candidate:
         summary.write(replace(found, models=evaluated), self.evaluation)
         (self.evaluation / "predictions.parquet").write_text("rows")
         self.verdict = folder / weights / "verdict"
-        check = gates.Check("auc on overall", "at least 0.7", 0.8, passed, "auc on overall is 0.8")
+        check = gates.Check(
+            "auc on overall",
+            "at least 0.7",
+            0.8,
+            gates.Outcome.PASSED if passed else gates.Outcome.FAILED,
+            "auc on overall is 0.8",
+        )
         self.judge({"model": model.digest(self.model), "data": a_summary().test_digest}, check)
 
     def judge(self, about: dict[str, str], check: gates.Check) -> None:
@@ -94,7 +100,7 @@ def test_a_verdict_cut_short_is_refused(tmp_path: Path) -> None:
 
 def test_a_verdict_about_another_evaluation_is_refused(tmp_path: Path) -> None:
     candidate = Candidate(tmp_path, "a")
-    check = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8")
+    check = gates.Check("auc on overall", "at least 0.7", 0.8, gates.Outcome.PASSED, "auc on overall is 0.8")
     candidate.judge({"model": model.digest(candidate.model), "data": "sha256:other"}, check)
 
     with pytest.raises(RegistryError, match="on the test split sha256:t, the verdict about .* on sha256:other"):

@@ -4,8 +4,9 @@ The file is JSON, as `Verdict` has it, written by `Verdict.write` and read by `r
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,29 @@ from cd4ml.contracts import document
 from cd4ml.errors import GateError
 
 Interval = tuple[float, float]
+
+
+class Outcome(StrEnum):
+    """What became of one limit, the better before the worse."""
+
+    SKIPPED = "skipped"
+    """It is not for this run, and was not held against anything."""
+    PASSED = "passed"
+    INCONCLUSIVE = "inconclusive"
+    """There is too little to tell."""
+    ERROR = "error"
+    """It could not be checked."""
+    FAILED = "failed"
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether the run may go on; what is not known to be kept is not."""
+        return self in (Outcome.SKIPPED, Outcome.PASSED)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The one that counts of several; of none, `SKIPPED`."""
+    return max(outcomes, key=list(Outcome).index, default=Outcome.SKIPPED)
 
 
 @dataclass(frozen=True)
@@ -24,8 +48,8 @@ class Check:
     limit: str
     """The limit in words: `at least 0.7`."""
     value: float | None
-    """What was measured; None where it could not be computed, which fails."""
-    passed: bool
+    """What was measured; None where it could not be computed, or was not asked for."""
+    outcome: Outcome
     reason: str
     """A sentence that a person can act on."""
     slice: str = ""
@@ -48,22 +72,37 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether every limit is kept; where none was held against anything, nothing has passed."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        return worst(check.outcome for check in self.checks) is Outcome.PASSED
 
     @property
     def reasons(self) -> list[str]:
-        """Why it did not pass: one sentence a failed check."""
-        if not self.checks:
+        """Why it did not pass: one sentence a limit that is not known to be kept."""
+        if not self._held:
             return ["no limit was held against anything; name at least one"]
-        return [check.reason for check in self.checks if not check.passed]
+        return [check.reason for check in self.checks if not check.outcome.lets_pass]
+
+    @property
+    def skipped(self) -> list[str]:
+        """What was not held against anything, and why: one sentence each."""
+        return [check.reason for check in self.checks if check.outcome is Outcome.SKIPPED]
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a few words: `6 of 6 limits kept, 1 skipped`."""
+        kept = sum(check.outcome is Outcome.PASSED for check in self.checks)
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{kept} of {self._held} limits kept{skipped}"
+
+    @property
+    def _held(self) -> int:
+        return sum(check.outcome is not Outcome.SKIPPED for check in self.checks)
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this verdict in the UI."""
-        kept = sum(check.passed for check in self.checks)
         noted = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
         return {
-            "headline": f"{kept} of {len(self.checks)} limits kept{noted}",
+            "headline": f"{self.headline}{noted}",
             "passed": self.passed,
             "checks": len(self.checks),
             **({"warnings": "; ".join(self.warnings)} if self.warnings else {}),
@@ -83,8 +122,8 @@ class Verdict:
         """
         if not self.passed:
             lines = "".join(f"\n  - {reason}" for reason in self.reasons)
-            failed = sum(not check.passed for check in self.checks)
-            raise GateError(f"{self.gate}: {failed} of {len(self.checks)} limits not kept{lines}")
+            failed = sum(not check.outcome.lets_pass for check in self.checks)
+            raise GateError(f"{self.gate}: {failed} of {self._held} limits not kept{lines}")
         return self
 
 
@@ -103,5 +142,8 @@ def read(path: str | Path) -> Verdict:
 
 
 def _check(content: Mapping[str, Any]) -> Check:
-    interval = content.get("interval")
-    return Check(**{**content, "interval": interval and (interval[0], interval[1])})
+    """A check as it was written, also before there were outcomes but only `passed`."""
+    given, interval = dict(content), content.get("interval")
+    passed = given.pop("passed", None)
+    outcome = Outcome(given["outcome"]) if passed is None else Outcome.PASSED if passed else Outcome.FAILED
+    return Check(**{**given, "outcome": outcome, "interval": interval and (interval[0], interval[1])})

@@ -9,7 +9,7 @@ from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Interval, Slice, Summary
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.slices import Pattern, columns_of
-from cd4ml.contracts.verdict import Check, Verdict
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
@@ -67,7 +67,7 @@ def _warnings(found: Summary) -> Iterator[str]:
 
 
 def _required(found: Summary, pattern: Pattern) -> Iterator[Check]:
-    bounds, slices = Bounds(FEWEST_ROWS, None, False), found.of(CANDIDATE)
+    bounds, slices = Bounds(FEWEST_ROWS, None), found.of(CANDIDATE)
     names = _matching(slices, pattern)
     if not names:
         yield _no_rows(f"row count of the required slice {pattern}", bounds, slices, pattern)
@@ -87,7 +87,7 @@ def _metric(found: Summary, metric: str, limit: FirstModelLimit) -> Iterator[Che
 def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator[Check]:
     if "champion" in found.models:
         reason = f"there is a champion, so what a first model must keep is not held ({', '.join(first)})"
-        yield Check("bootstrap", "for a first model", None, True, reason)
+        yield Check("bootstrap", "for a first model", None, Outcome.SKIPPED, reason)
         return
     for metric, limit in first.items():
         yield from _metric(found, metric, limit)
@@ -111,8 +111,8 @@ def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[
         subject = f"change of {metric} against the {other}"
         first = "first model: no champion to compare with; the limits of bootstrap are held instead"
         missing = f"{subject}: no {other} was evaluated, so the limit '{bounds}' could not be checked"
-        is_first = other == "champion"
-        yield Check(subject, str(bounds), None, is_first, first if is_first else missing)
+        outcome, reason = (Outcome.SKIPPED, first) if other == "champion" else (Outcome.ERROR, missing)
+        yield Check(subject, str(bounds), None, outcome, reason)
         return
     if found.problem.metric(metric).of == "model":
         pair = _of_model(found, CANDIDATE, metric), _of_model(found, other, metric)
@@ -133,12 +133,14 @@ def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[
 def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
     value = one.metrics[metric]
     if value is None:
-        return Measured(None, why_not=problem.why_undefined(metric, one.rows, one.metrics))
+        why_not = problem.why_undefined(metric, one.rows, one.metrics)
+        return Measured(None, why_not=why_not, too_few=one.counted(metric) < FEWEST_ROWS)
     if problem.metric(metric).counted and (counted := one.counted(metric)) < FEWEST_ROWS:
         return Measured(
             None,
             why_not=f"too small to judge ({counted} of its {one.rows:,} rows count, {FEWEST_ROWS} are needed: "
             "take more test rows, or name larger slices)",
+            too_few=True,
         )
     return Measured(value, one.intervals.get(metric))
 
@@ -153,7 +155,7 @@ def _of_model(found: Summary, model: str, metric: str) -> Measured:
 
 def _difference(after: Measured, before: Measured, interval: Interval | None) -> Measured:
     if after.value is None or before.value is None:
-        return Measured(None, why_not=after.why_not or before.why_not)
+        return Measured(None, why_not=after.why_not or before.why_not, too_few=after.too_few or before.too_few)
     return Measured(after.value - before.value, interval, detail=f"{before.value:.4g} to {after.value:.4g}")
 
 
@@ -163,7 +165,8 @@ def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern:
     why = f"no slice by {unknown[0]!r} was evaluated" if unknown else "no rows in this slice"
     hint = f"; {nearest(unknown[0], known)}" if unknown else ""
     reason = f"{subject}: {why}, so the limit '{bounds}' could not be checked{hint}"
-    return Check(subject, str(bounds), None, False, reason, str(pattern))
+    outcome = Outcome.ERROR if unknown else Outcome.INCONCLUSIVE
+    return Check(subject, str(bounds), None, outcome, reason, str(pattern))
 
 
 def _matching(slices: Mapping[str, Slice], pattern: Pattern) -> list[str]:

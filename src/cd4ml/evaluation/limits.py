@@ -89,7 +89,7 @@ class _Settings(Strict):
 
 
 class _OnSlices(_Settings):
-    slices: Slices = (Pattern.parse(OVERALL),)
+    slices: Slices = Field(default=(Pattern.parse(OVERALL),), json_schema_extra={"default": [OVERALL]})
     """Where the bounds hold; not those of the changes within."""
     confident: bool = False
     """Whether the whole interval must keep the bounds: with `min_change: -0.005` a test of non-inferiority."""

@@ -102,7 +102,7 @@ def summary(run: Run) -> dict[str, Any]:
             {
                 "name": task.component,
                 "passed": verdict.passed,
-                "reason": "; ".join(verdict.reasons) or f"all {len(verdict.checks)} limits kept",
+                "reason": "; ".join(verdict.reasons) or verdict.headline,
             }
             for task, verdict in verdicts(run)
         ],

@@ -328,3 +328,10 @@ def test_whatever_is_given_is_parsed_or_refused_in_words(given):
     with contextlib.suppress(EvaluationError):
         parsed = limits.parse(given)
         assert parsed.metrics or parsed.fairness
+
+
+def test_the_schema_of_limits_has_slices_as_they_are_written():
+    slices = limits.Limits.model_json_schema()["$defs"]["Change"]["properties"]["slices"]
+
+    assert slices["default"] == ["overall"]
+    assert slices["items"] == {"type": "string"}
