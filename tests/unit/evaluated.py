@@ -1,6 +1,7 @@
 """A made-up evaluation, for tests of what comes after it."""
 
-from cd4ml.contracts.evaluation import METRICS_AT_THRESHOLDS, Change, ModelSummary, Slice, Summary, at
+from cd4ml.contracts.evaluation import Change, ModelSummary, Slice, Summary, at
+from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import fairness
 
 
@@ -34,7 +35,7 @@ def _slice(name: str, values: dict[str, str], rows: int, rate: float | None) -> 
         "auc_pr": 0.7,
         "binary_cross_entropy": 0.5,
         "calibration": 1.0,
-        **{at(metric, 0.5): rate for metric in METRICS_AT_THRESHOLDS},
+        **{at(metric.name, 0.5): rate for metric in BINARY.at_thresholds},
     }
     intervals = {at("true_positive_rate", 0.5): (rate - 0.05, rate + 0.05), "auc": (0.78, 0.82)} if rate else {}
     return Slice("candidate", name, values, rows, metrics, intervals)

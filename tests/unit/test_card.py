@@ -10,13 +10,15 @@ from evaluated import a_summary
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.contracts.verdict import Check, Verdict
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.registry import card
 
 DATASET = DatasetReference("players", 7, "sha256:d")
 VERSION = Version("uptake", 3, "sha256:m", "2024-05-01T06:00:00+00:00", "run-1", "", DATASET)
 CONTRACT = Contract("took", ("no", "yes"), (Input("age", "number"), Input("region", "category")), {"model": "dnn"})
-CHECK = Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8 [0.78, 0.82], at least 0.7 wanted")
+CHECK = Check(
+    "auc on overall", "at least 0.7", 0.8, Outcome.PASSED, "auc on overall is 0.8 [0.78, 0.82], at least 0.7 wanted"
+)
 VERDICT = Verdict("check_model", {"model": "sha256:m", "limits": "sha256:l"}, (CHECK,))
 
 Write = Callable[..., str]
@@ -133,3 +135,13 @@ def test_the_page_has_all_of_the_card_and_what_comes_from_the_data_stays_text(wr
     assert "<script> is" not in page
     assert "1 of 1 limits kept, 1 warning" in page
     assert "Left to the team: licence" in page
+
+
+def test_a_limit_that_was_not_held_is_said_to_be_skipped(write: Write) -> None:
+    skipped = Check("change of auc", "at least 0", None, Outcome.SKIPPED, "first model: no champion to compare with")
+    verdict = Verdict("check_model", {}, (CHECK, skipped))
+
+    text = write(verdict=verdict)
+
+    assert "- skipped: first model: no champion to compare with" in part(text, "Caveats and recommendations")
+    assert "1 of 1 limits kept, 1 skipped" in card.html(text, verdict)

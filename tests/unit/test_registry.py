@@ -33,7 +33,13 @@ class Candidate:
         summary.write(replace(found, models=evaluated), self.evaluation)
         (self.evaluation / "predictions.parquet").write_text("rows")
         self.verdict = folder / weights / "verdict"
-        check = gates.Check("auc on overall", "at least 0.7", 0.8, passed, "auc on overall is 0.8")
+        check = gates.Check(
+            "auc on overall",
+            "at least 0.7",
+            0.8,
+            gates.Outcome.PASSED if passed else gates.Outcome.FAILED,
+            "auc on overall is 0.8",
+        )
         self.judge({"model": model.digest(self.model), "data": a_summary().test_digest}, check)
 
     def judge(self, about: dict[str, str], check: gates.Check) -> None:
@@ -95,7 +101,7 @@ def test_a_verdict_cut_short_is_refused(tmp_path: Path) -> None:
 
 def test_a_verdict_about_another_evaluation_is_refused(tmp_path: Path) -> None:
     candidate = Candidate(tmp_path, "a")
-    check = gates.Check("auc on overall", "at least 0.7", 0.8, True, "auc on overall is 0.8")
+    check = gates.Check("auc on overall", "at least 0.7", 0.8, gates.Outcome.PASSED, "auc on overall is 0.8")
     candidate.judge({"model": model.digest(candidate.model), "data": "sha256:other"}, check)
 
     with pytest.raises(RegistryError, match="on the test split sha256:t, the verdict about .* on sha256:other"):
@@ -144,7 +150,7 @@ def test_the_trend_is_of_the_versions_before_and_the_same_for_a_run_that_repeats
     assert [one["version"] for one in trend(third)] == [1, 2]
     assert [one["version"] for one in trend(second)] == [1]
     assert trend(first) == []
-    assert trend(third)[0]["auc"] == found.metrics["auc"]
+    assert trend(third)[0]["value"] == found.metrics["auc"]
     assert tuple(trend(third)[0]["interval"]) == found.intervals["auc"]
     (location / "models/uptake/1/summary.json").unlink()
     assert [one["version"] for one in trend(third)] == [2]

@@ -44,3 +44,58 @@ def test_a_value_may_have_commas():
 def test_a_person_may_leave_spaces():
     assert slices.values_of("gender = female, region = south") == {"gender": "female", "region": "south"}
     assert slices.columns_of("region, gender") == ("gender", "region")
+
+
+SLICES = {
+    "overall": {},
+    "region=south": {"region": "south"},
+    "region=north": {"region": "north"},
+    "gender=female,region=south": {"gender": "female", "region": "south"},
+    "city=Washington, state=DC": {"city": "Washington, state=DC"},
+}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("overall", ["overall"]),
+        ("region=south", ["region=south"]),
+        ("region=*", ["region=south", "region=north"]),
+        ("region = *", ["region=south", "region=north"]),
+        ("region=west", []),
+        ("region=*,gender=female", ["gender=female,region=south"]),
+        ("gender=*,region=north", []),
+        ("city=Washington, state=DC", ["city=Washington, state=DC"]),
+        ("city=*", ["city=Washington, state=DC"]),
+    ],
+)
+def test_a_pattern_stands_for_the_slices_that_have_its_values(pattern, names):
+    assert slices.Pattern.parse(pattern).among(SLICES) == names
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "covers"),
+    [
+        ("region=*", "region=south", True),
+        ("region=*", "region=*", True),
+        ("region=south", "region=*", False),
+        ("region=*", "gender=female,region=south", False),
+        ("overall", "region=south", False),
+        ("overall", "overall", True),
+    ],
+)
+def test_a_pattern_covers_another_of_the_same_columns(wide, narrow, covers):
+    assert slices.Pattern.parse(wide).covers(slices.Pattern.parse(narrow)) is covers
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), VALUES, min_size=1, max_size=3))
+def test_each_slice_of_some_columns_has_just_these(values):
+    pattern = slices.Pattern.each(values)
+
+    assert pattern.columns == tuple(sorted(values))
+    assert pattern.among({"it": values, "other": {**values, "one more": "x"}, "overall": {}}) == ["it"]
+
+
+def test_what_names_no_slice_is_no_pattern():
+    with pytest.raises(ValueError, match="'south' is no slice; write overall, or a column with its value"):
+        slices.Pattern.parse("south")

@@ -31,7 +31,7 @@ def find_champion(
         folder: Where the champion lies; empty where no other model was ever deployed.
         digest: Of the champion's files, so that the evaluation beside another one is not reused.
         judged: The candidate's number among those that a test split drawn like this has judged.
-        trend: The AUC of the versions that were published before, with its interval.
+        trend: The primary metric of the versions that were published before, with its interval.
     """
     from cd4ml.registry import history
 

@@ -1,10 +1,10 @@
 """Holds what was measured against what it must be."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from cd4ml.contracts.evaluation import Interval
-from cd4ml.contracts.verdict import Check
+from cd4ml.contracts.verdict import Check, Interval, Outcome
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,14 @@ class Bounds:
 
     low: float | None
     high: float | None
-    confident: bool
+    confident: bool = False
+    """Whether the whole interval must be within them."""
+    shown: Callable[[float], str] = "{:g}".format
+    """How a bound is written."""
 
     def __str__(self) -> str:
         given = (("at least", self.low), ("at most", self.high))
-        said = " and ".join(f"{word} {bound:g}" for word, bound in given if bound is not None)
+        said = " and ".join(f"{word} {self.shown(bound)}" for word, bound in given if bound is not None)
         return f"{said} with 95% confidence" if self.confident else said
 
 
@@ -30,9 +33,11 @@ class Measured:
     why_not: str = ""
     """Why there is no value."""
     detail: str = ""
+    too_few: bool = False
+    """Whether there is no value because the rows are too few to tell."""
 
 
-def hold(subject: str, slice_: str, bounds: Bounds, measured: Measured) -> Check:
+def hold(subject: str, slice_: str, bounds: Bounds, measured: Measured, said: str = "") -> Check:
     """Says whether the bounds are kept; what cannot be held against them is not.
 
     Args:
@@ -40,35 +45,42 @@ def hold(subject: str, slice_: str, bounds: Bounds, measured: Measured) -> Check
         slice_: The rows it was measured on; empty where that is not one slice.
         bounds: What it must be.
         measured: What it is.
+        said: The sentence that a person reads; made from the others where it is empty.
     """
-    value, interval = measured.value, measured.interval
-    unknown = f"the limit '{bounds}' could not be checked"
-    if value is None or not math.isfinite(value):
-        reason = f"{subject}: {measured.why_not or 'it is not a finite number'}, so {unknown}"
-        return Check(subject, str(bounds), None, False, reason, slice_)
+    value = measured.value if measured.value is not None and math.isfinite(measured.value) else None
+    outcome, reason = _held(subject, bounds, measured, value)
+    interval = measured.interval if value is not None else None
+    return Check(subject, str(bounds), value, outcome, said or reason, slice_, interval)
+
+
+def _held(subject: str, bounds: Bounds, measured: Measured, value: float | None) -> tuple[Outcome, str]:
+    interval, unknown = measured.interval, f"the limit '{bounds}' could not be checked"
+    if value is None:
+        outcome = Outcome.INCONCLUSIVE if measured.too_few else Outcome.ERROR
+        return outcome, f"{subject}: {measured.why_not or 'it is not a finite number'}, so {unknown}"
     said = f"{subject} is {_number(value)}"
     if interval:
         said += f" [{_number(interval[0])}, {_number(interval[1])}]"
     if measured.detail:
         said += f" ({measured.detail})"
+    if broken := _broken(value, bounds):
+        return Outcome.FAILED, f"{said}, {broken}"
     if bounds.confident and interval is None:
-        reason = f"{said}; too few rows to tell how sure that is, so it has no interval, and {unknown}"
-        return Check(subject, str(bounds), value, False, reason, slice_)
-    broken = _broken(value, bounds, "") or (interval and bounds.confident and _broken_within(interval, bounds))
-    reason = f"{said}, {broken}" if broken else f"{said}, {bounds} wanted"
-    return Check(subject, str(bounds), value, not broken, reason, slice_, interval)
+        return (
+            Outcome.INCONCLUSIVE,
+            f"{said}; too few rows to tell how sure that is, so it has no interval, and {unknown}",
+        )
+    if bounds.confident and interval and (broken := _broken(interval[0], bounds) or _broken(interval[1], bounds)):
+        return Outcome.INCONCLUSIVE, f"{said}, and with 95% confidence it may be {broken}"
+    return Outcome.PASSED, f"{said}, {bounds} wanted"
 
 
-def _broken_within(interval: Interval, bounds: Bounds) -> str:
-    return next(filter(None, (_broken(end, bounds, "and with 95% confidence it may be ") for end in interval)), "")
-
-
-def _broken(value: float, bounds: Bounds, certainty: str) -> str:
+def _broken(value: float, bounds: Bounds) -> str:
     """Which bound a value does not keep; empty where it keeps both."""
     if bounds.low is not None and not value >= bounds.low:
-        return f"{certainty}below the limit {bounds.low:g}"
+        return f"below the limit {bounds.shown(bounds.low)}"
     if bounds.high is not None and not value <= bounds.high:
-        return f"{certainty}above the limit {bounds.high:g}"
+        return f"above the limit {bounds.shown(bounds.high)}"
     return ""
 
 

@@ -15,43 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cd4ml.contracts import document
+from cd4ml.contracts import document, slices
 from cd4ml.contracts.document import Document
+from cd4ml.contracts.problem import BINARY, Metrics, Problem
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
 TFMA = "tfma"
 CANDIDATE = "candidate"
 """The model that is evaluated, beside `baseline` and `champion`."""
-OVERALL = "overall"
+OVERALL = slices.OVERALL
 FEWEST_ROWS = 30
 """A slice is too small to judge by a metric that is over fewer of its rows."""
 
-METRICS = ("example_count", "label_rate", "auc", "auc_pr", "binary_cross_entropy", "calibration")
-METRICS_AT_THRESHOLDS = (
-    "accuracy",
-    "precision",
-    "recall",
-    "true_positive_rate",
-    "false_positive_rate",
-    "true_negative_rate",
-    "false_negative_rate",
-    "selection_rate",
-)
-METRICS_OF_MODELS = ("latency_ms", "size_mib")
-"""Of a model and not of rows: one prediction through the serving signature (95th percentile), and its files."""
-FAIRNESS_METRICS = (
-    "selection_rate",
-    "true_positive_rate",
-    "false_positive_rate",
-    "true_negative_rate",
-    "false_negative_rate",
-    "precision",
-    "calibration",
-)
-"""What groups are compared by; all but `calibration` at each threshold."""
-
-Metrics = Mapping[str, float | None]
 Interval = tuple[float, float]
 """Low and high end at 95% confidence."""
 Intervals = Mapping[str, Interval]
@@ -83,18 +59,8 @@ class Slice:
     intervals: Intervals
 
     def counted(self, metric: str) -> int:
-        """The rows that a metric is over: of an area under a curve those of the rarer class."""
-        name, _, threshold = metric.partition("@")
-        positives = round((self.metrics["label_rate"] or 0) * self.rows)
-        if name in ("calibration", "recall", "true_positive_rate", "false_negative_rate"):
-            return positives
-        if name in ("false_positive_rate", "true_negative_rate"):
-            return self.rows - positives
-        if name in ("auc", "auc_pr"):
-            return min(positives, self.rows - positives)
-        if name == "precision":
-            return round((self.metrics[f"selection_rate@{threshold}"] or 0) * self.rows)
-        return self.rows
+        """The rows that a metric is over."""
+        return BINARY.counted(metric, self.rows, self.metrics)
 
 
 @dataclass(frozen=True)
@@ -171,14 +137,23 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
         """The slices of a model by name."""
         return {one.slice: one for one in self.slices if one.model == model}
 
+    @property
+    def problem(self) -> Problem:
+        """What the models are to predict."""
+        return BINARY
+
     def weakest(self) -> tuple[str, float] | None:
-        """The slice that is large enough to judge and on which the candidate has its lowest AUC, with that AUC."""
-        aucs = [
-            (name, auc)
+        """The slice that is large enough to judge and is the worst by the primary metric, with its value."""
+        primary = self.problem.metric(self.problem.primary)
+        values = [
+            (name, value)
             for name, one in self.of(CANDIDATE).items()
-            if name != OVERALL and one.counted("auc") >= FEWEST_ROWS and (auc := one.metrics["auc"]) is not None
+            if name != OVERALL
+            and one.counted(primary.name) >= FEWEST_ROWS
+            and (value := one.metrics[primary.name]) is not None
         ]
-        return min(aucs, key=lambda one: one[1], default=None)
+        worst = max if primary.better == "lower" else min
+        return worst(values, key=lambda one: one[1], default=None)
 
 
 def at(metric: str, threshold: float) -> str:

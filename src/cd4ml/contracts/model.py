@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cd4ml.contracts import document
+from cd4ml.contracts.columns import column, is_text
+from cd4ml.contracts.problem import BINARY, Problem
 from cd4ml.errors import DataError, StorageError
-from cd4ml.names import nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 SAVED_MODEL = "saved_model"
 CONTRACT = "contract.json"
 HISTORY = "history.json"
-OUTPUT = "probability"
+(OUTPUT,) = BINARY.outputs
 
 Kind = Literal["number", "category", "boolean"]
 
@@ -64,12 +65,25 @@ class Contract:
     """What a model takes and gives."""
 
     label: str
-    classes: tuple[str, str]
-    """The label's two values as text; `probability` is that of the second."""
+    classes: tuple[str, ...]
+    """The label's values as text, in the order of its problem: `probability` is that of the second of two."""
     inputs: tuple[Input, ...]
     model: Mapping[str, Any]
     """The specification it was trained by, as `cd4ml.training.spec` has it."""
     output: str = OUTPUT
+
+    @property
+    def problem(self) -> Problem:
+        """What it is to predict."""
+        return BINARY
+
+    def labels(self, table: "pa.Table") -> np.ndarray:
+        """The label's column as numbers.
+
+        Raises:
+            DataError: The column is missing, or holds something else.
+        """
+        return self.problem.labels(table, self.label, self.classes)
 
 
 PLAIN = re.compile(r"(?!encoded_|self$)[a-z][a-z0-9_]{0,63}")
@@ -157,74 +171,22 @@ def features(table: "pa.Table", contract: Contract) -> dict[str, np.ndarray]:
     Raises:
         DataError: A column is missing or of a type that the model does not take.
     """
-    return {one.tensor: _input(_column(table, one.name), one) for one in contract.inputs}
+    return {one.tensor: _input(column(table, one.name), one) for one in contract.inputs}
 
 
-def labels(table: "pa.Table", contract: Contract) -> np.ndarray:
-    """Turns the label's column into 0 and 1.
-
-    Returns:
-        float32 [rows]: 1 where the label is the second of the contract's classes.
-
-    Raises:
-        DataError: The column is missing, of another type, or has rows with no label or another value.
-    """
-    import pyarrow.compute as pc
-
-    column = label_text(table, contract.label)
-    if column.null_count:
-        raise DataError(
-            f"label {contract.label!r}: {column.null_count:,} of {len(column):,} rows have none; "
-            "drop these rows from the source"
-        )
-    strange = [value for value in pc.unique(column).to_pylist() if value not in contract.classes]
-    if strange:
-        raise DataError(
-            f"label {contract.label!r}: {strange[0]!r} is neither {contract.classes[0]!r} nor "
-            f"{contract.classes[1]!r}; clean the source, or train on rows that have this value"
-        )
-    return _numpy(pc.equal(column, contract.classes[1])).astype(np.float32)
-
-
-def label_text(table: "pa.Table", name: str) -> "pa.ChunkedArray":
-    """The label's column as text, null where there is none: `false`/`true`, `0`/`1`, or as it is.
-
-    Raises:
-        DataError: The column is missing, or of a type that cannot be a label of two classes.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = _column(table, name)
-    try:
-        if pa.types.is_floating(column.type):
-            column = pc.if_else(pc.is_nan(column), None, column).cast(pa.int64())
-        if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or _is_text(column.type):
-            return column.cast(pa.string())
-    except pa.ArrowInvalid as error:
-        raise DataError(f"label {name!r}: {error}; give 0 and 1, booleans, or two words") from error
-    raise DataError(f"label {name!r}: {column.type} cannot be a label; give 0 and 1, booleans, or two words")
-
-
-def _column(table: "pa.Table", name: str) -> "pa.ChunkedArray":
-    if name not in table.column_names:
-        raise DataError(f"column {name!r} is not in the table; {nearest(name, table.column_names)}")
-    return table.column(name)
-
-
-def _input(column: "pa.ChunkedArray", one: Input) -> np.ndarray:
+def _input(given: "pa.ChunkedArray", one: Input) -> np.ndarray:
     import pyarrow as pa
 
-    kind = kind_of(column.type)
+    kind = kind_of(given.type)
     fits = kind is not None and (kind == "category") == (one.kind == "category")
-    if not (fits or pa.types.is_null(column.type)):
+    if not (fits or pa.types.is_null(given.type)):
         raise DataError(
-            f"column {one.name!r} is {column.type}, but the model takes a {one.kind} there; "
+            f"column {one.name!r} is {given.type}, but the model takes a {one.kind} there; "
             "clean the source, or train on data of this type"
         )
     if one.kind == "category":
-        return _numpy(column.cast(pa.string()).fill_null(""))
-    return _numpy(column.cast(pa.float32(), safe=False).fill_null(float("nan")))
+        return _numpy(given.cast(pa.string()).fill_null(""))
+    return _numpy(given.cast(pa.float32(), safe=False).fill_null(float("nan")))
 
 
 def kind_of(type_: "pa.DataType") -> Kind | None:
@@ -235,15 +197,7 @@ def kind_of(type_: "pa.DataType") -> Kind | None:
         return "boolean"
     if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
         return "number"
-    return "category" if _is_text(type_) else None
-
-
-def _is_text(type_: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(type_):
-        return _is_text(type_.value_type)
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
+    return "category" if is_text(type_) else None
 
 
 def _numpy(column: "pa.ChunkedArray") -> np.ndarray:

@@ -1,7 +1,8 @@
 """A gate's verdict: which limits were held against what, and whether the run may go on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 from cd4ml.contracts.document import Content, Document
@@ -10,6 +11,29 @@ from cd4ml.errors import GateError
 Interval = tuple[float, float]
 MODEL_GATE = "check_model"
 """The gate whose verdict lets a model be published and deployed."""
+
+
+class Outcome(StrEnum):
+    """What became of one limit, the better before the worse."""
+
+    SKIPPED = "skipped"
+    """It is not for this run, and was not held against anything."""
+    PASSED = "passed"
+    INCONCLUSIVE = "inconclusive"
+    """There is too little to tell."""
+    ERROR = "error"
+    """It could not be checked."""
+    FAILED = "failed"
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether the run may go on; what is not known to be kept is not."""
+        return self in (Outcome.SKIPPED, Outcome.PASSED)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The one that counts of several; of none, `SKIPPED`."""
+    return max(outcomes, key=list(Outcome).index, default=Outcome.SKIPPED)
 
 
 @dataclass(frozen=True)
@@ -21,8 +45,8 @@ class Check:
     limit: str
     """The limit in words: `at least 0.7`."""
     value: float | None
-    """What was measured; None where it could not be computed, which fails."""
-    passed: bool
+    """What was measured; None where it could not be computed, or was not asked for."""
+    outcome: Outcome
     reason: str
     """A sentence that a person can act on."""
     slice: str = ""
@@ -31,8 +55,22 @@ class Check:
     """Of the value, at 95% confidence; None where it has none."""
 
 
+def _with_outcomes(content: Content) -> Content:
+    """Version 1 said of each check whether it passed, and no more."""
+    checks = [dict(check) for check in content["checks"]]
+    for check in checks:
+        check["outcome"] = Outcome.PASSED if check.pop("passed") else Outcome.FAILED
+    return {**content, "checks": checks}
+
+
 @dataclass(frozen=True)
-class Verdict(Document, kind="cd4ml/Verdict", remedy="run the gate again"):
+class Verdict(
+    Document,
+    kind="cd4ml/Verdict",
+    remedy="run the gate again",
+    schema_version=2,
+    upgrades={1: _with_outcomes},
+):
     """What one gate says about one thing."""
 
     gate: str
@@ -45,21 +83,31 @@ class Verdict(Document, kind="cd4ml/Verdict", remedy="run the gate again"):
     @property
     def passed(self) -> bool:
         """Whether every limit is kept; where none was held against anything, nothing has passed."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        return worst(check.outcome for check in self.checks) is Outcome.PASSED
 
     @property
     def reasons(self) -> list[str]:
-        """Why it did not pass: one sentence a failed check."""
-        if not self.checks:
+        """Why it did not pass: one sentence a limit that is not known to be kept."""
+        if not self._held:
             return ["no limit was held against anything; name at least one"]
-        return [check.reason for check in self.checks if not check.passed]
+        return [check.reason for check in self.checks if not check.outcome.lets_pass]
+
+    @property
+    def skipped(self) -> list[str]:
+        """What was not held against anything, and why: one sentence each."""
+        return [check.reason for check in self.checks if check.outcome is Outcome.SKIPPED]
 
     @property
     def headline(self) -> str:
-        """How many limits are kept, and how many warnings there are."""
-        kept = sum(check.passed for check in self.checks)
+        """The verdict in a few words: `6 of 6 limits kept, 1 skipped`."""
+        kept = sum(check.outcome is Outcome.PASSED for check in self.checks)
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
         noted = f", {len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}" if self.warnings else ""
-        return f"{kept} of {len(self.checks)} limits kept{noted}"
+        return f"{kept} of {self._held} limits kept{skipped}{noted}"
+
+    @property
+    def _held(self) -> int:
+        return sum(check.outcome is not Outcome.SKIPPED for check in self.checks)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -85,6 +133,6 @@ class Verdict(Document, kind="cd4ml/Verdict", remedy="run the gate again"):
         """
         if not self.passed:
             lines = "".join(f"\n  - {reason}" for reason in self.reasons)
-            failed = sum(not check.passed for check in self.checks)
-            raise GateError(f"{self.gate}: {failed} of {len(self.checks)} limits not kept{lines}")
+            failed = sum(not check.outcome.lets_pass for check in self.checks)
+            raise GateError(f"{self.gate}: {failed} of {self._held} limits not kept{lines}")
         return self

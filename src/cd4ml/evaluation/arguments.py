@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cd4ml.contracts.evaluation import OVERALL, at
-from cd4ml.contracts.slices import columns_of, values_of
+from cd4ml.contracts.evaluation import at
+from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness, limits
 from cd4ml.evaluation.limits import FirstModelLimit, Limits
@@ -130,16 +130,16 @@ def _metric(metric: str, cuts: Sequence[float]) -> Iterator[str]:
         yield f"{metric}: not evaluated at {threshold}; {add}{nearest(metric, known)}"
 
 
-def _patterns(limit: FirstModelLimit) -> Iterator[str]:
+def _patterns(limit: FirstModelLimit) -> Iterator[Pattern]:
     if limit.min is not None or limit.max is not None:
         yield from limit.slices
     for _, change in limits.changes(limit):
         yield from change.slices
 
 
-def _slice(subject: str, pattern: str, by: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    wanted = tuple(sorted(values_of(pattern)))
-    if pattern == OVERALL or wanted in by:
+def _slice(subject: str, pattern: Pattern, by: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    wanted = pattern.columns
+    if not wanted or wanted in by:
         return
     known = dict.fromkeys(name for kind in by for name in kind)
     unknown = [name for name in wanted if name not in known]

@@ -7,22 +7,11 @@ from typing import Any
 from tensorflow_model_analysis.proto import config_pb2
 
 from cd4ml.contracts.evaluation import CANDIDATE, at
+from cd4ml.contracts.problem import Problem
 
 LABEL = "__label"
-THRESHOLDS_OF_CURVES = 1001
-"""Where TFMA's own views draw the curves, and its areas under them are measured; those of the summary are exact."""
-CALIBRATION_BUCKETS = 10
-RATES = {
-    "accuracy": "BinaryAccuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "true_positive_rate": "TPR",
-    "false_positive_rate": "FPR",
-    "true_negative_rate": "TNR",
-    "false_negative_rate": "FNR",
-    "selection_rate": "PredictedPositiveRate",
-}
-"""TFMA's class by our name."""
+OF_ONE_THRESHOLD = ("BinaryAccuracy",)
+"""TFMA's classes that take a `threshold`; all others take `thresholds`."""
 
 
 def prediction(role: str) -> str:
@@ -39,7 +28,7 @@ def apart(name: str, slices: Sequence[Sequence[str]]) -> str:
 
 
 def eval_config(
-    roles: Sequence[str], slices: Sequence[Sequence[str]], thresholds: Sequence[float]
+    problem: Problem, roles: Sequence[str], slices: Sequence[Sequence[str]], thresholds: Sequence[float]
 ) -> config_pb2.EvalConfig:
     """The configuration for all models together. Intervals are found elsewhere (`cd4ml.evaluation.confidence`).
 
@@ -47,6 +36,7 @@ def eval_config(
     every other model at once: TFMA's difference is the other model's metric less the candidate's.
 
     Args:
+        problem: Says what is measured.
         roles: The models, the candidate among them.
         slices: The columns of each kind of slice; all rows together are always one.
         thresholds: Where rates are wanted.
@@ -68,26 +58,22 @@ def eval_config(
         metrics_specs=[
             config_pb2.MetricsSpec(
                 metrics=[
-                    _metric("ExampleCount", name="example_count"),
-                    _metric("Prevalence", name="label_rate"),
-                    _metric("AUC", name="auc", num_thresholds=THRESHOLDS_OF_CURVES),
-                    _metric("AUCPrecisionRecall", name="auc_pr", num_thresholds=THRESHOLDS_OF_CURVES),
-                    _metric("BinaryCrossEntropy", name="binary_cross_entropy"),
-                    _metric("Calibration", name="calibration"),
-                    *_rates(thresholds),
-                    _metric("ConfusionMatrixPlot", num_thresholds=THRESHOLDS_OF_CURVES),
-                    _metric("CalibrationPlot", num_buckets=CALIBRATION_BUCKETS),
+                    *(_metric(one.tfma, name=one.name, **one.settings) for one in problem.on_all if one.tfma),
+                    *_at_thresholds(problem, thresholds),
+                    *(_metric(kind, **settings) for kind, settings in problem.plots.items()),
                 ]
             )
         ],
     )
 
 
-def _rates(thresholds: Sequence[float]) -> Iterator[config_pb2.MetricConfig]:
+def _at_thresholds(problem: Problem, thresholds: Sequence[float]) -> Iterator[config_pb2.MetricConfig]:
     for threshold in thresholds:
-        for name, kind in RATES.items():
-            where: dict[str, Any] = {"threshold": threshold} if name == "accuracy" else {"thresholds": [threshold]}
-            yield _metric(kind, name=at(name, threshold), **where)
+        for one in problem.at_thresholds:
+            where: dict[str, Any] = (
+                {"threshold": threshold} if one.tfma in OF_ONE_THRESHOLD else {"thresholds": [threshold]}
+            )
+            yield _metric(one.tfma, name=at(one.name, threshold), **where, **one.settings)
 
 
 def _metric(kind: str, **settings: Any) -> config_pb2.MetricConfig:

@@ -1,17 +1,16 @@
 """Finds the limits that no model can keep, or that every model keeps, before one is trained."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+
+from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.slices import Pattern
 
 Mistake = tuple[tuple[str, ...], str]
 """Where it is within the limits, and what to do."""
 Bound = tuple[str, float | None]
 """The name that a limit has in the settings, and the number."""
-
-SAME_RATE = {"recall": "true_positive_rate"}
-ONE_LESS = {"false_negative_rate": "true_positive_rate", "true_negative_rate": "false_positive_rate"}
-"""Rates that are 1 less another."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,7 @@ class Held:
     other: str
     """The model that the metric is compared with; empty where it is held by itself."""
     metric: str
-    values: Mapping[str, str]
-    """The value, or `*`, by column."""
+    on: Pattern
     low: Bound
     high: Bound
 
@@ -60,8 +58,7 @@ def _same(one: Held, other: Held) -> bool:
     return (
         one.other == other.other
         and _rate(one.metric) == _rate(other.metric)
-        and one.values.keys() == other.values.keys()
-        and (_covers(one.values, other.values) or _covers(other.values, one.values))
+        and (one.on.covers(other.on) or other.on.covers(one.on))
     )
 
 
@@ -72,7 +69,7 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
 def _rate(metric: str) -> str:
     """The metric that says the same, by one name."""
     name, found, threshold = metric.partition("@")
-    same = SAME_RATE.get(name) or ONE_LESS.get(name) or name
+    same = BINARY.metric(name).said_by or name
     return f"{same}@{float(threshold):g}" if found else name
 
 
@@ -80,17 +77,12 @@ def _range(held: Held) -> tuple[float, float]:
     """What the limit leaves of the metric that `_rate` names."""
     low = float("-inf") if held.low[1] is None else held.low[1]
     high = float("inf") if held.high[1] is None else held.high[1]
-    if held.metric.partition("@")[0] in ONE_LESS:
+    if BINARY.metric(held.metric).rest_of:
         whole = 0 if held.other else 1
         return whole - high, whole - low
     return low, high
 
 
-def _covers(wide: Mapping[str, str], narrow: Mapping[str, str]) -> bool:
-    return all(value in ("*", narrow[column]) for column, value in wide.items())
-
-
 def _words(held: Held) -> str:
     bounds = [f"{name} {bound:g}" for name, bound in (held.low, held.high) if bound is not None]
-    where = ",".join(f"{column}={value}" if value else column for column, value in held.values.items())
-    return f"{' and '.join(bounds)} on {where}"
+    return f"{' and '.join(bounds)} on {held.on}"

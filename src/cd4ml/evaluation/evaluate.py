@@ -18,6 +18,7 @@ from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, ModelSummary, Slice, Summary, at
 from cd4ml.contracts.model import Contract
+from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, EvaluationError, StorageError
 from cd4ml.evaluation import arguments, fairness, measure, report, rows
 from cd4ml.evaluation.curves import Curves
@@ -38,16 +39,17 @@ class Evaluated:
     """What an evaluation found."""
 
     summary: Summary
-    classes: tuple[str, str]
+    classes: tuple[str, ...]
     curves: Curves
     """The candidate's."""
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this evaluation in the UI."""
-        auc = self.summary.models[CANDIDATE].metrics["auc"]
+        primary = self.summary.problem.primary
+        value = self.summary.models[CANDIDATE].metrics[primary]
         return {
-            "headline": "auc undefined" if auc is None else f"auc {auc:.3f}",
+            "headline": f"{primary} undefined" if value is None else f"{primary} {value:.3f}",
             "rows": self.summary.rows,
             **{f"{role}_digest": one.digest for role, one in self.summary.models.items()},
         }
@@ -55,16 +57,16 @@ class Evaluated:
     @property
     def metrics(self) -> dict[str, float]:
         """What the UI compares between runs; rates are those at the first threshold."""
-        models, threshold = self.summary.models, self.summary.thresholds[0]
+        models, threshold, primary = self.summary.models, self.summary.thresholds[0], self.summary.problem.primary
         found: dict[str, float | None] = {
             name.removesuffix(f"@{threshold:g}"): value for name, value in models[CANDIDATE].metrics.items()
         }
         found = {name: value for name, value in found.items() if "@" not in name}
         for change in self.summary.changes:
-            if (change.slice, change.metric) == (OVERALL, "auc"):
-                found[f"auc_change_vs_{change.other}"] = change.value
+            if (change.slice, change.metric) == (OVERALL, primary):
+                found[f"{primary}_change_vs_{change.other}"] = change.value
         weakest = self.summary.weakest()
-        found["worst_slice_auc"] = weakest[1] if weakest else None
+        found[f"worst_slice_{primary}"] = weakest[1] if weakest else None
         for one in self.summary.fairness:
             if one.model == CANDIDATE and one.threshold in (threshold, None):
                 found[f"{one.column.replace(',', '_')}_{one.metric}_gap"] = one.gap
@@ -122,7 +124,7 @@ def evaluate(
         champion: A path or `s3://` URI of the model in production; empty where there is none.
         champion_digest: Of its files.
         judged: How many candidates the test split has judged, with this one.
-        trend: The AUC of the versions that were published before, as `cd4ml.registry.models.trend` gives it.
+        trend: The primary metric of the versions that were published before, as `cd4ml.registry.models.trend` gives it.
         label: The column of the label.
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
@@ -151,7 +153,8 @@ def evaluate(
         unfinished.mkdir(parents=True)
         try:
             predicted = _predict(split, folders, contracts)
-            by_tfma = _by_tfma(split, predicted, by, cuts, unfinished / summary.TFMA, runner)
+            problem = contracts[CANDIDATE].problem
+            by_tfma = _by_tfma(problem, split, predicted, by, cuts, unfinished / summary.TFMA, runner)
             scored = measure.Scored(predicted.labels == 1, predicted.probabilities, split.slicings(by))
             completed, changes = measure.complete(scored, by_tfma.slices, cuts)
             curves = measure.curves(scored, cuts, by_tfma.calibration)
@@ -237,6 +240,7 @@ def _named(role: str) -> Iterator[None]:
 
 
 def _by_tfma(
+    problem: Problem,
     split: Rows,
     predicted: _Predicted,
     by: Sequence[Sequence[str]],
@@ -255,7 +259,7 @@ def _by_tfma(
             ours[config.LABEL] = predicted.labels[part]
             yield {**split.groups(table), **{config.apart(name, by): values for name, values in ours.items()}}
 
-    return tfma_run.run(list(predicted.probabilities), by, thresholds, batches(), folder, runner)
+    return tfma_run.run(problem, list(predicted.probabilities), by, thresholds, batches(), folder, runner)
 
 
 @contextmanager
@@ -292,7 +296,7 @@ def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contr
 
 def _labels(table: pa.Table, contract: Contract) -> np.ndarray:
     try:
-        return model.labels(table, contract)
+        return contract.labels(table)
     except DataError as error:
         raise EvaluationError(f"test split: {error}") from error
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from statistics import NormalDist
 
-from cd4ml.contracts.evaluation import FAIRNESS_METRICS, FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
+from cd4ml.contracts.evaluation import FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
+from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.slices import key_of
 
 
@@ -20,11 +21,11 @@ def compare(slices: Iterable[Slice], columns: Sequence[Sequence[str]], threshold
     slices = list(slices)
     overall = next(one for one in slices if one.slice == OVERALL)
     return [
-        _compare(overall, groups, columns_of_groups, metric, threshold)
+        _compare(overall, groups, columns_of_groups, metric.name, threshold)
         for columns_of_groups in columns
         if (groups := [one for one in slices if sorted(one.values) == sorted(columns_of_groups)])
-        for metric in FAIRNESS_METRICS
-        for threshold in ((None,) if metric == "calibration" else thresholds)
+        for metric in BINARY.among_groups
+        for threshold in (thresholds if metric.at_thresholds else (None,))
     ]
 
 

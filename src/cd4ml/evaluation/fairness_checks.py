@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, Group, Interval, Summary, at
-from cd4ml.contracts.slices import columns_of, key_of, name_of
-from cd4ml.contracts.verdict import Check
+from cd4ml.contracts.slices import Pattern, columns_of, key_of
+from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.limits import FairnessLimit
 from cd4ml.names import nearest
@@ -19,7 +19,7 @@ def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, li
         found: What was measured.
         columns: By alphabet: the sensitive column, or those that are crossed.
         subject: What a person calls the rate.
-        rate: One of `FAIRNESS_METRICS`.
+        rate: One of the metrics that groups are compared by.
         limit: What it must keep.
     """
     column, asked = key_of(columns), dict(_asked(limit))
@@ -35,7 +35,7 @@ def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, li
                 yield _farthest(found, one, where, bounds)
                 continue
             value, interval = (one.gap, one.gap_interval) if what == "gap" else (one.ratio, one.ratio_interval)
-            measured = Measured(value, interval, _why_no_value(one), _extremes(one))
+            measured = Measured(value, interval, _why_no_value(one), _extremes(one), too_few=one.gap is None)
             yield hold(f"{where}: the {what}", _each(columns), bounds, measured)
 
 
@@ -60,7 +60,7 @@ def _not_compared(
         if column in known
         else f"it is no sensitive column of the evaluation; {nearest(column, known)}"
     )
-    return Check(subject, words, None, False, f"{subject}: {why}", _each(columns))
+    return Check(subject, words, None, Outcome.ERROR, f"{subject}: {why}", _each(columns))
 
 
 def _farthest(found: Summary, one: Fairness, where: str, bounds: Bounds) -> Check:
@@ -80,7 +80,7 @@ def _farthest(found: Summary, one: Fairness, where: str, bounds: Bounds) -> Chec
         if name not in one.too_small
     }
     if not apart:
-        measured = Measured(None, why_not=f"no group is large enough to judge{small}")
+        measured = Measured(None, why_not=f"no group is large enough to judge{small}", too_few=True)
         return hold(f"{where}: the largest difference from all", _each(columns_of(one.column)), bounds, measured)
     name = max(apart, key=lambda group: _reach(apart[group], bounds))
     slice_ = next(
@@ -123,7 +123,7 @@ def _too_small(one: Fairness) -> str:
 
 
 def _each(columns: tuple[str, ...]) -> str:
-    return name_of(dict.fromkeys(columns, "*"))
+    return str(Pattern.each(columns))
 
 
 def _rate(value: float | None) -> str:

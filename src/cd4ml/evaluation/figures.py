@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
-    FAIRNESS_METRICS,
     FEWEST_ROWS,
     OVERALL,
     Change,
@@ -17,11 +16,13 @@ from cd4ml.contracts.evaluation import (
     Interval,
     Slice,
 )
+from cd4ml.contracts.problem import Problem
 from cd4ml.evaluation.curves import Curves
 from cd4ml.reports.page import PALETTE, figure_svg, picture, short
 
 COLOURS = dict(zip(("candidate", "baseline", "champion"), PALETTE, strict=False))
 GREY = "#94a3b8"
+PANELS_ACROSS = 4
 MOST_SLICES = 40
 """More do not fit a picture that one can read; the table has them all."""
 WIDTH = 7.4
@@ -35,7 +36,7 @@ class Point(NamedTuple):
     """A model of a trend."""
 
     name: str
-    auc: float
+    value: float
     interval: Interval | None
 
 
@@ -83,15 +84,16 @@ def calibration(curves: Mapping[str, Curves]) -> Markup:
 
 
 @picture
-def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change]) -> Markup | None:
-    """AUC of each slice, and how far it is from the other models; None where it is nowhere defined.
+def slices(problem: Problem, models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change]) -> Markup | None:
+    """Primary metric of each slice, and how far it is from the other models; None where it is nowhere defined.
 
     Args:
+        problem: Whose primary metric it is.
         models: Slices by model and name.
-        changes: Those of the AUC.
+        changes: Those of this metric.
     """
     candidate = models[CANDIDATE]
-    if all(one.metrics["auc"] is None for one in candidate.values()):
+    if all(one.metrics[problem.primary] is None for one in candidate.values()):
         return None
     shown = [*candidate][:MOST_SLICES]
     from matplotlib.figure import Figure
@@ -99,42 +101,43 @@ def slices(models: Mapping[str, Mapping[str, Slice]], changes: Sequence[Change])
     figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * len(shown)))
     widths = [5, 3] if changes else [1]
     panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
-    _aucs(panels[0], shown, models)
+    _values(panels[0], problem, shown, models)
     if changes:
-        judged = [name for name in shown if _is_judged(candidate[name])]
-        _changes(panels[1], shown, [one for one in changes if one.slice in judged])
+        judged = [name for name in shown if _is_judged(problem, candidate[name])]
+        _changes(panels[1], problem, shown, [one for one in changes if one.slice in judged])
     panels[0].set_yticks(range(len(shown)), [f"{short(name)}  ({candidate[name].rows:,})" for name in shown])
     panels[0].set_ylim(len(shown) - 0.4, -0.6)
     figure.subplots_adjust(left=0.2, right=1, wspace=0.06)
     return figure_svg(figure)
 
 
-def _aucs(axes: Any, shown: Sequence[str], models: Mapping[str, Mapping[str, Slice]]) -> None:
-    heights = [height for height, name in enumerate(shown) if _is_judged(models[CANDIDATE][name])]
+def _values(axes: Any, problem: Problem, shown: Sequence[str], models: Mapping[str, Mapping[str, Slice]]) -> None:
+    metric = problem.primary
+    heights = [height for height, name in enumerate(shown) if _is_judged(problem, models[CANDIDATE][name])]
     for role in [role for role in models if role != CANDIDATE]:
         found = [models[role].get(shown[height]) for height in heights]
-        aucs = [_none_is_nan(one.metrics["auc"] if one else None) for one in found]
-        axes.scatter(aucs, heights, edgecolors=COLOURS[role], label=role, **HOLLOW)
+        values = [_none_is_nan(one.metrics[metric] if one else None) for one in found]
+        axes.scatter(values, heights, edgecolors=COLOURS[role], label=role, **HOLLOW)
     judged = [models[CANDIDATE][shown[height]] for height in heights]
     _points(
         axes,
-        [one.metrics["auc"] for one in judged],
+        [one.metrics[metric] for one in judged],
         heights,
-        [one.intervals.get("auc") for one in judged],
+        [one.intervals.get(metric) for one in judged],
         COLOURS[CANDIDATE],
         CANDIDATE,
     )
-    overall = models[CANDIDATE][OVERALL].metrics["auc"]
+    overall = models[CANDIDATE][OVERALL].metrics[metric]
     if overall is not None:
         axes.axvline(overall, color=GREY, linewidth=1, linestyle="--", zorder=1)
     for height in set(range(len(shown))) - set(heights):
         axes.text(0.01, height, "too few rows", transform=axes.get_yaxis_transform(), va="center", color=GREY)
-    axes.set_xlabel("AUC")
+    axes.set_xlabel(problem.title(metric))
     axes.locator_params(axis="x", nbins=5)
     _legend_above(axes)
 
 
-def _changes(axes: Any, shown: Sequence[str], changes: Sequence[Change]) -> None:
+def _changes(axes: Any, problem: Problem, shown: Sequence[str], changes: Sequence[Change]) -> None:
     axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=1)
     others = list(dict.fromkeys(one.other for one in changes))
     for height, other in enumerate(others):
@@ -148,28 +151,33 @@ def _changes(axes: Any, shown: Sequence[str], changes: Sequence[Change]) -> None
             f"against the {other}",
             size=4,
         )
-    axes.set_xlabel("change in AUC")
+    axes.set_xlabel(f"change in {problem.title(problem.primary)}")
     axes.locator_params(axis="x", nbins=4)
     _legend_above(axes)
 
 
 @picture
-def fairness(rows: Sequence[Fairness]) -> Markup:
+def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     """The rates of each group of one column at one threshold.
 
     Args:
+        problem: Whose rates they are.
         rows: One for each rate and model, the candidate's first.
     """
     names = list(rows[0].groups)[:MOST_SLICES]
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 1.5 + 2 * (0.25 + 0.25 * len(names))))
-    *panels, spare = figure.subplots(2, 4, sharey=True).flat
-    for axes, metric in zip(panels, FAIRNESS_METRICS, strict=True):
+    metrics = [one.name for one in problem.among_groups]
+    high = len(metrics) // PANELS_ACROSS + 1  # one place at least is left for the legend
+    figure = Figure(figsize=(WIDTH, 1.5 + high * (0.25 + 0.25 * len(names))))
+    every = list(figure.subplots(high, PANELS_ACROSS, sharey=True).flat)
+    panels, spare = every[: len(metrics)], every[-1]
+    for axes, metric in zip(panels, metrics, strict=True):
         _groups(axes, metric, names, [row for row in rows if row.metric == metric])
+    for axes in every[len(metrics) :]:
+        axes.set_axis_off()
     panels[0].set_yticks(range(len(names)), [short(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
-    spare.set_axis_off()
     spare.legend(*_labels(panels), loc="center left")
     figure.subplots_adjust(left=0, right=1, wspace=0.1, hspace=0.8 / (0.6 + 0.25 * len(names)))
     return figure_svg(figure)
@@ -208,18 +216,19 @@ def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairnes
 
 
 @picture
-def learning(history: Sequence[Mapping[str, float]]) -> Markup:
-    """Loss and AUC by epoch on the train and eval splits."""
+def learning(problem: Problem, history: Sequence[Mapping[str, float]]) -> Markup:
+    """Loss and primary metric by epoch on the train and eval splits."""
     epochs = [epoch["epoch"] for epoch in history]
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(WIDTH, 2.9))
-    for axes, metric in zip(figure.subplots(1, 2), ("loss", "auc"), strict=True):
+    titles = {"loss": "Loss", problem.primary: problem.title(problem.primary)}
+    for axes, (metric, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         axes.plot(epochs, [epoch[metric] for epoch in history], marker="o", markersize=4, color=GREY, label="train")
         values = [epoch[f"eval_{metric}"] for epoch in history]
         axes.plot(epochs, values, marker="o", markersize=4, color=COLOURS[CANDIDATE], label="eval")
-        axes.set(title="AUC" if metric == "auc" else "Loss", xlabel="epoch")
+        axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     figure.subplots_adjust(left=0, right=1, wspace=0.15)
@@ -227,19 +236,19 @@ def learning(history: Sequence[Mapping[str, float]]) -> Markup:
 
 
 @picture
-def trend(versions: Sequence[Point], candidate: Point | None) -> Markup:
-    """The AUC of published versions one after the other, and that of the candidate."""
+def trend(problem: Problem, versions: Sequence[Point], candidate: Point | None) -> Markup:
+    """The primary metric of published versions one after the other, and that of the candidate."""
     points = [*versions, *([candidate] if candidate else [])]
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 2.3))
     axes = figure.subplots()
-    axes.plot(range(len(points)), [point.auc for point in points], color=GREY, linewidth=1.2, zorder=2)
+    axes.plot(range(len(points)), [point.value for point in points], color=GREY, linewidth=1.2, zorder=2)
     for place, point in enumerate(points):
         colour = COLOURS[CANDIDATE if point is candidate else "champion"]
-        _points(axes, [point.auc], [place], [point.interval], colour, "", upright=True)
+        _points(axes, [point.value], [place], [point.interval], colour, "", upright=True)
     axes.set_xticks(range(len(points)), [point.name for point in points])
-    axes.set(xlabel="version", ylabel="AUC")
+    axes.set(xlabel="version", ylabel=problem.title(problem.primary))
     axes.margins(x=0.06, y=0.15)
     figure.subplots_adjust(left=0, right=1)
     return figure_svg(figure)
@@ -338,8 +347,8 @@ def _labels(panels: Iterable[Any]) -> tuple[list[Any], list[str]]:
     return [named[label] for label in labels], labels
 
 
-def _is_judged(one: Slice) -> bool:
-    return one.counted("auc") >= FEWEST_ROWS
+def _is_judged(problem: Problem, one: Slice) -> bool:
+    return one.counted(problem.primary) >= FEWEST_ROWS
 
 
 def _none_is_nan(value: float | None) -> float:

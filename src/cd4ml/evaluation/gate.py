@@ -6,9 +6,10 @@ from typing import Any
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, METRICS_OF_MODELS, Interval, Slice, Summary
-from cd4ml.contracts.slices import columns_of, values_of
-from cd4ml.contracts.verdict import MODEL_GATE, Check, Verdict
+from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Interval, Slice, Summary
+from cd4ml.contracts.problem import Problem
+from cd4ml.contracts.slices import Pattern, columns_of
+from cd4ml.contracts.verdict import MODEL_GATE, Check, Outcome, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
@@ -66,8 +67,8 @@ def _warnings(found: Summary) -> Iterator[str]:
         )
 
 
-def _required(found: Summary, pattern: str) -> Iterator[Check]:
-    bounds, slices = Bounds(FEWEST_ROWS, None, False), found.of(CANDIDATE)
+def _required(found: Summary, pattern: Pattern) -> Iterator[Check]:
+    bounds, slices = Bounds(FEWEST_ROWS, None), found.of(CANDIDATE)
     names = _matching(slices, pattern)
     if not names:
         yield _no_rows(f"row count of the required slice {pattern}", bounds, slices, pattern)
@@ -87,14 +88,14 @@ def _metric(found: Summary, metric: str, limit: FirstModelLimit) -> Iterator[Che
 def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator[Check]:
     if "champion" in found.models:
         reason = f"there is a champion, so what a first model must keep is not held ({', '.join(first)})"
-        yield Check("bootstrap", "for a first model", None, True, reason)
+        yield Check("bootstrap", "for a first model", None, Outcome.SKIPPED, reason)
         return
     for metric, limit in first.items():
         yield from _metric(found, metric, limit)
 
 
-def _value(found: Summary, metric: str, pattern: str, bounds: Bounds) -> Iterator[Check]:
-    if metric in METRICS_OF_MODELS:
+def _value(found: Summary, metric: str, pattern: Pattern, bounds: Bounds) -> Iterator[Check]:
+    if found.problem.metric(metric).of == "model":
         yield hold(f"{metric} of the model", "", bounds, _of_model(found, CANDIDATE, metric))
         return
     slices = found.of(CANDIDATE)
@@ -102,7 +103,7 @@ def _value(found: Summary, metric: str, pattern: str, bounds: Bounds) -> Iterato
     if not names:
         yield _no_rows(f"{metric} on {pattern}", bounds, slices, pattern)
     for name in names:
-        yield hold(f"{metric} on {name}", name, bounds, _on_slice(slices[name], metric))
+        yield hold(f"{metric} on {name}", name, bounds, _on_slice(found.problem, slices[name], metric))
 
 
 def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[Check]:
@@ -111,10 +112,10 @@ def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[
         subject = f"change of {metric} against the {other}"
         first = "first model: no champion to compare with; the limits of bootstrap are held instead"
         missing = f"{subject}: no {other} was evaluated, so the limit '{bounds}' could not be checked"
-        is_first = other == "champion"
-        yield Check(subject, str(bounds), None, is_first, first if is_first else missing)
+        outcome, reason = (Outcome.SKIPPED, first) if other == "champion" else (Outcome.ERROR, missing)
+        yield Check(subject, str(bounds), None, outcome, reason)
         return
-    if metric in METRICS_OF_MODELS:
+    if found.problem.metric(metric).of == "model":
         pair = _of_model(found, CANDIDATE, metric), _of_model(found, other, metric)
         yield hold(f"change of {metric} against the {other}", "", bounds, _difference(*pair, None))
         return
@@ -125,24 +126,22 @@ def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[
         if not names:
             yield _no_rows(f"change of {metric} on {pattern} against the {other}", bounds, slices, pattern)
         for name in names:
-            pair = _on_slice(slices[name], metric), _on_slice(others[name], metric)
-            measured = _difference(*pair, intervals.get(name))
+            after, before = (_on_slice(found.problem, one[name], metric) for one in (slices, others))
+            measured = _difference(after, before, intervals.get(name))
             yield hold(f"change of {metric} on {name} against the {other}", name, bounds, measured)
 
 
-def _on_slice(one: Slice, metric: str) -> Measured:
+def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
     value = one.metrics[metric]
     if value is None:
-        if one.metrics["label_rate"] in (0, 1):
-            return Measured(None, why_not=f"it is not defined on {one.rows:,} rows that are all of one class")
-        if metric.startswith("precision@"):
-            return Measured(None, why_not=f"none of the {one.rows:,} rows is predicted positive")
-        return Measured(None, why_not="it is not a finite number")
-    if metric != "example_count" and (counted := one.counted(metric)) < FEWEST_ROWS:
+        why_not = problem.why_undefined(metric, one.rows, one.metrics)
+        return Measured(None, why_not=why_not, too_few=one.counted(metric) < FEWEST_ROWS)
+    if problem.metric(metric).counted and (counted := one.counted(metric)) < FEWEST_ROWS:
         return Measured(
             None,
             why_not=f"too small to judge ({counted} of its {one.rows:,} rows count, {FEWEST_ROWS} are needed: "
             "take more test rows, or name larger slices)",
+            too_few=True,
         )
     return Measured(value, one.intervals.get(metric))
 
@@ -157,27 +156,19 @@ def _of_model(found: Summary, model: str, metric: str) -> Measured:
 
 def _difference(after: Measured, before: Measured, interval: Interval | None) -> Measured:
     if after.value is None or before.value is None:
-        return Measured(None, why_not=after.why_not or before.why_not)
+        return Measured(None, why_not=after.why_not or before.why_not, too_few=after.too_few or before.too_few)
     return Measured(after.value - before.value, interval, detail=f"{before.value:.4g} to {after.value:.4g}")
 
 
-def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern: str) -> Check:
+def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern: Pattern) -> Check:
     known = dict.fromkeys(column for one in slices.values() for column in one.values)
-    unknown = [column for column in values_of(pattern) if column not in known]
+    unknown = [column for column in pattern.columns if column not in known]
     why = f"no slice by {unknown[0]!r} was evaluated" if unknown else "no rows in this slice"
     hint = f"; {nearest(unknown[0], known)}" if unknown else ""
     reason = f"{subject}: {why}, so the limit '{bounds}' could not be checked{hint}"
-    return Check(subject, str(bounds), None, False, reason, pattern)
+    outcome = Outcome.ERROR if unknown else Outcome.INCONCLUSIVE
+    return Check(subject, str(bounds), None, outcome, reason, str(pattern))
 
 
-def _matching(slices: Mapping[str, Slice], pattern: str) -> list[str]:
-    """The slices that a name with `*` for any value stands for."""
-    wanted = values_of(pattern)
-    if pattern in slices and "*" not in wanted.values():
-        return [pattern]
-    return [
-        name
-        for name, one in slices.items()
-        if wanted.keys() == one.values.keys()
-        and all(value in ("*", one.values[column]) for column, value in wanted.items())
-    ]
+def _matching(slices: Mapping[str, Slice], pattern: Pattern) -> list[str]:
+    return pattern.among({name: one.values for name, one in slices.items()})

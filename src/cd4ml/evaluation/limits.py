@@ -9,16 +9,19 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
     ModelWrapValidatorHandler,
     ValidationError,
-    field_validator,
+    create_model,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from cd4ml import settings
-from cd4ml.contracts.evaluation import METRICS, METRICS_AT_THRESHOLDS, METRICS_OF_MODELS, OVERALL, at
-from cd4ml.contracts.slices import values_of
+from cd4ml.contracts.evaluation import at
+from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
 from cd4ml.evaluation.contradictions import Held, Mistake
@@ -29,33 +32,24 @@ EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
 PARTS = ("fairness", "required_slices", "bootstrap")
 """What limits name beside metrics."""
-NO_INTERVAL = (*METRICS_OF_MODELS, "example_count")
-UNBOUNDED = ("example_count", "binary_cross_entropy", "calibration", *METRICS_OF_MODELS)
-"""Metrics from 0 upward; all others are from 0 to 1."""
 
 
-def _known_form(name: str) -> str:
-    if name != OVERALL and "=" not in name:
-        raise ValueError(f"{name!r} is no slice; write {OVERALL}, or a column with its value or *, such as region=*")
-    return name
-
-
-def _some(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
+def _some(patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
+    if not patterns:
         raise ValueError(f"names no slice; write one, such as {OVERALL} or region=*")
-    return names
+    return patterns
 
 
 def _known_metric(name: str) -> str:
-    metric, found, threshold = name.partition("@")
-    if metric in METRICS_AT_THRESHOLDS and not found:
+    _, found, threshold = name.partition("@")
+    at_thresholds = name in BINARY and BINARY.metric(name).at_thresholds
+    if at_thresholds and not found:
         raise ValueError(f"is measured at a threshold: write {at(name, 0.5)}")
-    if metric in METRICS_AT_THRESHOLDS:
-        if not _is_threshold(threshold):
-            raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
-    elif name not in (*METRICS, *METRICS_OF_MODELS):
-        known = (*METRICS, *METRICS_OF_MODELS, *(at(one, 0.5) for one in METRICS_AT_THRESHOLDS), *PARTS)
-        raise ValueError(f"unknown; {nearest(name, known)}")
+    if at_thresholds and not _is_threshold(threshold):
+        raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
+    if name not in BINARY or (found and not at_thresholds):
+        known = (at(one.name, 0.5) if one.at_thresholds else one.name for one in BINARY.metrics)
+        raise ValueError(f"unknown; {nearest(name, (*known, *PARTS))}")
     return name
 
 
@@ -72,7 +66,14 @@ def _truth_value(value: Any) -> Any:
     return value
 
 
-Slices = Annotated[tuple[Annotated[str, AfterValidator(_known_form)], ...], Field(strict=False), AfterValidator(_some)]
+def _from_text(_: Any, schema_of: GetCoreSchemaHandler) -> CoreSchema:
+    as_text = core_schema.to_string_ser_schema()
+    return core_schema.no_info_after_validator_function(Pattern.parse, schema_of(str), serialization=as_text)
+
+
+Slices = Annotated[
+    tuple[Annotated[Pattern, GetPydanticSchema(_from_text)], ...], Field(strict=False), AfterValidator(_some)
+]
 """Names as in the summary; `region=*` is each region."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Metric = Annotated[str, AfterValidator(_known_metric)]
@@ -88,7 +89,7 @@ class _Settings(Strict):
 
 
 class _OnSlices(_Settings):
-    slices: Slices = (OVERALL,)
+    slices: Slices = Field(default=(Pattern.parse(OVERALL),), json_schema_extra={"default": [OVERALL]})
     """Where the bounds hold; not those of the changes within."""
     confident: bool = False
     """Whether the whole interval must keep the bounds: with `min_change: -0.005` a test of non-inferiority."""
@@ -138,28 +139,28 @@ CRITERIA = {
 """The rates that a criterion is about."""
 
 
-class FairnessLimits(_Settings):
+def _of_no_threshold(limit: FairnessLimit) -> FairnessLimit:
+    if limit.threshold is not None:
+        raise ValueError("is of no threshold; leave threshold out")
+    return limit
+
+
+_AtThresholds = FairnessLimit | None
+_OfNoThreshold = Annotated[FairnessLimit, AfterValidator(_of_no_threshold)] | None
+_rates: dict[str, Any] = {
+    one.name: (_AtThresholds if one.at_thresholds else _OfNoThreshold, None) for one in BINARY.among_groups
+}
+_ByRate = create_model("_ByRate", __base__=_Settings, **_rates)
+
+
+class FairnessLimits(_ByRate):  # type: ignore[valid-type, misc]
     """What the groups of one sensitive column must keep, by rate and by criterion."""
 
-    selection_rate: FairnessLimit | None = None
-    true_positive_rate: FairnessLimit | None = None
-    false_positive_rate: FairnessLimit | None = None
-    true_negative_rate: FairnessLimit | None = None
-    false_negative_rate: FairnessLimit | None = None
-    precision: FairnessLimit | None = None
-    calibration: FairnessLimit | None = None
     demographic_parity: FairnessLimit | None = None
     equal_opportunity: FairnessLimit | None = None
     equalised_odds: FairnessLimit | None = None
     predictive_parity: FairnessLimit | None = None
     four_fifths: Annotated[Literal[True], BeforeValidator(_truth_value)] | None = None
-
-    @field_validator("calibration")
-    @classmethod
-    def _has_no_threshold(cls, limit: FairnessLimit | None) -> FairnessLimit | None:
-        if limit and limit.threshold is not None:
-            raise ValueError("is of no threshold; leave threshold out")
-        return limit
 
     def by_rate(self) -> Iterator[tuple[str, str, FairnessLimit]]:
         """Each limit with the name that it was given under, and the rate that it is about."""
@@ -254,16 +255,16 @@ def _missing(content: Mapping[str, Any]) -> Iterator[Mistake]:
 def _mistakes(found: Limits) -> Iterator[Mistake]:
     held = list(_held(found))
     for one in held:
-        yield from contradictions.out_of_range(one, None if one.metric in UNBOUNDED else 1)
+        yield from contradictions.out_of_range(one, BINARY.metric(one.metric).top)
     yield from contradictions.between(held)
     for place, metric, limit in _metric_limits(found):
         yield from _idle(place, limit)
         of_others = [((*place, other), change) for other, change in changes(limit)]
         parts: list[tuple[tuple[str, ...], _OnSlices]] = [(place, limit), *of_others]
         for where, part in parts:
-            if metric in METRICS_OF_MODELS and part.slices != (OVERALL,):
+            if BINARY.metric(metric).of == "model" and any(one.columns for one in part.slices):
                 yield (*where, "slices"), f"{metric} is of the whole model and of no slice; leave slices out"
-            if metric in NO_INTERVAL and part.confident:
+            if BINARY.metric(metric).interval is None and part.confident:
                 yield (*where, "confident"), f"{metric} has no interval, so this could never be kept; leave it out"
 
 
@@ -275,11 +276,11 @@ def _metric_limits(found: Limits) -> Iterator[tuple[tuple[str, ...], str, FirstM
 def _held(found: Limits) -> Iterator[Held]:
     for place, metric, limit in _metric_limits(found):
         for pattern in limit.slices:
-            yield Held(place, "", metric, values_of(pattern), ("min", limit.min), ("max", limit.max))
+            yield Held(place, "", metric, pattern, ("min", limit.min), ("max", limit.max))
         for other, change in changes(limit):
             for pattern in change.slices:
                 low, high = ("min_change", change.min_change), ("max_change", change.max_change)
-                yield Held((*place, other), other, metric, values_of(pattern), low, high)
+                yield Held((*place, other), other, metric, pattern, low, high)
 
 
 def changes(limit: FirstModelLimit) -> Iterator[tuple[str, Change]]:

@@ -11,26 +11,22 @@ from cd4ml.contracts import ranking
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
     FEWEST_ROWS,
-    METRICS_AT_THRESHOLDS,
     Change,
     Interval,
     Intervals,
-    Metrics,
     Slice,
     at,
 )
+from cd4ml.contracts.problem import BINARY, Metrics
 from cd4ml.evaluation import confidence
 from cd4ml.evaluation.confidence import Ends, Spread, spread
 from cd4ml.evaluation.curves import Curves, confusion
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.rows import Slicing
 
-SAME = {
-    "true_negative_rate": "false_positive_rate",
-    "false_negative_rate": "true_positive_rate",
-    "recall": "true_positive_rate",
-}
-"""Rates that are as sure as another one."""
+OF_VALUES = {"bounded": confidence.bounded, "positive": confidence.positive}
+OF_CHANGES = {"bounded": confidence.bounded_change, "positive": confidence.change}
+"""The intervals by the influence of each row, by kind (`cd4ml.contracts.problem.Metric`)."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,6 @@ class _Estimates:
     """float64 [rows]."""
     enough: np.ndarray
     """Whether there are rows enough to tell how sure it is, bool [slices]."""
-    interval: Callable[[np.ndarray, Spread], Ends]
-    change: Callable[[np.ndarray, Spread], Ends]
 
 
 def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float]) -> tuple[list[Slice], list[Change]]:
@@ -75,7 +69,7 @@ def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float])
         for role in rows.predictions:
             found = candidate if role == CANDIDATE else _estimates(rows, slicing, role, orders[role])
             for metric, one in found.items():
-                ends = one.interval(one.values, spread(one.influence, slicing.codes, len(slicing.names)))
+                ends = _of(OF_VALUES, metric)(one.values, spread(one.influence, slicing.codes, len(slicing.names)))
                 for name, value, interval in _named(slicing, one.values, ends, one.enough):
                     metrics.setdefault((role, name), {})[metric] = value
                     if interval:
@@ -116,18 +110,19 @@ def _estimates(rows: Scored, slicing: Slicing, role: str, order: np.ndarray) -> 
 
     def area(values: np.ndarray, influence: np.ndarray) -> _Estimates:
         enough = confidence.enough_for_area(values, positives, negatives)
-        return _Estimates(values, influence, enough, confidence.bounded, confidence.bounded_change)
+        return _Estimates(values, influence, enough)
 
     return {
         "auc": area(areas.auc, areas.auc_influence),
         "auc_pr": area(areas.auc_pr, areas.auc_pr_influence),
-        "binary_cross_entropy": _Estimates(
-            loss, (losses - loss[codes]) / count[codes], both, confidence.positive, confidence.change
-        ),
-        "calibration": _Estimates(
-            calibration, of_calibration, positives >= FEWEST_ROWS, confidence.positive, confidence.change
-        ),
+        "binary_cross_entropy": _Estimates(loss, (losses - loss[codes]) / count[codes], both),
+        "calibration": _Estimates(calibration, of_calibration, positives >= FEWEST_ROWS),
     }
+
+
+def _of(intervals: Mapping[str, Callable[[np.ndarray, Spread], Ends]], metric: str) -> Callable[..., Ends]:
+    """The interval of a metric's kind."""
+    return intervals[str(BINARY.metric(metric).interval)]
 
 
 def _losses(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -159,7 +154,7 @@ def _paired(
         with np.errstate(invalid="ignore"):  # calibration without positives
             difference = one.values - before.values
         apart = spread(one.influence - before.influence, slicing.codes, len(slicing.names))
-        ends, enough = one.change(difference, apart), one.enough & before.enough
+        ends, enough = _of(OF_CHANGES, metric)(difference, apart), one.enough & before.enough
         found |= {
             (other, name, metric): interval
             for name, _, interval in _named(slicing, difference, ends, enough)
@@ -171,9 +166,7 @@ def _paired(
 def _completed(one: Slice, exact: Metrics, intervals: Intervals) -> Slice:
     metrics = {**one.metrics, **exact}
     rates = [
-        metric
-        for metric, value in metrics.items()
-        if value is not None and metric.partition("@")[0] in ("label_rate", *METRICS_AT_THRESHOLDS)
+        metric for metric, value in metrics.items() if value is not None and BINARY.metric(metric).interval == "share"
     ]
     ends = confidence.proportion(
         np.array([metrics[metric] for metric in rates]), np.array([one.counted(metric) for metric in rates])
@@ -214,7 +207,7 @@ def _changes(
         }
         for metric, value in one.metrics.items():
             before = other.metrics[metric]
-            if value is None or before is None or metric in ("example_count", "label_rate"):
+            if value is None or before is None or BINARY.metric(metric).of == "data":
                 continue
             interval = intervals.get((other.model, one.slice, metric)) or of_rates.get(metric)
             yield Change(other.model, one.slice, metric, value - before, interval)
@@ -232,6 +225,9 @@ def _correlations(table: np.ndarray) -> Iterator[tuple[str, float]]:
 
     Args:
         table: int [2, 2, 2], the rows by label, by the candidate's selection and by that of the other.
+
+    Returns:
+        Of a rate that nothing is said of 0, which makes its interval rather too wide than too narrow.
     """
     negative, positive = table
     known = {
@@ -241,8 +237,8 @@ def _correlations(table: np.ndarray) -> Iterator[tuple[str, float]]:
         "accuracy": _phi(positive + negative[::-1, ::-1]),
         "precision": _of_precision(table),
     }
-    for metric in METRICS_AT_THRESHOLDS:
-        yield metric, known[SAME.get(metric, metric)]
+    for metric in BINARY.at_thresholds:
+        yield metric.name, known.get(metric.said_by or metric.name, 0.0)
 
 
 def _phi(table: np.ndarray) -> float:

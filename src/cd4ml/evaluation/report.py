@@ -7,11 +7,7 @@ from typing import Literal
 
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
-    FAIRNESS_METRICS,
     FEWEST_ROWS,
-    METRICS,
-    METRICS_AT_THRESHOLDS,
-    METRICS_OF_MODELS,
     OVERALL,
     Change,
     Fairness,
@@ -19,6 +15,7 @@ from cd4ml.contracts.evaluation import (
     Summary,
     at,
 )
+from cd4ml.contracts.problem import BINARY, Problem
 from cd4ml.evaluation import criteria, figures
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
@@ -28,10 +25,6 @@ from cd4ml.reports import page
 PROBABILITY = "probability"
 NOTABLE_GAP = 0.1
 """A gap between groups that is worth a reader's attention before all else."""
-SAID_BY_ANOTHER = ("recall", "true_negative_rate", "false_negative_rate")
-"""Rates that are another one, or 1 less another one."""
-LOWER_IS_BETTER = ("binary_cross_entropy", "false_positive_rate", *METRICS_OF_MODELS)
-HIGHER_IS_BETTER = ("auc", "auc_pr", "accuracy", "precision", "true_positive_rate")
 
 Kind = Literal["passed", "failed", "neutral"]
 
@@ -41,7 +34,8 @@ class TrendPoint:
     """A published version, as it was evaluated before it was published."""
 
     version: int
-    auc: float | None
+    value: float | None
+    """Of the primary metric."""
     interval: Interval | None
 
 
@@ -75,7 +69,8 @@ def write(
             worth a look.
         trend: The last published versions, the oldest first.
     """
-    threshold = found.thresholds[0]
+    threshold, problem = found.thresholds[0], found.problem
+    primary = problem.primary
     models = {role: found.of(role) for role in found.models}
     fair = [one for one in found.fairness if one.threshold in (threshold, None)]
     page.render(
@@ -86,7 +81,9 @@ def write(
         models=models,
         threshold=threshold,
         overall=OVERALL,
-        verdicts=[_verdict(found, one) for one in found.changes if (one.slice, one.metric) == (OVERALL, "auc")],
+        problem=problem,
+        primary=primary,
+        verdicts=[_verdict(found, one) for one in found.changes if (one.slice, one.metric) == (OVERALL, primary)],
         most_judged=MOST_JUDGED,
         comparison=list(_comparison(found)),
         weakest=found.weakest(),
@@ -101,16 +98,16 @@ def write(
             if picture
         ],
         explorer=explorer(curves, found.thresholds),
-        slice_metrics=["auc", *(at(metric, threshold) for metric in METRICS_AT_THRESHOLDS if _is_shown(metric))],
-        slice_picture=figures.slices(models, [one for one in found.changes if one.metric == "auc"]),
+        slice_metrics=[primary, *_rates(problem, threshold)],
+        slice_picture=figures.slices(problem, models, [one for one in found.changes if one.metric == primary]),
         slice_changes=_slice_changes(found),
         most_slices=figures.MOST_SLICES,
         fairness=[_fairness(column, rows, found) for column, rows in _by_column(fair).items()],
-        fairness_metrics=FAIRNESS_METRICS,
+        fairness_metrics=problem.among_groups,
         fewest_rows=FEWEST_ROWS,
         worst=_worst(worst, found.label),
         trend=_trend(trend, found),
-        learning=figures.learning(history) if history else None,
+        learning=figures.learning(problem, history) if history else None,
     )
 
 
@@ -122,26 +119,25 @@ def _verdict(found: Summary, change: Change) -> dict[str, object]:
         "failed": f"Worse than the {change.other}",
         "neutral": f"No difference from the {change.other} beyond chance",
     }[kind]
-    return {"kind": kind, "headline": headline, "change": change, "auc": found.models[change.other].metrics["auc"]}
+    value = found.models[change.other].metrics[change.metric]
+    return {"kind": kind, "headline": headline, "change": change, "value": value}
 
 
 def _kind(found: Summary, change: Change) -> Kind:
     """Better or worse only where the interval of the change leaves 0 out."""
     if change.interval is None or change.interval[0] <= 0 <= change.interval[1]:
         return "neutral"
-    metric = change.metric.partition("@")[0]
-    if metric == "calibration":
-        return _kind_of_calibration(found, change)
-    if metric in HIGHER_IS_BETTER:
-        return "passed" if change.value > 0 else "failed"
-    if metric in LOWER_IS_BETTER:
-        return "passed" if change.value < 0 else "failed"
-    return "neutral"
+    better = found.problem.metric(change.metric).better
+    if better == "nearer 1":
+        return _kind_of_nearness(found, change)
+    if better == "neither":
+        return "neutral"
+    return "passed" if (change.value > 0) == (better == "higher") else "failed"
 
 
-def _kind_of_calibration(found: Summary, change: Change) -> Kind:
+def _kind_of_nearness(found: Summary, change: Change) -> Kind:
     """The nearer to 1 the better; of two models on either side of it neither is."""
-    candidate = found.of(CANDIDATE)[change.slice].metrics["calibration"]
+    candidate = found.of(CANDIDATE)[change.slice].metrics[change.metric]
     if candidate is None or (candidate - 1) * (candidate - change.value - 1) <= 0:
         return "neutral"
     return "passed" if abs(candidate - 1) < abs(candidate - change.value - 1) else "failed"
@@ -151,9 +147,9 @@ def _comparison(found: Summary) -> Iterator[dict[str, object]]:
     """One row a metric: the value of each model, and how far the candidate is from each other one."""
     changes = {(one.metric, one.other): one for one in found.changes if one.slice == OVERALL}
     names = [
-        *METRICS[1:],
-        *(at(metric, one) for one in found.thresholds for metric in METRICS_AT_THRESHOLDS if _is_shown(metric)),
-        *(metric for metric in METRICS_OF_MODELS if metric in found.models[CANDIDATE].metrics),
+        *(one.name for one in found.problem.on_all if one.counted),
+        *(name for threshold in found.thresholds for name in _rates(found.problem, threshold)),
+        *(one.name for one in found.problem.of_models if one.name in found.models[CANDIDATE].metrics),
     ]
     for name in names:
         yield {
@@ -170,19 +166,22 @@ def _comparison(found: Summary) -> Iterator[dict[str, object]]:
 
 
 def _change(found: Summary, change: Change | None) -> dict[str, object] | None:
-    if change is None or change.metric == "label_rate":
+    if change is None:
         return None
     return {"value": change.value, "interval": change.interval, "kind": _kind(found, change)}
 
 
-def _is_shown(metric: str) -> bool:
-    return metric not in SAID_BY_ANOTHER
+def _rates(problem: Problem, threshold: float) -> list[str]:
+    """The metrics at a threshold that no other one says already."""
+    return [at(one.name, threshold) for one in problem.at_thresholds if not one.said_by]
 
 
 def _slice_changes(found: Summary) -> dict[str, dict[str, dict[str, object] | None]]:
-    """The changes of the AUC by other model and slice, of slices that are large enough to judge."""
-    slices = found.of(CANDIDATE)
-    changes = [one for one in found.changes if one.metric == "auc" and slices[one.slice].counted("auc") >= FEWEST_ROWS]
+    """The changes of the primary metric by other model and slice, of slices that are large enough to judge."""
+    slices, primary = found.of(CANDIDATE), found.problem.primary
+    changes = [
+        one for one in found.changes if one.metric == primary and slices[one.slice].counted(primary) >= FEWEST_ROWS
+    ]
     return {
         other: {one.slice: _change(found, one) for one in changes if one.other == other}
         for other in dict.fromkeys(one.other for one in changes)
@@ -194,7 +193,7 @@ def _fairness(column: str, rows: Sequence[Fairness], found: Summary) -> dict[str
     of_candidate = [one for one in rows if one.model == CANDIDATE]
     return {
         "column": column,
-        "picture": figures.fairness(rows),
+        "picture": figures.fairness(found.problem, rows),
         "criteria": [
             {
                 "name": name.replace("_", " "),
@@ -222,7 +221,7 @@ def _too_small(rows: Sequence[Fairness]) -> dict[str, list[str]]:
 
 
 def _by_column(fair: Sequence[Fairness]) -> dict[str, list[Fairness]]:
-    rows = sorted(fair, key=lambda one: (one.model != CANDIDATE, FAIRNESS_METRICS.index(one.metric)))
+    rows = sorted(fair, key=lambda one: (one.model != CANDIDATE, BINARY.metric(one.metric).place_among_groups))
     return {
         column: [one for one in rows if one.column == column] for column in dict.fromkeys(one.column for one in fair)
     }
@@ -257,10 +256,11 @@ def _worst(rows: Sequence[WorstRow], label: str) -> dict[str, object]:
 
 
 def _trend(versions: Sequence[TrendPoint], found: Summary) -> object:
-    """A picture of the versions that have an AUC, and the candidate; none of fewer than two versions."""
-    points = [figures.Point(str(one.version), one.auc, one.interval) for one in versions if one.auc is not None]
+    """A picture of the versions with their primary metric, and the candidate; none of fewer than two versions."""
+    points = [figures.Point(str(one.version), one.value, one.interval) for one in versions if one.value is not None]
     if len(points) < 2:
         return None
-    candidate = found.models[CANDIDATE]
-    auc = candidate.metrics["auc"]
-    return figures.trend(points, None if auc is None else figures.Point(CANDIDATE, auc, candidate.intervals.get("auc")))
+    candidate, primary = found.models[CANDIDATE], found.problem.primary
+    value = candidate.metrics[primary]
+    last = None if value is None else figures.Point(CANDIDATE, value, candidate.intervals.get(primary))
+    return figures.trend(found.problem, points, last)

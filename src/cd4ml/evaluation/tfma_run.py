@@ -11,6 +11,7 @@ import numpy as np
 
 from cd4ml import columnar
 from cd4ml.contracts.evaluation import OVERALL, Slice
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.slices import name_of
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation.config import eval_config
@@ -32,6 +33,7 @@ class Measured:
 
 
 def run(
+    problem: Problem,
     roles: Sequence[str],
     slices: Sequence[Sequence[str]],
     thresholds: Sequence[float],
@@ -42,6 +44,7 @@ def run(
     """Measures all models on the same rows; TFMA's files stay in the folder.
 
     Args:
+        problem: Says what is measured.
         roles: The models, the candidate among them.
         slices: The columns of each kind of slice.
         thresholds: Where rates are wanted.
@@ -52,7 +55,7 @@ def run(
     Raises:
         EvaluationError: Beam does not take the runner, or two slices have one name.
     """
-    config = eval_config(roles, slices, thresholds)
+    config = eval_config(problem, roles, slices, thresholds)
     evaluation = (
         columnar.run_on_beam(config, batches, folder, runner=runner[0], options=runner[1:])
         if runner

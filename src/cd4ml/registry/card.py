@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cd4ml.contracts.evaluation import CANDIDATE, OVERALL
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, at
 from cd4ml.contracts.slices import columns_of
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
@@ -35,6 +35,7 @@ def text(version: Version, contract: Contract, verdict: Verdict, summary: Summar
         verdict: What the gate said of it.
         summary: What `evaluate_model` found.
     """
+    problem = contract.problem
     slices = list(summary.of(CANDIDATE).values())
     fairness = [one for one in summary.fairness if one.model == CANDIDATE]
     return (
@@ -45,7 +46,11 @@ def text(version: Version, contract: Contract, verdict: Verdict, summary: Summar
             contract=contract,
             verdict=verdict,
             summary=summary,
-            metrics=["auc", "auc_pr", f"accuracy@{summary.thresholds[0]:g}"],
+            problem=problem,
+            metrics=[
+                at(name, summary.thresholds[0]) if problem.metric(name).at_thresholds else name
+                for name in problem.headlines
+            ],
             overall=summary.of(CANDIDATE)[OVERALL],
             unitary=[one for one in slices if len(one.values) <= 1],
             intersectional=[one for one in slices if len(one.values) > 1],

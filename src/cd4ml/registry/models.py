@@ -18,6 +18,7 @@ from cd4ml.contracts import evaluation as evaluations
 from cd4ml.contracts import model
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import CANDIDATE, PREDICTIONS, SUMMARY, Summary
+from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
@@ -142,13 +143,13 @@ def versions(store: Store, name: str) -> list[Version]:
 
 
 def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any]]:
-    """The AUC of the last published versions, the oldest first, as it was when each was evaluated.
+    """The primary metric of the last published versions, the oldest first, as it was when each was evaluated.
 
     Of a candidate that was published already, only the versions before it count, so that a run that repeats another
     asks the same question.
 
     Returns:
-        By version: `version`, `auc`, and `interval`, two numbers or None.
+        By version: `version`, `value`, and `interval`, two numbers or None.
     """
     store, candidate = open_store(location), model.digest(candidate_folder)
     before = list(itertools.takewhile(lambda one: one.digest != candidate, versions(store, name)))
@@ -158,7 +159,8 @@ def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any
             continue  # published by a cd4ml that kept none
         file = f"{version.folder}/{SUMMARY}"
         found = Summary.parse(store.read(file), store.uri(file)).models[CANDIDATE]
-        points.append({"version": version.version, "auc": found.metrics["auc"], "interval": found.intervals.get("auc")})
+        value, interval = found.metrics.get(BINARY.primary), found.intervals.get(BINARY.primary)
+        points.append({"version": version.version, "value": value, "interval": interval})
     return points
 
 

@@ -11,6 +11,7 @@ from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, Summary
 from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
@@ -105,7 +106,7 @@ def summary(run: Run) -> dict[str, Any]:
             {
                 "name": task.component,
                 "passed": verdict.passed,
-                "reason": "; ".join(verdict.reasons) or f"all {len(verdict.checks)} limits kept",
+                "reason": "; ".join(verdict.reasons) or verdict.headline,
             }
             for task, verdict in verdicts(run)
         ],
@@ -134,6 +135,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         title=f"{run.arguments.get('name', '')}: {run.pipeline}",
         run=run,
         summary=content,
+        problem=BINARY,
         timeline=_timeline(run.tasks),
         verdicts=verdicts(run),
         reports=[

@@ -6,11 +6,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 
 from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract
+from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.training.split import opened
 
@@ -38,32 +38,17 @@ def columns(split: Path) -> pa.Schema:
         return file.schema_arrow
 
 
-def classes(split: Path, label: str) -> tuple[str, str]:
-    """The two values of the label as text, the positive one last.
+def classes(split: Path, label: str, problem: Problem) -> tuple[str, ...]:
+    """The values of the label as text, in the order of the problem.
 
     Raises:
-        TrainingError: It has not exactly two, or is of a type that cannot be a label.
+        TrainingError: The column cannot be the label.
     """
     try:
         with opened(split) as file:
-            table = file.read(columns=[label])
-        values = sorted(pc.unique(model.label_text(table, label).drop_null()).to_pylist())
+            return problem.classes(file.read(columns=[label]), label)
     except DataError as error:
         raise TrainingError(str(error)) from error
-    if len(values) < 2:
-        raise TrainingError(
-            f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; give rows of both classes"
-            if values
-            else f"label {label!r}: no row of the train split has one; name another column, or fill it in"
-        )
-    shown = ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
-    if len(values) > 2:
-        raise TrainingError(
-            f"label {label!r}: {len(values)} values ({shown}) where two are needed; group them into two"
-        )
-    if model.kind_of(table.schema.field(label).type) == "number" and values != ["0", "1"]:
-        raise TrainingError(f"label {label!r}: the numbers are {shown}; write them as 0 and 1")
-    return values[0], values[1]
 
 
 def read(split: Path, contract: Contract, encoded: keras.Model) -> Examples:
@@ -87,7 +72,7 @@ def read(split: Path, contract: Contract, encoded: keras.Model) -> Examples:
             for batch in file.iter_batches(BATCH_ROWS, columns=names):
                 table = pa.Table.from_batches([batch])
                 part = slice(start, start + len(batch))
-                labels[part] = model.labels(table, contract)
+                labels[part] = contract.labels(table)
                 outputs = encoded([tf.constant(values) for values in model.features(table, contract).values()])
                 for array, values in zip(inputs, keras.tree.flatten(outputs), strict=True):
                     array[part] = values
@@ -95,8 +80,9 @@ def read(split: Path, contract: Contract, encoded: keras.Model) -> Examples:
         except DataError as error:
             raise TrainingError(f"{split}: {error}") from error
     if labels.min() == labels.max():
+        title = contract.problem.title(contract.problem.primary)
         raise TrainingError(
-            f"{split}: every row has the label {contract.classes[int(labels[0])]!r}, so that no AUC can be computed; "
-            "give the split a larger share of the data"
+            f"{split}: every row has the label {contract.classes[int(labels[0])]!r}, so that no {title} can be "
+            "computed; give the split a larger share of the data"
         )
     return Examples(inputs, labels)

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -21,7 +20,7 @@ def write(folder: Path, contract: Contract, served: keras.Model, epochs: Sequenc
     try:
         _save(unfinished / SAVED_MODEL, contract, served)
         write_contract(contract, unfinished)
-        document.write(unfinished / HISTORY, [asdict(epoch) for epoch in epochs])
+        document.write(unfinished / HISTORY, [epoch.entry for epoch in epochs])
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

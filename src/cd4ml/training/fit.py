@@ -1,6 +1,7 @@
-"""Fits a network: epochs until the eval split's AUC gets no better, then the best epoch's weights.
+"""Fits a network: epochs until the eval split's score gets no better, then the best epoch's weights.
 
-The AUC is exact, that of the ranks: by thresholds, as Keras has it, that of a rare event is wrong in its first digits.
+The score is the primary metric of the problem. An AUC is exact, that of the ranks: by thresholds, as Keras has it, that
+of a rare event is wrong in its first digits.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from cd4ml.contracts import ranking
+from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training.examples import Examples
 from cd4ml.training.spec import Spec
@@ -30,20 +31,40 @@ class Epoch:
     seconds: float
     loss: float
     """Of the train split while the epoch ran, weighted where its rows are."""
-    auc: float
+    metric: str
+    """What the scores are."""
+    score: float
     """Of the train split with the weights at the end of the epoch, as the two that follow."""
     eval_loss: float
-    eval_auc: float
+    eval_score: float
 
     def __str__(self) -> str:
         return (
-            f"epoch {self.epoch}: loss {self.loss:.4f}, auc {self.auc:.4f}; "
-            f"eval loss {self.eval_loss:.4f}, auc {self.eval_auc:.4f}; {self.seconds:.1f} s"
+            f"epoch {self.epoch}: loss {self.loss:.4f}, {self.metric} {self.score:.4f}; "
+            f"eval loss {self.eval_loss:.4f}, {self.metric} {self.eval_score:.4f}; {self.seconds:.1f} s"
         )
+
+    @property
+    def entry(self) -> dict[str, float]:
+        """As a model's history has it."""
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            self.metric: self.score,
+            "eval_loss": self.eval_loss,
+            f"eval_{self.metric}": self.eval_score,
+        }
 
 
 def fit(
-    network: keras.Model, *, train: Examples, evaluation: Examples, spec: Spec, weights: np.ndarray | None
+    network: keras.Model,
+    *,
+    train: Examples,
+    evaluation: Examples,
+    spec: Spec,
+    weights: np.ndarray | None,
+    problem: Problem,
 ) -> list[Epoch]:
     """Trains the network in place and prints a line an epoch.
 
@@ -53,9 +74,10 @@ def fit(
         evaluation: Says when to stop, and which epoch's weights to keep.
         spec: The hyperparameters.
         weights: What each row of `train` counts in its loss, float32 [rows]; no other number is weighted.
+        problem: Says what the score of an epoch is.
 
     Returns:
-        The epochs; the network has the weights of the one with the highest `eval_auc`.
+        The epochs; the network has the weights of the one with the highest `eval_score`.
 
     Raises:
         TrainingError: The loss is no longer a finite number.
@@ -65,9 +87,9 @@ def fit(
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         steps_per_execution=STEPS_PER_CALL,
     )
-    history = _History(spec, train, evaluation)
+    history = _History(spec, train, evaluation, problem)
     best = keras.callbacks.EarlyStopping(
-        monitor="eval_auc", mode="max", patience=spec.patience, restore_best_weights=True
+        monitor="eval_score", mode="max", patience=spec.patience, restore_best_weights=True
     )
     network.fit(
         train.inputs,
@@ -82,11 +104,11 @@ def fit(
 
 
 class _History(keras.callbacks.Callback):  # type: ignore[misc]
-    """Measures the epochs, tells of each, and ends a training that has run away; later callbacks find `eval_auc`."""
+    """Measures the epochs, tells of each, and ends a training that has run away; later callbacks find `eval_score`."""
 
-    def __init__(self, spec: Spec, train: Examples, evaluation: Examples) -> None:
+    def __init__(self, spec: Spec, train: Examples, evaluation: Examples, problem: Problem) -> None:
         super().__init__()
-        self.spec, self.train, self.evaluation = spec, train, evaluation
+        self.spec, self.train, self.evaluation, self.problem = spec, train, evaluation, problem
         self.epochs: list[Epoch] = []
         self.start = time.monotonic()
 
@@ -99,11 +121,19 @@ class _History(keras.callbacks.Callback):  # type: ignore[misc]
             raise TrainingError(
                 f"epoch {epoch + 1}: the loss is {wrong}; lower learning_rate (it is {self.spec.learning_rate:g})"
             )
-        auc = ranking.auc(self.train.labels, self._logits(self.train))
-        logs["eval_auc"] = ranking.auc(self.evaluation.labels, logits)
+        score = self.problem.score(self.train.labels, self._logits(self.train))
+        logs["eval_score"] = self.problem.score(self.evaluation.labels, logits)
         seconds = round(time.monotonic() - self.start, 3)
         self.start += seconds
-        one = Epoch(epoch + 1, seconds, logs["loss"], auc, eval_loss, logs["eval_auc"])
+        one = Epoch(
+            epoch=epoch + 1,
+            seconds=seconds,
+            loss=logs["loss"],
+            metric=self.problem.primary,
+            score=score,
+            eval_loss=eval_loss,
+            eval_score=logs["eval_score"],
+        )
         self.epochs.append(one)
         print(one, flush=True)  # noqa: T201 (the task's log)
 

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract, kind_of
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.names import nearest
@@ -61,7 +60,7 @@ def weigh(split: Path, contract: Contract, columns: Sequence[str]) -> Weights:
         _check(file.schema_arrow, contract.label, columns)
         table = file.read(columns=[contract.label, *columns])
     try:
-        labels = model.labels(table, contract).astype(np.int64)
+        labels = contract.labels(table).astype(np.int64)
     except DataError as error:
         raise TrainingError(f"{split}: {error}") from error
     groups, names = _groups(table.select(columns))

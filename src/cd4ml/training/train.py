@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract
+from cd4ml.contracts.problem import BINARY, Problem
 from cd4ml.training import examples, export, features, network, reweight, statistics
 from cd4ml.training.fit import Epoch, fit
 from cd4ml.training.reweight import Weights
@@ -23,6 +24,7 @@ from cd4ml.training.spec import parse
 class Trained:
     """A model that was trained."""
 
+    problem: Problem
     digest: str
     name: str
     rows: int
@@ -38,7 +40,7 @@ class Trained:
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this model in the UI."""
         return {
-            "headline": f"auc {self.best.eval_auc:.3f}",
+            "headline": f"{self.problem.primary} {self.best.eval_score:.3f}",
             "digest": self.digest,
             "model": self.name,
             "rows": self.rows,
@@ -50,9 +52,9 @@ class Trained:
     def metrics(self) -> dict[str, float]:
         """What the UI compares between runs."""
         return {
-            "eval_auc": self.best.eval_auc,
+            f"eval_{self.problem.primary}": self.best.eval_score,
             "eval_loss": self.best.eval_loss,
-            "train_auc": self.best.auc,
+            f"train_{self.problem.primary}": self.best.score,
             "train_loss": self.best.loss,
             "best_epoch": self.best.epoch,
             "epochs": self.epochs,
@@ -96,7 +98,7 @@ def train(
     inputs = features.select(
         examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
     )
-    classes = examples.classes(Path(train_split), label)
+    classes = examples.classes(Path(train_split), label, BINARY)
     contract = Contract(label, classes, inputs, checked.model_dump(mode="json"))
     weights = _weights(Path(train_split), contract, checked.reweight)
     encoded = network.encoder(contract, known)
@@ -105,11 +107,25 @@ def train(
         training = examples.read(Path(train_split), contract, encoded)
         evaluation = examples.read(Path(eval_split), contract, encoded)
         epochs = fit(
-            trained, train=training, evaluation=evaluation, spec=checked, weights=weights.rows if weights else None
+            trained,
+            train=training,
+            evaluation=evaluation,
+            spec=checked,
+            weights=weights.rows if weights else None,
+            problem=contract.problem,
         )
         export.write(Path(folder), contract, network.served(contract, encoded, trained), epochs)
-    best = max(epochs, key=lambda epoch: epoch.eval_auc)
-    return Trained(model.digest(folder), checked.model, len(training.labels), len(inputs), best, len(epochs), weights)
+    best = max(epochs, key=lambda epoch: epoch.eval_score)
+    return Trained(
+        problem=contract.problem,
+        digest=model.digest(folder),
+        name=checked.model,
+        rows=len(training.labels),
+        features=len(inputs),
+        best=best,
+        epochs=len(epochs),
+        weights=weights,
+    )
 
 
 def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights | None:

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.findings import Finding, Findings, percent
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.validation import limits
 from cd4ml.validation.limits import Limits
 
+COUNT = "{:,}".format
 NAMED = 3
 """How many findings a reason names."""
 
@@ -35,14 +37,8 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
     yield _at_most("anomalies", errors, allowed.anomalies)
     yield _at_most("personal data", found.of_kind("personal_data"), allowed.personal_data)
     for split, least in allowed.min_rows.items():
-        rows = found.rows[split]
-        yield Check(
-            f"rows of {split}",
-            f"at least {least:,}",
-            rows,
-            rows >= least,
-            f"{split}: {rows:,} rows, at least {least:,} wanted",
-        )
+        rows, bounds = found.rows[split], Bounds(least, None, shown=COUNT)
+        yield hold(f"rows of {split}", "", bounds, Measured(rows), f"{split}: {rows:,} rows, {bounds} wanted")
     if allowed.min_group_share is not None:
         yield _smallest_share(found, allowed.min_group_share)
     if allowed.max_label_rate_gap is not None:
@@ -50,32 +46,32 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
 
 
 def _at_most(name: str, found: Sequence[Finding], most: int) -> Check:
-    passed = len(found) <= most
     named = "; ".join(finding.message for finding in found[:NAMED])
     more = f"; and {len(found) - NAMED} more, see the report" if len(found) > NAMED else ""
-    reason = f"{name}: {len(found)} found, {most} allowed" + (f": {named}{more}" if found else "")
-    return Check(name, f"at most {most}", len(found), passed, reason)
+    said = f"{name}: {len(found)} found, {most} allowed" + (f": {named}{more}" if found else "")
+    return hold(name, "", Bounds(None, most, shown=COUNT), Measured(len(found)), said)
 
 
 def _smallest_share(found: Findings, least: float) -> Check:
-    name, limit = "share of the smallest sensitive group", f"at least {percent(least)}"
+    name, bounds = "share of the smallest sensitive group", Bounds(least, None, shown=percent)
     sensitive = [group for group in found.groups if group.sensitive]
     if not sensitive:
-        return Check(name, limit, None, False, f"{name}: no sensitive column is named, so it cannot be checked")
+        said = f"{name}: no sensitive column is named, so it cannot be checked"
+        return hold(name, "", bounds, Measured(None), said)
     smallest = min(sensitive, key=lambda group: group.share)
-    reason = f"{smallest.column}={smallest.value}: {percent(smallest.share)} of the rows, {limit} wanted"
-    return Check(name, limit, smallest.share, smallest.share >= least, reason)
+    said = f"{smallest.column}={smallest.value}: {percent(smallest.share)} of the rows, {bounds} wanted"
+    return hold(name, "", bounds, Measured(smallest.share), said)
 
 
 def _largest_gap(found: Findings, most: float) -> Check:
-    name, limit = "largest gap of the label rate", f"at most {percent(most)}"
+    name, bounds = "largest gap of the label rate", Bounds(None, most, shown=percent)
     gaps = [(group.gap, group) for group in found.groups if group.gap is not None]
     if not gaps:
-        reason = f"{name}: no sensitive or slice column with groups of enough rows, so it cannot be checked"
-        return Check(name, limit, None, False, reason)
+        said = f"{name}: no sensitive or slice column with groups of enough rows, so it cannot be checked"
+        return hold(name, "", bounds, Measured(None, too_few=bool(found.groups)), said)
     gap, group = max(gaps, key=lambda one: one[0])
-    reason = (
+    said = (
         f"{group.column}={group.value}: label rate {percent(group.label_rate or 0)}, all others "
-        f"{percent(group.others_label_rate or 0)}: a gap of {percent(gap)}, {limit} allowed"
+        f"{percent(group.others_label_rate or 0)}: a gap of {percent(gap)}, {bounds} allowed"
     )
-    return Check(name, limit, gap, gap <= most, reason)
+    return hold(name, "", bounds, Measured(gap), said)

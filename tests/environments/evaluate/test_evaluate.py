@@ -13,6 +13,7 @@ from evaluated_samples import ROWS, make_model, make_table
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts.model import Input
+from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import gate, rows
 
@@ -311,7 +312,9 @@ def test_a_slice_that_is_too_small_to_tell_has_no_interval_but_of_its_rates(eval
     isle = found.summary.of("candidate")["region=isle"]
 
     assert isle.rows == 3
-    assert {metric.partition("@")[0] for metric in isle.intervals} <= {"label_rate", *summary.METRICS_AT_THRESHOLDS}
+    assert {metric.partition("@")[0] for metric in isle.intervals} <= {
+        one.name for one in BINARY.metrics if one.interval == "share"
+    }
 
 
 def test_an_interval_is_about_as_wide_as_theory_has_it(evaluated):

@@ -26,6 +26,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from cd4ml.columnar import computations, run, run_on_beam
 from cd4ml.columnar.batch import NotVectorised
+from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import config as ours
 
@@ -59,7 +60,7 @@ def test_what_an_evaluation_asks_for_is_what_tfma_gives(tmp_path):
     predictions = {"candidate": columns["prediction"], "baseline": columns["prediction"] ** 2}
     named = {ours.LABEL: columns["label"], "group": columns["group"]}
     named |= {ours.prediction(role): values for role, values in predictions.items()}
-    asked = ours.eval_config([*predictions], [["group"]], [0.25, 0.5])
+    asked = ours.eval_config(BINARY, [*predictions], [["group"]], [0.25, 0.5])
     asked.options.ClearField("compute_confidence_intervals")  # TFMA draws others each time
 
     found = run(asked, named, tmp_path / "ours")

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 from cd4ml.contracts.evaluation import (
-    FAIRNESS_METRICS,
-    METRICS_AT_THRESHOLDS,
     Change,
     Fairness,
     Group,
@@ -19,6 +17,7 @@ from cd4ml.contracts.evaluation import (
     Summary,
     at,
 )
+from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import figures, report
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
@@ -26,6 +25,8 @@ from cd4ml.evaluation.report import TrendPoint, WorstRow
 
 ALL_ROWS = 1000
 THRESHOLDS = np.linspace(0, 1, 1001)
+
+GROUPED = [one.name for one in BINARY.among_groups]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Page:
 
 def metrics(auc: float | None = 0.8, rate: float = 0.5, **others: float) -> dict[str, float | None]:
     made = {"example_count": 1000.0, "label_rate": 0.4, "auc": auc, "auc_pr": auc, "binary_cross_entropy": 0.5}
-    return {**made, "calibration": 1.0, **{at(name, 0.5): rate for name in METRICS_AT_THRESHOLDS}, **others}
+    return {**made, "calibration": 1.0, **{at(one.name, 0.5): rate for one in BINARY.at_thresholds}, **others}
 
 
 def one_slice(name: str, model: str = "candidate", rows: int = ALL_ROWS, **others: float) -> Slice:
@@ -99,7 +100,7 @@ def summary(change: Change | None = None, **others: Any) -> Summary:
         },
         slices=slices,
         changes=(change or changed(),),
-        fairness=tuple(fair(metric) for metric in FAIRNESS_METRICS),
+        fairness=tuple(fair(metric) for metric in GROUPED),
     )
     return replace(made, **others)
 
@@ -228,11 +229,12 @@ def test_the_forest_plot_is_drawn_from_the_intervals_of_the_summary():
     wider = replace(models["candidate"]["region=south"], intervals={"auc": (0.5, 0.9)})
     changes = [changed(slice="region=south")]
 
-    drawn = figures.slices(models, changes)
+    drawn = figures.slices(BINARY, models, changes)
 
     assert "against the baseline" in drawn
-    assert drawn != figures.slices({**models, "candidate": {**models["candidate"], "region=south": wider}}, changes)
-    assert drawn != figures.slices(models, [changed(slice="region=south", interval=(0.04, 0.06))])
+    other = {**models["candidate"], "region=south": wider}
+    assert drawn != figures.slices(BINARY, {**models, "candidate": other}, changes)
+    assert drawn != figures.slices(BINARY, models, [changed(slice="region=south", interval=(0.04, 0.06))])
 
 
 def test_a_slice_that_is_too_small_is_drawn_and_compared_nowhere_and_it_says_so(write):
@@ -248,16 +250,16 @@ def test_a_slice_that_is_too_small_is_drawn_and_compared_nowhere_and_it_says_so(
 def test_a_slice_without_an_auc_is_not_left_out_of_the_forest_plot():
     undefined = replace(one_slice("region=isle", rows=9, auc=None), metrics=metrics(auc=None, label_rate=1.0))
 
-    drawn = figures.slices({"candidate": {"overall": one_slice("overall"), "region=isle": undefined}}, [])
+    drawn = figures.slices(BINARY, {"candidate": {"overall": one_slice("overall"), "region=isle": undefined}}, [])
 
     assert "region=isle  (9)" in drawn
     assert drawn.count("too few rows</text>") == 1
 
 
 def test_the_fairness_chart_names_each_model_in_its_colour():
-    of_baseline = [fair(metric, model="baseline", too_small=("north", "south", "isle")) for metric in FAIRNESS_METRICS]
+    of_baseline = [fair(metric, model="baseline", too_small=("north", "south", "isle")) for metric in GROUPED]
 
-    drawn = figures.fairness([*(fair(metric) for metric in FAIRNESS_METRICS), *of_baseline])
+    drawn = figures.fairness(BINARY, [*(fair(metric) for metric in GROUPED), *of_baseline])
 
     assert re.findall(r">(candidate|baseline|too small to judge)</text>", drawn)
     assert figures.COLOURS["baseline"] in drawn
@@ -270,7 +272,7 @@ def test_rates_of_groups_and_gaps_have_their_intervals(page):
 
 
 def test_the_largest_gap_is_said_on_top_where_it_is_no_chance(write):
-    small = [fair(metric, 0.5, 0.52) for metric in FAIRNESS_METRICS if metric != "true_positive_rate"]
+    small = [fair(metric, 0.5, 0.52) for metric in GROUPED if metric != "true_positive_rate"]
     large = fair("true_positive_rate", 0.1, 0.7)
 
     told = write(summary(fairness=(*small, large))).text
@@ -287,7 +289,7 @@ def test_the_named_criteria_are_shown_with_their_intervals_and_not_judged(write)
                 fair("selection_rate", 0.2, 0.4),
                 fair("true_positive_rate", 0.5, 0.6),
                 fair("false_positive_rate", 0.1, 0.4),
-                *(fair(metric) for metric in FAIRNESS_METRICS[3:5]),
+                *(fair(metric) for metric in GROUPED[3:5]),
                 fair("precision", gap=None, gap_interval=None, ratio=None, ratio_interval=None, lowest=None),
                 fair("calibration"),
             )
@@ -306,7 +308,7 @@ def test_the_named_criteria_are_shown_with_their_intervals_and_not_judged(write)
 
 
 def test_equalised_odds_is_not_read_from_one_rate_alone(write):
-    rates = [fair(metric) for metric in FAIRNESS_METRICS if metric != "false_positive_rate"]
+    rates = [fair(metric) for metric in GROUPED if metric != "false_positive_rate"]
     unknown = fair("false_positive_rate", gap=None, ratio=None, lowest=None, highest=None)
 
     page = write(summary(fairness=(*rates, unknown)))
@@ -315,7 +317,7 @@ def test_equalised_odds_is_not_read_from_one_rate_alone(write):
 
 
 def test_groups_that_are_too_small_are_named_with_the_rates_that_they_are_too_small_for(write):
-    rates = {metric: fair(metric) for metric in FAIRNESS_METRICS}
+    rates = {metric: fair(metric) for metric in GROUPED}
     rates["precision"] = fair("precision", too_small=("isle", "north"))
 
     page = write(summary(fairness=tuple(rates.values())))
@@ -495,7 +497,7 @@ def test_any_training_is_drawn(epochs):
         {"epoch": epoch, "loss": value, "auc": value, "eval_loss": value, "eval_auc": value} for epoch, value in epochs
     ]
 
-    assert figures.learning(history).startswith("<svg")
+    assert figures.learning(BINARY, history).startswith("<svg")
 
 
 def test_slices_of_odd_names_and_hundreds_of_them_are_drawn(write):
@@ -506,8 +508,7 @@ def test_slices_of_odd_names_and_hundreds_of_them_are_drawn(write):
         for name in names
     )
     rates = tuple(
-        fair(metric, groups={name: group(0.4) for name in ODD_NAMES}, lowest="_x", highest="$a$")
-        for metric in FAIRNESS_METRICS
+        fair(metric, groups={name: group(0.4) for name in ODD_NAMES}, lowest="_x", highest="$a$") for metric in GROUPED
     )
 
     page = write(summary(slices=slices, changes=tuple(changed(slice=name) for name in names), fairness=rates))
@@ -520,10 +521,11 @@ def test_slices_of_odd_names_and_hundreds_of_them_are_drawn(write):
 
 
 def test_a_group_without_a_rate_and_a_trend_without_intervals_are_drawn():
-    alone = [fair(metric, overall=None, groups={"a": Group(None, None, 0, None, None)}) for metric in FAIRNESS_METRICS]
+    alone = [fair(metric, overall=None, groups={"a": Group(None, None, 0, None, None)}) for metric in GROUPED]
 
-    assert figures.fairness(alone).startswith("<svg")
-    assert figures.trend([figures.Point("1", 0.7, None), figures.Point("2", 0.7, None)], None).startswith("<svg")
+    assert figures.fairness(BINARY, alone).startswith("<svg")
+    points = [figures.Point("1", 0.7, None), figures.Point("2", 0.7, None)]
+    assert figures.trend(BINARY, points, None).startswith("<svg")
 
 
 @pytest.mark.parametrize(
@@ -533,7 +535,7 @@ def test_a_fault_while_drawing_is_a_line_in_the_report_and_in_the_log(tmp_path, 
     def fail(*_: Any, **__: Any) -> None:
         raise IndexError("no <such> row")
 
-    helpers = {"calibration": "_square", "slices": "_aucs", "fairness": "_groups", "trend": "_points"}
+    helpers = {"calibration": "_square", "slices": "_values", "fairness": "_groups", "trend": "_points"}
     helper = helpers.get(picture, "_curves" if picture in ("roc", "precision_recall") else "figure_svg")
     monkeypatch.setattr(figures, helper, fail)
     history = [{"epoch": 1, "loss": 0.6, "auc": 0.7, "eval_loss": 0.6, "eval_auc": 0.7}]

@@ -1,6 +1,7 @@
 """Made-up slices, for tests that need no model."""
 
-from cd4ml.contracts.evaluation import METRICS_AT_THRESHOLDS, Interval, Metrics, Slice, at
+from cd4ml.contracts.evaluation import Interval, Metrics, Slice, at
+from cd4ml.contracts.problem import BINARY
 
 
 def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4) -> Metrics:
@@ -11,7 +12,7 @@ def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4
         "auc_pr": auc,
         "binary_cross_entropy": 0.5,
         "calibration": 1.0,
-        **{at(name, 0.5): rate for name in METRICS_AT_THRESHOLDS},
+        **{at(one.name, 0.5): rate for one in BINARY.at_thresholds},
     }
 
 

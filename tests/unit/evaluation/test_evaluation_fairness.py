@@ -7,10 +7,19 @@ from evaluation_samples import group
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cd4ml.contracts.evaluation import FAIRNESS_METRICS, Slice, at
+from cd4ml.contracts.evaluation import Slice, at
+from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import arguments, fairness
 
 OVERALL = group("overall", rate=0.4, rows=1000)
+OF_THRESHOLDS = [
+    "selection_rate",
+    "true_positive_rate",
+    "false_positive_rate",
+    "true_negative_rate",
+    "false_negative_rate",
+    "precision",
+]
 SELECTED = "selection_rate@0.5"
 
 
@@ -20,13 +29,13 @@ def compared(*groups: Slice, overall: Slice = OVERALL) -> dict[str, fairness.Fai
 
 def test_groups_are_compared_by_each_rate_at_each_threshold_and_once_by_calibration():
     north = group("region=north")
-    both = {**north.metrics, **{at(name, 0.2): 0.5 for name in FAIRNESS_METRICS}}
+    both = {**north.metrics, **{at(one.name, 0.2): 0.5 for one in BINARY.among_groups}}
     slices = [replace(one, metrics={**both, **one.metrics}) for one in (OVERALL, north)]
 
     found = fairness.compare(slices, [["region"]], [0.5, 0.2])
 
     assert [(one.metric, one.threshold) for one in found] == [
-        *((metric, threshold) for metric in FAIRNESS_METRICS[:-1] for threshold in (0.5, 0.2)),
+        *((metric, threshold) for metric in OF_THRESHOLDS for threshold in (0.5, 0.2)),
         ("calibration", None),
     ]
 

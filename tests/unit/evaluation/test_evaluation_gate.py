@@ -5,7 +5,7 @@ from evaluation_samples import group, metrics
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.evaluation import Change
-from cd4ml.contracts.verdict import Check
+from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.errors import DocumentError, EvaluationError, GateError
 from cd4ml.evaluation import fairness, gate
 from cd4ml.evaluation.limits import digest, parse
@@ -32,7 +32,7 @@ def test_a_model_that_keeps_its_limits_passes_with_its_digest(found, written):
         name="auc on overall",
         limit="at least 0.6",
         value=0.8,
-        passed=True,
+        outcome=Outcome.PASSED,
         reason="auc on overall is 0.8 [0.78, 0.82], at least 0.6 wanted",
         slice="overall",
         interval=(0.78, 0.82),
@@ -109,10 +109,9 @@ CHAMPION = {"auc": {"champion": {"min_change": 0.0}}, "bootstrap": {"auc": {"min
 def test_a_first_model_is_held_against_bootstrap_in_place_of_a_champion(found, written):
     verdict = gate.check(written(found), CHAMPION)
 
-    assert verdict.checks[0].passed
-    assert verdict.checks[0].reason == (
-        "first model: no champion to compare with; the limits of bootstrap are held instead"
-    )
+    assert verdict.checks[0].outcome == "skipped"
+    assert verdict.skipped == ["first model: no champion to compare with; the limits of bootstrap are held instead"]
+    assert verdict.metadata["headline"] == "0 of 1 limits kept, 1 skipped"
     assert verdict.reasons == ["auc on overall is 0.8 [0.78, 0.82], below the limit 0.9"]
 
 
@@ -121,10 +120,10 @@ def test_a_first_model_may_be_held_against_the_baseline_and_on_slices(found, wri
 
     verdict = gate.check(written(found), {**CHAMPION, "bootstrap": first})
 
-    assert [(one.slice, one.passed) for one in verdict.checks[1:]] == [
-        ("region=north", True),
-        ("region=south", True),
-        ("overall", False),
+    assert [(one.slice, one.outcome) for one in verdict.checks[1:]] == [
+        ("region=north", "passed"),
+        ("region=south", "passed"),
+        ("overall", "failed"),
     ]
 
 
@@ -134,9 +133,38 @@ def test_where_there_is_a_champion_bootstrap_is_not_held_and_that_is_said(with_c
     assert verdict.reasons == [
         "change of auc on overall against the champion is -0.001 [-0.004, 0.002] (0.801 to 0.8), below the limit 0"
     ]
-    assert [one.reason for one in verdict.checks if one.name == "bootstrap" and one.passed] == [
-        "there is a champion, so what a first model must keep is not held (auc)"
-    ]
+    assert verdict.skipped == ["there is a champion, so what a first model must keep is not held (auc)"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "outcome"),
+    [
+        ({"auc": {"min": 0.79}}, "passed"),
+        ({"auc": {"min": 0.81}}, "failed"),
+        ({"auc": {"min": 0.79, "confident": True}}, "inconclusive"),
+        ({"auc": {"min": 0.81, "confident": True}}, "failed"),
+        ({"auc": {"min": 0.5, "slices": ["region=south"], "confident": True}}, "inconclusive"),
+        ({"auc": {"min": 0.5, "slices": ["region=west"]}}, "inconclusive"),
+        ({"auc": {"min": 0.5, "slices": ["planet=*"]}}, "error"),
+        ({"fairness": {"planet": {"precision": {"max_gap": 0.1}}}}, "error"),
+        ({"fairness": {"region": {"selection_rate": {"max_gap": 0.1}}}}, "failed"),
+        ({"fairness": {"region": {"precision": {"max_gap": 0.1}}}}, "inconclusive"),
+    ],
+)
+def test_only_what_is_known_to_be_kept_passes(found, written, limits, outcome):
+    verdict = gate.check(written(found), limits)
+
+    assert [one.outcome for one in verdict.checks] == [outcome]
+    assert verdict.passed is (outcome == "passed")
+
+
+def test_too_few_rows_tell_nothing_and_what_was_not_measured_is_an_error(found, written):
+    tiny = replace(found, slices=(group("overall", rows=20), *found.slices[1:]))
+
+    assert [one.outcome for one in gate.check(written(tiny), {"auc": {"min": 0.1}}).checks] == ["inconclusive"]
+    unmeasured = replace(found, models={"candidate": found.models["candidate"]})
+    held = {"auc": {"baseline": {"min_change": 0.0}}}
+    assert [one.outcome for one in gate.check(written(unmeasured), held).checks] == ["error"]
 
 
 def test_a_baseline_that_is_not_there_is_no_pass(found, written):

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from cd4ml.contracts.evaluation import FAIRNESS_METRICS
+from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits
 
@@ -196,7 +196,7 @@ def test_limits_at_the_ends_of_the_range_are_good(given):
         ),
         (
             {"auc": {"min": 0.7, "slices": ["a=x,b=*"]}, "bootstrap": {"auc": {"max": 0.6, "slices": ["b=*, a=*"]}}},
-            "auc: min 0.7 on a=x,b=* contradicts bootstrap.auc, max 0.6 on b=*,a=*: nothing can keep both",
+            "auc: min 0.7 on a=x,b=* contradicts bootstrap.auc, max 0.6 on b=*, a=*: nothing can keep both",
         ),
         (
             {"recall@0.5": {"min": 0.7}, "true_positive_rate@0.50": {"max": 0.6}},
@@ -282,7 +282,7 @@ def test_a_criterion_stands_for_its_rates():
 def test_every_rate_that_groups_are_compared_by_can_be_limited():
     named = set(limits.FairnessLimits.model_fields)
 
-    assert named == {*FAIRNESS_METRICS, *limits.CRITERIA}
+    assert named == {*(one.name for one in BINARY.among_groups), *limits.CRITERIA}
 
 
 def test_the_digest_tells_limits_apart_and_not_how_they_are_written():
@@ -328,3 +328,10 @@ def test_whatever_is_given_is_parsed_or_refused_in_words(given):
     with contextlib.suppress(EvaluationError):
         parsed = limits.parse(given)
         assert parsed.metrics or parsed.fairness
+
+
+def test_the_schema_of_limits_has_slices_as_they_are_written():
+    slices = limits.Limits.model_json_schema()["$defs"]["Change"]["properties"]["slices"]
+
+    assert slices["default"] == ["overall"]
+    assert slices["items"] == {"type": "string"}

@@ -264,7 +264,7 @@ def test_a_column_of_another_type_is_named(name, column, message):
 def test_labels_are_one_where_the_second_class_is(classes, column):
     contract = Contract("took", classes, CONTRACT.inputs, {})
 
-    labels = model.labels(table(took=column), contract)
+    labels = contract.labels(table(took=column))
 
     assert labels.dtype == np.float32
     assert labels.tolist() == [1, 0, 1]
@@ -281,14 +281,14 @@ def test_labels_are_one_where_the_second_class_is(classes, column):
 )
 def test_rows_without_a_usable_label_are_refused(column, message):
     with pytest.raises(DataError, match=message):
-        model.labels(table(took=column), CONTRACT)
+        CONTRACT.labels(table(took=column))
 
 
 def test_a_label_of_nan_counts_as_none():
     contract = Contract("took", ("0", "1"), CONTRACT.inputs, {})
 
     with pytest.raises(DataError, match="1 of 3 rows have none"):
-        model.labels(table(took=[1.0, math.nan, 0.0]), contract)
+        contract.labels(table(took=[1.0, math.nan, 0.0]))
 
 
 def test_the_contract_can_be_read_without_tensorflow_pydantic_or_arrow():

@@ -1,0 +1,337 @@
+"""What a model is asked to predict: what it gives, how its label is written as numbers, and how good it can be.
+
+`BINARY.metrics` is the one table of metrics: a metric is added by a row. Who needs to know something of a metric asks
+the problem for it, by the name that a summary has: `accuracy@0.5` of a metric at a threshold.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from cd4ml.contracts.columns import column, is_text
+from cd4ml.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+Metrics = Mapping[str, float | None]
+"""The value by name, of one slice or one model; None where it cannot be computed."""
+Counted = Callable[[int, Metrics, str], int]
+"""From the rows of a slice, its metrics, and the threshold as it is written: the rows that a metric is over."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the table: all that is known of a metric."""
+
+    name: str
+    tfma: str = ""
+    """TFMA's class; empty where it is measured elsewhere."""
+    settings: Mapping[str, float] = field(default_factory=dict)
+    """Of TFMA's class, a threshold aside."""
+    _: KW_ONLY
+    title: str = ""
+    """What a report calls it; as its name where this is empty."""
+    of: Literal["predictions", "data", "model"] = "predictions"
+    """`data`: the same whatever the model, so that no two models are compared by it. `model`: of no rows."""
+    at_thresholds: bool = False
+    top: float | None = 1.0
+    """The most that it can be; None where it has no end. The least is 0."""
+    better: Literal["higher", "lower", "nearer 1", "neither"] = "neither"
+    counted: Counted | None = None
+    """The rows that it is over; None of a number that no rows are too few for."""
+    interval: Literal["share", "bounded", "positive"] | None = None
+    """`share`: of a share of the rows that it is over. By the influence of each row: `bounded`, of what is from 0 to 1,
+    `positive`, of what has no end. None: it has none."""
+    same_as: str = ""
+    """The metric that is this one by another name."""
+    rest_of: str = ""
+    """The metric that this one is 1 less."""
+    place_among_groups: int = 0
+    """Where it comes among those that groups are compared by; 0: it is none of them."""
+
+    @property
+    def said_by(self) -> str:
+        """The metric that says as much; empty where none does."""
+        return self.same_as or self.rest_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(ABC):
+    """A kind of question, and all that is particular to its answers."""
+
+    name: str
+    outputs: tuple[str, ...]
+    """What the signature of a model gives."""
+    metrics: tuple[Metric, ...]
+    primary: str
+    """The metric that training stops by, that headlines tell, and that versions are compared by."""
+    headlines: tuple[str, ...]
+    """The metrics that say most of a model, those at thresholds by their first."""
+    plots: Mapping[str, Mapping[str, float]]
+    """TFMA's classes, and the settings of each."""
+    _by_name: Mapping[str, Metric] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {one.name: one for one in self.metrics})
+
+    def metric(self, name: str) -> Metric:
+        """The row of a metric, by its name with or without a threshold.
+
+        Raises:
+            KeyError: The problem has no such metric.
+        """
+        return self._by_name[name.partition("@")[0]]
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a metric of this name, a threshold aside."""
+        return name.partition("@")[0] in self._by_name
+
+    def title(self, name: str) -> str:
+        """What a report calls a metric: `accuracy at 0.5`."""
+        one, (_, found, threshold) = self.metric(name), name.partition("@")
+        return (one.title or one.name.replace("_", " ")) + (f" at {threshold}" if found else "")
+
+    @property
+    def on_all(self) -> tuple[Metric, ...]:
+        """The metrics of rows that are of no threshold."""
+        return tuple(one for one in self.metrics if not one.at_thresholds and one.of != "model")
+
+    @property
+    def at_thresholds(self) -> tuple[Metric, ...]:
+        """The metrics that are measured at each threshold."""
+        return tuple(one for one in self.metrics if one.at_thresholds)
+
+    @property
+    def of_models(self) -> tuple[Metric, ...]:
+        """The metrics that are of a model itself and of no rows."""
+        return tuple(one for one in self.metrics if one.of == "model")
+
+    @property
+    def among_groups(self) -> tuple[Metric, ...]:
+        """The metrics that groups are compared by, in their order."""
+        compared = (one for one in self.metrics if one.place_among_groups)
+        return tuple(sorted(compared, key=lambda one: one.place_among_groups))
+
+    def counted(self, name: str, rows: int, found: Metrics) -> int:
+        """The rows that a metric is over.
+
+        Args:
+            name: The metric's.
+            rows: Of the slice.
+            found: The metrics of the slice.
+        """
+        counted = self.metric(name).counted
+        return counted(rows, found, name.partition("@")[2]) if counted else rows
+
+    @abstractmethod
+    def why_undefined(self, name: str, rows: int, found: Metrics) -> str:
+        """Why a metric could not be computed on a slice; as `counted`."""
+
+    @abstractmethod
+    def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:
+        """The primary metric.
+
+        Args:
+            labels: As `labels` gives them.
+            predictions: [rows], what tells rows apart as the outputs do.
+        """
+
+    @abstractmethod
+    def order(self, values: Collection[str]) -> tuple[str, ...]:
+        """The values of a label, as text, in the order in which they are numbered."""
+
+    @abstractmethod
+    def classes(self, table: "pa.Table", label: str) -> tuple[str, ...]:
+        """The values that the label has, as text, in the order in which they are numbered.
+
+        Raises:
+            DataError: The column is missing, or is no label of this problem.
+        """
+
+    @abstractmethod
+    def labels(self, table: "pa.Table", label: str, classes: tuple[str, ...]) -> "np.ndarray":
+        """The label's column as numbers.
+
+        Raises:
+            DataError: The column is missing, of another type, or has rows with no label or one of no class.
+        """
+
+
+class Binary(Problem):
+    """Which of two classes: `probability` is that of the second."""
+
+    def why_undefined(self, name: str, rows: int, found: Metrics) -> str:
+        """As `Problem` has it."""
+        if found["label_rate"] in (0, 1):
+            return f"it is not defined on {rows:,} rows that are all of one class"
+        if self.metric(name).counted is _selected:
+            return f"none of the {rows:,} rows is predicted positive"
+        return "it is not a finite number"
+
+    def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:
+        """The AUC of the ranks."""
+        from cd4ml.contracts import ranking
+
+        return ranking.auc(labels, predictions)
+
+    def order(self, values: Collection[str]) -> tuple[str, ...]:
+        """By alphabet; the last is the positive class."""
+        return tuple(sorted(values))
+
+    def classes(self, table: "pa.Table", label: str) -> tuple[str, ...]:
+        """The two values of the label as text, the positive one last.
+
+        Raises:
+            DataError: It has not exactly two, or is of a type that cannot be a label.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        values = self.order(pc.unique(_text(table, label).drop_null()).to_pylist())
+        if len(values) < 2:
+            raise DataError(
+                f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; "
+                "give rows of both classes"
+                if values
+                else f"label {label!r}: no row has one; name another column, or fill it in"
+            )
+        shown = ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
+        if len(values) > 2:
+            raise DataError(
+                f"label {label!r}: {len(values)} values ({shown}) where two are needed; group them into two"
+            )
+        type_ = table.schema.field(label).type
+        if (pa.types.is_integer(type_) or pa.types.is_floating(type_)) and values != ("0", "1"):
+            raise DataError(f"label {label!r}: the numbers are {shown}; write them as 0 and 1")
+        return values
+
+    def labels(self, table: "pa.Table", label: str, classes: tuple[str, ...]) -> "np.ndarray":
+        """Turns the label's column into 0 and 1.
+
+        Returns:
+            float32 [rows]: 1 where the label is the second of the classes.
+
+        Raises:
+            DataError: The column is missing, of another type, or has rows with no label or another value.
+        """
+        import numpy as np
+        import pyarrow.compute as pc
+
+        values = _text(table, label)
+        if values.null_count:
+            raise DataError(
+                f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none; "
+                "drop these rows from the source"
+            )
+        strange = [value for value in pc.unique(values).to_pylist() if value not in classes]
+        if strange:
+            raise DataError(
+                f"label {label!r}: {strange[0]!r} is neither {classes[0]!r} nor {classes[1]!r}; "
+                "clean the source, or train on rows that have this value"
+            )
+        positive: np.ndarray = pc.equal(values, classes[1]).to_numpy()
+        return positive.astype(np.float32)
+
+
+def _text(table: "pa.Table", label: str) -> "pa.ChunkedArray":
+    """The label's column as text, null where there is none: `false`/`true`, `0`/`1`, or as it is."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = column(table, label)
+    try:
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_nan(values), None, values).cast(pa.int64())
+        if pa.types.is_boolean(values.type) or pa.types.is_integer(values.type) or is_text(values.type):
+            return values.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"label {label!r}: {error}; give 0 and 1, booleans, or two words") from error
+    raise DataError(f"label {label!r}: {values.type} cannot be a label; give 0 and 1, booleans, or two words")
+
+
+def _all(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001 (as every `Counted`)
+    return rows
+
+
+def _positive(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001
+    return round((found["label_rate"] or 0) * rows)
+
+
+def _negative(rows: int, found: Metrics, threshold: str) -> int:
+    return rows - _positive(rows, found, threshold)
+
+
+def _rarer(rows: int, found: Metrics, threshold: str) -> int:
+    """Of an area under a curve: each row of a class is held against the rows of the other."""
+    return min(_positive(rows, found, threshold), _negative(rows, found, threshold))
+
+
+def _selected(rows: int, found: Metrics, threshold: str) -> int:
+    return round((found[f"selection_rate@{threshold}"] or 0) * rows)
+
+
+EDGES = {"num_thresholds": 1001}
+"""Where TFMA's own views draw the curves, and its areas under them are measured; those of the summary are exact."""
+_rate = partial(Metric, at_thresholds=True, interval="share")
+
+BINARY = Binary(
+    name="binary",
+    outputs=("probability",),
+    primary="auc",
+    headlines=("auc", "auc_pr", "accuracy"),
+    plots={"ConfusionMatrixPlot": EDGES, "CalibrationPlot": {"num_buckets": 10}},
+    metrics=(
+        Metric("example_count", "ExampleCount", of="data", top=None),
+        Metric("label_rate", "Prevalence", of="data", counted=_all, interval="share"),
+        Metric("auc", "AUC", EDGES, title="AUC", better="higher", counted=_rarer, interval="bounded"),
+        Metric(
+            "auc_pr",
+            "AUCPrecisionRecall",
+            EDGES,
+            title="average precision",
+            better="higher",
+            counted=_rarer,
+            interval="bounded",
+        ),
+        Metric(
+            "binary_cross_entropy", "BinaryCrossEntropy", top=None, better="lower", counted=_all, interval="positive"
+        ),
+        Metric(
+            "calibration",
+            "Calibration",
+            top=None,
+            better="nearer 1",
+            counted=_positive,
+            interval="positive",
+            place_among_groups=7,
+        ),
+        _rate("accuracy", "BinaryAccuracy", better="higher", counted=_all),
+        _rate("precision", "Precision", better="higher", counted=_selected, place_among_groups=6),
+        _rate("recall", "Recall", better="higher", counted=_positive, same_as="true_positive_rate"),
+        _rate("true_positive_rate", "TPR", better="higher", counted=_positive, place_among_groups=2),
+        _rate("false_positive_rate", "FPR", better="lower", counted=_negative, place_among_groups=3),
+        _rate(
+            "true_negative_rate",
+            "TNR",
+            better="higher",
+            counted=_negative,
+            rest_of="false_positive_rate",
+            place_among_groups=4,
+        ),
+        _rate(
+            "false_negative_rate",
+            "FNR",
+            better="lower",
+            counted=_positive,
+            rest_of="true_positive_rate",
+            place_among_groups=5,
+        ),
+        _rate("selection_rate", "PredictedPositiveRate", counted=_all, place_among_groups=1),
+        Metric("latency_ms", title="latency, ms", of="model", top=None, better="lower"),
+        Metric("size_mib", title="size, MiB", of="model", top=None, better="lower"),
+    ),
+)
