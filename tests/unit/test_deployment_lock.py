@@ -10,7 +10,7 @@ from cd4ml.storage.folder import FolderStore
 
 
 def test_who_cannot_hold_a_deployment_is_told_which_file_it_takes(tmp_path: Path) -> None:
-    lock = tmp_path / "deployments" / "uptake" / "lock"
+    lock = tmp_path / ".serving" / "uptake" / "lock"
     lock.mkdir(parents=True)
 
     with (
@@ -21,7 +21,7 @@ def test_who_cannot_hold_a_deployment_is_told_which_file_it_takes(tmp_path: Path
 
 
 def test_who_may_only_read_the_store_leaves_what_others_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "deployments" / "uptake" / "lock").mkdir(parents=True)
+    (tmp_path / ".serving" / "uptake" / "lock").mkdir(parents=True)
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
 
     assert machine.recover(FolderStore(tmp_path), "uptake") == ""

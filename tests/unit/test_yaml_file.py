@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,11 @@ def test_what_is_written_as_json_is_read_as_it_was(tmp_path_factory: pytest.Temp
     assert not content.mistakes
 
 
-@drawn(JSON)
+EXPONENT = re.compile(r"(?<![^\s-])[-+]?[0-9]+[eE][-+]?[0-9]+(?!\S)")
+"""A number of YAML 1.2, but to YAML 1.1 a text, so that its writers give it no quotes."""
+
+
+@drawn(JSON.filter(lambda value: not EXPONENT.search(yaml.safe_dump(value).replace(":", " "))))
 def test_what_yaml_writers_of_either_version_write_is_read_as_it_was_or_told(
     tmp_path_factory: pytest.TempPathFactory, value: Any
 ) -> None:

@@ -78,10 +78,10 @@ def test_a_summary_that_was_changed_after_the_verdict_is_refused(judged, publish
         publish()
 
 
-@pytest.mark.parametrize("part", ["value", "passed", "reason", "name", "limit"])
+@pytest.mark.parametrize("part", ["value", "outcome", "reason", "name", "limit"])
 def test_a_check_that_was_changed_by_hand_is_refused(judged, publish, part):
     content = json.loads(Path(judged.verdict).read_text())
-    content["checks"][0][part] = {"value": 0.9, "passed": False}.get(part, "other")
+    content["checks"][0][part] = {"value": 0.9, "outcome": "failed"}.get(part, "other")
     Path(judged.verdict).write_text(json.dumps(content))
 
     with pytest.raises(GateError, match="its checks differ"):
@@ -91,7 +91,7 @@ def test_a_check_that_was_changed_by_hand_is_refused(judged, publish, part):
 def test_a_failed_verdict_that_says_passed_is_refused(judged, publish, tmp_path):
     limits = {"auc": {"min": 0.9}}
     gate.check(judged.evaluation, limits).write(judged.verdict)
-    change(judged.verdict, '"passed": false', '"passed": true')
+    change(judged.verdict, '"outcome": "failed"', '"outcome": "passed"')
 
     with pytest.raises(GateError, match="its checks differ"):
         publish(limits)

@@ -50,6 +50,9 @@ def test_a_file_of_the_first_version_is_read_with_all_that_is_in_it(name: str) -
     old = json.loads((V1 / name).read_text())
     if name == "version.json":
         old["dataset"] = {part: old.pop(key) for part, key in PARTS_OF_THE_DATASET.items()}
+    if name == "verdict.json":
+        for check in old["checks"]:
+            check["outcome"] = "passed" if check.pop("passed") else "failed"
     assert {field: found[field] for field in old} == old
 
 

@@ -46,7 +46,7 @@ def test_its_versions_are_listed_its_champion_is_found_and_the_trend_has_it(stor
     champion = str(store.path(f"models/{NAME}/1/model")), version.digest
     assert deployments.champion(store.location, NAME, candidate) == champion
     (point,) = models.trend(store.location, NAME, candidate)
-    assert (point["version"], round(point["auc"], 4)) == (1, 0.8468)
+    assert (point["version"], round(point["value"], 4)) == (1, 0.8468)
 
 
 @pytest.mark.parametrize("name", ["²", "0", "01", "1.json", "-1", "9" * 5000])
