@@ -70,8 +70,10 @@ class Schedule:
                     if not running:
                         return not failed
                     if not failed:
-                        wanted = [self._programs[name] for name in waiting if name in self._needed()]
-                        self._processes.prepare(wanted, self._cores)
+                        needed = self._needed()
+                        self._processes.prepare(
+                            [self._programs[name] for name in waiting if name in needed], self._cores
+                        )
                     self._processes.wait(WAIT_SECONDS)
                     for future in [one for one in running if one.done()]:
                         name = running.pop(future)
