@@ -197,7 +197,7 @@ class Binary(Problem):
                 f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; "
                 "give rows of both classes"
                 if values
-                else f"label {label!r}: no row has one; name another column, or fill it in"
+                else f"label {label!r}: no row of the train split has one; name another column, or fill it in"
             )
         shown = ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
         if len(values) > 2:

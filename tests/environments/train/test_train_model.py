@@ -93,7 +93,7 @@ def test_the_folder_has_its_layout_and_nothing_else(trained):
     history = json.loads((folder / "history.json").read_text())
     assert [one["epoch"] for one in history] == list(range(1, len(history) + 1))
     assert set(history[0]) == {"epoch", "seconds", "loss", "auc", "eval_loss", "eval_auc"}
-    assert max(one["eval_auc"] for one in history) == result.best.eval_auc
+    assert max(one["eval_auc"] for one in history) == result.best.eval_score
 
 
 def test_the_saved_model_has_one_signature_on_raw_features(trained):
@@ -117,7 +117,7 @@ def test_the_saved_model_has_one_signature_on_raw_features(trained):
 def test_the_artifact_says_what_tells_runs_apart(trained):
     result, folder = trained
 
-    assert result.metadata["headline"] == f"auc {result.best.eval_auc:.3f}"
+    assert result.metadata["headline"] == f"auc {result.best.eval_score:.3f}"
     assert result.metadata["digest"] == model.digest(folder)
     assert result.metadata["rows"] == 4000
     assert result.metadata["features"] == 5
@@ -131,7 +131,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(inputs, tmp_path):
     evaluation = pq.read_table(inputs.eval_split)
     auc = area_under_curve(evaluation.column("took").to_numpy(), predict(tmp_path / "model", evaluation))
     assert result.best.epoch < result.epochs
-    assert auc == pytest.approx(result.best.eval_auc, abs=1e-5)
+    assert auc == pytest.approx(result.best.eval_score, abs=1e-5)
 
 
 def test_training_ends_when_the_eval_split_gets_no_better(inputs, tmp_path):
@@ -149,7 +149,7 @@ def test_the_auc_of_a_rare_event_that_training_watches_is_exact(prepare, tmp_pat
     result = run(prepare(table, table, exclude=()), tmp_path / "model", {**LINEAR, "epochs": 3})
 
     exact = area_under_curve(took, predict(tmp_path / "model", table).astype(np.float64))
-    assert result.best.eval_auc == result.best.auc == pytest.approx(exact, abs=1e-4)  # float32 has ties
+    assert result.best.eval_score == result.best.score == pytest.approx(exact, abs=1e-4)  # float32 has ties
 
 
 @pytest.mark.parametrize("spec", [{**LINEAR, "epochs": 2}, {**DNN, "epochs": 2, "dropout": 0.2}], ids=["linear", "dnn"])
@@ -233,7 +233,7 @@ def test_a_text_of_many_values_is_embedded_and_learned(prepare, tmp_path):
         folder = tmp_path / spec["model"]
         result = run(prepare(table, table, exclude=()), folder, spec)
         unseen = predict(folder, pa.table({"city": ["c0", "c1", "mars", "venus"]}))
-        assert result.best.eval_auc > 0.75
+        assert result.best.eval_score > 0.75
         assert unseen[0] < unseen[2] == unseen[3] < unseen[1]
 
 
@@ -256,7 +256,7 @@ def test_a_label_may_be_of_any_type_with_two_values(prepare, tmp_path, labels, c
     result = run(inputs, tmp_path / "model", LINEAR)
 
     assert model.read_contract(tmp_path / "model").classes == classes
-    assert result.best.eval_auc > 0.65
+    assert result.best.eval_score > 0.65
 
 
 def relabelled(labels: pa.Array) -> pa.Table:
@@ -444,7 +444,7 @@ def test_the_weights_have_no_part_in_what_is_measured(inputs, tmp_path):
     labels, probabilities = evaluation.column("took").to_numpy(), predict(tmp_path / "model", evaluation)
     loss = -np.log(np.where(labels, probabilities, 1 - probabilities)).mean()
     assert result.best.eval_loss == pytest.approx(loss, abs=1e-3)
-    assert result.best.eval_auc == pytest.approx(area_under_curve(labels, probabilities), abs=1e-5)
+    assert result.best.eval_score == pytest.approx(area_under_curve(labels, probabilities), abs=1e-5)
 
 
 def test_a_column_that_cannot_be_reweighted_by_is_told_before_training(inputs, tmp_path, capsys):
