@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
+from cd4ml.data import curated
 from cd4ml.data.split import Split
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation
@@ -40,8 +41,8 @@ class Training(Arguments):
     """The column that says when a row came to be; empty where there is none."""
     split: Split = written({})
     """How the rows are split; where empty by a hash of the key, a tenth each for eval and test."""
-    curated_schema: str = ""
-    """A TFDV schema that people keep, as the text of its proto; inferred from train where empty."""
+    curated_schema: Annotated[str, checked_by(curated.check), Means.PLACE] = ""
+    """A TFDV schema that people keep: a path or `s3://` URI of its text proto; inferred from train where empty."""
     exclude: Annotated[list[Any], checked_by(check_columns), WithJsonSchema(_COLUMNS)] = written([])
     """Columns that are no features, beside the label, the key and the times."""
     sensitive: Annotated[list[Any], checked_by(evaluation.sensitive), WithJsonSchema(_COLUMNS)] = written([])

@@ -129,7 +129,13 @@ def mistakes(folder: Path, **written: str) -> str:
         ("<<", "[{seed: 010}]", "<<.0.seed: 010 can be read in two ways"),
         ("1", "2", '1: 1 is no text, as a name must be (line 9); write it in quotes: "1"'),
         ("~", "2", "~: ~ is no text"),
-        ("curated_schema", "x" * 169 * 1024, "curated_schema: has 173,058 bytes as JSON"),
+        (
+            "curated_schema",
+            "'feature {name: \"age\"}'",
+            "curated_schema: this is the text of a schema; write it to a file",
+        ),
+        ("curated_schema", "a" * 300, "curated_schema: "),
+        ("exclude", f"[{'x' * 169 * 1024}]", "exclude: has 173,060 bytes as JSON"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(in_a_folder: Path, name: str, written: str, told: str) -> None:

@@ -15,7 +15,8 @@ def ingest_dataset(
     key: str,
     dataset: dsl.Output[dsl.Dataset],
     time_column: str = "",
-) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str):  # type: ignore[valid-type]
+    curated_schema: str = "",
+) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str, schema_digest=str):  # type: ignore[valid-type]
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
@@ -24,6 +25,7 @@ def ingest_dataset(
         name: The dataset's name in the store.
         key: The column that tells rows apart.
         time_column: The column that says when a row came to be; empty where there is none.
+        curated_schema: A path or `s3://` URI of a schema that people keep, to take note of; empty where there is none.
 
     Returns:
         dataset: Which version of which dataset it is (layout: `cd4ml.data.ingest`).
@@ -31,9 +33,10 @@ def ingest_dataset(
         version: Its number.
         rows: How many it has.
         digest: Of its content.
+        schema_digest: Of the content of the schema that people keep; empty where there is none.
     """
-    from cd4ml.data import ingest
+    from cd4ml.data import curated, ingest
 
     ingested = ingest.ingest(source, store, name, key, time_column).write(dataset.path)
     dataset.metadata.update(ingested.metadata)
-    return ingested.uri, ingested.version, ingested.rows, ingested.digest
+    return ingested.uri, ingested.version, ingested.rows, ingested.digest, curated.digest(curated_schema)

@@ -14,12 +14,12 @@ def validate_dataset(
     test: dsl.Input[dsl.Dataset],
     label: str,
     key: str,
+    curated_schema: dsl.Input[dsl.Artifact],
     statistics: dsl.Output[dsl.Artifact],
     schema: dsl.Output[dsl.Artifact],
     anomalies: dsl.Output[dsl.Artifact],
     findings: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
-    curated_schema: str = "",
     sensitive: list[Any] = [],  # noqa: B006 (KFP reads the default, nothing changes it)
     slices: list[Any] = [],  # noqa: B006
 ) -> None:
@@ -31,7 +31,7 @@ def validate_dataset(
         test: The rows to evaluate on.
         label: The column to predict, of two values.
         key: The column that tells rows apart.
-        curated_schema: A TFDV schema that people keep, as the text of its proto; inferred from train where empty.
+        curated_schema: The schema that people keep, a TFDV text proto; inferred from train where the file is empty.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated.
 
@@ -48,7 +48,7 @@ def validate_dataset(
         {"train": train.path, "eval": eval.path, "test": test.path},
         label,
         key,
-        curated_schema,
+        curated_schema.path,
         sensitive,
         slices,
         Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),

@@ -53,7 +53,9 @@ class Validation:
             files[split] = self.folder / split
             part = table.slice(rows.start, rows.stop - rows.start)
             pq.write_table(part.cast(stamp(part.schema, Origin("players", 4, "sha256:abc"))), files[split])
-        self.found = validate(files, label, key, curated_schema, sensitive, slices, self.outputs)
+        curated = self.folder / "curated.pbtxt"
+        curated.write_text(curated_schema)
+        self.found = validate(files, label, key, curated, sensitive, slices, self.outputs)
         return self.found
 
     @property
