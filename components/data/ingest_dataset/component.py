@@ -20,7 +20,7 @@ def ingest_dataset(
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
-        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`.
+        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`; or an object as JSON, `{"file": …}`.
         store: The store that holds the datasets.
         name: The dataset's name in the store.
         key: The column that tells rows apart.
