@@ -5,13 +5,25 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
+from cd4ml.data import curated
+from cd4ml.data.source_kinds import Source
 from cd4ml.data.split import Split
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation
 from cd4ml.evaluation.written import ModelLimits
-from cd4ml.running.arguments import Arguments, Means, Name, Store, Text, Within, checked_by, told, written
+from cd4ml.running.arguments import (
+    Arguments,
+    Means,
+    Name,
+    Store,
+    Text,
+    Within,
+    checked_by,
+    on_this_machine,
+    told,
+    written,
+)
 from cd4ml.settings import MAX_SEED
-from cd4ml.storage import check_uri
 from cd4ml.training.spec import AnySpec, check_columns
 from cd4ml.validation.limits import Limits as DataLimits
 
@@ -26,8 +38,8 @@ class Training(Arguments):
 
     name: Annotated[Name, Means.MODEL]
     """The model's name in the registry."""
-    source: Annotated[Text, checked_by(check_uri), Means.PLACE]
-    """The table: a path or `s3://` URI of a Parquet or CSV file."""
+    source: Annotated[Source, Means.TEXT_IN_KFP]
+    """The table: a path or `s3://` URI of a Parquet or CSV file, or an object such as `{file: PATH}` (JSON, in KFP)."""
     dataset: Name
     """The dataset's name in the store; its versions are kept there."""
     key: Text
@@ -40,8 +52,8 @@ class Training(Arguments):
     """The column that says when a row came to be; empty where there is none."""
     split: Split = written({})
     """How the rows are split; where empty by a hash of the key, a tenth each for eval and test."""
-    curated_schema: str = ""
-    """A TFDV schema that people keep, as the text of its proto; inferred from train where empty."""
+    curated_schema: Annotated[str, checked_by(curated.check), Means.PLACE] = ""
+    """A TFDV schema that people keep: a path or `s3://` URI of its text proto; inferred from train where empty."""
     exclude: Annotated[list[Any], checked_by(check_columns), WithJsonSchema(_COLUMNS)] = written([])
     """Columns that are no features, beside the label, the key and the times."""
     sensitive: Annotated[list[Any], checked_by(evaluation.sensitive), WithJsonSchema(_COLUMNS)] = written([])
@@ -98,6 +110,7 @@ class Training(Arguments):
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""
+        yield from on_this_machine("source", self.source.file)
         yield from super().mistakes_in_a_cluster()
         if self.target == targets.MACHINE:
             yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'"

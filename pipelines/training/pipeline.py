@@ -49,7 +49,9 @@ def training(
     """Takes a table to a model in production, through two gates."""
     run = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
 
-    ingested = ingest_dataset(source=source, store=store, name=dataset, key=key, time_column=time_column)
+    ingested = ingest_dataset(
+        source=source, store=store, name=dataset, key=key, time_column=time_column, curated_schema=curated_schema
+    )
     light(ingested, "Ingest dataset", cached=False)
     with_store(ingested)
     splits = split_dataset(
@@ -58,6 +60,8 @@ def training(
         digest=ingested.outputs["digest"],
         key=key,
         split=split,
+        curated_schema=curated_schema,
+        schema_digest=ingested.outputs["schema_digest"],
     )
     light(splits, "Split dataset")
     with_store(splits)
@@ -67,7 +71,7 @@ def training(
         test=splits.outputs["test"],
         label=label,
         key=key,
-        curated_schema=curated_schema,
+        curated_schema=splits.outputs["schema"],
         sensitive=sensitive,
         slices=slices,
     )

@@ -15,6 +15,7 @@ from hypothesis import settings as drawing
 from hypothesis import strategies as st
 
 from cd4ml.cli import asked
+from cd4ml.data import source_kinds
 from cd4ml.errors import ArgumentsError
 from cd4ml.pipelines.training.arguments import Training
 from cd4ml.storage import open_store
@@ -112,6 +113,12 @@ def mistakes(folder: Path, **written: str) -> str:
         ("store", "~nobody-of-this-machine/store", "store: "),
         ("store", '"a\\0b"', "store: "),
         ("source", "''", "source: is empty"),
+        ("source", "{file: ''}", "source.file: is empty"),
+        ("source", "{fil: a.csv}", "source.fil: unknown; did you mean 'file'?"),
+        ("source", "{}", "source.file: missing"),
+        ("source", "{file: 's3://['}", "source.file: "),
+        ("source", "3", "source: 3 is no source; write a path, or an object such as {file: PATH}"),
+        ("source", "[a.csv]", "source: ['a.csv'] is no source"),
         ("source", "a" * 300, "source: "),
         ("source", "'s3://['", "source: "),
         ("name", "a" * 300, "name: "),
@@ -129,7 +136,13 @@ def mistakes(folder: Path, **written: str) -> str:
         ("<<", "[{seed: 010}]", "<<.0.seed: 010 can be read in two ways"),
         ("1", "2", '1: 1 is no text, as a name must be (line 9); write it in quotes: "1"'),
         ("~", "2", "~: ~ is no text"),
-        ("curated_schema", "x" * 169 * 1024, "curated_schema: has 173,058 bytes as JSON"),
+        (
+            "curated_schema",
+            "'feature {name: \"age\"}'",
+            "curated_schema: this is the text of a schema; write it to a file",
+        ),
+        ("curated_schema", "a" * 300, "curated_schema: "),
+        ("exclude", f"[{'x' * 169 * 1024}]", "exclude: has 173,060 bytes as JSON"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(in_a_folder: Path, name: str, written: str, told: str) -> None:
@@ -172,6 +185,14 @@ def test_mistakes_of_every_kind_are_told_together(in_a_folder: Path) -> None:
 )
 def test_what_is_meant_in_one_way_is_taken(in_a_folder: Path, name: str, written: str) -> None:
     assert name in read(in_a_folder, **{name: written}).arguments
+
+
+def test_a_source_is_a_text_or_an_object_that_kfp_takes_as_json(in_a_folder: Path) -> None:
+    text, named = read(in_a_folder), read(in_a_folder, source="{file: players.csv}")
+
+    assert text.values == named.values
+    assert (text.arguments["source"], named.arguments["source"]) == ("players.csv", '{"file": "players.csv"}')
+    assert source_kinds.parse(named.arguments["source"]) == source_kinds.parse("players.csv")
 
 
 @pytest.mark.parametrize("store", ["~/cd4ml-store", "~"])

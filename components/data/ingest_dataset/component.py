@@ -16,15 +16,17 @@ def ingest_dataset(
     key: str,
     dataset: dsl.Output[artifacts.DatasetVersion],
     time_column: str = "",
-) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str):  # type: ignore[valid-type]
+    curated_schema: str = "",
+) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str, schema_digest=str):  # type: ignore[valid-type]
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
-        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`.
+        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`; or an object as JSON, `{"file": …}`.
         store: The store that holds the datasets.
         name: The dataset's name in the store.
         key: The column that tells rows apart.
         time_column: The column that says when a row came to be; empty where there is none.
+        curated_schema: A path or `s3://` URI of a schema that people keep, to take note of; empty where there is none.
 
     Returns:
         dataset: Which version of which dataset it is (layout: `cd4ml.contracts.dataset`).
@@ -32,9 +34,10 @@ def ingest_dataset(
         version: Its number.
         rows: How many it has.
         digest: Of its content.
+        schema_digest: Of the content of the schema that people keep; empty where there is none.
     """
-    from cd4ml.data import ingest
+    from cd4ml.data import curated, ingest
 
     ingested = ingest.ingest(source, store, name, key, time_column).write(dataset.path)
     dataset.metadata.update(ingested.metadata)
-    return ingested.uri, ingested.version, ingested.rows, ingested.digest
+    return ingested.uri, ingested.version, ingested.rows, ingested.digest, curated.digest(curated_schema)

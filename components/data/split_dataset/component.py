@@ -16,8 +16,11 @@ def split_dataset(
     train: dsl.Output[artifacts.Split],
     eval: dsl.Output[artifacts.Split],
     test: dsl.Output[artifacts.Split],
+    schema: dsl.Output[artifacts.Schema],
+    curated_schema: str = "",
+    schema_digest: str = "",
 ) -> None:
-    """Splits a version of a dataset by a hash of its key, or by time.
+    """Splits a version of a dataset by a hash of its key, or by time, and hands on the schema that people keep.
 
     Args:
         uri: Where the dataset's table lies.
@@ -25,15 +28,20 @@ def split_dataset(
         digest: Of the version's content, so that the splits of other content are not reused.
         key: The column that tells rows apart.
         split: `by: key` with `seed`, or `by: time` with `column`; `eval` and `test` are fractions of the rows.
+        curated_schema: A path or `s3://` URI of a schema that people keep; empty where there is none.
+        schema_digest: Of its content, so that an earlier one is not reused.
 
     Returns:
         train: The rows to train on, a Parquet file.
         eval: The rows to choose by while training, a Parquet file.
         test: The rows to evaluate on, a Parquet file.
+        schema: The schema that people keep, a TFDV text proto; an empty file where there is none.
     """
-    from cd4ml.data.split import write_splits
+    from cd4ml.data import curated
+    from cd4ml.data import split as splitting
 
-    parts = write_splits(
+    curated.copy(curated_schema, schema_digest, schema.path)
+    parts = splitting.write_splits(
         uri, version=version, digest=digest, key=key, split=split, train=train.path, eval=eval.path, test=test.path
     )
     for artifact, part in zip((train, eval, test), parts, strict=True):

@@ -13,12 +13,12 @@ def validate_dataset(
     test: dsl.Input[artifacts.Split],
     label: str,
     key: str,
+    curated_schema: dsl.Input[artifacts.Schema],
     statistics: dsl.Output[artifacts.Statistics],
     schema: dsl.Output[artifacts.Schema],
     anomalies: dsl.Output[artifacts.Anomalies],
     findings: dsl.Output[artifacts.Findings],
     report: dsl.Output[dsl.HTML],
-    curated_schema: str = "",
     sensitive: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
     slices: list = [],  # noqa: B006
 ) -> None:
@@ -30,7 +30,7 @@ def validate_dataset(
         test: The rows to evaluate on.
         label: The column to predict, of two values.
         key: The column that tells rows apart.
-        curated_schema: A TFDV schema that people keep, as the text of its proto; inferred from train where empty.
+        curated_schema: The schema that people keep, a TFDV text proto; inferred from train where the file is empty.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated.
 
@@ -47,7 +47,7 @@ def validate_dataset(
         {"train": train.path, "eval": eval.path, "test": test.path},
         label_column=label,
         key=key,
-        curated_schema=curated_schema,
+        curated_schema=curated_schema.path,
         sensitive=sensitive,
         slices=slices,
         outputs=Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),

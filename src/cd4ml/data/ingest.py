@@ -7,6 +7,7 @@ import pyarrow.csv as pacsv
 
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.data import source as sources
+from cd4ml.data import source_kinds
 from cd4ml.data import table as tables
 from cd4ml.storage import check_name
 
@@ -15,7 +16,7 @@ def ingest(source: str, store: str, name: str, key: str, time_column: str = "") 
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
-        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`.
+        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`; or an object as JSON, `{"file": …}`.
         store: A folder, or `s3://bucket/prefix`.
         name: The dataset's name in the store.
         key: The column that tells rows apart.
@@ -26,7 +27,7 @@ def ingest(source: str, store: str, name: str, key: str, time_column: str = "") 
         StorageError: The name cannot be that of a dataset.
     """
     check_name(name)
-    table = sources.read(source, key, time_column)
+    table = sources.read(source_kinds.parse(source).file, key, time_column)
     digest = content_digest(table)
     uri = tables.location(store, name)
     version = tables.add_version(uri, table, digest)

@@ -29,7 +29,7 @@ class Means(Enum):
     PORT = "where this machine serves the model"
     REVISION = "the revision of the code; git's where it is empty"
     PLACE = "a file, folder or bucket, which whoever runs the pipeline must see"
-    TEXT_IN_KFP = "a text to KFP, whose driver fills in what a pod asks for from text"
+    TEXT_IN_KFP = "a text to KFP, as JSON where it is none: one parameter has one type, and pods are made of texts"
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ class Arguments(Strict):
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster, which sees no folder of this machine, cannot use."""
         for name in self.named(Means.PLACE):
-            value = getattr(self, name)
-            if value and "://" not in value:
-                yield f"{name}: {value!r} lies on this machine, where no cluster sees it; name an s3:// URI"
+            yield from on_this_machine(name, getattr(self, name))
 
     @classmethod
     def named(cls, meaning: Means) -> list[str]:
@@ -109,7 +107,10 @@ class Arguments(Strict):
     def in_kfp(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments as KFP takes them."""
         texts = cls.named(Means.TEXT_IN_KFP)
-        return {name: str(value) if name in texts else value for name, value in arguments.items()}
+        return {
+            name: json.dumps(value) if name in texts and not isinstance(value, str) else value
+            for name, value in arguments.items()
+        }
 
 
 def check(file: RunFile, model: type[Arguments]) -> Arguments:
@@ -149,6 +150,12 @@ def described_by(model: type[Arguments]) -> Callable[[Callable[Given, None]], Ca
         return pipeline
 
     return describe
+
+
+def on_this_machine(name: str, place: str) -> Iterator[str]:
+    """The mistake of an argument that names a file or folder, where a cluster runs the pipeline."""
+    if place and "://" not in place:
+        yield f"{name}: {place!r} lies on this machine, where no cluster sees it; name an s3:// URI"
 
 
 def told(check_values: Callable[[], object]) -> list[str]:

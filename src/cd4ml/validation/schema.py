@@ -77,7 +77,7 @@ def _finding(split: str, column: str, anomaly: Any) -> Finding:
     error = anomaly.severity == anomaly.ERROR
     message = (
         f"{split}: column {column!r}: {anomaly.short_description}: {anomaly.description.rstrip(' .')}; "
-        "clean the source, or let the schema allow it"
+        "clean the source, or allow it in a curated_schema"
     )
     return Finding("anomaly", "error" if error else "warning", split, column, None, message)
 

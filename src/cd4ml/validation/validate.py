@@ -32,7 +32,7 @@ def validate(
     *,
     label_column: str,
     key: str,
-    curated_schema: str,
+    curated_schema: str | Path,
     sensitive: Sequence[str],
     slices: Sequence[str | Sequence[str]],
     outputs: Outputs,
@@ -43,7 +43,7 @@ def validate(
         splits: The Parquet files by the names `train`, `eval` and `test`.
         label_column: The column to predict.
         key: The column that tells rows apart.
-        curated_schema: A schema that people keep, as the text of its proto; inferred from train where empty.
+        curated_schema: A schema that people keep, a text proto; inferred from train where the file is empty.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated; here each column counts alone.
         outputs: The files and folders to write.
@@ -60,7 +60,8 @@ def validate(
     target = label.examine(tables, label_column)
 
     measured = {split: statistics.compute(table, split) for split, table in tables.items()}
-    rules = schema.parse(curated_schema) if curated_schema else schema.infer(measured["train"], key)
+    curated = Path(curated_schema).read_text(encoding="utf-8")
+    rules = schema.parse(curated) if curated else schema.infer(measured["train"], key)
     anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
 
     whole = pa.concat_tables(tables.values())

@@ -53,11 +53,13 @@ class Validation:
             files[split] = self.folder / split
             part = table.slice(rows.start, rows.stop - rows.start)
             pq.write_table(part.cast(stamp(part.schema, Origin("players", 4, "sha256:abc"))), files[split])
+        curated = self.folder / "curated.pbtxt"
+        curated.write_text(curated_schema)
         self.found = validate(
             files,
             label_column=label,
             key=key,
-            curated_schema=curated_schema,
+            curated_schema=curated,
             sensitive=sensitive,
             slices=slices,
             outputs=self.outputs,

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,24 @@ def parquet(tmp_path):
         return str(tmp_path / name)
 
     return write
+
+
+def test_a_source_may_be_an_object_in_json(store, parquet):
+    path = parquet(PLAYERS)
+
+    assert ingest(json.dumps({"file": path}), store, "players", "player") == ingest(path, store, "players", "player")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("{file: a.csv}", "source: is no object in JSON"),
+        ('{"fil": "a.csv"}', "source: file: missing; fil: unknown; did you mean 'file'?"),
+        ("", "source: is empty"),
+    ],
+)
+def test_a_source_of_no_kind_is_told(store, source, told):
+    assert told in refusal(source, store)
 
 
 def refusal(source, store, key="player", time_column=""):
