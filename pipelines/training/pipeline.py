@@ -164,6 +164,8 @@ def training(
         run=run,
         revision=revision,
         dataset=ingested.outputs["dataset"],
+        statistics=validated.outputs["statistics"],
+        schema=validated.outputs["schema"],
     )
     light(published, "Publish model", cached=False)
     with_store(published)
