@@ -131,7 +131,7 @@ def training(
         name=name,
         dataset=dataset,
         version=ingested.outputs["version"],
-        split=split,
+        split=splits.outputs["drawn"],
     )
     light(champion, "Find champion", cached=False)
     with_store(champion)
