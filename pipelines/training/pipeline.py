@@ -101,7 +101,7 @@ def training(
         name=name,
         dataset=dataset,
         version=ingested.outputs["version"],
-        split=split,
+        split=splits.outputs["drawn"],
     )
     light(champion, "Find champion", cached=False)
     with_store(champion)
@@ -134,6 +134,8 @@ def training(
         run=run,
         revision=revision,
         dataset=ingested.outputs["dataset"],
+        statistics=validated.outputs["statistics"],
+        schema=validated.outputs["schema"],
     )
     light(published, "Publish model", cached=False)
     with_store(published)

@@ -1,11 +1,14 @@
 """How many candidates a test split has judged."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cd4ml.contracts import model
+from cd4ml.data.split import meaning
 from cd4ml.registry import judgements
 from cd4ml.storage.folder import FolderStore
 
@@ -29,7 +32,7 @@ def number(tmp_path: Path, candidate: Callable[[str], str]) -> Callable[..., int
 
     def number(weights: str, version: int = 0, **split: object) -> int:
         folder = made.get(weights) or made.setdefault(weights, candidate(weights))
-        return judgements.number(FolderStore(tmp_path / "store"), "uptake", folder, "players", version, split)
+        return judgements.claim(FolderStore(tmp_path / "store"), "uptake", folder, "players", version, split)
 
     return number
 
@@ -50,3 +53,32 @@ def test_a_split_by_time_is_fresh_in_the_next_version(number: Callable[..., int]
     assert number("a", version=0, by="time") == 1
     assert number("b", version=0, by="time") == 2
     assert number("c", version=1, by="time") == 1
+
+
+def test_candidates_that_are_judged_at_once_get_a_number_each(number: Callable[..., int]) -> None:
+    names = "abcdefgh"
+    start = threading.Barrier(len(names))
+
+    def judged(weights: str) -> int:
+        start.wait()
+        return number(weights)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert sorted(pool.map(judged, names)) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_splits_that_mean_the_same_are_one(number: Callable[..., int]) -> None:
+    same = ({}, {"by": "key"}, {"seed": 0}, {"eval": 0.1, "test": 0.1}, {"by": "key", "seed": 0.0})
+    numbers = [number(weights, **meaning(dict(split))) for weights, split in zip("abcde", same, strict=True)]
+
+    assert numbers == [1, 2, 3, 4, 5]
+    assert number("f", **meaning({"seed": 1})) == 1
+
+
+def test_what_a_store_of_before_counted_goes_on(tmp_path: Path, number: Callable[..., int]) -> None:
+    first = number("a")
+    (folder,) = (tmp_path / "store" / "judgements" / "uptake").iterdir()
+    (folder / "1").rename(folder / (folder / "1").read_text())
+    next(folder.iterdir()).write_text("1\n")
+
+    assert [first, number("b"), number("a"), number("c")] == [1, 2, 1, 3]

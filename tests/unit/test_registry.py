@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from evaluated import a_summary
 
+from cd4ml import images
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
@@ -48,7 +49,12 @@ class Candidate:
     def publish(self, store: Path) -> Version:
         dataset = self.model.parent / "dataset"
         DatasetVersion("players", "/x", version=3, rows=200, digest="sha256:d").write(dataset)
-        judged = models.Judged(str(self.model), str(self.evaluation), str(self.verdict), str(dataset))
+        statistics, schema = dataset.with_name("statistics"), dataset.with_name("schema")
+        statistics.mkdir(exist_ok=True)
+        (statistics / "train.pb").write_text("of train")
+        schema.write_text("feature {}")
+        files = (self.model, self.evaluation, self.verdict, dataset, statistics, schema)
+        judged = models.Judged(*map(str, files))
         verdict = gates.Verdict.read(self.verdict)
         return models.publish(str(store), "uptake", judged, verdict, run="run-1", revision="abc").version
 
@@ -61,6 +67,9 @@ def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     assert version.digest == model.digest(store.path("models/uptake/1/model"))
     assert (version.run, version.revision) == ("run-1", "abc")
     assert version.dataset == DatasetReference("players", 3, "sha256:d")
+    assert version.image == images.TOOLS
+    assert store.read("models/uptake/1/statistics/train.pb") == "of train"
+    assert store.read("models/uptake/1/schema.pbtxt") == "feature {}"
     card = store.read("models/uptake/1/card.md")
     assert card.startswith("# uptake, version 1\n")
     assert store.read("models/uptake/1/card.html").startswith("<!doctype html>")

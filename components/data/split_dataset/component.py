@@ -1,5 +1,7 @@
 """A version of a dataset becomes train, eval and test."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from cd4ml.components import artifacts
@@ -19,7 +21,7 @@ def split_dataset(
     schema: dsl.Output[artifacts.Schema],
     curated_schema: str = "",
     schema_digest: str = "",
-) -> None:
+) -> NamedTuple("Splits", drawn=dict):  # type: ignore[valid-type]
     """Splits a version of a dataset by a hash of its key, or by time, and hands on the schema that people keep.
 
     Args:
@@ -36,6 +38,7 @@ def split_dataset(
         eval: The rows to choose by while training, a Parquet file.
         test: The rows to evaluate on, a Parquet file.
         schema: The schema that people keep, a TFDV text proto; an empty file where there is none.
+        drawn: What `split` means: what it says beside the defaults.
     """
     from cd4ml.data import curated
     from cd4ml.data import split as splitting
@@ -46,3 +49,4 @@ def split_dataset(
     )
     for artifact, part in zip((train, eval, test), parts, strict=True):
         artifact.metadata.update(part.metadata)
+    return (splitting.meaning(split),)

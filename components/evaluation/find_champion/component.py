@@ -17,7 +17,7 @@ def find_champion(
     version: int,
     split: dict,
 ) -> NamedTuple("Champion", folder=str, digest=str, judged=int, trend=list):  # type: ignore[valid-type]
-    """Finds the model in production that a candidate is to be held against, and notes that its test split judges it.
+    """Finds the model in production that a candidate is to be held against, and claims its number among the judged.
 
     Args:
         candidate: What `train_model` wrote.
@@ -25,7 +25,7 @@ def find_champion(
         name: The model's name in the registry.
         dataset: The dataset's name.
         version: The dataset's version.
-        split: How the dataset is split.
+        split: How the dataset is split, as `split_dataset` hands it on.
 
     Returns:
         folder: Where the champion lies; empty where no other model was ever deployed.

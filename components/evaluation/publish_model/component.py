@@ -14,6 +14,8 @@ def publish_model(
     evaluation: dsl.Input[artifacts.Evaluation],
     verdict: dsl.Input[artifacts.ModelVerdict],
     dataset: dsl.Input[artifacts.DatasetVersion],
+    statistics: dsl.Input[artifacts.Statistics],
+    schema: dsl.Input[artifacts.Schema],
     store: str,
     name: str,
     limits: dict,
@@ -29,6 +31,8 @@ def publish_model(
         evaluation: What `evaluate_model` wrote about it.
         verdict: What `check_model` wrote about it and these limits; without a passed verdict nothing is published.
         dataset: What `ingest_dataset` wrote.
+        statistics: What `validate_dataset` wrote of the splits; the version keeps it.
+        schema: What `validate_dataset` held the splits against; the version keeps it.
         store: The store that holds the registry.
         name: The model's name in the registry.
         limits: What `check_model` held the model against.
@@ -43,7 +47,14 @@ def publish_model(
     """
     from cd4ml.evaluation.publishing import Judged, publish
 
-    judged = Judged(model=model.path, evaluation=evaluation.path, verdict=verdict.path, dataset=dataset.path)
+    judged = Judged(
+        model=model.path,
+        evaluation=evaluation.path,
+        verdict=verdict.path,
+        dataset=dataset.path,
+        statistics=statistics.path,
+        schema=schema.path,
+    )
     added = publish(store, name, judged, limits, run=run, revision=revision).write(published.path, card.path)
     published.metadata.update(added.metadata)
     return added.version.version, added.version.digest

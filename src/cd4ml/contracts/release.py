@@ -51,6 +51,8 @@ class Version(
     revision: str
     """Of the code; empty where it is not known."""
     dataset: DatasetReference
+    image: str = ""
+    """That it was published from; the images of its other tasks have the same tag."""
 
     @property
     def folder(self) -> str:

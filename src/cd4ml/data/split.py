@@ -74,6 +74,11 @@ def parse(split: dict[str, Any]) -> Split:
     return settings.parse(Split, split, "split", DataError)
 
 
+def meaning(split: dict[str, Any]) -> dict[str, Any]:
+    """What `split` says beside the defaults: the same for all that split alike."""
+    return parse(split).model_dump(exclude_defaults=True)
+
+
 def write_splits(
     uri: str,
     *,

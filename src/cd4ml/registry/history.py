@@ -10,7 +10,7 @@ from cd4ml.storage import open_store
 def before(
     location: str, name: str, candidate_folder: str, dataset: str, version: int, split: Mapping[str, Any]
 ) -> tuple[str, str, int, list[dict[str, Any]]]:
-    """What an evaluation of the candidate needs to know; a run that repeats another gets the same answer.
+    """Claims the candidate's number, and gives what its evaluation needs to know; the same again for the same run.
 
     Args:
         location: The store that holds the registry.
@@ -18,12 +18,12 @@ def before(
         candidate_folder: What training wrote.
         dataset: The dataset's name.
         version: The dataset's version.
-        split: How the dataset is split.
+        split: How the dataset is split, as `split_dataset` hands it on.
 
     Returns:
         Where the champion lies and its digest, both empty where there is none; the candidate's number among those that
         the test split has judged; and the trend of `cd4ml.registry.models.trend`.
     """
     champion, digest = deployments.champion(location, name, candidate_folder)
-    judged = judgements.number(open_store(location), name, candidate_folder, dataset, version, split)
+    judged = judgements.claim(open_store(location), name, candidate_folder, dataset, version, split)
     return champion, digest, judged, models.trend(location, name, candidate_folder)

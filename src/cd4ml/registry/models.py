@@ -4,6 +4,8 @@ model/                what training wrote (layout: `cd4ml.contracts.model`)
 predictions.parquet   rows with the probabilities that evaluation got for them (layout: `cd4ml.contracts.predictions`)
 summary.json          all numbers of the evaluation (layout: `cd4ml.contracts.evaluation`)
 verdict.json          the gate's verdict about this very model (layout: `cd4ml.contracts.verdict`)
+statistics/           those of the splits that it was trained and evaluated on (layout: `cd4ml.validation.statistics`)
+schema.pbtxt          what the splits were held against, a TFDV text proto
 card.md, card.html    the model card
 version.json          what this version is (layout: `cd4ml.contracts.release`)
 """
@@ -14,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from cd4ml import images
 from cd4ml.contracts import evaluation as evaluations
 from cd4ml.contracts import model
 from cd4ml.contracts.dataset import DatasetVersion
@@ -41,6 +44,10 @@ class Judged:
     """What `check_model` wrote about both."""
     dataset: str
     """What `ingest_dataset` wrote."""
+    statistics: str
+    """What `validate_dataset` wrote of the splits."""
+    schema: str
+    """What `validate_dataset` held the splits against."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ def publish(location: str, name: str, judged: Judged, verdict: Verdict, *, run: 
             run=run,
             revision=revision,
             dataset=DatasetReference(dataset.name, dataset.version, dataset.digest),
+            image=images.TOOLS,
         )
         card_text = card.text(version, model.read_contract(judged.model), verdict, found)
         try:
@@ -127,6 +135,8 @@ def publish(location: str, name: str, judged: Judged, verdict: Verdict, *, run: 
                     PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
                     SUMMARY: Path(judged.evaluation) / SUMMARY,
                     "verdict.json": Path(judged.verdict),
+                    "statistics": Path(judged.statistics),
+                    "schema.pbtxt": Path(judged.schema),
                     "card.md": card_text,
                     "card.html": card.html(card_text, verdict),
                     "version.json": version.text,

@@ -35,7 +35,10 @@ def judged(tmp_path: Path, found: Summary, written: Callable[[Summary], Path]) -
     (evaluation / "predictions.parquet").write_text("rows")
     DatasetVersion("players", "/x", version=3, rows=200, digest="sha256:d").write(tmp_path / "dataset")
     gate.check(evaluation, LIMITS).write(tmp_path / "verdict")
-    return Judged(str(folder), str(evaluation), str(tmp_path / "verdict"), str(tmp_path / "dataset"))
+    (tmp_path / "statistics").mkdir()
+    (tmp_path / "schema").write_text("feature {}")
+    names = ("verdict", "dataset", "statistics", "schema")
+    return Judged(str(folder), str(evaluation), *(str(tmp_path / name) for name in names))
 
 
 @pytest.fixture
