@@ -20,6 +20,7 @@ from rich.table import Table
 from scipy import special
 
 from cd4ml.contracts.evaluation import OVERALL, Slice, at
+from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import confidence, fairness, measure
 from cd4ml.evaluation.rows import Slicing
 
@@ -136,7 +137,7 @@ def coverage_of_gaps(rates: list[float], rows: int, count: int, seed: int = 0) -
     lows, highs = confidence.proportion(found, np.full(found.shape, rows))
     truth = {"gap": max(rates) - min(rates), "ratio": min(rates) / max(rates)}
     held: dict[str, list[bool]] = {"gap": [], "ratio": []}
-    empty = {at(metric, 0.5): None for metric in fairness.FAIRNESS_METRICS} | {"calibration": None, "label_rate": 0.5}
+    empty = {at(one.name, 0.5): None for one in BINARY.among_groups} | {"calibration": None, "label_rate": 0.5}
     for sample, low, high in zip(found.tolist(), lows.tolist(), highs.tolist(), strict=True):
         groups = [
             Slice("candidate", f"group={place}", {"group": str(place)}, rows, {**empty, name: rate}, {name: ends})

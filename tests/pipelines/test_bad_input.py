@@ -1,5 +1,6 @@
 """Bad input: said plainly, exit code 1, and nothing half-written."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_wrong_arguments_are_all_told_before_anything_runs(workplace: Workplace)
     refused = workplace.run("run", workplace.arguments(**wrong))
 
     assert refused.code == 1
-    told = [line.split(":")[0].strip() for line in refused.output.splitlines()]
+    told = [re.split(r"[:.]", line)[0].strip(" -") for line in refused.output.splitlines()]
     assert set(wrong) <= set(told)
     assert set(workplace.folder.glob("runs/*")) == runs
 

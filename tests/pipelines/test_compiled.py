@@ -68,7 +68,14 @@ def test_every_task_names_one_of_our_images_and_its_resources(name: str) -> None
 RENDER = """
 import json
 from cd4ml.deployment.targets import seldon
-manifest = seldon.deployment("uptake", "team", "s3://cd4ml/models/uptake/3/model", 3, "sha256:abc", "run-1").manifest()
+manifest = seldon.deployment(
+    "uptake",
+    namespace="team",
+    model_uri="s3://cd4ml/models/uptake/3/model",
+    version=3,
+    digest="sha256:abc",
+    release="run-1",
+).manifest()
 print(json.dumps(manifest["spec"]["predictors"][0]["componentSpecs"][0]["spec"]))
 """
 REGISTRY = {"CD4ML_IMAGE_PREFIX": "registry.example/team"}
