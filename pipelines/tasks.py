@@ -13,15 +13,15 @@ HOUR = 3600
 STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
 
-def light(task: dsl.PipelineTask, display_name: str, cached: bool = True, retries: int = 1) -> None:
+def light(task: dsl.PipelineTask, display_name: str, *, cached: bool = True, retries: int = 1) -> None:
     """A task of the tools image: it reads and writes files, and computes little."""
-    _describe(task, display_name, "250m", cpu="1", memory="1G", cached=cached, retries=retries)
+    _describe(task, display_name=display_name, requested="250m", cpu="1", memory="1G", cached=cached, retries=retries)
     kubernetes.set_timeout(task, 6 * HOUR)
 
 
-def heavy(task: dsl.PipelineTask, display_name: str, cpu: str, memory: str, hours: int = 24) -> None:
+def heavy(task: dsl.PipelineTask, display_name: str, *, cpu: str, memory: str, hours: int = 24) -> None:
     """A task that computes: its result is worth caching."""
-    _describe(task, display_name, "1", cpu, memory, cached=True, retries=1)
+    _describe(task, display_name=display_name, requested="1", cpu=cpu, memory=memory, cached=True, retries=1)
     kubernetes.set_timeout(task, hours * HOUR)
 
 
@@ -49,7 +49,7 @@ def on_gpus(task: dsl.PipelineTask, gpus: str) -> None:
 
 
 def _describe(
-    task: dsl.PipelineTask, display_name: str, requested: str, cpu: str, memory: str, cached: bool, retries: int
+    task: dsl.PipelineTask, *, display_name: str, requested: str, cpu: str, memory: str, cached: bool, retries: int
 ) -> None:
     task.set_display_name(display_name)
     task.set_cpu_request(requested).set_cpu_limit(cpu)

@@ -41,7 +41,9 @@ class Held(NamedTuple):
     held: float
 
 
-def samples(rows: int, rate: float, apart: float, count: int, seed: int) -> tuple[measure.Scored, list[Slice], float]:
+def samples(
+    rows: int, *, rate: float, apart: float, count: int, seed: int
+) -> tuple[measure.Scored, list[Slice], float]:
     """Samples of one size, each a slice, with what TFMA finds of them.
 
     Args:
@@ -72,12 +74,16 @@ def samples(rows: int, rate: float, apart: float, count: int, seed: int) -> tupl
     slices = [
         Slice(role, name, {}, rows, metrics, {})
         for role, one in predictions.items()
-        for name, metrics in zip(names, _rates(labels, one > np.float64(rate), rows, rate), strict=True)
+        for name, metrics in zip(
+            names, _rates(labels, selected=one > np.float64(rate), rows=rows, threshold=rate), strict=True
+        )
     ]
     return scored, slices, rate
 
 
-def _rates(labels: np.ndarray, selected: np.ndarray, rows: int, threshold: float) -> Iterator[dict[str, float | None]]:
+def _rates(
+    labels: np.ndarray, *, selected: np.ndarray, rows: int, threshold: float
+) -> Iterator[dict[str, float | None]]:
     """The rates of each sample; None where it is of no rows."""
     labels, selected = labels.reshape(-1, rows), selected.reshape(-1, rows)
     counts = {
@@ -102,16 +108,16 @@ def _rates(labels: np.ndarray, selected: np.ndarray, rows: int, threshold: float
 @cache
 def known(rate: float, apart: float) -> dict[str, float]:
     """The metrics and the changes on so many rows that chance is little."""
-    scored, slices, threshold = samples(KNOWN, rate, apart, 1, seed=1)
+    scored, slices, threshold = samples(KNOWN, rate=rate, apart=apart, count=1, seed=1)
     found, changes = measure.complete(scored, slices, [threshold])
     truth = {name: value for name, value in found[0].metrics.items() if value is not None}
     return truth | {f"change of {one.metric}": one.value for one in changes}
 
 
-def coverage(rows: int, rate: float, apart: float, count: int, seed: int = 0) -> dict[str, Held]:
+def coverage(rows: int, *, rate: float, apart: float, count: int, seed: int = 0) -> dict[str, Held]:
     """How often the intervals of metrics and of changes (`change of auc`) hold the truth, by what they are of."""
     truth = known(rate, apart)
-    scored, slices, threshold = samples(rows, rate, apart, count, seed)
+    scored, slices, threshold = samples(rows, rate=rate, apart=apart, count=count, seed=seed)
     found, changes = measure.complete(scored, slices, [threshold])
     intervals = [
         (name, interval) for one in found if one.model == "candidate" for name, interval in one.intervals.items()
@@ -129,7 +135,7 @@ def coverage(rows: int, rate: float, apart: float, count: int, seed: int = 0) ->
     }
 
 
-def coverage_of_gaps(rates: list[float], rows: int, count: int, seed: int = 0) -> dict[str, Held]:
+def coverage_of_gaps(rates: list[float], *, rows: int, count: int, seed: int = 0) -> dict[str, Held]:
     """How often the intervals of the gap and of the ratio between groups of known rates hold the truth."""
     random = np.random.default_rng(seed)
     name = at("selection_rate", 0.5)
@@ -157,7 +163,9 @@ def main() -> None:
     told: list[float] = []
     for quality, apart in APART.items():
         cells = {
-            (rows, rate): coverage(rows, rate, apart, min(1_000, 5_000_000 // rows)) for rate in RATES for rows in ROWS
+            (rows, rate): coverage(rows, rate=rate, apart=apart, count=min(1_000, 5_000_000 // rows))
+            for rate in RATES
+            for rows in ROWS
         }
         for rate in RATES:
             table = Table(f"{quality} model, rate {rate:g}", *(f"{rows:,} rows" for rows in ROWS))
@@ -169,7 +177,7 @@ def main() -> None:
     table = Table("groups", "rows of each", "gap", "ratio")
     for rates in ([0.3] * 2, [0.3, 0.4], [0.1, 0.2], [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.5], [0.3] * 10, [0.02] * 3):
         for rows in (100, 1_000):
-            found = coverage_of_gaps(rates, rows, 1_000)
+            found = coverage_of_gaps(rates, rows=rows, count=1_000)
             table.add_row(", ".join(map(str, rates)), f"{rows:,}", *(f"{100 * one.held:.1f}" for one in found.values()))
     console.print(table)
     result = {"name": "intervals", "least": round(min(told), 3), "most": round(max(told), 3), "date": f"{date.today()}"}

@@ -53,8 +53,10 @@ def main() -> None:
     rows: list[tuple[float, float, float]] = []
     try:
         for image, libraries in LIBRARIES.items():
-            runs = [_run(api, namespace, image, libraries, bytecode=True) for _ in range(REPEATS)]
-            slow = _run(api, namespace, image, libraries, bytecode=False)
+            runs = [
+                _run(api, namespace=namespace, image=image, libraries=libraries, bytecode=True) for _ in range(REPEATS)
+            ]
+            slow = _run(api, namespace=namespace, image=image, libraries=libraries, bytecode=False)
             start, seconds, peak = (median(run[key] for run in runs) for key in ("start", "seconds", "peak"))
             rows.append((seconds, slow["seconds"], peak))
             table.add_row(image, *(f"{value:.1f} s" for value in (start, seconds, slow["seconds"])), f"{peak:.0f} MiB")
@@ -75,7 +77,7 @@ def main() -> None:
     print(json.dumps(result))  # noqa: T201
 
 
-def _run(api: client.CoreV1Api, namespace: str, image: str, libraries: str, bytecode: bool) -> dict[str, float]:
+def _run(api: client.CoreV1Api, *, namespace: str, image: str, libraries: str, bytecode: bool) -> dict[str, float]:
     environment = {"_KFP_RUNTIME": "true"} | ({} if bytecode else {"PYTHONPYCACHEPREFIX": "/tmp/none"})  # noqa: S108
     name = f"run-{uuid.uuid4().hex[:8]}"
     container = {

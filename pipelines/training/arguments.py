@@ -104,7 +104,9 @@ class Training(Arguments):
     def mistakes_together(self) -> Iterator[str]:
         """Limits about what is not evaluated, and a target that cannot serve this model from this store."""
         yield from told(
-            lambda: evaluation.check_together(self.model_limits, self.thresholds, self.slices, self.sensitive)
+            lambda: evaluation.check_together(
+                self.model_limits, thresholds=self.thresholds, slices=self.slices, sensitive=self.sensitive
+            )
         )
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
 

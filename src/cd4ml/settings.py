@@ -41,7 +41,7 @@ class Strict(BaseModel):
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def parse(model: type[Settings], content: object, name: str, error: type[Cd4mlError], unnamed: str = "") -> Settings:
+def parse(model: type[Settings], *, content: object, name: str, error: type[Cd4mlError], unnamed: str = "") -> Settings:
     """Checks settings.
 
     Args:
@@ -57,12 +57,12 @@ def parse(model: type[Settings], content: object, name: str, error: type[Cd4mlEr
     try:
         return model.model_validate(content)
     except ValidationError as invalid:
-        told = (sentence(mistake, model, content, unnamed) for mistake in invalid.errors())
+        told = (sentence(mistake, model=model, content=content, unnamed=unnamed) for mistake in invalid.errors())
         lines = "".join(f"\n  - {one}" for one in told)
         raise error(f"{name}: not as it should be{lines}") from invalid
 
 
-def sentence(mistake: ErrorDetails, model: type[BaseModel], content: object, unnamed: str = "") -> str:
+def sentence(mistake: ErrorDetails, *, model: type[BaseModel], content: object, unnamed: str = "") -> str:
     """A mistake in the words of people.
 
     Args:

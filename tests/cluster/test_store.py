@@ -153,10 +153,10 @@ def test_a_dataset_in_a_bucket_has_versions(bucket, tmp_path) -> None:
     bucket.client.fput_object(bucket.bucket, "sources/rows.parquet", str(tmp_path / "rows.parquet"))
     source = f"{bucket.uri}/sources/rows.parquet"
 
-    first = ingest.ingest(source, bucket.uri, "rows", "id")
-    again = ingest.ingest(source, bucket.uri, "rows", "id")
+    first = ingest.ingest(source, store=bucket.uri, name="rows", key="id")
+    again = ingest.ingest(source, store=bucket.uri, name="rows", key="id")
     pq.write_table(rows.slice(0, 2), tmp_path / "rows.parquet")
-    second = ingest.ingest(str(tmp_path / "rows.parquet"), bucket.uri, "rows", "id")
+    second = ingest.ingest(str(tmp_path / "rows.parquet"), store=bucket.uri, name="rows", key="id")
 
     assert (first.version, again.version, second.version) == (0, 0, 1)
     assert first.uri == f"{bucket.uri}/datasets/rows"
@@ -179,7 +179,7 @@ def test_a_model_that_is_not_there_ends_the_init_container(bucket, tmp_path, cap
 
 def test_a_source_that_is_not_there_is_named(bucket) -> None:
     with pytest.raises(StorageError, match="sources/none.csv: nothing is stored there; check the name"):
-        ingest.ingest(f"{bucket.uri}/sources/none.csv", bucket.uri, "rows", "id")
+        ingest.ingest(f"{bucket.uri}/sources/none.csv", store=bucket.uri, name="rows", key="id")
 
 
 @pytest.mark.parametrize(

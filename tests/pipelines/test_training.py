@@ -367,10 +367,15 @@ def test_a_deployment_that_fails_is_undone(first: Outcome, workplace: Workplace)
     version = json.loads((wrong / "version.json").read_text())
     (wrong / "version.json").write_text(json.dumps(version | {"version": 99}))
 
-    files = [str(wrong / "version.json"), str(wrong / "verdict.json")]
     with pytest.raises(DeploymentError, match="does not predict what evaluation did"):
         release.deploy(
-            str(workplace.folder / "store"), *files, "machine", 9701, "another-run", str(workplace.folder / "undone")
+            str(workplace.folder / "store"),
+            published_file=str(wrong / "version.json"),
+            verdict_file=str(wrong / "verdict.json"),
+            target="machine",
+            port=9701,
+            run="another-run",
+            folder=str(workplace.folder / "undone"),
         )
 
     assert kept.code == 0

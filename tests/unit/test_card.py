@@ -27,7 +27,7 @@ Write = Callable[..., str]
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     def text(found: Summary | None = None, contract: Contract = CONTRACT, verdict: Verdict = VERDICT) -> str:
-        return card.text(VERSION, contract, verdict, found or a_summary())
+        return card.text(VERSION, contract=contract, verdict=verdict, summary=found or a_summary())
 
     return text
 

@@ -23,6 +23,10 @@ def lint_imports(house: Path) -> str:
     return subprocess.run(command, cwd=house, env={"PYTHONPATH": "src"}, capture_output=True, text=True).stdout
 
 
+def ruff(house: Path) -> str:
+    return subprocess.run([DEV / "ruff", "check", "--no-cache", "."], cwd=house, capture_output=True, text=True).stdout
+
+
 def mypy(house: Path, module: str) -> str:
     settings = ["--python-executable", ROOT / ".venvs/tools/bin/python", "--cache-dir", ROOT / ".mypy_cache"]
     command = [DEV / "mypy", *settings, "--follow-imports", "silent", "--module", module]
@@ -63,3 +67,14 @@ def test_swapped_arguments_in_a_face_are_refused(house: Path) -> None:
 
     assert face.read_text() != right
     assert "has incompatible type" in mypy(house, "cd4ml.components.validation.check_dataset.component")
+
+
+def test_a_function_of_more_than_three_inputs_takes_them_by_name(house: Path) -> None:
+    room = house / "src/cd4ml/names.py"
+    assert "too-many-positional" not in ruff(house)
+
+    room.write_text(
+        f"{room.read_text()}\n\ndef added(a: int, b: int, c: int, d: int) -> int:\n    return a + b + c + d\n"
+    )
+
+    assert "too-many-positional" in ruff(house)

@@ -32,7 +32,14 @@ def number(tmp_path: Path, candidate: Callable[[str], str]) -> Callable[..., int
 
     def number(weights: str, version: int = 0, **split: object) -> int:
         folder = made.get(weights) or made.setdefault(weights, candidate(weights))
-        return judgements.claim(FolderStore(tmp_path / "store"), "uptake", folder, "players", version, split)
+        return judgements.claim(
+            FolderStore(tmp_path / "store"),
+            name="uptake",
+            candidate_folder=folder,
+            dataset="players",
+            version=version,
+            split=split,
+        )
 
     return number
 

@@ -56,7 +56,9 @@ class Candidate:
         files = (self.model, self.evaluation, self.verdict, dataset, statistics, schema)
         judged = models.Judged(*map(str, files))
         verdict = gates.Verdict.read(self.verdict)
-        return models.publish(str(store), "uptake", judged, verdict, run="run-1", revision="abc").version
+        return models.publish(
+            str(store), name="uptake", judged=judged, verdict=verdict, run="run-1", revision="abc"
+        ).version
 
 
 def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
@@ -132,7 +134,9 @@ def test_the_champion_is_what_was_deployed_last_but_never_the_candidate_itself(t
         return deployments.champion(str(location), "uptake", str(candidate.model))
 
     def deploy(candidate: Candidate) -> None:
-        deployments.record(store, candidate.publish(location), "run", "machine", "http://127.0.0.1:1")
+        deployments.record(
+            store, version=candidate.publish(location), run="run", target="machine", endpoint="http://127.0.0.1:1"
+        )
 
     def published(number: int) -> tuple[str, str]:
         folder = store.path(f"models/uptake/{number}/model")

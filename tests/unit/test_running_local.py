@@ -90,7 +90,15 @@ def run(pipeline: Callable[..., object], folder: Path, **arguments: object) -> d
     """Runs a pipeline; the state of each of its tasks, `reused` for one whose result was."""
     tasks = local.tasks(pipeline, folder)
     changes: list[str] = []
-    local.run(pipeline, arguments, tasks, folder, folder.parent / "cache", lambda task: changes.append(task.name), {})
+    local.run(
+        pipeline,
+        arguments=arguments,
+        planned=tasks,
+        folder=folder,
+        cache=folder.parent / "cache",
+        changed=lambda task: changes.append(task.name),
+        environment={},
+    )
     ran = {task.name for task in tasks if task.state != "skipped"}
     assert sorted(changes) == sorted([*ran, *ran])
     assert left_of(folder) == []
@@ -162,8 +170,9 @@ import test_running_local as pipelines
 folder = Path({str(folder)!r})
 tasks = pipelines.local.tasks(pipelines.stuck, folder)
 arguments = {{"place": str(folder.parent)}}
+places = {{"folder": folder, "cache": folder.parent / "cache", "environment": {{}}}}
 try:
-    pipelines.local.run(pipelines.stuck, arguments, tasks, folder, folder.parent / "cache", lambda _: None, {{}})
+    pipelines.local.run(pipelines.stuck, arguments=arguments, planned=tasks, changed=lambda _: None, **places)
 finally:
     print(*(task.state for task in tasks))
 """

@@ -193,7 +193,7 @@ def pod() -> dict[str, Any]:
 
 
 def parse(content: object) -> seldon.SeldonDeployment:
-    return settings.parse(seldon.SeldonDeployment, content, "the deployment", DeploymentError)
+    return settings.parse(seldon.SeldonDeployment, content=content, name="the deployment", error=DeploymentError)
 
 
 def as_tuples(content: Any) -> Any:

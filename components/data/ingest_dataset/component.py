@@ -38,6 +38,6 @@ def ingest_dataset(
     """
     from cd4ml.data import curated, ingest
 
-    ingested = ingest.ingest(source, store, name, key, time_column).write(dataset.path)
+    ingested = ingest.ingest(source, store=store, name=name, key=key, time_column=time_column).write(dataset.path)
     dataset.metadata.update(ingested.metadata)
     return ingested.uri, ingested.version, ingested.rows, ingested.digest, curated.digest(curated_schema)

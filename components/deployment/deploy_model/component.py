@@ -36,6 +36,14 @@ def deploy_model(
     """
     from cd4ml.deployment import release
 
-    released = release.deploy(store, published.path, verdict.path, target, port, run, deployment.path)
+    released = release.deploy(
+        store,
+        published_file=published.path,
+        verdict_file=verdict.path,
+        target=target,
+        port=port,
+        run=run,
+        folder=deployment.path,
+    )
     deployment.metadata.update(released.metadata)
     metrics.metadata.update(released.verification.metrics)

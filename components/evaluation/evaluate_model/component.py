@@ -49,8 +49,22 @@ def evaluate_model(
     """
     from cd4ml.evaluation.evaluate import evaluate
 
-    models = (candidate.path, baseline.path, champion, champion_digest, judged, trend)
-    evaluated = evaluate(test.path, *models, label, slices, sensitive, thresholds, runner, evaluation.path, report.path)
+    evaluated = evaluate(
+        test.path,
+        candidate=candidate.path,
+        baseline=baseline.path,
+        champion=champion,
+        champion_digest=champion_digest,
+        judged=judged,
+        trend=trend,
+        label=label,
+        slices=slices,
+        sensitive=sensitive,
+        thresholds=thresholds,
+        runner=runner,
+        folder=evaluation.path,
+        report_file=report.path,
+    )
     evaluation.metadata.update(evaluated.metadata)
     metrics.metadata.update(evaluated.metrics)
     roc.log_roc_curve(*evaluated.roc_curve)

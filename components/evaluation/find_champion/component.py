@@ -35,4 +35,6 @@ def find_champion(
     """
     from cd4ml.registry import history
 
-    return history.before(store, name, candidate.path, dataset, version, split)
+    return history.before(
+        store, name=name, candidate_folder=candidate.path, dataset=dataset, version=version, split=split
+    )

@@ -55,6 +55,8 @@ def publish_model(
         statistics=statistics.path,
         schema=schema.path,
     )
-    added = publish(store, name, judged, limits, run=run, revision=revision).write(published.path, card.path)
+    added = publish(store, name=name, judged=judged, limits=limits, run=run, revision=revision).write(
+        published.path, card.path
+    )
     published.metadata.update(added.metadata)
     return added.version.version, added.version.digest

@@ -81,7 +81,15 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     status, failure = "failed", ""
     try:
         with progress(planned) as changed:
-            passed = local.run(pipeline, arguments, planned, folder, runs.resolve() / ".cache", changed, environment)
+            passed = local.run(
+                pipeline,
+                arguments=arguments,
+                planned=planned,
+                folder=folder,
+                cache=runs.resolve() / ".cache",
+                changed=changed,
+                environment=environment,
+            )
         status = "passed" if passed else "failed"
         failure = "" if passed else _failure(planned)
     except KeyboardInterrupt:

@@ -64,7 +64,7 @@ def check(api: client.ApiClient, namespace: str, needed: Mapping[tuple[str, str,
         f"{verb} {resource}{subresource and '/'}{subresource}"
         for (group, resource, subresource), verbs in needed.items()
         for verb in verbs
-        if not _may(api, namespace, group, resource, subresource, verb)
+        if not _may(api, namespace=namespace, group=group, resource=resource, subresource=subresource, verb=verb)
     ]
     if missing:
         user = client.AuthenticationV1Api(api).create_self_subject_review({}).status.user_info.username
@@ -108,7 +108,7 @@ def _check_namespace(api: client.ApiClient, namespace: str) -> None:
             raise
 
 
-def _may(api: client.ApiClient, namespace: str, group: str, resource: str, subresource: str, verb: str) -> bool:
+def _may(api: client.ApiClient, *, namespace: str, group: str, resource: str, subresource: str, verb: str) -> bool:
     attributes = {
         "namespace": namespace,
         "group": group,

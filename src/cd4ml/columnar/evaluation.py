@@ -41,7 +41,7 @@ class Evaluation:
 
 
 def run(
-    config: config_pb2.EvalConfig, examples: Columns | Iterable[Columns], folder: Path, seed: int | None = None
+    config: config_pb2.EvalConfig, examples: Columns | Iterable[Columns], folder: Path, *, seed: int | None = None
 ) -> Evaluation:
     """Evaluates examples and writes TFMA's files.
 

@@ -37,7 +37,7 @@ class Measured:
     """Whether there is no value because the rows are too few to tell."""
 
 
-def hold(subject: str, slice_: str, bounds: Bounds, measured: Measured, said: str = "") -> Check:
+def hold(subject: str, *, slice_: str, bounds: Bounds, measured: Measured, said: str = "") -> Check:
     """Says whether the bounds are kept; what cannot be held against them is not.
 
     Args:
@@ -48,12 +48,12 @@ def hold(subject: str, slice_: str, bounds: Bounds, measured: Measured, said: st
         said: The sentence that a person reads; made from the others where it is empty.
     """
     value = measured.value if measured.value is not None and math.isfinite(measured.value) else None
-    outcome, reason = _held(subject, bounds, measured, value)
+    outcome, reason = _held(subject, bounds=bounds, measured=measured, value=value)
     interval = measured.interval if value is not None else None
     return Check(subject, str(bounds), value, outcome, said or reason, slice_, interval)
 
 
-def _held(subject: str, bounds: Bounds, measured: Measured, value: float | None) -> tuple[Outcome, str]:
+def _held(subject: str, *, bounds: Bounds, measured: Measured, value: float | None) -> tuple[Outcome, str]:
     interval, unknown = measured.interval, f"the limit '{bounds}' could not be checked"
     if value is None:
         outcome = Outcome.INCONCLUSIVE if measured.too_few else Outcome.ERROR

@@ -12,7 +12,7 @@ from cd4ml.data import table as tables
 from cd4ml.storage import check_name
 
 
-def ingest(source: str, store: str, name: str, key: str, time_column: str = "") -> DatasetVersion:
+def ingest(source: str, *, store: str, name: str, key: str, time_column: str = "") -> DatasetVersion:
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:

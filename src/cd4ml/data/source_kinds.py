@@ -61,5 +61,5 @@ def parse(source: str) -> FileSource:
     try:
         return _SOURCE.validate_python(source)
     except ValidationError as invalid:
-        told = "; ".join(sentence(mistake, FileSource, None) for mistake in invalid.errors())
+        told = "; ".join(sentence(mistake, model=FileSource, content=None) for mistake in invalid.errors())
         raise DataError(f"source: {told}") from invalid

@@ -71,7 +71,7 @@ def parse(split: dict[str, Any]) -> Split:
     Raises:
         DataError: With every mistake.
     """
-    return settings.parse(Split, split, "split", DataError)
+    return settings.parse(Split, content=split, name="split", error=DataError)
 
 
 def meaning(split: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Release:
 
 
 def deploy(
-    location: str, published_file: str, verdict_file: str, target: str, port: int, run: str, folder: str
+    location: str, *, published_file: str, verdict_file: str, target: str, port: int, run: str, folder: str
 ) -> Release:
     """Serves a published version in place of the one that was served.
 
@@ -66,10 +66,10 @@ def deploy(
     signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
     store = open_store(location)
-    with _rollout(store, version, port, run, Path(folder)) as served:
+    with _rollout(store, version=version, port=port, run=run, folder=Path(folder)) as served:
         verification = _verify(store, version, served.url)
         served.keep()  # and then the record: what is in the registry does hold
-        deployment = deployments.record(store, version, run, target, verification.endpoint)
+        deployment = deployments.record(store, version=version, run=run, target=target, endpoint=verification.endpoint)
     verification.write(Path(folder) / VERIFICATION)
     deployment.write(Path(folder) / DEPLOYMENT)
     return Release(deployment, verification)
@@ -99,11 +99,13 @@ def _check_verdict(version: Version, verdict: Verdict) -> None:
 
 
 def _rollout(
-    store: Store, version: Version, port: int, run: str, folder: Path
+    store: Store, *, version: Version, port: int, run: str, folder: Path
 ) -> AbstractContextManager[targets.Served]:
     """Serves the version, and takes it back when what follows fails."""
     if isinstance(store, FolderStore):
-        return machine.rollout(store, version.name, f"{version.folder}/model", port, run, folder / "server.log")
+        return machine.rollout(
+            store, name=version.name, model=f"{version.folder}/model", port=port, run=run, log=folder / "server.log"
+        )
     return _rollout_in_cluster(store, version, run)
 
 

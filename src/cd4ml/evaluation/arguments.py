@@ -75,7 +75,7 @@ def crosses(slices: Sequence[Any], sensitive: Sequence[Any]) -> list[tuple[str, 
 
 
 def check_together(
-    model_limits: Limits, thresholds: Sequence[Any], slices: Sequence[Any], sensitive: Sequence[Any]
+    model_limits: Limits, *, thresholds: Sequence[Any], slices: Sequence[Any], sensitive: Sequence[Any]
 ) -> None:
     """Makes sure that everything which the limits name will be evaluated.
 
@@ -88,7 +88,7 @@ def check_together(
     Raises:
         EvaluationError: With every mistake; of an argument that is not good by itself, with the first.
     """
-    mistakes = dict.fromkeys(_mistakes(model_limits, thresholds, slices, sensitive))
+    mistakes = dict.fromkeys(_mistakes(model_limits, cuts=thresholds, slices=slices, compared=sensitive))
     if mistakes:
         lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
         raise EvaluationError(f"model limits: they name what is not evaluated{lines}")
@@ -104,7 +104,7 @@ def _is_threshold(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < round(value, 6) < 1
 
 
-def _mistakes(allowed: Limits, cuts: Sequence[Any], slices: Sequence[Any], compared: Sequence[Any]) -> Iterator[str]:
+def _mistakes(allowed: Limits, *, cuts: Sequence[Any], slices: Sequence[Any], compared: Sequence[Any]) -> Iterator[str]:
     cuts, by, compared = thresholds(cuts), crosses(slices, sensitive(compared)), sensitive(compared)
     for pattern in allowed.required_slices or ():
         yield from _slice("required_slices", pattern, by)

@@ -28,7 +28,7 @@ def apart(name: str, slices: Sequence[Sequence[str]]) -> str:
 
 
 def eval_config(
-    problem: Problem, roles: Sequence[str], slices: Sequence[Sequence[str]], thresholds: Sequence[float]
+    problem: Problem, *, roles: Sequence[str], slices: Sequence[Sequence[str]], thresholds: Sequence[float]
 ) -> config_pb2.EvalConfig:
     """The configuration for all models together. Intervals are found elsewhere (`cd4ml.evaluation.confidence`).
 

@@ -98,6 +98,7 @@ class Evaluated:
 
 def evaluate(
     test: str | Path,
+    *,
     candidate: str | Path,
     baseline: str | Path,
     champion: str | Path,
@@ -145,7 +146,7 @@ def evaluate(
             raise EvaluationError(
                 f"champion: {champion} is {digests.get('champion')}, not {champion_digest}; run again"
             )
-        split = rows.open_split(Path(test), contracts, label, by)
+        split = rows.open_split(Path(test), contracts=contracts, label=label, by=by)
 
         folder = Path(folder)
         unfinished = folder.with_name(f".{folder.name}.unfinished")
@@ -154,7 +155,15 @@ def evaluate(
         try:
             predicted = _predict(split, folders, contracts)
             problem = contracts[CANDIDATE].problem
-            by_tfma = _by_tfma(problem, split, predicted, by, cuts, unfinished / summary.TFMA, runner)
+            by_tfma = _by_tfma(
+                problem,
+                split=split,
+                predicted=predicted,
+                by=by,
+                thresholds=cuts,
+                folder=unfinished / summary.TFMA,
+                runner=runner,
+            )
             scored = measure.Scored(predicted.labels == 1, predicted.probabilities, split.slicings(by))
             completed, changes = measure.complete(scored, by_tfma.slices, cuts)
             curves = measure.curves(scored, cuts, by_tfma.calibration)
@@ -177,7 +186,9 @@ def evaluate(
                 models=models,
                 slices=tuple(completed),
                 changes=tuple(changes),
-                fairness=_fairness(completed, folders, list(fairness.crosses(by, sensitive)), cuts),
+                fairness=_fairness(
+                    completed, roles=folders, columns=list(fairness.crosses(by, sensitive)), thresholds=cuts
+                ),
                 row_by_row=by_tfma.row_by_row,
             )
             summary.write(found, unfinished)
@@ -189,7 +200,15 @@ def evaluate(
         name = str(contracts[CANDIDATE].model.get("model", CANDIDATE))
         history = _history(folders[CANDIDATE])
         worst = _worst(split, predicted, label)
-        report.write(report_file, name, found, curves, history, worst, [TrendPoint(**one) for one in trend])
+        report.write(
+            report_file,
+            name=name,
+            found=found,
+            curves=curves,
+            history=history,
+            worst=worst,
+            trend=[TrendPoint(**one) for one in trend],
+        )
         return Evaluated(found, contracts[CANDIDATE].classes, curves[CANDIDATE])
 
 
@@ -241,6 +260,7 @@ def _named(role: str) -> Iterator[None]:
 
 def _by_tfma(
     problem: Problem,
+    *,
     split: Rows,
     predicted: _Predicted,
     by: Sequence[Sequence[str]],
@@ -259,7 +279,15 @@ def _by_tfma(
             ours[config.LABEL] = predicted.labels[part]
             yield {**split.groups(table), **{config.apart(name, by): values for name, values in ours.items()}}
 
-    return tfma_run.run(problem, list(predicted.probabilities), by, thresholds, batches(), folder, runner)
+    return tfma_run.run(
+        problem,
+        roles=list(predicted.probabilities),
+        slices=by,
+        thresholds=thresholds,
+        batches=batches(),
+        folder=folder,
+        runner=runner,
+    )
 
 
 @contextmanager
@@ -309,7 +337,7 @@ def _features(table: pa.Table, contract: Contract, role: str) -> dict[str, np.nd
 
 
 def _fairness(
-    slices: Sequence[Slice], roles: Iterable[str], columns: Sequence[Sequence[str]], thresholds: Sequence[float]
+    slices: Sequence[Slice], *, roles: Iterable[str], columns: Sequence[Sequence[str]], thresholds: Sequence[float]
 ) -> tuple[Fairness, ...]:
     """The groups of each model compared."""
     return tuple(

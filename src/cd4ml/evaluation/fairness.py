@@ -21,7 +21,7 @@ def compare(slices: Iterable[Slice], columns: Sequence[Sequence[str]], threshold
     slices = list(slices)
     overall = next(one for one in slices if one.slice == OVERALL)
     return [
-        _compare(overall, groups, columns_of_groups, metric.name, threshold)
+        _compare(overall, slices=groups, columns=columns_of_groups, metric=metric.name, threshold=threshold)
         for columns_of_groups in columns
         if (groups := [one for one in slices if sorted(one.values) == sorted(columns_of_groups)])
         for metric in BINARY.among_groups
@@ -35,19 +35,22 @@ def crosses(slices: Sequence[Sequence[str]], sensitive: Sequence[str]) -> Iterat
     yield from (columns for columns in slices if len(columns) > 1 and set(columns) <= set(sensitive))
 
 
-def difference_interval(
-    one: float, of_one: Interval | None, other: float, of_other: Interval | None, correlation: float = 0
-) -> Interval | None:
+Estimate = tuple[float, Interval | None]
+"""A value and its interval."""
+
+
+def difference_interval(one: Estimate, other: Estimate, *, correlation: float = 0) -> Interval | None:
     """The interval of `one - other`, from the intervals of two estimates that are as correlated as is said.
 
     Square-and-add, also called MOVER: Zou & Donner (2008), "Construction of confidence limits about effect measures:
     A general approach", Statistics in Medicine 27(10); of shares of rows it is Newcombe's hybrid score (1998).
     """
-    if of_one is None or of_other is None:
+    (value, interval), (of_other, interval_of_other) = one, other
+    if interval is None or interval_of_other is None:
         return None
-    below = _added(one - of_one[0], of_other[1] - other, correlation)
-    above = _added(of_one[1] - one, other - of_other[0], correlation)
-    return one - other - below, one - other + above
+    below = _added(value - interval[0], interval_of_other[1] - of_other, correlation)
+    above = _added(interval[1] - value, of_other - interval_of_other[0], correlation)
+    return value - of_other - below, value - of_other + above
 
 
 def _added(one: float, other: float, correlation: float) -> float:
@@ -55,7 +58,7 @@ def _added(one: float, other: float, correlation: float) -> float:
 
 
 def _compare(
-    overall: Slice, slices: Sequence[Slice], columns: Sequence[str], metric: str, threshold: float | None
+    overall: Slice, *, slices: Sequence[Slice], columns: Sequence[str], metric: str, threshold: float | None
 ) -> Fairness:
     measured = metric if threshold is None else at(metric, threshold)
     of_all = overall.metrics[measured]
@@ -66,10 +69,10 @@ def _compare(
         if (rate := one.metrics[measured]) is not None and one.counted(measured) >= FEWEST_ROWS
     }
     best = max(judged.values(), default=None)
-    groups = {name: _group(one, measured, of_all, best) for name, one in by_name.items()}
+    groups = {name: _group(one, measured=measured, overall=of_all, best=best) for name, one in by_name.items()}
     rising = sorted(judged, key=lambda name: judged[name])
     lowest, highest = (rising[0], rising[-1]) if len(rising) > 1 else (None, None)
-    gap, gap_interval, ratio, ratio_interval = _apart(groups, judged, lowest, highest)
+    gap, gap_interval, ratio, ratio_interval = _apart(groups, judged=judged, lowest=lowest, highest=highest)
     return Fairness(
         model=overall.model,
         column=key_of(columns),
@@ -87,7 +90,7 @@ def _compare(
     )
 
 
-def _group(one: Slice, measured: str, overall: float | None, best: float | None) -> Group:
+def _group(one: Slice, *, measured: str, overall: float | None, best: float | None) -> Group:
     rate = one.metrics[measured]
     return Group(
         rate=rate,
@@ -99,7 +102,7 @@ def _group(one: Slice, measured: str, overall: float | None, best: float | None)
 
 
 def _apart(
-    groups: Mapping[str, Group], judged: Mapping[str, float], lowest: str | None, highest: str | None
+    groups: Mapping[str, Group], *, judged: Mapping[str, float], lowest: str | None, highest: str | None
 ) -> tuple[float | None, Interval | None, float | None, Interval | None]:
     """The gap and the ratio of the lowest and the highest group, each with its interval."""
     if lowest is None or highest is None:
@@ -114,7 +117,7 @@ def _apart(
     return high - low, gap_interval, low / high, ratio_interval
 
 
-def _gap_interval(estimates: Sequence[tuple[float, Interval | None]]) -> Interval | None:
+def _gap_interval(estimates: Sequence[Estimate]) -> Interval | None:
     """The interval of the highest less the lowest of independent estimates, which is never below 0.
 
     Any pair may be the one that is farthest apart, so the high end is the largest of the pairs'. The low end is the
@@ -122,7 +125,7 @@ def _gap_interval(estimates: Sequence[tuple[float, Interval | None]]) -> Interva
     are apart by chance.
     """
     pairs = list(permutations(estimates, 2))
-    intervals = [difference_interval(*one, *other) for one, other in pairs]
+    intervals = [difference_interval(one, other) for one, other in pairs]
     known = [one for one in intervals if one is not None]
     if len(known) < len(pairs):
         return None

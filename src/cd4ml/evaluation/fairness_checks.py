@@ -12,7 +12,9 @@ from cd4ml.evaluation.limits import FairnessLimit
 from cd4ml.names import nearest
 
 
-def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, limit: FairnessLimit) -> Iterator[Check]:
+def checks(
+    found: Summary, *, columns: tuple[str, ...], subject: str, rate: str, limit: FairnessLimit
+) -> Iterator[Check]:
     """Holds one rate of one sensitive column against its limit.
 
     Args:
@@ -26,17 +28,17 @@ def checks(found: Summary, columns: tuple[str, ...], subject: str, rate: str, li
     rows = [one for one in found.fairness if one.model == CANDIDATE and one.column == column and one.metric == rate]
     rows = [one for one in rows if limit.threshold in (None, one.threshold)]
     if not rows:
-        yield _not_compared(found, columns, subject, limit, asked)
+        yield _not_compared(found, columns=columns, subject=subject, limit=limit, asked=asked)
     for one in rows:
         cut = "" if one.threshold is None else f" at {one.threshold:g}"
         where = f"{subject} between groups of {column}{cut}"
         for what, bounds in asked.items():
             if what == "largest difference":
-                yield _farthest(found, one, where, bounds)
+                yield _farthest(found, one=one, where=where, bounds=bounds)
                 continue
             value, interval = (one.gap, one.gap_interval) if what == "gap" else (one.ratio, one.ratio_interval)
             measured = Measured(value, interval, _why_no_value(one), _extremes(one), too_few=one.gap is None)
-            yield hold(f"{where}: the {what}", _each(columns), bounds, measured)
+            yield hold(f"{where}: the {what}", slice_=_each(columns), bounds=bounds, measured=measured)
 
 
 def _asked(limit: FairnessLimit) -> Iterator[tuple[str, Bounds]]:
@@ -49,7 +51,7 @@ def _asked(limit: FairnessLimit) -> Iterator[tuple[str, Bounds]]:
 
 
 def _not_compared(
-    found: Summary, columns: tuple[str, ...], subject: str, limit: FairnessLimit, asked: Mapping[str, Bounds]
+    found: Summary, *, columns: tuple[str, ...], subject: str, limit: FairnessLimit, asked: Mapping[str, Bounds]
 ) -> Check:
     column = key_of(columns)
     subject = f"{subject} between groups of {column}" + (f" at {limit.threshold:g}" if limit.threshold else "")
@@ -63,7 +65,7 @@ def _not_compared(
     return Check(subject, words, None, Outcome.ERROR, f"{subject}: {why}", _each(columns))
 
 
-def _farthest(found: Summary, one: Fairness, where: str, bounds: Bounds) -> Check:
+def _farthest(found: Summary, *, one: Fairness, where: str, bounds: Bounds) -> Check:
     """The group that is farthest from all rows; where confidence is asked for, by the end of its interval."""
     overall = found.of(CANDIDATE)[OVERALL]
     metric = one.metric if one.threshold is None else at(one.metric, one.threshold)
@@ -81,20 +83,27 @@ def _farthest(found: Summary, one: Fairness, where: str, bounds: Bounds) -> Chec
     }
     if not apart:
         measured = Measured(None, why_not=f"no group is large enough to judge{small}", too_few=True)
-        return hold(f"{where}: the largest difference from all", _each(columns_of(one.column)), bounds, measured)
+        return hold(
+            f"{where}: the largest difference from all",
+            slice_=_each(columns_of(one.column)),
+            bounds=bounds,
+            measured=measured,
+        )
     name = max(apart, key=lambda group: _reach(apart[group], bounds))
     slice_ = next(
         one_slice.slice
         for one_slice in found.of(CANDIDATE).values()
         if key_of(one_slice.values) == one.column and ",".join(one_slice.values.values()) == name
     )
-    return hold(f"{where}: the largest difference from all, that of {name},", slice_, bounds, apart[name])
+    return hold(
+        f"{where}: the largest difference from all, that of {name},", slice_=slice_, bounds=bounds, measured=apart[name]
+    )
 
 
 def _from_all(group: Group, overall: float | None, of_all: Interval | None) -> Interval | None:
     if group.rate is None or overall is None:
         return None
-    return difference_interval(group.rate, group.interval, overall, of_all)
+    return difference_interval((group.rate, group.interval), (overall, of_all))
 
 
 def _reach(measured: Measured, bounds: Bounds) -> float:

@@ -45,11 +45,11 @@ def roc(curves: Mapping[str, Curves], aucs: Mapping[str, float | None]) -> Marku
     """True against false positive rate of each model, named with its AUC; None for rows of one class."""
     return _curves(
         curves,
-        {role: f"{role}, AUC {auc:.3f}" for role, auc in aucs.items() if auc is not None},
-        "ROC curve",
-        "false positive rate",
-        "true positive rate",
-        lambda tp, fp, tn, fn: (fp / (fp + tn), tp / (tp + fn)),
+        names={role: f"{role}, AUC {auc:.3f}" for role, auc in aucs.items() if auc is not None},
+        title="ROC curve",
+        across="false positive rate",
+        up="true positive rate",
+        rates=lambda tp, fp, tn, fn: (fp / (fp + tn), tp / (tp + fn)),
         diagonal=True,
     )
 
@@ -59,11 +59,11 @@ def precision_recall(curves: Mapping[str, Curves], averages: Mapping[str, float 
     """Precision against recall of each model, named with its average precision; None for rows of one class."""
     return _curves(
         curves,
-        {role: f"{role}, AP {average:.3f}" for role, average in averages.items() if average is not None},
-        "Precision and recall",
-        "recall",
-        "precision",
-        lambda tp, fp, tn, fn: (tp / (tp + fn), tp / (tp + fp)),  # noqa: ARG005 (called with all four)
+        names={role: f"{role}, AP {average:.3f}" for role, average in averages.items() if average is not None},
+        title="Precision and recall",
+        across="recall",
+        up="precision",
+        rates=lambda tp, fp, tn, fn: (tp / (tp + fn), tp / (tp + fp)),  # noqa: ARG005 (called with all four)
         diagonal=False,
     )
 
@@ -101,17 +101,17 @@ def slices(problem: Problem, models: Mapping[str, Mapping[str, Slice]], changes:
     figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * len(shown)))
     widths = [5, 3] if changes else [1]
     panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
-    _values(panels[0], problem, shown, models)
+    _values(panels[0], problem=problem, shown=shown, models=models)
     if changes:
         judged = [name for name in shown if _is_judged(problem, candidate[name])]
-        _changes(panels[1], problem, shown, [one for one in changes if one.slice in judged])
+        _changes(panels[1], problem=problem, shown=shown, changes=[one for one in changes if one.slice in judged])
     panels[0].set_yticks(range(len(shown)), [f"{short(name)}  ({candidate[name].rows:,})" for name in shown])
     panels[0].set_ylim(len(shown) - 0.4, -0.6)
     figure.subplots_adjust(left=0.2, right=1, wspace=0.06)
     return figure_svg(figure)
 
 
-def _values(axes: Any, problem: Problem, shown: Sequence[str], models: Mapping[str, Mapping[str, Slice]]) -> None:
+def _values(axes: Any, *, problem: Problem, shown: Sequence[str], models: Mapping[str, Mapping[str, Slice]]) -> None:
     metric = problem.primary
     heights = [height for height, name in enumerate(shown) if _is_judged(problem, models[CANDIDATE][name])]
     for role in [role for role in models if role != CANDIDATE]:
@@ -121,11 +121,11 @@ def _values(axes: Any, problem: Problem, shown: Sequence[str], models: Mapping[s
     judged = [models[CANDIDATE][shown[height]] for height in heights]
     _points(
         axes,
-        [one.metrics[metric] for one in judged],
-        heights,
-        [one.intervals.get(metric) for one in judged],
-        COLOURS[CANDIDATE],
-        CANDIDATE,
+        values=[one.metrics[metric] for one in judged],
+        places=heights,
+        intervals=[one.intervals.get(metric) for one in judged],
+        colour=COLOURS[CANDIDATE],
+        label=CANDIDATE,
     )
     overall = models[CANDIDATE][OVERALL].metrics[metric]
     if overall is not None:
@@ -137,18 +137,18 @@ def _values(axes: Any, problem: Problem, shown: Sequence[str], models: Mapping[s
     _legend_above(axes)
 
 
-def _changes(axes: Any, problem: Problem, shown: Sequence[str], changes: Sequence[Change]) -> None:
+def _changes(axes: Any, *, problem: Problem, shown: Sequence[str], changes: Sequence[Change]) -> None:
     axes.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=1)
     others = list(dict.fromkeys(one.other for one in changes))
     for height, other in enumerate(others):
         drawn = [one for one in changes if one.other == other]
         _points(
             axes,
-            [one.value for one in drawn],
-            [shown.index(one.slice) + 0.32 * (height - (len(others) - 1) / 2) for one in drawn],
-            [one.interval for one in drawn],
-            COLOURS[other],
-            f"against the {other}",
+            values=[one.value for one in drawn],
+            places=[shown.index(one.slice) + 0.32 * (height - (len(others) - 1) / 2) for one in drawn],
+            intervals=[one.interval for one in drawn],
+            colour=COLOURS[other],
+            label=f"against the {other}",
             size=4,
         )
     axes.set_xlabel(f"change in {problem.title(problem.primary)}")
@@ -173,7 +173,7 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     every = list(figure.subplots(high, PANELS_ACROSS, sharey=True).flat)
     panels, spare = every[: len(metrics)], every[-1]
     for axes, metric in zip(panels, metrics, strict=True):
-        _groups(axes, metric, names, [row for row in rows if row.metric == metric])
+        _groups(axes, metric=metric, names=names, rows=[row for row in rows if row.metric == metric])
     for axes in every[len(metrics) :]:
         axes.set_axis_off()
     panels[0].set_yticks(range(len(names)), [short(name) for name in names])
@@ -183,7 +183,7 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     return figure_svg(figure)
 
 
-def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairness]) -> None:
+def _groups(axes: Any, *, metric: str, names: Sequence[str], rows: Sequence[Fairness]) -> None:
     for row in rows:
         groups = [row.groups.get(name) for name in names]
         if row.model != CANDIDATE:
@@ -199,11 +199,11 @@ def _groups(axes: Any, metric: str, names: Sequence[str], rows: Sequence[Fairnes
             some = [(height, one) for height, one in enumerate(groups) if kept[height] and one]
             _points(
                 axes,
-                [one.rate for _, one in some],
-                [height for height, _ in some],
-                [one.interval for _, one in some],
-                colour,
-                label,
+                values=[one.rate for _, one in some],
+                places=[height for height, _ in some],
+                intervals=[one.interval for _, one in some],
+                colour=colour,
+                label=label,
             )
     axes.set_title(metric.replace("_", " "), fontsize=10)
     if metric == "calibration":
@@ -246,7 +246,15 @@ def trend(problem: Problem, versions: Sequence[Point], candidate: Point | None) 
     axes.plot(range(len(points)), [point.value for point in points], color=GREY, linewidth=1.2, zorder=2)
     for place, point in enumerate(points):
         colour = COLOURS[CANDIDATE if point is candidate else "champion"]
-        _points(axes, [point.value], [place], [point.interval], colour, "", upright=True)
+        _points(
+            axes,
+            values=[point.value],
+            places=[place],
+            intervals=[point.interval],
+            colour=colour,
+            label="",
+            upright=True,
+        )
     axes.set_xticks(range(len(points)), [point.name for point in points])
     axes.set(xlabel="version", ylabel=problem.title(problem.primary))
     axes.margins(x=0.06, y=0.15)
@@ -256,12 +264,12 @@ def trend(problem: Problem, versions: Sequence[Point], candidate: Point | None) 
 
 def _curves(
     curves: Mapping[str, Curves],
+    *,
     names: Mapping[str, str],
     title: str,
     across: str,
     up: str,
     rates: Any,
-    *,
     diagonal: bool,
 ) -> Markup | None:
     if any(not one.confusion[0, [0, 3]].any() or not one.confusion[0, 1:3].any() for one in curves.values()):
@@ -302,12 +310,12 @@ def _square() -> tuple[Any, Any]:
 
 def _points(
     axes: Any,
+    *,
     values: Iterable[float | None],
     places: Sequence[float],
     intervals: Iterable[Interval | None],
     colour: str,
     label: str,
-    *,
     size: int = 6,
     upright: bool = False,
 ) -> None:

@@ -56,7 +56,9 @@ def _checks(found: Summary, allowed: Limits) -> Iterator[Check]:
     for key, rates in allowed.fairness.items():
         for name, rate, fairness_limit in rates.by_rate():
             subject = rate if name == rate else f"{name.replace('_', ' ')} ({rate})"
-            yield from fairness_checks.checks(found, columns_of(key), subject, rate, fairness_limit)
+            yield from fairness_checks.checks(
+                found, columns=columns_of(key), subject=subject, rate=rate, limit=fairness_limit
+            )
 
 
 def _warnings(found: Summary) -> Iterator[str]:
@@ -71,18 +73,20 @@ def _required(found: Summary, pattern: Pattern) -> Iterator[Check]:
     bounds, slices = Bounds(FEWEST_ROWS, None), found.of(CANDIDATE)
     names = _matching(slices, pattern)
     if not names:
-        yield _no_rows(f"row count of the required slice {pattern}", bounds, slices, pattern)
+        yield _no_rows(f"row count of the required slice {pattern}", bounds=bounds, slices=slices, pattern=pattern)
     for name in names:
-        yield hold(f"row count of the required slice {name}", name, bounds, Measured(slices[name].rows))
+        yield hold(
+            f"row count of the required slice {name}", slice_=name, bounds=bounds, measured=Measured(slices[name].rows)
+        )
 
 
 def _metric(found: Summary, metric: str, limit: FirstModelLimit) -> Iterator[Check]:
     if limit.min is not None or limit.max is not None:
         bounds = Bounds(limit.min, limit.max, limit.confident)
         for pattern in limit.slices:
-            yield from _value(found, metric, pattern, bounds)
+            yield from _value(found, metric=metric, pattern=pattern, bounds=bounds)
     for other, change in limits.changes(limit):
-        yield from _change(found, metric, other, change)
+        yield from _change(found, metric=metric, other=other, limit=change)
 
 
 def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator[Check]:
@@ -94,19 +98,21 @@ def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator
         yield from _metric(found, metric, limit)
 
 
-def _value(found: Summary, metric: str, pattern: Pattern, bounds: Bounds) -> Iterator[Check]:
+def _value(found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds) -> Iterator[Check]:
     if found.problem.metric(metric).of == "model":
-        yield hold(f"{metric} of the model", "", bounds, _of_model(found, CANDIDATE, metric))
+        yield hold(f"{metric} of the model", slice_="", bounds=bounds, measured=_of_model(found, CANDIDATE, metric))
         return
     slices = found.of(CANDIDATE)
     names = _matching(slices, pattern)
     if not names:
-        yield _no_rows(f"{metric} on {pattern}", bounds, slices, pattern)
+        yield _no_rows(f"{metric} on {pattern}", bounds=bounds, slices=slices, pattern=pattern)
     for name in names:
-        yield hold(f"{metric} on {name}", name, bounds, _on_slice(found.problem, slices[name], metric))
+        yield hold(
+            f"{metric} on {name}", slice_=name, bounds=bounds, measured=_on_slice(found.problem, slices[name], metric)
+        )
 
 
-def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[Check]:
+def _change(found: Summary, *, metric: str, other: str, limit: Change) -> Iterator[Check]:
     bounds = Bounds(limit.min_change, limit.max_change, limit.confident)
     if other not in found.models:
         subject = f"change of {metric} against the {other}"
@@ -117,18 +123,24 @@ def _change(found: Summary, metric: str, other: str, limit: Change) -> Iterator[
         return
     if found.problem.metric(metric).of == "model":
         pair = _of_model(found, CANDIDATE, metric), _of_model(found, other, metric)
-        yield hold(f"change of {metric} against the {other}", "", bounds, _difference(*pair, None))
+        yield hold(
+            f"change of {metric} against the {other}", slice_="", bounds=bounds, measured=_difference(*pair, None)
+        )
         return
     slices, others = found.of(CANDIDATE), found.of(other)
     intervals = {one.slice: one.interval for one in found.changes if (one.other, one.metric) == (other, metric)}
     for pattern in limit.slices:
         names = _matching(slices, pattern)
         if not names:
-            yield _no_rows(f"change of {metric} on {pattern} against the {other}", bounds, slices, pattern)
+            yield _no_rows(
+                f"change of {metric} on {pattern} against the {other}", bounds=bounds, slices=slices, pattern=pattern
+            )
         for name in names:
             after, before = (_on_slice(found.problem, one[name], metric) for one in (slices, others))
             measured = _difference(after, before, intervals.get(name))
-            yield hold(f"change of {metric} on {name} against the {other}", name, bounds, measured)
+            yield hold(
+                f"change of {metric} on {name} against the {other}", slice_=name, bounds=bounds, measured=measured
+            )
 
 
 def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
@@ -160,7 +172,7 @@ def _difference(after: Measured, before: Measured, interval: Interval | None) ->
     return Measured(after.value - before.value, interval, detail=f"{before.value:.4g} to {after.value:.4g}")
 
 
-def _no_rows(subject: str, bounds: Bounds, slices: Mapping[str, Slice], pattern: Pattern) -> Check:
+def _no_rows(subject: str, *, bounds: Bounds, slices: Mapping[str, Slice], pattern: Pattern) -> Check:
     known = dict.fromkeys(column for one in slices.values() for column in one.values)
     unknown = [column for column in pattern.columns if column not in known]
     why = f"no slice by {unknown[0]!r} was evaluated" if unknown else "no rows in this slice"

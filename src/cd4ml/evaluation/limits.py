@@ -213,7 +213,9 @@ def parse(limits: Mapping[str, Any]) -> Limits:
     Raises:
         EvaluationError: With every mistake.
     """
-    return settings.parse(Limits, grouped(limits), "model limits", EvaluationError, unnamed="metrics")
+    return settings.parse(
+        Limits, content=grouped(limits), name="model limits", error=EvaluationError, unnamed="metrics"
+    )
 
 
 def grouped(limits: Mapping[str, Any]) -> dict[str, Any]:

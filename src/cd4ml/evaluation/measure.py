@@ -65,22 +65,22 @@ def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float])
     of_changes: dict[tuple[str, str, str], Interval] = {}
     orders = {role: np.argsort(one, kind="stable") for role, one in rows.predictions.items()}
     for slicing in rows.slicings:
-        candidate = _estimates(rows, slicing, CANDIDATE, orders[CANDIDATE])
+        candidate = _estimates(rows, slicing=slicing, role=CANDIDATE, order=orders[CANDIDATE])
         for role in rows.predictions:
-            found = candidate if role == CANDIDATE else _estimates(rows, slicing, role, orders[role])
+            found = candidate if role == CANDIDATE else _estimates(rows, slicing=slicing, role=role, order=orders[role])
             for metric, one in found.items():
                 ends = _of(OF_VALUES, metric)(one.values, spread(one.influence, slicing.codes, len(slicing.names)))
-                for name, value, interval in _named(slicing, one.values, ends, one.enough):
+                for name, value, interval in _named(slicing, values=one.values, ends=ends, enough=one.enough):
                     metrics.setdefault((role, name), {})[metric] = value
                     if interval:
                         intervals.setdefault((role, name), {})[metric] = interval
             if role != CANDIDATE:
-                of_changes |= _paired(slicing, role, candidate, found)
+                of_changes |= _paired(slicing, other=role, candidate=candidate, others=found)
     completed = [
         _completed(one, metrics[one.model, one.slice], intervals.get((one.model, one.slice), {})) for one in slices
     ]
     tables = dict(_tables(rows, thresholds))
-    return completed, list(_changes(completed, of_changes, tables, thresholds))
+    return completed, list(_changes(completed, intervals=of_changes, tables=tables, thresholds=thresholds))
 
 
 def curves(rows: Scored, thresholds: Sequence[float], calibration: Mapping[str, np.ndarray]) -> dict[str, Curves]:
@@ -95,7 +95,7 @@ def curves(rows: Scored, thresholds: Sequence[float], calibration: Mapping[str, 
     return {role: Curves(cuts, counts[role], calibration[role]) for role in rows.predictions}
 
 
-def _estimates(rows: Scored, slicing: Slicing, role: str, order: np.ndarray) -> dict[str, _Estimates]:
+def _estimates(rows: Scored, *, slicing: Slicing, role: str, order: np.ndarray) -> dict[str, _Estimates]:
     codes, size = slicing.codes, len(slicing.names)
     labels, predictions = rows.labels, rows.predictions[role].astype(np.float64)
     count, positives = np.bincount(codes, minlength=size), np.bincount(codes, labels, size)
@@ -134,7 +134,7 @@ def _losses(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 
 def _named(
-    slicing: Slicing, values: np.ndarray, ends: Ends, enough: np.ndarray
+    slicing: Slicing, *, values: np.ndarray, ends: Ends, enough: np.ndarray
 ) -> Iterator[tuple[str, float | None, Interval | None]]:
     """The value and the interval of each slice."""
     for name, value, low, high, is_enough in zip(
@@ -145,7 +145,7 @@ def _named(
 
 
 def _paired(
-    slicing: Slicing, other: str, candidate: Mapping[str, _Estimates], others: Mapping[str, _Estimates]
+    slicing: Slicing, *, other: str, candidate: Mapping[str, _Estimates], others: Mapping[str, _Estimates]
 ) -> dict[tuple[str, str, str], Interval]:
     """The intervals of the changes on the same rows, by other model, slice and metric."""
     found: dict[tuple[str, str, str], Interval] = {}
@@ -157,7 +157,7 @@ def _paired(
         ends, enough = _of(OF_CHANGES, metric)(difference, apart), one.enough & before.enough
         found |= {
             (other, name, metric): interval
-            for name, _, interval in _named(slicing, difference, ends, enough)
+            for name, _, interval in _named(slicing, values=difference, ends=ends, enough=enough)
             if interval is not None
         }
     return found
@@ -193,6 +193,7 @@ def _tables(rows: Scored, thresholds: Sequence[float]) -> Iterator[tuple[tuple[s
 
 def _changes(
     slices: Sequence[Slice],
+    *,
     intervals: Mapping[tuple[str, str, str], Interval],
     tables: Mapping[tuple[str, str, float], np.ndarray],
     thresholds: Sequence[float],
@@ -201,7 +202,9 @@ def _changes(
     for other in (one for one in slices if one.model != CANDIDATE):
         one = candidate[other.slice]
         of_rates = {
-            at(metric, threshold): _interval_of_rate(one, other, at(metric, threshold), correlation)
+            at(metric, threshold): _interval_of_rate(
+                one, other=other, metric=at(metric, threshold), correlation=correlation
+            )
             for threshold in thresholds
             for metric, correlation in _correlations(tables[other.model, one.slice, threshold])
         }
@@ -213,11 +216,13 @@ def _changes(
             yield Change(other.model, one.slice, metric, value - before, interval)
 
 
-def _interval_of_rate(one: Slice, other: Slice, metric: str, correlation: float) -> Interval | None:
+def _interval_of_rate(one: Slice, *, other: Slice, metric: str, correlation: float) -> Interval | None:
     value, before = one.metrics[metric], other.metrics[metric]
     if value is None or before is None or min(one.counted(metric), other.counted(metric)) < FEWEST_ROWS:
         return None
-    return difference_interval(value, one.intervals[metric], before, other.intervals[metric], correlation)
+    return difference_interval(
+        (value, one.intervals[metric]), (before, other.intervals[metric]), correlation=correlation
+    )
 
 
 def _correlations(table: np.ndarray) -> Iterator[tuple[str, float]]:

@@ -13,7 +13,7 @@ __all__ = ["Judged", "publish"]
 
 
 def publish(
-    location: str, name: str, judged: Judged, limits: Mapping[str, Any], *, run: str, revision: str
+    location: str, *, name: str, judged: Judged, limits: Mapping[str, Any], run: str, revision: str
 ) -> Published:
     """Adds a model to the registry; the one that is there already is returned as it is.
 
@@ -39,4 +39,4 @@ def publish(
             f"{judged.verdict}: not what {again.gate} says of this evaluation and these limits "
             f"({', '.join(differs) or 'its checks'} differ); run {again.gate} on them again"
         )
-    return models.publish(location, name, judged, verdict, run=run, revision=revision)
+    return models.publish(location, name=name, judged=judged, verdict=verdict, run=run, revision=revision)

@@ -50,6 +50,7 @@ class WorstRow:
 
 def write(
     file: str | Path,
+    *,
     name: str,
     found: Summary,
     curves: Mapping[str, Curves],

@@ -98,7 +98,7 @@ class Rows:
             return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
-def open_split(split: Path, contracts: Mapping[str, Contract], label: str, by: Sequence[Sequence[str]]) -> Rows:
+def open_split(split: Path, *, contracts: Mapping[str, Contract], label: str, by: Sequence[Sequence[str]]) -> Rows:
     """Opens the test split.
 
     Args:
@@ -113,7 +113,7 @@ def open_split(split: Path, contracts: Mapping[str, Contract], label: str, by: S
     sliced = tuple(dict.fromkeys(name for names in by for name in names))
     try:
         with pq.ParquetFile(split) as file:
-            columns = _needed(file.schema_arrow.names, contracts, label, sliced)
+            columns = _needed(file.schema_arrow.names, contracts=contracts, label=label, sliced=sliced)
             total = file.metadata.num_rows
             groups = file.read(columns=list(sliced)) if sliced else None
     except (OSError, pa.ArrowInvalid) as error:
@@ -140,7 +140,9 @@ def _check_values(groups: pa.Table, by: Sequence[Sequence[str]]) -> None:
         raise EvaluationError(f"slices: they make {total:,} together, more than {MOST_SLICES}; name fewer kinds")
 
 
-def _needed(present: Sequence[str], contracts: Mapping[str, Contract], label: str, sliced: Sequence[str]) -> list[str]:
+def _needed(
+    present: Sequence[str], *, contracts: Mapping[str, Contract], label: str, sliced: Sequence[str]
+) -> list[str]:
     uses = {label: "the label"}
     for role, contract in contracts.items():
         for one in contract.inputs:

@@ -34,6 +34,7 @@ class Measured:
 
 def run(
     problem: Problem,
+    *,
     roles: Sequence[str],
     slices: Sequence[Sequence[str]],
     thresholds: Sequence[float],
@@ -55,7 +56,7 @@ def run(
     Raises:
         EvaluationError: Beam does not take the runner, or two slices have one name.
     """
-    config = eval_config(problem, roles, slices, thresholds)
+    config = eval_config(problem, roles=roles, slices=slices, thresholds=thresholds)
     evaluation = (
         columnar.run_on_beam(config, batches, folder, runner=runner[0], options=runner[1:])
         if runner

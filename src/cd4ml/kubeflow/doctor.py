@@ -103,19 +103,28 @@ def _cluster(address: Address) -> Iterable[Finding]:
     configuration.retries = urllib3.Retry(connect=1, read=0)
     client = kubernetes.client.ApiClient(configuration)
     cluster = _Cluster(client, address.namespace or KFP_NAMESPACE)
-    reached = cluster.check("cluster", cluster.version, f"start it, or name another context; this is {context!r}")
+    reached = cluster.check(
+        "cluster", ask=cluster.version, remedy=f"start it, or name another context; this is {context!r}"
+    )
     if reached.state == "failed":
         return [reached]
     return [
         Finding("cluster", "ok", f"context {context}, {reached.said}, namespace {cluster.namespace}"),
-        *(cluster.check(f"Secret {name}", partial(cluster.secret, name), cluster.wiring) for name in SECRETS),
-        cluster.check(f"ConfigMap {accounts.LAUNCHER_SETTINGS}", cluster.config, cluster.wiring),
-        cluster.check("your rights", cluster.rights, "ask an admin for the Role cd4ml-engineer", at_worst="warning"),
-        cluster.check(f"rights of {accounts.DEPLOYER}", cluster.rights_of_deployer, cluster.wiring),
-        cluster.check("Seldon", cluster.seldon, "install Seldon Core v1, or deploy with `target: machine`"),
-        cluster.check("GPUs", cluster.gpus, "train with `gpus: 0`, or add a node with GPUs", at_worst="warning"),
-        cluster.check("storage class", cluster.storage_class, "name a default one, or one in MinIO's claim"),
-        cluster.check("images", cluster.images, "load them, or let the nodes pull them", at_worst="warning"),
+        *(
+            cluster.check(f"Secret {name}", ask=partial(cluster.secret, name), remedy=cluster.wiring)
+            for name in SECRETS
+        ),
+        cluster.check(f"ConfigMap {accounts.LAUNCHER_SETTINGS}", ask=cluster.config, remedy=cluster.wiring),
+        cluster.check(
+            "your rights", ask=cluster.rights, remedy="ask an admin for the Role cd4ml-engineer", at_worst="warning"
+        ),
+        cluster.check(f"rights of {accounts.DEPLOYER}", ask=cluster.rights_of_deployer, remedy=cluster.wiring),
+        cluster.check("Seldon", ask=cluster.seldon, remedy="install Seldon Core v1, or deploy with `target: machine`"),
+        cluster.check(
+            "GPUs", ask=cluster.gpus, remedy="train with `gpus: 0`, or add a node with GPUs", at_worst="warning"
+        ),
+        cluster.check("storage class", ask=cluster.storage_class, remedy="name a default one, or one in MinIO's claim"),
+        cluster.check("images", ask=cluster.images, remedy="load them, or let the nodes pull them", at_worst="warning"),
     ]
 
 
@@ -133,7 +142,7 @@ class _Cluster:
         self.namespace = namespace
         self.wiring = f"apply the manifests of cd4ml to the namespace {namespace}"
 
-    def check(self, name: str, ask: Callable[[], str], remedy: str, at_worst: State = "failed") -> Finding:
+    def check(self, name: str, *, ask: Callable[[], str], remedy: str, at_worst: State = "failed") -> Finding:
         """Runs one check."""
         try:
             return Finding(name, "ok", ask())

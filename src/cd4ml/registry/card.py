@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cd4ml.contracts.release import Version
 
 
-def text(version: Version, contract: Contract, verdict: Verdict, summary: Summary) -> str:
+def text(version: Version, *, contract: Contract, verdict: Verdict, summary: Summary) -> str:
     """The card of a version, in Markdown.
 
     Args:

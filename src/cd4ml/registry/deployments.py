@@ -9,7 +9,7 @@ from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 
-def record(store: Store, version: Version, run: str, target: str, endpoint: str) -> Deployment:
+def record(store: Store, *, version: Version, run: str, target: str, endpoint: str) -> Deployment:
     """Adds a deployment to the history."""
     while True:
         number = 1 + max((known.number for known in history(store, version.name)), default=0)

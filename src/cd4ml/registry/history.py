@@ -8,7 +8,7 @@ from cd4ml.storage import open_store
 
 
 def before(
-    location: str, name: str, candidate_folder: str, dataset: str, version: int, split: Mapping[str, Any]
+    location: str, *, name: str, candidate_folder: str, dataset: str, version: int, split: Mapping[str, Any]
 ) -> tuple[str, str, int, list[dict[str, Any]]]:
     """Claims the candidate's number, and gives what its evaluation needs to know; the same again for the same run.
 
@@ -25,5 +25,12 @@ def before(
         the test split has judged; and the trend of `cd4ml.registry.models.trend`.
     """
     champion, digest = deployments.champion(location, name, candidate_folder)
-    judged = judgements.claim(open_store(location), name, candidate_folder, dataset, version, split)
+    judged = judgements.claim(
+        open_store(location),
+        name=name,
+        candidate_folder=candidate_folder,
+        dataset=dataset,
+        version=version,
+        split=split,
+    )
     return champion, digest, judged, models.trend(location, name, candidate_folder)

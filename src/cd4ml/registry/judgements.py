@@ -16,7 +16,9 @@ from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store
 
 
-def claim(store: Store, name: str, candidate_folder: str, dataset: str, version: int, split: Mapping[str, Any]) -> int:
+def claim(
+    store: Store, *, name: str, candidate_folder: str, dataset: str, version: int, split: Mapping[str, Any]
+) -> int:
     """Claims for a candidate the next number among those that a test split has judged; it keeps the one it has.
 
     Args:

@@ -73,7 +73,7 @@ class Published:
         return self
 
 
-def publish(location: str, name: str, judged: Judged, verdict: Verdict, *, run: str, revision: str) -> Published:
+def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: str, revision: str) -> Published:
     """Adds a model to the registry; the one that is there already is returned as it is.
 
     Args:
@@ -126,7 +126,7 @@ def publish(location: str, name: str, judged: Judged, verdict: Verdict, *, run: 
             dataset=DatasetReference(dataset.name, dataset.version, dataset.digest),
             image=images.TOOLS,
         )
-        card_text = card.text(version, model.read_contract(judged.model), verdict, found)
+        card_text = card.text(version, contract=model.read_contract(judged.model), verdict=verdict, summary=found)
         try:
             store.add_folder(
                 version.folder,

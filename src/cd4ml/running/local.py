@@ -108,6 +108,7 @@ def tasks(pipeline: Any, folder: Path) -> list[Task]:
 
 def run(
     pipeline: Any,
+    *,
     arguments: Mapping[str, Any],
     planned: list[Task],
     folder: Path,
@@ -149,13 +150,16 @@ def run(
         Processes({**environment, "TMPDIR": str(workspace)}) as processes,
     ):
         schedule = Schedule(
-            processes, programs, _needs(pipeline.pipeline_spec), lambda: _needed(pipeline.pipeline_spec, missed)
+            processes,
+            programs=programs,
+            needs=_needs(pipeline.pipeline_spec),
+            needed=lambda: _needed(pipeline.pipeline_spec, missed),
         )
 
         def start(name: str, command: Sequence[str], _: Mapping[str, str]) -> bool:
             missed.add(name)
             arguments = command[command.index("--executor_input") :]
-            return _start(by_name[name], programs[name], list(arguments), processes)
+            return _start(by_name[name], program=programs[name], arguments=list(arguments), processes=processes)
 
         warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
         local.init(
@@ -170,7 +174,9 @@ def run(
             with patches.applied(
                 run=folder.name,
                 schedule=schedule.run,
-                execute=lambda name, execute: _execute(by_name[name], execute, changed, processes),
+                execute=lambda name, execute: _execute(
+                    by_name[name], execute=execute, changed=changed, processes=processes
+                ),
                 start=start,
             ):
                 pipeline(**arguments)
@@ -272,6 +278,7 @@ def _needed(spec: pipeline_spec_pb2.PipelineSpec, missed: Collection[str]) -> se
 
 def _execute(
     task: Task,
+    *,
     execute: Callable[[], tuple[dict[str, Any], bool]],
     changed: Callable[[Task], None],
     processes: Processes,
@@ -289,7 +296,7 @@ def _execute(
     return task.outputs, passed
 
 
-def _start(task: Task, program: Program, arguments: list[str], processes: Processes) -> bool:
+def _start(task: Task, *, program: Program, arguments: list[str], processes: Processes) -> bool:
     """Runs a task's process to its end."""
     task.cached = False
     code = processes.run(program, arguments)

@@ -35,6 +35,7 @@ class Schedule:
     def __init__(
         self,
         processes: Processes,
+        *,
         programs: Mapping[str, Program],
         needs: Mapping[str, Needs],
         needed: Callable[[], Collection[str]],

@@ -12,7 +12,7 @@ from cd4ml.contracts.model import HISTORY, OUTPUT, SAVED_MODEL, Contract, write_
 from cd4ml.training.fit import Epoch
 
 
-def write(folder: Path, contract: Contract, served: keras.Model, epochs: Sequence[Epoch]) -> None:
+def write(folder: Path, *, contract: Contract, served: keras.Model, epochs: Sequence[Epoch]) -> None:
     """Writes the folder beside its place and moves it there when it is whole."""
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -87,7 +87,7 @@ def fit(
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         steps_per_execution=STEPS_PER_CALL,
     )
-    history = _History(spec, train, evaluation, problem)
+    history = _History(spec, train=train, evaluation=evaluation, problem=problem)
     best = keras.callbacks.EarlyStopping(
         monitor="eval_score", mode="max", patience=spec.patience, restore_best_weights=True
     )
@@ -106,7 +106,7 @@ def fit(
 class _History(keras.callbacks.Callback):  # type: ignore[misc]
     """Measures the epochs, tells of each, and ends a training that has run away; later callbacks find `eval_score`."""
 
-    def __init__(self, spec: Spec, train: Examples, evaluation: Examples, problem: Problem) -> None:
+    def __init__(self, spec: Spec, *, train: Examples, evaluation: Examples, problem: Problem) -> None:
         super().__init__()
         self.spec, self.train, self.evaluation, self.problem = spec, train, evaluation, problem
         self.epochs: list[Epoch] = []

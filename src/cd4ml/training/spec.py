@@ -72,7 +72,7 @@ def parse(spec: Mapping[str, Any]) -> Spec:
         model = _named(spec)
     except ValueError as unknown:
         raise TrainingError(f"model specification: {unknown}") from unknown
-    return settings.parse(model, spec, f"model specification of {spec['model']!r}", TrainingError)
+    return settings.parse(model, content=spec, name=f"model specification of {spec['model']!r}", error=TrainingError)
 
 
 def _named(spec: Mapping[str, Any]) -> type[Linear] | type[Dnn]:

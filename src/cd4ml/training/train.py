@@ -114,7 +114,7 @@ def train(
             weights=weights.rows if weights else None,
             problem=contract.problem,
         )
-        export.write(Path(folder), contract, network.served(contract, encoded, trained), epochs)
+        export.write(Path(folder), contract=contract, served=network.served(contract, encoded, trained), epochs=epochs)
     best = max(epochs, key=lambda epoch: epoch.eval_score)
     return Trained(
         problem=contract.problem,

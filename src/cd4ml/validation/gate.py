@@ -38,7 +38,13 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
     yield _at_most("personal data", found.of_kind("personal_data"), allowed.personal_data)
     for split, least in allowed.min_rows.items():
         rows, bounds = found.rows[split], Bounds(least, None, shown=COUNT)
-        yield hold(f"rows of {split}", "", bounds, Measured(rows), f"{split}: {rows:,} rows, {bounds} wanted")
+        yield hold(
+            f"rows of {split}",
+            slice_="",
+            bounds=bounds,
+            measured=Measured(rows),
+            said=f"{split}: {rows:,} rows, {bounds} wanted",
+        )
     if allowed.min_group_share is not None:
         yield _smallest_share(found, allowed.min_group_share)
     if allowed.max_label_rate_gap is not None:
@@ -49,7 +55,7 @@ def _at_most(name: str, found: Sequence[Finding], most: int) -> Check:
     named = "; ".join(finding.message for finding in found[:NAMED])
     more = f"; and {len(found) - NAMED} more, see the report" if len(found) > NAMED else ""
     said = f"{name}: {len(found)} found, {most} allowed" + (f": {named}{more}" if found else "")
-    return hold(name, "", Bounds(None, most, shown=COUNT), Measured(len(found)), said)
+    return hold(name, slice_="", bounds=Bounds(None, most, shown=COUNT), measured=Measured(len(found)), said=said)
 
 
 def _smallest_share(found: Findings, least: float) -> Check:
@@ -57,10 +63,10 @@ def _smallest_share(found: Findings, least: float) -> Check:
     sensitive = [group for group in found.groups if group.sensitive]
     if not sensitive:
         said = f"{name}: no sensitive column is named, so it cannot be checked"
-        return hold(name, "", bounds, Measured(None), said)
+        return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
     smallest = min(sensitive, key=lambda group: group.share)
     said = f"{smallest.column}={smallest.value}: {percent(smallest.share)} of the rows, {bounds} wanted"
-    return hold(name, "", bounds, Measured(smallest.share), said)
+    return hold(name, slice_="", bounds=bounds, measured=Measured(smallest.share), said=said)
 
 
 def _largest_gap(found: Findings, most: float) -> Check:
@@ -68,10 +74,10 @@ def _largest_gap(found: Findings, most: float) -> Check:
     gaps = [(group.gap, group) for group in found.groups if group.gap is not None]
     if not gaps:
         said = f"{name}: no sensitive or slice column with groups of enough rows, so it cannot be checked"
-        return hold(name, "", bounds, Measured(None, too_few=bool(found.groups)), said)
+        return hold(name, slice_="", bounds=bounds, measured=Measured(None, too_few=bool(found.groups)), said=said)
     gap, group = max(gaps, key=lambda one: one[0])
     said = (
         f"{group.column}={group.value}: label rate {percent(group.label_rate or 0)}, all others "
         f"{percent(group.others_label_rate or 0)}: a gap of {percent(gap)}, {bounds} allowed"
     )
-    return hold(name, "", bounds, Measured(gap), said)
+    return hold(name, slice_="", bounds=bounds, measured=Measured(gap), said=said)

@@ -59,7 +59,11 @@ def measure(
         columns: Whose values are groups.
         sensitive: Those of the columns that are sensitive.
     """
-    return [group for column in columns for group in _groups(table.column(column), outcome, column, sensitive)]
+    return [
+        group
+        for column in columns
+        for group in _groups(table.column(column), outcome=outcome, name=column, sensitive=sensitive)
+    ]
 
 
 def examine(groups: Iterable[Group]) -> list[Finding]:
@@ -73,7 +77,7 @@ def _count_slices(table: pa.Table, names: Sequence[str]) -> int:
     return int(text.group_by(text.column_names).aggregate([]).num_rows)
 
 
-def _groups(column: pa.ChunkedArray, outcome: pa.ChunkedArray, name: str, sensitive: Iterable[str]) -> list[Group]:
+def _groups(column: pa.ChunkedArray, *, outcome: pa.ChunkedArray, name: str, sensitive: Iterable[str]) -> list[Group]:
     rows = pa.table({"value": _values(column), "outcome": outcome})
     counts = rows.group_by("value").aggregate([("value", "count"), ("outcome", "count"), ("outcome", "sum")])
     counts = counts.sort_by([("value_count", "descending"), ("value", "ascending")])

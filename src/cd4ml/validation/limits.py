@@ -32,4 +32,4 @@ def parse(limits: dict[str, Any]) -> Limits:
     Raises:
         DataError: With every mistake.
     """
-    return settings.parse(Limits, limits, "data limits", DataError)
+    return settings.parse(Limits, content=limits, name="data limits", error=DataError)

@@ -11,7 +11,7 @@ from cd4ml.validation import figures
 from cd4ml.validation.columns import Column
 
 
-def write(found: Findings, columns: Sequence[Column], tables: Mapping[str, pa.Table], path: str | Path) -> None:
+def write(found: Findings, *, columns: Sequence[Column], tables: Mapping[str, pa.Table], path: str | Path) -> None:
     """Writes the report, one HTML file.
 
     Args:

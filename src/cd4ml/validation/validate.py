@@ -91,7 +91,7 @@ def validate(
     statistics.write(measured, outputs.statistics)
     schema.write_schema(rules, outputs.schema)
     schema.write_anomalies(anomalies, outputs.anomalies)
-    report.write(found, described, tables, outputs.report)
+    report.write(found, columns=described, tables=tables, path=outputs.report)
     return found.write(outputs.findings)
 
 

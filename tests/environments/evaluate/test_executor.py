@@ -31,7 +31,7 @@ from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import config as ours
 
 
-def configuration(*metrics: config_pb2.MetricConfig, slices=([], ["group"]), **spec) -> config_pb2.EvalConfig:
+def configuration(*metrics: config_pb2.MetricConfig, slices=((), ("group",)), **spec) -> config_pb2.EvalConfig:
     return config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
         slicing_specs=[config_pb2.SlicingSpec(feature_keys=keys) for keys in slices],
@@ -60,7 +60,7 @@ def test_what_an_evaluation_asks_for_is_what_tfma_gives(tmp_path):
     predictions = {"candidate": columns["prediction"], "baseline": columns["prediction"] ** 2}
     named = {ours.LABEL: columns["label"], "group": columns["group"]}
     named |= {ours.prediction(role): values for role, values in predictions.items()}
-    asked = ours.eval_config(BINARY, [*predictions], [["group"]], [0.25, 0.5])
+    asked = ours.eval_config(BINARY, roles=[*predictions], slices=[["group"]], thresholds=[0.25, 0.5])
     asked.options.ClearField("compute_confidence_intervals")  # TFMA draws others each time
 
     found = run(asked, named, tmp_path / "ours")

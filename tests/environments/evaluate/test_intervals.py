@@ -26,7 +26,7 @@ def bench() -> ModuleType:
 
 @pytest.mark.parametrize(("rows", "rate"), [(100, 0.5), (1_000, 0.1), (1_000, 0.05)])
 def test_of_a_hundred_intervals_ninety_five_hold_the_truth(bench, rows, rate):
-    found = bench.coverage(rows, rate, 2.0, 1_000)
+    found = bench.coverage(rows, rate=rate, apart=2.0, count=1_000)
 
     assert len(found) == 19  # a label rate does not change
     for metric, (given, held) in found.items():
@@ -35,7 +35,7 @@ def test_of_a_hundred_intervals_ninety_five_hold_the_truth(bench, rows, rate):
 
 
 def test_where_rows_are_too_few_to_tell_areas_have_no_interval_and_rates_a_safe_one(bench):
-    found = bench.coverage(100, 0.01, 2.0, 1_000)
+    found = bench.coverage(100, rate=0.01, apart=2.0, count=1_000)
 
     assert [found[metric].given for metric in (*AREAS, "calibration", "change of auc")] == [0] * 5
     assert min(found[metric].held for metric in RATES) >= 0.93
@@ -62,7 +62,7 @@ def test_the_interval_of_a_rate_holds_it_as_often_as_it_says(rate, rows):
     "rates", [[0.3, 0.3], [0.3, 0.4], [0.3] * 5, [0.3, 0.3, 0.3, 0.5], [0.02, 0.02, 0.02]], ids=str
 )
 def test_the_interval_of_a_gap_and_of_a_ratio_holds_it(bench, rates):
-    for held in bench.coverage_of_gaps(rates, 200, 500).values():
+    for held in bench.coverage_of_gaps(rates, rows=200, count=500).values():
         assert held.given == 1
         assert held.held >= 0.93
 

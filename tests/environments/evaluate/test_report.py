@@ -128,7 +128,7 @@ def write(tmp_path):
     def write(found: Summary | None = None, worst: Any = (), trend: Any = ()) -> Page:
         file = tmp_path / "report.html"
         by_model = {"candidate": curves(0), "baseline": curves(1)}
-        report.write(file, "dnn", found or summary(), by_model, [], worst, trend)
+        report.write(file, name="dnn", found=found or summary(), curves=by_model, history=[], worst=worst, trend=trend)
         return Page(file.read_text(encoding="utf-8"))
 
     return write
@@ -138,7 +138,15 @@ def write(tmp_path):
 def page(tmp_path_factory) -> Page:
     file: Path = tmp_path_factory.mktemp("report") / "report.html"
     history = [{"epoch": 1, "loss": 0.6, "auc": 0.7, "eval_loss": 0.6, "eval_auc": 0.7}]
-    report.write(file, "dnn", summary(), {"candidate": curves(0), "baseline": curves(1)}, history, [], [])
+    report.write(
+        file,
+        name="dnn",
+        found=summary(),
+        curves={"candidate": curves(0), "baseline": curves(1)},
+        history=history,
+        worst=[],
+        trend=[],
+    )
     return Page(file.read_text(encoding="utf-8"))
 
 
@@ -540,7 +548,15 @@ def test_a_fault_while_drawing_is_a_line_in_the_report_and_in_the_log(tmp_path, 
     monkeypatch.setattr(figures, helper, fail)
     history = [{"epoch": 1, "loss": 0.6, "auc": 0.7, "eval_loss": 0.6, "eval_auc": 0.7}]
     trend = [TrendPoint(1, 0.7, None), TrendPoint(2, 0.7, None)]
-    report.write(tmp_path / "r.html", "dnn", summary(), {"candidate": curves()}, history, [], trend)
+    report.write(
+        tmp_path / "r.html",
+        name="dnn",
+        found=summary(),
+        curves={"candidate": curves()},
+        history=history,
+        worst=[],
+        trend=trend,
+    )
 
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     told = html.count("This picture could not be drawn (IndexError: no &lt;such&gt; row).")

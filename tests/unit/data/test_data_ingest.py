@@ -1,3 +1,4 @@
+import functools
 import json
 import multiprocessing
 import os
@@ -41,7 +42,9 @@ def parquet(tmp_path):
 def test_a_source_may_be_an_object_in_json(store, parquet):
     path = parquet(PLAYERS)
 
-    assert ingest(json.dumps({"file": path}), store, "players", "player") == ingest(path, store, "players", "player")
+    assert ingest(json.dumps({"file": path}), store=store, name="players", key="player") == ingest(
+        path, store=store, name="players", key="player"
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,12 +61,12 @@ def test_a_source_of_no_kind_is_told(store, source, told):
 
 def refusal(source, store, key="player", time_column=""):
     with pytest.raises(DataError) as refused:
-        ingest(source, store, "players", key, time_column)
+        ingest(source, store=store, name="players", key=key, time_column=time_column)
     return str(refused.value)
 
 
 def test_a_table_becomes_version_0_of_a_delta_table(parquet, store):
-    ingested = ingest(parquet(PLAYERS), store, "players", "player", "offered_at")
+    ingested = ingest(parquet(PLAYERS), store=store, name="players", key="player", time_column="offered_at")
 
     assert (ingested.version, ingested.rows) == (0, 3)
     assert ingested.metadata["headline"] == "3 rows, version 0"
@@ -72,10 +75,10 @@ def test_a_table_becomes_version_0_of_a_delta_table(parquet, store):
 
 
 def test_the_same_content_makes_no_new_version_whatever_its_order(parquet, store):
-    first = ingest(parquet(PLAYERS), store, "players", "player")
+    first = ingest(parquet(PLAYERS), store=store, name="players", key="player")
     shuffled = PLAYERS.take([2, 0, 1]).select(["took", "age", "player", "offered_at"])
 
-    assert ingest(parquet(shuffled), store, "players", "player") == first
+    assert ingest(parquet(shuffled), store=store, name="players", key="player") == first
     assert len(deltalake.DeltaTable(first.uri).history()) == 1
 
 
@@ -90,8 +93,8 @@ def test_the_same_content_makes_no_new_version_whatever_its_order(parquet, store
     ids=["a row less", "missing became zero", "renamed", "another type"],
 )
 def test_changed_content_is_a_new_version_and_the_old_one_still_reads(parquet, store, changed):
-    first = ingest(parquet(PLAYERS), store, "players", "player")
-    second = ingest(parquet(changed), store, "players", "player")
+    first = ingest(parquet(PLAYERS), store=store, name="players", key="player")
+    second = ingest(parquet(changed), store=store, name="players", key="player")
 
     assert (second.version, second.rows) == (1, changed.num_rows)
     assert second.digest != first.digest
@@ -103,7 +106,7 @@ def test_changed_content_is_a_new_version_and_the_old_one_still_reads(parquet, s
 
 def test_no_version_is_ever_cleaned_away(parquet, store):
     for rows in range(1, 13):
-        ingested = ingest(parquet(pa.table({"id": list(range(rows))})), store, "numbers", "id")
+        ingested = ingest(parquet(pa.table({"id": list(range(rows))})), store=store, name="numbers", key="id")
     table = deltalake.DeltaTable(ingested.uri)
     table.create_checkpoint()
     a_year_ago = (datetime.now(UTC) - timedelta(days=365)).timestamp()
@@ -117,7 +120,7 @@ def test_no_version_is_ever_cleaned_away(parquet, store):
 
 def test_content_that_comes_back_is_a_version_of_its_own(parquet, store):
     for table in (PLAYERS, PLAYERS.slice(1), PLAYERS):
-        last = ingest(parquet(table), store, "players", "player")
+        last = ingest(parquet(table), store=store, name="players", key="player")
 
     assert last.version == 2
 
@@ -125,7 +128,9 @@ def test_content_that_comes_back_is_a_version_of_its_own(parquet, store):
 def test_a_csv_file_is_read_with_its_types(tmp_path, store):
     pacsv.write_csv(PLAYERS, tmp_path / "players.csv")
 
-    ingested = ingest(str(tmp_path / "players.csv"), store, "players", "player", "offered_at")
+    ingested = ingest(
+        str(tmp_path / "players.csv"), store=store, name="players", key="player", time_column="offered_at"
+    )
 
     kept = deltalake.DeltaTable(ingested.uri).to_pyarrow_table()
     assert kept.to_pylist() == PLAYERS.to_pylist()
@@ -134,7 +139,7 @@ def test_a_csv_file_is_read_with_its_types(tmp_path, store):
 def test_in_csv_an_empty_cell_is_missing_and_na_is_a_value(tmp_path, store):
     (tmp_path / "players.csv").write_text("player,country\np1,NA\np2,\n")
 
-    ingested = ingest(str(tmp_path / "players.csv"), store, "players", "player")
+    ingested = ingest(str(tmp_path / "players.csv"), store=store, name="players", key="player")
 
     assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table()["country"].to_pylist() == ["NA", None]
 
@@ -142,7 +147,7 @@ def test_in_csv_an_empty_cell_is_missing_and_na_is_a_value(tmp_path, store):
 def test_nan_is_missing_and_infinity_is_kept_for_validation_to_find(parquet, store):
     table = pa.table({"player": ["p1", "p2", "p3"], "spend": [float("nan"), float("inf"), 1.0]})
 
-    ingested = ingest(parquet(table), store, "players", "player")
+    ingested = ingest(parquet(table), store=store, name="players", key="player")
 
     assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table()["spend"].to_pylist() == [None, float("inf"), 1.0]
 
@@ -159,7 +164,7 @@ def test_types_that_the_store_lacks_keep_their_values(parquet, store):
         }
     )
 
-    kept = deltalake.DeltaTable(ingest(parquet(table), store, "n", "id").uri).to_pyarrow_table()
+    kept = deltalake.DeltaTable(ingest(parquet(table), store=store, name="n", key="id").uri).to_pyarrow_table()
 
     assert kept["id"].to_pylist() == [200, 255]
     assert kept["text"].to_pylist() == ["a", "b"]
@@ -232,7 +237,7 @@ def test_names_of_another_encoding_are_refused(store, tmp_path):
 def test_a_key_may_have_any_name(parquet, store, key):
     table = pa.table({key: ["p2", "p1"], "age": [31, 44]})
 
-    ingested = ingest(parquet(table), store, "players", key)
+    ingested = ingest(parquet(table), store=store, name="players", key=key)
 
     assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table().to_pylist() == [
         {key: "p1", "age": 44},
@@ -265,23 +270,23 @@ def test_a_time_column_without_timestamps_is_refused(parquet, store):
 @pytest.mark.parametrize("name", ["", "../players", ".hidden"])
 def test_a_name_that_leaves_the_store_is_refused(parquet, store, name):
     with pytest.raises(StorageError, match="cannot be a name"):
-        ingest(parquet(PLAYERS), store, name, "player")
+        ingest(parquet(PLAYERS), store=store, name=name, key="player")
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path, parquet):
     (tmp_path / "store").write_text("a file")
     with pytest.raises(StorageError, match="store: is a file; name a folder"):
-        ingest(parquet(PLAYERS), str(tmp_path / "store"), "players", "player")
+        ingest(parquet(PLAYERS), store=str(tmp_path / "store"), name="players", key="player")
 
 
 def test_a_damaged_log_is_named(parquet, store):
-    uri = ingest(parquet(PLAYERS), store, "players", "player").uri
+    uri = ingest(parquet(PLAYERS), store=store, name="players", key="player").uri
     Path(f"{uri}/_delta_log/{1:020}.json").write_text("{")
     assert f"{uri}: cannot be read" in refusal(parquet(PLAYERS), store)
 
 
 def test_a_version_that_is_not_there_is_refused(parquet, store):
-    uri = ingest(parquet(PLAYERS), store, "players", "player").uri
+    uri = ingest(parquet(PLAYERS), store=store, name="players", key="player").uri
     with pytest.raises(DataError, match="has no version 4; its versions are 0 to 0"):
         tables.at_version(uri, 4)
     with pytest.raises(DataError, match="no dataset here"):
@@ -299,7 +304,8 @@ def test_a_writer_that_never_gets_through_says_so(parquet, store, monkeypatch):
 def test_runs_at_once_make_one_version_of_one_content_and_lose_none(parquet, store):
     sources = [parquet(PLAYERS.slice(0, rows), f"{rows}.parquet") for rows in (1, 2, 2, 2)]
     with multiprocessing.get_context("spawn").Pool(4) as pool:
-        ingested = pool.starmap(ingest, [(source, store, "players", "player") for source in sources], chunksize=1)
+        players = functools.partial(ingest, store=store, name="players", key="player")
+        ingested = pool.map(players, sources, chunksize=1)
 
     assert all(tables.at_version(one.uri, one.version)[0].to_pyarrow_table().num_rows == one.rows for one in ingested)
     versions = [tables.at_version(ingested[0].uri, number)[1] for number in range(max(i.version for i in ingested) + 1)]

@@ -24,7 +24,7 @@ class Dataset:
 
     def ingest(self, table):
         pq.write_table(table, self.folder / "source.parquet")
-        return ingest(str(self.folder / "source.parquet"), str(self.folder / "store"), "players", "id")
+        return ingest(str(self.folder / "source.parquet"), store=str(self.folder / "store"), name="players", key="id")
 
     def split(self, version, how, key="id"):
         files = [self.folder / str(version.version) / name for name in NAMES]

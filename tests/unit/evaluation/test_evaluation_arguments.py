@@ -152,7 +152,7 @@ def test_an_argument_that_is_not_good_by_itself_is_told(changes, message):
 def test_arguments_are_checked_without_the_libraries_of_evaluation():
     code = (
         "import sys; from cd4ml.evaluation import arguments, limits; "
-        "arguments.check_together(limits.parse({'auc': {'min': 0}}), [0.5], ['a'], ['b']); "
+        "arguments.check_together(limits.parse({'auc': {'min': 0}}), thresholds=[0.5], slices=['a'], sensitive=['b']); "
         "assert not {'pyarrow', 'numpy', 'tensorflow'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

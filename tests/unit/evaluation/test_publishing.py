@@ -44,7 +44,9 @@ def judged(tmp_path: Path, found: Summary, written: Callable[[Summary], Path]) -
 @pytest.fixture
 def publish(tmp_path: Path, judged: Judged) -> Callable[..., Any]:
     def publish(limits: dict[str, Any] = LIMITS) -> models.Published:
-        return publishing.publish(str(tmp_path / "store"), "uptake", judged, limits, run="run-1", revision="")
+        return publishing.publish(
+            str(tmp_path / "store"), name="uptake", judged=judged, limits=limits, run="run-1", revision=""
+        )
 
     return publish
 

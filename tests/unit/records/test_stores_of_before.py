@@ -67,7 +67,15 @@ def test_the_verdict_of_another_gate_deploys_nothing(store: FolderStore, tmp_pat
 
     assert verdict.passed
     with pytest.raises(DeploymentError, match="no passed verdict of check_model: the one given is check_dataset's"):
-        release.deploy(store.location, published, str(tmp_path / "verdict"), "machine", 9500, "run", "folder")
+        release.deploy(
+            store.location,
+            published_file=published,
+            verdict_file=str(tmp_path / "verdict"),
+            target="machine",
+            port=9500,
+            run="run",
+            folder="folder",
+        )
 
 
 @pytest.mark.parametrize("text", ["", '{"name": "uptake"', "[]", '{"kind": "cd4ml/Version", "schema_version": 3}'])
@@ -81,7 +89,15 @@ def test_an_entry_that_cannot_be_read_is_told_by_name_wherever_it_is_read(
         lambda: models.versions(store, NAME),
         lambda: models.trend(store.location, NAME, candidate),
         lambda: deployments.champion(store.location, NAME, candidate),
-        lambda: release.deploy(store.location, str(file), str(V1 / "verdict.json"), "machine", 9500, "run", "folder"),
+        lambda: release.deploy(
+            store.location,
+            published_file=str(file),
+            verdict_file=str(V1 / "verdict.json"),
+            target="machine",
+            port=9500,
+            run="run",
+            folder="folder",
+        ),
         lambda: release.verify_latest(store.location, NAME),
     ):
         with pytest.raises(DocumentError, match=f"^{file}: .*(not a|of schema version)"):

@@ -97,7 +97,7 @@ class Replacement:
 
 
 @contextmanager
-def rollout(store: FolderStore, name: str, model: str, port: int, run: str, log: Path) -> Iterator[Served]:
+def rollout(store: FolderStore, *, name: str, model: str, port: int, run: str, log: Path) -> Iterator[Served]:
     """Serves a model in place of the one that was served; when the context fails, that one is served again.
 
     The deployment holds once it is recorded in the registry, which is the last thing to do in the context. Until then
@@ -131,7 +131,7 @@ def rollout(store: FolderStore, name: str, model: str, port: int, run: str, log:
             if before:
                 stop(store, before)
             kept = KEEP_SERVING in os.environ or (before is not None and before.kept)
-            server = start(store, name, store.path(model), port, log, run, kept)
+            server = start(store, name=name, model_folder=store.path(model), port=port, log=log, run=run, kept=kept)
             verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
             yield Served(server.url, keep=lambda: _check_alive(server))
         except BaseException as error:
@@ -196,7 +196,9 @@ def undo(store: FolderStore, name: str) -> str:
     model = Path(before.model_folder)
     was = f"version {model.parent.name}, which was served before"
     try:
-        server = start(store, name, model, before.port, Path(before.log), before.run, kept=True)
+        server = start(
+            store, name=name, model_folder=model, port=before.port, log=Path(before.log), run=before.run, kept=True
+        )
         _replacement_file(store, name).unlink()
         verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
     except Cd4mlError as error:
@@ -238,7 +240,7 @@ def _error(log: Path) -> str:
     return "\n".join(f"  {line}" for line in logs.excerpt(log.read_text(errors="replace")))
 
 
-def start(store: FolderStore, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool) -> Server:
+def start(store: FolderStore, *, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool) -> Server:
     """Starts a server and writes its file; it is not ready yet.
 
     Raises:

@@ -371,7 +371,7 @@ def deployment(
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"predictors": (predictor,)},
     }
-    return settings.parse(SeldonDeployment, content, f"the deployment of {name}", DeploymentError)
+    return settings.parse(SeldonDeployment, content=content, name=f"the deployment of {name}", error=DeploymentError)
 
 
 def service(name: str) -> str:
