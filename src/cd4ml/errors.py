@@ -52,6 +52,10 @@ class EnvironmentSetupError(Cd4mlError):
     """This machine lacks what the run needs."""
 
 
+class PluginError(Cd4mlError):
+    """What a package adds to cd4ml cannot be used, or none that is installed here adds what was named."""
+
+
 class KubeflowError(Cd4mlError):
     """KFP, or the cluster that it runs in, cannot be asked, or refuses."""
 

@@ -1,0 +1,84 @@
+"""Plug-in points: tables from a name to the import path of what it stands for, which other packages add rows to.
+
+A package adds a row by an entry point, as its `pyproject.toml` has it:
+
+    [project.entry-points."cd4ml.trainers"]
+    wide = "acme.trainers:Wide"
+
+What is installed may be named in a run file; an import path never is. A row is imported when it is used, so that a
+plug-in which nobody names costs nothing and breaks nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from cd4ml.errors import PluginError
+from cd4ml.names import nearest
+
+Plugin = TypeVar("Plugin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginPoint(Generic[Plugin]):
+    """One table: what cd4ml has itself, and what the packages of this environment add to it."""
+
+    kind: str
+    """What a row is, in errors: `trainer`."""
+    group: str
+    """Of the entry points: `cd4ml.trainers`."""
+    of: type
+    """What every row is an instance or a subclass of."""
+    built_in: Mapping[str, str]
+    """The import path by name: `package.module:Object`."""
+
+    @property
+    def names(self) -> list[str]:
+        """All that can be named, the built-in ones first."""
+        return list(self._rows())
+
+    def load(self, name: str) -> Plugin:
+        """Imports what a name stands for.
+
+        Raises:
+            PluginError: Nothing is called so, or two things are, or it cannot be imported or is something else.
+        """
+        rows = self._rows()
+        if name not in rows:
+            raise PluginError(f"{name!r} is no {self.kind} that is installed here; {nearest(name, rows)}")
+        row, *others = rows[name]
+        if others:
+            raise PluginError(
+                f"{self.kind} {name!r}: {_giver(row)} and {_giver(others[0])} both have one of this name; "
+                "uninstall one of the packages, or rename it in one"
+            )
+        return self._loaded(row)
+
+    def _rows(self) -> dict[str, list[EntryPoint]]:
+        """By name all that are called so; more than one is a mistake of whoever installed them."""
+        rows = {name: [EntryPoint(name, path, self.group)] for name, path in self.built_in.items()}
+        for row in sorted(entry_points(group=self.group), key=lambda one: (one.name, _giver(one))):
+            rows.setdefault(row.name, []).append(row)
+        return rows
+
+    def _loaded(self, row: EntryPoint) -> Plugin:
+        try:
+            found: Plugin = row.load()
+        except (ImportError, AttributeError) as error:
+            if row.dist is None:
+                raise
+            raise PluginError(
+                f"{self.kind} {row.name!r}: {_giver(row)} says that it is {row.value}, which cannot be imported "
+                f"({error}); mend the package, or install what it needs beside it"
+            ) from error
+        if not isinstance(found, self.of) and not (isinstance(found, type) and issubclass(found, self.of)):
+            raise PluginError(
+                f"{self.kind} {row.name!r}: {_giver(row)} says that it is {row.value}, which is no "
+                f"cd4ml.{self.of.__name__}; mend the package"
+            )
+        return found
+
+
+def _giver(row: EntryPoint) -> str:
+    return f"the package {row.dist.name} {row.dist.version}" if row.dist else "cd4ml"

@@ -1,0 +1,82 @@
+"""`cd4ml.plugins`: what other packages add to the tables of cd4ml."""
+
+from collections import OrderedDict
+
+import pytest
+
+from cd4ml.errors import PluginError
+from cd4ml.plugins import PluginPoint
+
+CODE = "from collections import OrderedDict\nclass Sorted(OrderedDict): pass\nnothing = None\n"
+
+
+@pytest.fixture
+def mappings() -> PluginPoint[type[OrderedDict[str, str]]]:
+    built_in = {"ordered": "collections:OrderedDict", "broken": "collections:Nothing"}
+    return PluginPoint(kind="mapping", group="cd4ml.mappings", of=OrderedDict, built_in=built_in)
+
+
+def test_a_package_adds_what_its_entry_points_name(mappings, installed):
+    assert mappings.names == ["ordered", "broken"]
+
+    installed("acme", CODE, "[cd4ml.mappings]\nsorted = acme:Sorted\n[cd4ml.others]\nother = acme:Sorted\n")
+
+    assert mappings.names == ["ordered", "broken", "sorted"]
+    assert mappings.load("sorted").__module__ == "acme"
+    assert mappings.load("ordered") is OrderedDict
+
+
+def test_nothing_is_imported_before_it_is_used(mappings, installed):
+    installed("acme", "raise RuntimeError('imported')", "[cd4ml.mappings]\nsorted = acme:Sorted\n")
+
+    assert "sorted" in mappings.names
+    assert mappings.load("ordered") is OrderedDict
+    with pytest.raises(RuntimeError, match="imported"):
+        mappings.load("sorted")
+
+
+def test_a_name_that_is_not_there_is_told_with_the_nearest(mappings, installed):
+    installed("acme", CODE, "[cd4ml.mappings]\nsorted = acme:Sorted\n")
+
+    with pytest.raises(PluginError) as sortd:
+        mappings.load("sortd")
+    with pytest.raises(PluginError) as other:
+        mappings.load("x")
+
+    assert str(sortd.value) == "'sortd' is no mapping that is installed here; did you mean 'sorted'?"
+    assert str(other.value).endswith("there are ordered, broken, sorted")
+
+
+def test_a_name_that_two_give_is_refused_where_it_is_used(mappings, installed):
+    installed("acme", CODE, "[cd4ml.mappings]\nordered = acme:Sorted\nsorted = acme:Sorted\n")
+    installed("emca", CODE, "[cd4ml.mappings]\nsorted = emca:Sorted\nemca = emca:Sorted\n")
+
+    with pytest.raises(PluginError) as of_ours:
+        mappings.load("ordered")
+    with pytest.raises(PluginError) as of_two:
+        mappings.load("sorted")
+
+    assert "cd4ml and the package acme 1.0 both have one of this name" in str(of_ours.value)
+    assert "the package acme 1.0 and the package emca 1.0 both have one of this name" in str(of_two.value)
+    assert mappings.load("emca").__module__ == "emca"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("acme:Nothing", "cannot be imported"),
+        ("emca:Sorted", "cannot be imported"),
+        ("acme:nothing", "is no cd4ml.OrderedDict"),
+        ("collections:Counter", "is no cd4ml.OrderedDict"),
+    ],
+)
+def test_a_package_that_names_what_is_not_there_is_told(mappings, installed, path, said):
+    installed("acme", CODE, f"[cd4ml.mappings]\nsorted = {path}\n")
+
+    with pytest.raises(PluginError, match=f"(?s)the package acme 1.0 .*{path}.*{said}.*mend the package"):
+        mappings.load("sorted")
+
+
+def test_a_mistake_of_cd4ml_itself_keeps_its_traceback(mappings):
+    with pytest.raises(AttributeError):
+        mappings.load("broken")
