@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import WithJsonSchema
 
 from cd4ml.data import curated
-from cd4ml.data.source_kinds import Source
+from cd4ml.data.sources import AnySource
 from cd4ml.data.split import Split
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation
@@ -24,7 +24,7 @@ from cd4ml.running.arguments import (
     written,
 )
 from cd4ml.settings import MAX_SEED
-from cd4ml.training.spec import AnySpec, check_columns
+from cd4ml.training.trainers import AnyTrainer, check_columns
 from cd4ml.validation.limits import Limits as DataLimits
 
 MAX_GPUS = 64
@@ -38,7 +38,7 @@ class Training(Arguments):
 
     name: Annotated[Name, Means.MODEL]
     """The model's name in the registry."""
-    source: Annotated[Source, Means.TEXT_IN_KFP]
+    source: Annotated[AnySource, Means.TEXT_IN_KFP]
     """The table: a path or `s3://` URI of a Parquet or CSV file, or an object such as `{file: PATH}` (JSON, in KFP)."""
     dataset: Name
     """The dataset's name in the store; its versions are kept there."""
@@ -66,9 +66,9 @@ class Training(Arguments):
     """Columns, or lists of columns to cross, by which the model is evaluated."""
     data_limits: DataLimits = written({})
     """What the dataset must keep (docs/limits.md)."""
-    baseline: AnySpec = written({"model": "linear"})
+    baseline: AnyTrainer = written({"model": "linear"})
     """The model that the candidate has to beat."""
-    candidate: AnySpec = written({"model": "dnn"})
+    candidate: AnyTrainer = written({"model": "dnn"})
     """The model that is to be published."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     """Makes training repeatable."""
@@ -112,7 +112,7 @@ class Training(Arguments):
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""
-        yield from on_this_machine("source", self.source.file)
+        yield from on_this_machine("source", self.source.place)
         yield from super().mistakes_in_a_cluster()
         if self.target == targets.MACHINE:
             yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'"

@@ -1,10 +1,21 @@
 """Settings that come as plain data, from YAML or from KFP: checked once, with every mistake reported together."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from cd4ml.errors import Cd4mlError
 from cd4ml.names import nearest, shown
@@ -57,39 +68,81 @@ def parse(model: type[Settings], *, content: object, name: str, error: type[Cd4m
     try:
         return model.model_validate(content)
     except ValidationError as invalid:
-        told = (sentence(mistake, model=model, content=content, unnamed=unnamed) for mistake in invalid.errors())
+        told = (sentence(mistake, model, unnamed) for mistake in invalid.errors())
         lines = "".join(f"\n  - {one}" for one in told)
         raise error(f"{name}: not as it should be{lines}") from invalid
 
 
-def sentence(mistake: ErrorDetails, *, model: type[BaseModel], content: object, unnamed: str = "") -> str:
+def sentence(mistake: ErrorDetails, model: type[BaseModel], unnamed: str = "") -> str:
     """A mistake in the words of people.
 
     Args:
         mistake: One of a `ValidationError`.
         model: What the settings must be.
-        content: What was given.
         unnamed: A part of the model that whoever wrote the settings does not write.
     """
     parts = [part for part in mistake["loc"] if part != "[key]"]
     place = ".".join(str(part) for part in parts if part != unnamed)
+    said = _words(mistake, model)
+    return f"{place}: {said}" if place else said
+
+
+def within(model: type[Settings], content: object) -> Settings:
+    """Checks a part of other settings by a model that only the content tells, so that these others cannot name it.
+
+    Raises:
+        ValidationError: Whose mistakes are in words already.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as invalid:
+        raise ValidationError.from_exception_data(
+            model.__name__, [_told(mistake, model) for mistake in invalid.errors()]
+        ) from invalid
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """An annotation of settings whose model only the content tells; the models are asked for when they are needed."""
+
+    check: Callable[[Any], Any]
+    """Gives the settings of some content; raises a `Cd4mlError`, or as `within`."""
+    types: Callable[[], Iterable[Any]]
+    """All that the content can be, for the JSON Schema."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(core_schema.union_schema([TypeAdapter(one).core_schema for one in self.types()]))
+
+    def _checked(self, content: Any) -> Any:
+        try:
+            return self.check(content)
+        except Cd4mlError as error:
+            raise ValueError(str(error)) from error
+
+
+def _told(mistake: ErrorDetails, model: type[BaseModel]) -> InitErrorDetails:
+    said = PydanticCustomError("value_error", "{said}", {"said": _words(mistake, model)})
+    return InitErrorDetails(type=said, loc=mistake["loc"], input=mistake["input"])
+
+
+def _words(mistake: ErrorDetails, model: type[BaseModel]) -> str:
     if mistake["type"] == "missing":
-        return f"{place}: missing"
+        return "missing"
     if mistake["type"] == "extra_forbidden":
-        return f"{place}: unknown; {nearest(str(parts[-1]), _fields(model, content, parts[:-1]))}"
+        parts = [part for part in mistake["loc"] if part != "[key]"]
+        return f"unknown; {nearest(str(parts[-1]), _fields(model, parts[:-1]))}"
     message = mistake["msg"].removeprefix("Value error, ")
-    if mistake["type"] == "value_error":
-        return f"{place}: {message}" if place else message
-    return f"{place}: {message}, not {shown(mistake['input'])}"
+    return message if mistake["type"] == "value_error" else f"{message}, not {shown(mistake['input'])}"
 
 
-def _fields(model: type[BaseModel], content: Any, place: Iterable[int | str]) -> Mapping[str, Any]:
+def _fields(model: type[BaseModel], place: Iterable[int | str]) -> Mapping[str, Any]:
     """The fields that there are at a place within settings."""
     for part in place:
-        content = content.get(part) if isinstance(content, Mapping) else None
         field = model.model_fields.get(str(part))
-        models = list(_models_in(field.annotation)) if field else []
-        model = next((one for one in models if _is_about(one, content)), models[0] if models else model)
+        model = next(_models_in(field.annotation), model) if field else model
     return model.model_fields
 
 
@@ -99,11 +152,3 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for inner in get_args(annotation):
         yield from _models_in(inner)
-
-
-def _is_about(model: type[BaseModel], content: Any) -> bool:
-    """Whether the content names this model, where several can be."""
-    kinds = [
-        (name, one.annotation) for name, one in model.model_fields.items() if get_origin(one.annotation) is Literal
-    ]
-    return isinstance(content, Mapping) and all(content.get(name) in get_args(kind) for name, kind in kinds)

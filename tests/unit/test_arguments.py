@@ -10,7 +10,7 @@ from cd4ml.data.split import Split
 from cd4ml.errors import ArgumentsError
 from cd4ml.running import arguments, run_file, schema
 from cd4ml.running.arguments import Arguments, Means, Name, Text, Within, written
-from cd4ml.training.spec import AnySpec
+from cd4ml.training.trainers import AnyTrainer
 
 
 class Example(Arguments):
@@ -24,7 +24,7 @@ class Example(Arguments):
     """Where more lies."""
     split: Split = written({})
     """How the rows are split."""
-    model: AnySpec = written({"model": "linear"})
+    model: AnyTrainer = written({"model": "linear"})
     """What is trained."""
     seed: Annotated[int, Within(0, 9)] = 4
     """Makes it repeatable."""
@@ -73,8 +73,8 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ("model: {model: dn}", "model: 'model' is dn; did you mean 'dnn'?"),
-        ("model: {hidden: [3]}", "model: 'model' is None; there are linear, dnn"),
+        ("model: {model: dn}", "model: 'dn' is no model that is installed here; did you mean 'dnn'?"),
+        ("model: {hidden: [3]}", "model: names no model; there are linear, dnn"),
         ("model: dnn", "model: 'dnn' is not a mapping"),
         ("model: {model: linear, dropot: 0.1}", "model.dropot: unknown; there are "),
         ("split: 3", "split: 3 is not a mapping"),

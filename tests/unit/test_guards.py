@@ -48,7 +48,7 @@ def test_a_room_that_no_layer_names_is_refused(house: Path) -> None:
     ("room", "line"),
     [
         ("contracts/verdict.py", "from cd4ml.storage import open_store"),
-        ("evaluation/gate.py", "from cd4ml.training import spec"),
+        ("evaluation/gate.py", "from cd4ml.training import trainers"),
         ("storage/folder.py", "import kfp"),
         ("registry/models.py", "import kfp_server_api"),
     ],

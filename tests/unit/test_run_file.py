@@ -15,7 +15,7 @@ from hypothesis import settings as drawing
 from hypothesis import strategies as st
 
 from cd4ml.cli import asked
-from cd4ml.data import source_kinds
+from cd4ml.data import sources
 from cd4ml.errors import ArgumentsError
 from cd4ml.pipelines.training.arguments import Training
 from cd4ml.storage import open_store
@@ -114,9 +114,14 @@ def mistakes(folder: Path, **written: str) -> str:
         ("store", '"a\\0b"', "store: "),
         ("source", "''", "source: is empty"),
         ("source", "{file: ''}", "source.file: is empty"),
-        ("source", "{fil: a.csv}", "source.fil: unknown; did you mean 'file'?"),
-        ("source", "{}", "source.file: missing"),
+        (
+            "source",
+            "{fil: a.csv}",
+            "source: names no source; write an object such as {file: PATH}; did you mean 'file'?",
+        ),
+        ("source", "{}", "source: names no source"),
         ("source", "{file: 's3://['}", "source.file: "),
+        ("source", "{file: a.csv, fil: b.csv}", "source.fil: unknown; did you mean 'file'?"),
         ("source", "3", "source: 3 is no source; write a path, or an object such as {file: PATH}"),
         ("source", "[a.csv]", "source: ['a.csv'] is no source"),
         ("source", "a" * 300, "source: "),
@@ -192,7 +197,7 @@ def test_a_source_is_a_text_or_an_object_that_kfp_takes_as_json(in_a_folder: Pat
 
     assert text.values == named.values
     assert (text.arguments["source"], named.arguments["source"]) == ("players.csv", '{"file": "players.csv"}')
-    assert source_kinds.parse(named.arguments["source"]) == source_kinds.parse("players.csv")
+    assert sources.parse(named.arguments["source"]) == sources.parse("players.csv")
 
 
 @pytest.mark.parametrize("store", ["~/cd4ml-store", "~"])

@@ -69,7 +69,7 @@ class Contract:
     """The label's values as text, in the order of its problem: `probability` is that of the second of two."""
     inputs: tuple[Input, ...]
     model: Mapping[str, Any]
-    """The specification it was trained by, as `cd4ml.training.spec` has it."""
+    """The specification it was trained by, as `cd4ml.training.trainers` has it."""
     output: str = OUTPUT
 
     @property

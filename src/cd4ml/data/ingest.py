@@ -6,8 +6,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from cd4ml.contracts.dataset import DatasetVersion
-from cd4ml.data import source as sources
-from cd4ml.data import source_kinds
+from cd4ml.data import raw, sources
 from cd4ml.data import table as tables
 from cd4ml.storage import check_name
 
@@ -16,7 +15,8 @@ def ingest(source: str, *, store: str, name: str, key: str, time_column: str = "
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
-        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`; or an object as JSON, `{"file": …}`.
+        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`; or an object as JSON, `{"file": …}`
+            (`cd4ml.data.sources`).
         store: A folder, or `s3://bucket/prefix`.
         name: The dataset's name in the store.
         key: The column that tells rows apart.
@@ -27,7 +27,8 @@ def ingest(source: str, *, store: str, name: str, key: str, time_column: str = "
         StorageError: The name cannot be that of a dataset.
     """
     check_name(name)
-    table = sources.read(source_kinds.parse(source).file, key, time_column)
+    origin = sources.parse(source)
+    table = raw.checked(origin.read(), str(origin), key=key, time_column=time_column)
     digest = content_digest(table)
     uri = tables.location(store, name)
     version = tables.add_version(uri, table, digest)

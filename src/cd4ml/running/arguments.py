@@ -184,7 +184,7 @@ def _sentence(mistake: ErrorDetails, model: type[Arguments], file: RunFile) -> s
     place = tuple(map(str, mistake["loc"]))
     kind = _KINDS.get(mistake["type"])
     if not kind or len(place) > 1:
-        return settings.sentence(mistake, model=model, content=file.arguments, unnamed="metrics")
+        return settings.sentence(mistake, model, unnamed="metrics")
     written = file.written.get(place)
     remedy = f"; write it in quotes: {json.dumps(written)}" if kind == _KINDS["string_type"] and written else ""
     return f"{place[0]}: {written or shown(mistake['input'])} is not {kind}{remedy}"

@@ -38,6 +38,16 @@ def columns(split: Path) -> pa.Schema:
         return file.schema_arrow
 
 
+def rows(split: Path) -> int:
+    """How many rows a split has.
+
+    Raises:
+        TrainingError: The file is not Parquet.
+    """
+    with opened(split) as file:
+        return int(file.metadata.num_rows)
+
+
 def classes(split: Path, label: str, problem: Problem) -> tuple[str, ...]:
     """The values of the label as text, in the order of the problem.
 
@@ -58,14 +68,14 @@ def read(split: Path, contract: Contract, encoded: keras.Model) -> Examples:
         TrainingError: It has no rows, or its columns are not what the contract names.
     """
     with opened(split) as file:
-        rows = file.metadata.num_rows
-        if not rows:
+        size = file.metadata.num_rows
+        if not size:
             raise TrainingError(f"{split}: no rows; give the split a larger share of the data")
         inputs = [
-            np.empty((rows, *tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
+            np.empty((size, *tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
             for tensor in encoded.outputs
         ]
-        labels = np.empty(rows, np.float32)
+        labels = np.empty(size, np.float32)
         start = 0
         try:
             names = [contract.label, *(one.name for one in contract.inputs)]

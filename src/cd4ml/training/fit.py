@@ -15,7 +15,7 @@ import numpy as np
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training.examples import Examples
-from cd4ml.training.spec import Spec
+from cd4ml.training.trainers import Network
 
 STEPS_PER_CALL = 16
 """Steps that TensorFlow takes before Python hears of them."""
@@ -62,7 +62,7 @@ def fit(
     *,
     train: Examples,
     evaluation: Examples,
-    spec: Spec,
+    spec: Network,
     weights: np.ndarray | None,
     problem: Problem,
 ) -> list[Epoch]:
@@ -106,7 +106,7 @@ def fit(
 class _History(keras.callbacks.Callback):  # type: ignore[misc]
     """Measures the epochs, tells of each, and ends a training that has run away; later callbacks find `eval_score`."""
 
-    def __init__(self, spec: Spec, *, train: Examples, evaluation: Examples, problem: Problem) -> None:
+    def __init__(self, spec: Network, *, train: Examples, evaluation: Examples, problem: Problem) -> None:
         super().__init__()
         self.spec, self.train, self.evaluation, self.problem = spec, train, evaluation, problem
         self.epochs: list[Epoch] = []

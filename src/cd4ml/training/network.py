@@ -5,21 +5,44 @@ text or the first missing value of a column, becomes zeros or the mean: it moves
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from cd4ml.contracts.model import Contract
-from cd4ml.training.spec import Dnn, Spec
+from cd4ml.training import examples
+from cd4ml.training.fit import fit
+from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.statistics import Column, Number, Text
+from cd4ml.training.trainers import Network
 
 ONE_HOT_VALUES = 32
 """A text with more values is embedded: its one-hot columns would outweigh the rest of the data in memory."""
 
 OUTLIER = 10.0
 """Beyond this many deviations from the mean all numbers are the same, so that no input makes an infinite output."""
+
+
+def train(spec: Network, job: TrainingJob) -> Fitted:
+    """Trains a network on what the encoder makes of the rows.
+
+    Raises:
+        TrainingError: A split cannot be read, or training runs away.
+    """
+    encoded = encoder(job.contract, job.statistics)
+    trained = head(job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
+    epochs = fit(
+        trained,
+        train=examples.read(job.train, job.contract, encoded),
+        evaluation=examples.read(job.eval, job.contract, encoded),
+        spec=spec,
+        weights=job.weights,
+        problem=job.contract.problem,
+    )
+    return Fitted(served(job.contract, encoded, trained), epochs)
 
 
 def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model:
@@ -50,22 +73,30 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
     return keras.Model(inputs, [ops.concatenate(dense, axis=-1), *indices])
 
 
-def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras.Model, spec: Spec) -> keras.Model:
+@dataclass(frozen=True)
+class Features:
+    """What the encoder makes of the rows, for a network to begin with."""
+
+    dense: keras.KerasTensor
+    """float32 [batch, width]: numbers, booleans, and texts of few values."""
+    texts: Sequence[tuple[int, keras.KerasTensor]]
+    """How many values each text of many has, and the index of a row's, int64 [batch]."""
+
+    def vector(self) -> keras.KerasTensor:
+        """All in one, float32 [batch, width]."""
+        return ops.concatenate([self.dense, *self.embedded(lambda size: 2 * math.ceil(size**0.25))], axis=-1)
+
+    def embedded(self, width: Callable[[int], int]) -> list[keras.KerasTensor]:
+        """Vectors of the texts of many values, float32 [batch, width], zero for what the encoder never saw."""
+        return [_embedded(index, size, width(size)) for size, index in self.texts]
+
+
+def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras.Model, spec: Network) -> keras.Model:
     """What is trained: from the encoder's output to one logit, float32 [batch, 1]."""
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in encoded.outputs]
     sizes = [len(values) + 1 for values in _texts(contract, statistics).values() if len(values) > ONE_HOT_VALUES]
-    dense, indices = inputs[0], list(zip(sizes, inputs[1:], strict=True))
-    if isinstance(spec, Dnn):
-        vectors = [_embedded(index, size, 2 * math.ceil(size**0.25)) for size, index in indices]
-        hidden = ops.concatenate([dense, *vectors], axis=-1)
-        for units in spec.hidden:
-            hidden = layers.Dense(units, activation="relu")(hidden)
-            hidden = layers.Dropout(spec.dropout)(hidden)
-        return keras.Model(inputs, layers.Dense(1)(hidden))
-    logit = layers.Dense(1, kernel_initializer="zeros")(dense)
-    for size, index in indices:
-        logit = logit + _embedded(index, size, 1)
-    return keras.Model(inputs, logit)
+    features = Features(inputs[0], list(zip(sizes, inputs[1:], strict=True)))
+    return keras.Model(inputs, spec.logit(features))
 
 
 def served(contract: Contract, encoded: keras.Model, trained: keras.Model) -> keras.Model:

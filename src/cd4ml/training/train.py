@@ -14,10 +14,12 @@ import tensorflow as tf
 from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import BINARY, Problem
-from cd4ml.training import examples, export, features, network, reweight, statistics
-from cd4ml.training.fit import Epoch, fit
+from cd4ml.errors import TrainingError
+from cd4ml.training import examples, export, features, reweight, statistics
+from cd4ml.training.fit import Epoch
+from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
-from cd4ml.training.spec import parse
+from cd4ml.training.trainers import Trainer, parse
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def train(
         schema: What `validate_dataset` wrote; the features are its columns.
         label: The column to predict: booleans, 0 and 1, or two words, of which the later by alphabet is positive.
         exclude: Columns that are no features.
-        spec: The model and its hyperparameters (`cd4ml.training.spec`).
+        spec: The model and its hyperparameters (`cd4ml.training.trainers`).
         seed: On one machine the same seed and data give the same weights.
         folder: Where the model goes.
 
@@ -101,29 +103,26 @@ def train(
     classes = examples.classes(Path(train_split), label, BINARY)
     contract = Contract(label, classes, inputs, checked.model_dump(mode="json"))
     weights = _weights(Path(train_split), contract, checked.reweight)
-    encoded = network.encoder(contract, known)
-    trained = network.head(contract, statistics=known, encoded=encoded, spec=checked)
+    job = TrainingJob(
+        train=Path(train_split),
+        eval=Path(eval_split),
+        contract=contract,
+        statistics=known,
+        weights=weights.rows if weights else None,
+        seed=seed,
+    )
     with _ended_by_sigterm():
-        training = examples.read(Path(train_split), contract, encoded)
-        evaluation = examples.read(Path(eval_split), contract, encoded)
-        epochs = fit(
-            trained,
-            train=training,
-            evaluation=evaluation,
-            spec=checked,
-            weights=weights.rows if weights else None,
-            problem=contract.problem,
-        )
-        export.write(Path(folder), contract=contract, served=network.served(contract, encoded, trained), epochs=epochs)
-    best = max(epochs, key=lambda epoch: epoch.eval_score)
+        fitted = _fitted(checked, job)
+        export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
+    best = max(fitted.epochs, key=lambda epoch: epoch.eval_score)
     return Trained(
         problem=contract.problem,
         digest=model.digest(folder),
         name=checked.model,
-        rows=len(training.labels),
+        rows=examples.rows(Path(train_split)),
         features=len(inputs),
         best=best,
-        epochs=len(epochs),
+        epochs=len(fitted.epochs),
         weights=weights,
     )
 
@@ -134,6 +133,17 @@ def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights
     weights = reweight.weigh(split, contract, columns)
     print(f"reweighted {weights}", flush=True)  # noqa: T201 (the task's log)
     return weights
+
+
+def _fitted(trainer: Trainer, job: TrainingJob) -> Fitted:
+    fitted = trainer.fit(job)
+    if fitted.model.output_shape != (None,) or not fitted.epochs:
+        raise TrainingError(
+            f"model {trainer.model!r}: {type(trainer).__qualname__}.fit gave a model of the output shape "
+            f"{fitted.model.output_shape} after {len(fitted.epochs)} epochs; give one of (None,), a probability a row, "
+            "and tell of at least one epoch"
+        )
+    return fitted
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cd4ml.contracts.model import Contract, Input, Kind
 from cd4ml.training import network
-from cd4ml.training.spec import Dnn, Linear, Spec
 from cd4ml.training.statistics import Column, Number, Text
+from cd4ml.training.trainers import Dnn, Linear, Network
 
 AGE = Number(minimum=18.0, mean=40.0, deviation=10.0, missing=False)
 SPEND = Number(minimum=0.0, mean=0.01, deviation=0.05, missing=False)
@@ -82,7 +82,7 @@ def test_no_number_becomes_more_than_ten_deviations(value):
 
 
 @pytest.mark.parametrize("spec", [Linear(), Dnn()], ids=["linear", "dnn"])
-def test_weights_that_training_never_moves_weigh_nothing(spec: Spec):
+def test_weights_that_training_never_moves_weigh_nothing(spec: Network):
     contract = Contract("took", ("0", "1"), (Input("city", "category"),), {})
     encoder = network.encoder(contract, {"city": CITY})
     head = network.head(contract, statistics={"city": CITY}, encoded=encoder, spec=spec)

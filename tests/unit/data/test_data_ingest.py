@@ -51,7 +51,7 @@ def test_a_source_may_be_an_object_in_json(store, parquet):
     ("source", "told"),
     [
         ("{file: a.csv}", "source: is no object in JSON"),
-        ('{"fil": "a.csv"}', "source: file: missing; fil: unknown; did you mean 'file'?"),
+        ('{"fil": "a.csv"}', "source: names no source; write an object such as {file: PATH}; did you mean 'file'?"),
         ("", "source: is empty"),
     ],
 )

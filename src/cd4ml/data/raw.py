@@ -1,25 +1,18 @@
-"""The table that a team brings: a CSV or Parquet file, read and checked before anything is kept of it."""
-
-from pathlib import Path
+"""The table as its source gives it: checked and made plain before anything is kept of it."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
-from cd4ml.storage import local_copy
-
-MISSING_IN_CSV = ["", "null", "NULL", "NaN", "nan"]
-"""Not `NA`, which is also a country and a region."""
 
 
-def read(source: str, key: str, time_column: str = "") -> pa.Table:
-    """Reads a table whose rows the key tells apart.
+def checked(table: pa.Table, source: str, *, key: str, time_column: str = "") -> pa.Table:
+    """Makes a table plain, and sure that the key tells its rows apart.
 
     Args:
-        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`.
+        table: As its source gives it.
+        source: What errors call the source.
         key: The column that tells rows apart.
         time_column: The column that says when a row came to be; empty where there is none.
 
@@ -28,33 +21,15 @@ def read(source: str, key: str, time_column: str = "") -> pa.Table:
         missing) and moments in microseconds, in UTC where they have a zone.
 
     Raises:
-        DataError: The file cannot be read, or it is not such a table.
+        DataError: It is not such a table.
     """
-    with local_copy(source) as file:
-        table = _plain(_read(file, source), source)
+    table = _plain(table, source)
     if not table.num_rows:
         raise DataError(f"{source}: has no rows; give a table with data")
     _check_key(table, key, source)
     if time_column:
         _check_time(table, time_column, source)
     return table.take(pc.sort_indices(table.column(key)))
-
-
-def _read(file: Path, source: str) -> pa.Table:
-    if not file.is_file():
-        raise DataError(f"{source}: no such file; give the path of a .csv or .parquet file")
-    if not file.stat().st_size:
-        raise DataError(f"{source}: is empty; export the table again")
-    try:
-        match file.suffix.lower():
-            case ".parquet":
-                return pq.ParquetFile(file).read()
-            case ".csv":
-                options = pacsv.ConvertOptions(null_values=MISSING_IN_CSV, strings_can_be_null=True)
-                return pacsv.read_csv(file, convert_options=options)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source}: cannot be read ({error}); it is damaged or cut short, export it again") from error
-    raise DataError(f"{source}: of no known format; give a .csv or .parquet file")
 
 
 def _plain(table: pa.Table, source: str) -> pa.Table:

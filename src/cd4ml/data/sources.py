@@ -1,0 +1,140 @@
+"""Where a team's table comes from, as a person writes it: a path, or an object that names its kind by a key.
+
+`{file: players.csv}` is a source of the kind `file`. A source is settings, which are checked wherever a run is asked
+for, and a way to read, which runs where data is ingested. A team's own are rows of `SOURCES`.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from cd4ml import settings
+from cd4ml.errors import DataError, PluginError, StorageError
+from cd4ml.names import nearest, shown
+from cd4ml.plugins import PluginPoint
+from cd4ml.settings import OneOf, Strict
+from cd4ml.storage import check_uri
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EXAMPLE = "{file: PATH}"
+
+
+class Source(Strict, ABC):
+    """Where a table comes from: what a team brings is a subclass, whose first field is called as its kind.
+
+    No field holds a secret: run files, logs and KFP's pages show them. A source finds its own in its environment.
+    """
+
+    @abstractmethod
+    def read(self) -> "pa.Table":
+        """Reads the table; it is checked by whoever asked for it.
+
+        Raises:
+            DataError: It cannot be read; says what, where and what to do.
+        """
+
+    @property
+    def place(self) -> str:
+        """The path or URI that whoever runs the pipeline must see; empty where there is none."""
+        return ""
+
+    def __str__(self) -> str:
+        """What errors call it."""
+        return self.place or self.model_dump_json(exclude_defaults=True)
+
+
+def _place(uri: str) -> str:
+    if not uri:
+        raise ValueError("is empty; write a text")
+    try:
+        return check_uri(uri)
+    except StorageError as error:
+        raise ValueError(str(error)) from error
+
+
+class FileSource(Source):
+    """A table in a file."""
+
+    file: Annotated[str, AfterValidator(_place), Field(json_schema_extra={"minLength": 1})]
+    """A path or `s3://` URI of a Parquet or CSV file."""
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return self.file
+
+    def read(self) -> "pa.Table":
+        """Reads the file."""
+        from cd4ml.data import files
+
+        return files.read(self.file)
+
+
+SOURCES: PluginPoint[type[Source]] = PluginPoint(
+    kind="source", group="cd4ml.sources", of=Source, built_in={"file": "cd4ml.data.sources:FileSource"}
+)
+
+
+def parse(source: str) -> Source:
+    """Reads what a task is told of its source.
+
+    Args:
+        source: A path or `s3://` URI of a file, or an object as JSON.
+
+    Raises:
+        DataError: It is no source.
+    """
+    try:
+        content = _as_object(source)
+        kind = _named(content)
+    except (ValueError, PluginError) as error:
+        raise DataError(f"source: {error}") from error
+    return settings.parse(kind, content=content, name="source", error=DataError)
+
+
+def _checked(source: Any) -> Source:
+    content = _as_object(source)
+    return settings.within(_named(content), content)
+
+
+def _as_object(source: Any) -> Mapping[str, Any]:
+    """The object that a text stands for: a path is a file, and a parameter of KFP holds an object as JSON."""
+    if isinstance(source, Mapping):
+        return source
+    if not isinstance(source, str):
+        raise ValueError(f"{shown(source)} is no source; write a path, or an object such as {EXAMPLE}")
+    if not source.startswith("{"):
+        return {"file": _place(source)}
+    try:
+        found: Mapping[str, Any] = json.loads(source)
+    except ValueError as error:
+        raise ValueError(f"is no object in JSON ({error}); write a path, or an object such as {EXAMPLE}") from error
+    return found
+
+
+def _named(content: Mapping[str, Any]) -> type[Source]:
+    """The kind of a source: the one key that is called as a row of the table."""
+    known = SOURCES.names
+    match [name for name in content if name in known]:
+        case [name]:
+            return SOURCES.load(name)
+        case []:
+            given = next(iter(content), None)
+            raise ValueError(f"names no source; write an object such as {EXAMPLE}; {nearest(str(given), known)}")
+        case several:
+            raise ValueError(f"names {len(several)} sources, {' and '.join(several)}; write one of them")
+
+
+def _types() -> Iterator[Any]:
+    """What a person can write."""
+    yield Annotated[str, Field(min_length=1)]
+    yield from map(SOURCES.load, SOURCES.names)
+
+
+AnySource = Annotated[Source, OneOf(_checked, _types)]
+"""A source as a part of other settings."""

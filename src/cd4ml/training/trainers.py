@@ -1,0 +1,168 @@
+"""The trainers: what a team may say about a model, which one and its hyperparameters, and what trains it.
+
+A trainer is settings, which are checked wherever a run is asked for, and a way to train, which runs where TensorFlow
+is: it is imported within the methods. A team's own are rows of `TRAINERS`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticKnownError
+
+from cd4ml import settings
+from cd4ml.errors import PluginError, TrainingError
+from cd4ml.names import nearest, shown
+from cd4ml.plugins import PluginPoint
+from cd4ml.settings import OneOf, Strict, Whole
+
+if TYPE_CHECKING:
+    import keras
+
+    from cd4ml.training.job import Fitted, TrainingJob
+    from cd4ml.training.network import Features
+
+
+def _each_once(columns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(columns)) < len(columns):
+        raise ValueError("name each column once")
+    return columns
+
+
+Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False), AfterValidator(_each_once)]
+Epochs = Annotated[Whole, Field(ge=1, le=100_000)]
+Rows = Annotated[Whole, Field(ge=1, le=2**24)]
+Units = Annotated[Whole, Field(ge=1, le=2**16)]
+LearningRate = Annotated[float, Field(gt=0, le=100)]
+
+
+class Trainer(Strict, ABC):
+    """A way to train a model, with its hyperparameters as fields; what a team brings is a subclass."""
+
+    model: str
+    """The name in the table of trainers; a subclass has it as `Literal["name"] = "name"`."""
+    reweight: Columns = ()
+    """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
+
+    @abstractmethod
+    def fit(self, job: "TrainingJob") -> "Fitted":
+        """Trains a model: the one door of a team's own code, where TensorFlow is.
+
+        Args:
+            job: All that there is to train with; its `weights` count where they are given.
+
+        Raises:
+            TrainingError: The data does not allow it.
+        """
+
+
+class Network(Trainer):
+    """A network on the preprocessed features, trained until the eval split's score gets no better."""
+
+    epochs: Epochs = 10
+    batch_size: Rows = 2048
+    learning_rate: LearningRate = 0.003
+    patience: Epochs = 2
+    """Epochs without a better AUC on the eval split before training ends."""
+
+    @abstractmethod
+    def logit(self, features: "Features") -> "keras.KerasTensor":
+        """The network: from the preprocessed features to one logit a row, float32 [batch, 1]."""
+
+    def fit(self, job: "TrainingJob") -> "Fitted":
+        """Trains the network on what the encoder makes of the rows, and keeps the best epoch's weights."""
+        from cd4ml.training import network
+
+        return network.train(self, job)
+
+
+class Linear(Network, json_schema_extra={"required": ["model"]}):
+    """Logistic regression on the preprocessed features: the baseline of the first day."""
+
+    model: Literal["linear"] = "linear"
+    batch_size: Rows = 4096
+    learning_rate: LearningRate = 0.02
+
+    def logit(self, features: "Features") -> "keras.KerasTensor":
+        """A weight a feature, and one a value of the texts with many."""
+        from keras import layers
+
+        logit = layers.Dense(1, kernel_initializer="zeros")(features.dense)
+        for weight in features.embedded(lambda _: 1):
+            logit = logit + weight
+        return logit
+
+
+class Dnn(Network, json_schema_extra={"required": ["model"]}):
+    """A network with hidden layers."""
+
+    model: Literal["dnn"] = "dnn"
+    hidden: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64, strict=False)] = (64, 32)
+    """Units of each hidden layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def logit(self, features: "Features") -> "keras.KerasTensor":
+        """Layer upon layer."""
+        from keras import layers
+
+        hidden = features.vector()
+        for units in self.hidden:
+            hidden = layers.Dense(units, activation="relu")(hidden)
+            hidden = layers.Dropout(self.dropout)(hidden)
+        return layers.Dense(1)(hidden)
+
+
+TRAINERS: PluginPoint[type[Trainer]] = PluginPoint(
+    kind="model",
+    group="cd4ml.trainers",
+    of=Trainer,
+    built_in={"linear": "cd4ml.training.trainers:Linear", "dnn": "cd4ml.training.trainers:Dnn"},
+)
+
+
+def parse(spec: Mapping[str, Any]) -> Trainer:
+    """Checks a specification and fills in its defaults.
+
+    Args:
+        spec: As in a pipeline's arguments: `{"model": "dnn", "hidden": [64, 32]}`.
+
+    Raises:
+        TrainingError: With every mistake, each on its line.
+    """
+    try:
+        trainer = _named(spec)
+    except PluginError as unknown:
+        raise TrainingError(f"model specification: {unknown}") from unknown
+    return settings.parse(trainer, content=spec, name=f"model specification of {spec['model']!r}", error=TrainingError)
+
+
+def _named(spec: Mapping[str, Any]) -> type[Trainer]:
+    if "model" not in spec:
+        raise PluginError(f"names no model; {nearest('', TRAINERS.names)}")
+    return TRAINERS.load(str(spec["model"]))
+
+
+def _checked(spec: Any) -> Trainer:
+    """Checks a specification by the model that it names, so that the mistakes are about that one alone."""
+    if isinstance(spec, Trainer):
+        return spec
+    if not isinstance(spec, Mapping):
+        raise PydanticKnownError("dict_type")
+    return settings.within(_named(spec), spec)
+
+
+AnyTrainer = Annotated[Trainer, OneOf(_checked, lambda: map(TRAINERS.load, TRAINERS.names))]
+"""A specification as a part of other settings."""
+
+
+def check_columns(columns: Sequence[Any]) -> Sequence[str]:
+    """Makes sure that these are names of columns.
+
+    Raises:
+        TrainingError: One is none.
+    """
+    wrong = [one for one in columns if not (one and isinstance(one, str))]
+    if wrong:
+        raise TrainingError(f"{shown(wrong[0])} is no name of a column; write names, in quotes where they are numbers")
+    return columns

@@ -1,0 +1,111 @@
+"""A team's own models, from packages of their own: they are trained, written and predicted with as ours are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import players
+
+from cd4ml.contracts import model
+from cd4ml.errors import TrainingError
+from cd4ml.training.train import train
+
+CODE = '''
+from typing import Literal
+from cd4ml import Epoch, Fitted, Network, Trainer
+
+class Wide(Network):
+    """One wide layer."""
+    model: Literal["wide"] = "wide"
+    units: int = 64
+
+    def logit(self, features):
+        from keras import layers
+        return layers.Dense(1)(layers.Dense(self.units, activation="gelu")(features.vector()))
+
+class Rates(Trainer):
+    """The label's rate by the values of one text: no network, no steps."""
+    model: Literal["rates"] = "rates"
+    by: str
+    column: bool = False
+
+    def fit(self, job):
+        import keras, numpy as np, pyarrow.parquet as pq
+        from cd4ml.contracts.model import features
+
+        def read(split):
+            table = pq.read_table(split)
+            return features(table, job.contract)[self.by], job.contract.labels(table)
+
+        values, labels = read(job.train)
+        known = sorted(set(values))
+        groups = [values == one for one in known]
+        weights = np.ones(len(labels)) if job.weights is None else job.weights
+        rates = np.array([0.0, *(np.average(labels[group], weights=weights[group]) for group in groups)], "float32")
+
+        def score(values, labels):
+            return job.contract.problem.score(labels, rates[1 + np.searchsorted(known, values)])
+
+        inputs = [keras.Input((), dtype=one.dtype) for one in job.contract.inputs]
+        [text] = [tensor for one, tensor in zip(job.contract.inputs, inputs) if one.name == self.by]
+        found = keras.ops.take(rates, keras.layers.StringLookup(vocabulary=known, mask_token=None)(text))
+        model = keras.Model(inputs, found[:, None] if self.column else found)
+        measured = {"score": score(values, labels), "eval_score": score(*read(job.eval)), "loss": 0.0, "eval_loss": 0.0}
+        return Fitted(model, [Epoch(epoch=1, seconds=0.0, metric="auc", **measured)])
+'''
+ENTRIES = "[cd4ml.trainers]\nwide = acme_models:Wide\nrates = acme_models:Rates\n"
+
+
+def predicted(folder: Path, table: Any) -> np.ndarray:
+    raw = model.features(table, model.read_contract(folder))
+    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+
+
+def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, installed):
+    installed("acme_models", CODE, ENTRIES)
+
+    spec = {"model": "wide", "units": 16, "epochs": 4, "batch_size": 128}
+
+    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model")
+
+    assert found.metadata["model"] == "wide"
+    assert found.metrics["eval_auc"] > 0.75
+    assert model.read_contract(tmp_path / "model").model["units"] == 16
+    assert predicted(tmp_path / "model", players(5, seed=3)).shape == (5,)
+
+
+def test_a_trainer_of_a_team_does_all_itself(inputs, tmp_path, installed):
+    installed("acme_models", CODE, ENTRIES)
+    table = players(4000, seed=1)
+    labels, regions = table["took"].to_numpy(), np.array(table["region"].fill_null("").to_pylist())
+
+    found = train(**vars(inputs), spec={"model": "rates", "by": "region"}, seed=0, folder=tmp_path / "model")
+
+    assert found.rows == 4000
+    assert found.epochs == 1
+    assert found.metadata["headline"] == f"auc {found.best.eval_score:.3f}"
+    expected = [labels[regions == region].mean() for region in regions]
+    np.testing.assert_allclose(predicted(tmp_path / "model", table), expected, rtol=1e-6)
+
+
+def test_a_trainer_of_a_team_is_given_the_weights(inputs, tmp_path, installed):
+    installed("acme_models", CODE, ENTRIES)
+    spec = {"model": "rates", "by": "region", "reweight": ["region"]}
+
+    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model")
+
+    assert found.metadata["reweighted"] != "no"
+    assert np.ptp(predicted(tmp_path / "model", players(4000, seed=1))) < 1e-5
+
+
+def test_a_trainer_that_gives_no_probability_a_row_is_told(inputs, tmp_path, installed):
+    installed("acme_models", CODE, ENTRIES)
+
+    with pytest.raises(TrainingError, match=r"model 'rates': Rates.fit gave a model of the output shape \(None, 1\)"):
+        train(
+            **vars(inputs), spec={"model": "rates", "by": "region", "column": True}, seed=0, folder=tmp_path / "model"
+        )
+    assert not (tmp_path / "model").exists()

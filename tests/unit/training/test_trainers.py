@@ -1,0 +1,111 @@
+"""`cd4ml.training.trainers`: what a team may say about a model."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from cd4ml.errors import TrainingError
+from cd4ml.training.trainers import AnyTrainer, Dnn, Linear, parse
+
+
+def test_a_model_needs_no_more_than_its_name():
+    assert parse({"model": "linear"}) == Linear()
+    assert parse({"model": "dnn"}) == Dnn()
+
+
+def test_whole_numbers_may_come_as_kubeflow_sends_them():
+    spec = parse({"model": "dnn", "epochs": 3.0, "batch_size": 64.0, "hidden": [16.0, 8.0]})
+
+    assert spec == Dnn(epochs=3, batch_size=64, hidden=(16, 8))
+
+
+def test_any_model_may_be_reweighted():
+    assert parse({"model": "linear"}).reweight == ()
+    assert parse({"model": "linear", "reweight": ["region"]}).reweight == ("region",)
+    assert parse({"model": "dnn", "reweight": ["gender", "region"]}).reweight == ("gender", "region")
+
+
+def test_every_mistake_is_reported_at_once():
+    with pytest.raises(TrainingError) as caught:
+        parse(
+            {"model": "dnn", "epoch": 3, "batch_size": 0, "hidden": [], "dropout": 1.0, "learning_rate": float("nan")}
+        )
+
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1 + 5
+    assert "\n  - epoch: unknown; did you mean 'epochs'?" in message
+    for setting in ("batch_size", "hidden", "dropout", "learning_rate"):
+        assert f"\n  - {setting}: " in message
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, "names no model; there are linear, dnn"),
+        ({"model": "dn"}, r"'dn' is no model that is installed here; did you mean 'dnn'\?"),
+        ({"model": ["dnn"]}, r"did you mean 'dnn'\?"),
+        ({"model": "linear", "hidden": [8]}, "hidden: unknown; there are model, reweight, epochs"),
+        ({"model": "dnn", "epochs": 2.5}, "epochs: .* not 2.5"),
+        ({"model": "dnn", "hidden": [8, -1]}, "hidden.1: .* not -1"),
+        ({"model": "dnn", "reweigh": ["region"]}, r"reweigh: unknown; did you mean 'reweight'\?"),
+        ({"model": "dnn", "reweight": "region"}, "reweight: .* not 'region'"),
+        ({"model": "dnn", "reweight": ["region", ""]}, "reweight.1: .* not ''"),
+        ({"model": "dnn", "reweight": ["region", "region"]}, "reweight: name each column once"),
+    ],
+)
+def test_a_wrong_specification_says_what_may_stand_there(spec, message):
+    with pytest.raises(TrainingError, match=message):
+        parse(spec)
+
+
+def test_a_specification_is_checked_without_tensorflow():
+    program = "import sys, cd4ml.training.trainers; print('tensorflow' in sys.modules or 'pyarrow' in sys.modules)"
+
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
+
+
+WIDE = '''
+from typing import Literal
+from cd4ml import Network
+
+class Wide(Network):
+    """One wide layer."""
+    model: Literal["wide"] = "wide"
+    units: int = 64
+
+    def logit(self, features):
+        from keras import layers
+        return layers.Dense(1)(layers.Dense(self.units)(features.vector()))
+'''
+
+
+def test_a_teams_own_model_is_checked_as_others_are(installed):
+    installed("acme_models", WIDE, "[cd4ml.trainers]\nwide = acme_models:Wide\n")
+
+    assert parse({"model": "wide", "units": 8}).model_dump() == {
+        "model": "wide",
+        "units": 8,
+        "reweight": (),
+        "epochs": 10,
+        "batch_size": 2048,
+        "learning_rate": 0.003,
+        "patience": 2,
+    }
+    with pytest.raises(TrainingError, match=r"unit: unknown; did you mean 'units'\?"):
+        parse({"model": "wide", "unit": 8})
+    with pytest.raises(TrainingError, match=r"'wid' is no model that is installed here; did you mean 'wide'\?"):
+        parse({"model": "wid"})
+
+
+def test_a_teams_own_model_is_a_part_of_the_arguments_and_their_schema(installed):
+    installed("acme_models", WIDE, "[cd4ml.trainers]\nwide = acme_models:Wide\n")
+    arguments = TypeAdapter(AnyTrainer)
+
+    assert arguments.validate_python({"model": "wide", "units": 8}).units == 8
+    with pytest.raises(ValidationError, match=r"(?s)units\n *Input should be a valid integer, not 'many'"):
+        arguments.validate_python({"model": "wide", "units": "many"})
+    schema = arguments.json_schema()
+    assert [one["$ref"].rpartition("/")[2] for one in schema["anyOf"]] == ["Linear", "Dnn", "Wide"]
+    assert schema["$defs"]["Wide"]["properties"]["model"]["const"] == "wide"
