@@ -92,7 +92,7 @@ class Training(Arguments):
     """A runner of Beam and its options, on which TFMA itself computes; empty computes in the task."""
     model_limits: ModelLimits = written({"auc": {"baseline": {"min_change": 0.0}}})
     """What the candidate must keep to be published (docs/limits.md)."""
-    target: Annotated[str, checked_by(targets.check), WithJsonSchema({"enum": [targets.MACHINE, targets.CLUSTER]})] = (
+    target: Annotated[str, checked_by(targets.check), WithJsonSchema({"enum": targets.TARGETS.names}), Means.TARGET] = (
         targets.MACHINE
     )
     """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""

@@ -13,15 +13,21 @@ import pytest
 import seldon_kind
 import seldon_objects
 import yaml
-from conftest import Cluster
+from conftest import Cluster, ObjectStore
 from kubernetes import client
 from seldon_operator import LAST_APPLIED, Operator
 
 from cd4ml.cluster import connection
-from cd4ml.deployment.targets import Served, seldon
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.deployment import rollout as engine
+from cd4ml.deployment.strategies import Rollout, Route
 from cd4ml.deployment.targets import cluster as target
+from cd4ml.deployment.targets import seldon
 from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.images import TOOLS
+from cd4ml.registry import deployments
+from cd4ml.storage import Content
+from cd4ml.storage.bucket import S3Store
 
 SERVING = Path(__file__).parents[2] / "manifests/base/serving.yaml"
 """Has the PriorityClass that models run with."""
@@ -70,9 +76,25 @@ def _seldon_kind(kubeconfig: str) -> Iterator[None]:
         seldon_kind.remove(api)
 
 
+class Recorded(S3Store):
+    """A store that can fail to be written."""
+
+    fails = False
+
+    def add(self, name: str, content: Content) -> None:
+        if self.fails:
+            raise StorageError("the store does not answer")
+        super().add(name, content)
+
+
+STORES: dict[str, Recorded] = {}
+"""The history of what is deployed, by namespace."""
+
+
 @pytest.fixture
-def namespace(cluster: Cluster) -> str:
+def namespace(cluster: Cluster, bucket: ObjectStore) -> str:
     name = cluster.namespace(RESTRICTED)
+    STORES[name] = Recorded(bucket.uri)
     cluster.kubectl("--namespace", name, "apply", "--server-side", "--force-conflicts", "--filename", str(SERVING))
     return name
 
@@ -116,15 +138,16 @@ def test_the_model_server_listens_and_knows_its_version_by_what_the_operator_lea
 def test_what_is_stored_is_what_was_sent(operator: Operator, cluster: Cluster, namespace: str) -> None:
     serve(namespace, 1, "first")
 
-    model = "s3://cd4ml/models/uptake/1/model"
-    assert (
-        stored(cluster, namespace)["spec"]
-        == (
-            seldon.deployment(
-                "uptake", namespace=namespace, model_uri=model, version=1, digest="abc", release="first"
-            ).manifest()["spec"]
-        )
+    sent = seldon.deployment(
+        "uptake",
+        namespace=namespace,
+        model_uri=f"{STORES[namespace].location}/models/uptake/1/model",
+        version=1,
+        digest="abc",
+        release="first-1",
+        number=1,
     )
+    assert stored(cluster, namespace)["spec"] == sent.manifest()["spec"]
 
 
 def test_a_stale_available_is_no_rollout(operator: Operator, cluster: Cluster, namespace: str) -> None:
@@ -162,7 +185,7 @@ def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(
 
     assert "container model: runs, but is not ready" in str(raised.value)
     assert "event: Readiness probe failed: dial tcp" in str(raised.value)
-    assert "release first, which was served before, was put back" in str(raised.value)
+    assert "release first-1, which was served before, was put back" in str(raised.value)
     assert served(cluster, namespace) == ("first", True)
     assert set(pod) <= set(names_of_pods(namespace))
 
@@ -213,13 +236,13 @@ def test_a_verification_that_does_not_end_well_puts_the_model_before_back(
     assert served(cluster, namespace) == ("first", True)
 
 
-def test_what_was_kept_and_cannot_be_recorded_is_put_back_too(
+def test_what_holds_and_cannot_be_recorded_is_put_back_too(
     operator: Operator, cluster: Cluster, namespace: str
 ) -> None:
     serve(namespace, 1, "first")
 
-    with pytest.raises(StorageError), rollout(namespace, 2, "second") as now:
-        keep_without_record(now)
+    with pytest.raises(StorageError), rollout(namespace, 2, "second"):
+        STORES[namespace].fails = True
 
     assert served(cluster, namespace) == ("first", True)
 
@@ -232,11 +255,52 @@ def test_what_a_dead_process_left_is_never_put_back(
     killed = rollout(namespace, 2, "second", seconds=10)
     killed.__enter__()
 
-    put_back = "release first, which was served before, was put back"
+    put_back = "release first-1, which was served before, was put back"
     with pytest.raises(DeploymentError, match=put_back), rollout(namespace, 3, "third"):
         raise DeploymentError("differs")
 
     assert served(cluster, namespace) == ("first", True)
+
+
+def test_what_a_dead_process_left_is_undone_in_the_history_by_the_next(
+    operator: Operator, namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(target, "VERIFICATION_SECONDS", -10)
+    killed = rollout(namespace, 1, "first", seconds=10)
+    killed.__enter__()
+    assert states(namespace) == ["begun"]
+
+    serve(namespace, 2, "second")
+
+    assert states(namespace) == ["undone", "held"]
+    assert "a rollout whose process was killed is undone: the next takes its place" in caplog.text
+
+
+def test_a_deployment_that_holds_is_neither_waited_for_nor_undone_where_its_note_was_left(
+    operator: Operator, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(namespace, 1, "first")
+    with monkeypatch.context() as killed:
+        killed.setattr(target.Cluster, "keep", lambda _: None)
+        serve(namespace, 2, "second")
+    assert served(cluster, namespace) == ("second", False)
+
+    put_back = "release second-2, which was served before, was put back"
+    with pytest.raises(DeploymentError, match=put_back), rollout(namespace, 3, "third"):
+        raise DeploymentError("differs")
+
+    assert served(cluster, namespace) == ("second", True)
+    assert states(namespace) == ["held", "held", "undone"]
+
+
+def test_what_is_stopped_is_removed_and_counts_no_more(operator: Operator, cluster: Cluster, namespace: str) -> None:
+    serve(namespace, 1, "first")
+
+    ended = engine.stop(target.Cluster(STORES[namespace], "uptake", namespace=namespace))
+
+    assert ended.served.url == f"http://uptake-default.{namespace}.svc:8000"
+    assert not cluster.kubectl("get", "sdep", "-n", namespace, "-o", "name")
+    assert states(namespace) == ["stopped"]
 
 
 def test_two_at_once_take_turns(operator: Operator, cluster: Cluster, namespace: str) -> None:
@@ -291,7 +355,8 @@ def test_the_pods_keep_the_restricted_standard(cluster: Cluster, namespace: str)
         model_uri="s3://cd4ml/models/uptake/1/model",
         version=1,
         digest="abc",
-        release="x",
+        release="x-1",
+        number=1,
     ).manifest()
     pod = {
         "apiVersion": "v1",
@@ -516,7 +581,8 @@ def manifest_of(namespace: str) -> dict:
         model_uri="s3://cd4ml/models/uptake/3/model",
         version=3,
         digest="abc",
-        release="x",
+        release="x-1",
+        number=1,
     ).manifest()
 
 
@@ -549,18 +615,20 @@ def bare(made: dict) -> dict:
 
 
 @contextmanager
-def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Served]:
-    model = f"s3://cd4ml/models/uptake/{version}/model"
-    with target.rollout(
-        "uptake", namespace=namespace, model_uri=model, version=version, digest="abc", release=release, seconds=seconds
+def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Rollout]:
+    where = target.Cluster(
+        STORES.get(namespace, Recorded("s3://cd4ml")), "uptake", namespace=namespace, seconds=seconds
+    )
+    with engine.rolling_out(
+        where, "replace", version=published(version), run=release, port=0, log_file=Path("/no/such/log")
     ) as now:
+        Route().take(now)
         yield now
-        now.keep()
 
 
-def keep_without_record(now: Served) -> None:
-    now.keep()
-    raise StorageError("the store does not answer")
+def published(version: int) -> Version:
+    dataset = DatasetReference("players", 0, "sha256:d")
+    return Version("uptake", version, "abc", "2026-01-01", run="run", revision="", dataset=dataset)
 
 
 def serve(namespace: str, version: int, release: str, seconds: float = 60) -> None:
@@ -574,12 +642,22 @@ def served(cluster: Cluster, namespace: str) -> tuple[str, bool]:
     return releases(content)[0], target.UNVERIFIED not in content["metadata"].get("annotations", {})
 
 
+def states(namespace: str) -> list[str]:
+    """What became of each deployment, the oldest first."""
+    found = deployments.newest_first(STORES[namespace], "uptake")
+    return [series.state for series in reversed(list(found))]
+
+
 def stored(cluster: Cluster, namespace: str) -> dict:
     return json.loads(cluster.kubectl("get", "sdep", "uptake", "-n", namespace, "-o", "json"))
 
 
 def releases(found: dict) -> list[str]:
-    return [predictor["annotations"]["cd4ml/release"] for predictor in found["spec"]["predictors"]]
+    return [run_of(predictor["annotations"]["cd4ml/release"]) for predictor in found["spec"]["predictors"]]
+
+
+def run_of(release: str) -> str:
+    return release.rpartition("-")[0]
 
 
 def state(namespace: str) -> str:
@@ -595,7 +673,8 @@ def names_of_pods(namespace: str) -> list[str]:
 
 
 def releases_that_run(namespace: str) -> list[str]:
-    return [pod.metadata.annotations["cd4ml/release"] for pod in pods(namespace) if pod.status.phase == "Running"]
+    running = [pod for pod in pods(namespace) if pod.status.phase == "Running"]
+    return [run_of(pod.metadata.annotations["cd4ml/release"]) for pod in running]
 
 
 def meddle(namespace: str, ended: threading.Event) -> None:

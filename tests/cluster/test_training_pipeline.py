@@ -116,12 +116,14 @@ def test_the_registry_in_the_bucket_has_the_model_and_its_deployment(
     trained: dict[str, Task], installed: Installed
 ) -> None:
     version = _document(installed, "models/promotion-uptake/1/version.json")
-    deployed = _document(installed, "deployments/promotion-uptake/1.json")
+    events = [_document(installed, f"deployments/promotion-uptake/1/{place}.json") for place in (1, 2, 3, 4)]
+    begun, held = events[0], events[-1]
 
-    assert version["digest"] == trained["Publish model"].parameters["digest"] == deployed["digest"]
+    assert [event["kind"].removeprefix("cd4ml/Deployment") for event in events] == ["Begun", "Step", "Step", "Held"]
+    assert version["digest"] == trained["Publish model"].parameters["digest"] == begun["digest"]
     assert version["run"] == "training-1"
-    assert deployed["target"] == "cluster"
-    assert deployed["endpoint"].startswith(f"http://promotion-uptake-default.{installed.namespace}.svc:8000/")
+    assert begun["target"] == "cluster"
+    assert held["endpoint"].startswith(f"http://promotion-uptake-default.{installed.namespace}.svc:8000/")
 
 
 def test_prometheus_finds_what_the_alerts_and_the_dashboard_read(

@@ -1,10 +1,14 @@
 """A workplace for the tests of a module, which end no server but their own."""
 
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from workplace import Workplace, make_players
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))  # has the stand-in for S3
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,7 @@ manifest = seldon.deployment(
     version=3,
     digest="sha256:abc",
     release="run-1",
+    number=1,
 ).manifest()
 print(json.dumps(manifest["spec"]["predictors"][0]["componentSpecs"][0]["spec"]))
 """

@@ -16,10 +16,13 @@ import psutil
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from s3_server import s3_server
 from workplace import Outcome, Workplace
 
 from cd4ml.deployment import release, verify
 from cd4ml.errors import DeploymentError
+from cd4ml.registry import deployments
+from cd4ml.storage import open_store
 
 TASKS = [
     "Ingest dataset",
@@ -233,6 +236,7 @@ def test_a_run_that_is_stopped_while_it_deploys_leaves_no_server(first: Outcome,
     assert stopped.code == 1
     assert stopped.states()["Deploy model"] == "stopped"
     assert workplace.servers() == []
+    assert workplace.deployments()[-1].state == "undone"
 
 
 def members(process: subprocess.Popen[str], *, of: str) -> list[psutil.Process]:
@@ -299,7 +303,7 @@ def kept(first: Outcome, workplace: Workplace) -> Iterator[Outcome]:
 def test_a_server_that_was_kept_is_put_back_when_its_replacement_is_killed(
     kept: Outcome, workplace: Workplace, together: bool
 ) -> None:
-    recorded = sorted(workplace.folder.glob("store/deployments/*/[0-9]*.json"))
+    recorded = workplace.deployments()
     (server,) = set(served(workplace))
     process = workplace.start("run", workplace.arguments(seed=ANOTHER))
     wait_for(lambda: server not in served(workplace) and served(workplace), 300)
@@ -315,7 +319,9 @@ def test_a_server_that_was_kept_is_put_back_when_its_replacement_is_killed(
 
     assert "was undone; version" in said
     assert "which was served before, is served again" in said
-    assert sorted(workplace.folder.glob("store/deployments/*/[0-9]*.json")) == recorded
+    *before, undone = workplace.deployments()
+    assert before == recorded
+    assert (undone.state, undone.events[-1].reason) == ("undone", "its process was killed")
     assert set(served(workplace).values()) == {server_folder(kept)}
     answer = httpx.get("http://127.0.0.1:9701/metadata", timeout=30).json()["custom"]
     assert answer["version"] == str(kept.summary["published"]["version"])
@@ -387,6 +393,40 @@ def test_a_deployment_that_fails_is_undone(first: Outcome, workplace: Workplace)
     assert workplace.servers() == []
 
 
+def test_a_model_in_a_bucket_is_served_by_this_machine_until_it_is_stopped(
+    first: Outcome, workplace: Workplace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name, location = "promotion-uptake", "s3://cd4ml/team"
+    published = Path(first.summary["published"]["uri"])
+    files = [str(published / "version.json"), str(published / "verdict.json")]
+    with s3_server() as s3:
+        for variable, value in (("ENDPOINT_URL", s3.url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "s")):
+            monkeypatch.setenv(f"AWS_{variable}", value)
+        monkeypatch.setenv("XDG_STATE_HOME", str(workplace.folder / "state"))
+        store = open_store(location)
+        store.add_folder(f"models/{name}/1", {child.name: child for child in published.iterdir()})
+        monkeypatch.setenv("CD4ML_KEEP_SERVING", "1")
+
+        deployed = release.deploy(
+            location,
+            published_file=files[0],
+            verdict_file=files[1],
+            target="machine",
+            port=9701,
+            run="run",
+            folder=str(tmp_path),
+        )
+
+        assert deployed.verification.predictions_checked >= 100
+        (server,) = set(served(workplace).values())
+        assert Path(server).is_relative_to(workplace.folder / "state")
+        assert {key.split("/")[1] for key in s3.objects} == {"models", "deployments"}
+        assert deployments.latest(store, name) == deployed.deployment
+        assert workplace.run("stop", name, "--store", location).code == 0
+        assert workplace.servers() == []
+        assert deployments.latest(store, name) is None
+
+
 def test_a_server_that_is_kept_answers_until_it_is_stopped(first: Outcome, workplace: Workplace) -> None:
     kept = workplace.run("run", "--keep-serving", workplace.arguments())
 
@@ -409,6 +449,7 @@ def test_a_server_that_is_kept_answers_until_it_is_stopped(first: Outcome, workp
     stopped = workplace.run("stop", "promotion-uptake")
     assert stopped.code == 0, stopped.output
     assert workplace.servers() == []
+    assert workplace.deployments()[-1].state == "stopped"
     down = workplace.run("run", verification)
     assert down.code == 1
     assert "127.0.0.1:9701" in down.output

@@ -12,6 +12,10 @@ from typing import Any
 import psutil
 import yaml
 
+from cd4ml.registry import deployments
+from cd4ml.registry.deployments import Series
+from cd4ml.storage.folder import FolderStore
+
 ROOT = Path(__file__).parents[2]
 CD4ML = Path(sys.prefix) / "bin" / "cd4ml"
 ROWS = 12_000
@@ -86,7 +90,12 @@ class Workplace:
     def stored(self) -> set[Path]:
         """The published models and deployments."""
         store = self.folder / "store"
-        return {*store.glob("models/*/*"), *store.glob("deployments/*/*.json"), *store.glob(".unfinished/*")}
+        return {*store.glob("models/*/*"), *store.glob("deployments/*/*"), *store.glob(".unfinished/*")}
+
+    def deployments(self) -> list[Series]:
+        """The history of the model, the oldest first."""
+        found = deployments.newest_first(FolderStore(self.folder / "store"), "promotion-uptake")
+        return list(reversed(list(found)))
 
     def servers(self) -> list[psutil.Process]:
         """The model servers that serve from here."""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cd4ml.deployment.targets import machine
+from cd4ml.deployment import on_this_machine
+from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
 from cd4ml.storage.folder import FolderStore
 
@@ -15,7 +16,7 @@ def test_who_cannot_hold_a_deployment_is_told_which_file_it_takes(tmp_path: Path
 
     with (
         pytest.raises(DeploymentError, match=f"{lock}: cannot be written"),
-        machine.alone(FolderStore(tmp_path), "uptake"),
+        Machine(FolderStore(tmp_path), "uptake").turn(),
     ):
         pass
 
@@ -24,4 +25,4 @@ def test_who_may_only_read_the_store_leaves_what_others_left(tmp_path: Path, mon
     (tmp_path / ".serving" / "uptake" / "lock").mkdir(parents=True)
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
 
-    assert machine.recover(FolderStore(tmp_path), "uptake") == ""
+    assert on_this_machine.recover(FolderStore(tmp_path), "uptake") == ""

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cd4ml.deployment.targets import machine
+from cd4ml.deployment.targets import servers
 from cd4ml.errors import DeploymentError
 
 
@@ -16,7 +16,7 @@ def test_a_port_in_use_is_told_with_its_user() -> None:
         taken.listen()
 
         with pytest.raises(DeploymentError, match=f"is in use by process {os.getpid()} .*the argument `port`"):
-            machine.check_port(taken.getsockname()[1])
+            servers.check_port(taken.getsockname()[1])
 
 
 def test_a_port_that_the_system_refuses_is_not_said_to_be_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_a_port_that_the_system_refuses_is_not_said_to_be_in_use(monkeypatch: py
     monkeypatch.setattr(socket.socket, "bind", refuse)
 
     with pytest.raises(DeploymentError) as raised:
-        machine.check_port(1024)
+        servers.check_port(1024)
 
     assert str(raised.value) == (
         "port 1024 cannot be listened on (Permission denied): name another port with the argument `port`"

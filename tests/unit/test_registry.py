@@ -12,6 +12,7 @@ from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DocumentError, RegistryError, StorageError
 from cd4ml.registry import deployments, models
@@ -134,9 +135,8 @@ def test_the_champion_is_what_was_deployed_last_but_never_the_candidate_itself(t
         return deployments.champion(str(location), "uptake", str(candidate.model))
 
     def deploy(candidate: Candidate) -> None:
-        deployments.record(
-            store, version=candidate.publish(location), run="run", target="machine", endpoint="http://127.0.0.1:1"
-        )
+        begun = deployments.begin(store, candidate.publish(location), run="run", target="machine", strategy="replace")
+        deployments.add(store, begun, Held("http://127.0.0.1:1", deployments.now()))
 
     def published(number: int) -> tuple[str, str]:
         folder = store.path(f"models/uptake/{number}/model")

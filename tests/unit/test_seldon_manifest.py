@@ -23,6 +23,7 @@ def test_a_version_becomes_one_predictor_with_all_traffic() -> None:
         "seldon.io/no-engine": "true",
         "cd4ml/release": "run-1",
         "cd4ml/version": "3",
+        "cd4ml/deployment": "1",
         "cd4ml/digest": "abc",
         "cd4ml/model-uri": URI,
     }
@@ -122,7 +123,9 @@ def test_the_longest_name_is_one_that_seldon_does_not_hash() -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(DeploymentError) as raised:
-        seldon.deployment("Up_take", namespace="team", model_uri=URI, version=3, digest="abc", release="run=1")
+        seldon.deployment(
+            "Up_take", namespace="team", model_uri=URI, version=3, digest="abc", release="run=1", number=1
+        )
 
     assert str(raised.value).splitlines() == [
         "the deployment of Up_take: not as it should be",
@@ -185,7 +188,9 @@ def test_there_is_one_predictor(count: int) -> None:
 
 
 def manifest(name: str = "uptake", release: str = "run-1") -> dict[str, Any]:
-    return seldon.deployment(name, namespace="team", model_uri=URI, version=3, digest="abc", release=release).manifest()
+    return seldon.deployment(
+        name, namespace="team", model_uri=URI, version=3, digest="abc", release=release, number=1
+    ).manifest()
 
 
 def pod() -> dict[str, Any]:

@@ -11,7 +11,10 @@ import psutil
 import pytest
 
 from cd4ml import cli
-from cd4ml.deployment.targets import machine
+from cd4ml.deployment import on_this_machine
+from cd4ml.deployment.targets import Unfinished
+from cd4ml.deployment.targets.machine import Machine
+from cd4ml.deployment.targets.servers import Server
 from cd4ml.storage.folder import FolderStore
 
 
@@ -51,8 +54,7 @@ def keep_as_before(store: FolderStore, file: str, content: dict[str, Any]) -> No
 
 
 def test_holding_a_deployment_leaves_the_objects_alone(store: FolderStore) -> None:
-    with machine.alone(store, "uptake") as held:
-        assert held
+    with Machine(store, "uptake").turn():
         assert store.children("deployments") == []
         assert [path.name for path in store.root.iterdir()] == [".serving"]
 
@@ -61,11 +63,11 @@ def test_a_server_that_an_older_version_kept_is_found(store: FolderStore, server
     keep_as_before(store, "server.json", record(server))
     store.add("deployments/uptake/1.json", "{}")
 
-    found = machine.find(store, "uptake")
+    found = Machine(store, "uptake").server()
 
-    assert found == machine.Server(**record(server))
+    assert found == Server(**record(server))
     assert store.children("deployments/uptake") == ["1.json"]
-    assert machine.find(store, "uptake") == found
+    assert Machine(store, "uptake").server() == found
 
 
 def test_a_server_that_an_older_version_kept_is_stopped(
@@ -80,17 +82,17 @@ def test_a_server_that_an_older_version_kept_is_stopped(
     assert not ended.value.code
     assert "the server at http://127.0.0.1:9701 has ended" in " ".join(capsys.readouterr().out.split())
     assert not server.is_running()
-    assert machine.find(store, "uptake") is None
+    assert Machine(store, "uptake").server() is None
 
 
 def test_a_rollout_that_an_older_version_left_halfway_is_undone(store: FolderStore) -> None:
     keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
 
-    assert machine.is_unfinished(store, "uptake")
-    assert machine.recover(store, "uptake") == (
+    assert Machine(store, "uptake").unfinished() == Unfinished(1, before=None)
+    assert on_this_machine.recover(store, "uptake") == (
         "uptake: the rollout of run a was undone; nothing is served, as no server was kept before"
     )
-    assert not machine.is_unfinished(store, "uptake")
+    assert Machine(store, "uptake").unfinished() is None
 
 
 def test_a_server_without_a_file_is_ended_by_its_mark(store: FolderStore) -> None:
@@ -99,6 +101,6 @@ def test_a_server_without_a_file_is_ended_by_its_mark(store: FolderStore) -> Non
     marks = [str(store.root / folder / "uptake/server.json") for folder in ("deployments", ".serving")]
     servers = [subprocess.Popen(["sleep", "60"], env={"CD4ML_OUTLIVES_TASK": mark}) for mark in marks]
 
-    machine.recover(store, "uptake")
+    on_this_machine.recover(store, "uptake")
 
     assert not any(psutil.pid_exists(one.pid) for one in servers)

@@ -7,6 +7,9 @@ from rich.markup import escape
 from cd4ml.cli import run  # the help lists the commands in the order of these imports
 
 # isort: split
+from cd4ml.cli import deployments
+
+# isort: split
 from cd4ml.cli import arguments
 
 # isort: split
@@ -14,7 +17,7 @@ from cd4ml.cli import kubeflow
 from cd4ml.cli.application import app, errors
 from cd4ml.errors import Cd4mlError
 
-__all__ = ["app", "arguments", "kubeflow", "main", "run"]
+__all__ = ["app", "arguments", "deployments", "kubeflow", "main", "run"]
 
 
 def main() -> None:

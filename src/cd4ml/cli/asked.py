@@ -43,6 +43,8 @@ class Asked:
     """The name of the model that is published or served."""
     port: int | None
     """Where this machine serves the model."""
+    target: str | None
+    """Where the model is served."""
 
     @cached_property
     def pipeline(self) -> Any:
@@ -71,6 +73,7 @@ def read(file: Path) -> Asked:
         store=values.value(Means.STORE),
         model=values.value(Means.MODEL),
         port=values.value(Means.PORT),
+        target=values.value(Means.TARGET),
     )
 
 

@@ -1,4 +1,4 @@
-"""Commands for this machine: `cd4ml run`, `cd4ml compile`, `cd4ml stop`."""
+"""Commands for this machine: `cd4ml run`, `cd4ml compile`."""
 
 import errno
 import os
@@ -20,11 +20,11 @@ from cd4ml import errors
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, console
 from cd4ml.errors import Cd4mlError
-from cd4ml.storage import local_path, open_store
+from cd4ml.storage import local_copy, local_path, open_store
 from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
-    from cd4ml.deployment.targets import machine
+    from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
 
 COMPILED = Path("compiled")
@@ -65,14 +65,14 @@ def run(
 def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     """Runs what was asked for, and says how it went; the exit code."""
     from cd4ml.cli.progress import progress
-    from cd4ml.deployment.targets import machine
+    from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
     from cd4ml.running import local
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
     folder = _new_folder(runs, wanted.name)
     planned = local.tasks(pipeline, folder)
-    environment = {machine.OWNER: str(os.getpid()), **({machine.KEEP_SERVING: "1"} if keep_serving else {})}
+    environment = {servers.OWNER: str(os.getpid()), **({servers.KEEP_SERVING: "1"} if keep_serving else {})}
     started_at, started = datetime.now().astimezone(), time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an ended session stops a run too
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # and a closed terminal, but for a run under nohup
@@ -133,57 +133,24 @@ def compile_pipelines(
         console.print(f"{target}")
 
 
-@app.command()
-def stop(
-    name: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
-    store: Annotated[
-        Path, typer.Option(parser=local_path, metavar="FOLDER", help="The store that the model was deployed from.")
-    ] = Path("store"),
-) -> None:
-    """Ends the model server that `cd4ml run --keep-serving` left up."""
-    from cd4ml.deployment.targets import machine
-
-    opened = FolderStore(store)
-    server = machine.find(opened, name)
-    if server is None and not machine.is_unfinished(opened, name):
-        raise Cd4mlError(f"store {opened.root}: no server of the model {name} is running on this machine")
-    with machine.alone(opened, name):
-        halfway = machine.is_unfinished(opened, name)
-        server = machine.find(opened, name)
-        machine.give_up(opened, name)
-    if halfway:
-        console.print(f"{name}: a rollout that was killed halfway was undone; what it replaced is not served again")
-    if server:
-        console.print(f"{name}: the server at {server.url} has ended")
-
-
 def _check_port(wanted: asked.Asked) -> None:
     """Finds a port in use before the work is done whose result is to be served there."""
-    from cd4ml.deployment.targets import machine
+    from cd4ml.deployment import on_this_machine, targets
 
-    store = _store_here(wanted)
-    if wanted.port is None or wanted.model is None or store is None:
-        return
-    server = machine.find(store, wanted.model)
-    if server is None or server.port != wanted.port:
-        machine.check_port(wanted.port)
-
-
-def _store_here(wanted: asked.Asked) -> FolderStore | None:
-    """The store, where it is one that this machine serves from."""
-    store = open_store(wanted.store) if wanted.store else None
-    return store if isinstance(store, FolderStore) else None
+    if wanted.store and wanted.model and wanted.port is not None and wanted.target == targets.MACHINE:
+        on_this_machine.check_free(open_store(wanted.store), wanted.model, wanted.port)
 
 
 def _clear_up(wanted: asked.Asked) -> None:
     """Undoes and removes what runs that were killed have left."""
-    from cd4ml.deployment.targets import machine
+    from cd4ml.deployment import on_this_machine
 
-    store = _store_here(wanted)
-    if store is None:
+    if not wanted.store:
         return
-    store.clean()
-    said = machine.recover(store, wanted.model) if wanted.model else ""
+    store = open_store(wanted.store)
+    if isinstance(store, FolderStore):
+        store.clean()
+    said = on_this_machine.recover(store, wanted.model) if wanted.model else ""
     if said:
         console.print(escape(said), highlight=False, soft_wrap=True)
 
@@ -244,24 +211,17 @@ def _began_to_deploy(planned: list[Any]) -> bool:
     return any(task.component == "deploy_model" and task.started is not None for task in planned)
 
 
-def _end_serving(wanted: asked.Asked, run_id: str, began_to_deploy: bool) -> "tuple[machine.Server | None, str]":
+def _end_serving(wanted: asked.Asked, run_id: str, began_to_deploy: bool) -> "tuple[servers.Server | None, str]":
     """Ends the server that the run started, unless it is to be kept, and undoes a rollout that was killed.
 
     Returns:
         The server that is left, if any, and what was undone.
     """
-    from cd4ml.deployment.targets import machine
+    from cd4ml.deployment import on_this_machine, targets
 
-    store = _store_here(wanted)
-    if store is None or wanted.model is None or not began_to_deploy:
+    if not wanted.store or not wanted.model or wanted.target != targets.MACHINE or not began_to_deploy:
         return None, ""
-    with machine.alone(store, wanted.model):
-        undone = machine.undo(store, wanted.model)
-        server = machine.find(store, wanted.model)
-        if server is None or server.run != run_id or server.kept:
-            return server, undone
-        machine.stop(store, server)
-        return None, undone
+    return on_this_machine.after(open_store(wanted.store), wanted.model, run_id)
 
 
 def _registered(wanted: asked.Asked, run_id: str) -> "reports.Registered | None":
@@ -284,7 +244,7 @@ def _registered(wanted: asked.Asked, run_id: str) -> "reports.Registered | None"
 
 
 def _print_outcome(
-    summary: Mapping[str, Any], folder: Path, serving: "machine.Server | None", log: Path | None
+    summary: Mapping[str, Any], folder: Path, serving: "servers.Server | None", log: Path | None
 ) -> None:
     console.print()
     if summary["status"] == "passed":
@@ -302,7 +262,7 @@ def _print_outcome(
     console.print(f"[dim]summary[/]  {_short(folder / 'summary.json')}", highlight=False, soft_wrap=True)
 
 
-def _print_passed(summary: Mapping[str, Any], serving: "machine.Server | None") -> None:
+def _print_passed(summary: Mapping[str, Any], serving: "servers.Server | None") -> None:
     console.print(f"[bold green]passed[/] in {summary['seconds']:.0f} s", highlight=False)
     if summary["published"]:
         console.print(f"[dim]model[/]    {_model(summary)}, {summary['published']['digest'][:19]}", highlight=False)
@@ -311,18 +271,26 @@ def _print_passed(summary: Mapping[str, Any], serving: "machine.Server | None") 
             f"[dim]replaced[/] by the server of run {serving.run}, at {serving.url}", highlight=False, soft_wrap=True
         )
     elif serving:
-        console.print(f"[dim]serving[/]  {serving.url}; end it with: cd4ml stop {serving.name}", highlight=False)
-        console.print(f"[dim]try[/]      {_curl(serving)}", highlight=False, soft_wrap=True)
+        version = summary["published"]
+        console.print(f"[dim]serving[/]  {serving.url}; end it with: {_stop(version)}", highlight=False, soft_wrap=True)
+        console.print(f"[dim]try[/]      {_curl(serving, version['uri'])}", highlight=False, soft_wrap=True)
 
 
 def _model(summary: Mapping[str, Any]) -> str:
     return f"{summary['published']['name']} version {summary['published']['version']}"
 
 
-def _curl(server: "machine.Server") -> str:
+def _stop(version: Mapping[str, Any]) -> str:
+    store = version["uri"].removesuffix(f"/models/{version['name']}/{version['version']}")
+    option = "" if store == str(Path("store").resolve()) else f" --store {shlex.quote(store)}"
+    return f"cd4ml stop {version['name']}{option}"
+
+
+def _curl(server: "servers.Server", version_uri: str) -> str:
     from cd4ml.deployment import verify
 
-    body = verify.example_request(Path(server.model_folder).parent / "predictions.parquet")
+    with local_copy(f"{version_uri}/predictions.parquet") as predictions:
+        body = verify.example_request(predictions)
     return f"curl -s {server.url}{verify.PREDICTIONS} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 

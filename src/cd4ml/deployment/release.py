@@ -5,9 +5,6 @@ What `deploy` writes is a folder: `deployment.json` (a `Deployment` of the regis
 """
 
 import signal
-import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,18 +12,14 @@ from typing import Any
 
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
-from cd4ml.deployment import targets, verify
-from cd4ml.deployment.targets import machine
+from cd4ml.deployment import rollout, strategies, targets, verify
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments, models
-from cd4ml.storage import Store, local_copy, open_store
-from cd4ml.storage.folder import FolderStore
-
-READY_SECONDS = 60
+from cd4ml.storage import open_store
 
 
 @dataclass(frozen=True)
-class Release:
+class Deployed:
     """A deployment that holds."""
 
     deployment: Deployment
@@ -44,7 +37,7 @@ class Release:
 
 def deploy(
     location: str, *, published_file: str, verdict_file: str, target: str, port: int, run: str, folder: str
-) -> Release:
+) -> Deployed:
     """Serves a published version in place of the one that was served.
 
     Args:
@@ -66,27 +59,35 @@ def deploy(
     signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
     store = open_store(location)
-    with _rollout(store, version=version, port=port, run=run, folder=Path(folder)) as served:
-        verification = _verify(store, version, served.url)
-        served.keep()  # and then the record: what is in the registry does hold
-        deployment = deployments.record(store, version=version, run=run, target=target, endpoint=verification.endpoint)
+    models.read(store, version.name, version.version)  # it is there, and whole
+    deployment, verification = rollout.roll_out(
+        targets.TARGETS.load(target)(store, version.name),
+        strategies.REPLACE,
+        version=version,
+        run=run,
+        port=port,
+        log_file=Path(folder) / "server.log",
+    )
     verification.write(Path(folder) / VERIFICATION)
     deployment.write(Path(folder) / DEPLOYMENT)
-    return Release(deployment, verification)
+    return Deployed(deployment, verification)
 
 
 def verify_latest(location: str, name: str) -> Verification:
-    """Verifies what was deployed last.
+    """Verifies what was deployed last and still stands.
 
     Raises:
-        DeploymentError: Nothing was deployed, or it does not hold.
+        DeploymentError: Nothing is in production, or it does not hold.
     """
     store = open_store(location)
-    history = deployments.history(store, name)
-    if not history:
-        raise DeploymentError(f"store {store.location}: {name} was never deployed; run the pipeline `training`")
-    version = models.read(store, name, history[-1].version)
-    return _verify(store, version, history[-1].endpoint.removesuffix(verify.PREDICTIONS))
+    deployment = deployments.latest(store, name)
+    if deployment is None:
+        raise DeploymentError(
+            f"store {store.location}: {name} was never deployed, or no deployment still stands; run the pipeline "
+            "`training`"
+        )
+    version = models.read(store, name, deployment.version)
+    return verify.verify_version(store, version, deployment.endpoint.removesuffix(verify.PREDICTIONS))
 
 
 def _check_verdict(version: Version, verdict: Verdict) -> None:
@@ -96,41 +97,6 @@ def _check_verdict(version: Version, verdict: Verdict) -> None:
             f"one given is {verdict.gate}'s, about {verdict.about.get('model')}, and "
             f"{'passed' if verdict.passed else 'did not pass'}; run {MODEL_GATE} on this model"
         )
-
-
-def _rollout(
-    store: Store, *, version: Version, port: int, run: str, folder: Path
-) -> AbstractContextManager[targets.Served]:
-    """Serves the version, and takes it back when what follows fails."""
-    if isinstance(store, FolderStore):
-        return machine.rollout(
-            store, name=version.name, model=f"{version.folder}/model", port=port, run=run, log=folder / "server.log"
-        )
-    return _rollout_in_cluster(store, version, run)
-
-
-@contextmanager
-def _rollout_in_cluster(store: Store, version: Version, run: str) -> Iterator[targets.Served]:
-    from cd4ml.cluster import connection
-    from cd4ml.deployment.targets import cluster
-
-    models.read(store, version.name, version.version)  # it is there, and whole
-    release = f"{run}-{uuid.uuid4().hex[:8]}"  # a second try of a run is another release
-    with cluster.rollout(
-        version.name,
-        namespace=connection.own_namespace(),
-        model_uri=store.uri(f"{version.folder}/model"),
-        version=version.version,
-        digest=version.digest,
-        release=release,
-    ) as served:
-        verify.wait_until_ready(served.url, READY_SECONDS, alive=lambda: True)  # its Service may lag behind
-        yield served
-
-
-def _verify(store: Store, version: Version, url: str) -> Verification:
-    with local_copy(store.uri(f"{version.folder}/predictions.parquet")) as predictions:
-        return verify.verify(url, version.digest, predictions)
 
 
 def _raise_stopped(number: int, _frame: FrameType | None) -> None:

@@ -13,8 +13,9 @@ import httpx
 import numpy as np
 
 from cd4ml.contracts import predictions as known
-from cd4ml.contracts.release import Verification
+from cd4ml.contracts.release import Verification, Version
 from cd4ml.errors import DeploymentError
+from cd4ml.storage import Store, local_copy
 
 TOLERANCE = 1e-5
 """How far a served probability may be from the evaluated one."""
@@ -46,6 +47,16 @@ def wait_until_ready(url: str, seconds: float, alive: Callable[[], bool]) -> Non
             pass
         time.sleep(0.2)
     raise DeploymentError(f"the model server of {url} was not ready after {seconds:.0f} s")
+
+
+def verify_version(store: Store, version: Version, url: str) -> Verification:
+    """Holds an endpoint against what evaluation got of a published version.
+
+    Raises:
+        DeploymentError: Another model answers, an answer is an error, or a probability differs.
+    """
+    with local_copy(store.uri(f"{version.folder}/predictions.parquet")) as predictions:
+        return verify(url, version.digest, predictions)
 
 
 def verify(url: str, digest: str, predictions: Path) -> Verification:

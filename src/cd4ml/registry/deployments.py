@@ -1,38 +1,133 @@
-"""What was deployed when: `deployments/<name>/<number>.json` in the store, one record a deployment that held."""
+"""What was deployed when: the events of each deployment, `deployments/<name>/<number>/<1, 2, …>.json` in the store.
 
+The first event takes the number, and every later one the next place, each by a conditional write. Stores of before have
+`deployments/<name>/<number>.json`, one record of a deployment that held.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
+from cd4ml.contracts import deployment as events
 from cd4ml.contracts import model
+from cd4ml.contracts.deployment import Begun, Event, Held, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Version
 from cd4ml.registry import models
-from cd4ml.registry.numbers import numbers
-from cd4ml.storage import AlreadyStoredError, Store, open_store
+from cd4ml.registry.numbers import NUMBER, numbers
+from cd4ml.storage import AlreadyStoredError, Store, check_name, open_store
 
 
-def record(store: Store, *, version: Version, run: str, target: str, endpoint: str) -> Deployment:
-    """Adds a deployment to the history."""
+@dataclass(frozen=True)
+class Series:
+    """The events of one deployment."""
+
+    begun: Begun
+    events: tuple[Event, ...]
+    """All of them, the oldest first."""
+
+    @property
+    def state(self) -> Literal["begun", "held", "undone", "stopped"]:
+        """What became of it; `begun` goes on, or its process was killed."""
+        if self._last(Undone):
+            return "undone"
+        if self._last(Stopped):
+            return "stopped"
+        return "held" if self._last(Held) else "begun"
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The deployment, where it counts: it held, and was neither undone nor stopped."""
+        held = self._last(Held)
+        if self.state != "held" or not isinstance(held, Held):
+            return None
+        begun = self.begun
+        return Deployment(
+            name=begun.name,
+            number=begun.number,
+            version=begun.version,
+            digest=begun.digest,
+            run=begun.run,
+            target=begun.target,
+            endpoint=held.endpoint,
+            deployed_at=held.at,
+        )
+
+    def _last(self, kind: type[Event]) -> Event | None:
+        return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
+
+
+def now() -> str:
+    """The time of an event."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def begin(store: Store, version: Version, *, run: str, target: str, strategy: str) -> Begun:
+    """Adds a deployment to the history, before anything is changed; of many that do so at once, each has its number."""
+    number = max(_numbers(_stored(store, version.name)), default=0)
     while True:
-        number = 1 + max((known.number for known in history(store, version.name)), default=0)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        deployment = Deployment(version.name, number, version.version, version.digest, run, target, endpoint, now)
+        number += 1
+        begun = Begun(
+            name=version.name,
+            number=number,
+            version=version.version,
+            digest=version.digest,
+            run=run,
+            target=target,
+            strategy=strategy,
+            at=now(),
+        )
         try:
-            store.add(f"deployments/{version.name}/{number}.json", deployment.text)
+            store.add(f"{_folder(version.name, number)}/1.json", begun.text)
         except AlreadyStoredError:
             continue  # another run took this number; take the next
-        return deployment
+        return begun
+
+
+def add(store: Store, begun: Begun, event: Event) -> None:
+    """Adds an event to a deployment."""
+    folder = _folder(begun.name, begun.number)
+    place = max(numbers(store, folder, ".json"), default=0)
+    while True:
+        place += 1
+        try:
+            store.add(f"{folder}/{place}.json", event.text)
+        except AlreadyStoredError:
+            continue  # another has added one; add it behind
+        return
+
+
+def find(store: Store, name: str, number: int) -> Series | None:
+    """A deployment by its number; None where there is none."""
+    return _series(_events(store, name, number)) or _read(store, name, number, stored=_stored(store, name))
+
+
+def newest_first(store: Store, name: str) -> Iterator[Series]:
+    """All deployments of a model, each read when it is asked for."""
+    stored = _stored(store, name)
+    for number in sorted(_numbers(stored), reverse=True):
+        found = _read(store, name, number, stored=stored)
+        if found:
+            yield found
 
 
 def history(store: Store, name: str) -> list[Deployment]:
-    """All deployments of a model, the oldest first."""
-    files = [f"deployments/{name}/{number}.json" for number in numbers(store, f"deployments/{name}", ".json")]
-    return [Deployment.parse(store.read(file), store.uri(file)) for file in files]
+    """The deployments of a model that count, the oldest first."""
+    found = [series.deployment for series in newest_first(store, name)]
+    return [deployment for deployment in reversed(found) if deployment]
+
+
+def latest(store: Store, name: str) -> Deployment | None:
+    """The last deployment that counts."""
+    return next((series.deployment for series in newest_first(store, name) if series.deployment), None)
 
 
 def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]:
     """The model in production that a candidate is to be held against.
 
-    That is the one deployed last. Where it is the candidate itself, as in a run that repeats another, it is the one
-    that the candidate replaced: so the same run asks the same question, and its answer can be reused.
+    That is the one of the last deployment that counts. Where it is the candidate itself, as in a run that repeats
+    another, it is the one that the candidate replaced: so the same run asks the same question, and its answer can be
+    reused.
 
     Args:
         location: The store that holds the registry.
@@ -40,12 +135,45 @@ def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]
         candidate_folder: What training wrote.
 
     Returns:
-        Where the champion lies and its digest; both empty where no other model was ever deployed.
+        Where the champion lies and its digest; both empty where no other model was ever deployed, or none still counts.
     """
     store = open_store(location)
     candidate = model.digest(candidate_folder)
-    for deployment in reversed(history(store, name)):
-        if deployment.digest != candidate:
-            version = models.read(store, name, deployment.version)
+    for series in newest_first(store, name):
+        if series.deployment and series.begun.digest != candidate:
+            version = models.read(store, name, series.begun.version)
             return store.uri(f"{version.folder}/model"), version.digest
     return "", ""
+
+
+def _stored(store: Store, name: str) -> list[str]:
+    return store.children(f"deployments/{check_name(name)}")
+
+
+def _numbers(stored: list[str]) -> set[int]:
+    stems = (child.removesuffix(".json") for child in stored)
+    return {int(stem) for stem in stems if NUMBER.fullmatch(stem)}
+
+
+def _folder(name: str, number: int) -> str:
+    return f"deployments/{check_name(name)}/{number}"
+
+
+def _read(store: Store, name: str, number: int, *, stored: list[str]) -> Series | None:
+    found: list[Event] = []
+    if f"{number}.json" in stored:
+        file = f"{_folder(name, number)}.json"
+        found += events.events_of(Deployment.parse(store.read(file), store.uri(file)))
+    return _series([*found, *_events(store, name, number)])
+
+
+def _events(store: Store, name: str, number: int) -> list[Event]:
+    folder = _folder(name, number)
+    files = [f"{folder}/{place}.json" for place in numbers(store, folder, ".json")]
+    read = [events.parse(store.read(file), store.uri(file)) for file in files]
+    return [event for event in read if event]
+
+
+def _series(found: list[Event]) -> Series | None:
+    begun = next((event for event in found if isinstance(event, Begun)), None)
+    return Series(begun, tuple(found)) if begun else None

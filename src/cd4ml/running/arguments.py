@@ -27,6 +27,7 @@ class Means(Enum):
     STORE = "where datasets, published models and deployments lie"
     MODEL = "the name of the model that is published or served"
     PORT = "where this machine serves the model"
+    TARGET = "where the model is served"
     REVISION = "the revision of the code; git's where it is empty"
     PLACE = "a file, folder or bucket, which whoever runs the pipeline must see"
     TEXT_IN_KFP = "a text to KFP, as JSON where it is none: one parameter has one type, and pods are made of texts"

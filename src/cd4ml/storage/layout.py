@@ -38,7 +38,7 @@ KINDS = (
     Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | {Role.MONITORING}, _PIPELINES),
     Kind("models", "`NAME/VERSION`: a published model, whole", _PIPELINES | {Role.MODELS}, _PIPELINES),
     Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _PIPELINES, _PIPELINES),
-    Kind("deployments", "`NAME/…`: what was deployed, and when", _PIPELINES | {Role.MONITORING}, _PIPELINES),
+    Kind("deployments", "`NAME/NUMBER/…`: the events of each deployment", _PIPELINES | {Role.MONITORING}, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _PIPELINES, _PIPELINES),
     Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),

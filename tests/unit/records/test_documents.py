@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.findings import Findings
@@ -27,6 +28,11 @@ KINDS: Mapping[str, type[Document]] = {
     "version.json": Version,
     "deployment.json": Deployment,
     "verification.json": Verification,
+    "begun.json": Begun,
+    "step.json": StepTaken,
+    "held.json": Held,
+    "undone.json": Undone,
+    "stopped.json": Stopped,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cd4ml.contracts.deployment import Stopped
+from cd4ml.contracts.release import Deployment
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.deployment import release
 from cd4ml.errors import DeploymentError, DocumentError
@@ -47,6 +49,22 @@ def test_its_versions_are_listed_its_champion_is_found_and_the_trend_has_it(stor
     assert deployments.champion(store.location, NAME, candidate) == champion
     (point,) = models.trend(store.location, NAME, candidate)
     assert (point["version"], round(point["value"], 4)) == (1, 0.8468)
+
+
+def test_its_deployment_takes_events_and_the_next_one_its_number(store: FolderStore, candidate: str) -> None:
+    (of_before,) = deployments.newest_first(store, NAME)
+    assert of_before.state == "held"
+    assert of_before.deployment == Deployment.read(V1 / "deployment.json")
+
+    begun = deployments.begin(store, models.read(store, NAME, 1), run="run", target="machine", strategy="replace")
+    deployments.add(store, of_before.begun, Stopped("2026-11-26T00:00:00+00:00"))
+
+    assert begun.number == 2
+    assert [(one.begun.number, one.state) for one in deployments.newest_first(store, NAME)] == [
+        (2, "begun"),
+        (1, "stopped"),
+    ]
+    assert deployments.champion(store.location, NAME, candidate) == ("", "")
 
 
 @pytest.mark.parametrize("name", ["²", "0", "01", "1.json", "-1", "9" * 5000])

@@ -1,12 +1,18 @@
 """Where a model can be served: `machine`, a process of this machine; `cluster`, Seldon in the namespace of the run."""
 
 import re
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
+from cd4ml.contracts.deployment import Begun
+from cd4ml.contracts.release import Version
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest
-from cd4ml.storage import S3
+from cd4ml.plugins import PluginPoint
+from cd4ml.storage import S3, Store, check_name
 
 MACHINE = "machine"
 CLUSTER = "cluster"
@@ -15,13 +21,116 @@ NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model that a target serves, and takes back when it is not kept."""
+class Release:
+    """A published version on its way into production."""
 
+    version: Version
+    begun: Begun
+    """The first event of its deployment."""
+    port: int
+    """Where a server of this machine listens."""
+    log_file: Path
+    """Takes what a server of this machine says."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What answers at a target."""
+
+    number: int | None
+    """Its deployment's; None where an older version of cd4ml put it there, or a run with another store."""
     url: str
-    """Where it answers."""
-    keep: Callable[[], None]
-    """Makes it the one that is served; what cannot fail after it is the record alone."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What the note of a target says: a rollout that is not over."""
+
+    number: int
+    """Its deployment's."""
+    before: Served | None
+    """What was served when it began."""
+
+
+class Target(ABC):
+    """Where one model is served: a few verbs, which the engine (`cd4ml.deployment.rollout`) calls in turn.
+
+    From `raise_` to `keep` or `undo` a target holds a note of what was served before, with the number of the deployment
+    that is on its way, which outlives this process: so whoever comes next can put right what it left.
+    """
+
+    name: ClassVar[str]
+    """As the argument `target` has it."""
+
+    def __init__(self, store: Store, model: str) -> None:
+        """Names the model, and the store that has its versions and its history; nothing is asked yet."""
+        self.store, self.model = store, check_name(model)
+
+    @abstractmethod
+    def check(self, version: Version) -> None:
+        """Makes sure that a version can be served here, before anything is changed.
+
+        Raises:
+            DeploymentError: It cannot; says what to change.
+        """
+
+    @abstractmethod
+    def turn(self) -> AbstractContextManager[object]:
+        """Waits until no other rollout of this model goes on here, and keeps others waiting as long as it lasts."""
+
+    @abstractmethod
+    def unfinished(self) -> Unfinished | None:
+        """What the note says; None where there is none."""
+
+    @abstractmethod
+    def raise_(self, release: Release) -> None:
+        """Writes down what is served, and brings up the release beside it, as far as it can be beside.
+
+        Raises:
+            DeploymentError: It does not come up.
+        """
+
+    @abstractmethod
+    def route(self, release: Release) -> str:
+        """Has the release get all requests; returns once nothing else answers.
+
+        Returns:
+            The address of the server that answers.
+
+        Raises:
+            DeploymentError: It does not come up.
+        """
+
+    @abstractmethod
+    def current(self) -> Served | None:
+        """What is served."""
+
+    @abstractmethod
+    def keep(self) -> None:
+        """Takes away the note: what is served now holds."""
+
+    @abstractmethod
+    def undo(self) -> str:
+        """Routes back to what the note has, and takes away both the release and the note.
+
+        Returns:
+            What became of it, in a sentence; empty where nothing was changed.
+        """
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Ends all that is served of the model, also what a rollout has left halfway."""
+
+
+TARGETS: PluginPoint[type[Target]] = PluginPoint(
+    kind="target",
+    group="cd4ml.targets",
+    of=Target,
+    built_in={
+        MACHINE: "cd4ml.deployment.targets.machine:Machine",
+        CLUSTER: "cd4ml.deployment.targets.cluster:Cluster",
+    },
+)
 
 
 def check(target: str) -> str:
@@ -30,9 +139,8 @@ def check(target: str) -> str:
     Raises:
         DeploymentError: There is not.
     """
-    if target not in (MACHINE, CLUSTER):
-        known = (MACHINE, CLUSTER)
-        raise DeploymentError(f"target {target!r}: no such place to serve a model; {nearest(target, known)}")
+    if target not in TARGETS.names:
+        raise DeploymentError(f"target {target!r}: no such place to serve a model; {nearest(target, TARGETS.names)}")
     return target
 
 
@@ -42,14 +150,11 @@ def check_together(target: str, store: str, name: str) -> None:
     Raises:
         DeploymentError: It cannot; says what to change.
     """
-    in_bucket = store.startswith(S3)
-    if target == MACHINE and in_bucket:
-        raise DeploymentError(
-            f"store {store}: the target `machine` serves from a folder; name one, or deploy to `cluster`"
-        )
-    if target == CLUSTER and not in_bucket:
+    if target != CLUSTER:
+        return
+    if not store.startswith(S3):
         raise DeploymentError(f"store {store}: no pod of a cluster sees this folder; name a bucket as s3://bucket")
-    if target == CLUSTER and not NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise DeploymentError(
             f"name {name!r}: Seldon cannot serve a model of this name; use a-z, 0-9 and '-', a letter first, "
             "47 characters at most"

@@ -20,8 +20,12 @@ from typing import Any
 from kubernetes import client
 
 from cd4ml.cluster import connection, pods
-from cd4ml.deployment.targets import Served, seldon
+from cd4ml.contracts.release import Version
+from cd4ml.deployment.targets import CLUSTER, Release, Served, Target, Unfinished, seldon
 from cd4ml.errors import DeploymentError
+from cd4ml.registry import deployments
+from cd4ml.registry.deployments import Series
+from cd4ml.storage import Store
 
 log = logging.getLogger(__name__)
 
@@ -42,55 +46,248 @@ NEEDED = {
 """What a rollout does in its namespace, by API group, resource and subresource."""
 
 
-@contextmanager
-def rollout(
-    name: str,
-    *,
-    namespace: str,
-    model_uri: str,
-    version: int,
-    digest: str,
-    release: str,
-    seconds: float = ROLLOUT_SECONDS,
-) -> Iterator[Served]:
-    """Serves a model in place of the one that was served; when the context fails, that one is put back.
+class Cluster(Target):
+    """Seldon, in a namespace of a cluster."""
 
-    Whoever calls it has made sure that the model's files are there: Seldon takes an empty folder for a model.
+    name = CLUSTER
 
-    Args:
-        name: The model's name.
-        namespace: Where it is served.
-        model_uri: Its folder, `s3://bucket/path`.
-        version: Its version in the registry.
-        digest: Of its files.
-        release: Tells this rollout from every other; a second try of a run has another.
-        seconds: How long to wait until it is served.
+    def __init__(self, store: Store, model: str, *, namespace: str = "", seconds: float = ROLLOUT_SECONDS) -> None:
+        super().__init__(store, model)
+        api = connection.connect()
+        self._namespace = namespace or connection.own_namespace()
+        self._seconds = seconds
+        self._api, self._apps, self._core = api, client.AppsV1Api(api), client.CoreV1Api(api)
+        self._objects = _Objects(api, self._namespace, model)
+        self._release: Release | None = None  # that is raised
+        self._before: dict[str, Any] | None = None
 
-    Yields:
-        What is served, at its address in the cluster, once nothing but it answers.
-
-    Raises:
-        DeploymentError: The cluster lacks something, or the model did not come up; with what its pods said.
-    """
-    manifest = seldon.deployment(
-        name, namespace=namespace, model_uri=model_uri, version=version, digest=digest, release=release
-    ).manifest()
-    api = connection.connect()
-    with connection.told():
-        _check_seldon(api)
-        connection.check(api, namespace, NEEDED)
-    change = _Change(api, manifest, seconds)
-    try:
+    def check(self, version: Version) -> None:  # noqa: D102
+        self._manifest(version, release="any", number=1)
         with connection.told():
-            change.apply()
-            change.wait()
-        yield Served(f"http://{seldon.service(name)}.{namespace}.svc:{seldon.PORT}", change.keep)
-    except BaseException as error:
-        outcome = change.undo()
-        log.info(outcome)
-        if isinstance(error, DeploymentError):
-            raise DeploymentError(f"{error}\n{outcome}") from error
-        raise
+            _check_seldon(self._api)
+            connection.check(self._api, self._namespace, NEEDED)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Waits for the others; what keeps them waiting is the note that `raise_` writes."""
+        with connection.told():
+            self._when_free()
+        yield
+
+    def unfinished(self) -> Unfinished | None:
+        """What the note says; where it is none of this history's, the next rollout takes the place of that one."""
+        with connection.told():
+            current = self._objects.read()
+        note, series = _note(current), self._series(current)
+        return Unfinished(series.begun.number, self._served(note["before"])) if note and series else None
+
+    def raise_(self, release: Release) -> None:
+        """Writes the object; Kubernetes starts the new pods beside the old ones."""
+        manifest = self._manifest(release.version, release=release.begun.release, number=release.begun.number)
+        with connection.told():
+            while True:
+                current = self._when_free()
+                self._before = self._verified(current)
+                self._release = release
+                if self._objects.write(self._changed(manifest, current)):
+                    log.info("%s: applied release %s in %s", self.model, release.begun.release, self._namespace)
+                    return
+
+    def route(self, release: Release) -> str:
+        """Waits until Kubernetes has ended the old pods, and nothing but the new ones answers."""
+        deadline = time.monotonic() + self._seconds
+        say = _Progress()
+        with connection.told():
+            while waits_for := self._waits_for():
+                say(f"{self.model}: waiting for {waits_for}")
+                if time.monotonic() > deadline:
+                    raise DeploymentError(
+                        f"release {release.begun.release} of {self.model} in {self._namespace} was not rolled out in "
+                        f"{self._seconds:.0f} s; it waited for {waits_for}{self._words(self._pods())}"
+                    )
+                time.sleep(POLL_SECONDS)
+        log.info("%s: release %s is rolled out", self.model, release.begun.release)
+        return self._url
+
+    def current(self) -> Served | None:  # noqa: D102
+        with connection.told():
+            found = self._objects.read()
+        if not found or not _is_ours(found) or _is_ending(found):
+            return None
+        return self._served(found)
+
+    def keep(self) -> None:  # noqa: D102
+        with connection.told():
+            while (current := self._objects.read()) and _note(current) and self._holds(current):
+                current["metadata"]["annotations"].pop(UNVERIFIED)
+                if self._objects.write(current):
+                    return
+
+    def undo(self) -> str:  # noqa: D102
+        if self._release is None:
+            return f"{self.model}: a rollout whose process was killed is undone: the next takes its place"
+        try:
+            with connection.told():
+                return self._undo()
+        except DeploymentError as error:
+            return f"what was there before could not be put back: {error}"
+
+    def _undo(self) -> str:
+        while current := self._ours():
+            if self._before is None:
+                self._objects.delete(current["metadata"]["uid"])
+                return f"{self.model} was not served before and was removed again"
+            metadata = {**current["metadata"], **self._before["metadata"]}
+            if self._objects.write({**current, "metadata": metadata, "spec": self._before["spec"]}):
+                return f"release {_release(self._before)}, which was served before, was put back"
+        return f"{self.model} is another's by now, or is gone, and was left as it is"
+
+    def remove(self) -> None:  # noqa: D102
+        with connection.told():
+            found = self._objects.read()
+            if found and _is_ours(found):
+                self._objects.delete(found["metadata"]["uid"])
+
+    def _served(self, found: dict[str, Any] | None) -> Served | None:
+        if found is None:
+            return None
+        series = self._series(found)
+        return Served(series.begun.number if series else None, self._url)
+
+    def _series(self, found: dict[str, Any] | None) -> Series | None:
+        """What the history has of a release; nothing of one of another store, or of an older version."""
+        number = found and found["spec"]["predictors"][0].get("annotations", {}).get(seldon.DEPLOYMENT)
+        series = deployments.find(self.store, self.model, int(number)) if number else None
+        return series if series and found and series.begun.release == _release(found) else None
+
+    def _holds(self, found: dict[str, Any]) -> bool:
+        series = self._series(found)
+        return series is not None and series.state in ("held", "stopped")
+
+    @property
+    def _id(self) -> str:
+        return self._release.begun.release if self._release else ""
+
+    @property
+    def _url(self) -> str:
+        return f"http://{seldon.service(self.model)}.{self._namespace}.svc:{seldon.PORT}"
+
+    def _manifest(self, version: Version, *, release: str, number: int) -> dict[str, Any]:
+        return seldon.deployment(
+            self.model,
+            namespace=self._namespace,
+            model_uri=self.store.uri(f"{version.folder}/model"),
+            version=version.version,
+            digest=version.digest,
+            release=release,
+            number=number,
+        ).manifest()
+
+    def _when_free(self) -> dict[str, Any] | None:
+        """The object, once no rollout but ours may change it."""
+        say = _Progress()
+        while True:
+            current = self._objects.read()
+            if current and not _is_ours(current):
+                raise DeploymentError(
+                    f"the SeldonDeployment {self.model} in {self._namespace} was not made by cd4ml (it lacks the label "
+                    f"{'='.join(OURS)}): remove it, or give the model another name"
+                )
+            if not current or not (_is_ending(current) or self._is_under_way(current)):
+                return current
+            say(f"{self.model}: waiting for the rollout {_release(current)} to end")
+            time.sleep(POLL_SECONDS)
+
+    def _is_under_way(self, current: dict[str, Any]) -> bool:
+        note = _note(current)
+        if note is None or datetime.fromisoformat(note["until"]) <= _now():
+            return False
+        series = self._series(current)
+        return series is None or series.state == "begun"
+
+    def _verified(self, current: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What of the object, or of its note, was served and verified last."""
+        note = _note(current)
+        if current is None or note is None or self._holds(current):
+            return _content(current)
+        before: dict[str, Any] | None = note["before"]
+        return before
+
+    def _ours(self) -> dict[str, Any] | None:
+        current = self._objects.read()
+        return current if current and _release(current) == self._id else None
+
+    def _changed(self, manifest: dict[str, Any], current: dict[str, Any] | None) -> dict[str, Any]:
+        until = _now() + timedelta(seconds=self._seconds + VERIFICATION_SECONDS)
+        note = {"until": until.isoformat(timespec="seconds"), "before": self._before}
+        metadata = current["metadata"] if current else {}
+        return {
+            **manifest,
+            "metadata": {
+                **metadata,
+                **manifest["metadata"],
+                "labels": {**metadata.get("labels", {}), **manifest["metadata"]["labels"]},
+                "annotations": {**metadata.get("annotations", {}), UNVERIFIED: json.dumps(note)},
+            },
+        }
+
+    def _waits_for(self) -> str:
+        """What is still missing; empty when all is there."""
+        current = self._objects.read()
+        if not current or _release(current) != self._id:
+            by = f"was replaced by release {_release(current)}" if current else "was deleted"
+            raise DeploymentError(f"{self.model} in {self._namespace} {by} while release {self._id} rolled out")
+        deployment = self._deployment()
+        if not deployment:
+            status = current.get("status", {})
+            failed = status.get("state") == "Failed" and status.get("description")
+            return "Seldon's operator to act" + (f" (it says: {failed})" if failed else "")
+
+        status, wanted = deployment.status, current["spec"]["predictors"][0]["replicas"]
+        if (status.observed_generation or 0) < deployment.metadata.generation:
+            return "the cluster to see the new Deployment"
+        self._check_pods(deployment)
+        counts = (status.replicas, status.updated_replicas, status.available_replicas)
+        if deployment.spec.replicas != wanted or counts != (wanted, wanted, wanted):
+            return self._missing(status, wanted)
+        answering = [pod.metadata.name for pod in self._pods(other=True) if not _has_ended(pod)]
+        return f"the pods of the release before to end: {', '.join(answering)}" if answering else ""
+
+    def _deployment(self) -> Any:
+        """The Deployment of this release; found by labels, for its name can be a hash."""
+        found = self._apps.list_namespaced_deployment(
+            self._namespace, label_selector=f"seldon-deployment-id={self.model}"
+        ).items
+        return next((one for one in found if _annotation(one.spec.template) == self._id), None)
+
+    def _pods(self, other: bool = False) -> list[Any]:
+        """The pods of this release, or all others of this name."""
+        found = self._core.list_namespaced_pod(
+            self._namespace, label_selector=f"seldon-deployment-id={self.model}"
+        ).items
+        return [pod for pod in found if (_annotation(pod) != self._id) == other]
+
+    def _check_pods(self, deployment: Any) -> None:
+        for condition in deployment.status.conditions or []:
+            if condition.type == "ReplicaFailure" and condition.status == "True":
+                raise DeploymentError(f"the cluster refuses the pods of {self.model}: {condition.message}")
+        found = self._pods()
+        if any(trouble.hopeless for trouble in pods.troubles(found)):
+            raise DeploymentError(f"release {self._id} of {self.model} does not come up{self._words(found)}")
+
+    def _missing(self, status: Any, wanted: int) -> str:
+        found = self._pods()
+        trouble = next(iter(pods.troubles(found)), None)
+        old = (status.replicas or 0) - (status.updated_replicas or 0)
+        return (
+            f"{wanted} new pods: {len(found)} made, {sum(map(pods.is_ready, found))} ready"
+            + (f", {old} old" if old else "")
+            + (f" ({trouble})" if trouble else "")
+        )
+
+    def _words(self, found: list[Any]) -> str:
+        told = [pods.words(self._core, self._namespace, trouble) for trouble in pods.troubles(found)[:3]]
+        return "".join(f"\n{words}" for words in told)
 
 
 def _check_seldon(api: client.ApiClient) -> None:
@@ -146,163 +343,6 @@ class _Objects:
                 raise
 
 
-class _Change:
-    """One change of what is served."""
-
-    def __init__(self, api: client.ApiClient, manifest: dict[str, Any], seconds: float) -> None:
-        metadata = manifest["metadata"]
-        self._namespace, self._name = metadata["namespace"], metadata["name"]
-        self._objects = _Objects(api, self._namespace, self._name)
-        self._apps = client.AppsV1Api(api)
-        self._core = client.CoreV1Api(api)
-        self._manifest = manifest
-        self._release = _release(manifest)
-        self._seconds = seconds
-        self._before: dict[str, Any] | None = None
-        self._begun = False
-
-    def apply(self) -> None:
-        """Writes the object, when it is our turn."""
-        say = _Progress()
-        while True:
-            current = self._objects.read()
-            if current and not _is_ours(current):
-                raise DeploymentError(
-                    f"the SeldonDeployment {self._name} in {self._namespace} was not made by cd4ml (it lacks the label "
-                    f"{'='.join(OURS)}): remove it, or give the model another name"
-                )
-            note = _note(current)
-            if current and (_is_ending(current) or (note and datetime.fromisoformat(note["until"]) > _now())):
-                say(f"{self._name}: waiting for the rollout {_release(current)} to end")
-                time.sleep(POLL_SECONDS)
-                continue
-            self._before = note["before"] if note else _content(current)
-            self._begun = True
-            if self._objects.write(self._changed(current)):
-                log.info("%s: applied release %s in %s", self._name, self._release, self._namespace)
-                return
-
-    def wait(self) -> None:
-        """Waits until nothing but the new model answers."""
-        deadline = time.monotonic() + self._seconds
-        say = _Progress()
-        while True:
-            waits_for = self._waits_for()
-            if not waits_for:
-                log.info("%s: release %s is rolled out", self._name, self._release)
-                return
-            say(f"{self._name}: waiting for {waits_for}")
-            if time.monotonic() > deadline:
-                raise DeploymentError(
-                    f"release {self._release} of {self._name} in {self._namespace} was not rolled out in "
-                    f"{self._seconds:.0f} s; it waited for {waits_for}{self._words(self._pods())}"
-                )
-            time.sleep(POLL_SECONDS)
-
-    def keep(self) -> None:
-        """Takes away the note of what was there before: the new one holds."""
-        with connection.told():
-            while current := self._ours():
-                current["metadata"]["annotations"].pop(UNVERIFIED, None)
-                if self._objects.write(current):
-                    return
-        raise DeploymentError(f"release {self._release} of {self._name} was replaced while it was verified")
-
-    def undo(self) -> str:
-        """Puts back what was there before, and says what became of it."""
-        try:
-            with connection.told():
-                return self._undo() if self._begun else f"nothing was changed in {self._namespace}"
-        except DeploymentError as error:
-            return f"what was there before could not be put back: {error}"
-
-    def _undo(self) -> str:
-        while current := self._ours():
-            if self._before is None:
-                self._objects.delete(current["metadata"]["uid"])
-                return f"{self._name} was not served before and was removed again"
-            metadata = {**current["metadata"], **self._before["metadata"]}
-            if self._objects.write({**current, "metadata": metadata, "spec": self._before["spec"]}):
-                return f"release {_release(self._before)}, which was served before, was put back"
-        return f"{self._name} is another's by now, or is gone, and was left as it is"
-
-    def _ours(self) -> dict[str, Any] | None:
-        current = self._objects.read()
-        return current if current and _release(current) == self._release else None
-
-    def _changed(self, current: dict[str, Any] | None) -> dict[str, Any]:
-        until = _now() + timedelta(seconds=self._seconds + VERIFICATION_SECONDS)
-        note = json.dumps({"until": until.isoformat(timespec="seconds"), "before": self._before})
-        metadata = current["metadata"] if current else {}
-        return {
-            **self._manifest,
-            "metadata": {
-                **metadata,
-                **self._manifest["metadata"],
-                "labels": {**metadata.get("labels", {}), **self._manifest["metadata"]["labels"]},
-                "annotations": {**metadata.get("annotations", {}), UNVERIFIED: note},
-            },
-        }
-
-    def _waits_for(self) -> str:
-        """What is still missing; empty when all is there."""
-        current = self._objects.read()
-        if not current or _release(current) != self._release:
-            by = f"was replaced by release {_release(current)}" if current else "was deleted"
-            raise DeploymentError(f"{self._name} in {self._namespace} {by} while release {self._release} rolled out")
-        deployment = self._deployment()
-        if not deployment:
-            status = current.get("status", {})
-            failed = status.get("state") == "Failed" and status.get("description")
-            return "Seldon's operator to act" + (f" (it says: {failed})" if failed else "")
-
-        status, wanted = deployment.status, self._manifest["spec"]["predictors"][0]["replicas"]
-        if (status.observed_generation or 0) < deployment.metadata.generation:
-            return "the cluster to see the new Deployment"
-        self._check_pods(deployment)
-        counts = (status.replicas, status.updated_replicas, status.available_replicas)
-        if deployment.spec.replicas != wanted or counts != (wanted, wanted, wanted):
-            return self._missing(status, wanted)
-        answering = [pod.metadata.name for pod in self._pods(other=True) if not _has_ended(pod)]
-        return f"the pods of the release before to end: {', '.join(answering)}" if answering else ""
-
-    def _deployment(self) -> Any:
-        """The Deployment of this release; found by labels, for its name can be a hash."""
-        found = self._apps.list_namespaced_deployment(
-            self._namespace, label_selector=f"seldon-deployment-id={self._name}"
-        ).items
-        return next((one for one in found if _annotation(one.spec.template) == self._release), None)
-
-    def _pods(self, other: bool = False) -> list[Any]:
-        """The pods of this release, or all others of this name."""
-        found = self._core.list_namespaced_pod(
-            self._namespace, label_selector=f"seldon-deployment-id={self._name}"
-        ).items
-        return [pod for pod in found if (_annotation(pod) != self._release) == other]
-
-    def _check_pods(self, deployment: Any) -> None:
-        for condition in deployment.status.conditions or []:
-            if condition.type == "ReplicaFailure" and condition.status == "True":
-                raise DeploymentError(f"the cluster refuses the pods of {self._name}: {condition.message}")
-        found = self._pods()
-        if any(trouble.hopeless for trouble in pods.troubles(found)):
-            raise DeploymentError(f"release {self._release} of {self._name} does not come up{self._words(found)}")
-
-    def _missing(self, status: Any, wanted: int) -> str:
-        found = self._pods()
-        trouble = next(iter(pods.troubles(found)), None)
-        old = (status.replicas or 0) - (status.updated_replicas or 0)
-        return (
-            f"{wanted} new pods: {len(found)} made, {sum(map(pods.is_ready, found))} ready"
-            + (f", {old} old" if old else "")
-            + (f" ({trouble})" if trouble else "")
-        )
-
-    def _words(self, found: list[Any]) -> str:
-        told = [pods.words(self._core, self._namespace, trouble) for trouble in pods.troubles(found)[:3]]
-        return "".join(f"\n{words}" for words in told)
-
-
 class _Progress:
     """Says what has changed since it was said last."""
 
@@ -320,7 +360,8 @@ def _content(current: dict[str, Any] | None) -> dict[str, Any] | None:
     if current is None:
         return None
     metadata = current["metadata"]
-    kept = {"labels": metadata.get("labels", {}), "annotations": metadata.get("annotations", {})}
+    annotations = {key: value for key, value in metadata.get("annotations", {}).items() if key != UNVERIFIED}
+    kept = {"labels": metadata.get("labels", {}), "annotations": annotations}
     return {"metadata": kept, "spec": current["spec"]}
 
 

@@ -33,6 +33,8 @@ LARGEST_MODEL = "10Gi"
 RELEASE = "cd4ml/release"
 """The annotation that tells one rollout from another; Seldon hands it on to the pods."""
 VERSION = "cd4ml/version"
+DEPLOYMENT = "cd4ml/deployment"
+"""The annotation with the number of the deployment in the history."""
 PRIORITY = "cd4ml-serving"
 """The PriorityClass of the manifests, by which a model pushes tasks off a full node."""
 USER = 10001
@@ -336,7 +338,7 @@ class SeldonDeployment(_Part):
 
 
 def deployment(
-    name: str, *, namespace: str, model_uri: str, version: int, digest: str, release: str
+    name: str, *, namespace: str, model_uri: str, version: int, digest: str, release: str, number: int
 ) -> SeldonDeployment:
     """The object that serves a published version.
 
@@ -347,6 +349,7 @@ def deployment(
         version: Its version in the registry.
         digest: Of the model's files.
         release: Tells this rollout from every other.
+        number: Of its deployment in the history.
 
     Raises:
         DeploymentError: Seldon would not serve that; names every mistake.
@@ -356,6 +359,7 @@ def deployment(
         NO_EXECUTOR: "true",
         RELEASE: release,
         VERSION: str(version),
+        DEPLOYMENT: str(number),
         "cd4ml/digest": digest,
         "cd4ml/model-uri": model_uri,
     }

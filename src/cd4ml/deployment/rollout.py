@@ -1,0 +1,177 @@
+"""The one engine: takes a release through the steps of a strategy at a target, and undoes it when one fails.
+
+What happens is told to the history (`cd4ml.registry.deployments`) as events. A deployment holds from the moment that
+its event `held` is stored. Until then, whoever finds it without its process undoes it (`put_right`).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cd4ml.cluster import logs
+from cd4ml.contracts.deployment import Held, StepTaken, Stopped, Undone
+from cd4ml.contracts.release import Deployment, Verification, Version
+from cd4ml.deployment import verify
+from cd4ml.deployment.strategies import Rollout, Strategy
+from cd4ml.deployment.targets import Release, Served, Target, Unfinished
+from cd4ml.errors import Cd4mlError, DeploymentError
+from cd4ml.registry import deployments
+from cd4ml.registry.deployments import Series
+
+log = logging.getLogger(__name__)
+
+
+def roll_out(
+    target: Target, strategy: Strategy, *, version: Version, run: str, port: int, log_file: Path
+) -> tuple[Deployment, Verification]:
+    """Puts a version into production.
+
+    Args:
+        target: Where.
+        strategy: How.
+        version: What the registry has of it.
+        run: The run that deploys.
+        port: Where a server of this machine listens.
+        log_file: Takes what a server of this machine says.
+
+    Returns:
+        The deployment, which holds, and what the release answered.
+
+    Raises:
+        DeploymentError: A step failed; then what was served before is served again.
+    """
+    with rolling_out(target, strategy.name, version=version, run=run, port=port, log_file=log_file) as rollout:
+        for step in strategy.steps:
+            taken = StepTaken(step.name, step.take(rollout), deployments.now())
+            deployments.add(target.store, rollout.release.begun, taken)
+        if rollout.verification is None:
+            raise DeploymentError(f"strategy {strategy.name}: no step of it verifies the release; add one")
+    held = deployments.find(target.store, target.model, rollout.release.begun.number)
+    if held is None or held.deployment is None:
+        raise DeploymentError(f"{target.model}: deployment {rollout.release.begun.number} was ended by another")
+    return held.deployment, rollout.verification
+
+
+@contextmanager
+def rolling_out(
+    target: Target, strategy: str, *, version: Version, run: str, port: int, log_file: Path
+) -> Iterator[Rollout]:
+    """Raises a release; it holds when the context ends well, and is undone when it does not.
+
+    Yields:
+        The rollout, whose release is raised and gets no requests yet.
+
+    Raises:
+        DeploymentError: The release did not come up, or the context failed with such an error; says what became of it.
+    """
+    target.check(version)
+    with target.turn():
+        said = put_right(target)
+        if said:
+            log.warning(said)
+        begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
+        rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file))
+        try:
+            target.raise_(rollout.release)
+            yield rollout
+            _check_served(rollout)
+            held = Held(f"{rollout.url}{verify.PREDICTIONS}", deployments.now())
+            deployments.add(target.store, begun, held)
+        except BaseException as error:
+            outcome = _undo(rollout, _reason(error))
+            if isinstance(error, DeploymentError):
+                raise DeploymentError("\n".join(filter(None, (str(error), outcome)))) from error
+            raise
+        target.keep()
+
+
+def put_right(target: Target) -> str:
+    """Undoes the rollout that a killed process left, if there is one; whoever calls it has the turn.
+
+    Returns:
+        What was done, in a sentence; empty where nothing was.
+    """
+    return target.undo() if _halfway(target) else ""
+
+
+def _halfway(target: Target) -> Unfinished | None:
+    """The rollout that a killed process left, which the history is told; of one that holds only the note is left."""
+    left = target.unfinished()
+    series = deployments.find(target.store, target.model, left.number) if left else None
+    if series and series.state in ("held", "stopped"):
+        target.keep()
+        return None
+    if series and series.state == "begun":
+        deployments.add(target.store, series.begun, Undone("its process was killed", deployments.now()))
+    return left
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What `stop` ended."""
+
+    served: Served | None
+    halfway: bool
+    """Whether a rollout had been left halfway."""
+
+
+def stop(target: Target) -> Ended:
+    """Ends all that is served of a model, and puts nothing back.
+
+    Raises:
+        DeploymentError: Nothing is served.
+    """
+    if target.current() is None and target.unfinished() is None:
+        raise DeploymentError(f"store {target.store.location}: no server of the model {target.model} is running here")
+    with target.turn():
+        left, served = _halfway(target), target.current()
+        ended = _standing(target, left.before if left else served)
+        if ended:
+            deployments.add(target.store, ended.begun, Stopped(deployments.now()))
+        target.remove()
+    return Ended(served, halfway=left is not None)
+
+
+def _standing(target: Target, served: Served | None) -> Series | None:
+    """The deployment of what is served, where it counts; the last one at the target where nobody noted its number."""
+    if served is None:
+        return None
+    here = (series for series in deployments.newest_first(target.store, target.model) if series.deployment)
+    return next(
+        (one for one in here if one.begun.target == target.name and served.number in (None, one.begun.number)), None
+    )
+
+
+def _check_served(rollout: Rollout) -> None:
+    current = rollout.target.current()
+    if current is None or current.number != rollout.release.begun.number:
+        raise DeploymentError(f"{rollout.url}: the release has ended, or was replaced, since it was verified")
+
+
+def _undo(rollout: Rollout, reason: str) -> str:
+    """Puts back what was served before; what the server said, and what became of it."""
+    number, target = rollout.release.begun.number, rollout.target
+    try:
+        deployments.add(target.store, rollout.release.begun, Undone(reason, deployments.now()))
+    except Cd4mlError as untold:
+        log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, number, untold)
+    end = _end_of(rollout.release.log_file)
+    outcome = target.undo()
+    if outcome:
+        log.info(outcome)
+    return "\n".join(filter(None, (end, outcome)))
+
+
+def _end_of(log_file: Path) -> str:
+    if not log_file.exists():
+        return ""
+    lines = logs.excerpt(log_file.read_text(errors="replace"))
+    return "\n".join(["the server's log says:", *(f"  {line}" for line in lines)])
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Cd4mlError):
+        return str(error)
+    return "it was stopped" if isinstance(error, SystemExit | KeyboardInterrupt) else type(error).__name__

@@ -1,0 +1,218 @@
+"""Model servers on this machine: one process group each, known by a file."""
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from cd4ml import supervisor
+from cd4ml.contracts import document
+from cd4ml.errors import DeploymentError, EnvironmentSetupError
+
+STOP_SECONDS = 10
+KEEP_SERVING = "CD4ML_KEEP_SERVING"
+"""The variable by which a run asks that the server which it starts outlives it."""
+OWNER = "CD4ML_RUN_PROCESS"
+"""The variable that names the process of the run."""
+CLOCK_SECONDS = 2
+"""How far the time at which a process was made may move when the machine's clock is set."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process that was started for a deployment."""
+
+    name: str
+    pid: int
+    started: float
+    """When the process was made (seconds since the epoch), which tells it from a later one of the same pid."""
+    port: int
+    model_folder: str
+    log: str
+    run: str
+    kept: bool
+    """Whether it outlives its run: as somebody asked, or as the one did whose place it took."""
+    owner: tuple[int, float] | None = None
+    """Whose end is its own where it is not kept: the pid of a process, and when that was made."""
+    number: int | None = None
+    """Its deployment's, in the history; None where an older version started it."""
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def process(self) -> psutil.Process | None:
+        """The process, while it runs."""
+        return _process(self.pid, self.started)
+
+    def owner_lives(self) -> bool:
+        """Whether the run that started it goes on, as far as is known."""
+        return self.owner is None or _process(*self.owner) is not None
+
+
+def _process(pid: int, started: float) -> psutil.Process | None:
+    """The process of a pid, while it runs and is the one that was made then."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < CLOCK_SECONDS
+        alive = same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if alive else None
+
+
+def program() -> Path:
+    """The Python that serves.
+
+    Raises:
+        EnvironmentSetupError: The serve environment is not on this machine.
+    """
+    found = Path(sys.prefix).parent / "serve" / "bin" / "python"
+    if not found.exists():
+        raise EnvironmentSetupError(f"{found}: no such program; make the environments with `make setup`")
+    return found
+
+
+def start(
+    file: Path, *, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool, number: int | None
+) -> Server:
+    """Starts a server and writes its file; it is not ready yet.
+
+    Args:
+        file: By which it is known.
+        name: The model's.
+        model_folder: What it serves.
+        port: Where it listens.
+        log: Takes what it says.
+        run: The run that starts it.
+        kept: Whether it outlives the run.
+        number: Its deployment's.
+
+    Raises:
+        EnvironmentSetupError: The serve environment is not on this machine.
+        DeploymentError: The port is in use.
+    """
+    python = program()
+    check_port(port)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
+            [python, "-P", "-m", "cd4ml.serving.server"],  # -P: no module from the folder of the run
+            env={**_environment(model_folder, port), _MARK: str(file)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        started = psutil.Process(process.pid).create_time()
+        server = Server(name, process.pid, started, port, str(model_folder), str(log), run, kept, _owner(), number)
+        document.write(file, asdict(server))
+    except BaseException:
+        _signal_group(process.pid, signal.SIGKILL)  # nobody would find it any more
+        raise
+    return server
+
+
+def find(file: Path) -> Server | None:
+    """The server of a file, while it runs."""
+    try:
+        server = Server(**json.loads(file.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return server if server.process() else None
+
+
+def stop(server: Server, file: Path) -> None:
+    """Ends a server with all its children, and removes its file."""
+    process = server.process()
+    if process:
+        family = [process, *process.children(recursive=True)]
+        _signal_group(server.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
+        for member in alive:
+            member.kill()
+    file.unlink(missing_ok=True)
+
+
+def kill_marked(files: Collection[str]) -> None:
+    """Ends the servers that were started to be known by one of these files, whether or not it was written."""
+    unknown = [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(_MARK) in files]
+    for process in unknown:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(unknown, timeout=STOP_SECONDS)
+
+
+_MARK = supervisor.OUTLIVES
+"""The variable that names the file of a server, in its own environment."""
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _owner() -> tuple[int, float] | None:
+    pid = os.environ.get(OWNER)
+    return (int(pid), psutil.Process(int(pid)).create_time()) if pid else None
+
+
+def _environment(model_folder: Path, port: int) -> dict[str, str]:
+    of_the_run = ("TMPDIR", KEEP_SERVING, OWNER)  # and gone with it
+    inherited = {name: value for name, value in os.environ.items() if name not in of_the_run}
+    return {
+        **inherited,
+        "MODEL_FOLDER": str(model_folder),
+        "MODEL_HOST": "127.0.0.1",
+        "MODEL_VERSION": model_folder.parent.name,
+        "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(port),
+        "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(_free_port()),
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_port(port: int) -> None:
+    """Makes sure that a server can listen on a port of this machine.
+
+    Raises:
+        DeploymentError: The port is in use, which names by whom, or cannot be had for another reason.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                said = f"is in use{_user_of(port)}: end that program, or name another port"
+            else:
+                said = f"cannot be listened on ({error.strerror}): name another port"
+            raise DeploymentError(f"port {port} {said} with the argument `port`") from error
+
+
+def _user_of(port: int) -> str:
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except psutil.Error:
+        pass  # it may not be asked about, or has just ended
+    return ""

@@ -1,0 +1,122 @@
+"""The history of what was deployed: events that never change, of which the last that held and still stands counts."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from s3_server import S3Server, s3_server
+
+from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.deployment import release
+from cd4ml.errors import DeploymentError, DocumentError
+from cd4ml.registry import deployments
+from cd4ml.storage import Store, open_store
+from cd4ml.storage.folder import FolderStore
+
+HELD, UNDONE, STOPPED = Held("http://127.0.0.1:1", "now"), Undone("why", "now"), Stopped("now")
+STEP = StepTaken("route", "all requests", "now")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    if request.param == "folder":
+        return FolderStore(tmp_path)
+    s3: S3Server = request.getfixturevalue("s3")
+    for name, value in (("ENDPOINT_URL", s3.url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "s")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    return open_store("s3://cd4ml/team")
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+def begin(store: Store, version: int = 1) -> Begun:
+    dataset = DatasetReference("players", 0, "sha256:d")
+    published = Version("uptake", version, f"sha256:{version}", "2026-01-01", "run", "", dataset)
+    return deployments.begin(store, published, run="run", target="machine", strategy="replace")
+
+
+def deploy(store: Store, *events: Event) -> int:
+    begun = begin(store)
+    for event in events:
+        deployments.add(store, begun, event)
+    return begun.number
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([], "begun"),
+        ([STEP], "begun"),
+        ([STEP, HELD], "held"),
+        ([STEP, UNDONE], "undone"),
+        ([HELD, UNDONE], "undone"),
+        ([UNDONE, HELD], "undone"),
+        ([HELD, STOPPED], "stopped"),
+    ],
+)
+def test_only_what_held_and_was_neither_undone_nor_stopped_counts(
+    store: Store, events: list[Event], state: str
+) -> None:
+    before = deploy(store, HELD)
+    number = deploy(store, *events)
+
+    assert deployments.find(store, "uptake", number).state == state
+    counting = [before, number] if state == "held" else [before]
+    assert [one.number for one in deployments.history(store, "uptake")] == counting
+    assert deployments.latest(store, "uptake").number == counting[-1]
+
+
+def test_of_many_that_begin_at_once_each_has_its_number(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda version: begin(store, version).number, range(1, 17)))
+
+    assert sorted(numbers) == list(range(1, 17))
+    assert len(list(deployments.newest_first(store, "uptake"))) == 16
+
+
+def test_of_many_that_tell_of_one_deployment_at_once_all_are_heard(store: Store) -> None:
+    begun = begin(store)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda step: deployments.add(store, begun, StepTaken(str(step), "", "now")), range(8)))
+
+    told = deployments.find(store, "uptake", 1).events[1:]
+    assert sorted(one.step for one in told) == [str(step) for step in range(8)]
+
+
+def test_events_that_only_a_newer_cd4ml_knows_are_passed_over(store: Store) -> None:
+    number = deploy(store, HELD)
+    store.add(f"deployments/uptake/{number}/9.json", '{"kind": "cd4ml/DeploymentAnalysed", "schema_version": 3}')
+
+    assert [type(event) for event in deployments.find(store, "uptake", number).events] == [Begun, Held]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"kind": "cd4ml/Version"}', '{"kind": ["cd4ml/Deployment"]}'])
+def test_what_is_no_event_is_told_by_name(store: Store, text: str) -> None:
+    number = deploy(store, HELD)
+    file = f"deployments/uptake/{number}/3.json"
+    store.add(file, text)
+
+    with pytest.raises(DocumentError, match=f"^{store.uri(file)}: not a cd4ml/Deployment"):
+        deployments.history(store, "uptake")
+
+
+def test_a_number_that_was_taken_and_never_written_is_no_deployment(tmp_path: Path) -> None:
+    """As a writer leaves it that is killed between the folder and its first event."""
+    (tmp_path / "deployments" / "uptake" / "1").mkdir(parents=True)
+
+    assert deployments.history(FolderStore(tmp_path), "uptake") == []
+    assert begin(FolderStore(tmp_path)).number == 2
+
+
+def test_what_was_stopped_is_not_verified(store: Store) -> None:
+    deploy(store, HELD, STOPPED)
+
+    with pytest.raises(DeploymentError, match="uptake was never deployed, or no deployment still stands"):
+        release.verify_latest(store.location, "uptake")

@@ -1,0 +1,118 @@
+"""This machine serves from any store: out of a bucket it copies the model that was published, and nothing goes back."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from s3_server import S3Server, s3_server
+
+from cd4ml.contracts import model
+from cd4ml.contracts.deployment import Begun
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.deployment.targets import Release
+from cd4ml.deployment.targets.machine import Machine
+from cd4ml.errors import DeploymentError
+from cd4ml.storage import open_store
+
+VERSION = Version("uptake", 1, "", "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    with s3_server() as server:
+        for name, value in (("ENDPOINT_URL", server.url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "s")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        yield server
+
+
+def publish(folder: Path, number: int = 1) -> Version:
+    """A model in the bucket."""
+    trained = folder / f"trained-{number}"
+    (trained / "saved_model" / "variables").mkdir(parents=True)
+    (trained / "saved_model" / "variables" / "weights").write_text(f"weights {number}")
+    (trained / "contract.json").write_text("{}")
+    open_store("s3://cd4ml/team").add_folder(f"models/uptake/{number}", {"model": trained, "version.json": "{}"})
+    return dataclasses.replace(VERSION, version=number, digest=model.digest(trained))
+
+
+def raise_(version: Version) -> Machine:
+    begun = Begun("uptake", version.version, version.version, version.digest, "run", "machine", "replace", "now")
+    machine = Machine(open_store("s3://cd4ml/team"), "uptake")
+    with machine.turn():
+        machine.raise_(Release(version, begun, port=free_port(), log_file=Path("/no/such/log")))
+    return machine
+
+
+def free_port() -> int:
+    return 20_000 + os.getpid() % 10_000
+
+
+def copies(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state/cd4ml/serving/*/uptake/models/*"))
+
+
+def test_a_model_in_a_bucket_is_copied_whole_and_the_bucket_gets_no_file_of_a_server(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    version = publish(tmp_path)
+    before = set(s3.objects)
+
+    machine = raise_(version)
+
+    (copy,) = copies(tmp_path)
+    assert (copy.name, model.digest(copy / "model")) == ("1", version.digest)
+    assert machine.unfinished().number == 1
+    assert set(s3.objects) == before
+
+
+def test_a_copy_that_is_there_is_not_brought_again(s3: S3Server, tmp_path: Path) -> None:
+    version = publish(tmp_path)
+    raise_(version)
+    s3.objects.clear()
+
+    raise_(version)
+
+
+def test_a_model_that_is_not_the_published_one_is_not_served(s3: S3Server, tmp_path: Path) -> None:
+    version = publish(tmp_path)
+    (key,) = (key for key in s3.objects if key.endswith("weights"))
+    s3.objects[key] = b"others"
+
+    with pytest.raises(DeploymentError, match=f"is the model sha256:.*, not {version.digest}, which was published"):
+        raise_(version)
+
+    assert copies(tmp_path) == []
+    assert Machine(open_store("s3://cd4ml/team"), "uptake").unfinished() is None
+
+
+def test_a_copy_that_was_changed_is_brought_again(s3: S3Server, tmp_path: Path) -> None:
+    version = publish(tmp_path)
+    raise_(version)
+    next(tmp_path.glob("state/**/weights")).write_text("others")
+
+    raise_(version)
+
+    assert model.digest(copies(tmp_path)[0] / "model") == version.digest
+
+
+def test_what_is_not_served_any_more_is_removed(s3: S3Server, tmp_path: Path) -> None:
+    raise_(publish(tmp_path, 1))
+    machine = raise_(publish(tmp_path, 2))
+    assert [copy.name for copy in copies(tmp_path)] == ["1", "2"]
+
+    machine.keep()
+
+    assert copies(tmp_path) == []
+
+
+def test_two_buckets_of_one_name_at_two_places_do_not_meet(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_(publish(tmp_path))
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+
+    assert Machine(open_store("s3://cd4ml/team"), "uptake").unfinished() is None

@@ -1,0 +1,315 @@
+"""One engine rolls out anything anywhere: what answers, the history and the champion agree, wherever a process ends."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cd4ml.contracts.release import DatasetReference, Verification, Version
+from cd4ml.deployment import rollout, targets
+from cd4ml.deployment.strategies import Rollout, Route, Step, Strategy
+from cd4ml.deployment.targets import Target
+from cd4ml.errors import DeploymentError, StorageError
+from cd4ml.registry import deployments
+from cd4ml.registry.deployments import Series
+from cd4ml.storage import Content
+from cd4ml.storage.folder import FolderStore
+
+DOCS = Path(__file__).parents[2] / "docs" / "development.md"
+
+
+def code(section: str) -> str:
+    """The code of a section of docs/development.md."""
+    text = DOCS.read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return str(found)
+
+
+documented: dict[str, Any] = {}
+exec(code("A new target"), documented)
+Shelf = documented["Shelf"]
+
+
+class Killed(BaseException):
+    """The process was killed."""
+
+
+@dataclass
+class Life:
+    """What a process does that outlives it, one thing at a time; killed, it does nothing any more."""
+
+    left: int | None = None
+    """How much it still does; None for as much as it likes."""
+    dead: bool = False
+
+    def begin(self, left: int | None) -> None:
+        self.left, self.dead = left, False
+
+    def spend(self) -> None:
+        self.dead = self.dead or self.left == 0
+        if self.dead:
+            raise Killed
+        self.left = None if self.left is None else self.left - 1
+
+
+class MortalShelf(Shelf):  # type: ignore[misc, valid-type]
+    """What is on it stays when its process is killed."""
+
+    def __init__(self, store: "MortalStore") -> None:
+        super().__init__(store, "uptake")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("top", "note"):
+            self.store.life.spend()
+        super().__setattr__(name, value)
+
+
+class MortalStore(FolderStore):
+    """Written as long as the process lives."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.life = Life()
+        self.fails_on = ""
+        """A word in what cannot be stored."""
+
+    def add(self, name: str, content: Content) -> None:
+        self.life.spend()
+        if self.fails_on and self.fails_on in str(content):
+            raise StorageError("the store does not answer")
+        super().add(name, content)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A step that says that the release answers as evaluated; or does what else it was told to."""
+
+    name = "answers"
+    instead: Callable[[Rollout], object] = lambda _: None
+
+    def take(self, now: Rollout) -> str:
+        self.instead(now)
+        now.verification = Verification(now.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
+        return now.verification.headline
+
+
+def fails(_: Rollout) -> None:
+    raise DeploymentError("it predicts something else")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> MortalShelf:
+    return MortalShelf(MortalStore(tmp_path / "store"))
+
+
+def deploy(shelf: Target, *steps: Step, version: int = 1) -> int:
+    """Rolls a version out; the number of its deployment."""
+    dataset = DatasetReference("players", 0, "sha256:d")
+    published = Version("uptake", version, f"sha256:{version}", "2026-01-01", "run", "", dataset)
+    strategy = Strategy("replace", steps or (Route(), Answers()))
+    deployed, _ = rollout.roll_out(
+        shelf, strategy, version=published, run="run-1", port=0, log_file=Path("/no/such/log")
+    )
+    return deployed.number
+
+
+def history(shelf: Target) -> list[Series]:
+    return list(reversed(list(deployments.newest_first(shelf.store, "uptake"))))
+
+
+def kinds(series: Series) -> list[str]:
+    return [event.kind.removeprefix("cd4ml/Deployment") for event in series.events]
+
+
+def test_a_documented_target_takes_a_release_through_all_steps_and_the_history_has_each(shelf: MortalShelf) -> None:
+    number = deploy(shelf)
+
+    (series,) = history(shelf)
+    assert number == series.begun.number == shelf.current().number == 1
+    assert shelf.unfinished() is None
+    assert kinds(series) == ["Begun", "Step", "Step", "Held"]
+    assert [(one.step, one.said) for one in series.events[1:3]] == [
+        ("route", "all requests to http://shelf"),
+        ("answers", "3 rows as evaluated, p50 1.0 ms"),
+    ]
+    assert (series.begun.target, series.begun.strategy, series.begun.run) == ("shelf", "replace", "run-1")
+    assert series.deployment.endpoint == "http://shelf/api/v1.0/predictions"
+
+
+def test_a_target_of_another_package_is_named_like_the_others(
+    tmp_path: Path, installed: Callable[[str, str, str], Path]
+) -> None:
+    installed("acme", code("A new target"), "[cd4ml.targets]\nshelf = acme:Shelf\n")
+
+    shelf = targets.TARGETS.load(targets.check("shelf"))(FolderStore(tmp_path / "store"), "uptake")
+    targets.check_together("shelf", "s3://cd4ml", "Any_name")
+    deploy(shelf)
+
+    assert deployments.latest(shelf.store, "uptake").target == "shelf"
+
+
+def stopped(_: Rollout) -> None:
+    raise SystemExit(143)
+
+
+def ends(now: Rollout) -> None:
+    now.target.top = None
+
+
+@pytest.mark.parametrize(
+    ("instead", "raised", "reason"),
+    [
+        (fails, DeploymentError, "it predicts something else"),
+        (stopped, SystemExit, "it was stopped"),
+        (ends, DeploymentError, "http://shelf: the release has ended, or was replaced, since it was verified"),
+    ],
+)
+def test_a_step_that_does_not_pass_routes_back_and_says_why(
+    shelf: MortalShelf, instead: Callable[[Rollout], object], raised: type[BaseException], reason: str
+) -> None:
+    deploy(shelf)
+
+    with pytest.raises(raised) as told:
+        deploy(shelf, Route(), Answers(instead), version=2)
+
+    if raised is DeploymentError:
+        assert str(told.value) == f"{reason}\nthe release was taken down again"
+    first, second = history(shelf)
+    assert (first.state, second.state, second.events[-1].reason) == ("held", "undone", reason)
+    assert shelf.current().number == 1
+    assert deployments.latest(shelf.store, "uptake").version == 1
+
+
+def test_what_the_history_cannot_be_told_does_not_hold(shelf: MortalShelf) -> None:
+    deploy(shelf)
+    shelf.store.fails_on = "DeploymentHeld"
+
+    with pytest.raises(StorageError, match="does not answer"):
+        deploy(shelf, version=2)
+
+    assert [series.state for series in history(shelf)] == ["held", "undone"]
+    assert shelf.current().number == 1
+
+
+def test_what_is_put_back_is_put_back_also_where_the_store_is_gone(shelf: MortalShelf) -> None:
+    deploy(shelf)
+
+    with pytest.raises(DeploymentError):
+        deploy(shelf, Route(), Answers(lambda now: (setattr(shelf.store, "fails_on", "cd4ml"), fails(now))), version=2)
+
+    assert shelf.current().number == 1
+    assert [series.state for series in history(shelf)] == ["held", "begun"]
+
+
+def test_a_strategy_that_verifies_nothing_holds_nothing(shelf: MortalShelf) -> None:
+    with pytest.raises(DeploymentError, match="strategy replace: no step of it verifies the release"):
+        deploy(shelf, Route())
+
+    assert shelf.current() is None
+
+
+def test_a_rollout_whose_process_was_killed_is_undone_by_the_next_which_says_so(
+    shelf: MortalShelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    deploy(shelf)
+    with pytest.raises(Killed):
+        deploy(shelf, Route(), Answers(lambda _: shelf.store.life.begin(0)), version=2)
+    shelf.store.life.begin(None)
+    assert [series.state for series in history(shelf)] == ["held", "begun"]
+    assert deployments.latest(shelf.store, "uptake").version == 1
+
+    deploy(shelf, version=3)
+
+    assert "the release was taken down again" in caplog.text
+    assert [(series.state, series.begun.version) for series in history(shelf)] == [
+        ("held", 1),
+        ("undone", 2),
+        ("held", 3),
+    ]
+    assert history(shelf)[1].events[-1].reason == "its process was killed"
+
+
+def test_stopping_ends_what_is_served_and_the_history_says_so(shelf: MortalShelf) -> None:
+    deploy(shelf)
+
+    assert rollout.stop(shelf).served.url == "http://shelf"
+
+    assert [series.state for series in history(shelf)] == ["stopped"]
+    assert deployments.latest(shelf.store, "uptake") is None
+    with pytest.raises(DeploymentError, match="no server of the model uptake is running here"):
+        rollout.stop(shelf)
+
+
+def test_stopping_a_rollout_that_was_left_halfway_ends_also_what_it_replaced(shelf: MortalShelf) -> None:
+    deploy(shelf)
+    with pytest.raises(Killed):
+        deploy(shelf, Route(), Answers(lambda _: shelf.store.life.begin(0)), version=2)
+    shelf.store.life.begin(None)
+
+    assert rollout.stop(shelf).halfway
+
+    assert [series.state for series in history(shelf)] == ["stopped", "undone"]
+    assert shelf.current() is None
+
+
+Lives = st.lists(st.tuples(st.sampled_from(["holds", "fails", "stop"]), st.none() | st.integers(0, 14)), max_size=6)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lives=Lives)
+def test_wherever_processes_are_killed_the_champion_is_the_last_that_held_and_stands_and_it_answers(
+    lives: list[tuple[str, int | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = MortalStore(tmp_path_factory.mktemp("store"))
+    shelf = MortalShelf(store)
+    answers: int | None = None
+    for version, (what, left) in enumerate(lives, start=1):
+        killed = live(shelf, what, version=version, left=left)
+        store.life.begin(None)
+        if what == "stop" and killed and (shelf.current() or shelf.unfinished()):
+            rollout.stop(shelf)  # who stops a thing that is still there does it again
+        rollout.put_right(shelf)
+
+        told = dict(stored(store))
+        standing = [number for number, kinds in told.items() if counts(kinds)]
+        latest = deployments.latest(store, "uptake")
+        assert (latest.number if latest else None) == max(standing, default=None)
+        if what == "stop":
+            assert answers not in standing
+            answers = None
+        elif version in [deployments.find(store, "uptake", number).begun.version for number in standing]:
+            answers = max(standing)
+        assert (shelf.current().number if shelf.current() else None) == answers
+        assert answers is None or answers == max(standing)
+        assert shelf.unfinished() is None
+
+
+def live(shelf: MortalShelf, what: str, *, version: int, left: int | None) -> bool:
+    """A process that deploys or stops, and may be killed after some of its work; whether it was."""
+    shelf.store.life.begin(left)
+    try:
+        if what == "stop":
+            rollout.stop(shelf)
+        else:
+            deploy(shelf, Route(), Answers(fails if what == "fails" else lambda _: None), version=version)
+    except DeploymentError:
+        pass
+    except Killed:
+        return True
+    return False
+
+
+def stored(store: FolderStore) -> Iterator[tuple[int, set[str]]]:
+    """The kinds of the events of each deployment, read from the files alone."""
+    for folder in (store.root / "deployments" / "uptake").glob("*"):
+        yield int(folder.name), {json.loads(file.read_text())["kind"] for file in folder.iterdir()}
+
+
+def counts(kinds: set[str]) -> bool:
+    return "cd4ml/DeploymentHeld" in kinds and not {"cd4ml/DeploymentUndone", "cd4ml/DeploymentStopped"} & kinds
