@@ -1,12 +1,15 @@
 """The history of what was deployed: events that never change, of which the last that held and still stands counts."""
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from s3_server import S3Server, s3_server
 
+from cd4ml import cli
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import release
@@ -120,3 +123,67 @@ def test_what_was_stopped_is_not_verified(store: Store) -> None:
 
     with pytest.raises(DeploymentError, match="uptake was never deployed, or no deployment still stands"):
         release.verify_latest(store.location, "uptake")
+
+
+def test_the_command_line_lists_the_history_and_shows_each_event(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy(store, STEP, HELD)
+    deploy(store, Undone("http://x predicts [something] else", "now"))
+    deploy(store, HELD, STOPPED)
+    deploy(store)
+
+    listed = asked("list", "uptake", store, monkeypatch, capsys)
+    assert [line.split()[:4] for line in listed[1:]] == [
+        ["4", "1", "machine", "begun"],
+        ["3", "1", "machine", "stopped"],
+        ["2", "1", "machine", "undone"],
+        ["1", "1", "machine", "champion"],
+    ]
+    shown = asked("show", "uptake", store, monkeypatch, capsys, "2")
+    assert [line.split(maxsplit=2)[1:] for line in shown[1:]] == [
+        ["begun", "version 1 to machine by replace, for run run"],
+        ["undone", "http://x predicts [something] else"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("list", "nobody"), "nobody was never deployed"),
+        (("show", "uptake", "7"), "uptake has no deployment 7; `cd4ml deployments list uptake` has all"),
+        (("list", "../x"), "cannot be a name"),
+    ],
+)
+def test_what_was_never_deployed_is_told(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    said: str,
+) -> None:
+    deploy(store, HELD)
+    monkeypatch.setattr(sys, "argv", ["cd4ml", "deployments", *command, "--store", store.location])
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == 1
+    assert said in capsys.readouterr().err
+
+
+def asked(
+    command: str,
+    name: str,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *words: str,
+) -> list[str]:
+    """The lines that `cd4ml deployments` prints."""
+    monkeypatch.setattr(sys, "argv", ["cd4ml", "deployments", command, name, *words, "--store", store.location])
+    monkeypatch.setattr("cd4ml.cli.deployments.console", Console(width=200))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]

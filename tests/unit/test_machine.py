@@ -64,6 +64,7 @@ def test_a_model_in_a_bucket_is_copied_whole_and_the_bucket_gets_no_file_of_a_se
 
     (copy,) = copies(tmp_path)
     assert (copy.name, model.digest(copy / "model")) == ("1", version.digest)
+    assert copy.parent.stat().st_mode & 0o777 == 0o700  # what a model knows of people is this user's alone
     assert machine.unfinished().number == 1
     assert set(s3.objects) == before
 

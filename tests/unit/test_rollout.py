@@ -235,6 +235,21 @@ def test_a_rollout_whose_process_was_killed_is_undone_by_the_next_which_says_so(
     assert history(shelf)[1].events[-1].reason == "its process was killed"
 
 
+def test_one_that_was_killed_before_it_changed_anything_is_told_of_by_the_next(
+    shelf: MortalShelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf.store.life.begin(1)
+    with pytest.raises(Killed):
+        deploy(shelf)
+    shelf.store.life.begin(None)
+    assert (history(shelf)[0].state, deployments.latest(shelf.store, "uptake")) == ("begun", None)
+
+    deploy(shelf, version=2)
+
+    assert "deployment 1, of run run-1, has begun and not ended" in caplog.text
+    assert [series.state for series in history(shelf)] == ["begun", "held"]
+
+
 def test_stopping_ends_what_is_served_and_the_history_says_so(shelf: MortalShelf) -> None:
     deploy(shelf)
 

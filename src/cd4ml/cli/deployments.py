@@ -1,14 +1,64 @@
-"""Commands for what is in production: `cd4ml stop`."""
+"""Commands for what is in production, and was: `cd4ml deployments`, `cd4ml stop`."""
 
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from cd4ml.cli.application import app, console
+from cd4ml.errors import RegistryError
 from cd4ml.storage import open_store
 
+deployments_app = typer.Typer(help="The history of what was deployed: list, show.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
 Location = Annotated[str, typer.Option("--store", metavar="STORE", help="The store: a folder, or s3://bucket/prefix.")]
+
+
+@deployments_app.command("list")
+def list_deployments(name: Name, store: Location = "store") -> None:
+    """Lists all deployments of a model, the newest first, and what became of each.
+
+    The champion is the last one that held and was neither undone nor stopped: what a new candidate is held against.
+    """
+    from cd4ml.registry import deployments
+
+    opened = open_store(store)
+    found = deployments.every(opened, name)
+    if not found:
+        raise RegistryError(f"store {opened.location}: {name} was never deployed")
+    champion = max((series.begun.number for series in found if series.deployment), default=None)
+    table = _table("number", "version", "target", "state", "run", "begun")
+    for series in reversed(found):
+        begun = series.begun
+        state = "champion" if begun.number == champion else series.state
+        table.add_row(str(begun.number), str(begun.version), begun.target, state, escape(begun.run), begun.at)
+    console.print(table)
+
+
+@deployments_app.command()
+def show(
+    name: Name,
+    number: Annotated[int, typer.Argument(help="The deployment's number, of `list`.", show_default=False)],
+    store: Location = "store",
+) -> None:
+    """Shows the events of a deployment: when it began, its steps, whether it held, and how it ended."""
+    from cd4ml.contracts.deployment import WORDS
+    from cd4ml.registry import deployments
+
+    opened = open_store(store)
+    series = deployments.find(opened, name, number)
+    if series is None:
+        raise RegistryError(
+            f"store {opened.location}: {name} has no deployment {number}; `cd4ml deployments list {name}` has all"
+        )
+    table = _table("at", "event", "")
+    for event in series.events:
+        table.add_row(event.at, WORDS[type(event)], escape(event.headline))
+    console.print(table)
+
+
+app.add_typer(deployments_app, name="deployments")
 
 
 @app.command()
@@ -28,3 +78,10 @@ def stop(
         console.print(f"{name}: a rollout that was killed halfway was undone; what it replaced is not served again")
     if stopped.served:
         console.print(f"{name}: the server at {stopped.served.url} has ended")
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +110,7 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
             tasks=planned,
             failure="\n".join(filter(None, (failure, undone))),
             serving=serving is not None and serving.run == folder.name,
-            registered=_registered(wanted, folder.name),
+            registered=_registered(wanted, folder.name, started_at),
         ),
         folder,
     )
@@ -224,7 +225,7 @@ def _end_serving(wanted: asked.Asked, run_id: str, began_to_deploy: bool) -> "tu
     return on_this_machine.after(open_store(wanted.store), wanted.model, run_id)
 
 
-def _registered(wanted: asked.Asked, run_id: str) -> "reports.Registered | None":
+def _registered(wanted: asked.Asked, run_id: str, started_at: datetime) -> "reports.Registered | None":
     """What the registry has of a run, whatever its tasks came to say; None where it cannot be asked."""
     from cd4ml.registry import deployments, models
     from cd4ml.reports import run as reports
@@ -234,12 +235,14 @@ def _registered(wanted: asked.Asked, run_id: str) -> "reports.Registered | None"
     try:
         store = open_store(wanted.store)
         published = [one for one in models.versions(store, wanted.model) if one.run == run_id]
-        deployed = [one for one in deployments.history(store, wanted.model) if one.run == run_id]
+        since = started_at.astimezone(UTC).isoformat(timespec="seconds")
+        recent = takewhile(lambda series: series.begun.at >= since, deployments.newest_first(store, wanted.model))
+        deployed = [one for one in (series.deployment for series in recent) if one and one.run == run_id]
     except Cd4mlError:
         return None
     uri = {"uri": store.uri(published[-1].folder)} if published else {}
     return reports.Registered(
-        {**asdict(published[-1]), **uri} if published else None, asdict(deployed[-1]) if deployed else None
+        {**asdict(published[-1]), **uri} if published else None, asdict(deployed[0]) if deployed else None
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cd4ml.cluster import logs
-from cd4ml.contracts.deployment import Held, StepTaken, Stopped, Undone
+from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
 from cd4ml.deployment import verify
 from cd4ml.deployment.strategies import Rollout, Strategy
@@ -72,6 +72,7 @@ def rolling_out(
         if said:
             log.warning(said)
         begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
+        _say_of_the_one_before(target, begun)
         rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file))
         try:
             target.raise_(rollout.release)
@@ -85,6 +86,18 @@ def rolling_out(
                 raise DeploymentError("\n".join(filter(None, (str(error), outcome)))) from error
             raise
         target.keep()
+
+
+def _say_of_the_one_before(target: Target, begun: Begun) -> None:
+    before = deployments.find(target.store, target.model, begun.number - 1)
+    if before and before.state == "begun":
+        log.warning(
+            "%s: deployment %d, of run %s, has begun and not ended: it is under way elsewhere, or its process was "
+            "killed before it changed anything",
+            target.model,
+            before.begun.number,
+            before.begun.run,
+        )
 
 
 def put_right(target: Target) -> str:

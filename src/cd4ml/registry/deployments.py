@@ -5,6 +5,7 @@ The first event takes the number, and every later one the next place, each by a 
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,6 +17,8 @@ from cd4ml.contracts.release import Deployment, Version
 from cd4ml.registry import models
 from cd4ml.registry.numbers import NUMBER, numbers
 from cd4ml.storage import AlreadyStoredError, Store, check_name, open_store
+
+READERS = 8
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,17 @@ def newest_first(store: Store, name: str) -> Iterator[Series]:
             yield found
 
 
+def every(store: Store, name: str) -> list[Series]:
+    """All deployments of a model, the oldest first; read side by side, for each event is an object of its own."""
+    stored = _stored(store, name)
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda number: _read(store, name, number, stored=stored), sorted(_numbers(stored)))
+        return [series for series in found if series]
+
+
 def history(store: Store, name: str) -> list[Deployment]:
     """The deployments of a model that count, the oldest first."""
-    found = [series.deployment for series in newest_first(store, name)]
-    return [deployment for deployment in reversed(found) if deployment]
+    return [series.deployment for series in every(store, name) if series.deployment]
 
 
 def latest(store: Store, name: str) -> Deployment | None:

@@ -24,7 +24,7 @@ from cd4ml.deployment import verify
 from cd4ml.deployment.targets import MACHINE, Release, Served, Target, Unfinished, servers
 from cd4ml.deployment.targets.servers import Server
 from cd4ml.errors import Cd4mlError, DeploymentError
-from cd4ml.storage import Store, local_copy, scratch
+from cd4ml.storage import Store, local_copy, local_path, scratch
 from cd4ml.storage.folder import FolderStore
 
 SERVING = ".serving"
@@ -209,7 +209,7 @@ class Machine(Target):
             return
         uri = self.store.uri(f"{version.folder}/model")
         shutil.rmtree(folder.parent, ignore_errors=True)
-        self._copies.mkdir(parents=True, exist_ok=True)
+        self._copies.mkdir(mode=0o700, parents=True, exist_ok=True)
         with scratch.folder(self._copies, ".unfinished") as unfinished, local_copy(uri) as found:
             shutil.copytree(found, unfinished / "model")
             digest = digest_of(unfinished / "model")
@@ -228,7 +228,7 @@ def _served(server: Server | None) -> Served | None:
 def _folder_of(store: Store) -> Path:
     if isinstance(store, FolderStore):
         return store.root / SERVING
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    state = local_path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
     place = f"{os.environ.get('AWS_ENDPOINT_URL', '')} {store.location}"
     return state / "cd4ml" / "serving" / hashlib.sha256(place.encode()).hexdigest()[:16]
 
