@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from cd4ml.running.patches import Cache
+from cd4ml.running.cache import Cache
 
 
 @pytest.fixture

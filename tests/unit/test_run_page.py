@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.reports import run as reports
-from cd4ml.running.local import Task
 
 VERSION = {"name": "uptake", "version": 3, "digest": "sha256:abc", "uri": "/store/models/uptake/3", "run": "run-1"}
 DEPLOYMENT = {"name": "uptake", "number": 1, "version": 3}
@@ -20,7 +20,7 @@ KILLED = reports.Run(
     started_at=datetime(2026, 1, 1, tzinfo=UTC),
     seconds=1,
     arguments={"name": "uptake"},
-    tasks=(),
+    tree=Group("", "training"),
     failure="Publish model: ended by signal 9: out of memory?",
     serving=False,
     registered=None,
@@ -42,7 +42,7 @@ def test_the_page_of_a_killed_run_says_what_is_in_the_registry(
     task = Task(
         "publish-model", "Publish model", "publish_model", "cd4ml/tools:1", tmp_path / "log", tmp_path, "failed"
     )
-    reports.write(dataclasses.replace(KILLED, tasks=(task,), registered=registered), tmp_path)
+    reports.write(dataclasses.replace(KILLED, tree=Group("", "training", [task]), registered=registered), tmp_path)
 
     assert said in (tmp_path / "index.html").read_text()
     published = json.loads((tmp_path / "summary.json").read_text())["published"]
@@ -57,7 +57,7 @@ def test_the_page_and_the_summary_say_which_limits_were_skipped(tmp_path: Path) 
     Verdict("check_model", {}, checks).write(tmp_path / "verdict")
     task = Task("check-model", "Check model", "check_model", "cd4ml/tools:1", tmp_path / "log", tmp_path, "passed")
 
-    reports.write(dataclasses.replace(KILLED, tasks=(task,)), tmp_path)
+    reports.write(dataclasses.replace(KILLED, tree=Group("", "training", [task])), tmp_path)
 
     (gate,) = json.loads((tmp_path / "summary.json").read_text())["gates"]
     assert gate == {"name": "check_model", "passed": True, "reason": "1 of 1 limits kept, 1 skipped"}

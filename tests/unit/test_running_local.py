@@ -12,8 +12,9 @@ import psutil
 import pytest
 from kfp import dsl
 
+from cd4ml.contracts.task_tree import Task
 from cd4ml.images import TOOLS
-from cd4ml.running import local
+from cd4ml.running import compiled, local
 
 MORE_THAN_ANY_MACHINE = "1000000G"
 
@@ -86,24 +87,34 @@ def stuck(place: str) -> None:
     write(text="never").after(met).set_caching_options(False)
 
 
+@dsl.pipeline
+def iterating(place: str, pairs: list, text: str) -> None:
+    left = write(text="left")
+    with dsl.ExitHandler(left):
+        with dsl.ParallelFor(pairs) as pair:
+            meet(place=place, own=pair.own, other=pair.other, seconds=60.0)
+        with dsl.If(text == "more"):
+            read(written=write(text=text).outputs["written"])
+
+
 def run(pipeline: Callable[..., object], folder: Path, **arguments: object) -> dict[str, str]:
     """Runs a pipeline; the state of each of its tasks, `reused` for one whose result was."""
-    tasks = local.tasks(pipeline, folder)
+    tree = compiled.tree(pipeline, folder)
     changes: list[str] = []
     local.run(
         pipeline,
         arguments=arguments,
-        planned=tasks,
+        tree=tree,
         folder=folder,
         cache=folder.parent / "cache",
-        changed=lambda task: changes.append(task.name),
+        changed=lambda node: changes.append(node.name) if isinstance(node, Task) else None,
         environment={},
     )
-    ran = {task.name for task in tasks if task.state != "skipped"}
+    ran = {task.name for task in tree.tasks if task.state != "skipped"}
     assert sorted(changes) == sorted([*ran, *ran])
     assert left_of(folder) == []
     assert not list((folder / "logs").glob("*.starting"))
-    return {task.name: "reused" if task.cached else task.state for task in tasks}
+    return {task.name: "reused" if task.cached else task.state for task in tree.tasks}
 
 
 def left_of(folder: Path) -> list[psutil.Process]:
@@ -133,6 +144,21 @@ def test_tasks_that_do_not_wait_for_each_other_run_side_by_side(folder: Path) ->
     assert "b never came" not in (folder / "logs" / "meet-2.log").read_text()
 
 
+def test_iterations_run_side_by_side_each_with_its_log_and_all_is_reused(folder: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this machine has a single core")
+    arguments = {"place": str(folder.parent), "pairs": [{"own": "a", "other": "b"}, {"own": "b", "other": "a"}]}
+
+    first = run(iterating, folder, text="less", **arguments)
+    second = run(iterating, folder.with_name("run-2"), text="less", **arguments)
+
+    ran = ["exit-handler-1.for-loop-2.0.meet", "exit-handler-1.for-loop-2.1.meet", "write"]
+    skipped = ["exit-handler-1.condition-3.read", "exit-handler-1.condition-3.write-2"]
+    assert first == dict.fromkeys(ran, "passed") | dict.fromkeys(skipped, "skipped")
+    assert second == dict.fromkeys(ran, "reused") | dict.fromkeys(skipped, "skipped")
+    assert sorted(file.name for file in (folder / "logs").iterdir()) == [f"{name}.log" for name in ran]
+
+
 def test_tasks_for_which_there_is_no_room_run_one_after_another(folder: Path) -> None:
     states = run(meeting_without_room, folder, place=str(folder.parent), seconds=1.0)
 
@@ -146,7 +172,7 @@ def test_a_process_starts_before_its_inputs_are_there_and_none_for_what_is_reuse
 
     assert set(first.values()) == {"passed"}
     assert set(second.values()) == {"reused"}
-    assert [file.name for file in (again / "logs").iterdir()] == ["kfp.log"]
+    assert [file.name for file in (again / "logs").iterdir()] == []
 
 
 def test_nothing_is_left_where_a_task_fails_while_another_one_waits(folder: Path) -> None:
@@ -168,13 +194,13 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 import test_running_local as pipelines
 folder = Path({str(folder)!r})
-tasks = pipelines.local.tasks(pipelines.stuck, folder)
+tree = pipelines.compiled.tree(pipelines.stuck, folder)
 arguments = {{"place": str(folder.parent)}}
 places = {{"folder": folder, "cache": folder.parent / "cache", "environment": {{}}}}
 try:
-    pipelines.local.run(pipelines.stuck, arguments=arguments, planned=tasks, changed=lambda _: None, **places)
+    pipelines.local.run(pipelines.stuck, arguments=arguments, tree=tree, changed=lambda _: None, **places)
 finally:
-    print(*(task.state for task in tasks))
+    print(*(task.state for task in tree.tasks))
 """
     with subprocess.Popen(
         ["env", "--default-signal=INT", sys.executable, "-c", program], stdout=subprocess.PIPE, text=True

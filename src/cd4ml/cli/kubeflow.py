@@ -244,14 +244,14 @@ def show_run(
         _say("look", link)
     table = _table("", "task", "result")
     for record in found.records:
-        state = found.tasks.get(record.name, "waiting")
+        state = found.tasks.get(record.name, record.state)
         headline = next((one.metadata["headline"] for one in record.artifacts if "headline" in one.metadata), "")
         table.add_row(MARKS[state], escape(record.display_name), escape(str(headline)))
     if found.records:
         console.print(table)
     _print_sections(compare.sections([found]), [found.name])
     if found.state == "failed":
-        failed = [record.name for record in found.records if found.tasks.get(record.name) == "failed"]
+        failed = [one.name for one in found.records if found.tasks.get(one.name, one.state) == "failed"]
         _print_failure(runs.failure(connection, found.run_id, failed))
 
 
@@ -372,17 +372,17 @@ def _connected(address: "Address", changes: bool = False, sure: bool = False) ->
 def _wait(connection: "Connection", run_id: str, wanted: asked.Asked) -> int:
     """Shows a run as it goes on; the exit code that its end asks for."""
     from cd4ml.kubeflow import runs
-    from cd4ml.running import local
+    from cd4ml.running import compiled
 
     started = time.monotonic()
-    planned = local.tasks(wanted.pipeline, Path())
+    tree = compiled.tree(wanted.pipeline, Path())
     look = f"the run goes on; look at it with `cd4ml runs show {run_id}`"
     try:
-        with progress(planned) as changed:
+        with progress(tree) as changed:
             state = runs.follow(
                 connection,
                 run_id=run_id,
-                tasks=planned,
+                tree=tree,
                 changed=changed,
                 lost=lambda reason: errors.print(f"{reason}; trying again"),
             )
@@ -396,7 +396,7 @@ def _wait(connection: "Connection", run_id: str, wanted: asked.Asked) -> int:
         _print_outcome("passed", "green", f"in {time.monotonic() - started:.0f} s")
         return 0
     if state == "failed":
-        failed = [task.name for task in planned if task.state == "failed"]
+        failed = [task.name for task in tree.tasks if task.state == "failed"]
         _print_failure(runs.failure(connection, run_id, failed))
     else:
         _print_outcome(state, "yellow", "The run was ended on KFP.")

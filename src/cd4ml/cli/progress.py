@@ -10,18 +10,22 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from cd4ml.contracts.task_tree import Group, Task
 
-def progress(planned: list[Any]) -> Any:
-    """A context that gives what is to be called with each task that starts or ends."""
-    terminal = Console(file=sys.stdout)  # holds on to it while KFP's own words go elsewhere
-    return _LiveTable(planned, terminal) if terminal.is_terminal else nullcontext(_TaskLines(terminal))
+Changed = Callable[[Task | Group], None]
+
+
+def progress(tree: Group) -> Any:
+    """A context that gives what is to be called with each task that starts or ends, and each group that is skipped."""
+    terminal = Console(file=sys.stdout)
+    return _LiveTable(tree, terminal) if terminal.is_terminal else nullcontext(_TaskLines(terminal))
 
 
 class _LiveTable:
     """The tasks as a table that keeps up with the run."""
 
-    def __init__(self, planned: list[Any], terminal: Console) -> None:
-        self._planned = planned
+    def __init__(self, tree: Group, terminal: Console) -> None:
+        self._tree = tree
         self._live = Live(
             get_renderable=self._table,
             console=terminal,
@@ -30,7 +34,7 @@ class _LiveTable:
             redirect_stderr=False,
         )
 
-    def __enter__(self) -> Callable[[Any], None]:
+    def __enter__(self) -> Changed:
         self._live.start()
         return lambda _: self._live.refresh()
 
@@ -38,25 +42,29 @@ class _LiveTable:
         self._live.stop()
 
     def _table(self) -> Table:
-        return table(self._planned)
+        return table(self._tree)
 
 
-def table(planned: list[Any]) -> Table:
-    """The tasks, as far as they are."""
+def table(tree: Group) -> Table:
+    """The tasks and their groups, as far as they are."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("", "task", "image"):
         table.add_column(heading)
     table.add_column("time", justify="right", min_width=7)
     table.add_column("result", overflow="fold")
-    for task in planned:
-        table.add_row(
-            MARKS[task.state],
-            task.display_name,
-            f"[dim]{task.environment}[/]",
-            f"{task.seconds:.1f} s" if task.started is not None else "",
-            escape(task.headline) + (" [dim](reused)[/]" if task.cached and task.state == "passed" else ""),
-        )
+    for depth, node in tree.rows():
+        table.add_row(MARKS[node.state], "  " * depth + escape(node.display_name), *_cells(node))
     return table
+
+
+def _cells(node: Task | Group) -> tuple[str, str, str]:
+    if isinstance(node, Group):
+        return "", "", f"[dim]{escape(node.headline)}[/]"
+    return (
+        f"[dim]{node.environment}[/]",
+        f"{node.seconds:.1f} s" if node.started is not None else "",
+        escape(node.headline) + (" [dim](reused)[/]" if node.cached and node.state == "passed" else ""),
+    )
 
 
 MARKS = {
@@ -75,8 +83,14 @@ class _TaskLines:
     def __init__(self, terminal: Console) -> None:
         self._terminal = terminal
 
-    def __call__(self, task: Any) -> None:
-        if task.state != "running":
-            reused = " (reused)" if task.cached and task.state == "passed" else ""
-            line = f"{task.state:8}{task.display_name:20}{task.seconds:7.1f} s  {task.headline}{reused}"
-            self._terminal.print(line, markup=False, highlight=False, soft_wrap=True)
+    def __call__(self, node: Task | Group) -> None:
+        if node.state == "running":
+            return
+        within = node.name.rpartition(".")[0]
+        name = f"{node.display_name} ({within})" if within else node.display_name
+        if isinstance(node, Group):
+            line = f"{node.state:8}{name:31}  {node.headline}"
+        else:
+            reused = " (reused)" if node.cached and node.state == "passed" else ""
+            line = f"{node.state:8}{name:20}{node.seconds:7.1f} s  {node.headline}{reused}"
+        self._terminal.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from rich.markup import escape
 from cd4ml import errors
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, console
+from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.errors import Cd4mlError
 from cd4ml.storage import local_copy, local_path, open_store
 from cd4ml.storage.folder import FolderStore
@@ -68,11 +69,11 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     from cd4ml.cli.progress import progress
     from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
-    from cd4ml.running import local
+    from cd4ml.running import compiled, local
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
     folder = _new_folder(runs, wanted.name)
-    planned = local.tasks(pipeline, folder)
+    tree = compiled.tree(pipeline, folder)
     environment = {servers.OWNER: str(os.getpid()), **({servers.KEEP_SERVING: "1"} if keep_serving else {})}
     started_at, started = datetime.now().astimezone(), time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an ended session stops a run too
@@ -81,24 +82,24 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
 
     status, failure = "failed", ""
     try:
-        with progress(planned) as changed:
+        with progress(tree) as changed:
             passed = local.run(
                 pipeline,
                 arguments=arguments,
-                planned=planned,
+                tree=tree,
                 folder=folder,
                 cache=runs.resolve() / ".cache",
                 changed=changed,
                 environment=environment,
             )
         status = "passed" if passed else "failed"
-        failure = "" if passed else _failure(planned)
+        failure = "" if passed else _failure(tree)
     except KeyboardInterrupt:
         status = "stopped"
         failure = "The run was stopped. Run the same command again: what was finished is reused."
     finally:
         seconds = time.monotonic() - started
-        serving, undone = _end_serving(wanted, folder.name, _began_to_deploy(planned))
+        serving, undone = _end_serving(wanted, folder.name, _began_to_deploy(tree))
     summary = reports.write(
         reports.Run(
             run_id=folder.name,
@@ -107,14 +108,14 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
             started_at=started_at,
             seconds=seconds,
             arguments=arguments,
-            tasks=planned,
+            tree=tree,
             failure="\n".join(filter(None, (failure, undone))),
             serving=serving is not None and serving.run == folder.name,
             registered=_registered(wanted, folder.name, started_at),
         ),
         folder,
     )
-    _print_outcome(summary, folder, serving, _failed_log(planned))
+    _print_outcome(summary, folder, serving, _failed_log(tree))
     return 0 if status == "passed" else 1
 
 
@@ -182,21 +183,25 @@ def _new_folder(runs: Path, pipeline: str) -> Path:
     raise Cd4mlError(f"{runs}: a hundred runs began in this second; try again")
 
 
-def _failed(planned: list[Any]) -> Any:
-    """The task that ended the run, if one did."""
-    return next((task for task in planned if task.state == "failed"), None)
+def _failed(tree: Group) -> Task | Group | None:
+    """What ended the run, if something did: the task, or a group that failed by itself."""
+    failed = [node for _, node in tree.rows() if node.state == "failed"]
+    tasks = [node for node in failed if isinstance(node, Task)]
+    return next(iter([*tasks, *reversed(failed)]), None)
 
 
-def _failed_log(planned: list[Any]) -> Path | None:
-    failed = _failed(planned)
-    return failed.log if failed else None
+def _failed_log(tree: Group) -> Path | None:
+    failed = _failed(tree)
+    return failed.log if isinstance(failed, Task) else None
 
 
-def _failure(planned: list[Any]) -> str:
+def _failure(tree: Group) -> str:
     """Why a task failed: the words of its error, or the whole log of what no one foresaw."""
-    failed = _failed(planned)
+    failed = _failed(tree)
     if failed is None:
         return "The pipeline ended before all tasks had run."
+    if isinstance(failed, Group):
+        return failed.headline
     log = failed.log.read_text(encoding="utf-8", errors="replace").strip() if failed.log.exists() else ""
     foreseen = errors.raised(log)
     if foreseen:
@@ -208,8 +213,8 @@ def _failure(planned: list[Any]) -> str:
     return log or "The task's process ended without a word."
 
 
-def _began_to_deploy(planned: list[Any]) -> bool:
-    return any(task.component == "deploy_model" and task.started is not None for task in planned)
+def _began_to_deploy(tree: Group) -> bool:
+    return any(task.component == "deploy_model" and task.started is not None for task in tree.tasks)
 
 
 def _end_serving(wanted: asked.Asked, run_id: str, began_to_deploy: bool) -> "tuple[servers.Server | None, str]":

@@ -5,19 +5,24 @@ credentials of the UI are enough. Of its messages (`metadata_store.proto`) only 
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message, message_factory, struct_pb2
 
+from cd4ml.contracts.task_tree import State
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow.connection import UI_VARIABLE, Connection, NotFoundError
 
 _RUN_CONTEXT = "system.PipelineRun"
 _OUTPUT = 4
-_STATES = {4: "failed", 5: "cached"}
+_GROUP = "system.DAGExecution"
+_STATES: dict[int, State] = {2: "running", 3: "passed", 4: "failed", 5: "passed", 6: "skipped"}
+"""By ML Metadata's number; a canceled execution is one that was not to run."""
+_CACHED = 5
 _LOGS = "executor-logs"
 _NO_METADATA = ("display_name", "store_session_info")
 _FRAME = struct.Struct(">BI")
@@ -37,16 +42,22 @@ class TaskRecord:
     """What ML Metadata holds of a task."""
 
     name: str
-    """Its name in the pipeline, as `train-model-2`."""
+    """Its place in the pipeline, as `train-model-2`, or `for-loop-1.0.train-model` in a loop's first iteration."""
     display_name: str
-    state: str
-    """`failed`, `cached`, or empty."""
+    """Its own, and in which group it is."""
+    is_group: bool
+    """Whether it is a group of tasks: a loop, an iteration, a condition's, an exit handler's."""
+    state: State
+    cached: bool
     pod: str
+    began: datetime
+    changed: datetime
+    """The last time; its end, where it has ended."""
     artifacts: list[Artifact] = field(default_factory=list)
 
 
 def tasks(connection: Connection, run_id: str) -> list[TaskRecord]:
-    """The tasks of a run that have begun, in the order of their beginning, each with what its last attempt made.
+    """The tasks and groups of a run that have begun, in this order, each with what its last attempt made.
 
     Raises:
         KubeflowError: ML Metadata cannot be asked there.
@@ -58,15 +69,21 @@ def tasks(connection: Connection, run_id: str) -> list[TaskRecord]:
         _call(connection, "GetExecutionsByContext", context_id=context.id).executions, key=lambda one: one.id
     )
     artifacts = {one.id: one for one in _call(connection, "GetArtifactsByContext", context_id=context.id).artifacts}
+    names = _names(executions)
     records = {}
     for execution in executions:
         properties = _values(execution.custom_properties)
-        name = str(properties.get("task_name", ""))
+        name = names[execution.id]
+        own, within = str(properties.get("display_name") or properties.get("task_name", "")), name.rpartition(".")[0]
         records[execution.id] = TaskRecord(
             name=name,
-            display_name=str(properties.get("display_name") or name),
-            state=_STATES.get(execution.last_known_state, ""),
+            display_name=f"{own} ({within})" if within else own,
+            is_group=execution.type == _GROUP,
+            state=_STATES.get(execution.last_known_state, "waiting"),
+            cached=execution.last_known_state == _CACHED,
             pod=str(properties.get("pod_name", "")),
+            began=_time(execution.created_ms),
+            changed=_time(execution.changed_ms),
         )
     if records:
         for event in _call(connection, "GetEventsByExecutionIDs", execution_ids=list(records)).events:
@@ -79,6 +96,21 @@ def tasks(connection: Connection, run_id: str) -> list[TaskRecord]:
                     records[event.execution_id].artifacts.append(Artifact(str(output), artifact.uri, metadata))
     # The last attempt of each; what has no name is the pipeline itself.
     return list({record.name: record for record in records.values() if record.name}.values())
+
+
+def _names(executions: Sequence[Any]) -> dict[int, str]:
+    """By execution: the names of its groups and its own; an iteration of a loop has its number in place of a name."""
+    names: dict[int, str] = {}
+    for execution in executions:  # a group has a lower number than what is in it
+        properties = _values(execution.custom_properties)
+        group, index = names.get(properties.get("parent_dag_id", 0), ""), properties.get("iteration_index")
+        own = str(properties.get("task_name", "") if index is None else index)
+        names[execution.id] = f"{group}.{own}" if group else own
+    return names
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _call(connection: Connection, method: str, **request: Any) -> Any:
@@ -137,7 +169,10 @@ _MESSAGES: dict[str, dict[str, tuple[int, str, bool]]] = {
     "Artifact": {"id": (1, "int", False), "uri": (3, "text", False), "custom_properties": (5, "Property", True)},
     "Execution": {
         "id": (1, "int", False),
+        "type": (7, "text", False),
         "last_known_state": (3, "int", False),
+        "created_ms": (8, "int", False),
+        "changed_ms": (9, "int", False),
         "custom_properties": (5, "Property", True),
     },
     "Step": {"index": (1, "int", False), "key": (2, "text", False)},

@@ -5,15 +5,17 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import kfp_server_api
 from google.protobuf import json_format
 
 from cd4ml import errors
+from cd4ml.contracts.task_tree import ENDED, Artifact, Group, State, Task
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow import lineage
 from cd4ml.kubeflow.connection import Connection, NotFoundError, UnreachableError
@@ -23,7 +25,7 @@ PATIENCE_SECONDS = 600.0
 """How long a lost connection is tried again while a run is waited for."""
 LOOKS_AFTER_END = 5
 PAGE = 200
-STATES = {
+STATES: dict[str, State] = {
     "PENDING": "waiting",
     "RUNNING": "running",
     "SUCCEEDED": "passed",
@@ -33,21 +35,9 @@ STATES = {
     "CANCELED": "stopped",
     "PAUSED": "waiting",
 }
-ENDED = ("passed", "failed", "skipped", "stopped")
 _TRACEBACK = "Traceback (most recent call last):"
 _OF_KFP = re.compile(r"^([IWEF]\d{4} |time=|Error: exit|\{\"level)", re.MULTILINE)
 """How the launcher's and Argo's own lines begin, which follow a task's in its log."""
-
-
-class Task(Protocol):
-    """A task as its progress is shown (`cd4ml.running.local.Task`)."""
-
-    name: str
-    state: Any
-    cached: bool
-    started: float | None
-    ended: float | None
-    outputs: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -143,8 +133,8 @@ def follow(
     connection: Connection,
     *,
     run_id: str,
-    tasks: Sequence[Task],
-    changed: Callable[[Any], None],
+    tree: Group,
+    changed: Callable[[Task | Group], None],
     lost: Callable[[str], None],
 ) -> str:
     """Waits for the end of a run.
@@ -152,8 +142,8 @@ def follow(
     Args:
         connection: The KFP that runs it.
         run_id: The run.
-        tasks: Its tasks; kept up to date.
-        changed: Called when a task starts and when it ends.
+        tree: Its tasks; kept up to date. What is in loops is known from ML Metadata alone.
+        changed: Called when a task starts and when it ends, and with each group that is skipped.
         lost: Called with the reason when the connection is lost; it is tried again.
 
     Returns:
@@ -175,28 +165,31 @@ def follow(
                 raise
         else:
             away_since = None
-            _update(connection, run_id=run_id, tasks=tasks, details=_details(answer), changed=changed)
+            _update(connection, run_id=run_id, tree=tree, details=_details(answer), changed=changed)
             state = STATES.get(answer.state or "", "waiting")
             if state in ENDED:
                 looks_after_end += 1
-                if _settled(state, tasks) or looks_after_end > LOOKS_AFTER_END:
-                    _end_the_rest(tasks)
+                if _settled(state, tree) or looks_after_end > LOOKS_AFTER_END:
+                    _end_the_rest(tree, state)
                     return state
         time.sleep(POLL_SECONDS)
 
 
-def _settled(state: str, tasks: Sequence[Task]) -> bool:
+def _settled(state: State, tree: Group) -> bool:
     """Whether the tasks are as far as their run: KFP writes the run's state first, and those of its tasks after it."""
-    if state == "failed" and not any(task.state == "failed" for task in tasks):
+    if state == "failed" and not any(task.state == "failed" for task in tree.tasks):
         return False
-    return not any(task.state == "running" or (state == "passed" and task.state == "waiting") for task in tasks)
+    return not any(task.state == "running" or (state == "passed" and task.state == "waiting") for task in tree.tasks)
 
 
-def _end_the_rest(tasks: Sequence[Task]) -> None:
-    for task in tasks:
-        if task.state not in ENDED:
-            task.state = "skipped" if task.state == "waiting" else "stopped"
-            task.ended = time.monotonic()
+def _end_the_rest(tree: Group, state: State) -> None:
+    """Says of what KFP left open how it ended: it writes the states of groups late, or not at all."""
+    for _, node in tree.rows():
+        if node.state == "running":
+            node.state = "passed" if state == "passed" else "stopped"
+            if isinstance(node, Task):
+                node.ended = time.monotonic()
+    tree.end()
 
 
 def failure(connection: Connection, run_id: str, failed: Sequence[str]) -> str:
@@ -241,9 +234,10 @@ def find(connection: Connection, run: str) -> Run:
             raise KubeflowError(f"{connection.where}: several runs are called {run!r}; name one by its id: {ids}")
         answer = connection.ask(connection.runs.run_service_get_run, listed[0].run_id)
     try:
-        return _run(answer, lineage.tasks(connection, answer.run_id))
+        records = lineage.tasks(connection, answer.run_id)
     except KubeflowError as error:
         return _run(answer, without_records=str(error))
+    return _run(answer, [one for one in records if not one.is_group])
 
 
 def newest(connection: Connection, number: int) -> list[Run]:
@@ -295,64 +289,120 @@ def _details(answer: Any) -> dict[str, Any]:
     return {one.display_name: one for one in sorted(details, key=lambda one: one.start_time or one.create_time)}
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What KFP says of a task or group."""
+
+    state: State
+    began: datetime | None = None
+    ended: datetime | None = None
+
+
 def _update(
     connection: Connection,
     *,
     run_id: str,
-    tasks: Sequence[Task],
+    tree: Group,
     details: Mapping[str, Any],
-    changed: Callable[[Any], None],
+    changed: Callable[[Task | Group], None],
 ) -> None:
-    """Carries the states of KFP over to the tasks."""
-    now, clock = datetime.now(UTC), time.monotonic()
+    """Carries the states of KFP over to the tasks and groups.
+
+    KFP says of a task its name alone, which in a loop is that of each iteration's: those are told by ML Metadata.
+    """
+    names = Counter(_own_names(tree))
+    loops = [node for _, node in tree.rows() if isinstance(node, Group) and node.iteration]
+    records: dict[str, lineage.TaskRecord] = {}
+    if loops or any(number > 1 for number in names.values()):
+        records = _records(connection, run_id)
+        for loop in loops:
+            _open(loop, records)
     moved = []
-    for task in tasks:
-        driver, node = details.get(f"{task.name}-driver"), details.get(task.name)
-        state = _state(driver, node)
-        first = driver or node
-        if first is not None and first.start_time and first.start_time.year > 1970:
-            task.started = clock - (now - first.start_time).total_seconds()
-        if state == task.state:
-            continue
-        if state in ENDED:
-            last = node if node is not None and node.end_time and node.end_time.year > 1970 else driver
-            task.ended = clock - (now - last.end_time).total_seconds() if last is not None else clock
-        task.state = state
-        moved.append(task)
-    if any(task.state == "passed" for task in moved):
-        _fill_outputs(connection, run_id, tasks)
-    for task in moved:
-        changed(task)
+    for _, node in tree.rows():
+        own = node.name.rpartition(".")[2]
+        alone = names[own] == 1 and not any(part.isdigit() for part in node.name.split("."))
+        if _carry(_by_name(details, own) if alone else _by_record(records.get(node.name)), node):
+            moved.append(node)
+    if any(isinstance(node, Task) and node.state == "passed" for node in moved):
+        _fill_outputs(tree, records or _records(connection, run_id))
+    for node in moved:
+        if isinstance(node, Task) or node.state == "skipped":
+            changed(node)
 
 
-def _state(driver: Any, node: Any) -> str:
-    """A task's state: its driver decides what runs, and may itself fail."""
+def _own_names(group: Group) -> Iterator[str]:
+    """The names that KFP gives, of a loop's tasks once."""
+    for node in group.nodes:
+        yield node.name.rpartition(".")[2]
+        if isinstance(node, Group):
+            yield from _own_names(node.iteration(0) if node.iteration else node)
+
+
+def _open(loop: Group, records: Mapping[str, lineage.TaskRecord]) -> None:
+    """Gives a loop the iterations that have begun, and those in it theirs."""
+    begun = [name.removeprefix(f"{loop.name}.") for name in records if name.startswith(f"{loop.name}.")]
+    iterations = loop.iterations(max((int(name.split(".")[0]) + 1 for name in begun), default=0))
+    loop.headline = f"{len(iterations)} items" if iterations else ""
+    for iteration in iterations:
+        for _, node in list(iteration.rows()):
+            if isinstance(node, Group) and node.iteration:
+                _open(node, records)
+
+
+def _carry(seen: _Seen, node: Task | Group) -> bool:
+    """Carries over what KFP says of a task or group; whether its state is another."""
+    now, clock = datetime.now(UTC), time.monotonic()
+    if isinstance(node, Task) and seen.began:
+        node.started = clock - (now - seen.began).total_seconds()
+    if seen.state in (node.state, "waiting"):
+        return False
+    if isinstance(node, Task) and seen.state in ENDED:
+        node.ended = clock - (now - seen.ended).total_seconds() if seen.ended else clock
+    node.state = seen.state
+    if isinstance(node, Group) and node.state == "skipped":
+        node.end()
+    return True
+
+
+def _by_name(details: Mapping[str, Any], name: str) -> _Seen:
+    """What KFP says of a task that it names once: its driver decides what runs, and may itself fail."""
+    driver: Any = details.get(f"{name}-driver")
+    node: Any = details.get(name)
     states = [STATES.get(one.state or "", "waiting") for one in (driver, node) if one is not None]
     if not states:
-        return "waiting"
+        return _Seen("waiting")
+    state = states[-1]
     if states[0] == "failed":
-        return "failed"
-    if driver is not None and node is None:
-        return "running"
-    return "running" if states[-1] == "waiting" else states[-1]
+        state = "failed"
+    elif state == "waiting" or node is None:
+        state = "running"
+    ends = [one.end_time for one in (node, driver) if one is not None and _when(one.end_time)]
+    return _Seen(state, _when((driver or node).start_time), ends[0] if ends else None)
 
 
-def _fill_outputs(connection: Connection, run_id: str, tasks: Sequence[Task]) -> None:
-    """Gives the tasks what they made, for the one figure of each that matters, where ML Metadata can be asked."""
-    from kfp import dsl
+def _by_record(record: lineage.TaskRecord | None) -> _Seen:
+    return _Seen(record.state, record.began, record.changed) if record else _Seen("waiting")
 
-    try:
-        records = {record.name: record for record in lineage.tasks(connection, run_id)}
-    except KubeflowError:
-        return
-    for task in tasks:
+
+def _when(moment: datetime | None) -> datetime | None:
+    """KFP's word for never is the year 1970."""
+    return moment if moment and moment.year > 1970 else None
+
+
+def _records(connection: Connection, run_id: str) -> dict[str, lineage.TaskRecord]:
+    """What ML Metadata has of each task, by its name; nothing where it cannot be asked."""
+    with contextlib.suppress(KubeflowError):
+        return {record.name: record for record in lineage.tasks(connection, run_id)}
+    return {}
+
+
+def _fill_outputs(tree: Group, records: Mapping[str, lineage.TaskRecord]) -> None:
+    """Gives the tasks what they made, for the one figure of each that matters."""
+    for task in tree.tasks:
         record = records.get(task.name)
         if record is not None:
-            task.cached = record.state == "cached"
-            task.outputs = {
-                one.name: dsl.Artifact(name=one.name, uri=one.uri, metadata=dict(one.metadata))
-                for one in record.artifacts
-            }
+            task.cached = record.cached
+            task.outputs = {one.name: Artifact(one.uri, dict(one.metadata)) for one in record.artifacts}
 
 
 def _log(connection: Connection, run_id: str, pod: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from cd4ml.contracts import document
 from cd4ml.contracts.dataset import DatasetVersion
@@ -13,31 +13,11 @@ from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, Summary
 from cd4ml.contracts.findings import Findings
 from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
+from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
 
 _Document = TypeVar("_Document", bound=Document)
-
-
-class Task(Protocol):
-    """What is told of a task (`cd4ml.running.local.Task`)."""
-
-    name: str
-    display_name: str
-    component: str
-    image: str
-    state: Any
-    cached: bool
-    folder: Path
-    outputs: dict[str, Any]
-    started: float | None
-
-    @property
-    def seconds(self) -> float: ...  # noqa: D102
-    @property
-    def headline(self) -> str: ...  # noqa: D102
-    @property
-    def environment(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -61,7 +41,7 @@ class Run:
     started_at: datetime
     seconds: float
     arguments: Mapping[str, Any]
-    tasks: Sequence[Task]
+    tree: Group
     failure: str
     """Why it failed; empty where it did not."""
     serving: bool
@@ -72,7 +52,7 @@ class Run:
 
 def summary(run: Run) -> dict[str, Any]:
     """What a program wants to know of a run; a part that the run did not reach is null or empty."""
-    by_component = {task.component: task for task in run.tasks}
+    by_component = {task.component: task for task in run.tree.tasks}
     dataset = _read(DatasetVersion, _file(by_component.get("ingest_dataset"), "dataset"))
     findings = _read(Findings, _file(by_component.get("validate_dataset"), "findings"))
     evaluation = _read(Summary, _file(by_component.get("evaluate_model"), "evaluation", SUMMARY))
@@ -93,7 +73,7 @@ def summary(run: Run) -> dict[str, Any]:
                 "cached": task.cached,
                 "headline": task.headline,
             }
-            for task in run.tasks
+            for task in run.tree.tasks
         ],
         "dataset": _chosen(asdict(dataset), _DATASET) if dataset else None,
         "anomalies": [one.message for one in findings.of_kind("anomaly")] if findings else None,
@@ -117,7 +97,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 def verdicts(run: Run) -> list[tuple[Task, Verdict]]:
     """What each gate of the run said, in order."""
-    files = [(task, _file(task, "verdict")) for task in run.tasks if task.component.startswith("check_")]
+    files = [(task, _file(task, "verdict")) for task in run.tree.tasks if task.component.startswith("check_")]
     return [(task, Verdict.read(file)) for task, file in files if file]
 
 
@@ -136,14 +116,14 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         run=run,
         summary=content,
         problem=BINARY,
-        timeline=_timeline(run.tasks),
+        timeline=_timeline(run.tree),
         verdicts=verdicts(run),
         reports=[
             (task.display_name, file.read_text(encoding="utf-8"))
-            for task in run.tasks
+            for task in run.tree.tasks
             if (file := _file(task, "report"))
         ],
-        card=_text(_file(next((t for t in run.tasks if t.component == "publish_model"), None), "card")),
+        card=_text(_file(next((t for t in run.tree.tasks if t.component == "publish_model"), None), "card")),
     )
     return content
 
@@ -153,7 +133,7 @@ def _file(task: Task | None, output: str, *names: str) -> Path | None:
     if task is None:
         return None
     artifact = task.outputs.get(output)
-    path = Path(artifact.path if artifact else task.folder / output).joinpath(*names)
+    path = (artifact.path if artifact else task.folder / output).joinpath(*names)
     return path if path.is_file() else None
 
 
@@ -189,11 +169,14 @@ def _chosen(content: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str,
     return {key: content[key] for key in keys} if content else None
 
 
-def _timeline(tasks: Sequence[Task]) -> list[tuple[Task, float, float]]:
-    """Each task with its start and length as percentages of the whole run."""
-    started = [task.started for task in tasks if task.started is not None]
-    if not started:
-        return [(task, 0.0, 0.0) for task in tasks]
-    begin = min(started)
-    whole = max((task.started or begin) + task.seconds for task in tasks) - begin or 1.0
-    return [(task, 100 * ((task.started or begin) - begin) / whole, 100 * task.seconds / whole) for task in tasks]
+def _timeline(tree: Group) -> list[tuple[int, Task | Group, float, float]]:
+    """All that is in the tree with its depth, and each task's start and length as percentages of the whole run."""
+    begun = [(task.started, task.seconds) for task in tree.tasks if task.started is not None]
+    begin = min((started for started, _ in begun), default=0.0)
+    whole = max((started + seconds for started, seconds in begun), default=begin) - begin or 1.0
+    return [
+        (depth, node, 100 * ((node.started or begin) - begin) / whole, 100 * node.seconds / whole)
+        if isinstance(node, Task)
+        else (depth, node, 0.0, 0.0)
+        for depth, node in tree.rows()
+    ]

@@ -1,7 +1,4 @@
-"""Runs a pipeline on this machine through `kfp.local`, each component in the environment of its image.
-
-KFP orders and executes the tasks; what it does otherwise than it must stands in `cd4ml.running.patches`.
-"""
+"""Runs a pipeline on this machine, each component in the environment of its image."""
 
 import contextlib
 import hashlib
@@ -9,111 +6,37 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from google.protobuf import json_format
-from kfp import dsl, local
-from kfp.pipeline_spec import pipeline_spec_pb2
+from kfp import local
 
 import cd4ml
-from cd4ml import images, supervisor
+from cd4ml import supervisor
+from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.errors import EnvironmentSetupError
-from cd4ml.running import patches
+from cd4ml.running import compiled, execution
+from cd4ml.running.cache import Cache
 from cd4ml.running.processes import Processes, Program
-from cd4ml.running.schedule import Needs, Schedule
+from cd4ml.running.schedule import Schedule
+from cd4ml.running.walk import Step, Values, Walk
 from cd4ml.storage import scratch
 
 WORKSPACE = "cd4ml-run-"
 """The temporary folder of a run; those of runs that were killed are known by this prefix."""
 
-State = Literal["waiting", "running", "passed", "failed", "stopped", "skipped"]
-
-
-@dataclass
-class Task:
-    """One task of a run, as far as it is."""
-
-    name: str
-    """Its name in the pipeline, as `train-model-2`."""
-    display_name: str
-    component: str
-    """The component's name, as `train_model`."""
-    image: str
-    log: Path
-    folder: Path
-    """Takes the task's outputs, one file or folder each."""
-    state: State = "waiting"
-    cached: bool = False
-    started: float | None = None
-    """`time.monotonic()` when it started."""
-    ended: float | None = None
-    signal: int | None = None
-    """The signal that ended its process."""
-    outputs: dict[str, Any] = field(default_factory=dict)
-    """By name: a value, or a `dsl.Artifact`."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it has run."""
-        if self.started is None:
-            return 0.0
-        return (self.ended or time.monotonic()) - self.started
-
-    @property
-    def death(self) -> str:
-        """What is known of a process that was ended by a signal."""
-        if self.signal is None:
-            return ""
-        return f"ended by signal {self.signal}" + (": out of memory?" if self.signal == signal.SIGKILL else "")
-
-    @property
-    def environment(self) -> str:
-        """The environment it runs in, as `tools`."""
-        return images.environment(self.image)
-
-    @property
-    def headline(self) -> str:
-        """The one figure that its component says matters."""
-        for output in self.outputs.values():
-            if isinstance(output, dsl.Artifact) and "headline" in output.metadata:
-                return str(output.metadata["headline"])
-        return ""
-
-
-def tasks(pipeline: Any, folder: Path) -> list[Task]:
-    """The tasks of a pipeline, in the order in which they will run.
-
-    Args:
-        pipeline: What `dsl.pipeline` made.
-        folder: The run's folder.
-    """
-    spec: pipeline_spec_pb2.PipelineSpec = pipeline.pipeline_spec
-    ordered = reversed(patches.order(spec.root.dag.tasks))
-    return [
-        Task(
-            name=name,
-            display_name=spec.root.dag.tasks[name].task_info.name or name,
-            component=_component(_container(spec, name)),
-            image=_container(spec, name)["image"],
-            log=folder / "logs" / f"{name}.log",
-            folder=folder / name,
-        )
-        for name in ordered
-    ]
+Changed = Callable[[Task | Group], None]
 
 
 def run(
     pipeline: Any,
     *,
     arguments: Mapping[str, Any],
-    planned: list[Task],
+    tree: Group,
     folder: Path,
     cache: Path,
-    changed: Callable[[Task], None],
+    changed: Changed,
     environment: Mapping[str, str],
 ) -> bool:
     """Runs a pipeline.
@@ -121,79 +44,113 @@ def run(
     Args:
         pipeline: What `dsl.pipeline` made.
         arguments: The pipeline's arguments.
-        planned: What `tasks` gave; kept up to date while the pipeline runs.
+        tree: Its tasks, as `compiled.tree` gives them; kept up to date while the pipeline runs.
         folder: The run's folder; its name is the name of the run.
-        cache: The folder of KFP's cache.
-        changed: Called when a task starts and when it ends.
+        cache: The folder of the results that can be reused.
+        changed: Called when a task starts and when it ends, and with each group that is not chosen.
         environment: What tasks find in theirs beside this process's own.
 
     Returns:
-        Whether every task passed.
+        Whether no task failed.
 
     Raises:
+        ArgumentsError: An argument is missing.
         KeyboardInterrupt: The run was stopped; so are the tasks that were running.
     """
-    by_name = {task.name: task for task in planned}
-    programs = {task.name: _program(pipeline.pipeline_spec, task) for task in planned}
-    results = cache / code_digest(planned)
-    missed: set[str] = set() if any(results.glob("*.json")) else set(by_name)
+    walk = Walk(pipeline.pipeline_spec, tree=tree, arguments=arguments, run=folder.name, changed=changed)
+    results = Cache(str(cache / code_digest(pipeline)))
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.gettempdir())
     scratch.clean(temporary, WORKSPACE)
     with (
         # Beside the other temporary folders, not in the run's: the path of a socket may have 108 characters.
         scratch.folder(temporary, WORKSPACE) as workspace,
-        (folder / "logs" / "kfp.log").open("w") as log,
-        contextlib.redirect_stdout(log),
         _orphans_adopted(),
-        warnings.catch_warnings(),
         Processes({**environment, "TMPDIR": str(workspace)}) as processes,
     ):
-        schedule = Schedule(
-            processes,
-            programs=programs,
-            needs=_needs(pipeline.pipeline_spec),
-            needed=lambda: _needed(pipeline.pipeline_spec, missed),
-        )
-
-        def start(name: str, command: Sequence[str], _: Mapping[str, str]) -> bool:
-            missed.add(name)
-            arguments = command[command.index("--executor_input") :]
-            return _start(by_name[name], program=programs[name], arguments=list(arguments), processes=processes)
-
-        warnings.simplefilter("ignore")  # KFP warns of resources, which have no effect on one machine
-        local.init(
-            runner=local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(folder.parent),
-            workspace_root=str(workspace),
-            raise_on_error=False,
-            enable_caching=True,
-            cache_root=str(results),
-        )
+        local.init(local.SubprocessRunner(use_venv=False), workspace_root=str(workspace))  # told to tasks that want one
+        tasks = _Tasks(walk, results=results, processes=processes, changed=changed)
         try:
-            with patches.applied(
-                run=folder.name,
-                schedule=schedule.run,
-                execute=lambda name, execute: _execute(
-                    by_name[name], execute=execute, changed=changed, processes=processes
-                ),
-                start=start,
-            ):
-                pipeline(**arguments)
+            Schedule(processes, walk=walk, needed=tasks.needed).run(tasks.execute)
         finally:
-            for task in planned:
-                task.state = "skipped" if task.state == "waiting" else task.state
-    return all(task.state == "passed" for task in planned)
+            tree.end()
+    return not walk.failed
+
+
+class _Tasks:
+    """Executes the tasks of a run: reuses the result of one, or runs its process."""
+
+    def __init__(self, walk: Walk, *, results: Cache, processes: Processes, changed: Changed) -> None:
+        self._walk = walk
+        self._results = results
+        self._processes = processes
+        self._changed = changed
+        self._no_results = not any(Path(results.cache_root).glob("*.json"))
+        self._missed = set[str]()
+
+    def execute(self, step: Step) -> None:
+        """Executes a task, and keeps it up to date."""
+        task = step.task
+        task.cached, task.started = True, time.monotonic()
+        self._changed(task)
+        passed = False
+        try:
+            found = self._outputs(step)
+            if found is not None:
+                step.outputs, task.outputs, passed = found, execution.plain(found), True
+        finally:
+            task.ended = time.monotonic()
+            task.state = "passed" if passed else "stopped" if self._processes.stopped else "failed"
+            self._changed(task)
+
+    def needed(self) -> list[Program]:
+        """What the waiting tasks run that are known to run: those never reused, and those that read what is new."""
+        new, found = set(self._missed), []
+        for step, read in self._walk.waiting():
+            is_new = any(name == one or name.startswith(f"{one}.") for one in read for name in new)
+            if is_new or self._no_results or not step.spec.caching_options.enable_cache:
+                new.add(step.task.name)
+                found.append(step.program)
+        return found
+
+    def _outputs(self, step: Step) -> Values | None:
+        """What a task gives; None where it failed."""
+        reused = step.spec.caching_options.enable_cache
+        key = execution.key(step, self._results)
+        found = self._results.get(key) if reused else None
+        if found is not None:
+            return found
+        step.task.cached = False
+        self._missed.add(step.task.name)
+        given = execution.executor_input(step)
+        if not self._run(step, execution.arguments(step, given)):
+            return None
+        outputs = execution.outputs(step, given)
+        if reused:
+            self._results.put(key, outputs)
+        return outputs
+
+    def _run(self, step: Step, arguments: list[str]) -> bool:
+        """Runs a task's process to its end. A retry is for a pod that was lost; here it would only repeat a mistake."""
+        task = step.task
+        code = self._processes.run(step.program, arguments)
+        ended_by = code - 128 if code - 128 in set(signal.valid_signals()) else None
+        task.signal = ended_by if not self._processes.stopped else None
+        if task.signal:
+            with task.log.open("a") as log:
+                log.write(f"{task.death}\n")
+        return code == 0
 
 
 def check_environments(pipeline: Any) -> None:
-    """Makes sure that each task of a pipeline has its environment.
+    """Makes sure that this machine can run each task of a pipeline, and has its environment.
 
     Raises:
+        ArgumentsError: A component is no Python function.
         EnvironmentSetupError: One is not there, half made, or not what its lock names.
     """
-    executors = pipeline.pipeline_spec.deployment_spec["executors"].values()
-    wanted = sorted({images.environment(executor["container"]["image"]) for executor in executors})
+    compiled.check_lightweight(pipeline)
+    wanted = compiled.environments(pipeline)
     missing = [name for name in wanted if not (environments() / name / "ready").exists()]
     if missing:
         raise EnvironmentSetupError(
@@ -217,94 +174,14 @@ def environments() -> Path:
     return Path(sys.prefix).parent
 
 
-def code_digest(planned: list[Task]) -> str:
+def code_digest(pipeline: Any) -> str:
     """Tells one state of the library and its environments from another: results are reused within one alone."""
     package = Path(cd4ml.__file__).parent
-    locks = [environments() / name / "ready" for name in sorted({task.environment for task in planned})]
+    locks = [environments() / name / "ready" for name in compiled.environments(pipeline)]
     digest = hashlib.sha256()
     for file in [*sorted(package.rglob("*.py")), *sorted(package.rglob("*.j2")), *locks]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _container(spec: pipeline_spec_pb2.PipelineSpec, task: str) -> dict[str, Any]:
-    component = spec.components[spec.root.dag.tasks[task].component_ref.name]
-    executor = json_format.MessageToDict(spec.deployment_spec["executors"][component.executor_label])
-    container: dict[str, Any] = executor["container"]
-    return container
-
-
-def _component(container: Mapping[str, Any]) -> str:
-    arguments = container["args"]
-    name: str = arguments[arguments.index("--function_to_execute") + 1]
-    return name
-
-
-def _program(spec: pipeline_spec_pb2.PipelineSpec, task: Task) -> Program:
-    container = _container(spec, task.name)
-    return Program(
-        name=task.name,
-        environment=task.environment,
-        source=container["command"][-1],
-        variables={one["name"]: one["value"] for one in container.get("env", [])},
-        folder=task.folder,
-        log=task.log,
-    )
-
-
-def _needs(spec: pipeline_spec_pb2.PipelineSpec) -> dict[str, Needs]:
-    found = {}
-    for name in spec.root.dag.tasks:
-        asked = _container(spec, name).get("resources", {})
-        found[name] = Needs(asked.get("cpuRequest", 1.0), asked.get("memoryRequest", 0.0) * 10**9)
-    return found
-
-
-def _needed(spec: pipeline_spec_pb2.PipelineSpec, missed: Collection[str]) -> set[str]:
-    """The tasks that are known to run: those that are never reused, and those of which an input is another one.
-
-    Args:
-        spec: The pipeline's.
-        missed: The tasks whose results could not be reused.
-    """
-    tasks = spec.root.dag.tasks
-    other = {name for name in missed if tasks[name].caching_options.enable_cache}
-    for name in reversed(patches.order(tasks)):
-        inputs = tasks[name].inputs.artifacts.values()
-        if any(one.task_output_artifact.producer_task in other for one in inputs):
-            other.add(name)
-    return other | {name for name, task in tasks.items() if not task.caching_options.enable_cache}
-
-
-def _execute(
-    task: Task,
-    *,
-    execute: Callable[[], tuple[dict[str, Any], bool]],
-    changed: Callable[[Task], None],
-    processes: Processes,
-) -> tuple[dict[str, Any], bool]:
-    """Executes a task, and keeps it up to date."""
-    task.state, task.cached, task.started = "running", True, time.monotonic()
-    changed(task)
-    passed = False
-    try:
-        task.outputs, passed = execute()
-    finally:
-        task.ended = time.monotonic()
-        task.state = "passed" if passed else "stopped" if processes.stopped else "failed"
-        changed(task)
-    return task.outputs, passed
-
-
-def _start(task: Task, *, program: Program, arguments: list[str], processes: Processes) -> bool:
-    """Runs a task's process to its end."""
-    task.cached = False
-    code = processes.run(program, arguments)
-    task.signal = code - 128 if code - 128 in set(signal.valid_signals()) and not processes.stopped else None
-    if task.signal:
-        with task.log.open("a") as log:
-            log.write(f"{task.death}\n")
-    return code == 0
 
 
 @contextlib.contextmanager

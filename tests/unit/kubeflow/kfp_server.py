@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+MOMENT_MS = 1_795_942_805_000
+"""When every execution began."""
 NEVER = "1970-01-01T00:00:00Z"
 
 
@@ -25,13 +27,17 @@ class Made:
 
 @dataclass
 class Ran:
-    """An execution of a task."""
+    """An execution of a task, or of a group of tasks."""
 
     task: str
     display_name: str
     state: int = 3
     pod: str = ""
     artifacts: list[Made] = field(default_factory=list)
+    kind: str = "system.ContainerExecution"
+    within: int = 0
+    """The place of its group among the executions of the run, from 1."""
+    iteration: int | None = None
 
 
 @dataclass
@@ -144,14 +150,14 @@ class KfpServer:
         if question == "GetContextByTypeAndName":
             name = next((one for one in contexts if one.encode() in request), None)
             return message((1, message((1, contexts.index(name) + 1)))) if name else b""
-        ran = [(10 * c + e, one) for c, name in enumerate(contexts, 1) for e, one in enumerate(self.lineage[name], 1)]
+        ran = [(1000 * c + e, one) for c, name in enumerate(contexts, 1) for e, one in enumerate(self.lineage[name], 1)]
         if question == "GetEventsByExecutionIDs":
             return b"".join(
                 message((1, message((1, 100 * number + a), (2, number), (3, step(one.name)), (4, 4))))
                 for number, execution in ran
                 for a, one in enumerate(execution.artifacts, 1)
             )
-        of_context = [(number, one) for number, one in ran if number // 10 == request[1]]
+        of_context = [(number, one) for number, one in ran if number // 1000 == request[1]]
         if question == "GetExecutionsByContext":
             return b"".join(
                 message(
@@ -160,7 +166,10 @@ class KfpServer:
                         message(
                             (1, number),
                             (3, one.state),
-                            *properties({"task_name": one.task, "display_name": one.display_name, "pod_name": one.pod}),
+                            (7, one.kind),
+                            (8, MOMENT_MS),
+                            (9, MOMENT_MS + 20_000),
+                            *properties(placed(one, number // 1000 * 1000)),
                         ),
                     )
                 )
@@ -173,12 +182,24 @@ class KfpServer:
         )
 
 
+def placed(execution: Ran, run: int) -> dict[str, Any]:
+    """The custom properties of an execution, as KFP's driver writes them."""
+    found: dict[str, Any] = {
+        "task_name": execution.task,
+        "display_name": execution.display_name,
+        "pod_name": execution.pod,
+    }
+    if execution.within:
+        found["parent_dag_id"] = run + execution.within
+    if execution.iteration is not None:
+        found["iteration_index"] = execution.iteration
+    return found
+
+
 def properties(values: dict[str, Any]) -> list[tuple[int, bytes]]:
-    """Custom properties as ML Metadata sends them: numbers as doubles."""
-    return [
-        (5, message((1, name), (2, message((3, value) if isinstance(value, str) else (2, float(value))))))
-        for name, value in values.items()
-    ]
+    """Custom properties as ML Metadata sends them."""
+    numbers = {int: 1, float: 2, str: 3}
+    return [(5, message((1, name), (2, message((numbers[type(value)], value))))) for name, value in values.items()]
 
 
 def step(key: str) -> bytes:

@@ -1,0 +1,387 @@
+"""Pipelines with loops, conditions and exit handlers: which tasks run, with what, and what is said of the others.
+
+Each component runs in this process, through KFP's own executor.
+"""
+
+import itertools
+import json
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from kfp import dsl
+from kfp.dsl import executor
+
+from cd4ml.contracts.task_tree import Group
+from cd4ml.errors import ArgumentsError
+from cd4ml.running import compiled, execution
+from cd4ml.running.walk import Step, Walk
+
+FUNCTIONS: dict[str, Callable[..., object]] = {}
+
+
+def component(function: Callable[..., object]) -> Any:
+    FUNCTIONS[function.__name__] = function
+    return dsl.component(base_image="cd4ml/tools:1", install_kfp_package=False)(function)
+
+
+@component
+def tell(text: str) -> str:
+    return text
+
+
+@component
+def count(number: int) -> int:
+    assert isinstance(number, int)
+    return number
+
+
+@component
+def names(text: str) -> list:
+    return text.split()
+
+
+@component
+def describe(kind: str, number: int) -> NamedTuple("Described", [("kind", str), ("number", int)]):  # type: ignore[valid-type]
+    return namedtuple("Described", ["kind", "number"])(kind, number)
+
+
+@component
+def keep(text: str, kept: dsl.Output[dsl.Artifact]) -> None:
+    Path(kept.path).write_text(text)
+
+
+@component
+def join(files: dsl.Input[list[dsl.Artifact]], texts: list) -> str:
+    return " ".join([*(Path(file.path).read_text() for file in files or []), *texts])
+
+
+@component
+def forget(text: str, said: dsl.OutputPath(str)) -> None:  # type: ignore[valid-type]
+    pass
+
+
+@component
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@component
+def clean(status: dsl.PipelineTaskFinalStatus, text: str) -> str:
+    return f"{text}: {status.state} {status.pipeline_task_name} {status.error_message}"
+
+
+class Ran:
+    """A run: one task after another, always the first that may begin."""
+
+    def __init__(self, pipeline: Any, folder: Path, **arguments: object) -> None:
+        self.tree: Group = compiled.tree(pipeline, folder)
+        self.most = 0
+        self.said: list[str] = []
+        (folder / "logs").mkdir(parents=True)
+        walk = Walk(
+            pipeline.pipeline_spec,
+            tree=self.tree,
+            arguments=arguments,
+            run=folder.name,
+            changed=lambda node: self.said.append(node.name),
+        )
+        while ready := walk.ready():
+            self.most = max(self.most, len(ready))
+            self.execute(ready[0])
+        self.passed = not walk.failed
+        self.tree.end()
+
+    def execute(self, step: Step) -> None:
+        given = execution.executor_input(step)
+        words = execution.arguments(step, given)
+        step.task.folder.mkdir(parents=True)
+        function = FUNCTIONS[words[words.index("--function_to_execute") + 1]]
+        try:
+            executor.Executor(json.loads(words[words.index("--executor_input") + 1]), function).execute()
+        except ValueError:
+            step.task.state = "failed"
+            return
+        step.outputs = execution.outputs(step, given)
+        step.task.outputs = execution.plain(step.outputs)
+        step.task.state = "passed"
+
+    @property
+    def outputs(self) -> dict[str, object]:
+        """What each task gave that passed, or the state of one that did not."""
+        return {
+            task.name: task.outputs.get("Output", "passed") if task.state == "passed" else task.state
+            for task in self.tree.tasks
+        }
+
+    @property
+    def groups(self) -> dict[str, tuple[str, str]]:
+        return {node.name: (node.state, node.headline) for _, node in self.tree.rows() if isinstance(node, Group)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run-1"
+
+
+def test_each_item_of_a_loop_has_tasks_of_its_own_and_what_they_give_is_collected(folder: Path) -> None:
+    @dsl.pipeline
+    def collecting(place: str, people: list) -> None:
+        with dsl.ParallelFor(people) as one:
+            kept = keep(text=one)
+            told = tell(text=f"{one} of {place}")
+        join(files=dsl.Collected(kept.outputs["kept"]), texts=dsl.Collected(told.output))
+
+    ran = Ran(collecting, folder, place="Ulm", people=["Ann", "Bo"])
+
+    assert ran.outputs == {
+        "for-loop-1.0.keep": "passed",
+        "for-loop-1.0.tell": "Ann of Ulm",
+        "for-loop-1.1.keep": "passed",
+        "for-loop-1.1.tell": "Bo of Ulm",
+        "join": "Ann Bo Ann of Ulm Bo of Ulm",
+    }
+    assert ran.groups == {
+        "for-loop-1": ("passed", "2 items"),
+        "for-loop-1.0": ("passed", "'Ann'"),
+        "for-loop-1.1": ("passed", "'Bo'"),
+    }
+    assert ran.most == 4
+    assert (folder / "for-loop-1.1.keep" / "kept").read_text() == "Bo"
+
+
+def test_a_loop_goes_through_what_a_task_gave_and_through_nothing(folder: Path) -> None:
+    @dsl.pipeline
+    def looping(text: str) -> None:
+        with dsl.ParallelFor(names(text=text).output) as one:
+            kept = keep(text=one)
+        join(files=dsl.Collected(kept.outputs["kept"]), texts=["and", "more"])
+
+    assert Ran(looping, folder, text="a b").outputs["join"] == "a b and more"
+    empty = Ran(looping, folder.with_name("run-2"), text="")
+    assert empty.outputs == {"names": [], "join": "and more"}
+    assert empty.groups == {"for-loop-1": ("passed", "0 items")}
+
+
+def test_loops_within_loops_over_fields_of_items(folder: Path) -> None:
+    @dsl.pipeline
+    def nested() -> None:
+        with dsl.ParallelFor([{"a": 1, "b": 2}, {"a": 3, "b": 4}]) as item:
+            count(number=item.a)
+            with dsl.ParallelFor([10, 20]) as other:
+                counted = count(number=other)
+                with dsl.If(counted.output > 15):
+                    count(number=counted.output)
+            count(number=item.b)
+
+    ran = Ran(nested, folder)
+
+    assert {name: given for name, given in ran.outputs.items() if given != "skipped"} == {
+        "for-loop-2.0.count": 1,
+        "for-loop-2.0.for-loop-4.0.count-2": 10,
+        "for-loop-2.0.for-loop-4.1.count-2": 20,
+        "for-loop-2.0.for-loop-4.1.condition-5.count-3": 20,
+        "for-loop-2.0.count-4": 2,
+        "for-loop-2.1.count": 3,
+        "for-loop-2.1.for-loop-4.0.count-2": 10,
+        "for-loop-2.1.for-loop-4.1.count-2": 20,
+        "for-loop-2.1.for-loop-4.1.condition-5.count-3": 20,
+        "for-loop-2.1.count-4": 4,
+    }
+    assert ran.groups["for-loop-2.0.for-loop-4.0.condition-5"] == ("skipped", "not taken: int(count-2-Output) > 15")
+
+
+def test_no_more_iterations_go_on_at_once_than_the_loop_allows(folder: Path) -> None:
+    @dsl.pipeline
+    def looping(parallelism: int = 2) -> None:
+        with dsl.ParallelFor(["a", "b", "c", "d", "e"], parallelism=2) as one:
+            tell(text=one)
+            tell(text=one)
+
+    ran = Ran(looping, folder)
+
+    assert ran.most == 4
+    assert len(ran.outputs) == 10
+
+
+@dsl.pipeline
+def branching(kind: str, number: int) -> None:
+    described = describe(kind=kind, number=number)
+    with dsl.If(described.outputs["kind"] == "counted"):
+        with dsl.If(described.outputs["number"] > 2):
+            many = tell(text="many")
+        with dsl.Elif(described.outputs["number"] == 2):
+            two = tell(text="two")
+        with dsl.Else():
+            few = tell(text="few")
+        tell(text=dsl.OneOf(many.output, two.output, few.output))
+
+
+@pytest.mark.parametrize(("number", "said"), [(3, "many"), (2, "two"), (1, "few")])
+def test_one_of_nested_conditions_on_the_fields_of_a_tuple_is_taken(folder: Path, number: int, said: str) -> None:
+    ran = Ran(branching, folder, kind="counted", number=number)
+
+    given = [one for one in ran.outputs.values() if one != "skipped"]
+    assert given == ["passed", said, said]
+    assert list(ran.outputs.values()).count("skipped") == 2
+    assert len(ran.said) == 2
+    assert ran.passed
+
+
+def test_what_a_condition_did_not_choose_is_skipped_and_said(folder: Path) -> None:
+    ran = Ran(branching, folder, kind="other", number=3)
+
+    assert set(ran.outputs.values()) == {"passed", "skipped"}
+    assert ran.groups["condition-1"] == ("skipped", "not taken: describe-kind == 'counted'")
+    assert ran.said == ["condition-1"]
+    assert ran.passed
+
+
+def test_a_condition_that_cannot_be_held_fails_the_run_in_words_and_is_not_taken_for_false(folder: Path) -> None:
+    @dsl.pipeline
+    def asking(number: int) -> None:
+        with dsl.If(number > 3):
+            tell(text="more")
+
+    ran = Ran(asking, folder, number="many")
+
+    assert not ran.passed
+    assert ran.groups["condition-1"][0] == "failed"
+    assert "on one machine a condition compares values with constants" in ran.groups["condition-1"][1]
+    assert ran.outputs == {"condition-1.tell": "skipped"}
+
+
+def test_an_output_that_tries_to_run_code_is_compared_as_text(folder: Path) -> None:
+    @dsl.pipeline
+    def asking(text: str) -> None:
+        with dsl.If(tell(text=text).output == "yes"):
+            tell(text="taken")
+
+    made = folder.parent / "made"
+    ran = Ran(asking, folder, text=f"no' or __import__('os').mkdir('{made}') or '")
+
+    assert not made.exists()
+    assert ran.outputs["condition-1.tell-2"] == "skipped"
+
+
+def test_a_task_whose_input_was_never_written_fails_in_words(folder: Path) -> None:
+    @dsl.pipeline
+    def forgetting(text: str) -> None:
+        tell(text=forget(text=text).outputs["said"])
+
+    ran = Ran(forgetting, folder, text="a")
+
+    assert ran.outputs == {"forget": "passed", "tell": "failed"}
+    assert (folder / "logs" / "tell.log").read_text() == "cd4ml.errors.ArgumentsError: tell: forget gave no said\n"
+
+
+@dsl.pipeline
+def cleaning(text: str) -> None:
+    last = clean(text=text)
+    with dsl.ExitHandler(last):
+        first = tell(text=text)
+        with dsl.If(first.output == "bad"):
+            fail(text="as asked")
+        tell(text=text).after(first)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("good", "good: SUCCEEDED exit-handler-1 None"),
+        ("bad", "bad: FAILED exit-handler-1 exit-handler-1 failed"),
+    ],
+)
+def test_the_task_of_an_exit_handler_runs_whatever_happened_and_knows_it(folder: Path, text: str, said: str) -> None:
+    ran = Ran(cleaning, folder, text=text)
+
+    assert ran.outputs["clean"] == said
+    assert ran.passed is (text == "good")
+
+
+def test_an_exit_handler_whose_tasks_never_began_is_left_too(folder: Path) -> None:
+    @dsl.pipeline
+    def failing(text: str) -> None:
+        failed = fail(text=text)
+        last = clean(text=text)
+        with dsl.ExitHandler(last):
+            tell(text=text)
+        tell(text="never").after(failed)
+
+    ran = Ran(failing, folder, text="bad")
+
+    assert ran.outputs["clean"].startswith("bad: ")
+    assert ran.outputs["tell-2"] == "skipped"
+    assert not ran.passed
+
+
+def test_a_failed_iteration_ends_its_loop_and_nothing_begins_after_it(folder: Path) -> None:
+    @dsl.pipeline
+    def looping() -> None:
+        with dsl.ParallelFor(["a", "b"], parallelism=1) as one:
+            fail(text=one)
+            tell(text=one)
+        tell(text="never")
+
+    ran = Ran(looping, folder)
+
+    assert list(ran.outputs.values()).count("failed") == 1
+    assert ran.groups["for-loop-2"][0] == "failed"
+    assert ran.groups["for-loop-2.1"][0] == "skipped"
+
+
+def test_a_pipeline_within_another_takes_its_defaults_and_gives_its_outputs(folder: Path) -> None:
+    @dsl.pipeline
+    def inner(text: str = "said") -> str:
+        return tell(text=text).output  # type: ignore[no-any-return]
+
+    @dsl.pipeline
+    def outer(text: str) -> None:
+        tell(text=f"{inner().output} {inner(text=f'{text}!').output} in {dsl.PIPELINE_JOB_NAME_PLACEHOLDER}")
+
+    ran = Ran(outer, folder, text="heard")
+
+    assert ran.outputs == {"inner.tell": "said", "inner-2.tell": "heard!", "tell": "said heard! in run-1"}
+
+
+def test_a_missing_argument_and_a_list_that_is_none_are_told(folder: Path) -> None:
+    @dsl.pipeline
+    def looping(text: str, people: list) -> None:
+        with dsl.ParallelFor(people) as one:
+            tell(text=one)
+
+    with pytest.raises(ArgumentsError, match="no value for text"):
+        Ran(looping, folder, people=[])
+    ran = Ran(looping, folder.with_name("run-2"), text="", people="a b")
+    assert ran.groups["for-loop-1"] == ("failed", "for-loop-1: 'a b' is no list, whose items a loop could go through")
+
+
+def test_a_component_that_is_no_python_function_is_refused_before_anything_runs(folder: Path) -> None:
+    @dsl.container_component
+    def shell() -> dsl.ContainerSpec:
+        return dsl.ContainerSpec(image="busybox", command=["echo"])
+
+    @dsl.pipeline
+    def importing() -> None:
+        shell()
+
+    with pytest.raises(ArgumentsError, match="shell is no Python function"):
+        compiled.check_lightweight(importing)
+    assert [task.component for task in compiled.tree(importing, folder).tasks] == ["shell"]
+
+
+def test_tasks_are_always_in_the_same_order() -> None:
+    @dsl.pipeline
+    def four(kind: str) -> None:
+        described = describe(kind=kind, number=1)
+        with dsl.If(described.outputs["kind"] == "a"):
+            tell(text="a")
+        tell(text=described.outputs["kind"]).after(count(number=1))
+
+    tasks = four.pipeline_spec.root.dag.tasks  # type: ignore[attr-defined]
+
+    orders = [list(compiled.after(dict(some))) for some in itertools.permutations(tasks.items())]
+
+    assert orders == [["describe", "count", "condition-1", "tell-2"]] * 24
