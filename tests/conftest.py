@@ -1,10 +1,14 @@
 """What holds for all tests."""
 
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from development_page import shown
 from hypothesis import settings
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
@@ -33,3 +37,18 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]
+
+
+@pytest.fixture
+def documented(installed: Callable[[str, str, str], Path]) -> Callable[[str], Any]:
+    """Installs the package that a section of docs/development.md shows; gives the arguments that it shows."""
+
+    def install(section: str) -> Any:
+        blocks = shown(section)
+        [(module, code)] = [(path.removesuffix(".py"), one) for path, one in blocks.items() if path.endswith(".py")]
+        groups = tomllib.loads(blocks["pyproject.toml"])["project"]["entry-points"]
+        lines = [f"[{group}]\n{name} = {path}\n" for group, rows in groups.items() for name, path in rows.items()]
+        installed(module, code, "".join(lines))
+        return yaml.safe_load(blocks["yaml"])
+
+    return install

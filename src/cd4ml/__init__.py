@@ -2,8 +2,9 @@
 
 The names of `__all__` are the public ones; each is imported when it is first asked for, and with it what it needs.
 
-What a team brings: `Source` reads a table, `Trainer` trains a model, `Network` is one that brings its layers alone, and
-`Metric` is a row in the table of a `Problem`. An entry point makes each known (docs/development.md).
+What a team brings: `Source` reads a table, `Trainer` trains a model, `Network` is one that brings its layers alone,
+`Metric` is a row in the table of a `Problem`, and `Target` serves a model. An entry point makes each known
+(docs/development.md).
 
 What a run leaves behind are `Document`s, to be read as `Summary.read("evaluation/summary.json")`.
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from cd4ml.contracts.verdict import Outcome as Outcome
     from cd4ml.contracts.verdict import Verdict as Verdict
     from cd4ml.data.sources import Source as Source
+    from cd4ml.deployment.targets import Release as Release
+    from cd4ml.deployment.targets import Served as Served
+    from cd4ml.deployment.targets import Target as Target
+    from cd4ml.deployment.targets import Unfinished as Unfinished
     from cd4ml.errors import ArgumentsError as ArgumentsError
     from cd4ml.errors import Cd4mlError as Cd4mlError
     from cd4ml.errors import DataError as DataError
@@ -58,6 +63,7 @@ _PUBLIC = {
     "contracts.release": ["Deployment", "Verification", "Version"],
     "contracts.verdict": ["Check", "Outcome", "Verdict"],
     "data.sources": ["Source"],
+    "deployment.targets": ["Release", "Served", "Target", "Unfinished"],
     "errors": [
         "ArgumentsError",
         "Cd4mlError",

@@ -9,10 +9,13 @@ What is installed may be named in a run file; an import path never is. A row is 
 plug-in which nobody names costs nothing and breaks nothing.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
+from urllib.parse import unquote, urlparse
 
 from cd4ml.errors import PluginError
 from cd4ml.names import nearest
@@ -78,6 +81,24 @@ class PluginPoint(Generic[Plugin]):
                 f"cd4ml.{self.of.__name__}; mend the package"
             )
         return found
+
+
+def files(folders: Sequence[Path]) -> Iterator[Path]:
+    """What the packages are made of that add to cd4ml, for whoever has to tell two states of them apart.
+
+    Args:
+        folders: Where packages are installed.
+    """
+    for package in distributions(path=[str(folder) for folder in folders]):
+        if any(row.group.startswith("cd4ml.") for row in package.entry_points):
+            yield from (Path(str(file.locate())) for file in package.files or [] if file.suffix != ".pyc")
+            yield from _edited_in_place(package)
+
+
+def _edited_in_place(package: Distribution) -> Iterator[Path]:
+    origin = json.loads(package.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        yield from Path(unquote(urlparse(origin["url"]).path)).rglob("*.py")
 
 
 def _giver(row: EntryPoint) -> str:

@@ -49,6 +49,7 @@ def test_a_room_that_no_layer_names_is_refused(house: Path) -> None:
     [
         ("contracts/verdict.py", "from cd4ml.storage import open_store"),
         ("evaluation/gate.py", "from cd4ml.training import trainers"),
+        ("columnar/leaf.py", "from cd4ml.contracts import slices"),
         ("storage/folder.py", "import kfp"),
         ("registry/models.py", "import kfp_server_api"),
     ],

@@ -1,5 +1,6 @@
 """What is reused of an earlier run is what its task wrote, else the task runs again."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
+from cd4ml.cli import asked
 from cd4ml.running.cache import Cache
+from cd4ml.running.local import code_digest
 
 
 @pytest.fixture
@@ -76,3 +79,36 @@ def test_a_task_that_wrote_no_file_for_an_artifact_runs_again(tmp_path: Path, ou
     cache.put("key", {**outputs, "page": dsl.HTML(uri=str(tmp_path / "page"))})
 
     assert cache.get("key") is None
+
+
+def test_another_state_of_a_package_that_adds_to_cd4ml_is_another_question(
+    installed: Callable[[str, str, str], Path],
+) -> None:
+    asked_of = asked.pipeline("verification")
+    before = code_digest(asked_of)
+
+    installed("others", "x = 1", "[others.things]\nx = others:x\n")
+    of_others = code_digest(asked_of)
+    folder = installed("acme", "x = 1", "[cd4ml.sources]\nx = acme:x\n")
+    with_it = code_digest(asked_of)
+    (folder / "acme.py").write_text("x = 2")
+    changed = code_digest(asked_of)
+
+    assert of_others == before
+    assert len({before, with_it, changed}) == 3
+
+
+def test_a_package_that_is_edited_in_place_is_another_question_too(
+    tmp_path: Path, installed: Callable[[str, str, str], Path]
+) -> None:
+    asked_of = asked.pipeline("verification")
+    folder = installed("acme", "", "[cd4ml.sources]\nx = acme_code:x\n")
+    (tmp_path / "code of acme").mkdir()
+    (tmp_path / "code of acme" / "acme_code.py").write_text("x = 1")
+    origin = {"url": (tmp_path / "code of acme").as_uri(), "dir_info": {"editable": True}}
+    (folder / "acme-1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
+    before = code_digest(asked_of)
+
+    (tmp_path / "code of acme" / "acme_code.py").write_text("x = 2")
+
+    assert code_digest(asked_of) != before

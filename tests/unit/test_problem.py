@@ -1,28 +1,28 @@
 """The table of metrics: every fact of a metric is one of its row, so that a metric is added by a row."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cd4ml.contracts.problem import BINARY
 
-ONE_ROW_MORE = """
-from dataclasses import replace
-from cd4ml.contracts import problem
+ROW = """
+from cd4ml import Metric
 
 def rejected(rows, found, threshold):
     return rows - round((found[f"selection_rate@{threshold}"] or 0) * rows)
 
-row = problem.Metric(
+NPV = Metric(
     "negative_predictive_value", "NPV", at_thresholds=True, interval="share", better="higher", counted=rejected,
     place_among_groups=8,
 )
-problem.BINARY = replace(problem.BINARY, metrics=(*problem.BINARY.metrics, row))
-
-from dataclasses import replace
-from pathlib import Path
+"""
+USED = """
 from evaluated import a_summary
+from cd4ml import Cd4mlError
 from cd4ml.contracts import evaluation as summary
 from cd4ml.evaluation import gate, limits
 
@@ -41,19 +41,58 @@ assert [check.name for check in verdict.checks] == [
 assert not verdict.passed
 try:
     limits.parse({name: {"min": 1.1}})
-except Exception as error:
+except Cd4mlError as error:
     assert "from 0 to 1" in str(error), error
 else:
     raise AssertionError("a limit out of range")
 """
+ENTRY = "[cd4ml.metrics]\nnegative_predictive_value = acme_metrics:NPV\n"
+TABLE = "from cd4ml.contracts.problem import BINARY; print([one.name for one in BINARY.metrics][-2:])"
 
 
-def test_a_metric_is_added_by_a_row(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path.endswith("unit")))
+def python(program, folder=None):
+    environment = {**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{Path(__file__).parent}"}
+    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
 
-    done = subprocess.run([sys.executable, "-c", ONE_ROW_MORE], cwd=tmp_path, capture_output=True, text=True)
+
+def test_a_metric_of_another_package_is_a_row_as_others_are(tmp_path, installed):
+    installed("acme_metrics", ROW, ENTRY)
+
+    done = python(USED, tmp_path)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_metric_of_another_package_comes_last(installed):
+    installed("acme_metrics", ROW, ENTRY)
+
+    assert python(TABLE).stdout == "['size_mib', 'negative_predictive_value']\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "row", "told"),
+    [
+        ("auc", 'Metric("auc", "AUC")', "metric 'auc': cd4ml has one of this name itself"),
+        ("cost", 'Metric("costs", "NPV")', "its row is called 'costs'"),
+        ("cost@1", 'Metric("cost@1", "NPV")', "its name is not made of a-z, 0-9 and _"),
+        ("cost_diff", 'Metric("cost_diff", "NPV")', "or ends with _diff"),
+        ("cost", 'Metric("cost")', "no class of TFMA measures it"),
+        ("cost", 'Metric("cost", "NPV", interval="bounded")', "nothing computes its interval of the kind 'bounded'"),
+        ("cost", 'Metric("cost", "NPV", interval="share", top=None)', "it is said to be a share, and to be above 1"),
+        ("cost", 'Metric("cost", "NPV", same_as="price")', "there is no metric 'price', by which it is said"),
+        ("cost", "'NPV'", "is no cd4ml.Metric"),
+    ],
+)
+def test_a_row_that_cannot_be_measured_is_told(installed, entry, row, told):
+    installed(
+        "acme_metrics", f"from cd4ml import Metric\nROW = {row}\n", f"[cd4ml.metrics]\n{entry} = acme_metrics:ROW\n"
+    )
+
+    done = python(TABLE)
+
+    assert "cd4ml.errors.PluginError" in done.stderr
+    assert told in done.stderr
+    assert "mend the package" in done.stderr
 
 
 @pytest.mark.parametrize("one", BINARY.metrics, ids=lambda one: one.name)

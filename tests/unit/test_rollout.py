@@ -1,13 +1,13 @@
 """One engine rolls out anything anywhere: what answers, the history and the champion agree, wherever a process ends."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from development_page import shown
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,18 +21,8 @@ from cd4ml.registry.deployments import Series
 from cd4ml.storage import Content
 from cd4ml.storage.folder import FolderStore
 
-DOCS = Path(__file__).parents[2] / "docs" / "development.md"
-
-
-def code(section: str) -> str:
-    """The code of a section of docs/development.md."""
-    text = DOCS.read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
-    (found,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    return str(found)
-
-
 documented: dict[str, Any] = {}
-exec(code("A new target"), documented)
+exec(shown("A new target")["acme_shelf.py"], documented)
 Shelf = documented["Shelf"]
 
 

@@ -1,17 +1,20 @@
 """What a model is asked to predict: what it gives, how its label is written as numbers, and how good it can be.
 
-`BINARY.metrics` is the one table of metrics: a metric is added by a row. Who needs to know something of a metric asks
-the problem for it, by the name that a summary has: `accuracy@0.5` of a metric at a threshold.
+`BINARY.metrics` is the one table of metrics: a metric is added by a row, from other packages by `METRICS`. Who needs to
+know something of a metric asks the problem for it, by the name that a summary has: `accuracy@0.5` of a metric at a
+threshold.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from cd4ml.contracts.columns import column, is_text
-from cd4ml.errors import DataError
+from cd4ml.errors import DataError, PluginError
+from cd4ml.plugins import PluginPoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +32,8 @@ class Metric:
 
     name: str
     tfma: str = ""
-    """TFMA's class; empty where it is measured elsewhere."""
+    """TFMA's class, or the path of another that extends TFMA's: `package.module.Class`; empty where it is measured
+    elsewhere."""
     settings: Mapping[str, float] = field(default_factory=dict)
     """Of TFMA's class, a threshold aside."""
     _: KW_ONLY
@@ -59,6 +63,12 @@ class Metric:
         return self.same_as or self.rest_of
 
 
+METRICS: PluginPoint[Metric] = PluginPoint(kind="metric", group="cd4ml.metrics", of=Metric, built_in={})
+"""The rows that other packages add to the table of `BINARY`."""
+NAME = re.compile(r"[a-z][a-z0-9_]*(?<!_diff)")
+"""What a metric can be called; TFMA appends `_diff` itself."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem(ABC):
     """A kind of question, and all that is particular to its answers."""
@@ -66,17 +76,43 @@ class Problem(ABC):
     name: str
     outputs: tuple[str, ...]
     """What the signature of a model gives."""
-    metrics: tuple[Metric, ...]
+    rows: tuple[Metric, ...]
+    """The metrics that cd4ml has itself."""
     primary: str
     """The metric that training stops by, that headlines tell, and that versions are compared by."""
     headlines: tuple[str, ...]
     """The metrics that say most of a model, those at thresholds by their first."""
     plots: Mapping[str, Mapping[str, float]]
     """TFMA's classes, and the settings of each."""
-    _by_name: Mapping[str, Metric] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {one.name: one for one in self.metrics})
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All metrics, those of other packages last.
+
+        Raises:
+            PluginError: A row of another package is none that can be measured.
+        """
+        return (*self.rows, *(self._from_outside(name) for name in METRICS.names))
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Metric]:
+        return {one.name: one for one in self.metrics}
+
+    def _from_outside(self, name: str) -> Metric:
+        one, own = METRICS.load(name), {row.name for row in self.rows}
+        mistakes = {
+            "cd4ml has one of this name itself": name in own,
+            f"its row is called {one.name!r}": name != one.name,
+            "its name is not made of a-z, 0-9 and _, or ends with _diff": not NAME.fullmatch(name),
+            "no class of TFMA measures it": not one.tfma or one.of == "model",
+            f"nothing computes its interval of the kind {one.interval!r}": one.interval not in (None, "share"),
+            "it is said to be a share, and to be above 1": one.interval == "share" and one.top != 1,
+            f"there is no metric {one.said_by!r}, by which it is said": one.said_by not in ("", *own),
+        }
+        for mistake, found in mistakes.items():
+            if found:
+                raise PluginError(f"metric {name!r}: {mistake}; mend the package that adds it, or uninstall it")
+        return one
 
     def metric(self, name: str) -> Metric:
         """The row of a metric, by its name with or without a threshold.
@@ -284,7 +320,7 @@ BINARY = Binary(
     primary="auc",
     headlines=("auc", "auc_pr", "accuracy"),
     plots={"ConfusionMatrixPlot": EDGES, "CalibrationPlot": {"num_buckets": 10}},
-    metrics=(
+    rows=(
         Metric("example_count", "ExampleCount", of="data", top=None),
         Metric("label_rate", "Prevalence", of="data", counted=_all, interval="share"),
         Metric("auc", "AUC", EDGES, title="AUC", better="higher", counted=_rarer, interval="bounded"),

@@ -77,4 +77,5 @@ def _at_thresholds(problem: Problem, thresholds: Sequence[float]) -> Iterator[co
 
 
 def _metric(kind: str, **settings: Any) -> config_pb2.MetricConfig:
-    return config_pb2.MetricConfig(class_name=kind, config=json.dumps(settings)[1:-1])
+    module, _, name = kind.rpartition(".")
+    return config_pb2.MetricConfig(class_name=name, module=module, config=json.dumps(settings)[1:-1])

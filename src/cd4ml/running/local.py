@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import signal
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 from kfp import local
 
 import cd4ml
-from cd4ml import supervisor
+from cd4ml import plugins, supervisor
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.errors import EnvironmentSetupError
 from cd4ml.running import compiled, execution
@@ -175,11 +176,17 @@ def environments() -> Path:
 
 
 def code_digest(pipeline: Any) -> str:
-    """Tells one state of the library and its environments from another: results are reused within one alone."""
+    """Tells one state of the library, its environments and what is added to them from another.
+
+    Results are reused within one alone.
+    """
     package = Path(cd4ml.__file__).parent
-    locks = [environments() / name / "ready" for name in compiled.environments(pipeline)]
+    used = [environments() / name for name in compiled.environments(pipeline)]
+    folders = [folder for environment in used for folder in sorted(environment.glob("lib/python*/site-packages"))]
+    added = plugins.files([*folders, *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))])
+    locks = [environment / "ready" for environment in used]
     digest = hashlib.sha256()
-    for file in [*sorted(package.rglob("*.py")), *sorted(package.rglob("*.j2")), *locks]:
+    for file in [*sorted(package.rglob("*.py")), *sorted(package.rglob("*.j2")), *locks, *sorted(set(added))]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

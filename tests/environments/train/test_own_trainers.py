@@ -14,16 +14,7 @@ from cd4ml.training.train import train
 
 CODE = '''
 from typing import Literal
-from cd4ml import Epoch, Fitted, Network, Trainer
-
-class Wide(Network):
-    """One wide layer."""
-    model: Literal["wide"] = "wide"
-    units: int = 64
-
-    def logit(self, features):
-        from keras import layers
-        return layers.Dense(1)(layers.Dense(self.units, activation="gelu")(features.vector()))
+from cd4ml import Epoch, Fitted, Trainer
 
 class Rates(Trainer):
     """The label's rate by the values of one text: no network, no steps."""
@@ -55,7 +46,7 @@ class Rates(Trainer):
         measured = {"score": score(values, labels), "eval_score": score(*read(job.eval)), "loss": 0.0, "eval_loss": 0.0}
         return Fitted(model, [Epoch(epoch=1, seconds=0.0, metric="auc", **measured)])
 '''
-ENTRIES = "[cd4ml.trainers]\nwide = acme_models:Wide\nrates = acme_models:Rates\n"
+ENTRIES = "[cd4ml.trainers]\nrates = acme_models:Rates\n"
 
 
 def predicted(folder: Path, table: Any) -> np.ndarray:
@@ -73,7 +64,7 @@ def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, installed)
 
     assert found.metadata["model"] == "wide"
     assert found.metrics["eval_auc"] > 0.75
-    assert model.read_contract(tmp_path / "model").model["units"] == 16
+    assert model.read_contract(tmp_path / "model").model["units"] == spec["units"]
     assert predicted(tmp_path / "model", players(5, seed=3)).shape == (5,)
 
 

@@ -1,9 +1,11 @@
 """`cd4ml.data.sources`: what a team may say about where its table comes from, and a team's own kinds."""
 
 import json
+from pathlib import Path
 
 import deltalake
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cd4ml.data.ingest import ingest
@@ -38,6 +40,19 @@ def test_a_teams_own_source_is_ingested_as_a_file_is(tmp_path, installed, monkey
 
     table = pa.table({"order": ["a", "b"], "year": [2025, 2024]})
     assert deltalake.DeltaTable(version.uri).to_pyarrow_table().equals(table)
+
+
+def test_the_source_of_the_documentation_reads_the_years_that_are_asked_for(tmp_path, documented, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for year in (2024, 2025):
+        Path(f"exports/orders/year={year}").mkdir(parents=True)
+        pq.write_table(pa.table({"order": [f"a{year}"]}), f"exports/orders/year={year}/orders.parquet")
+
+    source = json.dumps(documented("A new source")["source"])
+
+    assert ingest(source, store="store", name="orders", key="order").rows == 1
+    with pytest.raises(DataError, match="sinse: unknown; did you mean 'since'?"):
+        parse(source.replace("since", "sinse"))
 
 
 def test_the_key_of_a_teams_own_source_is_checked(tmp_path, installed, monkeypatch):
