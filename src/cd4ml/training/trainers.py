@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
@@ -45,6 +45,11 @@ class Trainer(Strict, ABC):
     reweight: Columns = ()
     """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_whole_numbers(cls, content: Any) -> Any:
+        return _whole(content)
+
     @abstractmethod
     def fit(self, job: "TrainingJob") -> "Fitted":
         """Trains a model: the one door of a team's own code, where TensorFlow is.
@@ -55,6 +60,18 @@ class Trainer(Strict, ABC):
         Raises:
             TrainingError: The data does not allow it.
         """
+
+
+def _whole(value: Any) -> Any:
+    """Whole numbers as such: a task gets 64 as 64.0, for KFP makes no difference."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list() | tuple():
+            return [_whole(one) for one in value]
+        case Mapping():
+            return {name: _whole(one) for name, one in value.items()}
+    return value
 
 
 class Network(Trainer):

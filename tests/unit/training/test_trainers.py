@@ -74,6 +74,8 @@ class Wide(Network):
     """One wide layer."""
     model: Literal["wide"] = "wide"
     units: int = 64
+    rates: list[float] = []
+    sizes: dict[str, int] = {}
 
     def logit(self, features):
         from keras import layers
@@ -84,9 +86,11 @@ class Wide(Network):
 def test_a_teams_own_model_is_checked_as_others_are(installed):
     installed("acme_models", WIDE, "[cd4ml.trainers]\nwide = acme_models:Wide\n")
 
-    assert parse({"model": "wide", "units": 8}).model_dump() == {
+    assert parse({"model": "wide", "units": 8, "rates": [1, 0.5]}).model_dump() == {
         "model": "wide",
         "units": 8,
+        "rates": [1.0, 0.5],
+        "sizes": {},
         "reweight": (),
         "epochs": 10,
         "batch_size": 2048,
@@ -97,6 +101,16 @@ def test_a_teams_own_model_is_checked_as_others_are(installed):
         parse({"model": "wide", "unit": 8})
     with pytest.raises(TrainingError, match=r"'wid' is no model that is installed here; did you mean 'wide'\?"):
         parse({"model": "wid"})
+
+
+def test_whole_numbers_of_a_teams_own_model_may_come_as_kubeflow_sends_them(installed):
+    installed("acme_models", WIDE, "[cd4ml.trainers]\nwide = acme_models:Wide\n")
+
+    found = parse({"model": "wide", "units": 8.0, "rates": [1.0, 0.5], "sizes": {"a": 3.0}, "epochs": 4.0})
+
+    assert (found.units, found.rates, found.sizes, found.epochs) == (8, [1.0, 0.5], {"a": 3}, 4)
+    with pytest.raises(TrainingError, match="units: .* not 2.5"):
+        parse({"model": "wide", "units": 2.5})
 
 
 def test_a_teams_own_model_is_a_part_of_the_arguments_and_their_schema(installed):
