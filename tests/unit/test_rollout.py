@@ -21,9 +21,9 @@ from cd4ml.registry.deployments import Series
 from cd4ml.storage import Content
 from cd4ml.storage.folder import FolderStore
 
-documented: dict[str, Any] = {}
-exec(shown("A new target")["acme_shelf.py"], documented)
-Shelf = documented["Shelf"]
+names: dict[str, Any] = {}
+exec(shown("A new target")["acme_shelf.py"], names)
+Shelf = names["Shelf"]
 
 
 class Killed(BaseException):
@@ -132,12 +132,10 @@ def test_a_documented_target_takes_a_release_through_all_steps_and_the_history_h
     assert series.deployment.endpoint == "http://shelf/api/v1.0/predictions"
 
 
-def test_a_target_of_another_package_is_named_like_the_others(
-    tmp_path: Path, installed: Callable[[str, str, str], Path]
-) -> None:
-    installed("acme", code("A new target"), "[cd4ml.targets]\nshelf = acme:Shelf\n")
+def test_a_target_of_another_package_is_named_like_the_others(tmp_path: Path, documented: Callable[[str], Any]) -> None:
+    named = documented("A new target")["target"]
 
-    shelf = targets.TARGETS.load(targets.check("shelf"))(FolderStore(tmp_path / "store"), "uptake")
+    shelf = targets.TARGETS.load(targets.check(named))(FolderStore(tmp_path / "store"), "uptake")
     targets.check_together("shelf", "s3://cd4ml", "Any_name")
     deploy(shelf)
 
