@@ -1,9 +1,12 @@
 """What every task of a pipeline says of itself: its name in the UI, resources, retries, caching, rights."""
 
+import json
+
 from kfp import dsl, kubernetes
 
 from cd4ml import images
 from cd4ml.cluster import accounts
+from cd4ml.registry import runs
 
 GPU = "nvidia.com/gpu"
 USER = 10001
@@ -36,10 +39,21 @@ def with_store(task: dsl.PipelineTask) -> None:
     kubernetes.use_secret_as_env(task, accounts.STORE_SECRET, variables, optional=True)
 
 
+def with_record(task: dsl.PipelineTask, pipeline: str) -> None:
+    """A task that writes to the record of its run, which is no input: the results of a gate stay reusable."""
+    task.set_env_variable(runs.PIPELINE, pipeline)
+    kubernetes.use_field_path_as_env(task, runs.RUN, "metadata.labels['pipeline/runid']")
+
+
 def with_images_of_models(task: dsl.PipelineTask) -> None:
     """A task that deploys: no pod knows its own image, so it is told which images a model's pod is made of."""
     for environment, image in (("serve", images.SERVE), ("tools", images.TOOLS)):
         task.set_env_variable(images.variable(environment), image)
+
+
+def with_locks(task: dsl.PipelineTask) -> None:
+    """A task that publishes: no image knows what the others hold."""
+    task.set_env_variable(images.LOCKS, json.dumps(images.locks()))
 
 
 def on_gpus(task: dsl.PipelineTask, gpus: str) -> None:

@@ -7,12 +7,22 @@ from cd4ml.components.data.split_dataset.component import split_dataset
 from cd4ml.components.deployment.deploy_model.component import deploy_model
 from cd4ml.components.evaluation.check_model.component import check_model
 from cd4ml.components.evaluation.evaluate_model.component import evaluate_model
-from cd4ml.components.evaluation.find_champion.component import find_champion
 from cd4ml.components.evaluation.publish_model.component import publish_model
+from cd4ml.components.evaluation.register_candidate.component import register_candidate
+from cd4ml.components.running.check_arguments.component import check_arguments
 from cd4ml.components.training.train_model.component import train_model
 from cd4ml.components.validation.check_dataset.component import check_dataset
 from cd4ml.components.validation.validate_dataset.component import validate_dataset
-from cd4ml.pipelines.tasks import ending_after, heavy, light, on_gpus, with_images_of_models, with_store
+from cd4ml.pipelines.tasks import (
+    ending_after,
+    heavy,
+    light,
+    on_gpus,
+    with_images_of_models,
+    with_locks,
+    with_record,
+    with_store,
+)
 from cd4ml.pipelines.training.arguments import Training
 from cd4ml.running.arguments import described_by
 
@@ -49,6 +59,35 @@ def training(
     """Takes a table to a model in production, through two gates."""
     run = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
 
+    begun = check_arguments(
+        run=run,
+        name=name,
+        source=source,
+        dataset=dataset,
+        key=key,
+        label=label,
+        store=store,
+        time_column=time_column,
+        split=split,
+        curated_schema=curated_schema,
+        exclude=exclude,
+        sensitive=sensitive,
+        slices=slices,
+        data_limits=data_limits,
+        baseline=baseline,
+        candidate=candidate,
+        seed=seed,
+        gpus=gpus,
+        thresholds=thresholds,
+        runner=runner,
+        model_limits=model_limits,
+        target=target,
+        port=port,
+        revision=revision,
+    )
+    light(begun, "Check arguments", cached=False, retries=0)
+    with_store(begun)
+    with_record(begun, "training")
     ingested = ingest_dataset(
         source=source, store=store, name=dataset, key=key, time_column=time_column, curated_schema=curated_schema
     )
@@ -62,7 +101,7 @@ def training(
         split=split,
         curated_schema=curated_schema,
         schema_digest=ingested.outputs["schema_digest"],
-    )
+    ).after(begun)
     light(splits, "Split dataset")
     with_store(splits)
     validated = validate_dataset(
@@ -76,8 +115,10 @@ def training(
         slices=slices,
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
-    checked = check_dataset(findings=validated.outputs["findings"], limits=data_limits)
+    checked = check_dataset(findings=validated.outputs["findings"], limits=data_limits, store=store)
     light(checked, "Check dataset", retries=0)
+    with_store(checked)
+    with_record(checked, "training")
 
     models = {}
     for role, specification in (("baseline", baseline), ("candidate", candidate)):
@@ -95,7 +136,7 @@ def training(
         heavy(models[role], f"Train {role}", cpu="2", memory="8G", hours=72)
         on_gpus(models[role], gpus)
 
-    champion = find_champion(
+    registered = register_candidate(
         candidate=models["candidate"].outputs["model"],
         store=store,
         name=name,
@@ -103,16 +144,16 @@ def training(
         version=ingested.outputs["version"],
         split=splits.outputs["drawn"],
     )
-    light(champion, "Find champion", cached=False)
-    with_store(champion)
+    light(registered, "Register candidate", cached=False)
+    with_store(registered)
     evaluated = evaluate_model(
         test=splits.outputs["test"],
         candidate=models["candidate"].outputs["model"],
         baseline=models["baseline"].outputs["model"],
-        champion=champion.outputs["folder"],
-        champion_digest=champion.outputs["digest"],
-        judged=champion.outputs["judged"],
-        trend=champion.outputs["trend"],
+        champion=registered.outputs["champion"],
+        champion_digest=registered.outputs["champion_digest"],
+        judged=registered.outputs["judged"],
+        trend=registered.outputs["trend"],
         label=label,
         slices=slices,
         sensitive=sensitive,
@@ -121,8 +162,10 @@ def training(
     )
     heavy(evaluated, "Evaluate model", cpu="2", memory="8G")
     with_store(evaluated)
-    judged = check_model(evaluation=evaluated.outputs["evaluation"], limits=model_limits)
+    judged = check_model(evaluation=evaluated.outputs["evaluation"], limits=model_limits, store=store)
     light(judged, "Check model", retries=0)
+    with_store(judged)
+    with_record(judged, "training")
 
     published = publish_model(
         model=models["candidate"].outputs["model"],
@@ -134,11 +177,14 @@ def training(
         run=run,
         revision=revision,
         dataset=ingested.outputs["dataset"],
+        dataset_verdict=checked.outputs["verdict"],
         statistics=validated.outputs["statistics"],
         schema=validated.outputs["schema"],
     )
     light(published, "Publish model", cached=False)
     with_store(published)
+    with_record(published, "training")
+    with_locks(published)
     deployed = deploy_model(
         published=published.outputs["published"],
         verdict=judged.outputs["verdict"],
@@ -149,4 +195,5 @@ def training(
     )
     light(deployed, "Deploy model", cached=False, retries=0)
     with_store(deployed)
+    with_record(deployed, "training")
     with_images_of_models(deployed)

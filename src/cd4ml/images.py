@@ -5,6 +5,7 @@ the version and a digest of the files that the images are made of.
 """
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ PREFIX = "CD4ML_IMAGE_PREFIX"
 """The environment variable with the registry and folder of the images."""
 TAG = "CD4ML_IMAGE_TAG"
 """The environment variable with their tag, in place of the one that their content gives; set inside each image."""
+LOCKS = "CD4ML_LOCKS"
+"""The environment variable with the digest of each environment's lock, as JSON, for a task that has no checkout."""
 MADE_OF = ("components", "images", "pipelines", "pyproject.toml", "scripts/uv.txt", "src")
 NOT_MADE_OF = {"README.md", "compiled", "__pycache__"}
 
@@ -26,6 +29,15 @@ def variable(environment: str) -> str:
 def environment(image: str) -> str:
     """The environment that an image holds: `tools` for `cd4ml/tools:0.1.0`."""
     return image.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+
+
+def locks() -> dict[str, str]:
+    """By environment the digest of its lock: of this checkout, or as LOCKS says."""
+    if os.environ.get(LOCKS):
+        told: dict[str, str] = json.loads(os.environ[LOCKS])
+        return told
+    files = sorted((Path(__file__).parents[2] / "images").glob("*/requirements.txt"))
+    return {file.parent.name: f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files}
 
 
 def content_digest(checkout: Path) -> str:

@@ -35,15 +35,18 @@ def deploy_model(
         metrics: Latency in milliseconds, and the largest difference from the evaluated predictions.
     """
     from cd4ml.deployment import release
+    from cd4ml.registry import runs
 
-    released = release.deploy(
-        store,
-        published_file=published.path,
-        verdict_file=verdict.path,
-        target=target,
-        port=port,
-        run=run,
-        folder=deployment.path,
-    )
+    with runs.failing(store):
+        released = release.deploy(
+            store,
+            published_file=published.path,
+            verdict_file=verdict.path,
+            target=target,
+            port=port,
+            run=run,
+            folder=deployment.path,
+        )
+    runs.end(store, status="passed", endpoint=released.deployment.endpoint)
     deployment.metadata.update(released.metadata)
     metrics.metadata.update(released.verification.metrics)

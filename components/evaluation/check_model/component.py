@@ -10,6 +10,7 @@ from cd4ml.images import TOOLS
 def check_model(
     evaluation: dsl.Input[artifacts.Evaluation],
     limits: dict,
+    store: str,
     verdict: dsl.Output[artifacts.ModelVerdict],
 ) -> None:
     """Fails the run unless the evaluated candidate keeps every limit.
@@ -17,11 +18,15 @@ def check_model(
     Args:
         evaluation: What `evaluate_model` wrote (layout: `cd4ml.contracts.evaluation`).
         limits: Limits by metric, and under `fairness`, `required_slices` and `bootstrap`, as in `docs/limits.md`.
+        store: The store, where the record of the run ends when a limit is not kept.
 
     Returns:
         verdict: The digests of the candidate, the test split and the limits, and each limit with its slice, what was
             measured, the interval and the reason.
     """
+    from cd4ml.contracts import run
     from cd4ml.evaluation import gate
+    from cd4ml.registry import runs
 
-    verdict.metadata.update(gate.check(evaluation.path, limits).write(verdict.path).raise_if_failed().metadata)
+    said = gate.check(evaluation.path, limits).write(verdict.path)
+    verdict.metadata.update(runs.judge(store, said, run.found_by(evaluation.path)).metadata)

@@ -34,7 +34,7 @@ def evaluate_model(
         champion: Where the model in production lies in the store; empty where there is none.
         champion_digest: Of its files.
         judged: How many candidates the test split has judged, with this one; the report warns of too many.
-        trend: The primary metric of the versions that were published before, as `find_champion` gives it.
+        trend: The primary metric of the versions that were published before, as `register_candidate` gives it.
         label: The column to predict.
         slices: Columns, or lists of columns to cross, by which the models are measured.
         sensitive: Columns whose groups must be treated fairly.

@@ -14,6 +14,7 @@ def publish_model(
     evaluation: dsl.Input[artifacts.Evaluation],
     verdict: dsl.Input[artifacts.ModelVerdict],
     dataset: dsl.Input[artifacts.DatasetVersion],
+    dataset_verdict: dsl.Input[artifacts.DatasetVerdict],
     statistics: dsl.Input[artifacts.Statistics],
     schema: dsl.Input[artifacts.Schema],
     store: str,
@@ -31,6 +32,7 @@ def publish_model(
         evaluation: What `evaluate_model` wrote about it.
         verdict: What `check_model` wrote about it and these limits; without a passed verdict nothing is published.
         dataset: What `ingest_dataset` wrote.
+        dataset_verdict: What `check_dataset` wrote.
         statistics: What `validate_dataset` wrote of the splits; the version keeps it.
         schema: What `validate_dataset` held the splits against; the version keeps it.
         store: The store that holds the registry.
@@ -52,6 +54,7 @@ def publish_model(
         evaluation=evaluation.path,
         verdict=verdict.path,
         dataset=dataset.path,
+        dataset_verdict=dataset_verdict.path,
         statistics=statistics.path,
         schema=schema.path,
     )

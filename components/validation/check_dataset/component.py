@@ -8,7 +8,10 @@ from cd4ml.images import TOOLS
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def check_dataset(
-    findings: dsl.Input[artifacts.Findings], limits: dict, verdict: dsl.Output[artifacts.DatasetVerdict]
+    findings: dsl.Input[artifacts.Findings],
+    limits: dict,
+    store: str,
+    verdict: dsl.Output[artifacts.DatasetVerdict],
 ) -> None:
     """Fails the run unless the dataset keeps every limit.
 
@@ -16,10 +19,13 @@ def check_dataset(
         findings: What `validate_dataset` wrote (layout: `cd4ml.contracts.findings`).
         limits: `anomalies` and `personal_data` at most (0 where not given), `min_rows` by split, `min_group_share`,
             `max_label_rate_gap`; shares and rates are fractions in [0, 1].
+        store: The store, where the record of the run ends when a limit is not kept.
 
     Returns:
         verdict: The dataset's digest and each limit with what was measured (layout: `cd4ml.contracts.verdict`).
     """
+    from cd4ml.registry import runs
     from cd4ml.validation import gate
 
-    verdict.metadata.update(gate.check(findings.path, limits).write(verdict.path).raise_if_failed().metadata)
+    said = gate.check(findings.path, limits).write(verdict.path)
+    verdict.metadata.update(runs.judge(store, said).metadata)

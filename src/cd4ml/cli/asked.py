@@ -86,9 +86,9 @@ def pipelines() -> list[str]:
 
 def arguments(name: str) -> "type[Arguments]":
     """What a pipeline takes."""
-    module = importlib.import_module(f"cd4ml.pipelines.{name}.arguments")
-    model: type[Arguments] = getattr(module, name.title().replace("_", ""))
-    return model
+    from cd4ml.running import record
+
+    return record.model_of(name)
 
 
 def pipeline(name: str) -> Any:

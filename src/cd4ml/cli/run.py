@@ -26,6 +26,7 @@ from cd4ml.storage import local_copy, local_path, open_store
 from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
+    from cd4ml.contracts.run import Status
     from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
 
@@ -68,19 +69,22 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     """Runs what was asked for, and says how it went; the exit code."""
     from cd4ml.cli.progress import progress
     from cd4ml.deployment.targets import servers
+    from cd4ml.registry import runs as records
     from cd4ml.reports import run as reports
     from cd4ml.running import compiled, local
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
     folder = _new_folder(runs, wanted.name)
     tree = compiled.tree(pipeline, folder)
-    environment = {servers.OWNER: str(os.getpid()), **({servers.KEEP_SERVING: "1"} if keep_serving else {})}
+    kept = {servers.KEEP_SERVING: "1"} if keep_serving else {}
+    environment = {servers.OWNER: str(os.getpid()), records.RUN: folder.name, **kept}
     started_at, started = datetime.now().astimezone(), time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an ended session stops a run too
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # and a closed terminal, but for a run under nohup
         signal.signal(signal.SIGHUP, signal.default_int_handler)
 
-    status, failure = "failed", ""
+    status: Status = "failed"
+    failure = ""
     try:
         with progress(tree) as changed:
             passed = local.run(
@@ -100,6 +104,9 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     finally:
         seconds = time.monotonic() - started
         serving, undone = _end_serving(wanted, folder.name, _began_to_deploy(tree))
+    failure = "\n".join(filter(None, (failure, undone)))
+    if status != "passed" and wanted.store:
+        records.close(wanted.store, pipeline=wanted.name, run=folder.name, status=status, failure=failure)
     summary = reports.write(
         reports.Run(
             run_id=folder.name,
@@ -109,7 +116,7 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
             seconds=seconds,
             arguments=arguments,
             tree=tree,
-            failure="\n".join(filter(None, (failure, undone))),
+            failure=failure,
             serving=serving is not None and serving.run == folder.name,
             registered=_registered(wanted, folder.name, started_at),
         ),

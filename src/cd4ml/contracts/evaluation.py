@@ -24,6 +24,7 @@ PREDICTIONS = "predictions.parquet"
 TFMA = "tfma"
 CANDIDATE = "candidate"
 """The model that is evaluated, beside `baseline` and `champion`."""
+CHAMPION = "champion"
 OVERALL = slices.OVERALL
 FEWEST_ROWS = 30
 """A slice is too small to judge by a metric that is over fewer of its rows."""

@@ -1,6 +1,7 @@
 """What is published and deployed of a model: the records of the registry, which the tasks after it read too."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from cd4ml.contracts.document import Content, Document
@@ -53,6 +54,12 @@ class Version(
     dataset: DatasetReference
     image: str = ""
     """That it was published from; the images of its other tasks have the same tag."""
+    locks: Mapping[str, str] = field(default_factory=dict)
+    """By environment: the digest of the lock that its image holds; none where the pipeline was compiled elsewhere."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Of the run, defaults included."""
+    champion: str = ""
+    """The digest of the model in production that it was held against; empty where there was none."""
 
     @property
     def folder(self) -> str:
@@ -68,7 +75,8 @@ class Version(
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of it in the UI."""
         dataset = {"dataset_version": self.dataset.version, "dataset_digest": self.dataset.digest}
-        return {**super().metadata, "dataset": self.dataset.name, **dataset}
+        shown = {name: value for name, value in super().metadata.items() if name not in ("locks", "arguments")}
+        return {**shown, "dataset": self.dataset.name, **dataset}
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cd4ml.contracts.run import Judgement, found_by
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import GateError
 from cd4ml.evaluation import gate
-from cd4ml.registry import models
+from cd4ml.registry import models, runs
 from cd4ml.registry.models import Judged, Published
 
 __all__ = ["Judged", "publish"]
@@ -39,4 +40,13 @@ def publish(
             f"{judged.verdict}: not what {again.gate} says of this evaluation and these limits "
             f"({', '.join(differs) or 'its checks'} differ); run {again.gate} on them again"
         )
-    return models.publish(location, name=name, judged=judged, verdict=verdict, run=run, revision=revision)
+    with runs.failing(location):
+        published = models.publish(location, name=name, judged=judged, verdict=verdict, run=run, revision=revision)
+    runs.publish(
+        location,
+        **found_by(judged.evaluation),
+        dataset=published.version.dataset,
+        gates=tuple(Judgement.of(one) for one in (Verdict.read(judged.dataset_verdict), verdict)),
+        published=published.version.version,
+    )
+    return published

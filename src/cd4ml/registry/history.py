@@ -7,7 +7,7 @@ from cd4ml.registry import deployments, judgements, models
 from cd4ml.storage import open_store
 
 
-def before(
+def register(
     location: str, *, name: str, candidate_folder: str, dataset: str, version: int, split: Mapping[str, Any]
 ) -> tuple[str, str, int, list[dict[str, Any]]]:
     """Claims the candidate's number, and gives what its evaluation needs to know; the same again for the same run.

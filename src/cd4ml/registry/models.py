@@ -20,12 +20,12 @@ from cd4ml import images
 from cd4ml.contracts import evaluation as evaluations
 from cd4ml.contracts import model
 from cd4ml.contracts.dataset import DatasetVersion
-from cd4ml.contracts.evaluation import CANDIDATE, PREDICTIONS, SUMMARY, Summary
+from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION, PREDICTIONS, SUMMARY, Summary
 from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
-from cd4ml.registry import card
+from cd4ml.registry import card, runs
 from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
@@ -44,6 +44,8 @@ class Judged:
     """What `check_model` wrote about both."""
     dataset: str
     """What `ingest_dataset` wrote."""
+    dataset_verdict: str
+    """What `check_dataset` wrote."""
     statistics: str
     """What `validate_dataset` wrote of the splits."""
     schema: str
@@ -109,6 +111,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
 
     store = open_store(location)
     dataset = DatasetVersion.read(judged.dataset)
+    record = runs.current(location)
     number = 0
     while True:
         published = versions(store, name)
@@ -125,6 +128,9 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             revision=revision,
             dataset=DatasetReference(dataset.name, dataset.version, dataset.digest),
             image=images.TOOLS,
+            locks=images.locks(),
+            arguments=record.arguments if record else {},
+            champion=found.models[CHAMPION].digest if CHAMPION in found.models else "",
         )
         card_text = card.text(version, contract=model.read_contract(judged.model), verdict=verdict, summary=found)
         try:

@@ -1,4 +1,4 @@
-"""Which model is in production, and what came before the candidate?"""
+"""A candidate is to be judged: as the how-manieth on these rows, and against which model in production?"""
 
 from typing import NamedTuple
 
@@ -9,15 +9,15 @@ from cd4ml.images import TOOLS
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
-def find_champion(
+def register_candidate(
     candidate: dsl.Input[artifacts.TrainedModel],
     store: str,
     name: str,
     dataset: str,
     version: int,
     split: dict,
-) -> NamedTuple("Champion", folder=str, digest=str, judged=int, trend=list):  # type: ignore[valid-type]
-    """Finds the model in production that a candidate is to be held against, and claims its number among the judged.
+) -> NamedTuple("Registered", champion=str, champion_digest=str, judged=int, trend=list):  # type: ignore[valid-type]
+    """Gives a candidate its number among the judged, and finds the model in production that it is held against.
 
     Args:
         candidate: What `train_model` wrote.
@@ -28,13 +28,13 @@ def find_champion(
         split: How the dataset is split, as `split_dataset` hands it on.
 
     Returns:
-        folder: Where the champion lies; empty where no other model was ever deployed.
-        digest: Of the champion's files, so that the evaluation beside another one is not reused.
+        champion: Where it lies; empty where no other model was ever deployed.
+        champion_digest: Of its files, so that the evaluation beside another one is not reused.
         judged: The candidate's number among those that a test split drawn like this has judged.
         trend: The primary metric of the versions that were published before, with its interval.
     """
     from cd4ml.registry import history
 
-    return history.before(
+    return history.register(
         store, name=name, candidate_folder=candidate.path, dataset=dataset, version=version, split=split
     )

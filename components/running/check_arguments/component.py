@@ -1,0 +1,44 @@
+"""Are the arguments of a run what its pipeline takes? They may come from a form, which checks nothing."""
+
+from kfp import dsl
+
+from cd4ml.images import TOOLS
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
+def check_arguments(
+    run: str,
+    name: str,
+    source: str,
+    dataset: str,
+    key: str,
+    label: str,
+    store: str,
+    time_column: str,
+    split: dict,
+    curated_schema: str,
+    exclude: list,
+    sensitive: list,
+    slices: list,
+    data_limits: dict,
+    baseline: dict,
+    candidate: dict,
+    seed: int,
+    gpus: str,
+    thresholds: list,
+    runner: list,
+    model_limits: dict,
+    target: str,
+    port: int,
+    revision: str,
+) -> None:
+    """Fails the run unless every argument is good, and begins the run's record in the store.
+
+    Args:
+        run: The run's name.
+        name: All from here on are the arguments of the pipeline `training`.
+    """
+    arguments = dict(locals())
+    from cd4ml.running import record
+
+    record.begin(arguments.pop("run"), arguments)

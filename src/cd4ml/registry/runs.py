@@ -1,0 +1,152 @@
+"""The records of runs: `runs/<pipeline>/<run>/` in the store, each a `RunRecord`.
+
+    begun.json        once the arguments are checked
+    published.json    once a version is published
+    summary.json      by the last task that ends, or the first that fails
+
+Each holds what the one before it holds, and what is known since. A run that was killed, or that failed where nothing
+asks the store, has the first of them alone.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from cd4ml.contracts.run import Judgement, RunRecord, Status
+from cd4ml.contracts.verdict import Verdict
+from cd4ml.errors import Cd4mlError, RegistryError
+from cd4ml.storage import AlreadyStoredError, Store, open_store
+
+PIPELINE = "CD4ML_PIPELINE"
+RUN = "CD4ML_RUN"
+"""The environment variables by which a task knows its run; elsewhere, as in a notebook, nothing is recorded."""
+FOLDER = "runs"
+BEGUN, PUBLISHED, SUMMARY = "begun.json", "published.json", "summary.json"
+READERS = 32
+"""Records that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
+
+
+def begin(location: str, *, name: str, arguments: Mapping[str, Any]) -> None:
+    """Records that the run of this task has begun.
+
+    Args:
+        location: The store.
+        name: The run's name.
+        arguments: What it was asked for.
+    """
+    _add(location, BEGUN, name=name, arguments=dict(arguments), started_at=_now())
+
+
+def publish(location: str, **found: Any) -> None:
+    """Records what the run of this task has published; `found` are fields of a `RunRecord`."""
+    _add(location, PUBLISHED, **found)
+
+
+def end(location: str, **found: Any) -> None:
+    """Records the end of the run of this task; `found` are fields of a `RunRecord`, `status` among them."""
+    _add(location, SUMMARY, **found, ended_at=_now())
+
+
+@contextlib.contextmanager
+def failing(location: str) -> Iterator[None]:
+    """Records the end of the run where what is within fails."""
+    try:
+        yield
+    except Cd4mlError as error:
+        end(location, status="failed", failure=str(error))
+        raise
+
+
+def judge(location: str, verdict: Verdict, found: Mapping[str, Any] = MappingProxyType({})) -> Verdict:
+    """Ends the run of this task, and its record, where a verdict lets it not go on.
+
+    Args:
+        location: The store.
+        verdict: What a gate said.
+        found: The fields of a `RunRecord` that are known by now.
+
+    Raises:
+        GateError: A limit is not kept.
+    """
+    try:
+        return verdict.raise_if_failed()
+    except Cd4mlError as error:
+        end(location, status="failed", failure=str(error), gates=(Judgement.of(verdict),), **found)
+        raise
+
+
+def close(location: str, *, pipeline: str, run: str, status: Status, failure: str) -> None:
+    """Records the end of a run that whoever watches it has seen, where no task of it has.
+
+    Args:
+        location: The store.
+        pipeline: The pipeline's name.
+        run: The run's id.
+        status: `failed` or `stopped`.
+        failure: Why.
+    """
+    store = open_store(location)
+    known = _latest(store, pipeline, run)
+    if known and known.status == "running":
+        _store(store, SUMMARY, replace(known, status=status, failure=failure, ended_at=_now()))
+
+
+def current(location: str) -> RunRecord | None:
+    """The record of the run of this task, as far as it is; None where there is no run."""
+    pipeline, run = os.environ.get(PIPELINE), os.environ.get(RUN)
+    if not pipeline or not run:
+        return None
+    return _latest(open_store(location), pipeline, run) or RunRecord(pipeline=pipeline, run_id=run, name=run)
+
+
+def read(store: Store, run: str) -> RunRecord:
+    """The record of a run, by its id or its name.
+
+    Raises:
+        RegistryError: There is none, or there are several of this name.
+    """
+    for pipeline in store.children(FOLDER):
+        if run in store.children(f"{FOLDER}/{pipeline}") and (found := _latest(store, pipeline, run)):
+            return found
+    named = [one for one in listed(store) if one.name == run]
+    if not named:
+        raise RegistryError(f"store {store.location}: no record of a run {run!r}; see them with `cd4ml runs list`")
+    if len(named) > 1:
+        ids = ", ".join(one.run_id for one in named[:3])
+        raise RegistryError(f"store {store.location}: several runs are called {run!r}; name one by its id: {ids}")
+    return named[0]
+
+
+def listed(store: Store) -> list[RunRecord]:
+    """All records, the newest first."""
+    places = [(one, run) for one in store.children(FOLDER) for run in store.children(f"{FOLDER}/{one}")]
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda place: _latest(store, *place), places)
+    return sorted(filter(None, found), key=lambda one: one.started_at, reverse=True)
+
+
+def _add(location: str, part: str, **found: Any) -> None:
+    known = current(location)
+    if known:
+        _store(open_store(location), part, replace(known, **found))
+
+
+def _store(store: Store, part: str, record: RunRecord) -> None:
+    with contextlib.suppress(AlreadyStoredError):  # by an attempt before this one
+        store.add(f"{FOLDER}/{record.pipeline}/{record.run_id}/{part}", record.text)
+
+
+def _latest(store: Store, pipeline: str, run: str) -> RunRecord | None:
+    folder = f"{FOLDER}/{pipeline}/{run}"
+    there = store.children(folder)
+    file = next((f"{folder}/{part}" for part in (SUMMARY, PUBLISHED, BEGUN) if part in there), None)
+    return RunRecord.parse(store.read(file), store.uri(file)) if file else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
