@@ -4,20 +4,22 @@ import sys
 
 from rich.markup import escape
 
-from cd4ml.cli import run  # the help lists the commands in the order of these imports
-
-# isort: split
+# The help lists the commands in the order of these imports.
+# isort: off
+from cd4ml.cli import run
 from cd4ml.cli import deployments
-
-# isort: split
+from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
+from cd4ml.cli import submit
+from cd4ml.cli import schedules
+from cd4ml.cli import runs
+from cd4ml.cli import doctor
 
-# isort: split
-from cd4ml.cli import kubeflow
+# isort: on
 from cd4ml.cli.application import app, errors
 from cd4ml.errors import Cd4mlError
 
-__all__ = ["app", "arguments", "deployments", "kubeflow", "main", "run"]
+__all__ = ["app", "arguments", "deployments", "doctor", "main", "pipelines", "run", "runs", "schedules", "submit"]
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
-"""The application that every command belongs to, and what it prints on."""
+"""The application that every command belongs to, and how it prints."""
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 app = typer.Typer(
     help="Continuous delivery for machine learning on Kubeflow Pipelines.",
@@ -12,3 +14,23 @@ app = typer.Typer(
 )
 console = Console()
 errors = Console(stderr=True)
+_AN_ID = "11111111-1111-1111-1111-111111111111"
+
+
+def table(*headings: str) -> Table:
+    """A table without lines; ids and times keep to one line."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        whole = heading in ("id", "made", "time")
+        made.add_column(heading, overflow="fold", no_wrap=whole, min_width=len(_AN_ID) if heading == "id" else None)
+    return made
+
+
+def print_outcome(state: str, colour: str, words: str) -> None:
+    """How something ended, and what there is to say of it."""
+    console.print(f"[bold {colour}]{state}[/] {escape(words)}", highlight=False, soft_wrap=True)
+
+
+def say(word: str, what: str) -> None:
+    """A line of what is known, under one word."""
+    console.print(f"[dim]{word:<8}[/] {escape(what)}", highlight=False, soft_wrap=True)

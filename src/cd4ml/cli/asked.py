@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cd4ml import revision
+from cd4ml.errors import ArgumentsError
 from cd4ml.storage import local_path
 
 if TYPE_CHECKING:
@@ -75,6 +76,19 @@ def read(file: Path) -> Asked:
         port=values.value(Means.PORT),
         target=values.value(Means.TARGET),
     )
+
+
+def read_for_a_cluster(file: Path) -> Asked:
+    """Reads and checks the file of a run that is to run in a cluster, which sees no folder of this machine.
+
+    Raises:
+        ArgumentsError: With every mistake.
+    """
+    wanted = read(file)
+    mistakes = list(wanted.values.mistakes_in_a_cluster())
+    if mistakes:
+        raise ArgumentsError(f"{file}: the arguments are not what a cluster can use:\n  " + "\n  ".join(mistakes))
+    return wanted
 
 
 def pipelines() -> list[str]:

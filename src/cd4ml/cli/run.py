@@ -1,4 +1,4 @@
-"""Commands for this machine: `cd4ml run`, `cd4ml compile`."""
+"""Running a pipeline on this machine: `cd4ml run`."""
 
 import errno
 import os
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
 
-COMPILED = Path("compiled")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's part of it, is full."""
 NO_ROOM = "no space left on the disk; make room, or name another folder with --runs"
@@ -126,20 +125,6 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     return 0 if status == "passed" else 1
 
 
-@app.command("compile")
-def compile_pipelines(
-    output: Annotated[
-        Path, typer.Option(parser=local_path, metavar="FOLDER", help="The folder that takes one YAML file a pipeline.")
-    ] = COMPILED,
-) -> None:
-    """Compiles every pipeline for a KFP backend."""
-    from kfp import compiler
-
-    output.mkdir(parents=True, exist_ok=True)
-    for name in asked.pipelines():
-        target = output / f"{name}.yaml"
-        compiler.Compiler().compile(asked.pipeline(name), str(target))
-        console.print(f"{target}")
 
 
 def _check_port(wanted: asked.Asked) -> None:
