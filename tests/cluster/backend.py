@@ -100,7 +100,7 @@ class Backend:
         container = pipeline["deploymentSpec"]["executors"][label]["container"]
         settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"].get(label, {})
         executor_input = _executor_input(name, task, component, values, ended, run)
-        pod = self._pod(f"{run}-{name}", container, settings, executor_input)
+        pod = self._pod(run, name, container, settings, executor_input)
         started = time.monotonic()
         self.api.create_namespaced_pod(self.namespace, pod)
         passed = self._wait(pod["metadata"]["name"])
@@ -115,15 +115,16 @@ class Backend:
         return Task(True, log, seconds, output.get("parameterValues", {}), artifacts)
 
     def _pod(
-        self, name: str, container: dict[str, Any], settings: dict[str, Any], executor_input: dict[str, Any]
+        self, run: str, task: str, container: dict[str, Any], settings: dict[str, Any], executor_input: dict[str, Any]
     ) -> dict[str, Any]:
+        name = f"{run}-{task}"
         arguments = [json.dumps(executor_input) if one == "{{$}}" else one for one in container["args"]]
         limits = container["resources"]
-        task = {
+        step = {
             "name": "task",
             "image": container["image"],
             "command": [*container["command"], *arguments],
-            "env": [*container.get("env", []), *_secrets(settings)],
+            "env": [*container.get("env", []), *_secrets(settings), *_fields(settings)],
             "resources": {
                 "limits": {"cpu": limits["resourceCpuLimit"], "memory": limits["resourceMemoryLimit"]},
                 "requests": {"cpu": "100m", "memory": "256Mi"},
@@ -131,7 +132,7 @@ class Backend:
         }
         incoming = [one["artifacts"][0]["uri"] for one in executor_input["inputs"]["artifacts"].values()]
         outgoing = [one["artifacts"][0]["uri"] for one in executor_input["outputs"]["artifacts"].values()]
-        containers = [self._copy("get", incoming), task, self._copy("put", outgoing)]
+        containers = [self._copy("get", incoming), step, self._copy("put", outgoing)]
         for one in containers:
             one["securityContext"] = RESTRICTED
             one["imagePullPolicy"] = "IfNotPresent"
@@ -140,7 +141,11 @@ class Backend:
         return {
             "metadata": {
                 "name": name,
-                "labels": {"pipelines.kubeflow.org/v2_component": "true", "workflows.argoproj.io/workflow": name},
+                "labels": {
+                    "pipelines.kubeflow.org/v2_component": "true",
+                    "workflows.argoproj.io/workflow": name,
+                    "pipeline/runid": run,
+                },
             },
             "spec": {
                 "restartPolicy": "Never",
@@ -244,6 +249,13 @@ def _value(source: dict[str, Any], values: Mapping[str, Any], ended: Mapping[str
 
 def _produced(source: dict[str, Any], ended: Mapping[str, Task]) -> dict[str, Any]:
     return ended[source["producerTask"]].artifacts[source["outputArtifactKey"]]
+
+
+def _fields(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": one["name"], "valueFrom": {"fieldRef": {"fieldPath": one["fieldPath"]}}}
+        for one in settings.get("fieldPathAsEnv", [])
+    ]
 
 
 def _secrets(settings: dict[str, Any]) -> list[dict[str, Any]]:

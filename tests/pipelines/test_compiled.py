@@ -112,7 +112,7 @@ def test_what_is_compiled_names_the_images_of_its_tasks_and_of_the_models_that_i
 def test_what_reads_the_world_outside_is_never_cached() -> None:
     uncached = {name for name, task in tasks("training").items() if not task["cachingOptions"].get("enableCache")}
 
-    assert uncached == {"Ingest dataset", "Find champion", "Publish model", "Deploy model"}
+    assert uncached == {"Check arguments", "Ingest dataset", "Register candidate", "Publish model", "Deploy model"}
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -135,7 +135,7 @@ def test_the_readmes_are_up_to_date() -> None:
 
 def test_a_verdict_about_data_cannot_be_wired_where_one_about_a_model_belongs() -> None:
     def wired(published: dsl.Input[artifacts.PublishedVersion], findings: dsl.Input[artifacts.Findings]) -> None:
-        verdict = check_dataset(findings=findings, limits={}).outputs["verdict"]
+        verdict = check_dataset(findings=findings, limits={}, store="store").outputs["verdict"]
         deploy_model(published=published, verdict=verdict, store="store", target="machine", port=9500, run="run")
 
     with pytest.raises(InconsistentTypeException, match=r"Cd4mlDatasetVerdict.* incompatible .*Cd4mlModelVerdict"):

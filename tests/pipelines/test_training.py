@@ -31,7 +31,7 @@ TASKS = [
     "Check dataset",
     "Train baseline",
     "Train candidate",
-    "Find champion",
+    "Register candidate",
     "Evaluate model",
     "Check model",
     "Publish model",
@@ -104,12 +104,23 @@ def test_no_server_is_left(first: Outcome, workplace: Workplace) -> None:
     assert workplace.servers() == []
 
 
+def test_the_store_keeps_a_record_of_the_run(first: Outcome, workplace: Workplace) -> None:
+    record = workplace.record(first)
+
+    assert (record["status"], record["published"]) == ("passed", first.summary["published"]["version"])
+    assert record["endpoint"] == first.summary["deployment"]["endpoint"]
+    assert record["arguments"]["candidate"]["patience"] == 2  # a default that the file leaves out
+    assert record["models"]["candidate"] == first.summary["models"]["candidate"]["metrics"]
+    assert [one["gate"] for one in record["gates"]] == ["check_dataset", "check_model"]
+    assert "version 1, deployed" in workplace.run("runs", "list").output
+
+
 def test_a_second_run_reuses_what_has_not_changed(first: Outcome, workplace: Workplace) -> None:
     second = workplace.run("run", workplace.arguments())
 
     assert second.code == 0, second.output
     ran = {name for name, state in second.states().items() if state != "reused"}
-    assert ran == {"Ingest dataset", "Find champion", "Publish model", "Deploy model"}
+    assert ran == {"Check arguments", "Ingest dataset", "Register candidate", "Publish model", "Deploy model"}
     assert second.summary["published"] == first.summary["published"]
     assert second.summary["dataset"] == first.summary["dataset"]
 
@@ -124,6 +135,9 @@ def test_a_fairness_limit_that_is_not_kept_publishes_and_deploys_nothing(first: 
     assert strict.code == 1
     assert strict.states()["Check model"] == "failed"
     assert strict.states()["Publish model"] == strict.states()["Deploy model"] == "skipped"
+    record = workplace.record(strict)
+    assert (record["status"], record["published"], record["failure"]) == ("failed", None, strict.summary["failure"])
+    assert record["gates"][0]["gate"] == "check_model"
     gate = strict.summary["gates"][-1]
     assert (gate["name"], gate["passed"]) == ("check_model", False)
     assert "true_positive_rate between groups of region at 0.35: the gap is" in gate["reason"]

@@ -63,6 +63,12 @@ class Workplace:
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         return file
 
+    def record(self, outcome: Outcome) -> dict[str, Any]:
+        """What the store keeps of a run."""
+        file = self.folder / "store" / "runs" / "training" / outcome.folder.name / "summary.json"
+        record: dict[str, Any] = json.loads(file.read_text())
+        return record
+
     def start(self, *words: str | Path, by: Sequence[str] = AS_IN_A_TERMINAL) -> subprocess.Popen[str]:
         """Starts `cd4ml` here."""
         return subprocess.Popen(

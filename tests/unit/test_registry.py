@@ -54,7 +54,7 @@ class Candidate:
         statistics.mkdir(exist_ok=True)
         (statistics / "train.pb").write_text("of train")
         schema.write_text("feature {}")
-        files = (self.model, self.evaluation, self.verdict, dataset, statistics, schema)
+        files = (self.model, self.evaluation, self.verdict, dataset, dataset, statistics, schema)
         judged = models.Judged(*map(str, files))
         verdict = gates.Verdict.read(self.verdict)
         return models.publish(

@@ -35,18 +35,15 @@ def deploy_model(
         metrics: Latency in milliseconds, and the largest difference from the evaluated predictions.
     """
     from cd4ml.deployment import release
-    from cd4ml.registry import runs
 
-    with runs.failing(store):
-        released = release.deploy(
-            store,
-            published_file=published.path,
-            verdict_file=verdict.path,
-            target=target,
-            port=port,
-            run=run,
-            folder=deployment.path,
-        )
-    runs.end(store, status="passed", endpoint=released.deployment.endpoint)
+    released = release.deploy(
+        store,
+        published_file=published.path,
+        verdict_file=verdict.path,
+        target=target,
+        port=port,
+        run=run,
+        folder=deployment.path,
+    )
     deployment.metadata.update(released.metadata)
     metrics.metadata.update(released.verification.metrics)

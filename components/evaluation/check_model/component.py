@@ -24,9 +24,6 @@ def check_model(
         verdict: The digests of the candidate, the test split and the limits, and each limit with its slice, what was
             measured, the interval and the reason.
     """
-    from cd4ml.contracts import run
     from cd4ml.evaluation import gate
-    from cd4ml.registry import runs
 
-    said = gate.check(evaluation.path, limits).write(verdict.path)
-    verdict.metadata.update(runs.judge(store, said, run.found_by(evaluation.path)).metadata)
+    verdict.metadata.update(gate.judge(evaluation.path, limits, store=store, file=verdict.path).metadata)

@@ -39,6 +39,6 @@ def check_arguments(
         name: All from here on are the arguments of the pipeline `training`.
     """
     arguments = dict(locals())
-    from cd4ml.running import record
+    from cd4ml.running import begin
 
-    record.begin(arguments.pop("run"), arguments)
+    begin.run(arguments.pop("run"), arguments)

@@ -24,8 +24,6 @@ def check_dataset(
     Returns:
         verdict: The dataset's digest and each limit with what was measured (layout: `cd4ml.contracts.verdict`).
     """
-    from cd4ml.registry import runs
     from cd4ml.validation import gate
 
-    said = gate.check(findings.path, limits).write(verdict.path)
-    verdict.metadata.update(runs.judge(store, said).metadata)
+    verdict.metadata.update(gate.judge(findings.path, limits, store=store, file=verdict.path).metadata)

@@ -100,9 +100,9 @@ def pipelines() -> list[str]:
 
 def arguments(name: str) -> "type[Arguments]":
     """What a pipeline takes."""
-    from cd4ml.running import record
+    from cd4ml.running.arguments import model_of
 
-    return record.model_of(name)
+    return model_of(name)
 
 
 def pipeline(name: str) -> Any:

@@ -26,7 +26,7 @@ from cd4ml.storage import local_copy, local_path, open_store
 from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
-    from cd4ml.contracts.run import Status
+    from cd4ml.contracts.record import Status
     from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
 
@@ -68,7 +68,7 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     """Runs what was asked for, and says how it went; the exit code."""
     from cd4ml.cli.progress import progress
     from cd4ml.deployment.targets import servers
-    from cd4ml.registry import runs as records
+    from cd4ml.registry import records
     from cd4ml.reports import run as reports
     from cd4ml.running import compiled, local
 
@@ -123,8 +123,6 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     )
     _print_outcome(summary, folder, serving, _failed_log(tree))
     return 0 if status == "passed" else 1
-
-
 
 
 def _check_port(wanted: asked.Asked) -> None:

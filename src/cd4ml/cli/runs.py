@@ -1,6 +1,6 @@
-"""Runs, in the store and on KFP: `cd4ml runs`."""
+"""Runs, by their records in the store or on KFP: `cd4ml runs`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,45 +10,143 @@ from rich.markup import escape
 from cd4ml.cli import address as kfp
 from cd4ml.cli.application import app, console, errors, print_outcome, say, table
 from cd4ml.cli.progress import MARKS
-from cd4ml.errors import KubeflowError
-from cd4ml.storage import local_path
+from cd4ml.errors import RegistryError
+from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
-    from cd4ml.kubeflow.compare import Section
     from cd4ml.kubeflow.connection import Address
     from cd4ml.kubeflow.runs import Run
+    from cd4ml.reports.comparison import Column, Section
+    from cd4ml.storage import Store
 
-runs_app = typer.Typer(help="Runs on KFP: list, show, compare.", no_args_is_help=True)
+runs_app = typer.Typer(help="Runs, by their records in the store or on KFP: list, show, compare.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
+HERE = Path("store")
+"""The store of `cd4ml run` as its examples have it."""
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CD4ML_STORE",
+        metavar="URI",
+        help="The store whose records are read; `store` here where neither it nor a KFP is named.",
+        show_default=False,
+    ),
+]
+RunArgument = Annotated[str, typer.Argument(help="The run's id or name.", show_default=False)]
+RunsArgument = Annotated[list[str], typer.Argument(help="Ids or names of two runs or more.", show_default=False)]
 
 
 @runs_app.command("list")
 @kfp.options
 def list_runs(
-    address: "Address", number: Annotated[int, typer.Option("--number", "-N", help="How many.", min=1, max=200)] = 20
+    address: "Address",
+    store: StoreOption = None,
+    number: Annotated[int, typer.Option("--number", "-N", help="How many.", min=1, max=1000)] = 20,
 ) -> None:
-    """Lists the runs, newest first."""
-    from cd4ml.kubeflow import runs
+    """Lists the runs, newest first: of the store's records, or of a KFP.
 
-    shown = table("", "run", "made", "time", "id")
-    for one in runs.newest(kfp.connected(address), number):
-        shown.add_row(
-            MARKS[one.state],
-            escape(one.name),
-            f"{one.created_at:%Y-%m-%d %H:%M}",
-            "" if one.seconds is None else f"{one.seconds:.0f} s",
-            f"[dim]{one.run_id}[/]",
-        )
+    Example: cd4ml runs list --store s3://cd4ml
+    """
+    listed = list(_listed(address, store, number))
+    with_ids = any(one.run_id != one.name for one, _ in listed)  # a run of a machine is called by its id
+    shown = table("", "run", "made", "time", "result", *(["id"] if with_ids else []))
+    for one, headline in listed:
+        seconds = "" if one.seconds is None else f"{one.seconds:.0f} s"
+        ids = [f"[dim]{escape(one.run_id)}[/]"] if with_ids else []
+        shown.add_row(MARKS[one.state], escape(one.name), one.made, seconds, escape(headline), *ids)
     console.print(shown)
 
 
 @runs_app.command("show")
 @kfp.options
-def show_run(
-    address: "Address", run: Annotated[str, typer.Argument(help="The run's id or name.", show_default=False)]
+def show_run(address: "Address", run: RunArgument, store: StoreOption = None) -> None:
+    """Shows what a run was given, what it measured and what it made.
+
+    Example: cd4ml runs show training-20261125-160000
+    """
+    from cd4ml.registry import records
+    from cd4ml.reports import comparison
+
+    opened = _store(address, store)
+    if opened is None:
+        _show_on_kfp(address, run)
+        return
+    found = records.read(opened, run)
+    column = comparison.of(found)
+    say("run", f"{found.name}, {found.status}, id {found.run_id}")
+    say("record", opened.uri(f"{records.FOLDER}/{found.pipeline}/{found.run_id}"))
+    _print_sections(comparison.sections([column]), [column.name])
+    if found.failure:
+        console.print()
+        print_outcome(found.status, "red", found.failure)
+
+
+@runs_app.command("compare")
+@kfp.options
+def compare_runs(
+    address: "Address",
+    run: RunsArgument,
+    store: StoreOption = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(parser=local_path, metavar="FILE", help="Write it to this file, as one page.", show_default=False),
+    ] = None,
 ) -> None:
-    """Shows what a run was given, what it measured and what it made."""
-    from cd4ml.kubeflow import compare, runs
+    """Sets runs side by side: parameters, metrics, what they made; what differs is marked.
+
+    Example: cd4ml runs compare training-20261125-160000 training-20261125-170000 --html runs.html
+    """
+    from cd4ml.registry import records
+    from cd4ml.reports import comparison
+
+    if len(run) < 2:
+        raise RegistryError("there is one run, and nothing to compare it with; name another")
+    opened = _store(address, store)
+    if opened is None:
+        found = _found_on_kfp(address, run)
+    else:
+        found = [comparison.of(one) for one in records.read_all(opened, run)]
+    if html:
+        comparison.write(found, html)
+        say("written", str(html))
+    else:
+        _print_sections(comparison.sections(found), [one.name for one in found])
+
+
+def _store(address: "Address", store: str | None) -> "Store | None":
+    """The store that is asked; None where KFP is."""
+    if store:
+        return open_store(store)
+    named = address.host or address.context or address.namespace
+    return open_store(HERE) if not named and HERE.is_dir() else None
+
+
+def _listed(address: "Address", store: str | None, number: int) -> "Iterator[tuple[Column, str]]":
+    """Runs, the newest first, each with what came of it in a few words."""
+    opened = _store(address, store)
+    if opened is None:
+        from cd4ml.kubeflow import runs
+
+        yield from ((one.column, "") for one in runs.newest(kfp.connected(address), number))
+        return
+    from cd4ml.registry import records
+    from cd4ml.reports import comparison
+
+    yield from ((comparison.of(one), one.headline) for one in records.listed(opened)[:number])
+
+
+def _found_on_kfp(address: "Address", names: Sequence[str]) -> "list[Column]":
+    from cd4ml.kubeflow import runs
+
+    connection = kfp.connected(address)
+    found = [runs.find(connection, one) for one in names]
+    _warn_of(found)
+    return [one.column for one in found]
+
+
+def _show_on_kfp(address: "Address", run: str) -> None:
+    from cd4ml.kubeflow import runs
+    from cd4ml.reports import comparison
 
     connection = kfp.connected(address)
     found = runs.find(connection, run)
@@ -58,45 +156,21 @@ def show_run(
     if link:
         say("look", link)
     shown = table("", "task", "result")
-    for record in found.records:
-        state = found.tasks.get(record.name, record.state)
-        headline = next((one.metadata["headline"] for one in record.artifacts if "headline" in one.metadata), "")
-        shown.add_row(MARKS[state], escape(record.display_name), escape(str(headline)))
-    if found.records:
+    for made in found.tasks_made:
+        state = found.tasks.get(made.name, made.state)
+        headline = next((one.metadata["headline"] for one in made.artifacts if "headline" in one.metadata), "")
+        shown.add_row(MARKS[state], escape(made.display_name), escape(str(headline)))
+    if found.tasks_made:
         console.print(shown)
-    _print_sections(compare.sections([found]), [found.name])
+    _print_sections(comparison.sections([found.column]), [found.name])
     if found.state == "failed":
-        failed = [one.name for one in found.records if found.tasks.get(one.name, one.state) == "failed"]
-        print_outcome("failed", "red", runs.failure(connection, found.run_id, failed))
+        failed = [one.name for one in found.tasks_made if found.tasks.get(one.name, one.state) == "failed"]
+        said = found.record.failure if found.record else ""
+        print_outcome("failed", "red", said or runs.failure(connection, found.run_id, failed))
 
 
-@runs_app.command("compare")
-@kfp.options
-def compare_runs(
-    address: "Address",
-    run: Annotated[list[str], typer.Argument(help="Ids or names of two runs or more.", show_default=False)],
-    html: Annotated[
-        Path | None,
-        typer.Option(parser=local_path, metavar="FILE", help="Write it to this file, as one page.", show_default=False),
-    ] = None,
-) -> None:
-    """Sets runs side by side: parameters, metrics, artifacts; what differs is marked."""
-    from cd4ml.kubeflow import compare, runs
-
-    if len(run) < 2:
-        raise KubeflowError("there is one run, and nothing to compare it with; name another")
-    connection = kfp.connected(address)
-    found = [runs.find(connection, one) for one in run]
-    _warn_of(found)
-    if html:
-        compare.write(found, html)
-        say("written", str(html))
-    else:
-        _print_sections(compare.sections(found), [one.name for one in found])
-
-
-def _warn_of(found: Sequence["Run"]) -> None:
-    missing = next((one.without_records for one in found if one.without_records), "")
+def _warn_of(found: "Sequence[Run]") -> None:
+    missing = next((one.without_metadata for one in found if one.without_metadata), "")
     if missing:
         errors.print(f"metrics and artifacts are left out: {missing}", markup=False, highlight=False, soft_wrap=True)
 

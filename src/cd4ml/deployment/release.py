@@ -14,7 +14,7 @@ from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verifi
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import rollout, strategies, targets, verify
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import deployments, models
+from cd4ml.registry import deployments, models, records
 from cd4ml.storage import open_store
 
 
@@ -53,23 +53,25 @@ def deploy(
         DeploymentError: The verdict is not about this version, or a step of the verification failed; then what
             was served before is served again.
     """
-    version = Version.read(published_file)
-    targets.check_together(targets.check(target), location, version.name)
-    _check_verdict(version, Verdict.read(verdict_file))
-    signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
+    with records.failing(location):
+        version = Version.read(published_file)
+        targets.check_together(targets.check(target), location, version.name)
+        _check_verdict(version, Verdict.read(verdict_file))
+        signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
-    store = open_store(location)
-    models.read(store, version.name, version.version)  # it is there, and whole
-    deployment, verification = rollout.roll_out(
-        targets.TARGETS.load(target)(store, version.name),
-        strategies.REPLACE,
-        version=version,
-        run=run,
-        port=port,
-        log_file=Path(folder) / "server.log",
-    )
+        store = open_store(location)
+        models.read(store, version.name, version.version)  # it is there, and whole
+        deployment, verification = rollout.roll_out(
+            targets.TARGETS.load(target)(store, version.name),
+            strategies.REPLACE,
+            version=version,
+            run=run,
+            port=port,
+            log_file=Path(folder) / "server.log",
+        )
     verification.write(Path(folder) / VERIFICATION)
     deployment.write(Path(folder) / DEPLOYMENT)
+    records.end(location, status="passed", endpoint=deployment.endpoint)
     return Deployed(deployment, verification)
 
 

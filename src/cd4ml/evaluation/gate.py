@@ -8,15 +8,34 @@ from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Interval, Slice, Summary
 from cd4ml.contracts.problem import Problem
+from cd4ml.contracts.record import found_by
 from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.contracts.verdict import MODEL_GATE, Check, Outcome, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
 from cd4ml.names import nearest
+from cd4ml.registry import records
 
 MOST_JUDGED = 20
 """Candidates after which a test split has been chosen by, and flatters the next one."""
+
+
+def judge(folder: str | Path, settings: Mapping[str, Any], *, store: str, file: str | Path) -> Verdict:
+    """Holds an evaluated candidate against the limits, and ends the run where one is not kept.
+
+    Args:
+        folder: What `evaluate_model` wrote.
+        settings: As `Limits` has them.
+        store: The store, which gets the record of a run that ends here.
+        file: Takes the verdict.
+
+    Raises:
+        GateError: A limit is not kept.
+        DocumentError: The folder holds no evaluation.
+        EvaluationError: The limits are none, or they name a metric that was not measured.
+    """
+    return records.judge(store, check(folder, settings).write(file), found_by(folder))
 
 
 def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:

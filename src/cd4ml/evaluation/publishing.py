@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cd4ml.contracts.run import Judgement, found_by
+from cd4ml.contracts.record import Judgement, found_by
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import GateError
 from cd4ml.evaluation import gate
-from cd4ml.registry import models, runs
+from cd4ml.registry import models, records
 from cd4ml.registry.models import Judged, Published
 
 __all__ = ["Judged", "publish"]
@@ -40,9 +40,9 @@ def publish(
             f"{judged.verdict}: not what {again.gate} says of this evaluation and these limits "
             f"({', '.join(differs) or 'its checks'} differ); run {again.gate} on them again"
         )
-    with runs.failing(location):
+    with records.failing(location):
         published = models.publish(location, name=name, judged=judged, verdict=verdict, run=run, revision=revision)
-    runs.publish(
+    records.publish(
         location,
         **found_by(judged.evaluation),
         dataset=published.version.dataset,

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,10 +15,15 @@ import kfp_server_api
 from google.protobuf import json_format
 
 from cd4ml import errors
+from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.task_tree import ENDED, Artifact, Group, State, Task
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow import lineage
 from cd4ml.kubeflow.connection import Connection, NotFoundError, UnreachableError
+from cd4ml.registry import records
+from cd4ml.reports import comparison
+from cd4ml.reports.comparison import Column
+from cd4ml.storage import open_store
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
@@ -54,9 +59,35 @@ class Run:
     parameters: Mapping[str, Any]
     tasks: Mapping[str, str]
     """The state by the task's name, as `train-model-2`."""
-    records: Sequence[lineage.TaskRecord] = ()
-    without_records: str = ""
-    """Why ML Metadata could not be asked; empty where it could."""
+    record: RunRecord | None = None
+    """Its own, from the store that its parameters name; None where there is none that can be read."""
+    tasks_made: Sequence[lineage.TaskRecord] = ()
+    """What ML Metadata holds, which is asked only where there is no record."""
+    without_metadata: str = ""
+    """Why ML Metadata could not be asked; empty where it could, or was not."""
+
+    @property
+    def column(self) -> Column:
+        """The run, as it is shown beside others."""
+        if self.record:
+            recorded = comparison.of(self.record)
+            return replace(recorded, name=self.name, state=self.state)
+        made = [(record, artifact) for record in self.tasks_made for artifact in record.artifacts]
+        return Column(
+            name=self.name,
+            run_id=self.run_id,
+            state=self.state,
+            made=f"{self.created_at:%Y-%m-%d %H:%M}",
+            seconds=self.seconds,
+            parameters=self.parameters,
+            metrics={
+                f"{record.display_name} · {artifact.name} · {name}": value
+                for record, artifact in made
+                for name, value in artifact.metadata.items()
+                if isinstance(value, str | int | float | bool)
+            },
+            artifacts={f"{record.display_name} · {artifact.name}": artifact.uri for record, artifact in made},
+        )
 
 
 def experiment_id(connection: Connection, name: str) -> str:
@@ -214,7 +245,7 @@ def failure(connection: Connection, run_id: str, failed: Sequence[str]) -> str:
 
 
 def find(connection: Connection, run: str) -> Run:
-    """The run of an id or a name, with what it made as far as ML Metadata can be asked.
+    """The run of an id or a name, with what it made: as its record says, or else ML Metadata.
 
     Raises:
         KubeflowError: There is no such run, or several of that name.
@@ -233,11 +264,24 @@ def find(connection: Connection, run: str) -> Run:
             ids = ", ".join(one.run_id for one in listed[:3])
             raise KubeflowError(f"{connection.where}: several runs are called {run!r}; name one by its id: {ids}")
         answer = connection.ask(connection.runs.run_service_get_run, listed[0].run_id)
+    found = _run(answer)
+    record = _record(found)
+    if record:
+        return replace(found, record=record)
     try:
-        records = lineage.tasks(connection, answer.run_id)
+        made = lineage.tasks(connection, found.run_id)
     except KubeflowError as error:
-        return _run(answer, without_records=str(error))
-    return _run(answer, [one for one in records if not one.is_group])
+        return replace(found, without_metadata=str(error))
+    return replace(found, tasks_made=[one for one in made if not one.is_group])
+
+
+def _record(run: Run) -> RunRecord | None:
+    store = run.parameters.get("store")
+    if not isinstance(store, str) or not store:
+        return None
+    with contextlib.suppress(errors.Cd4mlError):
+        return records.read(open_store(store), run.run_id)
+    return None
 
 
 def newest(connection: Connection, number: int) -> list[Run]:
@@ -265,7 +309,7 @@ def _is_id(text: str) -> bool:
     return True
 
 
-def _run(answer: Any, records: Sequence[lineage.TaskRecord] = (), without_records: str = "") -> Run:
+def _run(answer: Any) -> Run:
     state = STATES.get(answer.state or "", "waiting")
     ended = answer.finished_at is not None and answer.finished_at.year > 1970
     config = answer.runtime_config
@@ -278,8 +322,6 @@ def _run(answer: Any, records: Sequence[lineage.TaskRecord] = (), without_record
         experiment_id=answer.experiment_id or "",
         parameters=dict((config.parameters or {}) if config else {}),
         tasks={name: STATES.get(one.state or "", "waiting") for name, one in _details(answer).items()},
-        records=records,
-        without_records=without_records,
     )
 
 

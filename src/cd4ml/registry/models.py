@@ -25,7 +25,7 @@ from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
-from cd4ml.registry import card, runs
+from cd4ml.registry import card, records
 from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
@@ -111,7 +111,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
 
     store = open_store(location)
     dataset = DatasetVersion.read(judged.dataset)
-    record = runs.current(location)
+    record = records.current(location)
     number = 0
     while True:
         published = versions(store, name)

@@ -1,5 +1,6 @@
 """The arguments of a pipeline: one model, from which come their checks, their help and their JSON Schema."""
 
+import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -112,6 +113,13 @@ class Arguments(Strict):
             name: json.dumps(value) if name in texts and not isinstance(value, str) else value
             for name, value in arguments.items()
         }
+
+
+def model_of(pipeline: str) -> type[Arguments]:
+    """What a pipeline takes."""
+    module = importlib.import_module(f"cd4ml.pipelines.{pipeline}.arguments")
+    model: type[Arguments] = getattr(module, pipeline.title().replace("_", ""))
+    return model
 
 
 def check(file: RunFile, model: type[Arguments]) -> Arguments:

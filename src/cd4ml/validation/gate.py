@@ -7,12 +7,30 @@ from typing import Any
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.findings import Finding, Findings, percent
 from cd4ml.contracts.verdict import Check, Verdict
+from cd4ml.registry import records
 from cd4ml.validation import limits
 from cd4ml.validation.limits import Limits
 
 COUNT = "{:,}".format
 NAMED = 3
 """How many findings a reason names."""
+
+
+def judge(path: str | Path, settings: dict[str, Any], *, store: str, file: str | Path) -> Verdict:
+    """Holds what was found against the limits, and ends the run where one is not kept.
+
+    Args:
+        path: What `validate_dataset` wrote.
+        settings: As `Limits` has them.
+        store: The store, which gets the record of a run that ends here.
+        file: Takes the verdict.
+
+    Raises:
+        GateError: A limit is not kept.
+        DocumentError: The file holds no findings.
+        DataError: The limits are none.
+    """
+    return records.judge(store, check(path, settings).write(file))
 
 
 def check(path: str | Path, settings: dict[str, Any]) -> Verdict:

@@ -12,6 +12,7 @@ from cd4ml.contracts import model
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.errors import Cd4mlError, GateError, RegistryError
 from cd4ml.evaluation import gate, publishing
 from cd4ml.evaluation.publishing import Judged
@@ -37,7 +38,9 @@ def judged(tmp_path: Path, found: Summary, written: Callable[[Summary], Path]) -
     gate.check(evaluation, LIMITS).write(tmp_path / "verdict")
     (tmp_path / "statistics").mkdir()
     (tmp_path / "schema").write_text("feature {}")
-    names = ("verdict", "dataset", "statistics", "schema")
+    check = Check("rows of train", "at least 1", 200, Outcome.PASSED, "rows of train is 200")
+    Verdict("check_dataset", {"dataset": "sha256:d"}, (check,)).write(tmp_path / "dataset_verdict")
+    names = ("verdict", "dataset", "dataset_verdict", "statistics", "schema")
     return Judged(str(folder), str(evaluation), *(str(tmp_path / name) for name in names))
 
 

@@ -65,6 +65,8 @@ class KfpServer:
     pipelines: list[dict[str, Any]] = field(default_factory=list)
     versions: list[dict[str, Any]] = field(default_factory=list)
     recurring: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """The path of every request."""
     written: list[str] = field(default_factory=list)
     """Every request that changes something."""
     host: str = ""
@@ -77,6 +79,7 @@ class KfpServer:
             found = [one for one in held if named in (None, one["display_name"])]
             return 200, {name: found, "total_size": len(found)} if found else {}
 
+        self.asked.append(path)
         if method != "GET" and not path.startswith("/ml_metadata"):
             self.written.append(f"{method} {path}")
         if self.page and not path.endswith("/healthz"):

@@ -7,6 +7,8 @@ import pytest
 from conftest import Command
 from kfp_server import NEVER, KfpServer, Made, Ran
 
+from cd4ml.registry import records
+
 FIRST, SECOND = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 
 
@@ -128,3 +130,41 @@ def test_a_host_without_ml_metadata_says_so_and_shows_the_rest(
     assert outcome.code == 0
     assert row(outcome.out, "≠  candidate.epochs") == ["2", "9"]
     assert "metrics and artifacts are left out: http://127.0.0.1:9: cannot be reached" in outcome.err
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store with the records of both runs, and of one that no KFP knows."""
+    store = str(tmp_path / "store")
+    monkeypatch.setenv(records.PIPELINE, "training")
+    for run_id, name, auc in ((FIRST, "small", 0.9), (SECOND, "large", 0.95), ("here", "here", 0.7)):
+        monkeypatch.setenv(records.RUN, run_id)
+        records.begin(store, name=name, arguments={"candidate": {"epochs": 5}})
+        records.publish(store, published=4, models={"candidate": {"auc": auc}})
+        records.end(store, status="passed" if auc > 0.8 else "failed", failure="" if auc > 0.8 else "too weak")
+    return store
+
+
+def test_the_records_of_a_store_need_no_kfp(cd4ml: Command, store: str) -> None:
+    assert row(cd4ml("runs", "list", "--store", store).out, "small")[-1] == FIRST
+    shown = cd4ml("runs", "show", "here", "--store", store)
+    assert row(shown.out, "candidate · auc") == ["0.7"]
+    assert "failed too weak" in shown.out
+    compared = cd4ml("runs", "compare", "small", "here", "--store", store)
+    assert row(compared.out, "≠  candidate · auc") == ["0.9", "0.7"]
+    assert "no record of a run 'medium'" in cd4ml("runs", "show", "medium", "--store", store).err
+
+
+def test_a_run_of_kfp_is_shown_by_its_record_and_ml_metadata_is_not_asked(
+    kfp: KfpServer, cd4ml: Command, store: str
+) -> None:
+    for one in kfp.runs:
+        one["runtime_config"]["parameters"]["store"] = store
+    kfp.lineage.clear()
+
+    outcome = cd4ml("runs", "compare", "small", "large", "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert row(outcome.out, "≠  candidate · auc") == ["0.9", "0.95"]
+    assert "left out" not in outcome.err
+    assert not [path for path in kfp.asked if "ml_metadata" in path]

@@ -15,6 +15,7 @@ from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import DocumentError
@@ -33,6 +34,7 @@ KINDS: Mapping[str, type[Document]] = {
     "held.json": Held,
     "undone.json": Undone,
     "stopped.json": Stopped,
+    "run.json": RunRecord,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 
@@ -41,11 +43,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
+FINITE = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(
-    Mapping, lambda kind: st.dictionaries(*(st.from_type(part) for part in get_args(kind)), max_size=2)
+    Mapping,
+    lambda kind: st.dictionaries(
+        *(FINITE if part is Any else st.from_type(part) for part in get_args(kind)), max_size=2
+    ),
 )
 
 
@@ -123,7 +133,11 @@ def changed(text: str, change: Callable[[dict[str, Any]], object]) -> str:
 
 def _required(name: str) -> str:
     """A file of the first version without what has a default."""
-    optional = [field.name for field in dataclasses.fields(KINDS[name]) if field.default is not dataclasses.MISSING]  # type: ignore[arg-type]
+    optional = [
+        field.name
+        for field in dataclasses.fields(KINDS[name])  # type: ignore[arg-type]
+        if (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+    ]
     content = json.loads((V1 / name).read_text())
     return json.dumps({key: value for key, value in content.items() if key not in (*optional, "passed", "row_by_row")})
 

@@ -10,14 +10,14 @@ asks the store, has the first of them alone.
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from cd4ml.contracts.run import Judgement, RunRecord, Status
+from cd4ml.contracts.record import Judgement, RunRecord, Status
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import Cd4mlError, RegistryError
 from cd4ml.storage import AlreadyStoredError, Store, open_store
@@ -120,6 +120,16 @@ def read(store: Store, run: str) -> RunRecord:
         ids = ", ".join(one.run_id for one in named[:3])
         raise RegistryError(f"store {store.location}: several runs are called {run!r}; name one by its id: {ids}")
     return named[0]
+
+
+def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
+    """The records of runs, by their ids or names.
+
+    Raises:
+        RegistryError: There is none of one of them, or there are several of its name.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(lambda run: read(store, run), runs))
 
 
 def listed(store: Store) -> list[RunRecord]:

@@ -1,6 +1,5 @@
 """Begins the record of a run, once its arguments are checked."""
 
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -8,31 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.errors import ArgumentsError
-from cd4ml.registry import runs
-from cd4ml.running.arguments import Arguments, Means, check
+from cd4ml.registry import records
+from cd4ml.running.arguments import Means, check, model_of
 from cd4ml.running.run_file import RunFile
 
 _IN_A_POD = "KUBERNETES_SERVICE_HOST"
 
 
-def model_of(pipeline: str) -> type[Arguments]:
-    """What a pipeline takes."""
-    module = importlib.import_module(f"cd4ml.pipelines.{pipeline}.arguments")
-    model: type[Arguments] = getattr(module, pipeline.title().replace("_", ""))
-    return model
-
-
-def begin(run: str, given: Mapping[str, Any]) -> None:
+def run(name: str, given: Mapping[str, Any]) -> None:
     """Checks what the run of this task was given, as the command line does, and records it.
 
     Args:
-        run: The run's name.
+        name: The run's name.
         given: The pipeline's arguments, as KFP has them.
 
     Raises:
         ArgumentsError: With every mistake, one a line.
     """
-    pipeline = os.environ[runs.PIPELINE]
+    pipeline = os.environ[records.PIPELINE]
     model = model_of(pipeline)
     texts = model.named(Means.TEXT_IN_KFP)
     arguments = {name: _meant(value) if name in texts else value for name, value in given.items()}
@@ -40,7 +32,7 @@ def begin(run: str, given: Mapping[str, Any]) -> None:
     mistakes = list(values.mistakes_in_a_cluster()) if _IN_A_POD in os.environ else []
     if mistakes:
         raise ArgumentsError("the arguments are not what a cluster can use:\n  " + "\n  ".join(mistakes))
-    runs.begin(values.value(Means.STORE), name=run, arguments=arguments)
+    records.begin(values.value(Means.STORE), name=name, arguments=values.model_dump(mode="json", exclude_none=True))
 
 
 def _meant(text: str) -> Any:

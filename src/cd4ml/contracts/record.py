@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from cd4ml.contracts.document import Document
@@ -73,7 +74,7 @@ class RunRecord(Document, kind="cd4ml/Run", remedy="its tasks' own outputs say t
         return self.failure.partition("\n")[0]
 
 
-def found_by(folder: str) -> dict[str, Any]:
+def found_by(folder: str | Path) -> dict[str, Any]:
     """What a record keeps of an evaluation.
 
     Args:

@@ -1,0 +1,164 @@
+"""The records of runs in the store: written task by task, listed, shown and set side by side."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
+from cd4ml.errors import ArgumentsError, GateError, RegistryError
+from cd4ml.registry import records
+from cd4ml.running import begin
+from cd4ml.storage import open_store
+
+GIVEN = {
+    "name": "uptake",
+    "source": "players.parquet",
+    "dataset": "players",
+    "key": "id",
+    "label": "took",
+    "target": "machine",
+    "gpus": "2",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(records.PIPELINE, "training")
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return str(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(records.RUN, "run-1")
+
+
+def verdict(value: float) -> Verdict:
+    outcome = Outcome.PASSED if value >= 0.7 else Outcome.FAILED
+    return Verdict(
+        "check_model", {"model": "sha256:m"}, (Check("auc", "at least 0.7", value, outcome, f"auc is {value}"),)
+    )
+
+
+def parts(store: str, run: str = "run-1") -> list[str]:
+    return open_store(store).children(f"runs/training/{run}")
+
+
+def test_what_is_known_of_a_run_grows_with_its_tasks(store: str) -> None:
+    records.begin(store, name="first", arguments={"seed": 7})
+    begun = records.read(open_store(store), "run-1")
+    assert (begun.status, begun.name, begun.arguments) == ("running", "first", {"seed": 7})
+
+    records.publish(store, published=3, models={"candidate": {"auc": 0.8}})
+    records.end(store, status="passed", endpoint="http://here")
+    ended = records.read(open_store(store), "first")
+
+    assert (ended.status, ended.arguments, ended.published, ended.endpoint) == ("passed", {"seed": 7}, 3, "http://here")
+    assert ended.models == {"candidate": {"auc": 0.8}}
+    assert begun.started_at == ended.started_at <= ended.ended_at
+    assert parts(store) == ["begun.json", "published.json", "summary.json"]
+
+
+def test_a_task_that_is_tried_again_changes_nothing(store: str) -> None:
+    records.begin(store, name="first", arguments={})
+    records.begin(store, name="second", arguments={})
+    records.end(store, status="failed", failure="no room")
+    records.end(store, status="passed")
+
+    assert records.read(open_store(store), "run-1").failure == "no room"
+    assert records.read(open_store(store), "run-1").name == "first"
+
+
+def test_elsewhere_than_in_a_run_nothing_is_recorded(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(records.RUN)
+
+    records.begin(store, name="first", arguments={})
+    records.end(store, status="passed")
+
+    assert open_store(store).children("runs") == []
+
+
+def test_a_gate_that_refuses_ends_the_record_in_its_own_words(store: str) -> None:
+    records.begin(store, name="first", arguments={})
+    assert records.judge(store, verdict(0.8)).passed
+    assert parts(store) == ["begun.json"]
+
+    with pytest.raises(GateError) as refused:
+        records.judge(store, verdict(0.6), {"digest": "sha256:m"})
+
+    record = records.read(open_store(store), "run-1")
+    assert (record.status, record.failure, record.digest) == ("failed", str(refused.value), "sha256:m")
+    assert [(one.gate, one.passed, one.said) for one in record.gates] == [("check_model", False, "auc is 0.6")]
+
+
+def test_who_watches_a_run_ends_its_record_where_no_task_has(store: str) -> None:
+    records.begin(store, name="first", arguments={})
+    records.close(store, pipeline="training", run="run-1", status="stopped", failure="Ctrl-C")
+    records.close(store, pipeline="training", run="run-1", status="failed", failure="later")
+    records.close(store, pipeline="training", run="unknown", status="failed", failure="later")
+
+    assert records.read(open_store(store), "run-1").failure == "Ctrl-C"
+    assert parts(store, "unknown") == []
+
+
+def test_runs_are_found_by_id_and_by_a_name_that_one_has(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, name in enumerate(("a", "b", "b"), 1):
+        monkeypatch.setenv(records.RUN, f"run-{number}")
+        records.begin(store, name=name, arguments={"number": number})
+    opened = open_store(store)
+
+    assert records.read(opened, "a").run_id == "run-1"
+    assert records.read(opened, "run-3").arguments == {"number": 3}
+    with pytest.raises(RegistryError, match="several runs are called 'b'; name one by its id: run-"):
+        records.read(opened, "b")
+    with pytest.raises(RegistryError, match="no record of a run 'c'; see them with `cd4ml runs list`"):
+        records.read(opened, "c")
+
+
+def test_the_newest_run_is_listed_first(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, time in enumerate(
+        ("2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00", "2026-01-01T00:00:00+00:00")
+    ):
+        monkeypatch.setenv(records.RUN, f"run-{number}")
+        monkeypatch.setattr(records, "_now", lambda time=time: time)
+        records.begin(store, name="any", arguments={})
+
+    assert [one.run_id for one in records.listed(open_store(store))] == ["run-1", "run-0", "run-2"]
+
+
+def test_the_first_task_records_every_argument_with_its_default(store: str) -> None:
+    begin.run("first", {**GIVEN, "store": store})
+
+    record = records.read(open_store(store), "run-1")
+    assert record.arguments["gpus"] == 2  # a text to KFP
+    assert record.arguments["candidate"]["learning_rate"] == 0.003
+    assert record.arguments["source"] == {"file": "players.parquet"}
+
+
+def test_the_first_task_tells_every_mistake_at_once_and_records_nothing(store: str) -> None:
+    with pytest.raises(ArgumentsError) as refused:
+        begin.run("first", {**GIVEN, "store": store, "port": 80000, "candidate": {"model": "dnm"}})
+
+    assert "port: 80000 is out of range" in str(refused.value)
+    assert "candidate" in str(refused.value)
+    assert open_store(store).children("runs") == []
+
+
+def test_in_a_pod_the_first_task_refuses_what_lies_on_a_machine(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+
+    with pytest.raises(ArgumentsError) as refused:
+        begin.run("first", {**GIVEN, "store": store})
+
+    assert "source: 'players.parquet' lies on this machine" in str(refused.value)
+    assert "target: 'machine' serves the model where its task runs" in str(refused.value)
+
+
+def test_a_record_that_is_none_is_told_by_its_place(store: str) -> None:
+    records.begin(store, name="first", arguments={})
+    file = Path(store) / "runs" / "training" / "run-1" / "begun.json"
+    file.write_text(json.dumps({"run_id": 1}))
+
+    with pytest.raises(Exception, match="begun.json: not a cd4ml/Run"):
+        records.listed(open_store(store))
