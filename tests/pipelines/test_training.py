@@ -25,6 +25,7 @@ from cd4ml.registry import deployments
 from cd4ml.storage import open_store
 
 TASKS = [
+    "Check arguments",
     "Ingest dataset",
     "Split dataset",
     "Validate dataset",
