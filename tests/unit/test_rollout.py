@@ -68,11 +68,15 @@ class MortalStore(FolderStore):
         self.life = Life()
         self.fails_on = ""
         """A word in what cannot be stored."""
+        self.hangs: Callable[[], object] = lambda: None
+        """What happens while it is told that something is undone."""
 
     def add(self, name: str, content: Content) -> None:
         self.life.spend()
         if self.fails_on and self.fails_on in str(content):
             raise StorageError("the store does not answer")
+        if "DeploymentUndone" in str(content):
+            self.hangs()
         super().add(name, content)
 
 
@@ -176,11 +180,14 @@ def test_a_step_that_does_not_pass_routes_back_and_says_why(
 
 def test_what_the_history_cannot_be_told_does_not_hold(shelf: MortalShelf) -> None:
     deploy(shelf)
+    answered: list[int] = []
     shelf.store.fails_on = "DeploymentHeld"
+    shelf.store.hangs = lambda: answered.append(shelf.current().number)
 
     with pytest.raises(StorageError, match="does not answer"):
         deploy(shelf, version=2)
 
+    assert answered == [2]  # told first: it may have been stored all the same
     assert [series.state for series in history(shelf)] == ["held", "undone"]
     assert shelf.current().number == 1
 
@@ -193,6 +200,17 @@ def test_what_is_put_back_is_put_back_also_where_the_store_is_gone(shelf: Mortal
 
     assert shelf.current().number == 1
     assert [series.state for series in history(shelf)] == ["held", "begun"]
+
+
+def test_what_was_served_is_back_before_a_store_that_hangs_is_told(shelf: MortalShelf) -> None:
+    deploy(shelf)
+    answered: list[int] = []
+    shelf.store.hangs = lambda: answered.append(shelf.current().number)
+
+    with pytest.raises(DeploymentError):
+        deploy(shelf, Route(), Answers(fails), version=2)
+
+    assert answered == [1]
 
 
 def test_a_strategy_that_verifies_nothing_holds_nothing(shelf: MortalShelf) -> None:

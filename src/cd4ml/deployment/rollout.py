@@ -72,16 +72,18 @@ def rolling_out(
         if said:
             log.warning(said)
         begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
-        _say_of_the_one_before(target, begun)
         rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file))
+        may_count = False
         try:
+            _say_of_the_one_before(target, begun)
             target.raise_(rollout.release)
             yield rollout
             _check_served(rollout)
+            may_count = True
             held = Held(f"{rollout.url}{verify.PREDICTIONS}", deployments.now())
             deployments.add(target.store, begun, held)
         except BaseException as error:
-            outcome = _undo(rollout, _reason(error))
+            outcome = _undo(rollout, _reason(error), may_count=may_count)
             if isinstance(error, DeploymentError):
                 raise DeploymentError("\n".join(filter(None, (str(error), outcome)))) from error
             raise
@@ -163,18 +165,30 @@ def _check_served(rollout: Rollout) -> None:
         raise DeploymentError(f"{rollout.url}: the release has ended, or was replaced, since it was verified")
 
 
-def _undo(rollout: Rollout, reason: str) -> str:
-    """Puts back what was served before; what the server said, and what became of it."""
-    number, target = rollout.release.begun.number, rollout.target
-    try:
-        deployments.add(target.store, rollout.release.begun, Undone(reason, deployments.now()))
-    except Cd4mlError as untold:
-        log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, number, untold)
+def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
+    """Puts back what was served before; what the server said, and what became of it.
+
+    Where the history may have been told that the deployment holds, it is told first that it does not: no kill in
+    between may leave one that counts and is not served. Elsewhere what is served comes first, for the store may be what
+    fails.
+    """
+    if may_count:
+        _tell_undone(rollout, reason)
     end = _end_of(rollout.release.log_file)
-    outcome = target.undo()
+    outcome = rollout.target.undo()
     if outcome:
         log.info(outcome)
+    if not may_count:
+        _tell_undone(rollout, reason)
     return "\n".join(filter(None, (end, outcome)))
+
+
+def _tell_undone(rollout: Rollout, reason: str) -> None:
+    begun, target = rollout.release.begun, rollout.target
+    try:
+        deployments.add(target.store, begun, Undone(reason, deployments.now()))
+    except Cd4mlError as untold:
+        log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, begun.number, untold)
 
 
 def _end_of(log_file: Path) -> str:

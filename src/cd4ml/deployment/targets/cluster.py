@@ -124,11 +124,11 @@ class Cluster(Target):
                     return
 
     def undo(self) -> str:  # noqa: D102
-        if self._release is None:
-            return f"{self.model}: a rollout whose process was killed is undone: the next takes its place"
         try:
             with connection.told():
-                return self._undo()
+                if self._release is None and self.unfinished():
+                    return f"{self.model}: a rollout whose process was killed is undone: the next takes its place"
+                return self._undo() if self._release else f"nothing was changed in {self._namespace}"
         except DeploymentError as error:
             return f"what was there before could not be put back: {error}"
 
