@@ -4,10 +4,12 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from s3_server import S3Server, s3_server
 
+from cd4ml.cli import run
 from cd4ml.contracts import model
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import DatasetReference, Version
@@ -107,6 +109,28 @@ def test_what_is_not_served_any_more_is_removed(s3: S3Server, tmp_path: Path) ->
     machine.keep()
 
     assert copies(tmp_path) == []
+
+
+def test_what_was_undone_leaves_no_copy(s3: S3Server, tmp_path: Path) -> None:
+    machine = raise_(publish(tmp_path))
+
+    assert machine.undo().endswith("the rollout of run run was undone; nothing is served, as no server was kept before")
+
+    assert (copies(tmp_path), machine.unfinished()) == ([], None)
+
+
+def test_a_run_whose_bucket_cannot_be_asked_at_its_end_says_so(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = raise_(publish(tmp_path))
+    wanted = SimpleNamespace(store="s3://cd4ml/team", model="uptake", target="machine")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+
+    server, said = run._end_serving(wanted, "run", began_to_deploy=True)
+
+    assert server is None
+    assert "AWS_ACCESS_KEY_ID not set" in said
+    assert machine.unfinished() is not None  # and the next run undoes it
 
 
 def test_two_buckets_of_one_name_at_two_places_do_not_meet(

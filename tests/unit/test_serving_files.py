@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from cd4ml import cli
-from cd4ml.deployment import on_this_machine
+from cd4ml.deployment import on_this_machine, rollout
 from cd4ml.deployment.targets import Unfinished
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.deployment.targets.servers import Server
+from cd4ml.registry import deployments
 from cd4ml.storage.folder import FolderStore
 
 
@@ -83,6 +84,36 @@ def test_a_server_that_an_older_version_kept_is_stopped(
     assert "the server at http://127.0.0.1:9701 has ended" in " ".join(capsys.readouterr().out.split())
     assert not server.is_running()
     assert Machine(store, "uptake").server() is None
+
+
+OF_BEFORE = Path(__file__).parent / "records" / "v1" / "deployment.json"
+
+
+def test_stopping_what_an_older_version_deployed_is_told_in_the_history(
+    store: FolderStore, server: psutil.Process
+) -> None:
+    keep_as_before(store, "server.json", record(server))
+    store.add("deployments/uptake/1.json", OF_BEFORE.read_text().replace("promotion-uptake", "uptake"))
+
+    rollout.stop(Machine(store, "uptake"))
+
+    assert [series.state for series in deployments.every(store, "uptake")] == ["stopped"]
+    assert not server.is_running()
+
+
+def test_a_deployment_of_an_older_version_that_holds_is_not_undone_for_its_note(
+    store: FolderStore, server: psutil.Process
+) -> None:
+    """As its process leaves it that is killed between the record and the note."""
+    keep_as_before(store, "server.json", record(server))
+    keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
+    store.add("deployments/uptake/1.json", OF_BEFORE.read_text().replace("promotion-uptake", "uptake"))
+
+    assert on_this_machine.recover(store, "uptake") == ""
+
+    assert server.is_running()
+    assert Machine(store, "uptake").unfinished() is None
+    assert deployments.latest(store, "uptake").number == 1
 
 
 def test_a_rollout_that_an_older_version_left_halfway_is_undone(store: FolderStore) -> None:

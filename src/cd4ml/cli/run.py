@@ -217,7 +217,10 @@ def _end_serving(wanted: asked.Asked, run_id: str, began_to_deploy: bool) -> "tu
 
     if not wanted.store or not wanted.model or wanted.target != targets.MACHINE or not began_to_deploy:
         return None, ""
-    return on_this_machine.after(open_store(wanted.store), wanted.model, run_id)
+    try:
+        return on_this_machine.after(open_store(wanted.store), wanted.model, run_id)
+    except Cd4mlError as error:  # the run is told of all the same
+        return None, str(error)
 
 
 def _registered(wanted: asked.Asked, run_id: str, started_at: datetime) -> "reports.Registered | None":

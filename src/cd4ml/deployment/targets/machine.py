@@ -99,39 +99,17 @@ class Machine(Target):
 
     def keep(self) -> None:  # noqa: D102
         self._note_file.unlink(missing_ok=True)
-        server = self.server()
-        for copy in self._copies.glob("*"):
-            if server is None or Path(server.model_folder).parent != copy:
-                shutil.rmtree(copy, ignore_errors=True)
+        self._remove_copies()
 
-    def undo(self) -> str:  # noqa: D102
+    def undo(self) -> str:
+        """Ends the release, and serves again what was kept before; where that cannot be started, the note stays."""
         note = self._note()
         if note is None:
             return ""
         self._end_all()
-        before = note.before
-        what = f"{self.model}: the rollout of run {note.run} was undone"
-        if before is None or not before.kept:
-            self._note_file.unlink()
-            return f"{what}; nothing is served, as no server was kept before"
-        model_folder = Path(before.model_folder)
-        was = f"version {model_folder.parent.name}, which was served before"
-        try:
-            server = servers.start(
-                self._file,
-                name=self.model,
-                model_folder=model_folder,
-                port=before.port,
-                log=Path(before.log),
-                run=before.run,
-                kept=True,
-                number=before.number,
-            )
-            self._note_file.unlink()
-            verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
-        except Cd4mlError as error:
-            return f"{what}, but {was}, could not be served again: {error}"
-        return f"{what}; {was}, is served again at {before.url}"
+        said = self._put_back(note)
+        self._remove_copies()
+        return f"{self.model}: the rollout of run {note.run} was undone{said}"
 
     def remove(self) -> None:  # noqa: D102
         self._end_all()
@@ -183,6 +161,31 @@ class Machine(Target):
         self.end_server()
         servers.kill_marked(self._marks)
 
+    def _put_back(self, note: Replacement) -> str:
+        """Serves again what was kept before; the end of a sentence that says so."""
+        before = note.before
+        if before is None or not before.kept:
+            self._note_file.unlink()
+            return "; nothing is served, as no server was kept before"
+        model_folder = Path(before.model_folder)
+        was = f"version {model_folder.parent.name}, which was served before"
+        try:
+            server = servers.start(
+                self._file,
+                name=self.model,
+                model_folder=model_folder,
+                port=before.port,
+                log=Path(before.log),
+                run=before.run,
+                kept=True,
+                number=before.number,
+            )
+            self._note_file.unlink()
+            verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+        except Cd4mlError as error:
+            return f", but {was}, could not be served again: {error}"
+        return f"; {was}, is served again at {before.url}"
+
     def _note(self) -> Replacement | None:
         try:
             content = json.loads(self._note_file.read_text())
@@ -201,6 +204,14 @@ class Machine(Target):
     def _copies(self) -> Path:
         """The models that are copied out of a bucket, by version."""
         return self._folder / "models"
+
+    def _remove_copies(self) -> None:
+        """Removes the copies of models that are neither served nor noted."""
+        note, server = self._note(), self.server()
+        needed = {Path(one.model_folder).parent for one in (server, note and note.before) if one}
+        for copy in self._copies.glob("*"):
+            if copy not in needed:
+                shutil.rmtree(copy, ignore_errors=True)
 
     def _bring(self, version: Version) -> None:
         """Makes sure that the model lies on this machine, as it was published."""
