@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -116,7 +117,9 @@ def test_the_store_keeps_a_record_of_the_run(first: Outcome, workplace: Workplac
     assert "version 1, deployed" in workplace.run("runs", "list").output
 
 
-def test_a_second_run_reuses_what_has_not_changed(first: Outcome, workplace: Workplace) -> None:
+def test_a_second_run_reuses_what_has_not_changed_as_planned(first: Outcome, workplace: Workplace) -> None:
+    planned = workplace.run("plan", workplace.arguments()).output
+
     second = workplace.run("run", workplace.arguments())
 
     assert second.code == 0, second.output
@@ -124,6 +127,21 @@ def test_a_second_run_reuses_what_has_not_changed(first: Outcome, workplace: Wor
     assert ran == {"Check arguments", "Ingest dataset", "Register candidate", "Publish model", "Deploy model"}
     assert second.summary["published"] == first.summary["published"]
     assert second.summary["dataset"] == first.summary["dataset"]
+    assert set(re.findall(r"^(\w+ \w+) +runs +[0-9.]+ s", planned, re.MULTILINE)) == ran
+    assert planned.count("reused") == len(TASKS) - len(ran)
+    assert f"in place of version 1 (run {first.folder.name}" in planned
+
+
+def test_a_task_runs_alone_with_what_an_earlier_run_gave(first: Outcome, workplace: Workplace) -> None:
+    limits = workplace.arguments(model_limits={"auc": {"min": 0.99}})
+    alone = workplace.run("run", limits, "--only", "Check model", "--run", first.folder.name)
+
+    assert alone.code == 1
+    assert f"from run {first.folder.name}: evaluate-model" in alone.output
+    states = alone.states()
+    assert (states.pop("Check model"), states.pop("Evaluate model")) == ("failed", "reused")
+    assert set(states.values()) == {"skipped"}
+    assert alone.summary["models"] == first.summary["models"]
 
 
 def test_a_fairness_limit_that_is_not_kept_publishes_and_deploys_nothing(first: Outcome, workplace: Workplace) -> None:

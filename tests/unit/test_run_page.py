@@ -64,3 +64,20 @@ def test_the_page_and_the_summary_say_which_limits_were_skipped(tmp_path: Path) 
     page = (tmp_path / "index.html").read_text()
     assert '<span class="badge neutral">skipped</span></td><td>first model: no champion</td>' in page
     assert '<span class="badge passed">passed</span></td><td>auc on overall is 0.8</td>' in page
+
+
+def test_the_page_and_the_summary_show_groups_and_from_which_run_a_part_took_what_it_read(tmp_path: Path) -> None:
+    task = Task("for-loop-1.0.tell", "Tell", "tell", "cd4ml/tools:1", tmp_path / "log", tmp_path, "passed", started=1.0)
+    loop = Group("for-loop-1", "for-loop-1", [Group("for-loop-1.0", "for-loop-1.0", [task], state="passed")])
+    chosen = Group("condition-2", "condition-2", state="skipped", headline="not taken: kind == 'a'")
+    tree = Group("", "training", [loop, chosen])
+
+    reports.write(dataclasses.replace(KILLED, tree=tree, taken_from="run-0"), tmp_path)
+
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [one["name"] for one in summary["tasks"]] == ["for-loop-1.0.tell"]
+    assert summary["taken_from"] == "run-0"
+    page = (tmp_path / "index.html").read_text()
+    assert '<td style="padding-left: 36px">Tell</td>' in page
+    assert "with what run <code>run-0</code> gave before it" in page
+    assert "<td>not taken: kind == &#39;a&#39;</td>" in page

@@ -7,6 +7,7 @@ from rich.markup import escape
 # The help lists the commands in the order of these imports.
 # isort: off
 from cd4ml.cli import run
+from cd4ml.cli import plan
 from cd4ml.cli import deployments
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
@@ -19,7 +20,19 @@ from cd4ml.cli import doctor
 from cd4ml.cli.application import app, errors
 from cd4ml.errors import Cd4mlError
 
-__all__ = ["app", "arguments", "deployments", "doctor", "main", "pipelines", "run", "runs", "schedules", "submit"]
+__all__ = [
+    "app",
+    "arguments",
+    "deployments",
+    "doctor",
+    "main",
+    "pipelines",
+    "plan",
+    "run",
+    "runs",
+    "schedules",
+    "submit",
+]
 
 
 def main() -> None:

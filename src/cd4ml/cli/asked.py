@@ -17,6 +17,7 @@ from cd4ml.storage import local_path
 
 if TYPE_CHECKING:
     from cd4ml.running.arguments import Arguments
+    from cd4ml.running.walk import Part
 
 RunFileArgument = Annotated[
     Path,
@@ -24,6 +25,26 @@ RunFileArgument = Annotated[
         parser=local_path,
         metavar="FILE",
         help="YAML: `pipeline: NAME` and its `arguments:`; `cd4ml arguments NAME` lists them.",
+        show_default=False,
+    ),
+]
+
+
+RunsOption = Annotated[Path, typer.Option(parser=local_path, metavar="FOLDER", help="The folder that takes the runs.")]
+RUNS = Path("runs")
+FromTask = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TASK", help="Run this task and all after it.", show_default=False),
+]
+OnlyTask = Annotated[
+    str | None, typer.Option("--only", metavar="TASK", help="Run this task alone.", show_default=False)
+]
+EarlierRun = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="The run that gave what comes before, by its name in RUNS; the latest of the pipeline if not said.",
         show_default=False,
     ),
 ]
@@ -89,6 +110,35 @@ def read_for_a_cluster(file: Path) -> Asked:
     if mistakes:
         raise ArgumentsError(f"{file}: the arguments are not what a cluster can use:\n  " + "\n  ".join(mistakes))
     return wanted
+
+
+def part(wanted: Asked, runs: Path, *, from_task: str | None, only: str | None, run: str | None) -> "Part | None":
+    """The part of a pipeline that is to run; None where that is all of it.
+
+    Raises:
+        ArgumentsError: The options do not go together, or the earlier run is not one to take something from.
+    """
+    task = from_task or only
+    if from_task and only:
+        raise ArgumentsError("--from and --only: name one of them; --only TASK runs nothing after it")
+    if not task:
+        if run:
+            raise ArgumentsError(
+                "--run: says where to take what comes before a task; name the task with --from or --only"
+            )
+        return None
+    from cd4ml.running import earlier
+    from cd4ml.running.arguments import Means
+
+    folder = runs / run if run else earlier.latest(runs, wanted.pipeline)
+    return earlier.part(
+        wanted.pipeline,
+        task=task,
+        alone=bool(only),
+        arguments=wanted.arguments,
+        earlier=folder.resolve(),
+        may_differ=wanted.values.named(Means.REVISION),
+    )
 
 
 def pipelines() -> list[str]:

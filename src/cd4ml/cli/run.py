@@ -22,13 +22,14 @@ from cd4ml.cli import asked
 from cd4ml.cli.application import app, console
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.errors import Cd4mlError
-from cd4ml.storage import local_copy, local_path, open_store
+from cd4ml.storage import local_copy, open_store
 from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
     from cd4ml.contracts.record import Status
     from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
+    from cd4ml.running.walk import Part
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's part of it, is full."""
@@ -41,30 +42,41 @@ def run(
     keep_serving: Annotated[
         bool, typer.Option("--keep-serving", help="Leave the model server up, and print how to ask it.")
     ] = False,
-    runs: Annotated[
-        Path, typer.Option(parser=local_path, metavar="FOLDER", help="The folder that takes the runs.")
-    ] = Path("runs"),
+    runs: asked.RunsOption = asked.RUNS,
+    from_task: asked.FromTask = None,
+    only: asked.OnlyTask = None,
+    earlier_run: asked.EarlierRun = None,
 ) -> None:
     """Runs a pipeline on this machine, each component in the environment of its image.
 
     Results of earlier runs are reused where nothing changed. What the run wrote lies in a folder of its own in RUNS:
     index.html to look at, summary.json for programs, logs/ of every task.
 
-    Example: cd4ml run examples/promotions/training.yaml
+    With --from or --only a part of the pipeline runs, anew; what its tasks read of those before them comes from an
+    earlier run of this machine, whose arguments those before them must share. `cd4ml plan` takes the same options, and
+    says what would run.
+
+    Examples:
+    cd4ml run examples/promotions/training.yaml
+
+    cd4ml run examples/promotions/training.yaml --from evaluate-model
+
+    cd4ml run examples/promotions/training.yaml --only check-model --run training-20261125-101500
     """
     wanted = asked.read(file)
     # These take their time, and a file that is not as it should be is told without them.
     from cd4ml.running import local
 
+    part = asked.part(wanted, runs, from_task=from_task, only=only, run=earlier_run)
     _clear_up(wanted)
     _check_port(wanted)
     local.check_environments(wanted.pipeline)
     with _told_of_a_full_disk(runs):
-        code = _run(wanted, runs, keep_serving)
+        code = _run(wanted, runs, keep_serving=keep_serving, part=part)
     raise typer.Exit(code)
 
 
-def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
+def _run(wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | None") -> int:
     """Runs what was asked for, and says how it went; the exit code."""
     from cd4ml.cli.progress import progress
     from cd4ml.deployment.targets import servers
@@ -75,6 +87,9 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
     pipeline, arguments = wanted.pipeline, wanted.arguments
     folder = _new_folder(runs, wanted.name)
     tree = compiled.tree(pipeline, folder)
+    if part:
+        taken = ", ".join(part.given) or "nothing"
+        console.print(f"[dim]from run[/] {part.run}: {taken}", highlight=False, soft_wrap=True)
     kept = {servers.KEEP_SERVING: "1"} if keep_serving else {}
     environment = {servers.OWNER: str(os.getpid()), records.RUN: folder.name, **kept}
     started_at, started = datetime.now().astimezone(), time.monotonic()
@@ -94,6 +109,7 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
                 cache=runs.resolve() / ".cache",
                 changed=changed,
                 environment=environment,
+                part=part,
             )
         status = "passed" if passed else "failed"
         failure = "" if passed else _failure(tree)
@@ -118,6 +134,7 @@ def _run(wanted: asked.Asked, runs: Path, keep_serving: bool) -> int:
             failure=failure,
             serving=serving is not None and serving.run == folder.name,
             registered=_registered(wanted, folder.name, started_at),
+            taken_from=part.run if part else "",
         ),
         folder,
     )
@@ -182,7 +199,7 @@ def _failed(tree: Group) -> Task | Group | None:
 
 def _failed_log(tree: Group) -> Path | None:
     failed = _failed(tree)
-    return failed.log if isinstance(failed, Task) else None
+    return failed.log if isinstance(failed, Task) and failed.log.exists() else None
 
 
 def _failure(tree: Group) -> str:
@@ -192,6 +209,8 @@ def _failure(tree: Group) -> str:
         return "The pipeline ended before all tasks had run."
     if isinstance(failed, Group):
         return failed.headline
+    if failed.failure:
+        return failed.failure
     log = failed.log.read_text(encoding="utf-8", errors="replace").strip() if failed.log.exists() else ""
     foreseen = errors.raised(log)
     if foreseen:

@@ -46,6 +46,8 @@ class Task:
     ended: float | None = None
     signal: int | None = None
     """The signal that ended its process."""
+    failure: str = ""
+    """Why it failed before it began."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """By name: a value, an `Artifact`, or a list of them."""
 

@@ -48,6 +48,8 @@ class Run:
     """Whether the model that it deployed is still served."""
     registered: Registered | None
     """None where the registry could not be asked."""
+    taken_from: str = ""
+    """The earlier run that gave what comes before, where a part of the pipeline ran."""
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def summary(run: Run) -> dict[str, Any]:
         "started_at": run.started_at.isoformat(timespec="seconds"),
         "seconds": round(run.seconds, 2),
         "failure": run.failure or None,
+        "taken_from": run.taken_from or None,
         "tasks": [
             {
                 "name": task.name,

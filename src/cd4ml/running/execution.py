@@ -1,13 +1,10 @@
 """What KFP's launcher does for a task in a cluster: its command from its inputs, and its outputs from its files."""
 
 import os
-from typing import Any
 
-from kfp import dsl
 from kfp.local import executor_input_utils, executor_output_utils, placeholder_utils
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from cd4ml.contracts.task_tree import Artifact
 from cd4ml.running.cache import Cache
 from cd4ml.running.walk import Step, Values
 
@@ -55,12 +52,3 @@ def outputs(step: Step, given: pb.ExecutorInput) -> Values:
     """What a task wrote that has passed."""
     found: Values = executor_output_utils.get_outputs_for_task(given, step.component)
     return found
-
-
-def plain(value: Any) -> Any:
-    """Outputs without KFP's classes."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    return Artifact(value.uri, value.metadata) if isinstance(value, dsl.Artifact) else value

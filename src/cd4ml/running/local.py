@@ -17,11 +17,11 @@ import cd4ml
 from cd4ml import plugins, supervisor
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.errors import EnvironmentSetupError
-from cd4ml.running import compiled, execution
+from cd4ml.running import compiled, earlier, execution
 from cd4ml.running.cache import Cache
 from cd4ml.running.processes import Processes, Program
 from cd4ml.running.schedule import Schedule
-from cd4ml.running.walk import Step, Values, Walk
+from cd4ml.running.walk import Part, Step, Values, Walk
 from cd4ml.storage import scratch
 
 WORKSPACE = "cd4ml-run-"
@@ -39,6 +39,7 @@ def run(
     cache: Path,
     changed: Changed,
     environment: Mapping[str, str],
+    part: Part | None = None,
 ) -> bool:
     """Runs a pipeline.
 
@@ -50,6 +51,7 @@ def run(
         cache: The folder of the results that can be reused.
         changed: Called when a task starts and when it ends, and with each group that is not chosen.
         environment: What tasks find in theirs beside this process's own.
+        part: What of the pipeline is to run, with nothing reused; all of it where None.
 
     Returns:
         Whether no task failed.
@@ -58,9 +60,19 @@ def run(
         ArgumentsError: An argument is missing.
         KeyboardInterrupt: The run was stopped; so are the tasks that were running.
     """
-    walk = Walk(pipeline.pipeline_spec, tree=tree, arguments=arguments, run=folder.name, changed=changed)
-    results = Cache(str(cache / code_digest(pipeline)))
     (folder / "logs").mkdir(parents=True, exist_ok=True)
+    earlier.keep_arguments(pipeline, arguments, folder)
+    record = Cache(str(folder / earlier.OUTPUTS))
+    walk = Walk(
+        pipeline.pipeline_spec,
+        tree=tree,
+        arguments=arguments,
+        run=folder.name,
+        changed=changed,
+        keep=record.put,
+        part=part,
+    )
+    results = Cache(str(cache / code_digest(pipeline)))
     temporary = Path(tempfile.gettempdir())
     scratch.clean(temporary, WORKSPACE)
     with (
@@ -70,7 +82,7 @@ def run(
         Processes({**environment, "TMPDIR": str(workspace)}) as processes,
     ):
         local.init(local.SubprocessRunner(use_venv=False), workspace_root=str(workspace))  # told to tasks that want one
-        tasks = _Tasks(walk, results=results, processes=processes, changed=changed)
+        tasks = _Tasks(walk, results=results, anew=bool(part), processes=processes, changed=changed)
         try:
             Schedule(processes, walk=walk, needed=tasks.needed).run(tasks.execute)
         finally:
@@ -81,27 +93,27 @@ def run(
 class _Tasks:
     """Executes the tasks of a run: reuses the result of one, or runs its process."""
 
-    def __init__(self, walk: Walk, *, results: Cache, processes: Processes, changed: Changed) -> None:
+    def __init__(self, walk: Walk, *, results: Cache, anew: bool, processes: Processes, changed: Changed) -> None:
         self._walk = walk
         self._results = results
+        self._anew = anew or not any(Path(results.cache_root).glob("*.json"))
         self._processes = processes
         self._changed = changed
-        self._no_results = not any(Path(results.cache_root).glob("*.json"))
         self._missed = set[str]()
 
     def execute(self, step: Step) -> None:
         """Executes a task, and keeps it up to date."""
-        task = step.task
+        task, outputs = step.task, None
         task.cached, task.started = True, time.monotonic()
         self._changed(task)
-        passed = False
         try:
-            found = self._outputs(step)
-            if found is not None:
-                step.outputs, task.outputs, passed = found, execution.plain(found), True
+            outputs = self._outputs(step)
         finally:
             task.ended = time.monotonic()
-            task.state = "passed" if passed else "stopped" if self._processes.stopped else "failed"
+            if outputs is None:
+                task.state = "stopped" if self._processes.stopped else "failed"
+            else:
+                self._walk.give(step, outputs)
             self._changed(task)
 
     def needed(self) -> list[Program]:
@@ -109,16 +121,16 @@ class _Tasks:
         new, found = set(self._missed), []
         for step, read in self._walk.waiting():
             is_new = any(name == one or name.startswith(f"{one}.") for one in read for name in new)
-            if is_new or self._no_results or not step.spec.caching_options.enable_cache:
+            if is_new or self._anew or not step.spec.caching_options.enable_cache:
                 new.add(step.task.name)
                 found.append(step.program)
         return found
 
     def _outputs(self, step: Step) -> Values | None:
         """What a task gives; None where it failed."""
-        reused = step.spec.caching_options.enable_cache
+        kept = step.spec.caching_options.enable_cache
         key = execution.key(step, self._results)
-        found = self._results.get(key) if reused else None
+        found = self._results.get(key) if kept and not self._anew else None
         if found is not None:
             return found
         step.task.cached = False
@@ -127,7 +139,7 @@ class _Tasks:
         if not self._run(step, execution.arguments(step, given)):
             return None
         outputs = execution.outputs(step, given)
-        if reused:
+        if kept:
             self._results.put(key, outputs)
         return outputs
 

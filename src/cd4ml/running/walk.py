@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from kfp import dsl
 from kfp.local import executor_output_utils, placeholder_utils
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from cd4ml.contracts.task_tree import ENDED, Group, State, Task
+from cd4ml.contracts.task_tree import ENDED, Artifact, Group, State, Task
 from cd4ml.errors import ArgumentsError
 from cd4ml.names import shown
 from cd4ml.running import compiled, conditions
@@ -69,6 +70,17 @@ class Step:
         return compiled.needs(self.container)
 
 
+@dataclass(frozen=True)
+class Part:
+    """What of a pipeline is to run, by the names of its tasks and groups, none of which is within another."""
+
+    run: str
+    """The name of the run in which the whole of it ran."""
+    chosen: frozenset[str]
+    given: Mapping[str, Values]
+    """What those gave in that run on which the chosen ones wait; all others are skipped."""
+
+
 @dataclass
 class _Scope:
     """A graph that is open: the pipeline, a group, or an iteration of a loop."""
@@ -88,6 +100,8 @@ class Walk:
         arguments: The pipeline's.
         run: The run's name.
         changed: Called with each group that is not chosen, and what fails as its inputs are not there.
+        keep: Called with the name of each task and group that is within no other, and what it gives.
+        part: What of the pipeline is to run; all of it where None.
 
     Raises:
         ArgumentsError: An argument is missing.
@@ -100,17 +114,22 @@ class Walk:
         tree: Group,
         arguments: Mapping[str, Any],
         run: str,
-        changed: Callable[[Task | Group], None],
+        changed: Callable[[Task | Group], None] = lambda _: None,
+        keep: Callable[[str, Values], object] = lambda *_: None,
+        part: Part | None = None,
     ) -> None:
         self._spec = spec
         self._run = run
         self._changed = changed
+        self._keep = keep
         self.tree = tree
-        inputs = _with_defaults(arguments, spec.root)
+        inputs = with_defaults(arguments, spec.root)
         missing = [name for name in spec.root.input_definitions.parameters if name not in inputs]
         if missing:
             raise ArgumentsError(f"pipeline {spec.pipeline_info.name}: no value for {', '.join(missing)}")
         self._root = self._scope(spec.root.dag, tree, inputs, always=False)
+        if part:
+            self._take(part)
 
     @property
     def failed(self) -> bool:
@@ -123,12 +142,42 @@ class Walk:
         steps = list(self._advance(self._root, failed))
         return steps if self.failed == failed else self.ready()
 
+    def give(self, step: Step, outputs: Values) -> None:
+        """Takes what a task or group gives; it has passed."""
+        step.outputs = outputs
+        if isinstance(step.node, Task):
+            step.node.outputs = _plain(outputs)
+        if "." not in step.node.name:
+            self._keep(step.node.name, outputs)
+        step.node.state = "passed"
+
     def waiting(self) -> Iterator[tuple[Step, set[str]]]:
         """The tasks that wait and whose turn may come next, each with the names of those whose files it reads."""
-        for scope in self._open(self._root):
+        for scope in self._open(self._root, most=os.cpu_count()):
             for step in scope.steps.values():
                 if isinstance(step.node, Task) and step.node.state == "waiting":
                     yield step, {scope.steps[name].node.name for name in compiled.artifacts_of(step.spec)}
+
+    def before(self) -> dict[str, list[str]]:
+        """By the name of each task and group in what is open: those that it waits for, or waited for."""
+        return {
+            step.node.name: [scope.steps[name].node.name for name in step.after]
+            for scope in self._open(self._root, ended=True)
+            for step in scope.steps.values()
+        }
+
+    def _take(self, part: Part) -> None:
+        for name, step in self._root.steps.items():
+            group = step.node if isinstance(step.node, Group) else None
+            if name in part.given:
+                self.give(step, part.given[name])
+                if isinstance(step.node, Task):
+                    step.node.cached = True
+            elif name not in part.chosen:
+                step.node.state = "skipped"
+            if group and name not in part.chosen:
+                group.nodes.clear()
+                group.headline = f"as in {part.run}" if name in part.given else ""
 
     def _scope(self, graph: pb.DagSpec, group: Group, inputs: Values, *, always: bool) -> _Scope:
         completed = pb.PipelineTaskSpec.TriggerPolicy.ALL_UPSTREAM_TASKS_COMPLETED
@@ -145,12 +194,13 @@ class Walk:
             )
         return _Scope(graph, group, inputs, steps)
 
-    def _open(self, scope: _Scope) -> Iterator[_Scope]:
+    def _open(self, scope: _Scope, *, most: int | None = None, ended: bool = False) -> Iterator[_Scope]:
+        """A scope and those in it; of a loop so many, and those that have ended only where that is wanted."""
         yield scope
         for step in scope.steps.values():
-            going_on = [one for one in step.scopes if one.group.state not in ENDED]
-            for inner in going_on[: step.spec.iterator_policy.parallelism_limit or os.cpu_count()]:
-                yield from self._open(inner)
+            going_on = [one for one in step.scopes if ended or one.group.state not in ENDED]
+            for inner in going_on[: step.spec.iterator_policy.parallelism_limit or most]:
+                yield from self._open(inner, most=most, ended=ended)
 
     def _advance(self, scope: _Scope, failed: bool) -> Iterator[Step]:
         for step in scope.steps.values():
@@ -178,7 +228,7 @@ class Walk:
         if not going_on:
             step.node.state = _together([inner.group for inner in step.scopes])
             if step.node.state == "passed":
-                step.outputs = _outputs(step)
+                self.give(step, _outputs(step))
 
     def _begin(self, scope: _Scope, step: Step, failed: bool) -> None:
         """Gives a step its inputs, and opens a group, once all that it waits for has ended."""
@@ -231,7 +281,7 @@ class Walk:
             if value is not _NOTHING:
                 inputs[name] = value
         if isinstance(step.node, Group):
-            inputs = self._without_placeholders(_with_defaults(inputs, step.component), step.node.name)
+            inputs = self._without_placeholders(with_defaults(inputs, step.component), step.node.name)
         return inputs
 
     def _parameter(self, scope: _Scope, step: Step, wanted: pb.TaskInputsSpec.InputParameterSpec) -> Any:
@@ -284,7 +334,7 @@ class Walk:
         if isinstance(step.node, Group):
             step.node.headline = why
         else:
-            step.node.log.write_text(f"{ArgumentsError.__module__}.{ArgumentsError.__name__}: {why}\n")
+            step.node.failure = why
         self._changed(step.node)
 
 
@@ -338,6 +388,15 @@ def _given(scope: _Scope) -> Values:
     }
 
 
+def _plain(value: Any) -> Any:
+    """Outputs without KFP's classes."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return Artifact(value.uri, value.metadata) if isinstance(value, dsl.Artifact) else value
+
+
 def _items(step: Step, inputs: Values) -> list[Any]:
     if step.spec.HasField("artifact_iterator"):
         items = inputs.get(step.spec.artifact_iterator.items.input_artifact)
@@ -367,8 +426,8 @@ def _final_status(node: Task | Group, run: str) -> Values:
     return {"state": state, "pipeline_job_resource_name": run, "pipeline_task_name": node.name, "error": error}
 
 
-def _with_defaults(inputs: Mapping[str, Any], component: pb.ComponentSpec) -> Values:
-    """Values with the defaults of those that are left out; an optional one without a default is null."""
+def with_defaults(inputs: Mapping[str, Any], component: pb.ComponentSpec) -> Values:
+    """Inputs with the defaults of those that are left out; an optional one without a default is null."""
     return {
         name: executor_output_utils.pb2_value_to_python(one.default_value) if one.HasField("default_value") else None
         for name, one in component.input_definitions.parameters.items()

@@ -1,0 +1,137 @@
+"""A part of a pipeline, run with what an earlier run on this machine gave before it."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kfp.pipeline_spec import pipeline_spec_pb2 as pb
+
+from cd4ml.contracts import document
+from cd4ml.errors import ArgumentsError
+from cd4ml.names import nearest
+from cd4ml.running import compiled
+from cd4ml.running.cache import Cache
+from cd4ml.running.walk import Part, with_defaults
+
+OUTPUTS = "outputs"
+"""The folder of a run with what each of its tasks and groups gave that passed."""
+ARGUMENTS = "arguments.json"
+"""The file of a run with its pipeline and its arguments, defaults included."""
+
+
+def keep_arguments(pipeline: Any, arguments: Mapping[str, Any], folder: Path) -> None:
+    """Writes into the folder of a run what it was given."""
+    spec: pb.PipelineSpec = pipeline.pipeline_spec
+    given = {"pipeline": spec.pipeline_info.name, "arguments": with_defaults(arguments, spec.root)}
+    document.write(folder / ARGUMENTS, given)
+
+
+def latest(runs: Path, pipeline: Any) -> Path:
+    """The folder of the run of a pipeline that began last.
+
+    Raises:
+        ArgumentsError: There is none.
+    """
+    name = pipeline.pipeline_spec.pipeline_info.name
+    found = [file for file in runs.glob(f"*/{ARGUMENTS}") if json.loads(file.read_text())["pipeline"] == name]
+    if not found:
+        raise ArgumentsError(f"{runs}: there is no earlier run of {name}; run the whole pipeline first")
+    return max(found, key=lambda file: (file.stat().st_mtime, file.parent.name)).parent
+
+
+def part(
+    pipeline: Any,
+    *,
+    task: str,
+    alone: bool,
+    arguments: Mapping[str, Any],
+    earlier: Path,
+    may_differ: Collection[str] = (),
+) -> Part:
+    """A task with all that comes after it, or alone, and what an earlier run gave before it.
+
+    Args:
+        pipeline: What `dsl.pipeline` made.
+        task: Its name, or the one that people see.
+        alone: Whether nothing after it is to run.
+        arguments: The pipeline's.
+        earlier: The folder of the earlier run.
+        may_differ: Arguments that need not be those of the earlier run.
+
+    Raises:
+        ArgumentsError: There is no such task, or the earlier run is not one to take something from.
+    """
+    spec: pb.PipelineSpec = pipeline.pipeline_spec
+    waits = compiled.after(spec.root.dag.tasks)
+    name = _named(task, spec)
+    chosen = {name} if alone else _with_what_follows(name, waits)
+    before = [one for one in waits if one not in chosen and any(one in waits[other] for other in chosen)]
+    now = {key: value for key, value in with_defaults(arguments, spec.root).items() if key not in may_differ}
+    _check_arguments(spec, _with_what_leads_to(before, waits), now=now, earlier=earlier)
+    record = Cache(str(earlier / OUTPUTS))
+    given = {one: record.get(one) for one in before}
+    missing = [one for one, outputs in given.items() if outputs is None]
+    if missing:
+        raise ArgumentsError(
+            f"run {earlier.name}: has nothing to take from {', '.join(missing)}, which did not pass there, or whose "
+            f"files have gone or changed; name another run with --run, or begin with --from {missing[0]}"
+        )
+    return Part(
+        earlier.name, frozenset(chosen), {one: outputs for one, outputs in given.items() if outputs is not None}
+    )
+
+
+def _named(task: str, spec: pb.PipelineSpec) -> str:
+    tasks = spec.root.dag.tasks
+    names: dict[str, str] = {one.task_info.name: name for name, one in tasks.items()} | {name: name for name in tasks}
+    if task in names:
+        return names[task]
+    groups = [name for name, one in tasks.items() if task in _within(spec, one)]
+    if groups:
+        raise ArgumentsError(f"{task}: is a part of {groups[0]}, which runs as a whole; name that")
+    raise ArgumentsError(f"{task}: no such task; {nearest(task, compiled.after(tasks))}")
+
+
+def _within(spec: pb.PipelineSpec, task: pb.PipelineTaskSpec) -> set[str]:
+    """The names of what is in a group."""
+    inner = spec.components[task.component_ref.name].dag.tasks
+    return {*inner, *(one.task_info.name for one in inner.values())}.union(
+        *(_within(spec, one) for one in inner.values())
+    )
+
+
+def _with_what_follows(name: str, waits: Mapping[str, Sequence[str]]) -> set[str]:
+    found = {name}
+    for one, before in waits.items():
+        if found.intersection(before):
+            found.add(one)
+    return found
+
+
+def _with_what_leads_to(names: Sequence[str], waits: Mapping[str, Sequence[str]]) -> list[str]:
+    found = set(names)
+    for one in reversed(list(waits)):
+        if one in found:
+            found.update(waits[one])
+    return [one for one in waits if one in found]
+
+
+def _check_arguments(spec: pb.PipelineSpec, before: Sequence[str], *, now: Mapping[str, Any], earlier: Path) -> None:
+    """Makes sure that what comes from an earlier run is what these arguments would give."""
+    try:
+        then = json.loads((earlier / ARGUMENTS).read_text())
+    except FileNotFoundError as error:
+        raise ArgumentsError(
+            f"{earlier}: has no {ARGUMENTS}, which every run writes; name another with --run, its folder with --runs"
+        ) from error
+    if then["pipeline"] != spec.pipeline_info.name:
+        raise ArgumentsError(f"run {earlier.name}: is of {then['pipeline']}, not of {spec.pipeline_info.name}")
+    for task in before:
+        inputs = spec.root.dag.tasks[task].inputs.parameters.values()
+        for name in sorted({one.component_input_parameter for one in inputs} & set(now)):
+            if now[name] != then["arguments"].get(name):
+                raise ArgumentsError(
+                    f"run {earlier.name}: was given another {name}, on which {task} depends; "
+                    f"begin with --from {task}, or name another run with --run"
+                )
