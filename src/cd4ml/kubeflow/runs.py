@@ -117,8 +117,9 @@ def specification(pipeline: Any, cached: bool = True) -> dict[str, Any]:
     """
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
     if not cached:
-        for task in spec["root"]["dag"]["tasks"].values():
-            task.pop("cachingOptions", None)
+        for component in (spec["root"], *spec["components"].values()):
+            for task in component.get("dag", {}).get("tasks", {}).values():
+                task.pop("cachingOptions", None)
     platform = json_format.MessageToDict(pipeline.platform_spec)
     return {"pipeline_spec": spec, "platform_spec": platform} if platform else spec
 

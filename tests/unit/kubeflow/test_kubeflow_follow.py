@@ -1,5 +1,6 @@
 """A run with loops, conditions and an exit handler on KFP: each task is followed, each iteration's apart."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,8 @@ def test_a_pipeline_that_is_used_twice_within_another_is_not_mixed_up(kfp: KfpSe
     _, tree, _ = follow(kfp, outer)
 
     assert states(tree) == {"inner": "passed", "inner.tell": "passed", "inner-2": "failed", "inner-2.tell": "failed"}
+
+
+def test_without_the_cache_no_task_within_a_group_asks_for_it() -> None:
+    assert "enableCache" in json.dumps(runs.specification(shapes))
+    assert "enableCache" not in json.dumps(runs.specification(shapes, cached=False))
