@@ -263,6 +263,31 @@ def test_a_pipeline_within_another_takes_its_defaults_and_gives_its_outputs(fold
     assert ran.outputs == {"inner.tell": "said", "inner-2.tell": "heard!", "tell": "said heard! in run-1"}
 
 
+def test_a_group_takes_a_file_and_a_text_with_values_in_it(folder: Path) -> None:
+    @dsl.pipeline
+    def inner(text: str, file: dsl.Input[dsl.Artifact]) -> None:
+        describe_file(file=file, text=text)
+
+    @dsl.pipeline
+    def outer(text: str) -> None:
+        kept = keep(text=text)
+        with dsl.ParallelFor(["a", "b"]) as one:
+            inner(text=f"{one} of {text}", file=kept.outputs["kept"])
+
+    ran = Ran(outer, folder, text="said")
+
+    assert ran.outputs == {
+        "keep": "passed",
+        "for-loop-2.0.inner.describe-file": "said a of said",
+        "for-loop-2.1.inner.describe-file": "said b of said",
+    }
+
+
+@component
+def describe_file(file: dsl.Input[dsl.Artifact], text: str) -> str:
+    return f"{Path(file.path).read_text()} {text}"
+
+
 def test_a_missing_argument_and_a_list_that_is_none_are_told(folder: Path) -> None:
     @dsl.pipeline
     def looping(text: str, people: list) -> None:

@@ -307,11 +307,11 @@ class Walk:
 
     def _without_placeholders(self, inputs: Values, name: str) -> Values:
         """Texts with the values of other inputs in them; those of a task are filled in with its command."""
-        values = {key: value for key, value in inputs.items() if isinstance(value, str)}
-        if not any("{{$" in value for value in values.values()):
+        if not any(isinstance(value, str) and "{{$" in value for value in inputs.values()):
             return inputs
+        plain = {key: value for key, value in inputs.items() if value == _plain(value)}
         found = placeholder_utils.resolve_self_references_in_executor_input(
-            {"inputs": {"parameterValues": dict(inputs)}, "outputs": {"outputFile": ""}},
+            {"inputs": {"parameterValues": plain}, "outputs": {"outputFile": ""}},
             pipeline_resource_name=self._run,
             task_resource_name=name,
             pipeline_root="",
@@ -319,7 +319,7 @@ class Walk:
             pipeline_task_id=name,
         )
         resolved: Values = found["inputs"]["parameterValues"]
-        return resolved
+        return inputs | resolved
 
     def _skip(self, step: Step, why: str = "") -> None:
         step.node.state = "skipped"
