@@ -102,6 +102,15 @@ def test_who_watches_a_run_ends_its_record_where_no_task_has(store: str) -> None
     assert parts(store, "unknown") == []
 
 
+def test_a_run_of_a_part_of_a_pipeline_has_a_record_with_its_arguments(store: str) -> None:
+    records.begin_part(store, pipeline="training", run="run-2", arguments={"seed": 7})
+    records.close(store, pipeline="training", run="run-2", status="failed", failure="refused")
+
+    record = records.read(open_store(store), "run-2")
+    assert (record.status, record.failure, record.arguments) == ("failed", "refused", {"seed": 7})
+    assert record.started_at
+
+
 def test_runs_are_found_by_id_and_by_a_name_that_one_has(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, name in enumerate(("a", "b", "b"), 1):
         monkeypatch.setenv(records.RUN, f"run-{number}")

@@ -90,6 +90,9 @@ def _run(wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | N
     if part:
         taken = ", ".join(part.given) or "nothing"
         console.print(f"[dim]from run[/] {part.run}: {taken}", highlight=False, soft_wrap=True)
+        if wanted.store:
+            given = wanted.values.model_dump(mode="json", exclude_none=True)
+            records.begin_part(wanted.store, pipeline=wanted.name, run=folder.name, arguments=given)
     kept = {servers.KEEP_SERVING: "1"} if keep_serving else {}
     environment = {servers.OWNER: str(os.getpid()), records.RUN: folder.name, **kept}
     started_at, started = datetime.now().astimezone(), time.monotonic()

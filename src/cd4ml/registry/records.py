@@ -42,6 +42,12 @@ def begin(location: str, *, name: str, arguments: Mapping[str, Any]) -> None:
     _add(location, BEGUN, name=name, arguments=dict(arguments), started_at=_now())
 
 
+def begin_part(location: str, *, pipeline: str, run: str, arguments: Mapping[str, Any]) -> None:
+    """Records that a run has begun of whose pipeline a part runs, without the task that says so."""
+    begun = RunRecord(pipeline=pipeline, run_id=run, name=run, arguments=dict(arguments), started_at=_now())
+    _store(open_store(location), BEGUN, begun)
+
+
 def publish(location: str, **found: Any) -> None:
     """Records what the run of this task has published; `found` are fields of a `RunRecord`."""
     _add(location, PUBLISHED, **found)
