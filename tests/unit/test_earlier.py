@@ -107,6 +107,27 @@ def test_what_cannot_be_taken_up_is_told(whole: Path, task: str, arguments: dict
         part(task, whole, **arguments)
 
 
+@component
+def check_all(text: str, more: str) -> None:
+    assert text
+    assert more
+
+
+def test_what_only_looks_at_the_arguments_does_not_keep_them_from_being_others(tmp_path: Path) -> None:
+    @dsl.pipeline
+    def checking(text: str, more: str) -> None:
+        checked = check_all(text=text, more=more)
+        kept = keep(text=text).after(checked)
+        read(file=kept.outputs["kept"], more=more)
+
+    whole = run(tmp_path / "whole", ARGUMENTS, checking)
+    found = earlier.part(checking, task="read", alone=False, arguments=ARGUMENTS | {"more": "?"}, earlier=whole)
+
+    assert found.chosen == {"read"}
+    with pytest.raises(ArgumentsError, match="another text, on which keep depends"):
+        earlier.part(checking, task="read", alone=False, arguments=ARGUMENTS | {"text": "b"}, earlier=whole)
+
+
 def test_an_argument_that_says_of_which_code_a_run_is_may_differ(whole: Path) -> None:
     found = earlier.part(
         chain, task="read", alone=True, arguments=ARGUMENTS | {"more": "?"}, earlier=whole, may_differ=["more"]

@@ -68,7 +68,8 @@ def part(
     chosen = {name} if alone else _with_what_follows(name, waits)
     before = [one for one in waits if one not in chosen and any(one in waits[other] for other in chosen)]
     now = {key: value for key, value in with_defaults(arguments, spec.root).items() if key not in may_differ}
-    _check_arguments(spec, _with_what_leads_to(before, waits), now=now, earlier=earlier)
+    leading = [one for one in _with_what_leads_to(before, waits) if waits[one] or _gives(spec, one)]
+    _check_arguments(spec, leading, now=now, earlier=earlier)
     record = Cache(str(earlier / OUTPUTS))
     given = {one: record.get(one) for one in before}
     missing = [one for one, outputs in given.items() if outputs is None]
@@ -99,6 +100,12 @@ def _within(spec: pb.PipelineSpec, task: pb.PipelineTaskSpec) -> set[str]:
     return {*inner, *(one.task_info.name for one in inner.values())}.union(
         *(_within(spec, one) for one in inner.values())
     )
+
+
+def _gives(spec: pb.PipelineSpec, task: str) -> bool:
+    """Whether a task has outputs; one that has none and waits for none looks at the arguments alone."""
+    outputs = spec.components[spec.root.dag.tasks[task].component_ref.name].output_definitions
+    return bool(outputs.parameters or outputs.artifacts)
 
 
 def _with_what_follows(name: str, waits: Mapping[str, Sequence[str]]) -> set[str]:
