@@ -55,10 +55,8 @@ def predicted(folder: Path, table: Any) -> np.ndarray:
     return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
 
 
-def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, installed):
-    installed("acme_models", CODE, ENTRIES)
-
-    spec = {"model": "wide", "units": 16, "epochs": 4, "batch_size": 128}
+def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, documented):
+    spec = documented("A new model")["candidate"] | {"units": 16, "epochs": 4, "batch_size": 128}
 
     found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model")
 
