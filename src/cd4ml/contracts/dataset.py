@@ -31,7 +31,7 @@ class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_d
 
 
 @dataclass(frozen=True)
-class Origin:
+class Origin(Document, kind="cd4ml/Origin", remedy="run split_dataset again"):
     """The version of the dataset that a split is part of."""
 
     dataset: str
@@ -44,7 +44,15 @@ def stamp(schema: "pa.Schema", origin: Origin) -> "pa.Schema":
     return schema.with_metadata({METADATA_KEY: json.dumps(asdict(origin))})
 
 
-def read(schema: "pa.Schema") -> Origin | None:
-    """What `stamp` wrote; None where the file is no split of a dataset."""
+def read(schema: "pa.Schema", place: str) -> Origin | None:
+    """What `stamp` wrote; None where the file is no split of a dataset.
+
+    Args:
+        schema: Of the file.
+        place: The file, for errors.
+
+    Raises:
+        DocumentError: What is stamped is no origin.
+    """
     content = (schema.metadata or {}).get(METADATA_KEY)
-    return Origin(**json.loads(content)) if content else None
+    return Origin.parse(content, place) if content else None

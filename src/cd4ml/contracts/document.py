@@ -151,7 +151,12 @@ def _mistakes(error: Exception) -> list[str]:
     if not isinstance(error, ValidationError):
         return [f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)]
     found = error.errors(include_url=False)
-    lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}, not {shown(one['input'])}" for one in found[:3]]
+    lines = [
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}, not {shown(one['input'])}"
+        if one["loc"]
+        else one["msg"].removeprefix("Value error, ")
+        for one in found[:3]
+    ]
     return lines + ([f"and {len(found) - 3} more"] if len(found) > 3 else [])
 
 

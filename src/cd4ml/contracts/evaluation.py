@@ -134,6 +134,10 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
     row_by_row: Mapping[str, str] = field(default_factory=dict)
     """Why TFMA itself ran row by row, by the name of its combiner; all else was computed in columns."""
 
+    def __post_init__(self) -> None:
+        if CANDIDATE not in self.models:
+            raise ValueError("it has no candidate among its models")
+
     def of(self, model: str) -> dict[str, Slice]:
         """The slices of a model by name."""
         return {one.slice: one for one in self.slices if one.model == model}

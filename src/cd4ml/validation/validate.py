@@ -69,7 +69,7 @@ def validate(
     roles = {"key": [key], "label": [label_column], "sensitive": sensitive, "slice": sliced}
     described = columns.describe(measured, tables, roles)
     counted = groups.measure(whole, outcome=outcome, columns=grouped, sensitive=sensitive)
-    source = origin.read(train.schema) or Origin(Path(splits["train"]).name, 0, "")
+    source = origin.read(train.schema, str(splits["train"])) or Origin(Path(splits["train"]).name, 0, "")
     found = Findings(
         dataset=source.dataset,
         version=source.version,

@@ -81,7 +81,7 @@ def test_a_split_says_what_it_is(dataset, numbers):
         "version": 0,
         "digest": version.digest,
     }
-    assert origin.read(parts["test"].schema) == origin.Origin("players", 0, version.digest)
+    assert origin.read(parts["test"].schema, "test") == origin.Origin("players", 0, version.digest)
 
 
 def test_the_files_hold_plain_text_in_the_order_of_the_key(dataset, numbers):

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cd4ml.contracts import dataset
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
-from cd4ml.contracts.evaluation import Summary
+from cd4ml.contracts.evaluation import ModelSummary, Summary
 from cd4ml.contracts.findings import Findings
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
@@ -55,6 +57,18 @@ st.register_type_strategy(
     Mapping,
     lambda kind: st.dictionaries(
         *(FINITE if part is Any else st.from_type(part) for part in get_args(kind)), max_size=2
+    ),
+)
+
+st.register_type_strategy(
+    Summary,
+    st.builds(
+        Summary,
+        models=st.builds(
+            lambda others, candidate: {**others, "candidate": candidate},
+            st.from_type(Mapping[str, ModelSummary]),
+            st.from_type(ModelSummary),
+        ),
     ),
 )
 
@@ -181,3 +195,44 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
     assert [child.name for child in file.parent.iterdir()] == ["version.json"]
     assert Version.read(file) == first
+
+
+def test_a_summary_of_no_candidate_is_told() -> None:
+    content = json.loads((V1 / "summary.json").read_text())
+    content["models"]["other"] = content["models"].pop("candidate")
+
+    with pytest.raises(DocumentError) as refused:
+        Summary.parse(json.dumps(content), "evaluation/summary.json")
+
+    assert str(refused.value) == (
+        "evaluation/summary.json: not a cd4ml/Summary (it has no candidate among its models); run evaluate_model again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stamped", "said"),
+    [
+        (b"{", "Expecting property name"),
+        (b"[]", "it is [], not an object"),
+        (b'{"dataset": "players"}', "version: Field required"),
+        (b'{"dataset": "players", "version": "1", "digest": ""}', "version: Input should be a valid integer"),
+        (b"\xff", "utf-8"),
+    ],
+)
+def test_a_split_whose_origin_is_damaged_is_told(stamped: bytes, said: str) -> None:
+    schema = pa.schema([pa.field("player", pa.string())], metadata={dataset.METADATA_KEY: stamped})
+
+    with pytest.raises(DocumentError) as refused:
+        dataset.read(schema, "splits/train")
+
+    assert said in str(refused.value)
+    assert str(refused.value).startswith("splits/train: not a cd4ml/Origin (")
+    assert str(refused.value).endswith("run split_dataset again")
+
+
+def test_an_origin_of_a_newer_version_is_read() -> None:
+    stamped = b'{"dataset": "players", "version": 1, "digest": "sha256:a", "newer": 1}'
+
+    found = dataset.read(pa.schema([], metadata={dataset.METADATA_KEY: stamped}), "splits/train")
+
+    assert found == dataset.Origin("players", 1, "sha256:a")
