@@ -5,8 +5,7 @@ A package adds a row by an entry point, as its `pyproject.toml` has it:
     [project.entry-points."cd4ml.trainers"]
     wide = "acme.trainers:Wide"
 
-What is installed may be named in a run file; an import path never is. A row is imported when it is used, so that a
-plug-in which nobody names costs nothing and breaks nothing.
+What is installed may be named in a run file; an import path never is. A row is imported when it is used.
 """
 
 import json

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cd4ml import images
-
 State = Literal["waiting", "running", "passed", "failed", "stopped", "skipped"]
 ENDED = ("passed", "failed", "stopped", "skipped")
 
@@ -68,6 +66,8 @@ class Task:
     @property
     def environment(self) -> str:
         """The environment it runs in, as `tools`."""
+        from cd4ml import images  # whose names are made of the content of every file, which takes its time
+
         return images.environment(self.image)
 
     @property
