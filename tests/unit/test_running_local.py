@@ -56,6 +56,14 @@ def see_process(of: str, written: dsl.Output[dsl.Artifact]) -> None:
 
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
+def see_collection() -> None:
+    import gc
+
+    if not (gc.isenabled() and gc.get_freeze_count()):
+        raise RuntimeError("garbage is not collected, or what was imported is looked through")
+
+
+@dsl.component(base_image=TOOLS, install_kfp_package=False)
 def read(written: dsl.Input[dsl.Artifact], more: dsl.Output[dsl.Artifact]) -> None:
     from pathlib import Path
 
@@ -78,6 +86,11 @@ def meeting_without_room(place: str, seconds: float) -> None:
 def preparing(text: str) -> None:
     seen = see_process(of="read")
     read(written=seen.outputs["written"]).after(write(text=text))
+
+
+@dsl.pipeline
+def collecting() -> None:
+    see_collection()
 
 
 @dsl.pipeline
@@ -173,6 +186,10 @@ def test_a_process_starts_before_its_inputs_are_there_and_none_for_what_is_reuse
     assert set(first.values()) == {"passed"}
     assert set(second.values()) == {"reused"}
     assert [file.name for file in (again / "logs").iterdir()] == []
+
+
+def test_a_task_collects_garbage_but_does_not_look_through_what_was_imported(folder: Path) -> None:
+    assert run(collecting, folder) == {"see-collection": "passed"}
 
 
 def test_nothing_is_left_where_a_task_fails_while_another_one_waits(folder: Path) -> None:

@@ -8,6 +8,7 @@ and the `arguments` of KFP's executor. Where nothing comes, as when the run has 
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -18,9 +19,12 @@ from pathlib import Path
 
 def main(ready: int, modules: list[str]) -> None:
     """Imports, waits, and runs."""
+    gc.disable()  # next to nothing of what is imported is garbage, and the search for it takes a quarter of the time
     for module in modules:
         with contextlib.suppress(ImportError):  # told where the component itself imports it
             importlib.import_module(module)
+    gc.freeze()
+    gc.enable()
     os.write(ready, b".")
     os.close(ready)
     told = sys.stdin.read()
