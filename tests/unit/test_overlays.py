@@ -33,7 +33,8 @@ def kustomize(folder: Path) -> str:
     command = [tool("kubectl", "install kubectl 1.27 or later"), "kustomize", str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == "", "kustomize warns"
+    said = [line for line in ended.stderr.splitlines() if "on idle HTTP channel" not in line]  # what Go's client says
+    assert said == [], "kustomize warns"
     return ended.stdout
 
 
