@@ -40,8 +40,8 @@ def add_python(machine: Path, name: str, version: str) -> Path:
     )
 
 
-def add_uv(folder: Path, finds: Path | None, downloads: Path | None = None) -> Path:
-    """A uv that finds a Python, or none before it has downloaded one."""
+def add_uv(folder: Path, finds: Path | None, downloads: Path | None = None, complaint: str = "") -> Path:
+    """A uv that finds a Python, or none before it has downloaded one, or that says why it cannot."""
     return add(
         folder,
         "uv",
@@ -49,7 +49,7 @@ def add_uv(folder: Path, finds: Path | None, downloads: Path | None = None) -> P
             find) if [ -n "{finds or ""}" ]; then echo {finds}
                 elif [ -e {folder}/downloaded ]; then echo {downloads}
                 else echo "error: No interpreter found" >&2; exit 2; fi ;;
-            install) [ -n "{downloads or ""}" ] && : >{folder}/downloaded ;;
+            install) printf '%s' "{complaint}" >&2; [ -n "{downloads or ""}" ] && : >{folder}/downloaded ;;
         esac""",
     )
 
@@ -117,6 +117,14 @@ def test_where_3_11_cannot_be_downloaded_a_line_says_what_to_install(machine: Pa
     add_uv(machine, finds=None)
 
     assert "install Python 3.11, or name it: make PYTHON=" in one_line(install(machine), tmp_path)
+
+
+def test_what_uv_says_of_a_failed_download_is_shown(machine: Path, tmp_path: Path) -> None:
+    add_uv(machine, finds=None, complaint="error: invalid peer certificate\n")
+    complaint, remedy = install(machine).stderr.splitlines()
+
+    assert complaint == "error: invalid peer certificate"
+    assert "install Python 3.11, or name it: make PYTHON=" in remedy
 
 
 def test_another_version_that_was_named_is_told(machine: Path, tmp_path: Path) -> None:
