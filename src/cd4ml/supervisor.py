@@ -117,6 +117,9 @@ def _become(words: Sequence[str], supervisor: int, waited: Collection[signal.Sig
         _end_with(supervisor, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, waited)
         os.execvp(words[0], list(words))  # noqa: S606 (the command that was asked for, without a shell)
+    except OSError as error:
+        sys.stderr.write(f"{words[0]}: cannot be started ({error.strerror})\n")
+        sys.stderr.flush()
     finally:
         os._exit(127)
 

@@ -32,6 +32,17 @@ def test_the_code_is_that_of_the_command() -> None:
     assert _run("kill -KILL $$") == 137
 
 
+def test_a_command_that_cannot_be_started_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/nowhere/python\n")
+    for mode, why in ((0o755, "No such file or directory"), (0o644, "Permission denied")):
+        program.chmod(mode)
+        ended = subprocess.run(_command([str(program)]), capture_output=True, text=True, timeout=60)
+
+        assert ended.returncode == 127
+        assert ended.stderr == f"{program}: cannot be started ({why})\n"
+
+
 @pytest.mark.parametrize("end", ["exit 0", "exit 1", "kill -KILL $$"])
 def test_the_whole_family_of_a_command_ends_with_it(seconds: str, end: str) -> None:
     _run(FAMILY.format(seconds) + "sleep 0.3; " + end)
