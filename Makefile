@@ -124,7 +124,7 @@ test-cluster: setup
 	@echo "$@" && $(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup ## Measure against what a user would pick instead (NAME=tasks, evaluation, intervals or run; docs/benchmarks.md)
+bench: setup ## Measure against what a user would pick instead (NAME=tasks, evaluation, intervals, run or records; docs/benchmarks.md)
 	@$(if $(filter evaluation intervals,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
 
 # The folders that `cd4ml run` makes: PIPELINE-DATE-TIME.

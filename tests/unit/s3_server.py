@@ -31,6 +31,8 @@ class S3Server:
     """A prefix below which nobody may write."""
     listed: int = 0
     """How many names its listings have told."""
+    connections: int = 0
+    """How many were made to it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
 
@@ -81,6 +83,11 @@ def s3_server() -> Iterator[S3Server]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            with state.lock:
+                state.connections += 1
 
         def key(self) -> tuple[str, str, dict[str, list[str]]]:
             parts = urlsplit(self.path)

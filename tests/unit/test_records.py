@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from s3_server import s3_server
 
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.errors import ArgumentsError, GateError, RegistryError
@@ -123,6 +124,24 @@ def test_runs_are_found_by_id_and_by_a_name_that_one_has(store: str, monkeypatch
         records.read(opened, "b")
     with pytest.raises(RegistryError, match="no record of a run 'c'; see them with `cd4ml runs list`"):
         records.read(opened, "c")
+
+
+def test_runs_are_compared_by_reading_each_record_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv(records.PIPELINE, "training")
+        names = [f"name-{number}" for number in range(20)]
+        for number, name in enumerate(names):
+            monkeypatch.setenv(records.RUN, f"run-{number}")
+            records.begin("s3://cd4ml", name=name, arguments={})
+        server.listed = 0
+
+        found = records.read_all(open_store("s3://cd4ml"), names)
+
+        assert [one.name for one in found] == names
+        assert server.listed < 10 * len(names)
 
 
 def test_the_newest_run_is_listed_first(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,17 @@ def test_listing_one_level_reads_nothing_below_it(s3: S3Server) -> None:
     assert s3.listed == 6  # each folder, and its mark
 
 
+def test_one_connection_serves_many_requests(s3: S3Server) -> None:
+    store = open_store("s3://cd4ml/team")
+    for number in range(10):
+        store.add(f"runs/training/{number}/summary.json", "{}")
+    for number in range(10):
+        assert store.read(f"runs/training/{number}/summary.json") == "{}"
+    assert len(store.children("runs/training/3")) == 1
+
+    assert s3.connections == 1
+
+
 def test_a_folder_that_an_older_writer_marked_is_there(s3: S3Server) -> None:
     s3.objects |= {f"models/uptake/1/{name}": b"" for name in (".writer", "card.md", ".complete")}
     s3.objects |= {f"models/uptake/2/{name}": b"" for name in (".writer", "card.md")}

@@ -19,7 +19,7 @@ from typing import Any
 
 from cd4ml.contracts.record import Judgement, RunRecord, Status
 from cd4ml.contracts.verdict import Verdict
-from cd4ml.errors import Cd4mlError, RegistryError
+from cd4ml.errors import Cd4mlError, RegistryError, StorageError
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 PIPELINE = "CD4ML_PIPELINE"
@@ -116,16 +116,7 @@ def read(store: Store, run: str) -> RunRecord:
     Raises:
         RegistryError: There is none, or there are several of this name.
     """
-    for pipeline in store.children(FOLDER):
-        if run in store.children(f"{FOLDER}/{pipeline}") and (found := _latest(store, pipeline, run)):
-            return found
-    named = [one for one in listed(store) if one.name == run]
-    if not named:
-        raise RegistryError(f"store {store.location}: no record of a run {run!r}; see them with `cd4ml runs list`")
-    if len(named) > 1:
-        ids = ", ".join(one.run_id for one in named[:3])
-        raise RegistryError(f"store {store.location}: several runs are called {run!r}; name one by its id: {ids}")
-    return named[0]
+    return read_all(store, [run])[0]
 
 
 def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
@@ -134,16 +125,38 @@ def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
     Raises:
         RegistryError: There is none of one of them, or there are several of its name.
     """
-    with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda run: read(store, run), runs))
+    places, wanted = _places(store), set(runs)
+    by_id = {one.run_id: one for one in _read(store, [place for place in places if place[1] in wanted])}
+    if by_id.keys() >= wanted:
+        return [by_id[run] for run in runs]
+    by_name: dict[str, list[RunRecord]] = {}
+    for one in _read(store, places):
+        by_name.setdefault(one.name, []).append(one)
+    return [by_id.get(run) or _only(store, run, by_name.get(run, [])) for run in runs]
 
 
 def listed(store: Store) -> list[RunRecord]:
     """All records, the newest first."""
-    places = [(one, run) for one in store.children(FOLDER) for run in store.children(f"{FOLDER}/{one}")]
+    return sorted(_read(store, _places(store)), key=lambda one: one.started_at, reverse=True)
+
+
+def _only(store: Store, run: str, found: Sequence[RunRecord]) -> RunRecord:
+    if not found:
+        raise RegistryError(f"store {store.location}: no record of a run {run!r}; see them with `cd4ml runs list`")
+    if len(found) > 1:
+        ids = ", ".join(one.run_id for one in found[:3])
+        raise RegistryError(f"store {store.location}: several runs are called {run!r}; name one by its id: {ids}")
+    return found[0]
+
+
+def _places(store: Store) -> list[tuple[str, str]]:
+    """The pipeline and the id of each run."""
+    return [(pipeline, run) for pipeline in store.children(FOLDER) for run in store.children(f"{FOLDER}/{pipeline}")]
+
+
+def _read(store: Store, places: Sequence[tuple[str, str]]) -> list[RunRecord]:
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda place: _latest(store, *place), places)
-    return sorted(filter(None, found), key=lambda one: one.started_at, reverse=True)
+        return [one for one in pool.map(lambda place: _latest(store, *place), places) if one]
 
 
 def _add(location: str, part: str, **found: Any) -> None:
@@ -159,6 +172,9 @@ def _store(store: Store, part: str, record: RunRecord) -> None:
 
 def _latest(store: Store, pipeline: str, run: str) -> RunRecord | None:
     folder = f"{FOLDER}/{pipeline}/{run}"
+    summary = f"{folder}/{SUMMARY}"
+    with contextlib.suppress(StorageError):  # most runs have ended, and asking what is there would be twice the way
+        return RunRecord.parse(store.read(summary), store.uri(summary))
     there = store.children(folder)
     file = next((f"{folder}/{part}" for part in (SUMMARY, PUBLISHED, BEGUN) if part in there), None)
     return RunRecord.parse(store.read(file), store.uri(file)) if file else None

@@ -36,7 +36,7 @@ from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Content, Store
 AMAZON = "https://s3.amazonaws.com"
 WRITER, COMPLETE = ".writer", ".complete"
 SIGNED_FOR = timedelta(minutes=5)
-CONNECTIONS = 8
+CONNECTIONS = 32
 _RETRIES = urllib3.Retry(total=4, backoff_factor=0.5, status_forcelist=[500, 502, 503, 504])
 _CREATING = _RETRIES.new(status_forcelist=[409, 500, 502, 503, 504], raise_on_status=False)
 """Amazon answers 409 while another creates the same object, who may fail yet: asked again, it knows."""
@@ -223,13 +223,13 @@ def _connection() -> Minio:
         raise StorageError(
             f"{' and '.join(missing)} not set: without them no store at {endpoint.geturl()} can be asked"
         )
-    return Minio(
-        endpoint.netloc,
-        credentials=EnvAWSProvider(),
-        secure=endpoint.scheme == "https",
-        region=region(),
-        http_client=_http(),
-    )
+    return _client(endpoint.netloc, endpoint.scheme == "https", region())
+
+
+@cache
+def _client(host: str, secure: bool, region: str) -> Minio:
+    """One for all requests: when a client is dropped, it closes the connections of its pool."""
+    return Minio(host, credentials=EnvAWSProvider(), secure=secure, region=region, http_client=_http())
 
 
 def region() -> str:
