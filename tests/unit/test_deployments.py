@@ -10,6 +10,7 @@ from rich.console import Console
 from s3_server import S3Server, s3_server
 
 from cd4ml import cli
+from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import release
@@ -116,6 +117,37 @@ def test_a_number_that_was_taken_and_never_written_is_no_deployment(tmp_path: Pa
 
     assert deployments.history(FolderStore(tmp_path), "uptake") == []
     assert begin(FolderStore(tmp_path)).number == 2
+
+
+@pytest.mark.parametrize(
+    ("gate", "digest", "outcome", "told"),
+    [
+        ("check_model", "sha256:1", "failed", "about sha256:1, and did not pass"),
+        ("check_model", "sha256:2", "passed", "about sha256:2, and passed"),
+        ("check_dataset", "sha256:1", "passed", "is check_dataset's"),
+    ],
+)
+def test_without_a_passed_verdict_of_its_own_no_version_is_deployed(
+    tmp_path: Path, gate: str, digest: str, outcome: str, told: str
+) -> None:
+    files = {name: str(tmp_path / name) for name in ("version", "verdict", "store", "result")}
+    dataset = DatasetReference("players", 0, "sha256:d")
+    Version("uptake", 1, "sha256:1", "2026-01-01", "run", "", dataset).write(files["version"])
+    check = gates.Check("auc on overall", "at least 0.7", 0.8, gates.Outcome(outcome), "auc on overall is 0.8")
+    gates.Verdict(gate, {"model": digest}, (check,)).write(files["verdict"])
+
+    with pytest.raises(DeploymentError, match=f"has no passed verdict of check_model: .*{told}"):
+        release.deploy(
+            files["store"],
+            published_file=files["version"],
+            verdict_file=files["verdict"],
+            target="machine",
+            port=1,
+            run="run",
+            folder=files["result"],
+        )
+
+    assert deployments.history(open_store(files["store"]), "uptake") == []
 
 
 def test_what_was_stopped_is_not_verified(store: Store) -> None:

@@ -1,5 +1,7 @@
 """How slices are called: whatever the name of a column, it is read as it was written."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +98,15 @@ def test_each_slice_of_some_columns_has_just_these(values):
     assert pattern.among({"it": values, "other": {**values, "one more": "x"}, "overall": {}}) == ["it"]
 
 
-def test_what_names_no_slice_is_no_pattern():
-    with pytest.raises(ValueError, match="'south' is no slice; write overall, or a column with its value"):
-        slices.Pattern.parse("south")
+@pytest.mark.parametrize("name", ["south", "north", "overalls", ""])
+def test_what_names_no_slice_is_no_pattern(name):
+    with pytest.raises(ValueError, match=f"'{name}' is no slice; write overall, or a column with its value"):
+        slices.Pattern.parse(name)
+
+
+def test_a_pattern_is_known_by_its_name_wherever_that_was_read():
+    read = json.loads('["overall", "region = *"]')
+    patterns = [slices.Pattern.parse(name) for name in read]
+
+    assert [dict(pattern.values) for pattern in patterns] == [{}, {"region": "*"}]
+    assert len({*patterns, *map(slices.Pattern.parse, read)}) == 2

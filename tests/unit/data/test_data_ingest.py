@@ -136,12 +136,14 @@ def test_a_csv_file_is_read_with_its_types(tmp_path, store):
     assert kept.to_pylist() == PLAYERS.to_pylist()
 
 
-def test_in_csv_an_empty_cell_is_missing_and_na_is_a_value(tmp_path, store):
-    (tmp_path / "players.csv").write_text("player,country\np1,NA\np2,\n")
+@pytest.mark.parametrize("missing", ["", "null", "NULL", "NaN", "nan"])
+def test_in_csv_an_empty_cell_and_null_are_missing_and_na_is_a_value(tmp_path, store, missing):
+    (tmp_path / "players.csv").write_text(f"player,country,age\np1,NA,31\np2,{missing},{missing}\n")
 
     ingested = ingest(str(tmp_path / "players.csv"), store=store, name="players", key="player")
 
-    assert deltalake.DeltaTable(ingested.uri).to_pyarrow_table()["country"].to_pylist() == ["NA", None]
+    kept = deltalake.DeltaTable(ingested.uri).to_pyarrow_table().sort_by("player").to_pydict()
+    assert kept == {"player": ["p1", "p2"], "country": ["NA", None], "age": [31, None]}
 
 
 def test_nan_is_missing_and_infinity_is_kept_for_validation_to_find(parquet, store):
