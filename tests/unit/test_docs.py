@@ -91,7 +91,8 @@ def hold(words: list[str]) -> None:
             name = rest.pop(0) if rest else ""
             assert name in command.commands, f"{shlex.join(words)}: there is no such command"
             command = command.commands[name]
-        command.make_context(command.name, rest)
+        if rest != ["--help"]:
+            command.make_context(command.name, rest)
     elif program == "make":
         made = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
