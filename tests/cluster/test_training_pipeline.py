@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.cluster import connection
+from cd4ml.pipelines.training.arguments import Training
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "manifests/components/monitoring"
@@ -160,14 +161,14 @@ def test_a_gate_that_refuses_ends_the_run_in_plain_words(trained: dict[str, Task
     arguments = _arguments("training-cluster.yaml") | SMALL | {"data_limits": {"min_rows": {"train": 10_000_000}}}
     tasks = installed.run("training", arguments, "training-2")
 
-    assert list(tasks) == ["Ingest dataset", "Split dataset", "Validate dataset", "Check dataset"]
+    assert list(tasks) == ["Check arguments", "Ingest dataset", "Split dataset", "Validate dataset", "Check dataset"]
     assert not tasks["Check dataset"].passed
     assert "10,000,000" in tasks["Check dataset"].log
 
 
 def _arguments(file: str) -> dict[str, Any]:
     arguments: dict[str, Any] = yaml.safe_load((ROOT / "examples/promotions" / file).read_text())["arguments"]
-    return arguments
+    return Training.in_kfp(arguments)
 
 
 def _document(installed: Installed, name: str) -> dict[str, Any]:
