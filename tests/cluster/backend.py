@@ -118,7 +118,7 @@ class Backend:
         self, run: str, task: str, container: dict[str, Any], settings: dict[str, Any], executor_input: dict[str, Any]
     ) -> dict[str, Any]:
         name = f"{run}-{task}"
-        arguments = [json.dumps(executor_input) if one == "{{$}}" else one for one in container["args"]]
+        arguments = [json.dumps(_whole(executor_input)) if one == "{{$}}" else one for one in container["args"]]
         limits = container["resources"]
         step = {
             "name": "task",
@@ -249,6 +249,15 @@ def _value(source: dict[str, Any], values: Mapping[str, Any], ended: Mapping[str
 
 def _produced(source: dict[str, Any], ended: Mapping[str, Task]) -> dict[str, Any]:
     return ended[source["producerTask"]].artifacts[source["outputArtifactKey"]]
+
+
+def _whole(value: Any) -> Any:
+    """A value as KFP's driver writes it, which is Go: a number that is whole has no point."""
+    if isinstance(value, dict):
+        return {key: _whole(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _fields(settings: dict[str, Any]) -> list[dict[str, Any]]:
