@@ -19,6 +19,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from cd4ml.cli import asked
 from cd4ml.running import schema
+from cd4ml.running.arguments import model_of
 
 ROOT = Path(__file__).parent.parent
 KINDS = {value: name.lower() for name, value in pipeline_spec_pb2.ParameterType.ParameterTypeEnum.items()}
@@ -51,7 +52,7 @@ def _of_components() -> Iterator[tuple[Path, str]]:
 
 def _of_pipelines() -> Iterator[tuple[Path, str]]:
     for file in sorted(ROOT.glob("pipelines/*/pipeline.py")):
-        name, model = file.parts[-2], asked.arguments(file.parts[-2])
+        name, model = file.parts[-2], model_of(file.parts[-2])
         spec = asked.pipeline(name).component_spec
         yield file.with_name("README.md"), _pipeline(_metadata(file), spec, schema.tables(model))
         json_schema = json.dumps(schema.of_run_file(name, model), indent=2, ensure_ascii=False)

@@ -19,7 +19,6 @@ import pytest
 import typer
 import yaml
 
-from cd4ml.cli import asked
 from cd4ml.cli.application import app
 from cd4ml.running import arguments
 from cd4ml.running.run_file import RunFile
@@ -153,7 +152,7 @@ def test_the_run_files_and_arguments_pass_the_checks(block: Block) -> None:
         base = yaml.safe_load(EXAMPLE.read_text())
         content = {"pipeline": "training", "arguments": {**base["arguments"], **content}}
     file = RunFile(ROOT / block.page, content["pipeline"], content["arguments"])
-    arguments.check(file, asked.arguments(file.pipeline))
+    arguments.check(file, arguments.model_of(file.pipeline))
 
 
 def in_tests() -> set[str]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app, asked
 from cd4ml.running import run_file, schema
-from cd4ml.running.arguments import Arguments, check
+from cd4ml.running.arguments import Arguments, check, model_of
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = asked.pipelines()
@@ -27,7 +27,7 @@ def parameters(name: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_parameters_of_a_pipeline_are_the_arguments_of_its_model(name: str) -> None:
-    model = asked.arguments(name)
+    model = model_of(name)
     taken = parameters(name)
 
     assert taken.keys() == model.model_fields.keys()
@@ -43,7 +43,7 @@ def test_the_parameters_of_a_pipeline_are_the_arguments_of_its_model(name: str) 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_default_is_what_a_person_could_write(name: str) -> None:
-    model = asked.arguments(name)
+    model = model_of(name)
     given = {"name": "uptake", "source": "a.csv", "dataset": "a", "key": "id", "label": "took", "store": "store"}
     required = {one: given[one] for one, field in model.model_fields.items() if field.is_required()}
     written = {one: field.default for one, field in model.model_fields.items() if not field.is_required()}
@@ -72,7 +72,7 @@ def test_the_command_prints_the_schema_that_lies_beside_the_pipeline(name: str) 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_command_lists_every_argument(name: str) -> None:
-    model: type[Arguments] = asked.arguments(name)
+    model: type[Arguments] = model_of(name)
     printed = CliRunner().invoke(app, ["arguments", name], env={"COLUMNS": "200"})
 
     shown = [line.split()[0] for line in printed.stdout.splitlines() if line.strip()]

@@ -52,7 +52,9 @@ def schema(pipeline: Pipeline) -> None:
 
 
 def _model(pipeline: str) -> "type[Arguments]":
+    from cd4ml.running.arguments import model_of
+
     known = asked.pipelines()
     if pipeline not in known:
         raise ArgumentsError(f"{pipeline}: there is no such pipeline; {nearest(pipeline, known)}")
-    return asked.arguments(pipeline)
+    return model_of(pipeline)

@@ -74,8 +74,12 @@ class Asked:
         return pipeline(self.name)
 
 
-def read(file: Path) -> Asked:
+def read(file: Path, *, in_a_cluster: bool = False) -> Asked:
     """Reads and checks the file of a run; git's revision is filled in where the pipeline wants one and it names none.
+
+    Args:
+        file: The file.
+        in_a_cluster: Whether a cluster is to run it, which sees no folder of this machine.
 
     Raises:
         ArgumentsError: With every mistake.
@@ -84,9 +88,9 @@ def read(file: Path) -> Asked:
 
     said = run_file.read(file, pipelines())
     # These take their time, and a file that is not there is told without them.
-    from cd4ml.running.arguments import Means, check
+    from cd4ml.running.arguments import Means, check, model_of
 
-    values = check(said, arguments(said.pipeline))
+    values = check(said, model_of(said.pipeline), in_a_cluster=in_a_cluster)
     unsaid = [name for name in values.named(Means.REVISION) if not getattr(values, name)]
     return Asked(
         said.pipeline,
@@ -97,19 +101,6 @@ def read(file: Path) -> Asked:
         port=values.value(Means.PORT),
         target=values.value(Means.TARGET),
     )
-
-
-def read_for_a_cluster(file: Path) -> Asked:
-    """Reads and checks the file of a run that is to run in a cluster, which sees no folder of this machine.
-
-    Raises:
-        ArgumentsError: With every mistake.
-    """
-    wanted = read(file)
-    mistakes = list(wanted.values.mistakes_in_a_cluster())
-    if mistakes:
-        raise ArgumentsError(f"{file}: the arguments are not what a cluster can use:\n  " + "\n  ".join(mistakes))
-    return wanted
 
 
 def part(wanted: Asked, runs: Path, *, from_task: str | None, only: str | None, run: str | None) -> "Part | None":
@@ -146,13 +137,6 @@ def pipelines() -> list[str]:
     import cd4ml.pipelines
 
     return sorted(module.name for module in pkgutil.iter_modules(cd4ml.pipelines.__path__) if module.ispkg)
-
-
-def arguments(name: str) -> "type[Arguments]":
-    """What a pipeline takes."""
-    from cd4ml.running.arguments import model_of
-
-    return model_of(name)
 
 
 def pipeline(name: str) -> Any:

@@ -36,7 +36,7 @@ def schedule(
     """
     from cd4ml.kubeflow import schedules
 
-    wanted, expression = asked.read_for_a_cluster(file), schedules.check_cron(cron)
+    wanted, expression = asked.read(file, in_a_cluster=True), schedules.check_cron(cron)
     connection = kfp.connected(address, changes=True, sure=yes)
     called = name or file.stem
     replaced = schedules.put(

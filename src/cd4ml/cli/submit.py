@@ -40,7 +40,7 @@ def submit(
 
     Example: cd4ml submit examples/promotions/training-cluster.yaml --host http://localhost:8080
     """
-    wanted = asked.read_for_a_cluster(file)
+    wanted = asked.read(file, in_a_cluster=True)
     connection = kfp.connected(address, changes=True, sure=yes)
     from cd4ml.kubeflow import runs
 

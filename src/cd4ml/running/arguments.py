@@ -122,8 +122,8 @@ def model_of(pipeline: str) -> type[Arguments]:
     return model
 
 
-def check(file: RunFile, model: type[Arguments]) -> Arguments:
-    """Makes sure that the arguments are what the pipeline takes.
+def check(file: RunFile, model: type[Arguments], *, in_a_cluster: bool = False) -> Arguments:
+    """Makes sure that the arguments are what the pipeline takes, and what a cluster can use where that runs it.
 
     Returns:
         The arguments, defaults included.
@@ -143,9 +143,11 @@ def check(file: RunFile, model: type[Arguments]) -> Arguments:
     mistakes += _too_long(file.arguments)
     if found and not mistakes:
         mistakes += found.mistakes_together()
+        mistakes += found.mistakes_in_a_cluster() if in_a_cluster else ()
     if mistakes or not found:
         raise ArgumentsError(
-            f"{file.path}: the arguments are not what {file.pipeline} takes:\n  " + "\n  ".join(mistakes)
+            f"{file.path}: the arguments are not what {file.pipeline} takes{' in a cluster' * in_a_cluster}:\n  "
+            + "\n  ".join(mistakes)
         )
     return found
 

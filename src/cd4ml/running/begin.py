@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cd4ml.errors import ArgumentsError
 from cd4ml.registry import records
 from cd4ml.running.arguments import Means, check, model_of
 from cd4ml.running.run_file import RunFile
@@ -28,10 +27,7 @@ def run(name: str, given: Mapping[str, Any]) -> None:
     model = model_of(pipeline)
     texts = model.named(Means.TEXT_IN_KFP)
     arguments = {name: _meant(value) if name in texts else value for name, value in given.items()}
-    values = check(RunFile(Path("arguments"), pipeline, arguments), model)
-    mistakes = list(values.mistakes_in_a_cluster()) if _IN_A_POD in os.environ else []
-    if mistakes:
-        raise ArgumentsError("the arguments are not what a cluster can use:\n  " + "\n  ".join(mistakes))
+    values = check(RunFile(Path("arguments"), pipeline, arguments), model, in_a_cluster=_IN_A_POD in os.environ)
     records.begin(values.value(Means.STORE), name=name, arguments=values.model_dump(mode="json", exclude_none=True))
 
 
