@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from cd4ml.cli.application import app, console
+from cd4ml.cli.application import app, console, table
 from cd4ml.errors import RegistryError
 from cd4ml.storage import open_store
 
@@ -28,12 +27,12 @@ def list_deployments(name: Name, store: Location = "store") -> None:
     if not found:
         raise RegistryError(f"store {opened.location}: {name} was never deployed")
     champion = max((series.begun.number for series in found if series.deployment), default=None)
-    table = _table("number", "version", "target", "state", "run", "begun")
+    shown = table("number", "version", "target", "state", "run", "begun")
     for series in reversed(found):
         begun = series.begun
         state = "champion" if begun.number == champion else series.state
-        table.add_row(str(begun.number), str(begun.version), begun.target, state, escape(begun.run), begun.at)
-    console.print(table)
+        shown.add_row(str(begun.number), str(begun.version), begun.target, state, escape(begun.run), begun.at)
+    console.print(shown)
 
 
 @deployments_app.command()
@@ -52,10 +51,10 @@ def show(
         raise RegistryError(
             f"store {opened.location}: {name} has no deployment {number}; `cd4ml deployments list {name}` has all"
         )
-    table = _table("at", "event", "")
+    shown = table("at", "event", "")
     for event in series.events:
-        table.add_row(event.at, WORDS[type(event)], escape(event.headline))
-    console.print(table)
+        shown.add_row(event.at, WORDS[type(event)], escape(event.headline))
+    console.print(shown)
 
 
 app.add_typer(deployments_app, name="deployments")
@@ -78,10 +77,3 @@ def stop(
         console.print(f"{name}: a rollout that was killed halfway was undone; what it replaced is not served again")
     if stopped.served:
         console.print(f"{name}: the server at {stopped.served.url} has ended")
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console
+from cd4ml.cli.application import app, console, say, table
 from cd4ml.storage import open_store
 
 if TYPE_CHECKING:
@@ -47,27 +46,21 @@ def plan(
     planned = planned_of(wanted.pipeline, arguments=wanted.arguments, runs=runs.resolve(), part=part)
     _print(planned)
     if any(one.component == "deploy_model" and one.outcome in ("runs", "depends") for one in planned):
-        console.print(f"[dim]deploys[/]  {escape(_deploys(wanted))}", highlight=False, soft_wrap=True)
+        say("deploys", _deploys(wanted))
 
 
 def _print(planned: "Sequence[Planned]") -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("task")
-    table.add_column("")
-    table.add_column("time", justify="right")
+    shown = table("task", "", "time")
+    shown.columns[-1].justify = "right"
     for one in planned:
         seconds = f"{one.seconds:.1f} s" if one.seconds is not None else ""
-        table.add_row(escape(one.name), f"{OUTCOMES[one.outcome]} {escape(one.why)}".strip(), seconds)
-    console.print(table)
+        shown.add_row(escape(one.name), f"{OUTCOMES[one.outcome]} {escape(one.why)}".strip(), seconds)
+    console.print(shown)
     may_run = [one.seconds for one in planned if one.outcome in ("runs", "depends")]
     known = [seconds for seconds in may_run if seconds is not None]
     never = f"; {len(may_run) - len(known)} of them never ran here" if len(known) < len(may_run) else ""
     console.print()
-    console.print(
-        f"[dim]time[/]     {sum(known):.0f} s, one task after another, for the {len(may_run)} that may run{never}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say("time", f"{sum(known):.0f} s, one task after another, for the {len(may_run)} that may run{never}")
 
 
 def _deploys(wanted: asked.Asked) -> str:

@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from cd4ml import errors
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console
+from cd4ml.cli.application import app, console, print_outcome, say
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.errors import Cd4mlError
 from cd4ml.storage import local_copy, open_store
@@ -89,7 +89,7 @@ def _run(wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | N
     tree = compiled.tree(pipeline, folder)
     if part:
         taken = ", ".join(part.given) or "nothing"
-        console.print(f"[dim]from run[/] {part.run}: {taken}", highlight=False, soft_wrap=True)
+        say("from run", f"{part.run}: {taken}")
         if wanted.store:
             given = wanted.values.model_dump(mode="json", exclude_none=True)
             records.begin_part(wanted.store, pipeline=wanted.name, run=folder.name, arguments=given)
@@ -273,30 +273,25 @@ def _print_outcome(
     if summary["status"] == "passed":
         _print_passed(summary, serving)
     else:
-        colour = "yellow" if summary["status"] == "stopped" else "red"
-        console.print(
-            f"[bold {colour}]{summary['status']}[/] {escape(summary['failure'])}", highlight=False, soft_wrap=True
-        )
+        print_outcome(summary["status"], "yellow" if summary["status"] == "stopped" else "red", summary["failure"])
         if summary["published"]:
-            console.print(f"[dim]model[/]    {_model(summary)} was published", highlight=False)
+            say("model", f"{_model(summary)} was published")
         if log:
-            console.print(f"[dim]log[/]      {_short(log)}", highlight=False, soft_wrap=True)
-    console.print(f"[dim]report[/]   {_short(folder / 'index.html')}", highlight=False, soft_wrap=True)
-    console.print(f"[dim]summary[/]  {_short(folder / 'summary.json')}", highlight=False, soft_wrap=True)
+            say("log", f"{_short(log)}")
+    say("report", f"{_short(folder / 'index.html')}")
+    say("summary", f"{_short(folder / 'summary.json')}")
 
 
 def _print_passed(summary: Mapping[str, Any], serving: "servers.Server | None") -> None:
-    console.print(f"[bold green]passed[/] in {summary['seconds']:.0f} s", highlight=False)
+    print_outcome("passed", "green", f"in {summary['seconds']:.0f} s")
     if summary["published"]:
-        console.print(f"[dim]model[/]    {_model(summary)}, {summary['published']['digest'][:19]}", highlight=False)
+        say("model", f"{_model(summary)}, {summary['published']['digest'][:19]}")
     if serving and serving.run != summary["run_id"]:
-        console.print(
-            f"[dim]replaced[/] by the server of run {serving.run}, at {serving.url}", highlight=False, soft_wrap=True
-        )
+        say("replaced", f"by the server of run {serving.run}, at {serving.url}")
     elif serving:
         version = summary["published"]
-        console.print(f"[dim]serving[/]  {serving.url}; end it with: {_stop(version)}", highlight=False, soft_wrap=True)
-        console.print(f"[dim]try[/]      {_curl(serving, version['uri'])}", highlight=False, soft_wrap=True)
+        say("serving", f"{serving.url}; end it with: {_stop(version)}")
+        say("try", _curl(serving, version["uri"]))
 
 
 def _model(summary: Mapping[str, Any]) -> str:
