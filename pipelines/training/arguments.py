@@ -7,7 +7,7 @@ from pydantic import WithJsonSchema
 
 from cd4ml.data import curated
 from cd4ml.data.sources import AnySource
-from cd4ml.data.split import Split
+from cd4ml.data.split import AnySplit
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation
 from cd4ml.evaluation.written import ModelLimits
@@ -50,7 +50,7 @@ class Training(Arguments):
     """A folder, or `s3://bucket/prefix`: datasets, published models, deployments."""
     time_column: str = ""
     """The column that says when a row came to be; empty where there is none."""
-    split: Split = written({})
+    split: AnySplit = written({})
     """How the rows are split; where empty by a hash of the key, a tenth each for eval and test."""
     curated_schema: Annotated[str, checked_by(curated.check), Means.PLACE] = ""
     """A TFDV schema that people keep: a path or `s3://` URI of its text proto; inferred from train where empty."""

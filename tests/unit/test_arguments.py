@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pytest
 
-from cd4ml.data.split import Split
+from cd4ml.data.split import AnySplit
 from cd4ml.errors import ArgumentsError
 from cd4ml.running import arguments, run_file, schema
 from cd4ml.running.arguments import Arguments, Means, Name, Text, Within, written
@@ -22,7 +22,7 @@ class Example(Arguments):
     """The column to predict."""
     folder: Annotated[str, Means.PLACE] = ""
     """Where more lies."""
-    split: Split = written({})
+    split: AnySplit = written({})
     """How the rows are split."""
     model: AnyTrainer = written({"model": "linear"})
     """What is trained."""
@@ -62,7 +62,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert mistakes(tmp_path, written) == [
         'name: 3 is not a text; write it in quotes: "3"',
         "label: missing",
-        "split.by: Input should be 'key' or 'time', not 'age'",
+        "split: by: 'age' is no way to split; there are key, group, stratum, time",
         "model.epochs: Input should be greater than or equal to 1, not 0",
         "model.hiden: unknown; did you mean 'hidden'?",
         "seed: true is not a whole number",
@@ -109,7 +109,7 @@ def test_the_tables_say_what_to_write() -> None:
     first, *others = schema.tables(Example)
 
     rows = {row.name: row for row in first.rows}
-    assert [one.name for one in others] == ["Dnn", "Linear", "Split"]
+    assert [one.name for one in others] == ["ByGroup", "ByKey", "ByStratum", "ByTime", "Dnn", "Linear"]
     assert rows["seed"] == schema.Row("seed", "whole number, 0 to 9", "4", False, "Makes it repeatable.")
     assert (rows["label"].required, rows["label"].default) == (True, "")
     assert (rows["model"].kind, rows["model"].default) == ("Linear or Dnn", '{"model": "linear"}')

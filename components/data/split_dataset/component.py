@@ -22,14 +22,14 @@ def split_dataset(
     curated_schema: str = "",
     schema_digest: str = "",
 ) -> NamedTuple("Splits", drawn=dict):  # type: ignore[valid-type]
-    """Splits a version of a dataset by a hash of its key, or by time, and hands on the schema that people keep.
+    """Splits a version of a dataset by key, group, stratum or time, and hands on the schema that people keep.
 
     Args:
         uri: Where the dataset's table lies.
         version: Of the dataset.
         digest: Of the version's content, so that the splits of other content are not reused.
         key: The column that tells rows apart.
-        split: `by: key` with `seed`, or `by: time` with `column`; `eval` and `test` are fractions of the rows.
+        split: How, as `{by: group, column: customer}`; the arguments of the pipeline say what there is.
         curated_schema: A path or `s3://` URI of a schema that people keep; empty where there is none.
         schema_digest: Of its content, so that an earlier one is not reused.
 

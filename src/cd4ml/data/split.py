@@ -1,16 +1,20 @@
 """Splitting a version of a dataset into train, eval and test."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
 from cd4ml.contracts.dataset import Origin, stamp
 from cd4ml.errors import DataError
-from cd4ml.names import nearest
-from cd4ml.settings import Seed, Strict
+from cd4ml.names import nearest, shown
+from cd4ml.settings import OneOf, Seed, Strict
 
 if TYPE_CHECKING:
     import deltalake
@@ -19,27 +23,214 @@ if TYPE_CHECKING:
 Name = Literal["train", "eval", "test"]
 
 
-class Split(Strict):
-    """How a dataset is split."""
+GOLDEN = 0.6180339887498949
 
-    by: Literal["key", "time"] = "key"
-    """By a hash of the key, so that a row never changes sides between versions; or by time, the latest rows last."""
-    column: str = ""
-    """The time column; only for a split by time."""
-    eval: float = Field(default=0.1, gt=0, lt=1)
-    test: float = Field(default=0.1, gt=0, lt=1)
+
+def _microseconds(moment: str) -> int:
+    """Since the epoch; a moment without a zone is in UTC, as the table's are."""
+    found = datetime.fromisoformat(moment)
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def _is_moment(text: str) -> str:
+    try:
+        _microseconds(text)
+    except ValueError as error:
+        raise ValueError(f"{shown(text)} is no moment; write one as 2026-03-01 or 2026-03-01T12:00:00Z") from error
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_is_moment)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Column = Annotated[str, Field(min_length=1)]
+
+
+class Split(Strict, ABC):
+    """A way to split a dataset, with its settings as fields."""
+
+    by: str
+
+    @property
+    def complete(self) -> Sequence[str]:
+        """Columns without which a row has no side."""
+        return ()
+
+    @property
+    def times(self) -> Sequence[str]:
+        """Columns that have to hold timestamps."""
+        return ()
+
+    @abstractmethod
+    def side(self, key: str) -> str:
+        """The side of a row, as an expression in SQL.
+
+        Args:
+            key: The column that tells rows apart.
+        """
+
+
+class _Shares(Split):
+    eval: Share = 0.1
+    test: Share = 0.1
+
+    @model_validator(mode="after")
+    def _leaves_some_to_train_on(self) -> Self:
+        _check_shares(self.eval, self.test)
+        return self
+
+    def _hashed(self, seed: int, column: str) -> str:
+        """The side of a row by a hash: text compared with a fraction in hexadecimal."""
+        test, eval_ = (f"'{round(share * 16**8):08x}'" for share in (self.test, self.test + self.eval))
+        return _first(_hash(seed, [column]), test, eval_)
+
+
+class ByKey(_Shares):
+    """By a hash of the key: a row never changes sides between versions."""
+
+    by: Literal["key"] = "key"
     seed: Seed = 0
     """Another seed gives another split by key."""
 
+    def side(self, key: str) -> str:  # noqa: D102
+        return self._hashed(self.seed, key)
+
+
+class ByGroup(_Shares):
+    """By a hash of a column: all rows of a customer, say, are on one side, and stay there."""
+
+    by: Literal["group"]
+    column: Column
+    """What tells the groups apart."""
+    seed: Seed = 0
+    """Another seed gives another split by group."""
+
+    @property
+    def complete(self) -> Sequence[str]:  # noqa: D102
+        return [self.column]
+
+    def side(self, key: str) -> str:  # noqa: ARG002, D102
+        return self._hashed(self.seed, self.column)
+
+
+class ByStratum(_Shares):
+    """Of each stratum the same shares, to a row or two; a hash leaves it to chance how a rare class is spread.
+
+    The rows of a stratum are dealt out in the order of their time: a row keeps its side as long as none comes in that
+    is older.
+    """
+
+    by: Literal["stratum"]
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
+    """Whose values make the strata."""
+    order: Column
+    """The time column."""
+    seed: Seed = 0
+    """Another seed gives another split by stratum."""
+
+    @property
+    def complete(self) -> Sequence[str]:  # noqa: D102
+        return [self.order]
+
+    @property
+    def times(self) -> Sequence[str]:  # noqa: D102
+        return [self.order]
+
+    def side(self, key: str) -> str:
+        """By turns of the golden section around a circle, which fill each arc of it evenly, however many there are.
+
+        A stratum begins where its hash says, so that those of a row or two are spread as well.
+        """
+        strata = ", ".join(map(_quoted, self.columns))
+        row = f"row_number() OVER (PARTITION BY {strata} ORDER BY {_quoted(self.order)}, {_quoted(key)})"
+        turns = f"({row} * {GOLDEN} + {_fraction(_hash(self.seed, self.columns))})"
+        return _first(f"{turns} - floor({turns})", self.test, self.test + self.eval)
+
+
+class ByTime(Split):
+    """By time: the latest rows are test, those before them eval.
+
+    Of shares the sides move as rows come in; with moments, as `2026-03-01`, a row never changes sides.
+    """
+
+    by: Literal["time"]
+    column: Column
+    """The time column."""
+    eval: Share | Moment = 0.1
+    """The share of the rows that are eval, or the moment from which they are."""
+    test: Share | Moment = 0.1
+    """The share of the rows that are test, or the moment from which they are."""
+
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.eval + self.test >= 1:
-            raise ValueError(f"eval {self.eval} and test {self.test} leave nothing to train on; make them smaller")
-        if self.by == "time" and not self.column:
-            raise ValueError("column: a split by time needs the name of the time column")
-        if self.by == "key" and self.column:
-            raise ValueError(f"column: {self.column!r} means nothing for a split by key; leave it out")
+    def _fit_together(self) -> Self:
+        if isinstance(self.eval, float) and isinstance(self.test, float):
+            _check_shares(self.eval, self.test)
+        elif isinstance(self.eval, float) or isinstance(self.test, float):
+            raise ValueError("write eval and test both as shares of the rows, or both as moments")
+        elif _microseconds(self.eval) >= _microseconds(self.test):
+            raise ValueError(f"eval begins at {self.eval}, which is not before test, at {self.test}")
         return self
+
+    @property
+    def complete(self) -> Sequence[str]:  # noqa: D102
+        return [self.column]
+
+    @property
+    def times(self) -> Sequence[str]:  # noqa: D102
+        return [self.column]
+
+    def side(self, key: str) -> str:  # noqa: ARG002
+        """By the rank in time, one for all rows of a moment, so that these are on one side; or by the moments."""
+        if isinstance(self.eval, float) and isinstance(self.test, float):
+            rank = f"1 - percent_rank() OVER (ORDER BY {_quoted(self.column)})"
+            return _first(rank, self.test, self.test + self.eval)
+        latest_first = f"-CAST({_quoted(self.column)} AS BIGINT)"
+        return _first(latest_first, *(1 - _microseconds(str(one)) for one in (self.test, self.eval)))
+
+
+def _check_shares(eval_: float, test: float) -> None:
+    if eval_ + test >= 1:
+        raise ValueError(f"eval {eval_} and test {test} leave nothing to train on; make them smaller")
+
+
+def _hash(seed: int, columns: Sequence[str]) -> str:
+    """The first eight digits of a hash of some columns, as an expression in SQL."""
+    values = ", chr(31), ".join(f"CAST({_quoted(column)} AS VARCHAR)" for column in columns)
+    return f"substr(md5(concat('{seed}:', {values})), 1, 8)"
+
+
+def _fraction(digits: str) -> str:
+    """The number from 0 to 1 whose first places in hexadecimal these digits are."""
+    places = range(1, 7)
+    return " + ".join(
+        f"(strpos('0123456789abcdef', substr({digits}, {place}, 1)) - 1) / {16.0**place}" for place in places
+    )
+
+
+def _first(place: str, test: object, eval_: object) -> str:
+    return f"CASE WHEN {place} < {test} THEN 'test' WHEN {place} < {eval_} THEN 'eval' ELSE 'train' END"
+
+
+WAYS: Mapping[str, type[Split]] = {"key": ByKey, "group": ByGroup, "stratum": ByStratum, "time": ByTime}
+
+
+def _checked(split: Any) -> Split:
+    """Checks how to split by the way that it names, so that the mistakes are about that one alone."""
+    if isinstance(split, Split):
+        return split
+    if not isinstance(split, Mapping):
+        raise PydanticKnownError("dict_type")
+    by = split.get("by", "key")
+    if by not in WAYS:
+        raise DataError(f"by: {shown(by)} is no way to split; {nearest(str(by), WAYS)}")
+    return settings.within(WAYS[by], split)
+
+
+AnySplit = Annotated[Split, OneOf(_checked, WAYS.values)]
+"""How to split, as a part of other settings."""
+
+
+class _Asked(Strict):
+    split: AnySplit
 
 
 @dataclass(frozen=True)
@@ -71,7 +262,7 @@ def parse(split: dict[str, Any]) -> Split:
     Raises:
         DataError: With every mistake.
     """
-    return settings.parse(Split, content=split, name="split", error=DataError)
+    return settings.parse(_Asked, content={"split": split}, name="split", error=DataError, unnamed="split").split
 
 
 def meaning(split: dict[str, Any]) -> dict[str, Any]:
@@ -141,37 +332,28 @@ def _check_columns(data: "deltalake.DeltaTable", *, uri: str, key: str, how: Spl
     import pyarrow as pa
 
     schema = pa.schema(data.schema().to_arrow())
-    for column in filter(None, (key, how.column)):
+    strata = how.columns if isinstance(how, ByStratum) else ()
+    for column in (key, *strata, *how.complete):
         if column not in schema.names:
             raise DataError(f"{uri}: has no column {column!r}; {nearest(column, schema.names)}")
-    if how.by == "key":
-        return
-    if not pa.types.is_timestamp(schema.field(how.column).type):
-        raise DataError(f"{uri}: column {how.column!r} holds no timestamps; split by a time column, or by key")
-    moments = _query(data, f"SELECT {_quoted(how.column)} FROM data").read_all()  # noqa: S608 (the name is quoted)
-    without = moments.column(0).null_count
-    if without:
-        raise DataError(f"{uri}: {without:,} rows have no time in {how.column!r}; drop them, or split by key")
+    for column in how.times:
+        if not pa.types.is_timestamp(schema.field(column).type):
+            raise DataError(f"{uri}: column {column!r} holds no timestamps; split by a time column, or by key")
+    for column in how.complete:
+        without = _query(data, f"SELECT 1 FROM data WHERE {_quoted(column)} IS NULL").read_all().num_rows  # noqa: S608
+        if without:
+            what = "time" if column in how.times else "value"
+            raise DataError(f"{uri}: {without:,} rows have no {what} in {column!r}; drop them, or split by key")
 
 
 def _select(data: "deltalake.DeltaTable", *, key: str, how: Split, name: Name) -> "pa.RecordBatchReader":
-    """The rows of a split: text compared with a fraction in hexadecimal, or the rank in time with a fraction.
-
-    Rows of one moment have one rank, so that they are on one side.
-    """
-    if how.by == "key":
-        place = f"substr(md5(concat('{how.seed}:', CAST({_quoted(key)} AS VARCHAR))), 1, 8)"
-        test, eval_ = (f"'{round(share * 16**8):08x}'" for share in (how.test, how.test + how.eval))
-    else:
-        place = f"1 - percent_rank() OVER (ORDER BY {_quoted(how.column)})"
-        test, eval_ = str(how.test), str(how.test + how.eval)
+    """The rows of a split."""
     names = [field.name for field in data.schema().fields]
     columns = ", ".join(map(_quoted, names))
     side = _quoted(max(names, key=len) + "_")  # longer than any of them, so that it is none of them
-    sides = f"CASE WHEN {place} < {test} THEN 'test' WHEN {place} < {eval_} THEN 'eval' ELSE 'train' END"
     return _query(
         data,
-        f"SELECT {columns} FROM (SELECT *, {sides} AS {side} FROM data) "  # noqa: S608 (names are quoted)
+        f"SELECT {columns} FROM (SELECT *, {how.side(key)} AS {side} FROM data) "  # noqa: S608 (names are quoted)
         f"WHERE {side} = '{name}' ORDER BY {_quoted(key)}",
     )
 

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -172,7 +173,16 @@ def test_a_split_that_would_be_empty_is_refused_and_leaves_no_file(dataset, numb
     assert list((dataset.folder / "0").iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [{}, {"by": "time", "column": "when"}], ids=["by key", "by time"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"by": "time", "column": "when"},
+        {"by": "group", "column": "id"},
+        {"by": "stratum", "columns": ["when"], "order": "when"},
+    ],
+    ids=lambda how: how.get("by", "key"),
+)
 @pytest.mark.parametrize("name", ['a "b"; DROP', "cd4ml_side", "data", ".id", "", "a.b", "ä", "new\nline", "*"])
 def test_a_column_may_have_any_name(dataset, numbers, name, how):
     table = numbers.slice(0, 500).rename_columns(["id", "when", name])
@@ -185,12 +195,12 @@ def test_a_column_may_have_any_name(dataset, numbers, name, how):
 
 def test_every_mistake_in_how_to_split_is_reported_at_once():
     with pytest.raises(DataError) as refused:
-        split.parse({"by": "kye", "evl": 0.1, "test": 2})
+        split.parse({"by": "group", "evl": 0.1, "test": 2})
 
     assert str(refused.value).splitlines() == [
         "split: not as it should be",
-        "  - by: Input should be 'key' or 'time', not 'kye'",
         "  - test: Input should be less than 1, not 2",
+        "  - column: missing",
         "  - evl: unknown; did you mean 'eval'?",
     ]
 
@@ -198,16 +208,92 @@ def test_every_mistake_in_how_to_split_is_reported_at_once():
 @pytest.mark.parametrize(
     ("how", "message"),
     [
+        ({"by": "kye"}, "by: 'kye' is no way to split; did you mean 'key'"),
         ({"eval": 0.6, "test": 0.4}, "leave nothing to train on"),
-        ({"by": "time"}, "a split by time needs the name of the time column"),
-        ({"by": "key", "column": "when"}, "'when' means nothing for a split by key"),
+        ({"by": "time", "column": "when", "eval": 0.6, "test": 0.4}, "leave nothing to train on"),
+        ({"by": "time"}, "column: missing"),
+        ({"by": "key", "column": "when"}, "column: unknown; there are by, eval, test, seed"),
         ({"eval": 0}, "eval: Input should be greater than 0"),
+        ({"by": "time", "column": "when", "eval": "2026-13-01", "test": "2026-12-01"}, "'2026-13-01' is no moment"),
+        ({"by": "time", "column": "when", "eval": "2026-03-01", "test": 0.1}, "both as shares of the rows, or both"),
+        ({"by": "time", "column": "when", "eval": "2026-03-02", "test": "2026-03-02T00:00Z"}, "not before test"),
+        ({"by": "stratum", "columns": [], "order": "when"}, "columns: .* at least 1 item"),
         (["key"], "valid dictionary"),
     ],
 )
 def test_a_split_that_makes_no_sense_is_refused(how, message):
     with pytest.raises(DataError, match=message):
         split.parse(how)
+
+
+def test_by_group_all_rows_of_a_customer_are_on_one_side_and_stay_there(dataset, numbers):
+    customers = pa.array([f"c{number % 400}" for number in range(5000)])
+    table = numbers.set_column(2, "name", customers)
+    how = {"by": "group", "column": "name", "eval": 0.2, "test": 0.2}
+
+    before = dataset.split(dataset.ingest(table.slice(0, 3000)), how)
+    after = dataset.split(dataset.ingest(table), how)
+
+    sides = {name: set(part["name"].to_pylist()) for name, part in after.items()}
+    assert sum(map(len, sides.values())) == len(set.union(*sides.values())) == 400
+    assert len(sides["test"]) == pytest.approx(80, abs=25)
+    assert all(ids(before[name]) <= ids(after[name]) for name in NAMES)
+
+
+def test_rows_without_a_group_cannot_be_split_by_it(dataset, numbers):
+    table = numbers.set_column(2, "name", [[None, *["x"] * 4999]])
+
+    with pytest.raises(DataError, match="1 rows have no value in 'name'; drop them, or split by key"):
+        dataset.split(dataset.ingest(table), {"by": "group", "column": "name"})
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_by_stratum_each_class_is_in_each_split_by_its_share(dataset, numbers, seed):
+    rare = pa.array(["rare" if number % 100 == 3 else None if number % 10 == 1 else "often" for number in range(5000)])
+    table = numbers.set_column(2, "name", rare)
+
+    parts = dataset.split(
+        dataset.ingest(table), {"by": "stratum", "columns": ["name"], "order": "when", "test": 0.2, "seed": seed}
+    )
+
+    for value, rows in (("rare", 50), (None, 500), ("often", 4450)):
+        found = [part["name"].to_pylist().count(value) for part in parts.values()]
+        assert found == pytest.approx([0.7 * rows, 0.1 * rows, 0.2 * rows], abs=2.5), value
+
+
+def test_by_stratum_no_row_changes_sides_when_later_rows_come(dataset, numbers):
+    table = numbers.set_column(2, "name", pa.array(["ab"[number % 2] for number in range(5000)]))
+    later = table.filter(pc.greater(table["when"], pa.scalar(datetime(2026, 3, 3, tzinfo=UTC))))
+    earlier = table.filter(pc.less_equal(table["when"], pa.scalar(datetime(2026, 3, 3, tzinfo=UTC))))
+    how = {"by": "stratum", "columns": ["name"], "order": "when"}
+
+    before = dataset.split(dataset.ingest(earlier), how)
+    after = dataset.split(dataset.ingest(pa.concat_tables([later, earlier])), how)
+
+    assert all(ids(before[name]) <= ids(after[name]) for name in NAMES)
+    assert sum(part.num_rows for part in after.values()) == 5000
+
+
+def test_from_moments_on_no_row_changes_sides(dataset, numbers):
+    how = {"by": "time", "column": "when", "eval": "2026-03-03", "test": "2026-03-04T01:00+01:00"}
+
+    before = dataset.split(dataset.ingest(numbers.slice(0, 3000)), how)
+    after = dataset.split(dataset.ingest(numbers), how)
+
+    assert all(ids(before[name]) <= ids(after[name]) for name in NAMES)
+    moments = {name: part["when"].to_pylist() for name, part in after.items()}
+    assert min(moments["eval"]) == datetime(2026, 3, 3, tzinfo=UTC)
+    assert max(moments["eval"]) == datetime(2026, 3, 3, 23, 59, tzinfo=UTC)
+    assert min(moments["test"]) == datetime(2026, 3, 4, tzinfo=UTC)
+
+
+def test_moments_are_those_of_a_column_without_a_zone_too(dataset, numbers):
+    naive = pa.array([datetime(2026, 3, 1) + timedelta(minutes=number) for number in range(5000)])
+    how = {"by": "time", "column": "when", "eval": "2026-03-03", "test": "2026-03-04"}
+
+    parts = dataset.split(dataset.ingest(numbers.set_column(1, "when", naive)), how)
+
+    assert min(parts["test"]["when"].to_pylist()) == datetime(2026, 3, 4)
 
 
 def test_another_content_than_was_ingested_is_refused(dataset, numbers):
@@ -224,3 +310,9 @@ def test_another_content_than_was_ingested_is_refused(dataset, numbers):
             **dict(zip(NAMES, files, strict=True)),
         )
     assert not any(file.exists() for file in files)
+
+
+def test_strata_of_one_row_are_spread_over_the_splits(dataset, numbers):
+    parts = dataset.split(dataset.ingest(numbers), {"by": "stratum", "columns": ["id", "name"], "order": "when"})
+
+    assert [part.num_rows for part in parts.values()] == pytest.approx([4000, 500, 500], abs=100)
