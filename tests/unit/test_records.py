@@ -8,7 +8,7 @@ from s3_server import s3_server
 
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.errors import ArgumentsError, GateError, RegistryError
-from cd4ml.registry import records
+from cd4ml.registry import clock, records
 from cd4ml.running import begin
 from cd4ml.storage import open_store
 
@@ -149,7 +149,7 @@ def test_the_newest_run_is_listed_first(store: str, monkeypatch: pytest.MonkeyPa
         ("2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00", "2026-01-01T00:00:00+00:00")
     ):
         monkeypatch.setenv(records.RUN, f"run-{number}")
-        monkeypatch.setattr(records, "_now", lambda time=time: time)
+        monkeypatch.setattr(clock, "now", lambda time=time: time)
         records.begin(store, name="any", arguments={})
 
     assert [one.run_id for one in records.listed(open_store(store))] == ["run-1", "run-0", "run-2"]

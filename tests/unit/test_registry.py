@@ -15,7 +15,7 @@ from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DocumentError, RegistryError, StorageError
-from cd4ml.registry import deployments, models
+from cd4ml.registry import clock, deployments, models
 from cd4ml.storage.folder import FolderStore
 
 
@@ -136,7 +136,7 @@ def test_the_champion_is_what_was_deployed_last_but_never_the_candidate_itself(t
 
     def deploy(candidate: Candidate) -> None:
         begun = deployments.begin(store, candidate.publish(location), run="run", target="machine", strategy="replace")
-        deployments.add(store, begun, Held("http://127.0.0.1:1", deployments.now()))
+        deployments.add(store, begun, Held("http://127.0.0.1:1", clock.now()))
 
     def published(number: int) -> tuple[str, str]:
         folder = store.path(f"models/uptake/{number}/model")

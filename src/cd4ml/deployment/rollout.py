@@ -17,7 +17,7 @@ from cd4ml.deployment import verify
 from cd4ml.deployment.strategies import Rollout, Strategy
 from cd4ml.deployment.targets import Release, Served, Target, Unfinished
 from cd4ml.errors import Cd4mlError, DeploymentError
-from cd4ml.registry import deployments
+from cd4ml.registry import clock, deployments
 from cd4ml.registry.deployments import Series
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def roll_out(
     """
     with rolling_out(target, strategy.name, version=version, run=run, port=port, log_file=log_file) as rollout:
         for step in strategy.steps:
-            taken = StepTaken(step.name, step.take(rollout), deployments.now())
+            taken = StepTaken(step.name, step.take(rollout), clock.now())
             deployments.add(target.store, rollout.release.begun, taken)
         if rollout.verification is None:
             raise DeploymentError(f"strategy {strategy.name}: no step of it verifies the release; add one")
@@ -80,7 +80,7 @@ def rolling_out(
             yield rollout
             _check_served(rollout)
             may_count = True
-            held = Held(f"{rollout.url}{verify.PREDICTIONS}", deployments.now())
+            held = Held(f"{rollout.url}{verify.PREDICTIONS}", clock.now())
             deployments.add(target.store, begun, held)
         except BaseException as error:
             outcome = _undo(rollout, _reason(error), may_count=may_count)
@@ -119,7 +119,7 @@ def _halfway(target: Target) -> Unfinished | None:
         target.keep()
         return None
     if series and series.state == "begun":
-        deployments.add(target.store, series.begun, Undone("its process was killed", deployments.now()))
+        deployments.add(target.store, series.begun, Undone("its process was killed", clock.now()))
     return left
 
 
@@ -144,7 +144,7 @@ def stop(target: Target) -> Ended:
         left, served = _halfway(target), target.current()
         ended = _standing(target, left.before if left else served)
         if ended:
-            deployments.add(target.store, ended.begun, Stopped(deployments.now()))
+            deployments.add(target.store, ended.begun, Stopped(clock.now()))
         target.remove()
     return Ended(served, halfway=left is not None)
 
@@ -186,7 +186,7 @@ def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
 def _tell_undone(rollout: Rollout, reason: str) -> None:
     begun, target = rollout.release.begun, rollout.target
     try:
-        deployments.add(target.store, begun, Undone(reason, deployments.now()))
+        deployments.add(target.store, begun, Undone(reason, clock.now()))
     except Cd4mlError as untold:
         log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, begun.number, untold)
 

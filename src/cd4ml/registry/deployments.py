@@ -7,14 +7,13 @@ The first event takes the number, and every later one the next place, each by a 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from cd4ml.contracts import deployment as events
 from cd4ml.contracts import model
 from cd4ml.contracts.deployment import Begun, Event, Held, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Version
-from cd4ml.registry import models
+from cd4ml.registry import clock, models
 from cd4ml.registry.numbers import NUMBER, numbers
 from cd4ml.storage import AlreadyStoredError, Store, check_name, open_store
 
@@ -60,11 +59,6 @@ class Series:
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
 
-def now() -> str:
-    """The time of an event."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def begin(store: Store, version: Version, *, run: str, target: str, strategy: str) -> Begun:
     """Adds a deployment to the history, before anything is changed; of many that do so at once, each has its number."""
     number = max(_numbers(_stored(store, version.name)), default=0)
@@ -78,7 +72,7 @@ def begin(store: Store, version: Version, *, run: str, target: str, strategy: st
             run=run,
             target=target,
             strategy=strategy,
-            at=now(),
+            at=clock.now(),
         )
         try:
             store.add(f"{_folder(version.name, number)}/1.json", begun.text)

@@ -12,7 +12,6 @@ version.json          what this version is (layout: `cd4ml.contracts.release`)
 
 import itertools
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +24,7 @@ from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
-from cd4ml.registry import card, records
+from cd4ml.registry import card, clock, records
 from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
@@ -123,7 +122,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             name=name,
             version=number,
             digest=digest,
-            published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            published_at=clock.now(),
             run=run,
             revision=revision,
             dataset=DatasetReference(dataset.name, dataset.version, dataset.digest),

@@ -13,13 +13,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from cd4ml.contracts.record import Judgement, RunRecord, Status
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import Cd4mlError, RegistryError, StorageError
+from cd4ml.registry import clock
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 PIPELINE = "CD4ML_PIPELINE"
@@ -39,12 +39,12 @@ def begin(location: str, *, name: str, arguments: Mapping[str, Any]) -> None:
         name: The run's name.
         arguments: What it was asked for.
     """
-    _add(location, BEGUN, name=name, arguments=dict(arguments), started_at=_now())
+    _add(location, BEGUN, name=name, arguments=dict(arguments), started_at=clock.now())
 
 
 def begin_part(location: str, *, pipeline: str, run: str, arguments: Mapping[str, Any]) -> None:
     """Records that a run has begun of whose pipeline a part runs, without the task that says so."""
-    begun = RunRecord(pipeline=pipeline, run_id=run, name=run, arguments=dict(arguments), started_at=_now())
+    begun = RunRecord(pipeline=pipeline, run_id=run, name=run, arguments=dict(arguments), started_at=clock.now())
     _store(open_store(location), BEGUN, begun)
 
 
@@ -55,16 +55,16 @@ def publish(location: str, **found: Any) -> None:
 
 def end(location: str, **found: Any) -> None:
     """Records the end of the run of this task; `found` are fields of a `RunRecord`, `status` among them."""
-    _add(location, SUMMARY, **found, ended_at=_now())
+    _add(location, SUMMARY, **found, ended_at=clock.now())
 
 
 @contextlib.contextmanager
-def failing(location: str) -> Iterator[None]:
-    """Records the end of the run where what is within fails."""
+def failing(location: str, **found: Any) -> Iterator[None]:
+    """Records the end of the run where what is within fails; `found` are fields of a `RunRecord`."""
     try:
         yield
     except Cd4mlError as error:
-        end(location, status="failed", failure=str(error))
+        end(location, status="failed", failure=str(error), **found)
         raise
 
 
@@ -79,11 +79,9 @@ def judge(location: str, verdict: Verdict, found: Mapping[str, Any] = MappingPro
     Raises:
         GateError: A limit is not kept.
     """
-    try:
-        return verdict.raise_if_failed()
-    except Cd4mlError as error:
-        end(location, status="failed", failure=str(error), gates=(Judgement.of(verdict),), **found)
-        raise
+    with failing(location, gates=(Judgement.of(verdict),), **found):
+        verdict.raise_if_failed()
+    return verdict
 
 
 def close(location: str, *, pipeline: str, run: str, status: Status, failure: str) -> None:
@@ -99,7 +97,7 @@ def close(location: str, *, pipeline: str, run: str, status: Status, failure: st
     store = open_store(location)
     known = _latest(store, pipeline, run)
     if known and known.status == "running":
-        _store(store, SUMMARY, replace(known, status=status, failure=failure, ended_at=_now()))
+        _store(store, SUMMARY, replace(known, status=status, failure=failure, ended_at=clock.now()))
 
 
 def current(location: str) -> RunRecord | None:
@@ -178,7 +176,3 @@ def _latest(store: Store, pipeline: str, run: str) -> RunRecord | None:
     there = store.children(folder)
     file = next((f"{folder}/{part}" for part in (SUMMARY, PUBLISHED, BEGUN) if part in there), None)
     return RunRecord.parse(store.read(file), store.uri(file)) if file else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
