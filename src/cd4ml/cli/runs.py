@@ -1,5 +1,6 @@
 """Runs, by their records in the store or on KFP: `cd4ml runs`."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,15 +46,19 @@ def list_runs(
 ) -> None:
     """Lists the runs, newest first: of the store's records, or of a KFP.
 
+    Runs of one name are shown with their ids, by which the other commands tell them apart.
+
     Example: cd4ml runs list --store s3://cd4ml
     """
     listed = list(_listed(address, store, number))
-    with_ids = any(one.run_id != one.name for one, _ in listed)  # a run of a machine is called by its id
-    shown = table("", "run", "made", "time", "result", *(["id"] if with_ids else []))
+    called = Counter(one.name for one, _ in listed)
+    ids = {one.run_id for one, _ in listed if called[one.name] > 1}
+    shown = table("", "run", "made", "time", "result")
+    shown.columns[1].width = max(map(len, ids), default=None)
     for one, headline in listed:
+        name = escape(one.name) + (f"\n[dim]{escape(one.run_id)}[/]" if one.run_id in ids else "")
         seconds = "" if one.seconds is None else f"{one.seconds:.0f} s"
-        ids = [f"[dim]{escape(one.run_id)}[/]"] if with_ids else []
-        shown.add_row(MARKS[one.state], escape(one.name), one.made, seconds, escape(headline), *ids)
+        shown.add_row(MARKS[one.state], name, one.made, seconds, escape(headline))
     console.print(shown)
 
 

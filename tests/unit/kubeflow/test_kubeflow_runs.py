@@ -7,6 +7,7 @@ import pytest
 from conftest import Command
 from kfp_server import NEVER, KfpServer, Made, Ran
 
+from cd4ml.cli import application
 from cd4ml.registry import records
 
 FIRST, SECOND = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
@@ -56,8 +57,26 @@ def test_runs_are_listed(kfp: KfpServer, cd4ml: Command) -> None:
     outcome = cd4ml("runs", "list", "--host", kfp.host)
 
     assert outcome.code == 0
-    assert row(outcome.out, "small") == ["2026-11-21", "09:00", "82", "s", FIRST]
-    assert row(outcome.out, "▶  now") == ["2026-11-21", "09:00", "33333333-3333-3333-3333-333333333333"]
+    assert row(outcome.out, "small") == ["2026-11-21", "09:00", "82", "s"]
+    assert row(outcome.out, "▶  now") == ["2026-11-21", "09:00"]
+
+
+def test_a_list_fits_a_terminal_and_has_the_ids_of_runs_of_one_name(
+    kfp: KfpServer, cd4ml: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application.console, "_width", 80)
+    name = "training-20261121-090000"
+    kfp.runs = [run(FIRST, name), run(SECOND, name), run("33333333-3333-3333-3333-333333333333", f"{name}-2")]
+
+    lines = [line.rstrip() for line in cd4ml("runs", "list", "--host", kfp.host).out.splitlines()]
+
+    assert [line.split() for line in lines[1:]] == [
+        ["✓", name, "2026-11-21", "09:00", "82", "s"],
+        [FIRST],
+        ["✓", name, "2026-11-21", "09:00", "82", "s"],
+        [SECOND],
+        ["✓", f"{name}-2", "2026-11-21", "09:00", "82", "s"],
+    ]
 
 
 def test_a_run_is_shown_by_its_name(kfp: KfpServer, cd4ml: Command) -> None:
@@ -146,7 +165,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_records_of_a_store_need_no_kfp(cd4ml: Command, store: str) -> None:
-    assert row(cd4ml("runs", "list", "--store", store).out, "small")[-1] == FIRST
+    assert row(cd4ml("runs", "list", "--store", store).out, "small")[-2:] == ["version", "4"]
     shown = cd4ml("runs", "show", "here", "--store", store)
     assert row(shown.out, "candidate · auc") == ["0.7"]
     assert "failed too weak" in shown.out
