@@ -33,6 +33,10 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 USED = re.compile(r"\b(?:shown|documented)\(\n?\s*\"(.+?)\"")
 SPAN = re.compile(r"`((?:cd4ml|make) [^`]+)`")
+TABLE = re.compile(r"^\|.*$", re.MULTILINE)
+WRITTEN = [page for page in PAGES if page.parent in (ROOT, ROOT / "docs")]
+"""The pages that no tool makes."""
+WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,13 @@ def test_the_links_lead_somewhere(page: Path) -> None:
         assert target.exists(), f"{link}: there is no such file"
         if anchor:
             assert anchor in anchors(target), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_the_lines_are_as_wide_as_those_of_the_code(page: Path) -> None:
+    text = TABLE.sub("", BLOCK.sub("", page.read_text(encoding="utf-8")))
+
+    assert [line for line in text.splitlines() if len(line) > WIDTH] == []
 
 
 def anchors(page: Path) -> set[str]:
