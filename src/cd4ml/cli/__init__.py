@@ -6,6 +6,7 @@ from rich.markup import escape
 
 # The help lists the commands in the order of these imports.
 # isort: off
+from cd4ml.cli import init
 from cd4ml.cli import run
 from cd4ml.cli import plan
 from cd4ml.cli import deployments
@@ -25,6 +26,7 @@ __all__ = [
     "arguments",
     "deployments",
     "doctor",
+    "init",
     "main",
     "pipelines",
     "plan",

@@ -23,7 +23,7 @@ def checked(table: pa.Table, source: str, *, key: str, time_column: str = "") ->
     Raises:
         DataError: It is not such a table.
     """
-    table = _plain(table, source)
+    table = plain(table, source)
     if not table.num_rows:
         raise DataError(f"{source}: has no rows; give a table with data")
     _check_key(table, key, source)
@@ -32,7 +32,12 @@ def checked(table: pa.Table, source: str, *, key: str, time_column: str = "") ->
     return table.take(pc.sort_indices(table.column(key)))
 
 
-def _plain(table: pa.Table, source: str) -> pa.Table:
+def plain(table: pa.Table, source: str) -> pa.Table:
+    """The table with columns of plain types alone; what `checked` gives before it looks at rows.
+
+    Raises:
+        DataError: A column has no such type, or a name that cannot be kept.
+    """
     columns = {}
     for name in _names(table, source):
         column = table.column(name)

@@ -1,0 +1,269 @@
+"""A first run file for a table: what its columns look like, and why.
+
+What is guessed is said, with its reason, beside the value: whoever reads the file corrects it there.
+"""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from cd4ml.contracts.columns import is_text
+from cd4ml.errors import ArgumentsError
+from cd4ml.names import nearest, shown
+from cd4ml.validation import personal
+
+MOST_SLICES, MOST_GROUPS = 5, 20
+FEWEST_IN_A_GROUP = 0.01
+"""The share of the rows that each value of a column has by which a model is evaluated."""
+BALANCED = (0.4, 0.6)
+"""Label rates at which the usual threshold of a half is as good as any."""
+
+_WORDS = r"(^|_)({})($|_)"
+KEYS = re.compile(_WORDS.format("id|key|uuid|guid|number|no|nr|index"))
+LABELS = re.compile(
+    _WORDS.format(
+        "label|target|class|outcome|response|churn(ed)?|default(ed)?|fraud|converted|conversion|click(ed)?|took|"
+        "bought|approved|accepted|won|lost|cancel(l?ed)?|survived|readmitted|y|is|has|will"
+    )
+)
+TIMES = re.compile(_WORDS.format("at|on|date|day|time|timestamp|when|created|updated|month"))
+SENSITIVE = re.compile(
+    _WORDS.format(
+        "sex|gender|race|ethnic(ity)?|religion|nationality|(native_)?country|marital(_status)?|disab(led|ility)|"
+        "orientation|age_?(group|band|range|cat)|region|language"
+    )
+)
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./~-]*")
+_AMBIGUOUS = re.compile(r"(?i)y|n|yes|no|on|off|true|false|null|none|nan|inf")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What stands for an argument, and why."""
+
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The arguments of a first run, as far as a table tells them."""
+
+    source: str
+    name: str
+    rows: int
+    columns: int
+    key: Guess
+    label: Guess
+    time_column: Guess | None
+    exclude: Sequence[Guess]
+    """Each the name of a column."""
+    sensitive: Sequence[Guess]
+    slices: Sequence[Guess]
+    threshold: Guess
+    personal: Sequence[str]
+    """Columns that seem to be personal data."""
+
+    @property
+    def said(self) -> list[tuple[str, Guess]]:
+        """What stands for each argument, for people."""
+        several = [("exclude", self.exclude), ("sensitive", self.sensitive), ("slices", self.slices)]
+        single = [("key", self.key), ("label", self.label), ("time_column", self.time_column)]
+        return [
+            *((name, guess) for name, guess in single if guess),
+            *((name, guess) for name, guesses in several for guess in guesses),
+        ]
+
+    def as_yaml(self, file: str) -> str:
+        """The run file, with a reason beside each value that was guessed.
+
+        Args:
+            file: What it will be called.
+        """
+        environment = jinja2.Environment(  # noqa: S701 (YAML, whose values the filter quotes)
+            loader=jinja2.PackageLoader("cd4ml.running"),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {"yaml": _written, "shell": shlex.quote}
+        return environment.get_template("run_file.yaml.j2").render(proposal=self, file=file).rstrip() + "\n"
+
+
+def propose(table: pa.Table, *, source: str, name: str, key: str | None, label: str | None) -> Proposal:
+    """Looks at a table, and proposes how to train a model on it.
+
+    Args:
+        table: Of plain columns.
+        source: Where it comes from, as a run file names it.
+        name: What model and dataset are to be called.
+        key: The column that tells rows apart, where that is known.
+        label: The column to predict, where that is known.
+
+    Raises:
+        ArgumentsError: There is no such column, or none that could be the key or the label.
+    """
+    for option, column in (("--key", key), ("--label", label)):
+        if column is not None and column not in table.column_names:
+            raise ArgumentsError(f"{option}: {source} has no column {column!r}; {nearest(column, table.column_names)}")
+    look = _Look(table)
+    the_key = Guess(key, "as asked") if key else look.key(source)
+    the_label = Guess(label, "as asked") if label else look.label(source, but=[the_key.value])
+    taken = [the_key.value, the_label.value]
+    time_column = look.time(but=taken)
+    exclude = look.useless(but=taken)
+    taken += [one.value for one in exclude] + ([time_column.value] if time_column else [])
+    sensitive = look.sensitive(but=taken)
+    taken += [one.value for one in sensitive]
+    return Proposal(
+        source=source,
+        name=name,
+        rows=table.num_rows,
+        columns=table.num_columns,
+        key=the_key,
+        label=the_label,
+        time_column=time_column,
+        exclude=exclude,
+        sensitive=sensitive,
+        slices=look.slices(but=taken),
+        threshold=look.threshold(the_label.value),
+        personal=look.personal,
+    )
+
+
+class _Look:
+    """What can be seen of a table's columns."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def key(self, source: str) -> Guess:
+        """A column whose values are all there and differ; one that is called so before others."""
+        unique = [name for name in self._table.column_names if self._is_unique(name)]
+        if not unique:
+            raise ArgumentsError(
+                f"{source}: no column tells its rows apart; give the table a key, and name it with --key"
+            )
+        named = [name for name in unique if KEYS.search(_words(name))]
+        return Guess((named or unique)[0], "it is there in every row, and no value comes twice")
+
+    def label(self, source: str, *, but: Sequence[str]) -> Guess:
+        """A column of two values; one that is called so before others, and else the last."""
+        two = [
+            name
+            for name in self._others(but)
+            if len(self._values.get(name, ())) == 2 and not pa.types.is_temporal(self._type(name))
+        ]
+        if not two:
+            raise ArgumentsError(
+                f"{source}: no column has two values, of which a model could predict one; name the column to predict "
+                "with --label"
+            )
+        named = [name for name in two if LABELS.search(_words(name))]
+        chosen = (named or two[::-1])[0]
+        low, high = sorted(map(_text, self._values[chosen]))
+        others = ", ".join(_written(name) for name in two if name != chosen)
+        also = f"; others of two values: {others}" if others else ""
+        return Guess(chosen, f"{high!r} counts as positive, {low!r} as negative{also}")
+
+    def time(self, *, but: Sequence[str]) -> Guess | None:
+        """A column of moments; one that is called so before others, with the fewest missing."""
+        moments = [name for name in self._others(but) if pa.types.is_temporal(self._type(name))]
+        moments.sort(key=lambda name: (not TIMES.search(_words(name)), self._table.column(name).null_count))
+        return Guess(moments[0], "it holds moments") if moments else None
+
+    def useless(self, *, but: Sequence[str]) -> list[Guess]:
+        """Columns from which nothing can be learned that holds for other rows."""
+        reasons: list[tuple[Callable[[str], bool], str]] = [
+            (lambda name: name in self.personal, "it seems to be personal data"),
+            (lambda name: self._values.get(name, "many") in ([], [None]), "it has no values"),
+            (lambda name: len(self._values.get(name, "many")) == 1, "it has one value only"),
+            (lambda name: is_text(self._type(name)) and self._is_unique(name), "each row has a value of its own"),
+        ]
+        found = []
+        for name in self._others(but):
+            why = next((why for holds, why in reasons if holds(name)), None)
+            if why:
+                found.append(Guess(name, why))
+        return found
+
+    def sensitive(self, *, but: Sequence[str]) -> list[Guess]:
+        """Columns of groups that are to be treated fairly, by their names."""
+        return [Guess(name, "by its name") for name in self._groups(but) if SENSITIVE.search(_words(name))]
+
+    def slices(self, *, but: Sequence[str]) -> list[Guess]:
+        """Columns of a few values, the fewest first."""
+        groups = sorted(self._groups(but), key=lambda name: len(self._values[name]))
+        return [Guess(name, f"it has {len(self._values[name])} values") for name in groups[:MOST_SLICES]]
+
+    def threshold(self, label: str) -> Guess:
+        """Near the label rate, where that is far from a half."""
+        text = self._table.column(label).drop_null().cast(pa.string())
+        positive = max(pc.unique(text).to_pylist(), default=None)
+        rate = pc.mean(pc.equal(text, positive)).as_py() if positive is not None else 0.5
+        if BALANCED[0] <= rate <= BALANCED[1]:
+            return Guess(0.5, "the classes are about as frequent")
+        return Guess(min(max(round(rate, 2), 0.01), 0.99), f"{rate:.1%} of the rows are positive")
+
+    @cached_property
+    def personal(self) -> list[str]:
+        """Columns that seem to be personal data."""
+        return [finding.column for finding in personal.examine(self._table)]
+
+    @cached_property
+    def _values(self) -> Mapping[str, list[Any]]:
+        """The values of the columns that have no more than a few."""
+        counted = {name: pc.unique(self._table.column(name).drop_null()) for name in self._table.column_names}
+        return {name: values.to_pylist() for name, values in counted.items() if len(values) <= MOST_GROUPS}
+
+    def _groups(self, but: Sequence[str]) -> list[str]:
+        """Columns of text, truth values or small whole numbers, each of whose few values has rows enough."""
+        return [name for name in self._others(but) if len(self._values.get(name, ())) > 1 and self._has_rows(name)]
+
+    def _has_rows(self, name: str) -> bool:
+        type_ = self._type(name)
+        if not (is_text(type_) or pa.types.is_boolean(type_) or pa.types.is_integer(type_)):
+            return False
+        counts = pc.value_counts(self._table.column(name).drop_null()).field("counts")
+        return bool(pc.min(counts).as_py() >= FEWEST_IN_A_GROUP * self._table.num_rows)
+
+    def _is_unique(self, name: str) -> bool:
+        column, type_ = self._table.column(name), self._type(name)
+        if column.null_count or not (is_text(type_) or pa.types.is_integer(type_)):
+            return False
+        return bool(pc.count_distinct(column).as_py() == self._table.num_rows)
+
+    def _others(self, but: Iterable[str]) -> list[str]:
+        return [name for name in self._table.column_names if name not in but]
+
+    def _type(self, name: str) -> pa.DataType:
+        return self._table.schema.field(name).type
+
+
+def _words(name: str) -> str:
+    """A name as words in lower case, parted by lines."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
+
+
+def _text(value: Any) -> str:
+    return shown(value) if isinstance(value, bool) else str(value)
+
+
+def _written(value: Any) -> str:
+    """A value as it is written in a run file."""
+    if isinstance(value, str):
+        plain = _PLAIN.fullmatch(value) and not _AMBIGUOUS.fullmatch(value)
+        return value if plain else yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf).strip()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return json.dumps(value)

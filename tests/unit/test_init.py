@@ -1,0 +1,135 @@
+"""`cd4ml init`, as a user gives it."""
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cd4ml import cli
+from cd4ml.cli import asked
+from cd4ml.running import proposal
+
+ROWS = 400
+
+
+@pytest.fixture
+def customers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rows = range(ROWS)
+    table = pa.table(
+        {
+            "visits": [row % 40 for row in rows],
+            "Customer ID": [f"c{row}" for row in rows],
+            "contact": [f"p{row}@example.org" for row in rows],
+            "Gender": ["f" if row % 3 else "m" for row in rows],
+            "plan": ["abc"[row % 3] for row in rows],
+            "rare": ["b" if row == 1 else "a" for row in rows],
+            "joined": [datetime(2026, 1, 1) + timedelta(days=row) for row in rows],
+            "vip": [row % 2 == 0 for row in rows],
+            "churned": ["yes" if row % 10 == 0 else "no" for row in rows],
+            "vendor": ["cd4ml"] * ROWS,
+        }
+    )
+    pq.write_table(table, tmp_path / "my customers.parquet")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["cd4ml", "init", *words])
+    with pytest.raises(SystemExit):
+        cli.main()
+    output = capsys.readouterr()
+    return " ".join((output.out + output.err).split())
+
+
+def test_the_file_is_a_run_file_with_what_the_table_tells(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = said(capsys, monkeypatch, "my customers.parquet")
+
+    arguments = asked.read(customers / "training.yaml").arguments
+    assert arguments["name"] == arguments["dataset"] == "my-customers"
+    assert (arguments["key"], arguments["label"], arguments["time_column"]) == ("Customer ID", "churned", "joined")
+    assert arguments["exclude"] == ["contact", "vendor"]
+    assert (arguments["sensitive"], arguments["slices"]) == (["Gender"], ["vip", "plan"])
+    assert arguments["thresholds"] == [0.1]
+    assert arguments["data_limits"] == {"anomalies": 0, "personal_data": 1}
+    assert told.startswith("read 400 rows, 10 columns")
+    assert "churned 'yes' counts as positive, 'no' as negative" in told
+    assert told.endswith("wrote training.yaml; look through it, then: cd4ml run training.yaml")
+
+
+def test_each_guess_stands_in_the_file_with_its_reason(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(capsys, monkeypatch, "my customers.parquet", "--output", "churn.yaml")
+
+    text = (customers / "churn.yaml").read_text()
+    assert 'key: "Customer ID" # it is there in every row, and no value comes twice' in text
+    assert "#   contact: it seems to be personal data" in text
+    assert "#   vendor: it has one value only" in text
+    assert "10.0% of the rows are positive" in text
+    assert "cd4ml run churn.yaml" in text
+
+
+def test_what_is_said_is_not_guessed(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(capsys, monkeypatch, "my customers.parquet", "--label", "vip", "--key", "contact")
+
+    arguments = yaml.safe_load((customers / "training.yaml").read_text())["arguments"]
+    assert (arguments["label"], arguments["key"]) == ("vip", "contact")
+
+
+def test_a_file_that_is_there_is_kept(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (customers / "training.yaml").write_text("mine")
+
+    assert "training.yaml: is there already" in said(capsys, monkeypatch, "my customers.parquet")
+    assert (customers / "training.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["gone.csv"], "gone.csv: no such file"),
+        (["my customers.parquet", "--label", "churn"], "--label: my customers.parquet has no column 'churn'; did you"),
+        (["my customers.parquet", "--key", "id"], "--key: my customers.parquet has no column 'id'"),
+        (["numbers.parquet"], "numbers.parquet: no column has two values"),
+        (["keyless.parquet"], "keyless.parquet: no column tells its rows apart; give the table a key, and name it"),
+        (["my customers.parquet", "--output", "no/such/folder.yaml"], "cannot be written (No such file or directory)"),
+    ],
+)
+def test_a_table_that_tells_too_little_is_told_and_nothing_is_written(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    pq.write_table(pa.table({"id": [1, 2, 3], "age": [31, 44, 50]}), "numbers.parquet")
+    pq.write_table(pa.table({"age": [31, 31, 50], "took": [True, False, True]}), "keyless.parquet")
+    before = sorted(customers.iterdir())
+
+    assert told in said(capsys, monkeypatch, *words)
+    assert sorted(customers.iterdir()) == before
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=3, max_size=3),
+    value=st.text(st.characters(codec="utf-8"), max_size=5),
+)
+def test_any_name_and_value_make_a_file_that_can_be_read(tmp_path: Path, names: list[str], value: str) -> None:
+    key, label, other = (f"{place}{name}" for place, name in enumerate(names))
+    columns: dict[str, Any] = {key: [1, 2, 3], label: [value, f"{value}b", value], other: [value] * 3}
+    found = proposal.propose(pa.table(columns), source="a: b #.csv", name="drawn", key=None, label=None)
+    file = tmp_path / "drawn.yaml"
+    file.write_text(found.as_yaml(str(file)), encoding="utf-8")
+
+    arguments = asked.read(file).arguments
+    assert (arguments["key"], arguments["label"], arguments["exclude"]) == (key, label, [other])
