@@ -26,6 +26,8 @@ class Endpoint(ThreadingHTTPServer):
         self.error = 0.0
         self.status = 200
         self.answered: int | None = None
+        self.body: bytes | None = None
+        self.headers: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -48,8 +50,10 @@ class Answers(BaseHTTPRequestHandler):
 
     def _answer(self, content: dict[str, Any]) -> None:
         self.send_response(self.server.status)
+        for header in self.server.headers.items():
+            self.send_header(*header)
         self.end_headers()
-        self.wfile.write(json.dumps(content).encode())
+        self.wfile.write(json.dumps(content).encode() if self.server.body is None else self.server.body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -111,10 +115,33 @@ def test_an_answer_of_another_shape_is_refused(endpoint: Endpoint, predictions: 
         verify.verify(endpoint.url, "sha256:evaluated", predictions)
 
 
-def test_an_error_of_the_server_is_told(endpoint: Endpoint, predictions: Path) -> None:
-    endpoint.status = 500
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"", b"\xff", b"[]", b"null", b'{"meta": null}', b'{"meta": {"tags": []}}', b"[" * 100_000]
+    + [
+        b'{"meta": {"tags": {"digest": "sha256:evaluated"}}, "data": %b}' % data
+        for data in (b"[]", b'{"ndarray": ["a"]}')
+    ],
+)
+def test_an_answer_that_is_no_prediction_is_told(endpoint: Endpoint, predictions: Path, body: bytes) -> None:
+    endpoint.body = body
 
-    with pytest.raises(DeploymentError, match="answered 500"):
+    with pytest.raises(DeploymentError, match="/api/v1.0/predictions answered no predictions"):
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_told(endpoint: Endpoint, predictions: Path) -> None:
+    endpoint.headers = {"Content-Encoding": "gzip"}
+
+    with pytest.raises(DeploymentError, match="does not answer"):
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_an_error_of_the_server_is_told(endpoint: Endpoint, predictions: Path, status: int) -> None:
+    endpoint.status = status
+
+    with pytest.raises(DeploymentError, match=f"answered {status}"):
         verify.verify(endpoint.url, "sha256:evaluated", predictions)
 
 

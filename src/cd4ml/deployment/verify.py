@@ -79,7 +79,7 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
                 _timed(client, digest=digest, names=names, row=rows[index % len(rows)])
                 for index in range(LATENCY_REQUESTS)
             ]
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise DeploymentError(f"{url} does not answer ({error}); is the model deployed?") from error
     difference = float(np.abs(served - expected).max())
     if not difference <= TOLERANCE:  # also where it is not a number
@@ -101,14 +101,16 @@ def example_request(predictions: Path) -> str:
 def _predict(client: httpx.Client, *, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:
     """The probabilities, each answer from the model that it ought to come from (float64 [rows])."""
     response = client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}})
-    answer = _answer(response)
-    model = answer.get("meta", {}).get("tags", {}).get("digest")
+    if not response.is_success:
+        raise DeploymentError(f"{response.url} answered {response.status_code}: {response.text[:300]}")
+    try:
+        answer = response.json()
+        model = answer["meta"]["tags"]["digest"]
+        served = np.asarray(answer["data"]["ndarray"], dtype=np.float64).reshape(-1)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DeploymentError(f"{response.url} answered no predictions: {response.text[:300]}") from error
     if model != digest:
         raise DeploymentError(f"{client.base_url} serves the model {model}, not {digest}")
-    try:
-        served = np.asarray(answer["data"]["ndarray"], dtype=np.float64).reshape(-1)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DeploymentError(f"{response.url} answered no predictions: {response.text[:300]}") from error
     if len(served) != len(rows):
         raise DeploymentError(f"{response.url} answered {len(served)} predictions for {len(rows)} rows")
     return served
@@ -118,10 +120,3 @@ def _timed(client: httpx.Client, *, digest: str, names: list[str], row: list[Any
     start = time.perf_counter()
     _predict(client, digest=digest, names=names, rows=[row])
     return (time.perf_counter() - start) * 1000
-
-
-def _answer(response: httpx.Response) -> dict[str, Any]:
-    if response.is_error:
-        raise DeploymentError(f"{response.url} answered {response.status_code}: {response.text[:300]}")
-    content: dict[str, Any] = response.json()
-    return content
