@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cd4ml.contracts import predictions
+from cd4ml.errors import StorageError
 
 
 @pytest.mark.parametrize("name", ["age", "probability", "features", "", "a.b", "price/unit", "ü", "new\nline"])
@@ -32,3 +33,15 @@ def test_a_file_with_features_and_probability_side_by_side_is_read(tmp_path: Pat
     assert known.names == ["features", "region"]
     assert known.rows == [[7, "north"], [8, None]]
     assert known.probabilities.tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", pa.table({"age": [1]})])
+def test_a_file_without_known_rows_is_told_with_its_place(tmp_path: Path, content: pa.Table | bytes | None) -> None:
+    file = tmp_path / "predictions.parquet"
+    if isinstance(content, pa.Table):
+        pq.write_table(content, file)
+    elif content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(StorageError, match=f"^{file}: holds no rows .*; put back what publish_model wrote"):
+        predictions.read(file)

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cd4ml.errors import StorageError
+
 FEATURES = "features"
 PROBABILITY = "probability"
 
@@ -44,9 +46,19 @@ def write(features: pa.Table, probabilities: np.ndarray, file: Path) -> None:
 
 
 def read(file: Path) -> Known:
-    """Reads what `write` wrote, or a version of cd4ml before it."""
-    table = pq.read_table(file)
-    features = table.drop_columns([PROBABILITY])
+    """Reads what `write` wrote, or a version of cd4ml before it.
+
+    Raises:
+        StorageError: There is no such file, or it holds something else.
+    """
+    try:
+        table = pq.read_table(file)
+        features = table.drop_columns([PROBABILITY])
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise StorageError(
+            f"{file}: holds no rows with what the model gave for them ({error}); put back what publish_model wrote, or "
+            "publish the model again"
+        ) from error
     if FEATURES in features.column_names and pa.types.is_struct(features.schema.field(FEATURES).type):
         features = pa.Table.from_struct_array(table.column(FEATURES))
     values = [column.to_pylist() for column in features.columns]
