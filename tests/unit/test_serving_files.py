@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cd4ml.deployment import on_this_machine, rollout
 from cd4ml.deployment.targets import Unfinished
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.deployment.targets.servers import Server
+from cd4ml.errors import DocumentError
 from cd4ml.registry import deployments
 from cd4ml.storage.folder import FolderStore
 
@@ -135,3 +136,23 @@ def test_a_server_without_a_file_is_ended_by_its_mark(store: FolderStore) -> Non
     on_this_machine.recover(store, "uptake")
 
     assert not any(psutil.pid_exists(one.pid) for one in servers)
+
+
+@pytest.mark.parametrize("name", ["server.json", "replacement.json"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"run": "a", "before": {"pid": 1}, "number": 1}'])
+@pytest.mark.parametrize("command", [on_this_machine.recover, lambda store, name: rollout.stop(Machine(store, name))])
+def test_a_note_that_cannot_be_read_is_one_error_that_names_it(
+    store: FolderStore, name: str, text: str, command: Callable[[FolderStore, str], object]
+) -> None:
+    file = store.root / ".serving" / "uptake" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+
+    with pytest.raises(DocumentError, match=f"^{file}: not a cd4ml/.*remove the file"):
+        command(store, "uptake")
+
+
+def test_what_a_newer_version_adds_to_a_server_hides_it_not(store: FolderStore, server: psutil.Process) -> None:
+    keep_as_before(store, "server.json", record(server) | {"protocol": "v2"})
+
+    assert Machine(store, "uptake").server() == Server(**record(server))

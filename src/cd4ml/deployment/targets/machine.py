@@ -9,15 +9,14 @@ each model that is served.
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from cd4ml.contracts import document
+from cd4ml.contracts.document import Content, Document
 from cd4ml.contracts.model import digest as digest_of
 from cd4ml.contracts.release import Version
 from cd4ml.deployment import verify
@@ -32,8 +31,19 @@ SERVING = ".serving"
 READY_SECONDS = 90
 
 
+def _number_of_its_own(content: Content) -> Content:
+    """Version 1 had at first the last number before it, in histories of one record a deployment."""
+    return {**content, "number": content.pop("recorded") + 1} if "recorded" in content else content
+
+
 @dataclass(frozen=True)
-class Replacement:
+class Replacement(
+    Document,
+    kind="cd4ml/Replacement",
+    schema_version=2,
+    remedy="end the model's servers, if any still run, remove the file, and deploy again",
+    upgrades={1: _number_of_its_own},
+):
     """A rollout that is not over."""
 
     run: str
@@ -75,7 +85,7 @@ class Machine(Target):
         if not (before and before.port == release.port):
             servers.check_port(release.port)
         self._bring(release.version)
-        document.write(self._note_file, asdict(Replacement(release.begun.run, before, release.begun.number)))
+        Replacement(release.begun.run, before, release.begun.number).write(self._note_file)
 
     def route(self, release: Release) -> str:  # noqa: D102
         note = self._note()
@@ -188,12 +198,10 @@ class Machine(Target):
 
     def _note(self) -> Replacement | None:
         try:
-            content = json.loads(self._note_file.read_text())
+            text = self._note_file.read_bytes()
         except FileNotFoundError:
             return None
-        before = content["before"]
-        number = content["number"] if "number" in content else content["recorded"] + 1  # as older versions wrote it
-        return Replacement(content["run"], Server(**before) if before else None, number)
+        return Replacement.parse(text, str(self._note_file))
 
     def _model_folder(self, version: Version) -> Path:
         if isinstance(self.store, FolderStore):

@@ -1,7 +1,6 @@
 """Model servers on this machine: one process group each, known by a file."""
 
 import errno
-import json
 import os
 import signal
 import socket
@@ -9,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from cd4ml import supervisor
-from cd4ml.contracts import document
+from cd4ml.contracts.document import Document
 from cd4ml.errors import DeploymentError, EnvironmentSetupError
 
 STOP_SECONDS = 10
@@ -28,7 +27,9 @@ CLOCK_SECONDS = 2
 
 
 @dataclass(frozen=True)
-class Server:
+class Server(
+    Document, kind="cd4ml/Server", remedy="end the model server that it is about, if it still runs, and remove the file"
+):
     """A server process that was started for a deployment."""
 
     name: str
@@ -66,7 +67,7 @@ def _process(pid: int, started: float) -> psutil.Process | None:
         process = psutil.Process(pid)
         same = abs(process.create_time() - started) < CLOCK_SECONDS
         alive = same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):  # a value error: there can be no such pid
         return None
     return process if alive else None
 
@@ -117,7 +118,7 @@ def start(
     try:
         started = psutil.Process(process.pid).create_time()
         server = Server(name, process.pid, started, port, str(model_folder), str(log), run, kept, _owner(), number)
-        document.write(file, asdict(server))
+        server.write(file)
     except BaseException:
         _signal_group(process.pid, signal.SIGKILL)  # nobody would find it any more
         raise
@@ -125,11 +126,16 @@ def start(
 
 
 def find(file: Path) -> Server | None:
-    """The server of a file, while it runs."""
+    """The server of a file, while it runs.
+
+    Raises:
+        DocumentError: The file is about no server.
+    """
     try:
-        server = Server(**json.loads(file.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        text = file.read_bytes()
+    except FileNotFoundError:
         return None
+    server = Server.parse(text, str(file))
     return server if server.process() else None
 
 
