@@ -14,7 +14,7 @@ from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import release
-from cd4ml.errors import DeploymentError, DocumentError
+from cd4ml.errors import DeploymentError, DocumentError, RegistryError
 from cd4ml.registry import deployments
 from cd4ml.storage import Store, open_store
 from cd4ml.storage.folder import FolderStore
@@ -219,3 +219,13 @@ def asked(
         cli.main()
     assert not ended.value.code
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_deployment_that_lies_in_the_place_of_another_is_told_with_its_folder(store: Store) -> None:
+    deploy(store, HELD)
+    for event in ("1.json", "2.json"):
+        store.add(f"deployments/uptake/7/{event}", store.read(f"deployments/uptake/1/{event}"))
+
+    for ask in (deployments.latest, deployments.every, lambda *of: deployments.find(*of, 7)):
+        with pytest.raises(RegistryError, match="deployments/uptake/7: holds deployment 1 of the model uptake; put"):
+            ask(store, "uptake")

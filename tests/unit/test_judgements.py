@@ -9,6 +9,7 @@ import pytest
 
 from cd4ml.contracts import model
 from cd4ml.data.split import meaning
+from cd4ml.errors import RegistryError
 from cd4ml.registry import judgements
 from cd4ml.storage.folder import FolderStore
 
@@ -89,3 +90,13 @@ def test_what_a_store_of_before_counted_goes_on(tmp_path: Path, number: Callable
     next(folder.iterdir()).write_text("1\n")
 
     assert [first, number("b"), number("a"), number("c")] == [1, 2, 1, 3]
+
+
+def test_a_number_of_before_that_is_none_is_told_with_its_file(number: Callable[..., int], tmp_path: Path) -> None:
+    number("a")
+    (folder,) = (tmp_path / "store" / "judgements" / "uptake").iterdir()
+    of_before = (folder / "1").rename(folder / (folder / "1").read_text())
+    of_before.write_text("first")
+
+    with pytest.raises(RegistryError, match=f"^{of_before}: is 'first', not the number of a candidate; remove"):
+        number("a")

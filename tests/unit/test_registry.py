@@ -1,5 +1,6 @@
 """The registry: what is published has passed, is never changed, and remembers where it came from."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,11 @@ def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:
         models.read(FolderStore(tmp_path / "store"), "../x", 1)
     with pytest.raises(StorageError, match="cannot be a name"):
         deployments.champion(str(tmp_path / "store"), "../x", str(candidate.model))
+
+
+def test_a_version_that_lies_in_the_place_of_another_is_told_with_its_file(tmp_path: Path) -> None:
+    Candidate(tmp_path, "a").publish(tmp_path / "store")
+    shutil.copytree(tmp_path / "store/models/uptake/1", tmp_path / "store/models/uptake/2")
+
+    with pytest.raises(RegistryError, match="uptake/2/version.json: is of version 1 of the model uptake; put back"):
+        models.read(FolderStore(tmp_path / "store"), "uptake", 2)

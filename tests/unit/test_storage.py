@@ -187,3 +187,21 @@ def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_leaves_the_store_is_refused(store: FolderStore, name: str) -> None:
     with pytest.raises(StorageError, match="cannot be a name"):
         store.add(name, "text")
+
+
+def test_what_somebody_put_there_whose_name_no_object_can_have_is_not_listed(store: FolderStore) -> None:
+    store.add("runs/training/1/begun.json", "{}")
+    for name in ("copy of 1", "²", ".hidden", "x" * 200):
+        (store.root / "runs" / name).mkdir()
+        (store.root / "runs" / "training" / name).write_text("")
+
+    assert store.children("runs") == ["training"]
+    assert store.children("runs/training") == ["1"]
+
+
+def test_a_pointer_heeds_numbers_alone(store: FolderStore) -> None:
+    store.move("aliases/uptake/champion", "3", expected=None)
+    for name in ("02", "2.0", "²", "٣"):
+        (store.root / "aliases" / "uptake" / "champion" / name).write_text("4")
+
+    assert store.pointer("aliases/uptake/champion") == Pointer("3", 1)

@@ -83,3 +83,11 @@ def test_a_write_that_met_another_is_tried_again(s3: S3Server) -> None:
     open_store("s3://cd4ml").add("models/claim", "mine")
 
     assert s3.objects["models/claim"] == b"mine"
+
+
+def test_an_object_whose_name_the_store_does_not_give_is_not_listed(s3: S3Server) -> None:
+    store = open_store("s3://cd4ml/team")
+    store.add("runs/training/1/begun.json", "{}")
+    s3.objects |= {f"team/runs/{name}/begun.json": b"{}" for name in ("copy of 1", "²", "x" * 200)}
+
+    assert store.children("runs") == ["training"]

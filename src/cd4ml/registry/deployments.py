@@ -13,9 +13,10 @@ from cd4ml.contracts import deployment as events
 from cd4ml.contracts import model
 from cd4ml.contracts.deployment import Begun, Event, Held, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Version
+from cd4ml.errors import RegistryError
 from cd4ml.registry import clock, models
-from cd4ml.registry.numbers import NUMBER, numbers
-from cd4ml.storage import AlreadyStoredError, Store, check_name, open_store
+from cd4ml.registry.numbers import numbers
+from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name, open_store
 
 READERS = 8
 
@@ -95,8 +96,13 @@ def add(store: Store, begun: Begun, event: Event) -> None:
 
 
 def find(store: Store, name: str, number: int) -> Series | None:
-    """A deployment by its number; None where there is none."""
-    return _series(_events(store, name, number)) or _read(store, name, number, stored=_stored(store, name))
+    """A deployment by its number; None where there is none.
+
+    Raises:
+        RegistryError: What is there is another.
+    """
+    found = _series(_events(store, name, number), store.uri(_folder(name, number)))
+    return found or _read(store, name, number, stored=_stored(store, name))
 
 
 def newest_first(store: Store, name: str) -> Iterator[Series]:
@@ -168,7 +174,7 @@ def _read(store: Store, name: str, number: int, *, stored: list[str]) -> Series 
     if f"{number}.json" in stored:
         file = f"{_folder(name, number)}.json"
         found += events.events_of(Deployment.parse(store.read(file), store.uri(file)))
-    return _series([*found, *_events(store, name, number)])
+    return _series([*found, *_events(store, name, number)], store.uri(_folder(name, number)))
 
 
 def _events(store: Store, name: str, number: int) -> list[Event]:
@@ -178,6 +184,10 @@ def _events(store: Store, name: str, number: int) -> list[Event]:
     return [event for event in read if event]
 
 
-def _series(found: list[Event]) -> Series | None:
+def _series(found: list[Event], place: str) -> Series | None:
     begun = next((event for event in found if isinstance(event, Begun)), None)
-    return Series(begun, tuple(found)) if begun else None
+    if begun is None:
+        return None
+    if not place.endswith(f"/{_folder(begun.name, begun.number)}"):
+        raise RegistryError(f"{place}: holds deployment {begun.number} of the model {begun.name}; {Begun.remedy}")
+    return Series(begun, tuple(found))

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cd4ml.contracts import model
+from cd4ml.errors import RegistryError
+from cd4ml.names import shown
 from cd4ml.registry.numbers import numbers
-from cd4ml.storage import AlreadyStoredError, Store
+from cd4ml.storage import NUMBER, AlreadyStoredError, Store
 
 
 def claim(
@@ -33,7 +35,7 @@ def claim(
     digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()
     folder, candidate = f"judgements/{name}/{digest}", model.digest(candidate_folder).removeprefix("sha256:")
     if candidate in store.children(folder):
-        return int(store.read(f"{folder}/{candidate}"))
+        return _number(store, f"{folder}/{candidate}")
     while True:
         given = numbers(store, folder)
         own = next((number for number in given if store.read(f"{folder}/{number}") == candidate), None)
@@ -42,3 +44,10 @@ def claim(
         of_before = len(store.children(folder)) - len(given)
         with contextlib.suppress(AlreadyStoredError):  # another candidate took this number; take the next
             store.add(f"{folder}/{max([of_before, *given]) + 1}", candidate)
+
+
+def _number(store: Store, file: str) -> int:
+    text = store.read(file).strip()
+    if not NUMBER.fullmatch(text):
+        raise RegistryError(f"{store.uri(file)}: is {shown(text)}, not the number of a candidate; remove the file")
+    return int(text)

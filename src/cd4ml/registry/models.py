@@ -183,10 +183,15 @@ def read(store: Store, name: str, version: int) -> Version:
     """One published version.
 
     Raises:
-        RegistryError: There is none of this number.
+        RegistryError: There is none of this number, or what is there is another.
     """
     if str(version) not in store.children(f"models/{name}"):
-        known = ", ".join(store.children(f"models/{name}")) or "none"
+        known = ", ".join(map(str, numbers(store, f"models/{name}"))) or "none"
         raise RegistryError(f"store {store.location}: no version {version} of the model {name}; published: {known}")
     file = f"models/{name}/{version}/version.json"
-    return Version.parse(store.read(file), store.uri(file))
+    found = Version.parse(store.read(file), store.uri(file))
+    if (found.name, found.version) != (name, version):
+        raise RegistryError(
+            f"{store.uri(file)}: is of version {found.version} of the model {found.name}; {Version.remedy}"
+        )
+    return found

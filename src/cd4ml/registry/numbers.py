@@ -1,10 +1,6 @@
 """The numbers that the registry gives, from 1: folders and files of the store are called by them."""
 
-import re
-
-from cd4ml.storage import Store
-
-NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+from cd4ml.storage import NUMBER, Store
 
 
 def numbers(store: Store, folder: str, suffix: str = "") -> list[int]:

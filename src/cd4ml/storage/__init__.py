@@ -21,6 +21,8 @@ from cd4ml.storage.layout import check_kind
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """A part of a name in the store."""
+NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+"""A part that is a number which was given, from 1."""
 S3 = "s3://"
 LONGEST_NAME = 128
 LONGEST_PART = 255
@@ -68,7 +70,8 @@ class Store(ABC):
     def children(self, name: str) -> list[str]:
         """The names directly under a name, sorted; none where nothing is stored.
 
-        A folder whose writer has not finished is none of them.
+        A folder whose writer has not finished is none of them, nor is what somebody put there whose name no object can
+        have.
 
         Raises:
             StorageError: The store cannot be read.
@@ -130,7 +133,7 @@ class Store(ABC):
         Raises:
             StorageError: The store cannot be read.
         """
-        version = max((int(child) for child in self.children(name) if child.isdecimal()), default=0)
+        version = max((int(child) for child in self.children(name) if NUMBER.fullmatch(child)), default=0)
         return Pointer(self.read(f"{name}/{version}"), version) if version else None
 
     def move(self, name: str, value: str, expected: Pointer | None) -> Pointer:
@@ -227,13 +230,18 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield path
 
 
+def is_name(name: str) -> bool:
+    """Whether a model, a dataset or an object can have this name."""
+    return bool(NAME.fullmatch(name)) and len(name) <= LONGEST_NAME
+
+
 def check_name(name: str) -> str:
     """Makes sure that a model or dataset can have this name.
 
     Raises:
         StorageError: It cannot; says which names can be.
     """
-    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+    if not is_name(name):
         raise StorageError(
             f"{shown(name)} cannot be a name: use letters, digits, '_', '-' and '.', the last not first, "
             f"{LONGEST_NAME} characters at most"

@@ -31,7 +31,7 @@ from minio.helpers import check_bucket_name
 from cd4ml.errors import StorageError
 from cd4ml.names import shown
 from cd4ml.proxies import is_near
-from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Content, Store
+from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Content, Store, is_name
 
 AMAZON = "https://s3.amazonaws.com"
 WRITER, COMPLETE = ".writer", ".complete"
@@ -58,7 +58,7 @@ class S3Store(Store):
         folder = self._key(name) + "/"
         with _told(f"store {self.location}: cannot list {name}"):
             listed = self._listed(folder)
-            names = {one.rstrip("/") for one in listed if not one.startswith(".")}
+            names = {one.rstrip("/") for one in listed if is_name(one.rstrip("/"))}
             unmarked = [one for one in listed if one.endswith("/") and f"{COMPLETE}-{one.rstrip('/')}" not in listed]
             with ThreadPoolExecutor(CONNECTIONS) as asking:
                 unfinished = asking.map(lambda one: self._is_unfinished(f"{folder}{one}"), unmarked)

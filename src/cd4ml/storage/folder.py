@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, Content, Store, local_path, scratch
+from cd4ml.storage import AlreadyStoredError, Content, Store, is_name, local_path, scratch
 
 UNFINISHED = ".unfinished"
 
@@ -41,7 +41,7 @@ class FolderStore(Store):
             found = [child.name for child in folder.iterdir()] if folder.is_dir() else []
         except OSError as error:
             raise StorageError(f"store {self.root}: cannot list {name}: {error.strerror}") from error
-        return sorted(child for child in found if not child.startswith("."))
+        return sorted(child for child in found if is_name(child))
 
     @contextmanager
     def open(self, name: str) -> Iterator[BufferedReader]:  # noqa: D102
