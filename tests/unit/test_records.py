@@ -1,14 +1,18 @@
 """The records of runs in the store: written task by task, listed, shown and set side by side."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from s3_server import s3_server
 
+from cd4ml import cli
+from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.errors import ArgumentsError, GateError, RegistryError
+from cd4ml.errors import ArgumentsError, DocumentError, GateError, RegistryError
 from cd4ml.registry import clock, records
+from cd4ml.reports import comparison
 from cd4ml.running import begin
 from cd4ml.storage import open_store
 
@@ -152,7 +156,7 @@ def test_the_newest_run_is_listed_first(store: str, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(clock, "now", lambda time=time: time)
         records.begin(store, name="any", arguments={})
 
-    assert [one.run_id for one in records.listed(open_store(store))] == ["run-1", "run-0", "run-2"]
+    assert [one.run_id for one in records.listed(open_store(store))[0]] == ["run-1", "run-0", "run-2"]
 
 
 def test_the_first_task_records_every_argument_with_its_default(store: str) -> None:
@@ -183,10 +187,32 @@ def test_in_a_pod_the_first_task_refuses_what_lies_on_a_machine(store: str, monk
     assert "target: 'machine' serves the model where its task runs" in str(refused.value)
 
 
-def test_a_record_that_is_none_is_told_by_its_place(store: str) -> None:
+def test_a_record_that_is_none_is_told_by_its_place_and_the_others_are_listed(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     records.begin(store, name="first", arguments={})
+    monkeypatch.setenv(records.RUN, "run-2")
+    records.begin(store, name="second", arguments={})
     file = Path(store) / "runs" / "training" / "run-1" / "begun.json"
     file.write_text(json.dumps({"run_id": 1}))
 
-    with pytest.raises(Exception, match="begun.json: not a cd4ml/Run"):
-        records.listed(open_store(store))
+    monkeypatch.setattr(sys, "argv", ["cd4ml", "runs", "list", "--store", store])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    said = capsys.readouterr()
+    assert not ended.value.code
+    assert "second" in said.out
+    assert f"left out: {file}: not a cd4ml/Run" in said.err
+    assert records.read(open_store(store), "second").run_id == "run-2"
+    with pytest.raises(DocumentError, match="begun.json: not a cd4ml/Run"):
+        records.read(open_store(store), "run-1")
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
+def test_a_run_is_shown_of_which_nobody_knows_when_it_was(time: str) -> None:
+    shown = comparison.of(
+        RunRecord("training", "run-1", "run-1", started_at=time, ended_at="2026-01-01T00:00:01+00:00")
+    )
+
+    assert shown.name == "run-1"

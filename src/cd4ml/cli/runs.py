@@ -1,7 +1,7 @@
 """Runs, by their records in the store or on KFP: `cd4ml runs`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from cd4ml.cli import address as kfp
 from cd4ml.cli.application import app, console, errors, print_outcome, say, table
 from cd4ml.cli.progress import MARKS
-from cd4ml.errors import RegistryError
+from cd4ml.errors import Cd4mlError, RegistryError
 from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def list_runs(
 
     Example: cd4ml runs list --store s3://cd4ml
     """
-    listed = list(_listed(address, store, number))
+    listed, unreadable = _listed(address, store, number)
     called = Counter(one.name for one, _ in listed)
     ids = {one.run_id for one, _ in listed if called[one.name] > 1}
     shown = table("", "run", "made", "time", "result")
@@ -60,6 +60,8 @@ def list_runs(
         seconds = "" if one.seconds is None else f"{one.seconds:.0f} s"
         shown.add_row(MARKS[one.state], name, one.made, seconds, escape(headline))
     console.print(shown)
+    for said in unreadable:
+        errors.print(f"left out: {said}", markup=False, highlight=False, soft_wrap=True)
 
 
 @runs_app.command("show")
@@ -126,18 +128,20 @@ def _store(address: "Address", store: str | None) -> "Store | None":
     return open_store(HERE) if not named and HERE.is_dir() else None
 
 
-def _listed(address: "Address", store: str | None, number: int) -> "Iterator[tuple[Column, str]]":
-    """Runs, the newest first, each with what came of it in a few words."""
+def _listed(
+    address: "Address", store: str | None, number: int
+) -> "tuple[list[tuple[Column, str]], Sequence[Cd4mlError]]":
+    """Runs, the newest first, each with what came of it in a few words; and what cannot be read."""
     opened = _store(address, store)
     if opened is None:
         from cd4ml.kubeflow import runs
 
-        yield from ((one.column, "") for one in runs.newest(kfp.connected(address), number))
-        return
+        return [(one.column, "") for one in runs.newest(kfp.connected(address), number)], ()
     from cd4ml.registry import records
     from cd4ml.reports import comparison
 
-    yield from ((comparison.of(one), one.headline) for one in records.listed(opened)[:number])
+    found, unreadable = records.listed(opened)
+    return [(comparison.of(one), one.headline) for one in found[:number]], unreadable
 
 
 def _found_on_kfp(address: "Address", names: Sequence[str]) -> "list[Column]":

@@ -18,7 +18,7 @@ from typing import Any
 
 from cd4ml.contracts.record import Judgement, RunRecord, Status
 from cd4ml.contracts.verdict import Verdict
-from cd4ml.errors import Cd4mlError, RegistryError, StorageError
+from cd4ml.errors import Cd4mlError, DocumentError, RegistryError, StorageError
 from cd4ml.registry import clock
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
@@ -128,14 +128,15 @@ def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
     if by_id.keys() >= wanted:
         return [by_id[run] for run in runs]
     by_name: dict[str, list[RunRecord]] = {}
-    for one in _read(store, places):
+    for one in _readable(store, places)[0]:
         by_name.setdefault(one.name, []).append(one)
     return [by_id.get(run) or _only(store, run, by_name.get(run, [])) for run in runs]
 
 
-def listed(store: Store) -> list[RunRecord]:
-    """All records, the newest first."""
-    return sorted(_read(store, _places(store)), key=lambda one: one.started_at, reverse=True)
+def listed(store: Store) -> tuple[list[RunRecord], list[DocumentError]]:
+    """All records that can be read, the newest first, and what is wrong with the others."""
+    found, unreadable = _readable(store, _places(store))
+    return sorted(found, key=lambda one: one.started_at, reverse=True), unreadable
 
 
 def _only(store: Store, run: str, found: Sequence[RunRecord]) -> RunRecord:
@@ -155,6 +156,19 @@ def _places(store: Store) -> list[tuple[str, str]]:
 def _read(store: Store, places: Sequence[tuple[str, str]]) -> list[RunRecord]:
     with ThreadPoolExecutor(READERS) as pool:
         return [one for one in pool.map(lambda place: _latest(store, *place), places) if one]
+
+
+def _readable(store: Store, places: Sequence[tuple[str, str]]) -> tuple[list[RunRecord], list[DocumentError]]:
+    def tried(place: tuple[str, str]) -> RunRecord | DocumentError | None:
+        try:
+            return _latest(store, *place)
+        except DocumentError as error:
+            return error
+
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(tried, places))
+    unreadable = [one for one in found if isinstance(one, DocumentError)]
+    return [one for one in found if isinstance(one, RunRecord)], unreadable
 
 
 def _add(location: str, part: str, **found: Any) -> None:
