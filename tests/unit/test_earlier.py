@@ -7,7 +7,7 @@ import pytest
 from in_process import Ran, component, keep, tell
 from kfp import dsl
 
-from cd4ml.errors import ArgumentsError
+from cd4ml.errors import ArgumentsError, DocumentError
 from cd4ml.running import earlier
 from cd4ml.running.cache import Cache
 
@@ -165,3 +165,12 @@ def test_the_latest_run_is_that_of_the_same_pipeline(whole: Path, tmp_path: Path
 
     assert earlier.latest(tmp_path, chain) == whole
     assert earlier.latest(tmp_path, another) == tmp_path / "other"
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", "null", "{}", '{"pipeline": "chain", "arguments": []}'])
+def test_what_an_earlier_run_was_given_is_told_where_it_cannot_be_read(whole: Path, damaged: str) -> None:
+    (whole / "arguments.json").write_text(damaged)
+
+    for ask in (lambda: earlier.latest(whole.parent, chain), lambda: part("count-all", whole)):
+        with pytest.raises(DocumentError, match=f"^{whole}/arguments.json: not a cd4ml/Given .*; name another run"):
+            ask()

@@ -51,6 +51,8 @@ def test_what_a_task_wrote_is_reused(tmp_path: Path, outputs: dict[str, object])
         lambda folder: (folder / "model" / "more").write_text(""),
         lambda folder: shutil.rmtree(folder / "model"),
         lambda folder: (folder / "verdict").unlink(),
+        lambda folder: edit(folder / "cache" / "key.json", '"version": 3', '"version": 4'),
+        lambda folder: edit(folder / "cache" / "key.json", "12 of 12", "99 of 99"),
     ],
 )
 def test_what_was_lost_or_edited_since_is_not_reused(
@@ -64,12 +66,20 @@ def test_what_was_lost_or_edited_since_is_not_reused(
     assert cache.get("key") is None
 
 
-@pytest.mark.parametrize("half", ["", '{"model": "sha2'])
-def test_what_was_kept_on_a_full_disk_is_not_reused(tmp_path: Path, outputs: dict[str, object], half: str) -> None:
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("file", ["key.json", "key.digests.json"])
+@pytest.mark.parametrize("damaged", [b"", b'{"model": "sha2', b"\xff", b"[]", b"null", b"3", b"{}", b"[" * 100_000])
+def test_what_was_damaged_or_kept_on_a_full_disk_is_not_reused(
+    tmp_path: Path, outputs: dict[str, object], file: str, damaged: bytes
+) -> None:
     cache = Cache(str(tmp_path / "cache"))
     cache.put("key", outputs)
 
-    (tmp_path / "cache" / "key.digests.json").write_text(half)
+    (tmp_path / "cache" / file).write_bytes(damaged)
 
     assert cache.get("key") is None
 

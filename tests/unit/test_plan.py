@@ -8,6 +8,7 @@ import pytest
 from in_process import Ran, component, count, keep, names, tell
 from kfp import dsl
 
+from cd4ml.errors import DocumentError
 from cd4ml.running import earlier, execution
 from cd4ml.running.cache import Cache
 from cd4ml.running.local import code_digest
@@ -174,3 +175,14 @@ def test_the_seconds_are_those_of_the_latest_runs_in_which_a_task_ran(tmp_path: 
     assert found["Keep text"] == pytest.approx(3.0)
     assert found["tell (for-loop-1.0)"] == pytest.approx(6.0)
     assert found["count"] is None
+
+
+@pytest.mark.parametrize(
+    "damaged", ["", "{", "[]", "null", '{"pipeline": "shapes"}', '{"pipeline": "shapes", "started_at": "", "tasks": 5}']
+)
+def test_a_summary_that_cannot_be_read_is_told_with_its_file(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text(damaged)
+
+    with pytest.raises(DocumentError, match=f"^{tmp_path}/run/summary.json: .*; remove the folder of this run$"):
+        plan(shapes, arguments=ARGUMENTS, runs=tmp_path)

@@ -1,4 +1,4 @@
-"""KFP's cache of results, which reuses one only as long as its files are what the task wrote, to the byte."""
+"""KFP's cache of results, which reuses one only as long as it and its files are what the task wrote, to the byte."""
 
 import json
 from collections.abc import Mapping
@@ -18,16 +18,21 @@ class Cache(kfp_cache.LocalCache):  # type: ignore[misc]
         """Keeps the outputs of a task, with the digests of their files."""
         _write_metrics(outputs)
         super().put(key, outputs)
-        document.write(self._digests(key), _digests(outputs))
+        document.write(self._digests(key), {"result": document.digest(self._result(key)), "files": _digests(outputs)})
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The outputs of a task; None where there are none, or where a file has gone or is another."""
-        outputs: dict[str, Any] | None = super().get(key)
+        """The outputs of a task; None where there are none, or where they or their files have gone or are others."""
         try:
             known = json.loads(self._digests(key).read_text())
-        except (FileNotFoundError, ValueError):  # a value error: of a file that was cut short
+            if known["result"] != document.digest(self._result(key)):
+                return None
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # gone, cut short or damaged
             return None
-        return outputs if outputs is not None and known == _digests(outputs) else None
+        outputs: dict[str, Any] | None = super().get(key)
+        return outputs if outputs is not None and known["files"] == _digests(outputs) else None
+
+    def _result(self, key: str) -> Path:
+        return Path(self.cache_root) / f"{key}.json"
 
     def _digests(self, key: str) -> Path:
         return Path(self.cache_root) / f"{key}.digests.json"

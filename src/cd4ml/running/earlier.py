@@ -1,13 +1,13 @@
 """A part of a pipeline, run with what an earlier run on this machine gave before it."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from cd4ml.contracts import document
+from cd4ml.contracts.document import Document
 from cd4ml.errors import ArgumentsError
 from cd4ml.names import nearest
 from cd4ml.running import compiled
@@ -20,11 +20,19 @@ ARGUMENTS = "arguments.json"
 """The file of a run with its pipeline and its arguments, defaults included."""
 
 
+@dataclass(frozen=True)
+class Given(Document, kind="cd4ml/Given", remedy="name another run with --run, or remove the folder of this one"):
+    """What a run on this machine was given."""
+
+    pipeline: str
+    arguments: Mapping[str, Any]
+    """Defaults included."""
+
+
 def keep_arguments(pipeline: Any, arguments: Mapping[str, Any], folder: Path) -> None:
     """Writes into the folder of a run what it was given."""
     spec: pb.PipelineSpec = pipeline.pipeline_spec
-    given = {"pipeline": spec.pipeline_info.name, "arguments": with_defaults(arguments, spec.root)}
-    document.write(folder / ARGUMENTS, given)
+    Given(spec.pipeline_info.name, with_defaults(arguments, spec.root)).write(folder / ARGUMENTS)
 
 
 def latest(runs: Path, pipeline: Any) -> Path:
@@ -34,7 +42,7 @@ def latest(runs: Path, pipeline: Any) -> Path:
         ArgumentsError: There is none.
     """
     name = pipeline.pipeline_spec.pipeline_info.name
-    found = [file for file in runs.glob(f"*/{ARGUMENTS}") if json.loads(file.read_text())["pipeline"] == name]
+    found = [file for file in runs.glob(f"*/{ARGUMENTS}") if Given.read(file).pipeline == name]
     if not found:
         raise ArgumentsError(f"{runs}: there is no earlier run of {name}; run the whole pipeline first")
     return max(found, key=lambda file: (file.stat().st_mtime, file.parent.name)).parent
@@ -126,18 +134,17 @@ def _with_what_leads_to(names: Sequence[str], waits: Mapping[str, Sequence[str]]
 
 def _check_arguments(spec: pb.PipelineSpec, before: Sequence[str], *, now: Mapping[str, Any], earlier: Path) -> None:
     """Makes sure that what comes from an earlier run is what these arguments would give."""
-    try:
-        then = json.loads((earlier / ARGUMENTS).read_text())
-    except FileNotFoundError as error:
+    if not (earlier / ARGUMENTS).exists():
         raise ArgumentsError(
             f"{earlier}: has no {ARGUMENTS}, which every run writes; name another with --run, its folder with --runs"
-        ) from error
-    if then["pipeline"] != spec.pipeline_info.name:
-        raise ArgumentsError(f"run {earlier.name}: is of {then['pipeline']}, not of {spec.pipeline_info.name}")
+        )
+    then = Given.read(earlier / ARGUMENTS)
+    if then.pipeline != spec.pipeline_info.name:
+        raise ArgumentsError(f"run {earlier.name}: is of {then.pipeline}, not of {spec.pipeline_info.name}")
     for task in before:
         inputs = spec.root.dag.tasks[task].inputs.parameters.values()
         for name in sorted({one.component_input_parameter for one in inputs} & set(now)):
-            if now[name] != then["arguments"].get(name):
+            if now[name] != then.arguments.get(name):
                 raise ArgumentsError(
                     f"run {earlier.name}: was given another {name}, on which {task} depends; "
                     f"begin with --from {task}, or name another run with --run"

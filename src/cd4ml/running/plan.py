@@ -1,6 +1,5 @@
 """What a run would do, found out without running anything."""
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
+from cd4ml.contracts.document import Document
 from cd4ml.contracts.task_tree import Group, State, Task
 from cd4ml.errors import ArgumentsError
 from cd4ml.running import compiled, earlier, execution
@@ -42,6 +42,23 @@ class Planned:
     """On what it depends, from which run it is given, whether it is reused in any case, or why it fails."""
     seconds: float | None
     """What it took in earlier runs of this machine, where it may run; None where it never did."""
+
+
+@dataclass(frozen=True)
+class _TaskEnded:
+    name: str
+    state: str
+    cached: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Ended(Document, kind="cd4ml/LocalRun", remedy="remove the folder of this run"):
+    """What the summary of a run on this machine says of its tasks."""
+
+    pipeline: str
+    started_at: str
+    tasks: tuple[_TaskEnded, ...]
 
 
 def plan(pipeline: Any, *, arguments: Mapping[str, Any], runs: Path, part: Part | None = None) -> list[Planned]:
@@ -145,11 +162,11 @@ def _outward(name: str) -> list[str]:
 def _seconds(runs: Path, pipeline: str) -> dict[str, float]:
     """By task, what it took where it ran: the median of the latest runs."""
     took: dict[str, list[float]] = {}
-    summaries = [json.loads(file.read_text()) for file in runs.glob("*/summary.json")]
-    for summary in sorted(summaries, key=lambda one: str(one["started_at"])):
-        for task in summary["tasks"] if summary["pipeline"] == pipeline else ():
-            if task["state"] == "passed" and not task["cached"]:
-                took.setdefault(_anywhere(task["name"]), []).append(task["seconds"])
+    ended = [_Ended.read(file) for file in runs.glob("*/summary.json")]
+    for one in sorted(ended, key=lambda one: one.started_at):
+        for task in one.tasks if one.pipeline == pipeline else ():
+            if task.state == "passed" and not task.cached:
+                took.setdefault(_anywhere(task.name), []).append(task.seconds)
     return {name: statistics.median(some[-RECENT:]) for name, some in took.items()}
 
 
