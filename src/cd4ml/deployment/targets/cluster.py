@@ -14,8 +14,9 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from kubernetes import client
 
@@ -25,7 +26,7 @@ from cd4ml.deployment.targets import CLUSTER, Release, Served, Target, Unfinishe
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments
 from cd4ml.registry.deployments import Series
-from cd4ml.storage import Store
+from cd4ml.storage import NUMBER, Store
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Cluster(Target):
         with connection.told():
             current = self._objects.read()
         note, series = _note(current), self._series(current)
-        return Unfinished(series.begun.number, self._served(note["before"])) if note and series else None
+        return Unfinished(series.begun.number, self._served(note.before)) if note and series else None
 
     def raise_(self, release: Release) -> None:
         """Writes the object; Kubernetes starts the new pods beside the old ones."""
@@ -156,8 +157,8 @@ class Cluster(Target):
 
     def _series(self, found: dict[str, Any] | None) -> Series | None:
         """What the history has of a release; nothing of one of another store, or of an older version."""
-        number = found and found["spec"]["predictors"][0].get("annotations", {}).get(seldon.DEPLOYMENT)
-        series = deployments.find(self.store, self.model, int(number)) if number else None
+        number = found["spec"]["predictors"][0].get("annotations", {}).get(seldon.DEPLOYMENT, "") if found else ""
+        series = deployments.find(self.store, self.model, int(number)) if NUMBER.fullmatch(number) else None
         return series if series and found and series.begun.release == _release(found) else None
 
     def _holds(self, found: dict[str, Any]) -> bool:
@@ -200,7 +201,7 @@ class Cluster(Target):
 
     def _is_under_way(self, current: dict[str, Any]) -> bool:
         note = _note(current)
-        if note is None or datetime.fromisoformat(note["until"]) <= _now():
+        if note is None or note.until <= _now():
             return False
         series = self._series(current)
         return series is None or series.state == "begun"
@@ -210,8 +211,7 @@ class Cluster(Target):
         note = _note(current)
         if current is None or note is None or self._holds(current):
             return _content(current)
-        before: dict[str, Any] | None = note["before"]
-        return before
+        return note.before
 
     def _ours(self) -> dict[str, Any] | None:
         current = self._objects.read()
@@ -219,7 +219,7 @@ class Cluster(Target):
 
     def _changed(self, manifest: dict[str, Any], current: dict[str, Any] | None) -> dict[str, Any]:
         until = _now() + timedelta(seconds=self._seconds + VERIFICATION_SECONDS)
-        note = {"until": until.isoformat(timespec="seconds"), "before": self._before}
+        note = _Note(until, self._before)
         metadata = current["metadata"] if current else {}
         return {
             **manifest,
@@ -227,7 +227,7 @@ class Cluster(Target):
                 **metadata,
                 **manifest["metadata"],
                 "labels": {**metadata.get("labels", {}), **manifest["metadata"]["labels"]},
-                "annotations": {**metadata.get("annotations", {}), UNVERIFIED: json.dumps(note)},
+                "annotations": {**metadata.get("annotations", {}), UNVERIFIED: note.text},
             },
         }
 
@@ -343,6 +343,28 @@ class _Objects:
                 raise
 
 
+@dataclass(frozen=True)
+class _Note:
+    """What the annotation of an object says of a rollout that is not over."""
+
+    until: datetime
+    """When others may take its process for dead."""
+    before: dict[str, Any] | None
+    """What of the object was served when it began."""
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        content = json.loads(text)
+        before = content["before"]
+        if before is not None:
+            before = {"metadata": {**before["metadata"]}, "spec": {**before["spec"]}}
+        return cls(datetime.fromisoformat(content["until"]).astimezone(UTC), before)
+
+    @property
+    def text(self) -> str:
+        return json.dumps({"until": self.until.isoformat(timespec="seconds"), "before": self.before})
+
+
 class _Progress:
     """Says what has changed since it was said last."""
 
@@ -365,10 +387,18 @@ def _content(current: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"metadata": kept, "spec": current["spec"]}
 
 
-def _note(current: dict[str, Any] | None) -> dict[str, Any] | None:
-    text = ((current or {}).get("metadata", {}).get("annotations") or {}).get(UNVERIFIED)
-    note: dict[str, Any] | None = json.loads(text) if text else None
-    return note
+def _note(current: dict[str, Any] | None) -> _Note | None:
+    metadata = (current or {}).get("metadata", {})
+    text = (metadata.get("annotations") or {}).get(UNVERIFIED)
+    if not text:
+        return None
+    try:
+        return _Note.of(text)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DeploymentError(
+            f"the SeldonDeployment {metadata['name']}: its annotation {UNVERIFIED} is no note of what was served "
+            f"before ({error!r}); take the annotation away, and what is served now counts"
+        ) from error
 
 
 def _release(manifest: dict[str, Any]) -> str:
