@@ -113,6 +113,8 @@ def training(
         curated_schema=splits.outputs["schema"],
         sensitive=sensitive,
         slices=slices,
+        exclude=exclude,
+        time_column=time_column,
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
     checked = check_dataset(findings=validated.outputs["findings"], limits=data_limits, store=store)

@@ -17,8 +17,8 @@ def check_dataset(
 
     Args:
         findings: What `validate_dataset` wrote (layout: `cd4ml.contracts.findings`).
-        limits: `anomalies` and `personal_data` at most (0 where not given), `min_rows` by split, `min_group_share`,
-            `max_label_rate_gap`; shares and rates are fractions in [0, 1].
+        limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` by split,
+            `min_group_share`, `max_label_rate_gap`; shares and rates are fractions in [0, 1].
         store: The store, where the record of the run ends when a limit is not kept.
 
     Returns:

@@ -21,8 +21,10 @@ def validate_dataset(
     report: dsl.Output[dsl.HTML],
     sensitive: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
     slices: list = [],  # noqa: B006
+    exclude: list = [],  # noqa: B006
+    time_column: str = "",
 ) -> None:
-    """Validates the splits with TFDV and audits them: representation, label balance, personal data.
+    """Validates the splits with TFDV and audits them: groups, leaks, personal data and more (docs/audit.md).
 
     Args:
         train: The rows to train on.
@@ -33,6 +35,8 @@ def validate_dataset(
         curated_schema: The schema that people keep, a TFDV text proto; inferred from train where the file is empty.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated.
+        exclude: Columns that no model sees.
+        time_column: The column that says when a row came to be; empty where there is none.
 
     Returns:
         statistics: TFDV's statistics by split (layout: `cd4ml.validation.statistics`).
@@ -50,6 +54,8 @@ def validate_dataset(
         curated_schema=curated_schema.path,
         sensitive=sensitive,
         slices=slices,
+        exclude=exclude,
+        time_column=time_column,
         outputs=Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),
     )
     statistics.metadata.update(found.metadata)

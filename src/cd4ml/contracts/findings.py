@@ -9,7 +9,18 @@ import numpy as np
 
 from cd4ml.contracts.document import Document
 
-Kind = Literal["anomaly", "label", "label_balance", "representation", "personal_data", "outlier"]
+Kind = Literal[
+    "anomaly",
+    "label",
+    "label_balance",
+    "representation",
+    "personal_data",
+    "outlier",
+    "leak",
+    "missing",
+]
+Interval = tuple[float, float]
+"""At 95% confidence."""
 
 ENOUGH_ROWS = 100
 """A group of fewer rows is too small to say anything of its label rate."""
@@ -27,6 +38,8 @@ class Finding:
     value: float | None
     message: str
     """A sentence: what, where, and what to do."""
+    interval: Interval | None = None
+    """Of the value; None where it has none."""
 
 
 @dataclass(frozen=True)

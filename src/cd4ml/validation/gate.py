@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.findings import Finding, Findings, percent
+from cd4ml.contracts.findings import Finding, Findings, Kind, percent
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.registry import records
 from cd4ml.validation import limits
@@ -51,9 +51,9 @@ def check(path: str | Path, settings: dict[str, Any]) -> Verdict:
 
 def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
     yield _at_most("label", found.of_kind("label"), 0)
-    errors = [anomaly for anomaly in found.of_kind("anomaly") if anomaly.severity == "error"]
-    yield _at_most("anomalies", errors, allowed.anomalies)
+    yield _at_most("anomalies", _errors(found, "anomaly"), allowed.anomalies)
     yield _at_most("personal data", found.of_kind("personal_data"), allowed.personal_data)
+    yield _at_most("leaks", _errors(found, "leak"), allowed.leaks)
     for split, least in allowed.min_rows.items():
         rows, bounds = found.rows[split], Bounds(least, None, shown=COUNT)
         yield hold(
@@ -67,6 +67,10 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
         yield _smallest_share(found, allowed.min_group_share)
     if allowed.max_label_rate_gap is not None:
         yield _largest_gap(found, allowed.max_label_rate_gap)
+
+
+def _errors(found: Findings, kind: Kind) -> list[Finding]:
+    return [finding for finding in found.of_kind(kind) if finding.severity == "error"]
 
 
 def _at_most(name: str, found: Sequence[Finding], most: int) -> Check:

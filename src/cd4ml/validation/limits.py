@@ -18,6 +18,8 @@ class Limits(Strict):
     """Anomalies at most; those that TFDV calls warnings do not count."""
     personal_data: Count = 0
     """Columns of personal data at most."""
+    leaks: Count = 0
+    """Columns that tell the label as nothing known before the event could, at most; warnings do not count."""
     min_rows: dict[Literal["train", "eval", "test"], Count] = Field(default_factory=dict)
     """Rows of a split at least."""
     min_group_share: float | None = Field(default=None, ge=0, le=1)

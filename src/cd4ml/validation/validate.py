@@ -13,7 +13,8 @@ from cd4ml.contracts.dataset import Origin
 from cd4ml.contracts.findings import Findings
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
-from cd4ml.validation import columns, groups, label, outliers, personal, report, schema, statistics
+from cd4ml.validation import audit, columns, groups, label, outliers, personal, report, schema, statistics
+from cd4ml.validation.audit import Audited
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def validate(
     sensitive: Sequence[str],
     slices: Sequence[str | Sequence[str]],
     outputs: Outputs,
+    exclude: Sequence[str] = (),
+    time_column: str = "",
 ) -> Findings:
     """Validates the splits of a dataset.
 
@@ -47,6 +50,8 @@ def validate(
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated; here each column counts alone.
         outputs: The files and folders to write.
+        exclude: Columns that no model sees.
+        time_column: The column that says when a row came to be; empty where there is none.
 
     Raises:
         DataError: A file cannot be read, there is no such column, or a model cannot be evaluated by it.
@@ -55,7 +60,7 @@ def validate(
     train = tables["train"]
     sliced = [column for one in slices for column in ([one] if isinstance(one, str) else one)]
     grouped = list(dict.fromkeys([*sensitive, *sliced]))
-    _check_columns([key, *grouped], train.column_names)
+    _check_columns([key, *grouped, *exclude, *filter(None, [time_column])], train.column_names)
     groups.check_slices(tables["test"], [*slices, *sensitive])
     target = label.examine(tables, label_column)
 
@@ -85,6 +90,7 @@ def validate(
             *groups.examine(counted),
             *personal.examine(whole),
             *outliers.examine(described),
+            *audit.examine(Audited(whole, outcome, label=label_column, key=key, exclude=exclude, time=time_column)),
         ),
     )
 
@@ -106,4 +112,6 @@ def _check_columns(wanted: Sequence[str], there: list[str]) -> None:
     unknown = [column for column in wanted if column not in there]
     if unknown:
         lines = "".join(f"\n  - {column!r}; {nearest(column, there)}" for column in unknown)
-        raise DataError(f"the dataset lacks columns that are named as key, sensitive or slices{lines}")
+        raise DataError(
+            f"the dataset lacks columns that are named as key, sensitive, slices, exclude or time_column{lines}"
+        )

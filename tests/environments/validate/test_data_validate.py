@@ -47,7 +47,7 @@ class Validation:
         self.outputs = Outputs(*(folder / name for name in ("statistics", "schema", "anomalies", "findings", "report")))
         self.folder = folder
 
-    def __call__(self, table, label="took", key="player", curated_schema="", sensitive=(), slices=()):
+    def __call__(self, table, label="took", key="player", curated_schema="", sensitive=(), slices=(), **others):
         files = {}
         for split, rows in SPLITS.items():
             files[split] = self.folder / split
@@ -63,6 +63,7 @@ class Validation:
             sensitive=sensitive,
             slices=slices,
             outputs=self.outputs,
+            **others,
         )
         return self.found
 
@@ -302,6 +303,27 @@ def test_missing_values_are_a_group_and_numbers_are_cut_into_quarters(validation
     ages = [group for group in found.groups if group.column == "age"]
     assert len(ages) == 5
     assert sum(group.rows for group in ages) == ROWS
+
+
+def test_a_leak_is_an_error_in_the_report_and_ends_the_run_unless_it_is_excluded(validation):
+    took = np.random.default_rng(5).random(ROWS) < 0.4
+    table = players(took=took, refunded=np.where(took, "yes", "no"))
+
+    validation(table)
+    verdict = check(validation.outputs.findings, {})
+    validation(table, exclude=["refunded"])
+
+    (reason,) = verdict.reasons
+    assert reason.startswith("leaks: 1 found, 0 allowed: column 'refunded' alone tells the label with AUC 1.000")
+    assert check(validation.outputs.findings, {}).passed
+
+
+def test_moments_after_the_event_are_told(validation):
+    seen = pa.array(np.arange(ROWS) * 10**9 + 5 * 10**6, pa.timestamp("us", tz="UTC"))
+
+    assert "'closed_at' is later than 'offered_at'" in str(
+        messages(validation(players(closed_at=seen), time_column="offered_at"))
+    )
 
 
 PERSONAL = {

@@ -1,0 +1,41 @@
+"""The audit of a dataset: what its columns tell that they should not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from cd4ml.contracts.findings import Finding
+from cd4ml.contracts.model import kind_of
+from cd4ml.validation.audit import codes, leaks, order, sample
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A dataset, and what its columns are."""
+
+    table: pa.Table
+    """All splits."""
+    outcome: pa.ChunkedArray
+    """1 and 0 by row, null where there is no label."""
+    label: str
+    key: str
+    exclude: Sequence[str]
+    """Columns that no model sees."""
+    time: str
+    """The column that says when a row came to be; empty where there is none."""
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that a model may be given."""
+        others = {self.label, self.key, self.time, *self.exclude}
+        return [one.name for one in self.table.schema if one.name not in others and kind_of(one.type)]
+
+
+def examine(audited: Audited) -> Iterator[Finding]:
+    """Finds what is wrong with the dataset, as far as it can be asked: without labels nothing tells them."""
+    if audited.outcome.null_count < len(audited.outcome):
+        drawn = sample.draw(audited.table, outcome=codes.as_numbers(audited.outcome), features=audited.features)
+        yield from leaks.examine(drawn, {field.name: field.type for field in audited.table.schema})
+        yield from order.of_key(audited.table.column(audited.key), drawn)
+    yield from order.after_the_event(audited.table, audited.time)

@@ -1,0 +1,86 @@
+"""The rows by which the columns are asked what they tell."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from cd4ml.validation.audit import additive, areas, codes
+from cd4ml.validation.audit.areas import Area
+from cd4ml.validation.audit.codes import Coded
+
+MOST_ROWS = 100_000
+MOST_CELLS = 10_000_000
+"""Rows by columns: of many columns fewer rows are looked at, so that it takes seconds."""
+ROWS_TOGETHER = 20_000
+"""By which the light model is learned."""
+MOST_TOGETHER = 30
+"""Columns that it takes: those that tell the most alone."""
+NOTHING = Area(0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Labelled rows, with what their columns hold."""
+
+    features: Coded
+    outcome: np.ndarray
+    """bool [rows]."""
+    dealt: np.ndarray
+    """The fold of each row, uint8 [rows]."""
+    rows: np.ndarray
+    """Where they stand in the table, int64 [rows], rising."""
+
+    @property
+    def rarer(self) -> int:
+        """Rows of the rarer class."""
+        positive = int(self.outcome.sum())
+        return min(positive, len(self.outcome) - positive)
+
+    @cached_property
+    def alone(self) -> dict[str, Area]:
+        """How well each column alone tells the classes apart."""
+        return {
+            name: areas.of_codes(column, self.outcome, self.dealt)
+            for name, column in zip(self.features.names, self.features.codes, strict=True)
+        }
+
+    def together(self, names: Collection[str]) -> tuple[Area, np.ndarray]:
+        """How well some columns tell it together, and how likely each row is positive by them."""
+        best = sorted(names, key=lambda name: -self.alone[name].value)[:MOST_TOGETHER]
+        if not best:
+            return NOTHING, np.full(len(self.outcome), self.outcome.mean())
+        chances = additive.predict(self.features.only(best).codes, self.outcome, self.dealt)
+        return areas.of_scores(chances, self.outcome), chances
+
+    def smaller(self) -> "Sample":
+        """As many of the rows as the light model takes."""
+        if len(self.rows) <= ROWS_TOGETHER:
+            return self
+        kept = _some(len(self.rows), ROWS_TOGETHER)
+        return Sample(self.features.take(kept), self.outcome[kept], self.dealt[kept], self.rows[kept])
+
+
+def draw(table: pa.Table, *, outcome: np.ndarray, features: Sequence[str]) -> Sample:
+    """Draws rows, the same ones of the same table.
+
+    Args:
+        table: The whole dataset.
+        outcome: Of its rows, float64 [rows]: 1, 0, or NaN where there is no label.
+        features: The columns to ask.
+    """
+    labelled = np.flatnonzero(~np.isnan(outcome))
+    rows = labelled[_some(len(labelled), min(MOST_ROWS, MOST_CELLS // max(len(features), 1)))]
+    part = table.select(list(features))
+    part = part.take(pa.array(rows)) if len(rows) < table.num_rows else part
+    positive = outcome[rows] == 1
+    return Sample(codes.encode(part, features), positive, areas.folds(positive), rows)
+
+
+def _some(rows: int, most: int) -> np.ndarray:
+    """The places of some of the rows, rising."""
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
