@@ -63,6 +63,28 @@ def test_with_a_yes_it_applies(cluster: Cluster, roles: Path) -> None:
     assert "deployer" not in again.stdout
 
 
+def test_before_it_asks_it_shows_what_would_change(cluster: Cluster, overlay: Path, roles: Path) -> None:
+    applied = apply(cluster.kubeconfig, roles, "--yes")
+    cluster.kubectl("patch", "role", "deployer", "--type=merge", "--patch", '{"rules": []}', "-n", namespace_of(roles))
+    changed = apply(cluster.kubeconfig, roles, answer="n\n")
+    render = cluster.kubectl("kustomize", str(overlay)).replace("suspend: true", "suspend: true\n  completions: 2")
+    cluster.kubectl("apply", "--filename", "-", input=render)
+    other_job = apply(cluster.kubeconfig, overlay, answer="n\n")
+
+    assert applied.returncode == 0, applied.stderr
+    assert "+  - seldondeployments\n" in changed.stdout
+    assert "changes    none\n" in other_job.stdout  # though kubectl cannot compare a Job that has changed
+
+
+def test_of_what_is_not_there_yet_it_says_that_all_is_new(cluster: Cluster, roles: Path) -> None:
+    (roles / "kustomization.yaml").write_text(
+        (roles / "kustomization.yaml").read_text().replace(namespace_of(roles), "not-there")
+    )
+    refused = apply(cluster.kubeconfig, roles, answer="n\n")
+
+    assert "changes    all is new\n" in refused.stdout
+
+
 def test_it_wants_a_newer_kubectl(cluster: Cluster, overlay: Path, tmp_path: Path) -> None:
     old = stand_in(tmp_path, 'echo \'{"clientVersion": {\n"minor": "24"}}\'')
     refused = apply(cluster.kubeconfig, overlay, path=old)
