@@ -1,6 +1,10 @@
 """Who may do what, and nothing else, as the cluster itself answers."""
 
+import os
+import re
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,3 +182,41 @@ def test_a_role_may_not_do_what_it_must_not(answers: Answers, question: Question
 @pytest.mark.parametrize("question", OUTSIDE, ids=" ".join)
 def test_a_role_ends_at_its_namespace(answers: Answers, question: Question) -> None:
     assert not answers.outside[question]
+
+
+KUBEFLOW = "kubeflow"
+"""Where the page for engineers has KFP."""
+PAGE = Path(__file__).parents[2] / "docs/for-engineers.md"
+
+
+@pytest.fixture(scope="module")
+def let_in(shared_cluster: Cluster) -> Cluster:
+    """A cluster whose admin has entered what the page says, for the user NAME."""
+    made = [*re.findall(r"^kubectl -n kubeflow create .*?[^\\]$", PAGE.read_text(), re.MULTILINE | re.DOTALL)]
+    shared_cluster.kubectl("create", "namespace", KUBEFLOW)
+    shared_cluster.namespaces.append(KUBEFLOW)
+    environment = os.environ | {"KUBECONFIG": shared_cluster.kubeconfig}
+    subprocess.run(["bash", "-euc", "\n".join(made)], env=environment, check=True)
+    return shared_cluster
+
+
+@pytest.mark.parametrize(
+    ("who", "verb", "service", "may"),
+    [
+        ("NAME", "get", "ml-pipeline:http", True),
+        ("NAME", "create", "ml-pipeline:http", True),
+        ("NAME", "delete", "ml-pipeline:http", True),
+        ("NAME", "create", "ml-pipeline-ui:http", True),
+        ("NAME", "get", "minio:http", False),
+        ("another", "get", "ml-pipeline:http", False),
+    ],
+)
+def test_who_was_let_in_reaches_kfp_through_the_cluster(
+    let_in: Cluster, who: str, verb: str, service: str, may: bool
+) -> None:
+    attributes = {"namespace": KUBEFLOW, "verb": verb, "resource": "services", "name": service, "subresource": "proxy"}
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    asked = yaml.safe_dump(kind | {"spec": {"user": who, "resourceAttributes": attributes}})
+    told = let_in.kubectl("create", "--output", "jsonpath={.status.allowed}", "--filename", "-", input=asked)
+
+    assert told == str(may).lower()

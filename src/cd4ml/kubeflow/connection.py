@@ -192,10 +192,10 @@ class Connection:
             case 401:
                 return KubeflowError(f"{place}: refuses to know you (401): {self._token_words()}")
             case 403:
-                return KubeflowError(
-                    f"{place}: you may not do this (403): {said}; ask an admin for the role, "
-                    "or name your own namespace with --namespace"
-                )
+                remedy = "ask an admin for the role, or name your own namespace with --namespace"
+                if "services/proxy" in said:  # it is the cluster's API that refuses to hand on
+                    remedy = "ask an admin for that right (docs/for-engineers.md), or name KFP's address with --host"
+                return KubeflowError(f"{place}: you may not do this (403): {said}; {remedy}")
             case 404:
                 return NotFoundError(f"{place}: not found (404): {said}")
             case 429 | 502 | 503 | 504:

@@ -119,7 +119,7 @@ def _cluster(address: Address) -> Iterable[Finding]:
             "your rights", ask=cluster.rights, remedy="ask an admin for the Role cd4ml-engineer", at_worst="warning"
         ),
         cluster.check(f"rights of {accounts.DEPLOYER}", ask=cluster.rights_of_deployer, remedy=cluster.wiring),
-        cluster.check("Seldon", ask=cluster.seldon, remedy="install Seldon Core v1, or deploy with `target: machine`"),
+        cluster.check("Seldon", ask=cluster.seldon, remedy="install Seldon Core 1.17.1 (docs/admin.md)"),
         cluster.check(
             "GPUs", ask=cluster.gpus, remedy="train with `gpus: 0`, or add a node with GPUs", at_worst="warning"
         ),

@@ -98,7 +98,7 @@ def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Clu
     [
         ("/secrets/cd4ml-store", "Secret cd4ml-store", "failed", "apply the manifests of cd4ml to the namespace cd4ml"),
         ("/configmaps/kfp-launcher", "ConfigMap kfp-launcher", "failed", "apply the manifests of cd4ml"),
-        ("seldondeployments", "Seldon", "failed", "install Seldon Core v1"),
+        ("seldondeployments", "Seldon", "failed", "install Seldon Core 1.17.1"),
         ("/nodes", "GPUs", "warning", "train with `gpus: 0`"),
         ("/nodes", "images", "warning", "load them"),
         ("/storageclasses", "storage class", "failed", "name a default one"),

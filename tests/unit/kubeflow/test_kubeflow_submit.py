@@ -363,6 +363,18 @@ def kubeconfig(kfp: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kfp, "answer", lambda method, path, *rest: answer(method, path.removeprefix(prefix), *rest))
 
 
+def test_who_may_not_reach_kfp_through_the_cluster_is_told_of_that_right(
+    kfp: KfpServer, cd4ml: Command, verification: Path, kubeconfig: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = 'services "ml-pipeline:http" is forbidden: User "jo" cannot get resource "services/proxy"'
+    monkeypatch.setattr(kfp, "answer", lambda *_: (403, {"kind": "Status", "message": said, "code": 403}))
+
+    outcome = cd4ml("submit", verification, "--yes")
+
+    assert outcome.code == 1
+    assert f"{said}; ask an admin for that right (docs/for-engineers.md), or name KFP's address" in outcome.err
+
+
 def test_a_context_that_nobody_named_is_not_changed(
     kfp: KfpServer, cd4ml: Command, verification: Path, kubeconfig: None
 ) -> None:
