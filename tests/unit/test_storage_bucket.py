@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from s3_server import S3Server, s3_server
 
+from cd4ml.errors import StorageError
 from cd4ml.storage import AlreadyStoredError, open_store
 
 
@@ -91,3 +92,14 @@ def test_an_object_whose_name_the_store_does_not_give_is_not_listed(s3: S3Server
     s3.objects |= {f"team/runs/{name}/begun.json": b"{}" for name in ("copy of 1", "²", "x" * 200)}
 
     assert store.children("runs") == ["training"]
+
+
+def test_without_any_setting_the_error_names_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    for name in settings:
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(StorageError) as told:
+        open_store("s3://cd4ml").children("models")
+
+    assert [name for name in settings if name not in str(told.value)] == []

@@ -124,8 +124,12 @@ def _store(address: "Address", store: str | None) -> "Store | None":
     """The store that is asked; None where KFP is."""
     if store:
         return open_store(store)
-    named = address.host or address.context or address.namespace
-    return open_store(HERE) if not named and HERE.is_dir() else None
+    if address.host or address.context or address.namespace:
+        return None
+    if HERE.is_dir():
+        return open_store(HERE)
+    errors.print(f"KFP is asked: no --store is named, and there is no folder `{HERE}` here", markup=False)
+    return None
 
 
 def _listed(

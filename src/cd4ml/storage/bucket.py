@@ -220,8 +220,9 @@ def _connection() -> Minio:
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL") or AMAZON)
     missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not os.environ.get(name)]
     if missing:
+        elsewhere = "; AWS_ENDPOINT_URL names an S3 elsewhere" if endpoint.geturl() == AMAZON else ""
         raise StorageError(
-            f"{' and '.join(missing)} not set: without them no store at {endpoint.geturl()} can be asked"
+            f"{' and '.join(missing)} not set: without them no store at {endpoint.geturl()} can be asked{elsewhere}"
         )
     return _client(endpoint.netloc, endpoint.scheme == "https", region())
 

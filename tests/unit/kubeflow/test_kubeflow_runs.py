@@ -51,6 +51,17 @@ def row(text: str, name: str) -> list[str]:
     return next(line.split(name)[1].split() for line in text.splitlines() if name in line)
 
 
+def test_where_no_store_is_found_it_is_told_that_kfp_is_asked(
+    cd4ml: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    outcome = cd4ml("runs", "list")
+
+    assert outcome.code == 1
+    assert outcome.err.startswith("KFP is asked: no --store is named, and there is no folder `store` here\n")
+
+
 def test_runs_are_listed(kfp: KfpServer, cd4ml: Command) -> None:
     kfp.runs.append(run("33333333-3333-3333-3333-333333333333", "now", state="RUNNING"))
 
