@@ -303,6 +303,22 @@ def test_what_is_stopped_is_removed_and_counts_no_more(operator: Operator, clust
     assert states(namespace) == ["stopped"]
 
 
+def test_who_may_not_remove_what_is_served_does_not_stop_it_in_the_history_either(
+    operator: Operator, cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(namespace, 1, "first")
+    kind, account = "seldondeployments.machinelearning.seldon.io", f"--serviceaccount={namespace}:default"
+    cluster.kubectl("create", "role", "looking", "-n", namespace, "--verb=get", f"--resource={kind}")
+    cluster.kubectl("create", "rolebinding", "looking", "-n", namespace, "--role=looking", account)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of_account(cluster, namespace, tmp_path)))
+
+    with pytest.raises(DeploymentError, match="must not .*delete seldondeployments"):
+        engine.stop(target.Cluster(STORES[namespace], "uptake", namespace=namespace))
+
+    assert served(cluster, namespace) == ("first", True)
+    assert states(namespace) == ["held"]
+
+
 def test_two_at_once_take_turns(operator: Operator, cluster: Cluster, namespace: str) -> None:
     times = []
 

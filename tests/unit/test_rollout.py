@@ -263,7 +263,7 @@ def test_stopping_ends_what_is_served_and_the_history_says_so(shelf: MortalShelf
 
     assert [series.state for series in history(shelf)] == ["stopped"]
     assert deployments.latest(shelf.store, "uptake") is None
-    with pytest.raises(DeploymentError, match="no server of the model uptake is running here"):
+    with pytest.raises(DeploymentError, match="nothing of the model uptake is served at the target `shelf`"):
         rollout.stop(shelf)
 
 

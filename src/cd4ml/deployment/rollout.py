@@ -139,7 +139,10 @@ def stop(target: Target) -> Ended:
         DeploymentError: Nothing is served.
     """
     if target.current() is None and target.unfinished() is None:
-        raise DeploymentError(f"store {target.store.location}: no server of the model {target.model} is running here")
+        raise DeploymentError(
+            f"store {target.store.location}: nothing of the model {target.model} is served at {target.where}; "
+            f"`cd4ml deployments list {target.model}` says where it was deployed"
+        )
     with target.turn():
         left, served = _halfway(target), target.current()
         ended = _standing(target, left.before if left else served)

@@ -66,6 +66,11 @@ class Target(ABC):
         """Names the model, and the store that has its versions and its history; nothing is asked yet."""
         self.store, self.model = store, check_name(model)
 
+    @property
+    def where(self) -> str:
+        """Where it serves, for a person."""
+        return f"the target `{self.name}`"
+
     @abstractmethod
     def check(self, version: Version) -> None:
         """Makes sure that a version can be served here, before anything is changed.

@@ -66,12 +66,20 @@ class Cluster(Target):
         self._manifest(version, release="any", number=1)
         with connection.told():
             _check_seldon(self._api)
-            connection.check(self._api, self._namespace, NEEDED)
+
+    @property
+    def where(self) -> str:  # noqa: D102
+        return f"the namespace {self._namespace} of the cluster"
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Waits for the others; what keeps them waiting is the note that `raise_` writes."""
+        """Waits for the others; what keeps them waiting is the note that `raise_` writes.
+
+        Raises:
+            DeploymentError: Who asks may not do all that whoever has the turn does, stopping included.
+        """
         with connection.told():
+            connection.check(self._api, self._namespace, NEEDED)
             self._when_free()
         yield
 
