@@ -249,7 +249,8 @@ def connect(address: Address) -> Connection:
             _use_token(configuration, Path(_IN_CLUSTER_TOKEN))
     else:
         context = load_kubeconfig(configuration, address.context)
-        host = configuration.host = _PROXY.format(configuration.host.rstrip("/"), KFP_NAMESPACE, "ml-pipeline")
+        host = _PROXY.format(configuration.host.rstrip("/"), KFP_NAMESPACE, "ml-pipeline")
+        _hold_host(configuration, host)
     if address.ca:
         if not address.ca.is_file():
             raise KubeflowError(f"{address.ca}: no such file; --ca names a PEM file of certificates")
@@ -283,6 +284,19 @@ def load_kubeconfig(configuration: Any, context: str | None) -> str:
 def sdk_version() -> str:
     """The version of KFP's SDK, which compiles the pipelines."""
     return metadata.version("kfp")
+
+
+def _hold_host(configuration: Any, host: str) -> None:
+    """Sets the host for good: a kubeconfig's hook that renews its token sets the cluster's own again, and itself."""
+    configuration.host = host
+    renew = configuration.refresh_api_key_hook
+
+    def refresh(changed: Any) -> None:
+        renew(changed)
+        changed.host, changed.refresh_api_key_hook = host, refresh
+
+    if renew:
+        configuration.refresh_api_key_hook = refresh
 
 
 def _use_token(configuration: kfp_server_api.Configuration, file: Path) -> None:

@@ -352,7 +352,7 @@ def kubeconfig(kfp: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         json.dumps(
             {
                 "clusters": [{"name": "c", "cluster": {"server": kfp.host}}],
-                "users": [{"name": "u", "user": {}}],
+                "users": [{"name": "u", "user": {"token": "kube-token"}}],
                 "contexts": [{"name": "staging", "context": {"cluster": "c", "user": "u"}}],
                 "current-context": "staging",
             }
@@ -360,7 +360,13 @@ def kubeconfig(kfp: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.setenv("KUBECONFIG", str(file))
     answer, prefix = kfp.answer, "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
-    monkeypatch.setattr(kfp, "answer", lambda method, path, *rest: answer(method, path.removeprefix(prefix), *rest))
+
+    def handed_on(method: str, path: str, *rest: Any) -> tuple[int, Any]:
+        return (
+            answer(method, path.removeprefix(prefix), *rest) if path.startswith(prefix) else (404, "404 page not found")
+        )
+
+    monkeypatch.setattr(kfp, "answer", handed_on)
 
 
 def test_who_may_not_reach_kfp_through_the_cluster_is_told_of_that_right(
