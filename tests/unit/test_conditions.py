@@ -54,6 +54,12 @@ def test_a_value_is_never_a_part_of_the_condition(text: str) -> None:
         (f"int({TOLD}) > 3", "many"),
         (f"int({TOLD}) > 3", None),
         (f"{TOLD} < 3", "4"),
+        (f"{TOLD} == 'it's'", "it's"),
+        (f"{TOLD} == 'a' or 'b' == 'b'", "c"),
+        (f"{TOLD} == '' || 'x'", "c"),
+        (f"!{TOLD}", "false"),
+        (TOLD, "yes"),
+        (f"int({TOLD}) > 3", float("inf")),
     ],
 )
 def test_anything_else_is_told(condition: str, told: Any) -> None:
