@@ -38,6 +38,21 @@ def clean(status: dsl.PipelineTaskFinalStatus, text: str) -> str:
     return f"{text}: {status.state} {status.pipeline_task_name} {status.error_message}"
 
 
+@component
+def infinite(text: str) -> float:
+    return float(text)
+
+
+@component
+def several(text: str) -> list:
+    return [1, {"value": float(text)}]
+
+
+@component
+def take(number: float) -> float:
+    return number
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "run-1"
@@ -327,3 +342,29 @@ def test_tasks_are_always_in_the_same_order() -> None:
     orders = [list(compiled.after(dict(some))) for some in itertools.permutations(tasks.items())]
 
     assert orders == [["describe", "count", "condition-1", "tell-2"]] * 24
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_told_where_a_task_or_a_group_is_given_it(folder: Path, text: str) -> None:
+    @dsl.pipeline
+    def taking(text: str) -> None:
+        take(number=infinite(text=text).output)
+
+    @dsl.pipeline
+    def holding(text: str) -> None:
+        with dsl.If(infinite(text=text).output > 1):
+            tell(text="more")
+
+    @dsl.pipeline
+    def looping(text: str) -> None:
+        with dsl.ParallelFor(several(text=text).output) as one:
+            tell(text=one)
+
+    taken, held, looped = (Ran(pipeline, folder / pipeline.name, text=text) for pipeline in (taking, holding, looping))
+
+    assert taken.walk.tree.nodes[-1].failure == (
+        f"take: its input number is {text}, and KFP hands on finite numbers alone; have the task before it give another"
+    )
+    assert held.groups["condition-1"][0] == looped.groups["for-loop-1"][0] == "failed"
+    assert f"is {text}, and KFP hands on" in held.groups["condition-1"][1]
+    assert f"'value': {text}" in looped.groups["for-loop-1"][1]

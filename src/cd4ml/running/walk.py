@@ -280,6 +280,7 @@ class Walk:
                 value = scope.inputs.get(wanted.component_input_artifact, _NOTHING)
             if value is not _NOTHING:
                 inputs[name] = value
+        _check_finite(step.node.name, inputs)
         if isinstance(step.node, Group):
             inputs = self._without_placeholders(with_defaults(inputs, step.component), step.node.name)
         return inputs
@@ -340,6 +341,18 @@ class Walk:
 
 _NOTHING = object()
 """In place of an input that is left out."""
+
+
+def _check_finite(name: str, inputs: Values) -> None:
+    """Makes sure that what a task or group is given can be handed on, which JSON and protobuf do with numbers alone."""
+    for key, value in inputs.items():
+        try:
+            json.dumps(value, allow_nan=False, default=str)  # an artifact has no numbers
+        except ValueError as error:
+            raise ArgumentsError(
+                f"{name}: its input {key.removeprefix('pipelinechannel--')} is {shown(value)}, and KFP hands on finite "
+                "numbers alone; have the task before it give another"
+            ) from error
 
 
 def _over(step: Step, failed: bool) -> bool:
