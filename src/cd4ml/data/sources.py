@@ -111,9 +111,16 @@ def _as_object(source: Any) -> Mapping[str, Any]:
     if not source.startswith("{"):
         return {"file": _place(source)}
     try:
-        found: Mapping[str, Any] = json.loads(source)
-    except ValueError as error:
+        found: Mapping[str, Any] = json.loads(source, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"is no object in JSON ({error}); write a path, or an object such as {EXAMPLE}") from error
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands in it twice")
     return found
 
 

@@ -79,6 +79,8 @@ def test_an_error_of_a_teams_own_source_is_told(tmp_path, installed):
         ('{"orders": "eu", "since": "3"}', "since: .* not '3'"),
         ('{"order": "eu"}', "names no source; .* did you mean 'orders'?"),
         ('{"orders": "eu", "file": "a.csv"}', "names 2 sources, orders and file; write one of them"),
+        ('{"orders": "eu", "orders": "us"}', "is no object in JSON .a key stands in it twice.; write a path"),
+        ('{"orders": ' * 20_000, "is no object in JSON"),
     ],
 )
 def test_a_mistake_in_a_teams_own_source_is_told(installed, source, told):
