@@ -67,17 +67,23 @@ class PluginPoint(Generic[Plugin]):
     def _loaded(self, row: EntryPoint) -> Plugin:
         try:
             found: Plugin = row.load()
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # what a package does when it is imported can be anything
             if row.dist is None:
                 raise
             raise PluginError(
                 f"{self.kind} {row.name!r}: {_giver(row)} says that it is {row.value}, which cannot be imported "
-                f"({error}); mend the package, or install what it needs beside it"
+                f"({type(error).__name__}: {error}); mend the package, or install what it needs beside it"
             ) from error
         if not isinstance(found, self.of) and not (isinstance(found, type) and issubclass(found, self.of)):
             raise PluginError(
                 f"{self.kind} {row.name!r}: {_giver(row)} says that it is {row.value}, which is no "
                 f"cd4ml.{self.of.__name__}; mend the package"
+            )
+        lacking = sorted(getattr(found, "__abstractmethods__", ()))
+        if lacking:
+            raise PluginError(
+                f"{self.kind} {row.name!r}: {row.value} of {_giver(row)} lacks {', '.join(lacking)}, which each "
+                f"cd4ml.{self.of.__name__} has; mend the package"
             )
         return found
 
@@ -90,7 +96,8 @@ def files(folders: Sequence[Path]) -> Iterator[Path]:
     """
     for package in distributions(path=[str(folder) for folder in folders]):
         if any(row.group.startswith("cd4ml.") for row in package.entry_points):
-            yield from (Path(str(file.locate())) for file in package.files or [] if file.suffix != ".pyc")
+            named = (Path(str(file.locate())) for file in package.files or [] if file.suffix != ".pyc")
+            yield from (file for file in named if file.is_file())  # a package can be removed in part
             yield from _edited_in_place(package)
 
 

@@ -1,9 +1,13 @@
 """`cd4ml.plugins`: what other packages add to the tables of cd4ml."""
 
 from collections import OrderedDict
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+from cd4ml import plugins
+from cd4ml.data.sources import SOURCES
 from cd4ml.errors import PluginError
 from cd4ml.plugins import PluginPoint
 
@@ -31,7 +35,7 @@ def test_nothing_is_imported_before_it_is_used(mappings, installed):
 
     assert "sorted" in mappings.names
     assert mappings.load("ordered") is OrderedDict
-    with pytest.raises(RuntimeError, match="imported"):
+    with pytest.raises(PluginError, match="cannot be imported .RuntimeError: imported."):
         mappings.load("sorted")
 
 
@@ -75,6 +79,36 @@ def test_a_package_that_names_what_is_not_there_is_told(mappings, installed, pat
 
     with pytest.raises(PluginError, match=f"(?s)the package acme 1.0 .*{path}.*{said}.*mend the package"):
         mappings.load("sorted")
+
+
+@pytest.mark.parametrize("code", ["class Sorted(", "1 / 0", "import sys; sys.exit()", "import os.nothing"])
+def test_a_package_that_cannot_be_imported_is_told(mappings, installed, code):
+    installed("acme", code, "[cd4ml.mappings]\nsorted = acme:Sorted\n")
+
+    with pytest.raises(
+        PluginError, match="(?s)the package acme 1.0 .*acme:Sorted.*cannot be imported.*mend the package"
+    ):
+        mappings.load("sorted")
+
+
+def test_a_class_that_lacks_what_each_of_its_kind_has_is_told(installed):
+    installed(
+        "acme", "from cd4ml import Source\nclass Sql(Source):\n    sql: str\n", "[cd4ml.sources]\nsql = acme:Sql\n"
+    )
+
+    with pytest.raises(
+        PluginError, match="source 'sql': acme:Sql of the package acme 1.0 lacks read, which each cd4ml.S"
+    ):
+        SOURCES.load("sql")
+
+
+def test_a_package_that_was_removed_in_part_still_has_its_other_files(installed, tmp_path):
+    installed("acme", CODE, "[cd4ml.mappings]\nsorted = acme:Sorted\n")
+    site = Path(find_spec("acme").origin).parent
+    (record,) = site.glob("acme*/RECORD")
+    record.write_text("acme.py,,\nacme_more.py,,\n")
+
+    assert list(plugins.files([site])) == [site / "acme.py"]
 
 
 def test_a_mistake_of_cd4ml_itself_keeps_its_traceback(mappings):
