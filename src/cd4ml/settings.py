@@ -68,9 +68,20 @@ def parse(model: type[Settings], *, content: object, name: str, error: type[Cd4m
     try:
         return model.model_validate(content)
     except ValidationError as invalid:
-        told = (sentence(mistake, model, unnamed) for mistake in invalid.errors())
+        told = (sentence(mistake, model, unnamed) for mistake in mistakes(invalid))
         lines = "".join(f"\n  - {one}" for one in told)
         raise error(f"{name}: not as it should be{lines}") from invalid
+
+
+def mistakes(invalid: ValidationError) -> list[ErrorDetails]:
+    """What is wrong, without what pydantic says of the length of a list whose wrong parts it has left out."""
+    found = invalid.errors()
+    return [
+        one
+        for one in found
+        if one["type"] != "too_short"
+        or all(other is one or other["loc"][: len(one["loc"])] != one["loc"] for other in found)
+    ]
 
 
 def sentence(mistake: ErrorDetails, model: type[BaseModel], unnamed: str = "") -> str:
@@ -97,7 +108,7 @@ def within(model: type[Settings], content: object) -> Settings:
         return model.model_validate(content)
     except ValidationError as invalid:
         raise ValidationError.from_exception_data(
-            model.__name__, [_told(mistake, model) for mistake in invalid.errors()]
+            model.__name__, [_told(mistake, model) for mistake in mistakes(invalid)]
         ) from invalid
 
 

@@ -82,6 +82,8 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         ("seed: 10", "seed: 10 is out of range; write a whole number from 0 to 9"),
         ("seed: 3.0", "seed: 3.0 is not a whole number"),
         ("label: ''", "label: is empty; write a text"),
+        ("model: {model: dnn, hidden: [-8]}", "model.hidden.0: Input should be greater than or equal to 1, not -8"),
+        ("model: {model: dnn, hidden: []}", "model.hidden: Tuple should have at least 1 item"),
     ],
 )
 def test_a_mistake_names_its_place_and_what_to_write(tmp_path: Path, written: str, told: str) -> None:

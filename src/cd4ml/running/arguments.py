@@ -138,7 +138,7 @@ def check(file: RunFile, model: type[Arguments], *, in_a_cluster: bool = False) 
     try:
         found = model.model_validate(content)
     except ValidationError as invalid:
-        new = [mistake for mistake in invalid.errors() if mistake["loc"][0] not in told]
+        new = [mistake for mistake in settings.mistakes(invalid) if mistake["loc"][0] not in told]
         mistakes += [_sentence(mistake, model, file) for mistake in new]
     mistakes += _too_long(file.arguments)
     if found and not mistakes:
