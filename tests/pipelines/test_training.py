@@ -266,10 +266,13 @@ def test_a_run_that_is_stopped_while_it_deploys_leaves_no_server(first: Outcome,
         if workplace.servers():
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):  # all but the first change nothing
+        process.send_signal(number)
+        time.sleep(0.3)
     stopped = workplace.finish(process)
 
     assert stopped.code == 1
+    assert stopped.summary["status"] == "stopped"
     assert stopped.states()["Deploy model"] == "stopped"
     assert workplace.servers() == []
     assert workplace.deployments()[-1].state == "undone"

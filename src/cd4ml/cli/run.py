@@ -6,12 +6,13 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from cd4ml.reports import run as reports
     from cd4ml.running.walk import Part
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, the end of a session, and of a terminal."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's part of it, is full."""
 NO_ROOM = "no space left on the disk; make room, or name another folder with --runs"
@@ -71,13 +74,15 @@ def run(
     _clear_up(wanted)
     _check_port(wanted)
     local.check_environments(wanted.pipeline)
-    with _told_of_a_full_disk(runs):
-        code = _run(wanted, runs, keep_serving=keep_serving, part=part)
+    with _told_of_a_full_disk(runs), _stopped_by_one_signal() as ending:
+        code = _run(wanted, runs, keep_serving=keep_serving, part=part, ending=ending)
     raise typer.Exit(code)
 
 
-def _run(wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | None") -> int:
-    """Runs what was asked for, and says how it went; the exit code."""
+def _run(
+    wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | None", ending: Callable[[], None]
+) -> int:
+    """Runs what was asked for, and says how it went; the exit code. `ending` is called when it is over."""
     from cd4ml.cli.progress import progress
     from cd4ml.deployment.targets import servers
     from cd4ml.registry import records
@@ -96,9 +101,6 @@ def _run(wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | N
     kept = {servers.KEEP_SERVING: "1"} if keep_serving else {}
     environment = {servers.OWNER: str(os.getpid()), records.RUN: folder.name, **kept}
     started_at, started = datetime.now().astimezone(), time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an ended session stops a run too
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # and a closed terminal, but for a run under nohup
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
     status: Status = "failed"
     failure = ""
@@ -120,6 +122,7 @@ def _run(wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | N
         status = "stopped"
         failure = "The run was stopped. Run the same command again: what was finished is reused."
     finally:
+        ending()
         seconds = time.monotonic() - started
         serving, undone = _end_serving(wanted, folder.name, _began_to_deploy(tree))
     failure = "\n".join(filter(None, (failure, undone)))
@@ -143,6 +146,35 @@ def _run(wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | N
     )
     _print_outcome(summary, folder, serving, _failed_log(tree))
     return 0 if status == "passed" else 1
+
+
+@contextmanager
+def _stopped_by_one_signal() -> Iterator[Callable[[], None]]:
+    """Has the first signal stop a run, and none after it cut short what is ended, undone and written then.
+
+    Yields:
+        What has no signal stop the run any more, for when it is over.
+    """
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]  # as under nohup
+
+    def set_all(handler: Callable[[int, FrameType | None], None]) -> None:
+        for number in heeded:
+            signal.signal(number, handler)
+
+    def ending() -> None:
+        set_all(lambda *_: None)  # not `SIG_IGN`, which a server that is started would inherit
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        ending()
+        signal.default_int_handler(number, frame)
+
+    set_all(stop)
+    try:
+        yield ending
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def _check_port(wanted: asked.Asked) -> None:
