@@ -1,5 +1,8 @@
 """A deployment on this machine is held by a file of the store."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,17 @@ def test_who_may_only_read_the_store_leaves_what_others_left(tmp_path: Path, mon
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
 
     assert on_this_machine.recover(FolderStore(tmp_path), "uptake") == ""
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    with (
+        pytest.raises(DeploymentError, match="lock: cannot be locked .*; keep the store on a file system with locks"),
+        Machine(FolderStore(tmp_path), "uptake").turn(),
+    ):
+        pass

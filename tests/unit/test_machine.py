@@ -13,8 +13,9 @@ from cd4ml.cli import run
 from cd4ml.contracts import model
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment.targets import Release
-from cd4ml.deployment.targets.machine import Machine
+from cd4ml.deployment.targets import Release, servers
+from cd4ml.deployment.targets.machine import Machine, Replacement
+from cd4ml.deployment.targets.servers import Server
 from cd4ml.errors import DeploymentError
 from cd4ml.storage import open_store
 
@@ -117,6 +118,19 @@ def test_what_was_undone_leaves_no_copy(s3: S3Server, tmp_path: Path) -> None:
     assert machine.undo().endswith("the rollout of run run was undone; nothing is served, as no server was kept before")
 
     assert (copies(tmp_path), machine.unfinished()) == ([], None)
+
+
+def test_what_was_served_before_is_noted_until_it_answers_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "program", lambda: Path("/bin/false"))  # a server that ends before it is ready
+    before = Server("uptake", 2**22, 1.0, free_port(), "models/1/model", str(tmp_path / "log"), "first", kept=True)
+    Replacement("second", before, 2).write(tmp_path / "store" / ".serving" / "uptake" / "replacement.json")
+    machine = Machine(open_store(tmp_path / "store"), "uptake")
+
+    assert "but version 1, which was served before, could not be served again" in machine.undo()
+
+    assert machine.unfinished() is not None
 
 
 def test_a_run_whose_bucket_cannot_be_asked_at_its_end_says_so(

@@ -112,7 +112,7 @@ class Machine(Target):
         self._remove_copies()
 
     def undo(self) -> str:
-        """Ends the release, and serves again what was kept before; where that cannot be started, the note stays."""
+        """Ends the release, and serves again what was kept before; until that answers, the note stays."""
         note = self._note()
         if note is None:
             return ""
@@ -157,6 +157,11 @@ class Machine(Target):
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 yield False
+            except OSError as error:
+                raise DeploymentError(
+                    f"{file}: cannot be locked ({error.strerror}), and two runs could deploy at once; keep the store "
+                    "on a file system with locks, or in a bucket"
+                ) from error
             else:
                 yield True
 
@@ -190,8 +195,8 @@ class Machine(Target):
                 kept=True,
                 number=before.number,
             )
-            self._note_file.unlink()
             verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+            self._note_file.unlink()
         except Cd4mlError as error:
             return f", but {was}, could not be served again: {error}"
         return f"; {was}, is served again at {before.url}"
