@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +132,29 @@ def test_what_was_served_before_is_noted_until_it_answers_again(
     assert "but version 1, which was served before, could not be served again" in machine.undo()
 
     assert machine.unfinished() is not None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_task_whose_run_was_killed_can_still_start_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    monkeypatch.setattr(servers, "program", lambda: Path("/bin/false"))
+    ended = subprocess.Popen(["/bin/true"])
+    ended.wait()
+    monkeypatch.setenv(servers.OWNER, str(ended.pid))
+
+    server = servers.start(
+        tmp_path / "server.json",
+        name="uptake",
+        model_folder=tmp_path,
+        port=free_port(),
+        log=tmp_path / "log",
+        run="run",
+        kept=kept,
+        number=1,
+    )
+
+    assert server.owner_lives() is kept
 
 
 def test_a_run_whose_bucket_cannot_be_asked_at_its_end_says_so(

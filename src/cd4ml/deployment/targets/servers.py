@@ -117,7 +117,9 @@ def start(
         )
     try:
         started = psutil.Process(process.pid).create_time()
-        server = Server(name, process.pid, started, port, str(model_folder), str(log), run, kept, _owner(), number)
+        server = Server(
+            name, process.pid, started, port, str(model_folder), str(log), run, kept, None if kept else _owner(), number
+        )
         server.write(file)
     except BaseException:
         _signal_group(process.pid, signal.SIGKILL)  # nobody would find it any more
@@ -173,7 +175,12 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 def _owner() -> tuple[int, float] | None:
     pid = os.environ.get(OWNER)
-    return (int(pid), psutil.Process(int(pid)).create_time()) if pid else None
+    if not pid:
+        return None
+    try:
+        return int(pid), psutil.Process(int(pid)).create_time()
+    except psutil.NoSuchProcess:
+        return int(pid), 0.0  # the run was killed: whoever comes next ends what it served
 
 
 def _environment(model_folder: Path, port: int) -> dict[str, str]:
