@@ -1,6 +1,7 @@
 """The store in a bucket: what holds in a folder holds there, and what goes wrong on the way is said."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -109,6 +110,17 @@ def test_bytes_and_files_read_back_as_they_were(bucket, tmp_path) -> None:
     assert store.read_bytes("runs/bytes") == store.read_bytes("runs/1/bytes") == content
     with pytest.raises(AlreadyStoredError, match="runs/file is already there"):
         store.add("runs/file", tmp_path / "file")
+
+
+def test_all_that_lies_below_a_name_is_told_with_its_times(bucket) -> None:
+    store = open_store(f"{bucket.uri}/team")
+    store.add("runs/training/a/begun.json", "{}")
+    store.add_folder("models/uptake/1", {"card.md": "# card"})
+
+    [(name, written)] = store.below("runs").items()
+    assert name == "runs/training/a/begun.json"
+    assert abs(datetime.now(UTC) - written) < timedelta(minutes=1)
+    assert list(store.below("models")) == ["models/uptake/1/card.md"]
 
 
 def test_a_folder_that_an_older_writer_marked_is_there(bucket) -> None:

@@ -31,6 +31,8 @@ class S3Server:
     """A prefix below which nobody may write."""
     listed: int = 0
     """How many names its listings have told."""
+    read: int = 0
+    """How many objects it has given."""
     connections: int = 0
     """How many were made to it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -101,6 +103,8 @@ def s3_server() -> Iterator[S3Server]:
             elif not key:
                 self.answer(200, state.list(query.get("prefix", [""])[0], query.get("delimiter", [""])[0]))
             elif key in state.objects:
+                with state.lock:
+                    state.read += 1
                 self.answer(200, state.objects[key])
             else:
                 self.answer(404, error("NoSuchKey"))

@@ -1,7 +1,9 @@
 """The records of runs in the store: written task by task, listed, shown and set side by side."""
 
 import json
+import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -130,22 +132,25 @@ def test_runs_are_found_by_id_and_by_a_name_that_one_has(store: str, monkeypatch
         records.read(opened, "c")
 
 
-def test_runs_are_compared_by_reading_each_record_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["name", "run"])
+def test_runs_are_compared_by_one_listing_and_reading_each_record_once(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
     with s3_server() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv(records.PIPELINE, "training")
-        names = [f"name-{number}" for number in range(20)]
-        for number, name in enumerate(names):
+        for number in range(20):
             monkeypatch.setenv(records.RUN, f"run-{number}")
-            records.begin("s3://cd4ml", name=name, arguments={})
-        server.listed = 0
+            records.begin("s3://cd4ml", name=f"name-{number}", arguments={})
+            records.end("s3://cd4ml", status="passed")
+        server.listed = server.read = 0
 
-        found = records.read_all(open_store("s3://cd4ml"), names)
+        found = records.read_all(open_store("s3://cd4ml"), [f"{by}-{number}" for number in range(20)])
 
-        assert [one.name for one in found] == names
-        assert server.listed < 10 * len(names)
+        assert [one.run_id for one in found] == [f"run-{number}" for number in range(20)]
+        assert (server.listed, server.read) == (40, 20)
 
 
 def test_the_newest_run_is_listed_first(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +161,30 @@ def test_the_newest_run_is_listed_first(store: str, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(clock, "now", lambda time=time: time)
         records.begin(store, name="any", arguments={})
 
-    assert [one.run_id for one in records.listed(open_store(store))[0]] == ["run-1", "run-0", "run-2"]
+    assert [one.run_id for one in records.newest(open_store(store), 3)[0]] == ["run-1", "run-0", "run-2"]
+    assert [one.run_id for one in records.newest(open_store(store), 1)[0]] == ["run-1"]
+
+
+def test_records_that_were_written_before_the_wanted_runs_began_are_not_read(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(records.READERS + 1):
+        at = began + timedelta(hours=number)
+        monkeypatch.setenv(records.RUN, f"run-{number}")
+        monkeypatch.setattr(clock, "now", lambda at=at: clock.written(at))
+        records.begin(store, name="any", arguments={})
+        file = Path(store) / "runs" / "training" / f"run-{number}" / "begun.json"
+        os.utime(file, (at.timestamp() + 1, at.timestamp() + 1))
+    oldest = Path(store) / "runs" / "training" / "run-0" / "begun.json"
+    oldest.write_text("not read")
+    os.utime(oldest, (began.timestamp() + 1, began.timestamp() + 1))
+
+    newest, unreadable = records.newest(open_store(store), records.READERS)
+
+    assert [one.run_id for one in newest] == [f"run-{number}" for number in range(records.READERS, 0, -1)]
+    assert not unreadable
+    assert len(records.newest(open_store(store), records.READERS + 1)[1]) == 1
 
 
 def test_the_first_task_records_every_argument_with_its_default(store: str) -> None:

@@ -6,6 +6,7 @@ import signal
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,19 @@ def test_hidden_files_are_no_names(store: FolderStore) -> None:
     (store.root / "models" / ".DS_Store").write_text("")
 
     assert store.children("models") == ["uptake"]
+    assert list(store.below("models")) == ["models/uptake/1"]
+
+
+def test_all_that_lies_below_a_name_is_told_with_its_times(store: FolderStore) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    store.add("runs/training/a/begun.json", "{}")
+    store.add("runs/training/b/tasks/one.json", "{}")
+
+    found = store.below("runs")
+
+    assert sorted(found) == ["runs/training/a/begun.json", "runs/training/b/tasks/one.json"]
+    assert all(before < time < before + timedelta(minutes=1) for time in found.values())
+    assert store.below("deployments") == {}
 
 
 POINTERS = ("aliases/champion", "aliases/challenger")

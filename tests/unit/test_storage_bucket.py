@@ -1,6 +1,7 @@
 """The store in a bucket, where a stand-in for S3 tells what was asked, or fails (MinIO: `tests/cluster`)."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_listing_one_level_reads_nothing_below_it(s3: S3Server) -> None:
 
     assert store.children("models/uptake") == ["1", "2", "3"]
     assert s3.listed == 6  # each folder, and its mark
+
+
+def test_all_that_lies_below_a_name_is_told_at_once_with_its_times(s3: S3Server) -> None:
+    store = open_store("s3://cd4ml/team")
+    store.add("runs/training/a/begun.json", "{}")
+    store.add("runs/training/b/tasks/one.json", "{}")
+    store.add_folder("models/uptake/1", {"model": "m"})
+
+    assert store.below("runs") == dict.fromkeys(
+        ("runs/training/a/begun.json", "runs/training/b/tasks/one.json"), datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    assert list(store.below("models")) == ["models/uptake/1/model"]
+    assert store.below("deployments") == {}
 
 
 def test_one_connection_serves_many_requests(s3: S3Server) -> None:

@@ -144,8 +144,8 @@ def _listed(
     from cd4ml.registry import records
     from cd4ml.reports import comparison
 
-    found, unreadable = records.listed(opened)
-    return [(comparison.of(one), one.headline) for one in found[:number]], unreadable
+    found, unreadable = records.newest(opened, number)
+    return [(comparison.of(one), one.headline) for one in found], unreadable
 
 
 def _found_on_kfp(address: "Address", names: Sequence[str]) -> "list[Column]":

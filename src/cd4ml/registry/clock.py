@@ -1,8 +1,13 @@
-"""The time as the registry writes it."""
+"""Times as the registry writes them: ISO 8601, UTC, in seconds, so that the later one is the greater text."""
 
 from datetime import UTC, datetime
 
 
 def now() -> str:
-    """The time: ISO 8601, UTC, in seconds, so that the later one is the greater text."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """The time."""
+    return written(datetime.now(UTC))
+
+
+def written(moment: datetime) -> str:
+    """A moment, as the registry writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

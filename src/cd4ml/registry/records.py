@@ -10,15 +10,16 @@ asks the store, has the first of them alone.
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from cd4ml.contracts.record import Judgement, RunRecord, Status
 from cd4ml.contracts.verdict import Verdict
-from cd4ml.errors import Cd4mlError, DocumentError, RegistryError, StorageError
+from cd4ml.errors import Cd4mlError, DocumentError, RegistryError
 from cd4ml.registry import clock
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
@@ -26,9 +27,21 @@ PIPELINE = "CD4ML_PIPELINE"
 RUN = "CD4ML_RUN"
 """The environment variables by which a task knows its run; elsewhere, as in a notebook, nothing is recorded."""
 FOLDER = "runs"
-BEGUN, PUBLISHED, SUMMARY = "begun.json", "published.json", "summary.json"
+PARTS = BEGUN, PUBLISHED, SUMMARY = "begun.json", "published.json", "summary.json"
 READERS = 32
 """Records that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the record of a run lies."""
+
+    run: str
+    """Its id."""
+    name: str
+    """Of the latest part that is there, in the store."""
+    written: datetime
+    """When the first was."""
 
 
 def begin(location: str, *, name: str, arguments: Mapping[str, Any]) -> None:
@@ -124,7 +137,7 @@ def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
         RegistryError: There is none of one of them, or there are several of its name.
     """
     places, wanted = _places(store), set(runs)
-    by_id = {one.run_id: one for one in _read(store, [place for place in places if place[1] in wanted])}
+    by_id = {one.run_id: one for one in _read(store, [place for place in places if place.run in wanted])}
     if by_id.keys() >= wanted:
         return [by_id[run] for run in runs]
     by_name: dict[str, list[RunRecord]] = {}
@@ -133,10 +146,22 @@ def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
     return [by_id.get(run) or _only(store, run, by_name.get(run, [])) for run in runs]
 
 
-def listed(store: Store) -> tuple[list[RunRecord], list[DocumentError]]:
-    """All records that can be read, the newest first, and what is wrong with the others."""
-    found, unreadable = _readable(store, _places(store))
-    return sorted(found, key=lambda one: one.started_at, reverse=True), unreadable
+def newest(store: Store, number: int) -> tuple[list[RunRecord], list[DocumentError]]:
+    """The records of the runs that began last, the newest first; and what is wrong with those that cannot be read.
+
+    A run begins before its record is written, so once enough are known that began after all others were written, those
+    are not read.
+    """
+    places = sorted(_places(store), key=lambda place: place.written, reverse=True)
+    found: list[RunRecord] = []
+    unreadable: list[DocumentError] = []
+    for start in range(0, len(places), READERS):
+        if len(found) >= number and found[number - 1].started_at >= clock.written(places[start].written):
+            break
+        more, wrong = _readable(store, places[start : start + READERS])
+        found = sorted([*found, *more], key=lambda one: one.started_at, reverse=True)
+        unreadable += wrong
+    return found[:number], unreadable
 
 
 def _only(store: Store, run: str, found: Sequence[RunRecord]) -> RunRecord:
@@ -148,20 +173,32 @@ def _only(store: Store, run: str, found: Sequence[RunRecord]) -> RunRecord:
     return found[0]
 
 
-def _places(store: Store) -> list[tuple[str, str]]:
-    """The pipeline and the id of each run."""
-    return [(pipeline, run) for pipeline in store.children(FOLDER) for run in store.children(f"{FOLDER}/{pipeline}")]
+def _places(store: Store) -> list[_Place]:
+    """Where the records of all runs lie."""
+    times: dict[str, dict[str, datetime]] = {}
+    for name, time in store.below(FOLDER).items():
+        folder, _, part = name.rpartition("/")
+        if part in PARTS and folder.count("/") == 2:
+            times.setdefault(folder, {})[part] = time
+    return [
+        _Place(folder.rpartition("/")[2], _latest_of(folder, parts), written=min(parts.values()))
+        for folder, parts in times.items()
+    ]
 
 
-def _read(store: Store, places: Sequence[tuple[str, str]]) -> list[RunRecord]:
+def _latest_of(folder: str, parts: Collection[str]) -> str:
+    return f"{folder}/{max(parts, key=PARTS.index)}"
+
+
+def _read(store: Store, places: Sequence[_Place]) -> list[RunRecord]:
     with ThreadPoolExecutor(READERS) as pool:
-        return [one for one in pool.map(lambda place: _latest(store, *place), places) if one]
+        return list(pool.map(lambda place: _parsed(store, place.name), places))
 
 
-def _readable(store: Store, places: Sequence[tuple[str, str]]) -> tuple[list[RunRecord], list[DocumentError]]:
-    def tried(place: tuple[str, str]) -> RunRecord | DocumentError | None:
+def _readable(store: Store, places: Sequence[_Place]) -> tuple[list[RunRecord], list[DocumentError]]:
+    def tried(place: _Place) -> RunRecord | DocumentError:
         try:
-            return _latest(store, *place)
+            return _parsed(store, place.name)
         except DocumentError as error:
             return error
 
@@ -184,9 +221,9 @@ def _store(store: Store, part: str, record: RunRecord) -> None:
 
 def _latest(store: Store, pipeline: str, run: str) -> RunRecord | None:
     folder = f"{FOLDER}/{pipeline}/{run}"
-    summary = f"{folder}/{SUMMARY}"
-    with contextlib.suppress(StorageError):  # most runs have ended, and asking what is there would be twice the way
-        return RunRecord.parse(store.read(summary), store.uri(summary))
-    there = store.children(folder)
-    file = next((f"{folder}/{part}" for part in (SUMMARY, PUBLISHED, BEGUN) if part in there), None)
-    return RunRecord.parse(store.read(file), store.uri(file)) if file else None
+    parts = [part for part in store.children(folder) if part in PARTS]
+    return _parsed(store, _latest_of(folder, parts)) if parts else None
+
+
+def _parsed(store: Store, name: str) -> RunRecord:
+    return RunRecord.parse(store.read(name), store.uri(name))

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import TypeAlias
@@ -72,6 +73,16 @@ class Store(ABC):
 
         A folder whose writer has not finished is none of them, nor is what somebody put there whose name no object can
         have.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+
+    @abstractmethod
+    def below(self, name: str) -> dict[str, datetime]:
+        """The names of all objects below a name, each with when it was written; none where nothing is stored.
+
+        Whether the writer of a folder has finished is not asked.
 
         Raises:
             StorageError: The store cannot be read.

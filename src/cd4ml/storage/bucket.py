@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from io import BufferedReader, BytesIO, RawIOBase
@@ -64,6 +64,13 @@ class S3Store(Store):
                 unfinished = asking.map(lambda one: self._is_unfinished(f"{folder}{one}"), unmarked)
                 names -= {one.rstrip("/") for one, is_so in zip(unmarked, unfinished, strict=True) if is_so}
         return sorted(names)
+
+    def below(self, name: str) -> dict[str, datetime]:  # noqa: D102
+        folder = self._key(name) + "/"
+        with _told(f"store {self.location}: cannot list {name}"):
+            listed = _connection().list_objects(self._bucket, prefix=folder, recursive=True)
+            times = {str(one.object_name).removeprefix(folder): one.last_modified for one in listed}
+        return {f"{name}/{one}": time for one, time in times.items() if time and all(map(is_name, one.split("/")))}
 
     @contextmanager
     def open(self, name: str) -> Iterator[BufferedReader]:  # noqa: D102

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
 
@@ -42,6 +43,16 @@ class FolderStore(Store):
         except OSError as error:
             raise StorageError(f"store {self.root}: cannot list {name}: {error.strerror}") from error
         return sorted(child for child in found if is_name(child))
+
+    def below(self, name: str) -> dict[str, datetime]:  # noqa: D102
+        found: dict[str, datetime] = {}
+        for child in self.children(name):
+            path = self.path(f"{name}/{child}")
+            if path.is_dir():
+                found |= self.below(f"{name}/{child}")
+            else:
+                found[f"{name}/{child}"] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return found
 
     @contextmanager
     def open(self, name: str) -> Iterator[BufferedReader]:  # noqa: D102
