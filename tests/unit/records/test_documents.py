@@ -83,6 +83,9 @@ def test_a_file_of_the_first_version_is_read_with_all_that_is_in_it(name: str) -
     if name == "verdict.json":
         for check in old["checks"]:
             check["outcome"] = "passed" if check.pop("passed") else "failed"
+    if name == "findings.json":
+        for finding in old["findings"]:
+            finding["interval"] = None
     assert {field: found[field] for field in old} == old
 
 
