@@ -33,6 +33,9 @@ $(VENVS)/dev/ready: tests/requirements.txt | $(VENVS)/uv
 $(VENVS)/audit/ready: scripts/audit.txt | $(VENVS)/uv
 	@scripts/make-environment $(PYTHON) audit $<
 
+$(VENVS)/mutants/ready: scripts/mutants.txt | $(VENVS)/uv
+	@scripts/make-environment $(PYTHON) mutants $<
+
 .PHONY: lock
 lock: $(VENVS)/uv ## Compile the dependency groups of pyproject.toml into the hashed locks
 	@for name in $(ENVIRONMENTS); do scripts/lock $$name images/$$name/requirements.txt; done
@@ -40,6 +43,7 @@ lock: $(VENVS)/uv ## Compile the dependency groups of pyproject.toml into the ha
 	@scripts/lock dev tests/requirements.txt
 	@scripts/lock uv scripts/uv.txt
 	@scripts/lock audit scripts/audit.txt
+	@scripts/lock mutants scripts/mutants.txt
 
 PLAYERS := examples/promotions/data/players.parquet
 ARGS ?= examples/promotions/training.yaml
@@ -126,6 +130,11 @@ test-cluster: setup
 .PHONY: bench
 bench: setup ## Measure against what a user would pick instead (NAME=tasks, evaluation, intervals, run or records; docs/benchmarks.md)
 	@$(if $(filter evaluation intervals,$(NAME)),$(VENVS)/evaluate/bin,$(TOOLS))/python benchmarks/$(NAME)/bench.py
+
+SAMPLE ?= 20
+.PHONY: mutants
+mutants: setup $(VENVS)/mutants/ready ## Break the code of the last commit here and there, and see that tests fail (ROOM=NAME, SAMPLE=PLACES or 0 for all)
+	@$(VENVS)/mutants/bin/python scripts/mutate.py --sample $(SAMPLE) $(if $(ROOM),--rooms $(ROOM))
 
 # The folders that `cd4ml run` makes: PIPELINE-DATE-TIME.
 EMPTY :=

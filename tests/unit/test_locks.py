@@ -13,6 +13,7 @@ ELSEWHERE = {
     "dev": "tests/requirements.txt",
     "uv": "scripts/uv.txt",
     "audit": "scripts/audit.txt",
+    "mutants": "scripts/mutants.txt",
     "cuda": "images/train/cuda.txt",
 }
 BESIDE = {"cuda": "train"}
