@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,6 +21,8 @@ from cd4ml.errors import KubeflowError
 
 TIMEOUT = (5, 60)
 """Seconds to connect, and to wait for an answer."""
+PAGE = 200
+"""The most that KFP gives of a list at once."""
 KFP_NAMESPACE = "kubeflow"
 """Where KFP itself runs; the runs can be in another one."""
 UI_VARIABLE = "KF_PIPELINES_UI_ENDPOINT"
@@ -110,7 +112,7 @@ class Connection:
         return self._address.namespace if self.health.multi_user else None
 
     @property
-    def within(self) -> dict[str, str]:
+    def within(self) -> dict[str, Any]:
         """The argument that keeps a list to the namespace."""
         return {"namespace": self.namespace} if self.namespace else {}
 
@@ -154,6 +156,26 @@ class Connection:
             return function(*arguments, **named, _request_timeout=TIMEOUT)
         except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError) as error:
             raise self._explained(error, self.host) from error
+
+    def listed(self, function: Callable[..., Any], kind: str, *, page: int = PAGE, **named: Any) -> Iterator[Any]:
+        """What one of the API's lists holds, page after page.
+
+        Args:
+            function: The API's function.
+            kind: What its answer calls them, as `runs`.
+            page: How many to ask for at once.
+            named: Its other arguments.
+
+        Raises:
+            KubeflowError: In plain words, why there is no answer.
+        """
+        token = ""
+        while True:
+            answer = self.ask(function, page_size=page, page_token=token, **named)
+            yield from getattr(answer, kind) or []
+            token = answer.next_page_token
+            if not token:
+                return
 
     def fetch(self, url: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:
         """What a URL of KFP that the API's functions do not know gives; with a body it is posted.

@@ -1,6 +1,7 @@
 """Runs on KFP: made, watched, looked up, held against each other."""
 
 import contextlib
+import itertools
 import json
 import re
 import time
@@ -19,7 +20,7 @@ from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.task_tree import ENDED, Artifact, Group, State, Task
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow import lineage
-from cd4ml.kubeflow.connection import Connection, NotFoundError, UnreachableError
+from cd4ml.kubeflow.connection import PAGE, Connection, NotFoundError, UnreachableError
 from cd4ml.registry import records
 from cd4ml.reports import comparison
 from cd4ml.reports.comparison import Column
@@ -29,7 +30,6 @@ POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
 """How long a lost connection is tried again while a run is waited for."""
 LOOKS_AFTER_END = 5
-PAGE = 200
 STATES: dict[str, State] = {
     "PENDING": "waiting",
     "RUNNING": "running",
@@ -291,10 +291,14 @@ def newest(connection: Connection, number: int) -> list[Run]:
     Raises:
         KubeflowError: KFP refuses.
     """
-    listed = connection.ask(
-        connection.runs.run_service_list_runs, page_size=number, sort_by="created_at desc", **connection.within
-    ).runs
-    return [_run(one) for one in listed or []]
+    listed = connection.listed(
+        connection.runs.run_service_list_runs,
+        "runs",
+        page=min(number, PAGE),
+        sort_by="created_at desc",
+        **connection.within,
+    )
+    return [_run(one) for one in itertools.islice(listed, number)]
 
 
 def named(name: str) -> str:

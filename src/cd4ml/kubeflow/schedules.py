@@ -88,9 +88,9 @@ def all_of(connection: Connection) -> list[Schedule]:
     Raises:
         KubeflowError: KFP refuses.
     """
-    listed = connection.ask(
-        connection.recurring_runs.recurring_run_service_list_recurring_runs, page_size=runs.PAGE, **connection.within
-    ).recurring_runs
+    listed = connection.listed(
+        connection.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs", **connection.within
+    )
     return [
         Schedule(
             schedule_id=one.recurring_run_id,
@@ -98,7 +98,7 @@ def all_of(connection: Connection) -> list[Schedule]:
             cron=one.trigger.cron_schedule.cron if one.trigger and one.trigger.cron_schedule else "",
             state=str(one.status or "").lower(),
         )
-        for one in listed or []
+        for one in listed
     ]
 
 

@@ -2,18 +2,22 @@
 
 import json
 import re
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 MOMENT_MS = 1_795_942_805_000
 """When every execution began."""
 NEVER = "1970-01-01T00:00:00Z"
+USUAL_PAGE, LARGEST_PAGE = 20, 200
+"""How many of a list KFP gives at once, where it is not asked for a number, and where it is asked for more."""
 
 
 @dataclass
@@ -77,7 +81,10 @@ class KfpServer:
 
         def listed(name: str, held: list[dict[str, Any]]) -> tuple[int, Any]:
             found = [one for one in held if named in (None, one["display_name"])]
-            return 200, {name: found, "total_size": len(found)} if found else {}
+            first = int(query.get("page_token", ["0"])[0])
+            last = first + min(int(query.get("page_size", [USUAL_PAGE])[0]), LARGEST_PAGE)
+            more = {"next_page_token": str(last)} if last < len(found) else {}
+            return 200, {name: found[first:last], "total_size": len(found), **more} if found else {}
 
         self.asked.append(path)
         if method != "GET" and not path.startswith("/ml_metadata"):
@@ -236,8 +243,8 @@ def framed(content: bytes) -> bytes:
 
 
 @contextmanager
-def serving(server: KfpServer) -> Iterator[KfpServer]:
-    """The server, listening on a port of its own."""
+def serving(server: KfpServer, tls: tuple[Path, Path] | None = None) -> Iterator[KfpServer]:
+    """The server, listening on a port of its own; behind TLS with a certificate and its key."""
 
     class Listener(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -271,7 +278,11 @@ def serving(server: KfpServer) -> Iterator[KfpServer]:
             """Keeps the test's output to itself."""
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
-    server.host = f"http://127.0.0.1:{listener.server_port}"
+    server.host = f"http{'s' if tls else ''}://127.0.0.1:{listener.server_port}"
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
     thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

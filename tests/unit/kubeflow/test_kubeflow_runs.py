@@ -90,6 +90,17 @@ def test_a_list_fits_a_terminal_and_has_the_ids_of_runs_of_one_name(
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"), [([], 20), (["--number", "3"], 3), (["-N", "450"], 450), (["-N", "999"], 502)]
+)
+def test_as_many_runs_are_listed_as_are_asked_for(kfp: KfpServer, cd4ml: Command, asked: list[str], shown: int) -> None:
+    kfp.runs += [run(f"{number:032}", f"run-{number}") for number in range(500)]
+
+    outcome = cd4ml("runs", "list", *asked, "--host", kfp.host)
+
+    assert sum("2026-11-21" in line for line in outcome.out.splitlines()) == shown
+
+
 def test_a_run_is_shown_by_its_name(kfp: KfpServer, cd4ml: Command) -> None:
     outcome = cd4ml("runs", "show", "small", "--host", kfp.host)
 

@@ -31,6 +31,19 @@ def test_schedules_are_listed_and_deleted(kfp: KfpServer, cd4ml: Command, verifi
     assert "there is no schedule 'dawn'" in again.err
 
 
+def test_a_schedule_among_many_is_found(kfp: KfpServer, cd4ml: Command) -> None:
+    kfp.recurring = [
+        {"recurring_run_id": f"r{number}x", "display_name": f"schedule-{number}", "status": "ENABLED"}
+        for number in range(450)
+    ]
+
+    listed = cd4ml("schedules", "list", "--host", kfp.host)
+    deleted = cd4ml("schedules", "delete", "schedule-449", "--host", kfp.host)
+
+    assert "schedule-449" in listed.out
+    assert (deleted.code, len(kfp.recurring)) == (0, 449)
+
+
 def test_a_cron_expression_that_is_none_is_told_and_nothing_is_sent(
     kfp: KfpServer, cd4ml: Command, verification: Path
 ) -> None:
