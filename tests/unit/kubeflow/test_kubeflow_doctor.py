@@ -51,12 +51,16 @@ class Cluster:
 
     content: dict[str, Any] = field(default_factory=whole)
     allowed: bool = True
+    hidden: str = ""
+    """Where it is not empty, a part of the paths at which nobody may look."""
     token: str = ""
     host: str = ""
 
     def answer(self, _method: str, path: str, *query_and_body: Any) -> tuple[int, Any]:
         if re.search("accessreviews$", path):
             return 201, {**json.loads(query_and_body[-1]), "status": {"allowed": self.allowed}}
+        if self.hidden and self.hidden in path:
+            return 403, {"kind": "Status", "code": 403, "message": f"{path} is forbidden"}
         found = self.content.get(path)
         return (200, found) if found else (404, {"kind": "Status", "code": 404, "message": f"{path} not found"})
 
@@ -157,6 +161,23 @@ def test_rights_that_are_missing_are_named(kfp: KfpServer, cluster: Cluster, cd4
     assert outcome.code == 1
     assert (states(outcome.out)["your rights"], states(outcome.out)["rights of deployer"]) == ("warning", "failed")
     assert "missing: get seldondeployments, create seldondeployments" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("hidden", "check"),
+    [("/secrets/cd4ml-store", "Secret cd4ml-store"), ("/nodes", "GPUs"), ("customresourcedefinitions", "Seldon")],
+)
+def test_what_one_may_not_see_is_no_failure(
+    kfp: KfpServer, cluster: Cluster, cd4ml: Command, hidden: str, check: str
+) -> None:
+    kfp.multi_user, cluster.hidden = True, hidden
+
+    outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
+
+    assert outcome.code == 0
+    assert states(outcome.out)[check] == "warning"
+    assert "you may not look (403)" in outcome.out
+    assert "ask an admin to run `cd4ml doctor`" in outcome.out
 
 
 def test_a_login_that_ended_fails_the_check_of_the_cluster(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:

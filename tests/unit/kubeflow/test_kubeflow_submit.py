@@ -2,13 +2,15 @@
 
 import base64
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Command
-from kfp_server import NEVER, KfpServer, Made, Ran
+from kfp_server import NEVER, KfpServer, Made, Ran, serving
 
+EXAMPLE = Path(__file__).parents[3] / "examples/promotions/training.yaml"
 RUN = "11111111-1111-1111-1111-111111111111"
 BEGUN, ENDED = "2026-11-21T09:00:05Z", "2026-11-21T09:00:25Z"
 
@@ -26,7 +28,7 @@ def node(name: str, state: str, end_time: str = ENDED) -> dict[str, Any]:
 
 
 def look(state: str, *nodes: dict[str, Any]) -> dict[str, Any]:
-    ended = ENDED if state in ("SUCCEEDED", "FAILED") else NEVER
+    ended = ENDED if state in ("SUCCEEDED", "FAILED", "CANCELED") else NEVER
     return {"state": state, "finished_at": ended, "run_details": {"task_details": list(nodes)}}
 
 
@@ -67,7 +69,7 @@ def test_an_experiment_that_is_there_is_used_again(kfp: KfpServer, cd4ml: Comman
 
 
 def test_without_the_cache_no_task_asks_for_it(kfp: KfpServer, cd4ml: Command, tmp_path: Path) -> None:
-    file = Path("examples/promotions/training.yaml").read_text()
+    file = EXAMPLE.read_text()
     here = tmp_path / "training.yaml"
     here.write_text(
         file.replace("source: ", "source: s3://cd4ml/").replace("store: ", "store: s3://cd4ml/") + "  target: cluster\n"
@@ -193,6 +195,88 @@ def test_a_connection_that_is_lost_while_waiting_is_tried_again(
 
     assert outcome.code == 0
     assert outcome.err.count("trying again") == 1
+
+
+class Clock:
+    """A clock that a sleep moves on by a minute."""
+
+    def __init__(self) -> None:
+        self.now = 1e6
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, _: float) -> None:
+        self.now += 60
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("cd4ml.kubeflow.runs.time", clock)
+    return clock
+
+
+def test_a_connection_may_be_lost_for_ten_minutes_each_time(
+    kfp: KfpServer, cd4ml: Command, verification: Path, clock: Clock
+) -> None:
+    class LostTwice(list[dict[str, Any]]):
+        def pop(self, _: Any = 0) -> dict[str, Any]:
+            kfp.lost = 9
+            return super().pop(0)
+
+    kfp.progress, kfp.lost = LostTwice(PASSES), 9
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert outcome.err.count("trying again") == len(PASSES)
+
+
+def test_a_connection_that_is_lost_for_longer_ends_the_wait_and_says_that_the_run_goes_on(
+    kfp: KfpServer, cd4ml: Command, verification: Path, clock: Clock
+) -> None:
+    kfp.progress, kfp.lost = list(PASSES), 1000
+    began = clock.now
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert "cannot be reached" in outcome.err
+    assert f"the run goes on; look at it with `cd4ml runs show {RUN}`" in outcome.err
+    assert 600 <= clock.now - began <= 660
+
+
+@pytest.mark.parametrize("state", ["CANCELING", "CANCELED"])
+def test_a_run_that_somebody_ends_is_no_pass(kfp: KfpServer, cd4ml: Command, verification: Path, state: str) -> None:
+    begun = node("verify-deployment", "RUNNING", NEVER)
+    kfp.progress = [look("RUNNING", begun), look(state, begun)]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert outcome.out.endswith("stopped The run was ended on KFP.\n")
+
+
+def test_a_second_attempt_counts_and_not_the_one_before(kfp: KfpServer, cd4ml: Command, verification: Path) -> None:
+    driver, failed = node("verify-deployment-driver", "SUCCEEDED"), node("verify-deployment", "FAILED")
+    again = {"create_time": "2026-11-21T09:01:00Z", "start_time": "2026-11-21T09:01:00Z"}
+    running = {**node("verify-deployment", "RUNNING", NEVER), **again}
+    passed = {**node("verify-deployment", "SUCCEEDED", "2026-11-21T09:01:07Z"), **again}
+    kfp.progress = [look("RUNNING", running, driver, failed), look("SUCCEEDED", passed, driver, failed)]
+    kfp.lineage[RUN] = [
+        Ran(
+            "verify-deployment", "Verify deployment", 4, artifacts=[Made("verdict", "s3://m/1", {"headline": "first"})]
+        ),
+        Ran("verify-deployment", "Verify deployment", artifacts=[Made("verdict", "s3://m/2", {"headline": "second"})]),
+    ]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert "failed" not in outcome.out
+    assert "second" in outcome.out
+    assert "first" not in outcome.out
 
 
 def test_an_interrupted_wait_says_that_the_run_goes_on(
@@ -327,6 +411,41 @@ def test_a_token_is_read_again_while_a_run_is_waited_for(
 
     assert outcome.code == 0
     assert "-token" not in outcome.all.replace("--token", "")
+
+
+def test_where_kfp_is_and_who_asks_may_be_said_by_the_environment(
+    kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("the-token\n")
+    kfp.token = "the-token"
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", f"{kfp.host}/")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("KF_PIPELINES_DEFAULT_EXPERIMENT_NAME", "nightly")
+    monkeypatch.setenv("KF_PIPELINES_UI_ENDPOINT", "https://kfp.example.org/pipeline/")
+
+    outcome = cd4ml("submit", verification, "--no-wait")
+
+    assert outcome.code == 0
+    assert [one["display_name"] for one in kfp.experiments] == ["nightly"]
+    assert f"look     https://kfp.example.org/pipeline/#/runs/details/{RUN}" in outcome.out
+
+
+def test_a_kfp_behind_tls_is_asked_only_where_its_authority_is_named(
+    cd4ml: Command, verification: Path, tmp_path: Path
+) -> None:
+    certificate = tmp_path / "ca.pem"
+    subject = ["-subj", "/CN=kfp", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files], check=True)
+    with serving(KfpServer(), tls=(certificate, tmp_path / "key.pem")) as kfp:
+        refused = cd4ml("submit", verification, "--host", kfp.host, "--no-wait")
+        taken = cd4ml("submit", verification, "--host", kfp.host, "--no-wait", "--ca", certificate)
+        absent = cd4ml("submit", verification, "--host", kfp.host, "--no-wait", "--ca", tmp_path / "no.pem")
+
+    assert (refused.code, taken.code, absent.code) == (1, 0, 1)
+    assert "TLS fails" in refused.err
+    assert "name the authority that signed its certificate with --ca" in refused.err
+    assert "no.pem: no such file; --ca names a PEM file of certificates" in absent.err
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line(cd4ml: Command, verification: Path) -> None:
