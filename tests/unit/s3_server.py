@@ -25,6 +25,8 @@ class S3Server:
     """Whether it looks, and writes some time later, as stores do that heed the condition but do not hold the name."""
     answers_lost: int = 0
     """How many writes are done and then answered with 503, as a proxy does that lost the answer."""
+    unavailable: int = 0
+    """How many requests are answered with 503 and not done, as by a store that is overloaded."""
     conflicts: int = 0
     """How many writes are answered with 409, as Amazon does while another writes the same object."""
     refused: str = ""
@@ -91,6 +93,15 @@ def s3_server() -> Iterator[S3Server]:
             with state.lock:
                 state.connections += 1
 
+        def is_overloaded(self) -> bool:
+            """Whether this request is one that is not done, and told so."""
+            with state.lock:
+                if not state.unavailable:
+                    return False
+                state.unavailable -= 1
+            self.answer(503, error("SlowDown"))
+            return True
+
         def key(self) -> tuple[str, str, dict[str, list[str]]]:
             parts = urlsplit(self.path)
             bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
@@ -98,6 +109,8 @@ def s3_server() -> Iterator[S3Server]:
 
         def do_GET(self) -> None:
             bucket, key, query = self.key()
+            if self.is_overloaded():
+                return
             if bucket != state.bucket:
                 self.answer(404, error("NoSuchBucket"))
             elif not key:
@@ -116,6 +129,8 @@ def s3_server() -> Iterator[S3Server]:
         def do_PUT(self) -> None:
             bucket, key, _ = self.key()
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.is_overloaded():
+                return
             if bucket != state.bucket:
                 self.answer(404, error("NoSuchBucket"))
             else:

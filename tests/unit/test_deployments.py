@@ -76,6 +76,14 @@ def test_only_what_held_and_was_neither_undone_nor_stopped_counts(
     assert deployments.latest(store, "uptake").number == counting[-1]
 
 
+def test_the_champion_is_the_last_by_number(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    numbers = [deploy(store, HELD) for _ in range(11)]
+
+    assert deployments.latest(store, "uptake").number == numbers[-1] == 11
+    assert [one.begun.number for one in deployments.every(store, "uptake")] == numbers
+
+
 def test_of_many_that_begin_at_once_each_has_its_number(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         numbers = list(pool.map(lambda version: begin(store, version).number, range(1, 17)))

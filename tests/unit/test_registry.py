@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from evaluated import a_summary
+from s3_server import s3_server
 
 from cd4ml import images
 from cd4ml.contracts import evaluation as summary
@@ -17,6 +18,7 @@ from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DocumentError, RegistryError, StorageError
 from cd4ml.registry import clock, deployments, models
+from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
 
@@ -48,7 +50,7 @@ class Candidate:
     def judge(self, about: dict[str, str], check: gates.Check) -> None:
         gates.Verdict("check_model", about, (check,)).write(self.verdict)
 
-    def publish(self, store: Path) -> Version:
+    def publish(self, store: Path | str) -> Version:
         dataset = self.model.parent / "dataset"
         DatasetVersion("players", "/x", version=3, rows=200, digest="sha256:d").write(dataset)
         statistics, schema = dataset.with_name("statistics"), dataset.with_name("schema")
@@ -168,6 +170,31 @@ def test_the_trend_is_of_the_versions_before_and_the_same_for_a_run_that_repeats
     assert tuple(trend(third)[0]["interval"]) == found.intervals["auc"]
     (location / "models/uptake/1/summary.json").unlink()
     assert [one["version"] for one in trend(third)] == [2]
+
+
+def test_the_trend_is_of_the_last_ten_versions_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in range(12):
+        Candidate(tmp_path, f"v{number}").publish(tmp_path / "store")
+
+    points = models.trend(str(tmp_path / "store"), "uptake", str(Candidate(tmp_path, "new").model))
+
+    assert [one["version"] for one in points] == list(range(3, 13))
+
+
+def test_the_number_of_a_writer_that_was_killed_is_not_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as s3:
+        for name, value in (("ENDPOINT_URL", s3.url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "s")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        Candidate(tmp_path, "a").publish("s3://cd4ml")
+        s3.objects |= {f"models/uptake/{number}/.writer": b"killed" for number in (2, 3)}
+        s3.objects["models/uptake/2/card.md"] = b"# half"
+
+        number = Candidate(tmp_path, "b").publish("s3://cd4ml").version
+
+        assert number == 4
+        assert [one.version for one in models.versions(open_store("s3://cd4ml"), "uptake")] == [1, 4]
 
 
 def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What is sent to Seldon is checked first, for Seldon itself takes nearly anything."""
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cd4ml import images, settings
 from cd4ml.deployment.targets import seldon
@@ -39,6 +41,33 @@ def test_the_container_is_named_as_its_node_and_listens_where_the_service_does()
     assert container["env"] == [
         {"name": "MODEL_VERSION", "value": "3"},
     ]
+
+
+def test_a_server_gets_traffic_when_its_model_is_loaded_and_starts_again_only_when_it_does_not_answer() -> None:
+    [container] = pod()["containers"]
+
+    asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
+    assert asked == {
+        "startup": {"path": "/health/status", "port": "http"},
+        "readiness": {"path": "/health/status", "port": "http"},
+        "liveness": {"path": "/health/ping", "port": "http"},
+    }
+    patience = {name: container[f"{name}Probe"] for name in asked}
+    seconds = {name: one["periodSeconds"] * one["failureThreshold"] for name, one in patience.items()}
+    assert seconds == {"startup": 300, "readiness": 15, "liveness": 60}
+
+
+def test_a_model_pushes_tasks_off_a_full_node() -> None:
+    manifests = Path(__file__).parents[2] / "manifests"
+    classes = [
+        one
+        for file in manifests.rglob("*.yaml")
+        for one in yaml.safe_load_all(file.read_text())
+        if one and one.get("kind") == "PriorityClass"
+    ]
+    values = {one["metadata"]["name"]: one["value"] for one in classes}
+
+    assert values[pod()["priorityClassName"]] > 0  # that of what names no class
 
 
 def test_metrics_name_the_version_of_the_model_as_that_of_the_predictor() -> None:

@@ -92,6 +92,40 @@ def test_two_writers_of_the_same_text_are_not_both_the_first(s3: S3Server, confl
         store.add("models/claim", "same")
 
 
+def test_a_store_that_is_overloaded_for_a_moment_is_asked_again(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
+    store = open_store("s3://cd4ml")
+
+    for ask in (
+        lambda: store.add("models/uptake/pointer/1", "mine"),
+        lambda: store.add_folder("models/uptake/1", {"card.md": "# card"}),
+        lambda: store.read("models/uptake/1/card.md"),
+        lambda: store.children("models/uptake"),
+    ):
+        s3.unavailable = 4
+        ask()
+
+    s3.unavailable = 1000
+    with pytest.raises(StorageError, match="cannot read models/uptake/1/card.md: .*is it up"):
+        store.read("models/uptake/1/card.md")
+
+
+def test_a_folder_is_there_when_all_of_it_is(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, seen = open_store("s3://cd4ml/team"), []
+    put = s3.put
+
+    def looking(key: str, body: bytes, condition: str | None) -> tuple[int, str]:
+        seen.append((key.rpartition("/")[2], store.children("models/uptake")))
+        return put(key, body, condition)
+
+    monkeypatch.setattr(s3, "put", looking)
+    store.add_folder("models/uptake/1", {"card.md": "# card", "version.json": "{}"})
+
+    assert [name for name, _ in seen] == [".writer", "card.md", "version.json", ".complete", ".complete-1"]
+    assert [there for _, there in seen] == [[], [], [], [], ["1"]]
+    assert store.children("models/uptake") == ["1"]
+
+
 def test_a_write_that_met_another_is_tried_again(s3: S3Server) -> None:
     s3.conflicts = 1
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,8 @@ class Endpoint(ThreadingHTTPServer):
         self.answered: int | None = None
         self.body: bytes | None = None
         self.headers: dict[str, str] = {}
+        self.slow: list[float] = []
+        """How many seconds each of the next answers to one row takes."""
 
     @property
     def url(self) -> str:
@@ -40,6 +43,8 @@ class Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]
         ages = [row[data["names"].index("age")] or 0 for row in data["ndarray"]]
+        if self.server.slow and len(ages) == 1:
+            time.sleep(self.server.slow.pop())
         probabilities = [age / 100 + self.server.error for age in ages][: self.server.answered]
         self._answer({"data": {"ndarray": probabilities}, "meta": {"tags": {"digest": self.server.digest}}})
 
@@ -82,6 +87,15 @@ def test_an_endpoint_that_answers_as_evaluated_holds(endpoint: Endpoint, predict
     assert verified.max_difference <= 1e-9
     assert 0 < verified.p50_ms <= verified.p99_ms
     assert verified.endpoint == f"{endpoint.url}/api/v1.0/predictions"
+
+
+def test_the_latency_is_that_of_requests_of_one_row_in_milliseconds(endpoint: Endpoint, predictions: Path) -> None:
+    endpoint.slow = [0.2] * 3  # of 200: more than one in a hundred, far fewer than every second
+
+    verified = verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+    assert endpoint.slow == []
+    assert 0.1 < verified.p50_ms < 200 <= verified.p99_ms < 5000
 
 
 def test_an_endpoint_is_asked_without_the_proxy_of_the_environment(

@@ -137,6 +137,19 @@ def test_by_time_the_latest_rows_are_the_test(dataset, numbers):
     assert [len(moments[name]) for name in NAMES] == [3500, 1000, 500]
 
 
+def test_by_time_a_row_at_the_edge_is_on_the_earlier_side(dataset):
+    when = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2, 3, 4, 5)]
+    table = pa.table({"id": list("abcde"), "when": when})
+
+    parts = dataset.split(dataset.ingest(table), {"by": "time", "column": "when", "eval": 0.25, "test": 0.25})
+
+    assert {name: sorted(ids(part)) for name, part in parts.items()} == {
+        "train": ["a", "b", "c"],
+        "eval": ["d"],
+        "test": ["e"],
+    }
+
+
 def test_rows_of_one_moment_stay_together(dataset, numbers):
     days = [datetime(2026, 3, 1 + number % 10) for number in range(5000)]
     table = numbers.set_column(1, "when", [days])
