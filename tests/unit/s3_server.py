@@ -26,7 +26,8 @@ class S3Server:
     answers_lost: int = 0
     """How many writes are done and then answered with 503, as a proxy does that lost the answer."""
     unavailable: int = 0
-    """How many requests are answered with 503 and not done, as by a store that is overloaded."""
+    """How many requests are not done and answered with `overloaded`, as by a store that has too much to do."""
+    overloaded: int = 503
     conflicts: int = 0
     """How many writes are answered with 409, as Amazon does while another writes the same object."""
     refused: str = ""
@@ -99,7 +100,7 @@ def s3_server() -> Iterator[S3Server]:
                 if not state.unavailable:
                     return False
                 state.unavailable -= 1
-            self.answer(503, error("SlowDown"))
+            self.answer(state.overloaded, error("SlowDown"))
             return True
 
         def key(self) -> tuple[str, str, dict[str, list[str]]]:
@@ -139,6 +140,7 @@ def s3_server() -> Iterator[S3Server]:
         def answer(self, status: int, body: str | bytes) -> None:
             content = body.encode() if isinstance(body, str) else body
             self.send_response(status)
+            self.send_header("Content-Type", "application/xml" if isinstance(body, str) else "binary/octet-stream")
             self.send_header("ETag", f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"')
             self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
             self.send_header("Content-Length", str(len(content)))

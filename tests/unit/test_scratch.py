@@ -5,6 +5,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from cd4ml.storage import scratch
 from cd4ml.storage.folder import FolderStore
 
@@ -40,6 +42,14 @@ def test_the_folder_of_a_process_that_was_killed_is_removed(tmp_path: Path) -> N
     assert killed.returncode == -9
     assert scratch.clean(tmp_path, "a-") == 1
     assert {one.name for one in tmp_path.iterdir()} == {"b-other", "a-link", "a-file"}
+
+
+def test_the_folder_of_another_user_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a-other").mkdir()
+    monkeypatch.setattr("os.getuid", lambda: tmp_path.stat().st_uid + 1)
+
+    assert scratch.clean(tmp_path, "a-") == 0
+    assert (tmp_path / "a-other").exists()
 
 
 def test_nobody_loses_a_folder_while_others_clean(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError
+from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, check_name, check_uri, open_store
 from cd4ml.storage.folder import FolderStore
 
 
@@ -183,6 +183,21 @@ def test_a_writer_that_is_killed_leaves_a_whole_pointer_that_others_move_on(stor
         assert stands
         assert stands.value == "x" * 100_000
         assert store.move("aliases/champion", "mine", stands).version == stands.version + 1
+
+
+def test_a_name_may_have_128_characters(store: FolderStore) -> None:
+    assert check_name("n" * 128) == "n" * 128
+    for name in ("n" * 129, ".hidden", "a b", "", "ä", "a\n"):
+        with pytest.raises(StorageError, match="cannot be a name: use letters, digits"):
+            check_name(name)
+
+
+@pytest.mark.parametrize("path", ["", "  ", "~nobody-of-this-name/x", "a\0b", "x" * 256, "a/" + "ä" * 128])
+def test_what_is_no_path_is_told(path: str) -> None:
+    for ask in (check_uri, open_store):
+        with pytest.raises(StorageError):
+            ask(path)
+    assert check_uri("x" * 255) == "x" * 255
 
 
 def test_a_missing_object_is_named(store: FolderStore) -> None:

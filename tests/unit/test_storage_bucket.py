@@ -8,7 +8,7 @@ import pytest
 from s3_server import S3Server, s3_server
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, open_store
+from cd4ml.storage import AlreadyStoredError, check_uri, fetch, local_copy, open_store
 
 
 @pytest.fixture
@@ -92,9 +92,16 @@ def test_two_writers_of_the_same_text_are_not_both_the_first(s3: S3Server, confl
         store.add("models/claim", "same")
 
 
-def test_a_store_that_is_overloaded_for_a_moment_is_asked_again(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits before a request is sent again."""
     monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_store_that_is_overloaded_for_a_moment_is_asked_again(s3: S3Server, unhurried: None, status: int) -> None:
     store = open_store("s3://cd4ml")
+    s3.overloaded = status
 
     for ask in (
         lambda: store.add("models/uptake/pointer/1", "mine"),
@@ -104,10 +111,137 @@ def test_a_store_that_is_overloaded_for_a_moment_is_asked_again(s3: S3Server, mo
     ):
         s3.unavailable = 4
         ask()
+        assert s3.unavailable == 0
 
     s3.unavailable = 1000
     with pytest.raises(StorageError, match="cannot read models/uptake/1/card.md: .*is it up"):
         store.read("models/uptake/1/card.md")
+
+
+def test_where_no_store_answers_the_reason_is_told_and_no_signed_address(
+    s3: S3Server, unhurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    store = open_store("s3://cd4ml")
+
+    for ask in (lambda: store.add("models/a", "x"), lambda: store.read("models/a"), lambda: store.children("models")):
+        with pytest.raises(StorageError, match=r"no S3 answers at http://127.0.0.1:9 \(.*Connection refused\)") as told:
+            ask()
+        assert "X-Amz" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY not set"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, r"AWS_SECRET_ACCESS_KEY not set: .* at http://127.0.0.1"),
+        (
+            {"AWS_ACCESS_KEY_ID": "", "AWS_ENDPOINT_URL": ""},
+            "AWS_ACCESS_KEY_ID not set: .* at https://s3.amazonaws.com",
+        ),
+    ],
+)
+def test_a_store_is_not_asked_without_credentials(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(StorageError, match=f"^{told}"):
+        open_store("s3://cd4ml").children("models")
+    assert s3.connections == 0
+
+
+def test_a_refusal_is_told_with_its_remedy(s3: S3Server) -> None:
+    s3.refused = "models/"
+
+    with pytest.raises(StorageError, match="cannot write models/a: the user of AWS_ACCESS_KEY_ID may not do this"):
+        open_store("s3://cd4ml").add("models/a", "x")
+    with pytest.raises(StorageError, match="cannot list models: there is no such bucket; make it"):
+        open_store("s3://another").children("models")
+    with pytest.raises(StorageError, match="cannot read models/a: no such object"):
+        open_store("s3://cd4ml").read("models/a")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://",
+        "s3://a",
+        "s3://B_/x",
+        "s4://cd4ml",
+        "s3://cd4ml/x?y=1",
+        "s3://cd4ml/x#y",
+        "s3://[",
+        "s3://cd4ml/" + "x" * 256,
+    ],
+)
+def test_what_is_no_bucket_is_told(location: str) -> None:
+    with pytest.raises(StorageError, match="not a store; name a folder, or s3://bucket/prefix|more than 255 bytes"):
+        open_store(location)
+    if location.startswith("s3://"):
+        with pytest.raises(StorageError):
+            check_uri(location)
+
+
+def test_a_prefix_may_end_with_a_slash_and_have_as_long_a_name_as_files(s3: S3Server) -> None:
+    name = "x" * 255
+    open_store(f"s3://cd4ml/{name}/").add("models/a", "x")
+
+    assert list(s3.objects) == [f"{name}/models/a"]
+    assert check_uri(f"s3://cd4ml/{name}") == f"s3://cd4ml/{name}"
+
+
+def test_a_folder_is_stored_once_and_whole(s3: S3Server, tmp_path: Path) -> None:
+    store = open_store("s3://cd4ml")
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "weights").write_bytes(b"\x00\x01")
+    (tmp_path / "rows").write_bytes(b"rows")
+    store.add_folder(
+        "models/uptake/1", {"model": tmp_path / "model", "rows": tmp_path / "rows", "card.md": "# card", "raw": b"\xff"}
+    )
+
+    with pytest.raises(AlreadyStoredError, match="models/uptake/1 is already there"):
+        store.add_folder("models/uptake/1", {"card.md": "# another"})
+    with pytest.raises(StorageError, match="cannot write models/uptake/2: no such file or folder: .*absent"):
+        store.add_folder("models/uptake/2", {"card.md": "# card", "model": tmp_path / "absent"})
+    with pytest.raises(StorageError, match="cannot write models/b: no such file: .*absent"):
+        store.add("models/b", tmp_path / "absent")
+
+    assert fetch.main("s3://cd4ml/models/uptake/1", tmp_path / "fetched") == 0
+    found = {str(file.relative_to(tmp_path / "fetched")): file.read_bytes() for file in files(tmp_path / "fetched")}
+    marks = {".writer", ".complete"}
+    assert {name: content for name, content in found.items() if name not in marks} == {
+        "model/deep/weights": b"\x00\x01",
+        "rows": b"rows",
+        "card.md": b"# card",
+        "raw": b"\xff",
+    }
+    assert {key for key in s3.objects if key.startswith("models/uptake/2")} == set()
+
+
+def files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_one_object_is_fetched_by_its_own_name_and_not_one_whose_name_begins_so(s3: S3Server, tmp_path: Path) -> None:
+    s3.objects |= {"models/rows": b"rows", "models/rows-2": b"others"}
+
+    with local_copy("s3://cd4ml/models/rows/") as file:
+        assert (file.name, file.read_bytes()) == ("rows", b"rows")
+
+
+def test_what_cannot_be_fetched_is_told(s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    s3.objects |= {"models/a": b"a", "models/a/b": b"b", "models/c/../../d": b"d"}
+
+    for name, told in (
+        ("models/none", "models/none: nothing is stored there; check the name"),
+        ("models/a", "models/a: cannot be read: "),
+        ("models/c", "an object of this name would lie outside its folder"),
+    ):
+        assert fetch.main(f"s3://cd4ml/{name}", tmp_path / "fetched") == 1
+        assert told in capsys.readouterr().err
+    assert files(tmp_path) == []
 
 
 def test_a_folder_is_there_when_all_of_it_is(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,7 +267,7 @@ def _told(what: str) -> Iterator[None]:
         raise StorageError(
             f"{what}: no S3 answers at {where} ({reason}); is it up, and is AWS_ENDPOINT_URL right?"
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the client's own word for a file where it wants a folder
         raise StorageError(f"{what}: {error}") from error
 
 
