@@ -397,6 +397,27 @@ def test_the_report_is_one_file_with_pictures_and_every_column(validation):
     assert not re.search(r"(src|href)=\"https?:", html)
 
 
+def test_the_report_shows_the_figures_of_each_column_of_the_train_split(validation):
+    table = players()
+    validation(table, sensitive=["region"])
+    train = table.slice(0, 2000).to_pandas()
+
+    rows = re.findall(r"<tr>\s*<td><code>(.*?)</code>(.*?)</tr>", validation.report, re.DOTALL)
+    cells = {name: re.findall(r"<td class=\"number\" data-value=\"(.*?)\">(.*?)</td>", rest) for name, rest in rows}
+    for name in ("age", "spend"):
+        missing, mean, std, least, most, _ = cells[name]
+        assert int(missing[0]) == pytest.approx(train[name].isna().mean() * 1e6, abs=1)
+        expected = (train[name].mean(), train[name].std(ddof=0), train[name].min(), train[name].max())
+        assert [float(one[0]) for one in (mean, std, least, most)] == pytest.approx(expected)
+        assert [float(one[1]) for one in (mean, std, least, most)] == pytest.approx(expected, rel=0.005, abs=0.005)
+    assert cells["age"][0][1] == f"{train['age'].isna().mean() * 100:.1f} %"
+    assert cells["spend"][0][1] == "–"
+    assert [text for _, text in cells["offered_at"]][1:5] == ["1970-01-12", "–", "1970-01-01", "1970-01-24"]
+    assert [text for _, text in cells["region"]][1:6] == ["–"] * 4 + ["3"]
+    for value, share in train["region"].value_counts(normalize=True).items():
+        assert f'{value} <span class="note">{share * 100:.0f} %</span>' in dict(rows)["region"]
+
+
 def moments(days):
     return pa.array(np.asarray(days, "datetime64[us]").astype(np.int64), pa.timestamp("us"))
 
