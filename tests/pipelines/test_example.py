@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from workplace import Workplace, make_players
+from workplace import PORT, Workplace, make_players
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +14,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 def test_the_planted_bias_is_refused_under_a_strict_limit_and_made_up_for_by_reweighting(full: Workplace) -> None:
-    passed = full.run("run", full.example("training.yaml", source="players.parquet", port=9702))
-    strict = full.run("run", full.example("training-strict.yaml", source="players.parquet", port=9702))
+    passed = full.run("run", full.example("training.yaml", source="players.parquet", port=PORT))
+    strict = full.run("run", full.example("training-strict.yaml", source="players.parquet", port=PORT))
 
     assert passed.code == 0, passed.output
     assert set(passed.states().values()) == {"passed"}
@@ -29,7 +29,7 @@ def test_the_planted_bias_is_refused_under_a_strict_limit_and_made_up_for_by_rew
     assert "true_positive_rate between groups of region at 0.35" in strict.output
     assert "(south 0." in strict.summary["gates"][-1]["reason"]
 
-    mitigated = full.run("run", full.example("training-mitigated.yaml", source="players.parquet", port=9702))
+    mitigated = full.run("run", full.example("training-mitigated.yaml", source="players.parquet", port=PORT))
 
     assert mitigated.code == 0, mitigated.output
     assert mitigated.summary["published"]["version"] == 2

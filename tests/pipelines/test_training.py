@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from s3_server import s3_server
-from workplace import Outcome, Workplace
+from workplace import PORT, SERVER, Outcome, Workplace
 
 from cd4ml.deployment import release, verify
 from cd4ml.errors import DeploymentError
@@ -362,7 +362,7 @@ def test_a_server_that_was_kept_is_put_back_when_its_replacement_is_killed(
     assert before == recorded
     assert (undone.state, undone.events[-1].reason) == ("undone", "its process was killed")
     assert set(served(workplace).values()) == {server_folder(kept)}
-    answer = httpx.get("http://127.0.0.1:9701/metadata", timeout=30).json()["custom"]
+    answer = httpx.get(f"{SERVER}/metadata", timeout=30).json()["custom"]
     assert answer["version"] == str(kept.summary["published"]["version"])
 
 
@@ -418,14 +418,14 @@ def test_a_deployment_that_fails_is_undone(first: Outcome, workplace: Workplace)
             published_file=str(wrong / "version.json"),
             verdict_file=str(wrong / "verdict.json"),
             target="machine",
-            port=9701,
+            port=PORT,
             run="another-run",
             folder=str(workplace.folder / "undone"),
         )
 
     assert kept.code == 0
-    verify.wait_until_ready("http://127.0.0.1:9701", 60, alive=lambda: True)
-    served = httpx.get("http://127.0.0.1:9701/metadata", timeout=30).json()["custom"]
+    verify.wait_until_ready(SERVER, 60, alive=lambda: True)
+    served = httpx.get(f"{SERVER}/metadata", timeout=30).json()["custom"]
     assert served["version"] == number
     shutil.rmtree(wrong)
     assert workplace.run("stop", "promotion-uptake").code == 0
@@ -451,7 +451,7 @@ def test_a_model_in_a_bucket_is_served_by_this_machine_until_it_is_stopped(
             published_file=files[0],
             verdict_file=files[1],
             target="machine",
-            port=9701,
+            port=PORT,
             run="run",
             folder=str(tmp_path),
         )
@@ -483,7 +483,7 @@ def test_a_server_that_is_kept_answers_until_it_is_stopped(first: Outcome, workp
     # A run that takes its place keeps production up.
     replaced = workplace.run("run", workplace.arguments())
     assert replaced.code == 0, replaced.output
-    assert httpx.get("http://127.0.0.1:9701/health/status", timeout=30).is_success
+    assert httpx.get(f"{SERVER}/health/status", timeout=30).is_success
 
     stopped = workplace.run("stop", "promotion-uptake")
     assert stopped.code == 0, stopped.output
@@ -491,4 +491,4 @@ def test_a_server_that_is_kept_answers_until_it_is_stopped(first: Outcome, workp
     assert workplace.deployments()[-1].state == "stopped"
     down = workplace.run("run", verification)
     assert down.code == 1
-    assert "127.0.0.1:9701" in down.output
+    assert SERVER in down.output

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,18 @@ from cd4ml.storage.folder import FolderStore
 ROOT = Path(__file__).parents[2]
 CD4ML = Path(sys.prefix) / "bin" / "cd4ml"
 ROWS = 12_000
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+PORT = _free_port()
+"""Where these tests serve; other tests may run on this machine beside them."""
+SERVER = f"http://127.0.0.1:{PORT}"
 AS_IN_A_TERMINAL = ("env", "--default-signal=INT,HUP")
 """Whoever started the tests may ignore these signals, as a script does for what it runs in the background."""
 
@@ -51,7 +64,7 @@ class Workplace:
             "baseline": {"model": "linear", "epochs": 2},
             "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
             "model_limits": {"auc": {"min": 0.7, "champion": {"min_change": -0.2}}, "bootstrap": {"auc": {"min": 0.7}}},
-            "port": 9701,
+            "port": PORT,
         }
         return self.example(example, **small | changes)
 
