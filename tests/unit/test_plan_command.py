@@ -29,11 +29,7 @@ def test_a_plan_says_what_runs_and_leaves_nothing(
 ) -> None:
     planned = said(capsys, monkeypatch, "plan", verification)
 
-    assert planned.startswith(
-        "task time Verify deployment runs time 0 s, one task after another, for the 1 that may run"
-    )
-    assert "never ran here" in planned
-    assert "deploys" not in planned
+    assert planned == "task time Verify deployment runs time not known: none of the 1 that may run ran here before"
     assert list(verification.parent.iterdir()) == [verification]
 
 

@@ -58,9 +58,16 @@ def _print(planned: "Sequence[Planned]") -> None:
     console.print(shown)
     may_run = [one.seconds for one in planned if one.outcome in ("runs", "depends")]
     known = [seconds for seconds in may_run if seconds is not None]
-    never = f"; {len(may_run) - len(known)} of them never ran here" if len(known) < len(may_run) else ""
     console.print()
-    say("time", f"{sum(known):.0f} s, one task after another, for the {len(may_run)} that may run{never}")
+    say("time", _time(known, len(may_run)))
+
+
+def _time(known: "Sequence[float]", count: int) -> str:
+    """What the tasks that may run took before, of which not all need be known."""
+    if count and not known:
+        return f"not known: none of the {count} that may run ran here before"
+    never = f"; {count - len(known)} of them never ran here" if len(known) < count else ""
+    return f"{sum(known):.0f} s, one task after another, for the {count} that may run{never}"
 
 
 def _deploys(wanted: asked.Asked) -> str:
