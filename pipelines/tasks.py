@@ -6,7 +6,7 @@ from kfp import dsl, kubernetes
 
 from cd4ml import images
 from cd4ml.cluster import accounts
-from cd4ml.registry import records
+from cd4ml.registry import notes, records
 
 GPU = "nvidia.com/gpu"
 USER = 10001
@@ -42,6 +42,7 @@ def with_store(task: dsl.PipelineTask) -> None:
 def with_record(task: dsl.PipelineTask, pipeline: str) -> None:
     """A task that writes to the record of its run, which is no input: the results of a gate stay reusable."""
     task.set_env_variable(records.PIPELINE, pipeline)
+    task.set_env_variable(notes.TASK, task.name)
     kubernetes.use_field_path_as_env(task, records.RUN, "metadata.labels['pipeline/runid']")
 
 

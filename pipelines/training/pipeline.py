@@ -93,6 +93,7 @@ def training(
     )
     light(ingested, "Ingest dataset", cached=False)
     with_store(ingested)
+    with_record(ingested, "training")
     splits = split_dataset(
         uri=ingested.outputs["uri"],
         version=ingested.outputs["version"],
@@ -101,9 +102,11 @@ def training(
         split=split,
         curated_schema=curated_schema,
         schema_digest=ingested.outputs["schema_digest"],
+        store=store,
     ).after(begun)
     light(splits, "Split dataset")
     with_store(splits)
+    with_record(splits, "training")
     validated = validate_dataset(
         train=splits.outputs["train"],
         eval=splits.outputs["eval"],
@@ -148,6 +151,7 @@ def training(
     )
     light(registered, "Register candidate", cached=False)
     with_store(registered)
+    with_record(registered, "training")
     evaluated = evaluate_model(
         test=splits.outputs["test"],
         candidate=models["candidate"].outputs["model"],
@@ -161,9 +165,11 @@ def training(
         sensitive=sensitive,
         thresholds=thresholds,
         runner=runner,
+        store=store,
     )
     heavy(evaluated, "Evaluate model", cpu="2", memory="8G")
     with_store(evaluated)
+    with_record(evaluated, "training")
     judged = check_model(evaluation=evaluated.outputs["evaluation"], limits=model_limits, store=store)
     light(judged, "Check model", retries=0)
     with_store(judged)

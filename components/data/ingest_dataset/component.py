@@ -36,8 +36,13 @@ def ingest_dataset(
         digest: Of its content.
         schema_digest: Of the content of the schema that people keep; empty where there is none.
     """
+    given = dict(locals())
     from cd4ml.data import curated, ingest
+    from cd4ml.registry.notes import noting
 
-    ingested = ingest.ingest(source, store=store, name=name, key=key, time_column=time_column).write(dataset.path)
+    with noting(store, given) as returned:
+        ingested = ingest.ingest(source, store=store, name=name, key=key, time_column=time_column).write(dataset.path)
+        returned.update(uri=ingested.uri, version=ingested.version, rows=ingested.rows, digest=ingested.digest)
+        returned["schema_digest"] = curated.digest(curated_schema)
     dataset.metadata.update(ingested.metadata)
-    return ingested.uri, ingested.version, ingested.rows, ingested.digest, curated.digest(curated_schema)
+    return tuple(returned.values())

@@ -15,6 +15,7 @@ def split_dataset(
     digest: str,
     key: str,
     split: dict,
+    store: str,
     train: dsl.Output[artifacts.Split],
     eval: dsl.Output[artifacts.Split],
     test: dsl.Output[artifacts.Split],
@@ -30,6 +31,7 @@ def split_dataset(
         digest: Of the version's content, so that the splits of other content are not reused.
         key: The column that tells rows apart.
         split: How, as `{by: group, column: customer}`; the arguments of the pipeline say what there is.
+        store: The store, which keeps a note of what was read and written.
         curated_schema: A path or `s3://` URI of a schema that people keep; empty where there is none.
         schema_digest: Of its content, so that an earlier one is not reused.
 
@@ -40,13 +42,17 @@ def split_dataset(
         schema: The schema that people keep, a TFDV text proto; an empty file where there is none.
         drawn: What `split` means: what it says beside the defaults.
     """
+    given = dict(locals())
     from cd4ml.data import curated
     from cd4ml.data import split as splitting
+    from cd4ml.registry.notes import noting
 
-    curated.copy(curated_schema, schema_digest, schema.path)
-    parts = splitting.write_splits(
-        uri, version=version, digest=digest, key=key, split=split, train=train.path, eval=eval.path, test=test.path
-    )
+    with noting(store, given) as returned:
+        curated.copy(curated_schema, schema_digest, schema.path)
+        parts = splitting.write_splits(
+            uri, version=version, digest=digest, key=key, split=split, train=train.path, eval=eval.path, test=test.path
+        )
+        returned["drawn"] = splitting.meaning(split)
     for artifact, part in zip((train, eval, test), parts, strict=True):
         artifact.metadata.update(part.metadata)
-    return (splitting.meaning(split),)
+    return (returned["drawn"],)

@@ -34,16 +34,19 @@ def deploy_model(
         deployment: Where it is served and what it answered (layout: `cd4ml.deployment.release`).
         metrics: Latency in milliseconds, and the largest difference from the evaluated predictions.
     """
+    given = dict(locals())
     from cd4ml.deployment import release
+    from cd4ml.registry.notes import noting
 
-    released = release.deploy(
-        store,
-        published_file=published.path,
-        verdict_file=verdict.path,
-        target=target,
-        port=port,
-        run=run,
-        folder=deployment.path,
-    )
+    with noting(store, given):
+        released = release.deploy(
+            store,
+            published_file=published.path,
+            verdict_file=verdict.path,
+            target=target,
+            port=port,
+            run=run,
+            folder=deployment.path,
+        )
     deployment.metadata.update(released.metadata)
     metrics.metadata.update(released.verification.metrics)

@@ -24,6 +24,10 @@ def check_model(
         verdict: The digests of the candidate, the test split and the limits, and each limit with its slice, what was
             measured, the interval and the reason.
     """
+    given = dict(locals())
     from cd4ml.evaluation import gate
+    from cd4ml.registry.notes import noting
 
-    verdict.metadata.update(gate.judge(evaluation.path, limits, store=store, file=verdict.path).metadata)
+    with noting(store, given):
+        judged = gate.judge(evaluation.path, limits, store=store, file=verdict.path)
+    verdict.metadata.update(judged.metadata)

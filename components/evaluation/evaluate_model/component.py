@@ -20,6 +20,7 @@ def evaluate_model(
     sensitive: list,
     thresholds: list,
     runner: list,
+    store: str,
     evaluation: dsl.Output[artifacts.Evaluation],
     metrics: dsl.Output[dsl.Metrics],
     roc: dsl.Output[dsl.ClassificationMetrics],
@@ -40,6 +41,7 @@ def evaluate_model(
         sensitive: Columns whose groups must be treated fairly.
         thresholds: Probabilities above which a row counts as positive; pictures and metrics show the first.
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes in this task.
+        store: The store, which keeps a note of what was read and written.
 
     Returns:
         evaluation: All numbers, TFMA's own files and known predictions (layout: `cd4ml.contracts.evaluation`).
@@ -47,24 +49,27 @@ def evaluate_model(
         roc: The candidate's ROC curve, and its confusion matrix at the first threshold.
         report: All of it for people.
     """
+    given = dict(locals())
     from cd4ml.evaluation.evaluate import evaluate
+    from cd4ml.registry.notes import noting
 
-    evaluated = evaluate(
-        test.path,
-        candidate=candidate.path,
-        baseline=baseline.path,
-        champion=champion,
-        champion_digest=champion_digest,
-        judged=judged,
-        trend=trend,
-        label=label,
-        slices=slices,
-        sensitive=sensitive,
-        thresholds=thresholds,
-        runner=runner,
-        folder=evaluation.path,
-        report_file=report.path,
-    )
+    with noting(store, given):
+        evaluated = evaluate(
+            test.path,
+            candidate=candidate.path,
+            baseline=baseline.path,
+            champion=champion,
+            champion_digest=champion_digest,
+            judged=judged,
+            trend=trend,
+            label=label,
+            slices=slices,
+            sensitive=sensitive,
+            thresholds=thresholds,
+            runner=runner,
+            folder=evaluation.path,
+            report_file=report.path,
+        )
     evaluation.metadata.update(evaluated.metadata)
     metrics.metadata.update(evaluated.metrics)
     roc.log_roc_curve(*evaluated.roc_curve)

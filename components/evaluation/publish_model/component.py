@@ -47,7 +47,9 @@ def publish_model(
         version: Its number.
         digest: The digest of the model's files.
     """
+    given = dict(locals())
     from cd4ml.evaluation.publishing import Judged, publish
+    from cd4ml.registry.notes import noting
 
     judged = Judged(
         model=model.path,
@@ -58,8 +60,9 @@ def publish_model(
         statistics=statistics.path,
         schema=schema.path,
     )
-    added = publish(store, name=name, judged=judged, limits=limits, run=run, revision=revision).write(
-        published.path, card.path
-    )
+    with noting(store, given):
+        added = publish(store, name=name, judged=judged, limits=limits, run=run, revision=revision).write(
+            published.path, card.path
+        )
     published.metadata.update(added.metadata)
     return added.version.version, added.version.digest

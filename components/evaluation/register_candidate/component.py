@@ -33,8 +33,12 @@ def register_candidate(
         judged: The candidate's number among those that a test split drawn like this has judged.
         trend: The primary metric of the versions that were published before, with its interval.
     """
+    given = dict(locals())
     from cd4ml.registry import history
+    from cd4ml.registry.notes import noting
 
-    return history.register(
-        store, name=name, candidate_folder=candidate.path, dataset=dataset, version=version, split=split
-    )
+    with noting(store, given):
+        registered = history.register(
+            store, name=name, candidate_folder=candidate.path, dataset=dataset, version=version, split=split
+        )
+    return registered

@@ -24,6 +24,10 @@ def check_dataset(
     Returns:
         verdict: The dataset's digest and each limit with what was measured (layout: `cd4ml.contracts.verdict`).
     """
+    given = dict(locals())
+    from cd4ml.registry.notes import noting
     from cd4ml.validation import gate
 
-    verdict.metadata.update(gate.judge(findings.path, limits, store=store, file=verdict.path).metadata)
+    with noting(store, given):
+        judged = gate.judge(findings.path, limits, store=store, file=verdict.path)
+    verdict.metadata.update(judged.metadata)

@@ -13,7 +13,7 @@ import typer
 
 from cd4ml import revision
 from cd4ml.errors import ArgumentsError
-from cd4ml.storage import local_path
+from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.running.arguments import Arguments
@@ -44,7 +44,8 @@ EarlierRun = Annotated[
     typer.Option(
         "--run",
         metavar="RUN",
-        help="The run that gave what comes before, by its name in RUNS; the latest of the pipeline if not said.",
+        help="The run that gave what comes before: one in RUNS, or, by its id or name, one that noted it in the store; "
+        "the latest in RUNS of the pipeline if not said.",
         show_default=False,
     ),
 ]
@@ -67,6 +68,11 @@ class Asked:
     """Where this machine serves the model."""
     target: str | None
     """Where the model is served."""
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The arguments as the record of a run has them."""
+        return self.values.model_dump(mode="json", exclude_none=True)
 
     @cached_property
     def pipeline(self) -> Any:
@@ -118,15 +124,19 @@ def part(wanted: Asked, runs: Path, *, from_task: str | None, only: str | None, 
                 "--run: says where to take what comes before a task; name the task with --from or --only"
             )
         return None
-    from cd4ml.running import earlier
+    from cd4ml.running import earlier, elsewhere
     from cd4ml.running.arguments import Means
 
-    folder = runs / run if run else earlier.latest(runs, wanted.pipeline)
+    folder, arguments = runs / run if run else earlier.latest(runs, wanted.pipeline), wanted.arguments
+    if run and wanted.store and not folder.is_dir():
+        store = open_store(wanted.store)
+        folder = elsewhere.bring(wanted.pipeline, task=task, alone=bool(only), store=store, run=run, runs=runs)
+        arguments = wanted.recorded
     return earlier.part(
         wanted.pipeline,
         task=task,
         alone=bool(only),
-        arguments=wanted.arguments,
+        arguments=arguments,
         earlier=folder.resolve(),
         may_differ=wanted.values.named(Means.REVISION),
     )

@@ -56,8 +56,8 @@ def run(
     index.html to look at, summary.json for programs, logs/ of every task.
 
     With --from or --only a part of the pipeline runs, anew; what its tasks read of those before them comes from an
-    earlier run of this machine, whose arguments those before them must share. `cd4ml plan` takes the same options, and
-    says what would run.
+    earlier run, whose arguments those before them must share: one of this machine, or, as far as its tasks noted in the
+    store what they read and wrote, a cluster's. `cd4ml plan` takes the same options, and says what would run.
 
     Examples:
     cd4ml run examples/promotions/training.yaml
@@ -96,8 +96,7 @@ def _run(
         taken = ", ".join(part.given) or "nothing"
         say("from run", f"{part.run}: {taken}")
         if wanted.store:
-            given = wanted.values.model_dump(mode="json", exclude_none=True)
-            records.begin_part(wanted.store, pipeline=wanted.name, run=folder.name, arguments=given)
+            records.begin_part(wanted.store, pipeline=wanted.name, run=folder.name, arguments=wanted.recorded)
     kept = {servers.KEEP_SERVING: "1"} if keep_serving else {}
     environment = {servers.OWNER: str(os.getpid()), records.RUN: folder.name, **kept}
     started_at, started = datetime.now().astimezone(), time.monotonic()

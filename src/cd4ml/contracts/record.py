@@ -74,6 +74,23 @@ class RunRecord(Document, kind="cd4ml/Run", remedy="its tasks' own outputs say t
         return self.failure.partition("\n")[0]
 
 
+@dataclass(frozen=True)
+class Located:
+    """A file or folder of a run."""
+
+    uri: str
+    """Where the run has it, as KFP writes it."""
+    digest: str
+
+
+@dataclass(frozen=True)
+class TaskNote(Document, kind="cd4ml/RunTask", remedy="begin with a task before it"):
+    """What one task of a run read, or what it wrote, by the names of its component."""
+
+    parameters: Mapping[str, Any]
+    artifacts: Mapping[str, Located]
+
+
 def found_by(folder: str | Path) -> dict[str, Any]:
     """What a record keeps of an evaluation.
 

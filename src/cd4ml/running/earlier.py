@@ -1,4 +1,4 @@
-"""A part of a pipeline, run with what an earlier run on this machine gave before it."""
+"""A part of a pipeline, run with what an earlier run gave before it, whose folder is on this machine."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,11 +72,10 @@ def part(
     """
     spec: pb.PipelineSpec = pipeline.pipeline_spec
     waits = compiled.after(spec.root.dag.tasks)
-    name = _named(task, spec)
-    chosen = {name} if alone else _with_what_follows(name, waits)
-    before = [one for one in waits if one not in chosen and any(one in waits[other] for other in chosen)]
+    wanted = chosen(spec, task, alone=alone)
+    before = [one for one in waits if one not in wanted and any(one in waits[other] for other in wanted)]
     now = {key: value for key, value in with_defaults(arguments, spec.root).items() if key not in may_differ}
-    leading = [one for one in _with_what_leads_to(before, waits) if waits[one] or _gives(spec, one)]
+    leading = [one for one in with_what_leads_to(before, waits) if waits[one] or _gives(spec, one)]
     _check_arguments(spec, leading, now=now, earlier=earlier)
     record = Cache(str(earlier / OUTPUTS))
     given = {one: record.get(one) for one in before}
@@ -87,8 +86,37 @@ def part(
             f"files have gone or changed; name another run with --run, or begin with --from {missing[0]}"
         )
     return Part(
-        earlier.name, frozenset(chosen), {one: outputs for one, outputs in given.items() if outputs is not None}
+        earlier.name, frozenset(wanted), {one: outputs for one, outputs in given.items() if outputs is not None}
     )
+
+
+def chosen(spec: pb.PipelineSpec, task: str, *, alone: bool = False) -> set[str]:
+    """The names of a task and all that come after it, or of it alone.
+
+    Raises:
+        ArgumentsError: There is no such task.
+    """
+    name = _named(task, spec)
+    return {name} if alone else _with_what_follows(name, compiled.after(spec.root.dag.tasks))
+
+
+def with_what_leads_to(names: Collection[str], waits: Mapping[str, Sequence[str]]) -> list[str]:
+    """Tasks and all that come before them, in order; `waits` is by task what it waits for, in order."""
+    found = set(names)
+    for one in reversed(list(waits)):
+        if one in found:
+            found.update(waits[one])
+    return [one for one in waits if one in found]
+
+
+def check_pipeline(spec: pb.PipelineSpec, *, run: str, pipeline: str) -> None:
+    """Makes sure that a run is one of a pipeline.
+
+    Raises:
+        ArgumentsError: It is of another, `pipeline`.
+    """
+    if pipeline != spec.pipeline_info.name:
+        raise ArgumentsError(f"run {run}: is of {pipeline}, not of {spec.pipeline_info.name}")
 
 
 def _named(task: str, spec: pb.PipelineSpec) -> str:
@@ -124,14 +152,6 @@ def _with_what_follows(name: str, waits: Mapping[str, Sequence[str]]) -> set[str
     return found
 
 
-def _with_what_leads_to(names: Sequence[str], waits: Mapping[str, Sequence[str]]) -> list[str]:
-    found = set(names)
-    for one in reversed(list(waits)):
-        if one in found:
-            found.update(waits[one])
-    return [one for one in waits if one in found]
-
-
 def _check_arguments(spec: pb.PipelineSpec, before: Sequence[str], *, now: Mapping[str, Any], earlier: Path) -> None:
     """Makes sure that what comes from an earlier run is what these arguments would give."""
     if not (earlier / ARGUMENTS).exists():
@@ -139,8 +159,7 @@ def _check_arguments(spec: pb.PipelineSpec, before: Sequence[str], *, now: Mappi
             f"{earlier}: has no {ARGUMENTS}, which every run writes; name another with --run, its folder with --runs"
         )
     then = Given.read(earlier / ARGUMENTS)
-    if then.pipeline != spec.pipeline_info.name:
-        raise ArgumentsError(f"run {earlier.name}: is of {then.pipeline}, not of {spec.pipeline_info.name}")
+    check_pipeline(spec, run=earlier.name, pipeline=then.pipeline)
     for task in before:
         inputs = spec.root.dag.tasks[task].inputs.parameters.values()
         for name in sorted({one.component_input_parameter for one in inputs} & set(now)):

@@ -17,7 +17,7 @@ from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import ModelSummary, Summary
 from cd4ml.contracts.findings import Findings
-from cd4ml.contracts.record import RunRecord
+from cd4ml.contracts.record import RunRecord, TaskNote
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import DocumentError
@@ -37,6 +37,7 @@ KINDS: Mapping[str, type[Document]] = {
     "undone.json": Undone,
     "stopped.json": Stopped,
     "run.json": RunRecord,
+    "task.json": TaskNote,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 
