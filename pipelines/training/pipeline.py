@@ -120,7 +120,13 @@ def training(
         time_column=time_column,
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
-    checked = check_dataset(findings=validated.outputs["findings"], limits=data_limits, store=store)
+    checked = check_dataset(
+        findings=validated.outputs["findings"],
+        statistics=validated.outputs["statistics"],
+        schema=validated.outputs["schema"],
+        limits=data_limits,
+        store=store,
+    )
     light(checked, "Check dataset", retries=0)
     with_store(checked)
     with_record(checked, "training")

@@ -134,8 +134,14 @@ def test_the_readmes_are_up_to_date() -> None:
 
 
 def test_a_verdict_about_data_cannot_be_wired_where_one_about_a_model_belongs() -> None:
-    def wired(published: dsl.Input[artifacts.PublishedVersion], findings: dsl.Input[artifacts.Findings]) -> None:
-        verdict = check_dataset(findings=findings, limits={}, store="store").outputs["verdict"]
+    def wired(
+        published: dsl.Input[artifacts.PublishedVersion],
+        findings: dsl.Input[artifacts.Findings],
+        statistics: dsl.Input[artifacts.Statistics],
+        schema: dsl.Input[artifacts.Schema],
+    ) -> None:
+        checked = check_dataset(findings=findings, statistics=statistics, schema=schema, limits={}, store="store")
+        verdict = checked.outputs["verdict"]
         deploy_model(published=published, verdict=verdict, store="store", target="machine", port=9500, run="run")
 
     with pytest.raises(InconsistentTypeException, match=r"Cd4mlDatasetVerdict.* incompatible .*Cd4mlModelVerdict"):

@@ -1,5 +1,6 @@
 """A part of a pipeline runs with what a run in a cluster noted in the store, or is refused in words."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,11 @@ from kfp.dsl import executor
 from kfp.dsl.types import artifact_types
 from s3_server import S3Server, s3_server
 
-from cd4ml.errors import ArgumentsError, RegistryError
+from cd4ml.errors import ArgumentsError, GateError, RegistryError
 from cd4ml.pipelines.training.pipeline import training
 from cd4ml.registry import notes, records
 from cd4ml.registry.notes import noting
-from cd4ml.running import earlier, elsewhere, execution
+from cd4ml.running import compiled, earlier, elsewhere, execution
 from cd4ml.running.walk import Step
 from cd4ml.storage import open_store
 
@@ -193,51 +194,67 @@ def test_other_arguments_and_another_pipeline_are_refused_as_of_a_run_here(s3: S
         elsewhere.bring(another, task="split", alone=True, store=open_store(STORE), run="run-1", runs=tmp_path)
 
 
-@pytest.fixture
-def trained(tmp_path: Path) -> tuple[str, str]:
-    """A store with the record of a run of the training pipeline that passed, and with the notes of its tasks."""
-    store = str(tmp_path / "store")
-    spec = training.pipeline_spec
-    records.begin_part(store, pipeline="training", run="run-1", arguments={"name": "uptake"})
-
-    def made(task: str, output: str) -> str:
-        file = tmp_path / "artifacts" / task / output
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(output)
-        return str(file)
-
-    for name, task in spec.root.dag.tasks.items():
-        component = spec.components[task.component_ref.name]
-        container = spec.deployment_spec["executors"][component.executor_label]["container"]
-        variables = {one["name"]: one["value"] for one in container["env"]} if "env" in container else {}
-        if notes.TASK not in variables:
-            continue
-        read = {key: one.task_output_artifact for key, one in task.inputs.artifacts.items()}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(records.RUN, "run-1")
-            for variable, value in variables.items():
-                patch.setenv(variable, value)
-            given: dict[str, Any] = {key: f"{name}.{key}" for key in task.inputs.parameters}
-            for key, one in read.items():
-                place = made(one.producer_task, one.output_artifact_key)
-                given[key] = dsl.Artifact(name=key, uri=place)
-            outputs = {
-                key: dsl.Artifact(name=key, uri=str(tmp_path / "artifacts" / name / key))
-                for key in component.output_definitions.artifacts
-            }
-            with noting(store, given | outputs):
-                for key in outputs:
-                    made(name, key)
-    return store, "run-1"
+TASKS = training.pipeline_spec.root.dag.tasks
+RETURN_WHAT_IS_READ_LATER = ("ingest-dataset", "split-dataset")
+"""Those whose faces note the values that they return."""
 
 
-@pytest.mark.parametrize("task", sorted(training.pipeline_spec.root.dag.tasks))
-def test_a_run_of_training_that_passed_can_be_taken_up_from_each_of_its_tasks(
-    trained: tuple[str, str], tmp_path: Path, task: str
+def training_noted(folder: Path, *, failed: str = "") -> Path:
+    """Where a part of a run of the training pipeline finds what its tasks noted, and that ended where one failed."""
+    store = folder / "store"
+    records.begin_part(str(store), pipeline="training", run="run-1", arguments={"name": "uptake"})
+    for name in compiled.after(TASKS):
+        note_task(name, store=str(store), artifacts=folder / "artifacts", fails=name == failed)
+        if name == failed:
+            break
+    return store
+
+
+def note_task(name: str, *, store: str, artifacts: Path, fails: bool) -> None:
+    """Notes what a task of the training pipeline says it reads and writes, as its pod does."""
+    spec, task = training.pipeline_spec, TASKS[name]
+    component = spec.components[task.component_ref.name]
+    inputs = {key: one.task_output_artifact for key, one in task.inputs.artifacts.items()}
+    read = {key: artifacts / one.producer_task / one.output_artifact_key for key, one in inputs.items()}
+    written = {key: artifacts / name / key for key in component.output_definitions.artifacts}
+    values = {key: f"{key} of {name}" for key in task.inputs.parameters}
+    given = {key: dsl.Artifact(name=key, uri=str(file)) for key, file in {**read, **written}.items()}
+    with pytest.MonkeyPatch.context() as pod:
+        pod.setenv(records.RUN, "run-1")
+        for one in compiled.container(spec, component).env:
+            pod.setenv(one.name, one.value)
+        with contextlib.suppress(GateError), noting(store, {**values, **given}) as returned:
+            if fails:
+                raise GateError("refused")
+            if name in RETURN_WHAT_IS_READ_LATER:
+                returned |= {key: f"{key} of {name}" for key in component.output_definitions.parameters}
+            for key, file in written.items():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(key)
+
+
+def chosen_of_training(task: str, store: Path) -> Any:
+    folder = elsewhere.bring(
+        training, task=task, alone=False, store=open_store(store), run="run-1", runs=store.with_name("runs")
+    )
+    return earlier.part(training, task=task, alone=False, arguments={"name": "uptake"}, earlier=folder).chosen
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_a_run_of_training_that_passed_can_be_taken_up_from_each_of_its_tasks(tmp_path: Path, task: str) -> None:
+    assert task in chosen_of_training(task, training_noted(tmp_path))
+
+
+@pytest.mark.parametrize("task", ["train-model", "evaluate-model", "check-model"])
+def test_a_run_of_training_whose_model_was_refused_can_be_taken_up_without_validating_again(
+    tmp_path: Path, task: str
 ) -> None:
-    store, run = trained
+    assert "deploy-model" in chosen_of_training(task, training_noted(tmp_path, failed="check-model"))
 
-    folder = elsewhere.bring(training, task=task, alone=False, store=open_store(store), run=run, runs=tmp_path / "runs")
 
-    taken = earlier.part(training, task=task, alone=False, arguments={"name": "uptake"}, earlier=folder)
-    assert task in taken.chosen
+def test_a_run_of_training_whose_dataset_was_refused_is_taken_up_from_its_gate(tmp_path: Path) -> None:
+    store = training_noted(tmp_path, failed="check-dataset")
+
+    assert "deploy-model" in chosen_of_training("check-dataset", store)
+    with pytest.raises(ArgumentsError, match="verdict of check-dataset; begin with --from check-dataset"):
+        chosen_of_training("train-model-2", store)

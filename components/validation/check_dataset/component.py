@@ -9,6 +9,8 @@ from cd4ml.images import TOOLS
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def check_dataset(
     findings: dsl.Input[artifacts.Findings],
+    statistics: dsl.Input[artifacts.Statistics],
+    schema: dsl.Input[artifacts.Schema],
     limits: dict,
     store: str,
     verdict: dsl.Output[artifacts.DatasetVerdict],
@@ -17,6 +19,8 @@ def check_dataset(
 
     Args:
         findings: What `validate_dataset` wrote (layout: `cd4ml.contracts.findings`).
+        statistics: What it wrote beside them; noted in the store, which validation does not ask.
+        schema: The same.
         limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` by split,
             `min_group_share`, `max_label_rate_gap`; shares and rates are fractions in [0, 1].
         store: The store, where the record of the run ends when a limit is not kept.
