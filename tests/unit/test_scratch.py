@@ -1,5 +1,6 @@
 """What is not finished is its maker's for as long as that lives, and then nobody's."""
 
+import errno
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,18 @@ def test_the_folder_of_another_user_is_left(tmp_path: Path, monkeypatch: pytest.
 
     assert scratch.clean(tmp_path, "a-") == 0
     assert (tmp_path / "a-other").exists()
+
+
+def test_where_folders_cannot_be_locked_they_are_made_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+
+    with scratch.folder(tmp_path, "a-") as made:
+        assert scratch.clean(tmp_path, "a-") == 0
+        assert made.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_loses_a_folder_while_others_clean(tmp_path: Path) -> None:
