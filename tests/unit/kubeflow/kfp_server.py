@@ -73,6 +73,8 @@ class KfpServer:
     """The path of every request."""
     written: list[str] = field(default_factory=list)
     """Every request that changes something."""
+    accepted: dict[str, str] = field(default_factory=dict)
+    """By path: in which form its answer was wanted."""
     host: str = ""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, Any]:
@@ -259,6 +261,7 @@ def serving(server: KfpServer, tls: tuple[Path, Path] | None = None) -> Iterator
         def reply(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             url = urlsplit(self.path)
+            server.accepted[url.path] = self.headers.get("Accept", "")
             if server.token and self.headers.get("authorization") != f"Bearer {server.token}":
                 status, content = 401, {"error": "Unauthenticated", "code": 16, "message": "Request header error"}
             else:

@@ -51,6 +51,7 @@ class Cluster:
 
     content: dict[str, Any] = field(default_factory=whole)
     allowed: bool = True
+    accepted: dict[str, str] = field(default_factory=dict)
     hidden: str = ""
     """Where it is not empty, a part of the paths at which nobody may look."""
     token: str = ""
@@ -95,6 +96,9 @@ def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Clu
     assert "2.17.0 (SDK 2.17" in outcome.out
     assert "2 on node-1" in outcome.out
     assert "kube-token" not in outcome.all
+    secrets = [form for path, form in cluster.accepted.items() if "/secrets/" in path]
+    assert len(secrets) == 3
+    assert all("as=PartialObjectMetadata" in form for form in secrets), "their values come to this machine"
 
 
 @pytest.mark.parametrize(

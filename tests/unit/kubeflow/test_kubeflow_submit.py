@@ -10,6 +10,8 @@ import pytest
 from conftest import Command
 from kfp_server import NEVER, KfpServer, Made, Ran, serving
 
+from cd4ml.kubeflow import connection
+
 EXAMPLE = Path(__file__).parents[3] / "examples/promotions/training.yaml"
 RUN = "11111111-1111-1111-1111-111111111111"
 BEGUN, ENDED = "2026-11-21T09:00:05Z", "2026-11-21T09:00:25Z"
@@ -428,6 +430,23 @@ def test_where_kfp_is_and_who_asks_may_be_said_by_the_environment(
     assert outcome.code == 0
     assert [one["display_name"] for one in kfp.experiments] == ["nightly"]
     assert f"look     https://kfp.example.org/pipeline/#/runs/details/{RUN}" in outcome.out
+
+
+def test_within_a_cluster_kfp_is_asked_by_its_service_with_the_token_of_the_pod(
+    kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert connection.connect(connection.Address()).host == "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+
+    monkeypatch.setattr(connection, "_IN_CLUSTER", kfp.host)
+    monkeypatch.setattr(connection, "_IN_CLUSTER_TOKEN", str(tmp_path / "pods-token"))
+    (tmp_path / "pods-token").write_text("of-the-pod")
+    (tmp_path / "token").write_text("of-a-person")
+    kfp.token = "of-the-pod"
+
+    assert cd4ml("submit", verification, "--no-wait").code == 0
+    refused = cd4ml("submit", verification, "--no-wait", "--token-file", tmp_path / "token")
+    assert "the token is not accepted; get a new one, for this KFP" in refused.err
 
 
 def test_a_kfp_behind_tls_is_asked_only_where_its_authority_is_named(
