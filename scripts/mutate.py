@@ -204,8 +204,10 @@ def found_places(room: Room) -> dict[tuple[str, Any, Any], list[MutationSpec]]:
     lines = {path: path.read_text().splitlines() for path in modules}
     for item in database.work_items:
         [mutation] = item.mutations
-        line = lines[mutation.module_path][mutation.start_pos[0] - 1]
-        if not SAME_OPERATORS.match(mutation.operator_name) and not SAME_LINES.match(line):
+        row, column = mutation.start_pos
+        line = lines[mutation.module_path][row - 1]
+        is_marker = line.startswith("*,", column)  # of what goes by keyword: for cosmic-ray a product
+        if not SAME_OPERATORS.match(mutation.operator_name) and not SAME_LINES.match(line) and not is_marker:
             places[str(mutation.module_path), mutation.start_pos, mutation.end_pos].append(mutation)
     return places
 
