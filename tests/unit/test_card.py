@@ -93,6 +93,17 @@ def test_a_card_names_sensitive_columns_that_the_model_sees_and_the_widest_gap(w
     assert "`region` (no input of the model)" in part(unseen, "Factors")
 
 
+def test_the_widest_gap_of_a_column_is_that_of_the_rate_that_differs_most(write: Write) -> None:
+    found = a_summary()
+    gaps = {"selection_rate": 0.0, "true_positive_rate": 0.3, "false_positive_rate": 0.1}
+    fairness = tuple(replace(one, gap=gaps.get(one.metric, None if one.threshold else 0.9)) for one in found.fairness)
+
+    ethics = part(write(replace(found, fairness=fairness)), "Ethical considerations")
+
+    assert "- region: true positive rate at 0.5 is" in ethics
+    assert ethics.count("- region") == 1
+
+
 def test_a_column_without_a_name_is_seen(write: Write) -> None:
     text = write(contract=replace(CONTRACT, inputs=(Input("", "number"), Input(" ", "number"))))
 

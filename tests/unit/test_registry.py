@@ -17,7 +17,7 @@ from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DocumentError, RegistryError, StorageError
-from cd4ml.registry import clock, deployments, models
+from cd4ml.registry import clock, deployments, history, models
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
@@ -51,6 +51,9 @@ class Candidate:
         gates.Verdict("check_model", about, (check,)).write(self.verdict)
 
     def publish(self, store: Path | str) -> Version:
+        return self.published(store).version
+
+    def published(self, store: Path | str) -> models.Published:
         dataset = self.model.parent / "dataset"
         DatasetVersion("players", "/x", version=3, rows=200, digest="sha256:d").write(dataset)
         statistics, schema = dataset.with_name("statistics"), dataset.with_name("schema")
@@ -60,9 +63,7 @@ class Candidate:
         files = (self.model, self.evaluation, self.verdict, dataset, dataset, statistics, schema)
         judged = models.Judged(*map(str, files))
         verdict = gates.Verdict.read(self.verdict)
-        return models.publish(
-            str(store), name="uptake", judged=judged, verdict=verdict, run="run-1", revision="abc"
-        ).version
+        return models.publish(str(store), name="uptake", judged=judged, verdict=verdict, run="run-1", revision="abc")
 
 
 def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
@@ -80,6 +81,37 @@ def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     assert card.startswith("# uptake, version 1\n")
     assert store.read("models/uptake/1/card.html").startswith("<!doctype html>")
     assert str(tmp_path) not in card + store.read("models/uptake/1/version.json")
+
+
+def test_the_tasks_that_follow_get_the_version_and_its_card(tmp_path: Path) -> None:
+    first, again = (Candidate(tmp_path / name, "a") for name in ("first", "again"))
+    for candidate in (first, again):
+        published = candidate.published(tmp_path / "store")
+        published.write(str(tmp_path / "out" / "version.json"), str(tmp_path / "cards" / "card.md"))
+
+        assert Version.read(tmp_path / "out" / "version.json") == published.version
+        assert (tmp_path / "cards" / "card.md").read_text() == FolderStore(tmp_path / "store").read(
+            "models/uptake/1/card.md"
+        )
+        assert published.metadata == {**published.version.metadata, "uri": str(tmp_path / "store/models/uptake/1")}
+
+
+def test_before_an_evaluation_a_candidate_gets_its_number_and_what_it_is_held_against(tmp_path: Path) -> None:
+    location, store = str(tmp_path / "store"), FolderStore(tmp_path / "store")
+    first, second = Candidate(tmp_path, "a"), Candidate(tmp_path, "b")
+
+    def register(candidate: Candidate) -> tuple[str, str, int, list[int]]:
+        champion, digest, judged, trend = history.register(
+            location, name="uptake", candidate_folder=str(candidate.model), dataset="players", version=0, split={}
+        )
+        return champion, digest, judged, [one["version"] for one in trend]
+
+    assert register(first) == ("", "", 1, [])
+    published = first.publish(location)
+    begun = deployments.begin(store, published, run="run", target="machine", strategy="replace")
+    deployments.add(store, begun, Held("http://127.0.0.1:1", clock.now()))
+
+    assert register(second) == (str(store.path("models/uptake/1/model")), published.digest, 2, [1])
 
 
 def test_the_same_model_keeps_its_version_and_another_gets_the_next(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def close(location: str, *, pipeline: str, run: str, status: Status, failure: st
     """
     store = open_store(location)
     known = _latest(store, pipeline, run)
-    if known and known.status == "running":
+    if known:  # where it has ended, its record stays
         _store(store, SUMMARY, replace(known, status=status, failure=failure, ended_at=clock.now()))
 
 
