@@ -18,7 +18,11 @@ try:
         import pyarrow_hotfix  # type: ignore[import-not-found]  # noqa: F401 (closes a hole of pyarrow 10)
         import tensorflow_data_validation as tfdv
         from tensorflow_data_validation.statistics import stats_impl
+        from tensorflow_data_validation.statistics.generators.basic_stats_generator import BasicStatsGenerator
+        from tensorflow_data_validation.statistics.generators.top_k_uniques_sketch_stats_generator import (
+            TopKUniquesSketchStatsGenerator,
+        )
 finally:
     logging.disable(_before)
 
-__all__ = ["stats_impl", "tfdv"]
+__all__ = ["BasicStatsGenerator", "TopKUniquesSketchStatsGenerator", "stats_impl", "tfdv"]

@@ -64,7 +64,7 @@ def validate(
     groups.check_slices(tables["test"], [*slices, *sensitive])
     target = label.examine(tables, label_column)
 
-    measured = {split: statistics.compute(table, split) for split, table in tables.items()}
+    measured = {split: statistics.of_files([file], split) for split, file in splits.items()}
     curated = Path(curated_schema).read_text(encoding="utf-8")
     rules = schema.parse(curated) if curated else schema.infer(measured["train"], key)
     anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
@@ -105,7 +105,7 @@ def _read(file: Path) -> pa.Table:
     try:
         return pq.ParquetFile(file).read()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read as Parquet ({error}); run split_dataset again") from error
+        raise statistics.unreadable(file, error) from error
 
 
 def _check_columns(wanted: Sequence[str], there: list[str]) -> None:
