@@ -33,6 +33,9 @@ _COLUMN = {"type": "string", "minLength": 1}
 _COLUMNS = {"type": "array", "items": _COLUMN}
 
 
+_RUNNER = WithJsonSchema({"type": "array", "items": {"type": "string"}})
+
+
 class Training(Arguments):
     """A run of the training pipeline."""
 
@@ -66,6 +69,8 @@ class Training(Arguments):
     """Columns, or lists of columns to cross, by which the model is evaluated."""
     data_limits: DataLimits = written({})
     """What the dataset must keep (docs/limits.md)."""
+    statistics_runner: Annotated[list[Any], checked_by(evaluation.runner), _RUNNER] = written([])
+    """A runner of Beam and its options, on which TFDV's statistics are computed; empty computes in the task."""
     baseline: AnyTrainer = written({"model": "linear"})
     """The model that the candidate has to beat."""
     candidate: AnyTrainer = written({"model": "dnn"})
@@ -86,9 +91,7 @@ class Training(Arguments):
         ),
     ] = written([0.5])
     """Probabilities above which a row counts as positive."""
-    runner: Annotated[
-        list[Any], checked_by(evaluation.runner), WithJsonSchema({"type": "array", "items": {"type": "string"}})
-    ] = written([])
+    runner: Annotated[list[Any], checked_by(evaluation.runner), _RUNNER] = written([])
     """A runner of Beam and its options, on which TFMA itself computes; empty computes in the task."""
     model_limits: ModelLimits = written({"auc": {"baseline": {"min_change": 0.0}}})
     """What the candidate must keep to be published (docs/limits.md)."""

@@ -45,6 +45,7 @@ def training(
     sensitive: list = [],  # noqa: B006
     slices: list = [],  # noqa: B006
     data_limits: dict = {},  # noqa: B006
+    statistics_runner: list = [],  # noqa: B006
     baseline: dict = {"model": "linear"},  # noqa: B006
     candidate: dict = {"model": "dnn"},  # noqa: B006
     seed: int = 0,
@@ -74,6 +75,7 @@ def training(
         sensitive=sensitive,
         slices=slices,
         data_limits=data_limits,
+        statistics_runner=statistics_runner,
         baseline=baseline,
         candidate=candidate,
         seed=seed,
@@ -118,6 +120,7 @@ def training(
         slices=slices,
         exclude=exclude,
         time_column=time_column,
+        runner=statistics_runner,
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
     checked = check_dataset(

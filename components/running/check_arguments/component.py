@@ -21,6 +21,7 @@ def check_arguments(
     sensitive: list,
     slices: list,
     data_limits: dict,
+    statistics_runner: list,
     baseline: dict,
     candidate: dict,
     seed: int,

@@ -23,6 +23,7 @@ def validate_dataset(
     slices: list = [],  # noqa: B006
     exclude: list = [],  # noqa: B006
     time_column: str = "",
+    runner: list = [],  # noqa: B006
 ) -> None:
     """Validates the splits with TFDV and audits them: groups, leaks, personal data and more (docs/audit.md).
 
@@ -37,6 +38,7 @@ def validate_dataset(
         slices: Columns, or lists of columns to cross, by which models are evaluated.
         exclude: Columns that no model sees.
         time_column: The column that says when a row came to be; empty where there is none.
+        runner: A runner of Beam and its options, on which the statistics are computed; empty computes in this task.
 
     Returns:
         statistics: TFDV's statistics by split (layout: `cd4ml.validation.statistics`).
@@ -56,6 +58,7 @@ def validate_dataset(
         slices=slices,
         exclude=exclude,
         time_column=time_column,
+        runner=runner,
         outputs=Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),
     )
     statistics.metadata.update(found.metadata)

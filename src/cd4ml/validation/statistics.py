@@ -91,15 +91,16 @@ def of_files(files: Sequence[str | Path], split: str) -> Statistics:
     Raises:
         DataError: One cannot be read, or has other columns than the first.
     """
-    footers = {file: _footer(file) for file in files}
+    footers = {file: footer(file) for file in files}
     schema = footers[files[0]].schema.to_arrow_schema()
-    for file, footer in footers.items():
-        _check_columns(file, schema, footer.schema.to_arrow_schema())
+    for file, known in footers.items():
+        _check_columns(file, schema, known.schema.to_arrow_schema())
 
     def read(name: str) -> Iterator[pa.RecordBatch]:
-        for file, footer in footers.items():
+        for file, known in footers.items():
             try:
-                yield from pq.ParquetFile(file, metadata=footer).iter_batches(BATCH_ROWS, columns=[name])
+                for batch in pq.ParquetFile(file, metadata=known).iter_batches(BATCH_ROWS, columns=[name]):
+                    yield pa.RecordBatch.from_arrays([batch[name]], [name])  # beside `a` Arrow reads `a.b`
             except (pa.ArrowException, OSError) as error:
                 raise unreadable(file, error) from error
 
@@ -116,6 +117,18 @@ def write(statistics: Mapping[str, Statistics], folder: str | Path) -> None:
 def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Plain columns as TFDV takes them: a list of one value a row, null where the value is missing."""
     return pa.RecordBatch.from_arrays([_lists(column) for column in batch.columns], batch.schema.names)
+
+
+def footer(file: str | Path) -> pq.FileMetaData:
+    """What a Parquet file says of itself.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        return pq.read_metadata(file)
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(file, error) from error
 
 
 def unreadable(file: str | Path, error: Exception) -> DataError:
@@ -138,13 +151,6 @@ def _by_column(schema: pa.Schema, split: str, read: Callable[[str], Iterable[pa.
     for one in others:
         whole.datasets[0].features.extend(one.datasets[0].features)
     return whole
-
-
-def _footer(file: str | Path) -> pq.FileMetaData:
-    try:
-        return pq.read_metadata(file)
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(file, error) from error
 
 
 def _check_columns(file: str | Path, wanted: pa.Schema, there: pa.Schema) -> None:

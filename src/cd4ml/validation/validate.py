@@ -15,6 +15,7 @@ from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.validation import audit, columns, groups, label, outliers, personal, report, schema, statistics
 from cd4ml.validation.audit import Audited
+from cd4ml.validation.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def validate(
     outputs: Outputs,
     exclude: Sequence[str] = (),
     time_column: str = "",
+    runner: Sequence[str] = (),
 ) -> Findings:
     """Validates the splits of a dataset.
 
@@ -52,9 +54,11 @@ def validate(
         outputs: The files and folders to write.
         exclude: Columns that no model sees.
         time_column: The column that says when a row came to be; empty where there is none.
+        runner: A runner of Beam and its options, on which the statistics are computed; empty computes them here.
 
     Raises:
-        DataError: A file cannot be read, there is no such column, or a model cannot be evaluated by it.
+        DataError: A file cannot be read, there is no such column, a model cannot be evaluated by it, or Beam does not
+            take the runner.
     """
     tables = {split: _read(Path(path)) for split, path in splits.items()}
     train = tables["train"]
@@ -64,7 +68,7 @@ def validate(
     groups.check_slices(tables["test"], [*slices, *sensitive])
     target = label.examine(tables, label_column)
 
-    measured = {split: statistics.of_files([file], split) for split, file in splits.items()}
+    measured = _statistics(splits, runner, outputs.statistics)
     curated = Path(curated_schema).read_text(encoding="utf-8")
     rules = schema.parse(curated) if curated else schema.infer(measured["train"], key)
     anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
@@ -99,6 +103,14 @@ def validate(
     schema.write_anomalies(anomalies, outputs.anomalies)
     report.write(found, columns=described, tables=tables, path=outputs.report)
     return found.write(outputs.findings)
+
+
+def _statistics(splits: Mapping[str, str | Path], runner: Sequence[str], folder: str | Path) -> dict[str, Statistics]:
+    if not runner:
+        return {split: statistics.of_files([file], split) for split, file in splits.items()}
+    from cd4ml.validation.statistics_on_beam import on_beam
+
+    return on_beam(splits, folder, runner=runner[0], options=runner[1:])
 
 
 def _read(file: Path) -> pa.Table:

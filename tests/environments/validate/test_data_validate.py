@@ -117,6 +117,16 @@ def test_the_statistics_are_those_of_tfdv(validation):
         assert feature == other
 
 
+def test_a_runner_of_beam_finds_the_same(validation):
+    here = validation(players())
+    statistics_here = {file.name: file.read_bytes() for file in validation.outputs.statistics.iterdir()}
+
+    on_beam = validation(players(), runner=["DirectRunner"])
+
+    assert on_beam == here
+    assert {file.name: file.read_bytes() for file in validation.outputs.statistics.iterdir()} == statistics_here
+
+
 def test_the_inferred_schema_knows_types_values_and_that_numbers_are_finite(validation):
     validation(players())
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from cd4ml.errors import DataError
 from cd4ml.validation import statistics
 from cd4ml.validation.quiet_tfdv import stats_impl, tfdv
+from cd4ml.validation.statistics_on_beam import on_beam
 
 ROWS = 2000
 VALUES = 5000
@@ -124,6 +125,49 @@ def test_more_values_than_tfdv_keeps_in_memory_are_counted_exactly():
     assert city.unique == len(values) > 1024
     assert [bucket.sample_count for bucket in city.rank_histogram.buckets] == sorted(counts, reverse=True)[:1000]
     assert all(counted[bucket.label] == bucket.sample_count for bucket in city.rank_histogram.buckets)
+
+
+def test_columns_whose_names_have_dots_are_kept_apart(tmp_path):
+    rows = pa.table({"a": [1, 2], "a.b": ["x", "y"], "a b": [1.5, None]})
+    pq.write_table(rows, tmp_path / "0.parquet")
+
+    assert_same(statistics.of_files([tmp_path / "0.parquet"], "train"), tfdv_in_memory(rows))
+
+
+def test_a_runner_of_beam_computes_the_same(tmp_path):
+    files = {"train": tmp_path / "train.parquet", "test": tmp_path / "test.parquet"}
+    pq.write_table(table(), files["train"], row_group_size=300)
+    pq.write_table(table(50), files["test"])
+
+    found = on_beam(files, tmp_path / "statistics", runner="DirectRunner")
+
+    for split, file in files.items():
+        assert_same(found[split], statistics.of_files([file], split))
+        assert found[split].datasets[0].name == split
+
+
+@pytest.mark.parametrize(
+    ("runner", "message"),
+    [
+        (["FlonkRunner"], "runner: .*FlonkRunner.*; name one of Beam's"),
+        (["DirectRunner", "--direct_num_workers=many"], "runner: .*; name one of Beam's"),
+    ],
+)
+def test_a_runner_that_beam_does_not_take_is_refused(tmp_path, runner, message):
+    pq.write_table(table(), tmp_path / "train.parquet")
+
+    with pytest.raises(DataError, match=message):
+        on_beam({"train": tmp_path / "train.parquet"}, tmp_path / "out", runner=runner[0], options=runner[1:])
+
+
+def test_workers_that_cannot_read_a_file_are_told(tmp_path):
+    pq.write_table(table(), tmp_path / "train.parquet")
+    content = bytearray((tmp_path / "train.parquet").read_bytes())
+    content[4:2000] = bytes(1996)
+    (tmp_path / "train.parquet").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"(?s)runner: DirectRunner failed: .*its workers must reach the files"):
+        on_beam({"train": tmp_path / "train.parquet"}, tmp_path / "out", runner="DirectRunner")
 
 
 def test_a_file_of_other_columns_is_refused_by_name(tmp_path):

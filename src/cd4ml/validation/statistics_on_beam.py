@@ -1,0 +1,78 @@
+"""The same statistics by TFDV's own pipeline, on the workers of a runner of Beam."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from cd4ml.errors import DataError
+from cd4ml.validation.quiet_tfdv import tfdv
+from cd4ml.validation.statistics import BATCH_ROWS, OPTIONS, Statistics, as_lists, footer
+
+_Rows = tuple[str, int]
+"""A file, and the number of one of its row groups."""
+
+
+def on_beam(
+    splits: Mapping[str, str | Path], folder: str | Path, *, runner: str, options: Sequence[str] = ()
+) -> dict[str, Statistics]:
+    """Computes the statistics of the splits in one pipeline, each row group where a worker is free.
+
+    Args:
+        splits: The Parquet files by the names of the splits; the workers read them.
+        folder: Where the workers write `train.pb` and the others.
+        runner: The name of a runner of Beam, such as FlinkRunner, SparkRunner or DataflowRunner.
+        options: The options of the pipeline, as on Beam's command line: `--flink_master=...`.
+
+    Raises:
+        DataError: A file cannot be read, Beam knows no such runner or does not take its options, or it failed.
+    """
+    footers = {split: footer(file) for split, file in splits.items()}
+    try:
+        wanted = PipelineOptions(list(options))
+        wanted.get_all_options()  # finds what is wrong with them
+        pipeline = beam.Pipeline(runner, wanted)
+    except (ValueError, ImportError, SystemExit) as error:  # Beam's parser of options ends the process
+        raise DataError(f"runner: {error}; name one of Beam's, such as FlinkRunner, and its options") from error
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for split, known in footers.items():
+        groups = [(str(splits[split]), number) for number in range(known.num_row_groups)]
+        _ = (
+            pipeline
+            | f"{split}: row groups" >> beam.Create(groups)
+            | f"{split}: spread" >> beam.Reshuffle()
+            | f"{split}: rows" >> beam.FlatMap(_read).with_output_types(pa.RecordBatch)
+            | f"{split}: statistics" >> tfdv.GenerateStatistics(OPTIONS)
+            | f"{split}: file" >> tfdv.WriteStatisticsToBinaryFile(str(_file(folder, split)))
+        )
+    try:
+        pipeline.run().wait_until_finish()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise DataError(
+            f"runner: {runner} failed: {error}; its workers must reach the files of the splits and {folder}"
+        ) from error
+    return {
+        split: _named(_file(folder, split), split, known.schema.to_arrow_schema().names)
+        for split, known in footers.items()
+    }
+
+
+def _read(rows: _Rows) -> Iterator[pa.RecordBatch]:
+    file, group = rows
+    for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, row_groups=[group]):
+        yield as_lists(batch)
+
+
+def _file(folder: str | Path, split: str) -> Path:
+    return Path(folder) / f"{split}.pb"
+
+
+def _named(file: Path, split: str, columns: Sequence[str]) -> Statistics:
+    """As they are computed without Beam: with the name of the split, and the columns in their order."""
+    found = tfdv.load_stats_binary(str(file))
+    found.datasets[0].name = split
+    found.datasets[0].features.sort(key=lambda feature: columns.index(feature.path.step[0]))
+    return found
