@@ -194,6 +194,17 @@ def test_the_lines_are_as_wide_as_those_of_the_code(page: Path) -> None:
     assert [line for line in text.splitlines() if len(line) > WIDTH] == []
 
 
+def test_the_readme_has_the_tasks_of_the_pipeline() -> None:
+    compiled = next(yaml.safe_load_all((ROOT / "pipelines/compiled/training.yaml").read_text()))
+    tasks = compiled["root"]["dag"]["tasks"].values()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^✓  (\S.*?)  ", text, re.MULTILINE)
+    listed = re.findall(r"^\| \[(\w+)\]\(components/", text, re.MULTILINE)
+
+    assert sorted(shown) == sorted(task["taskInfo"]["name"] for task in tasks)
+    assert set(listed) == {re.sub(r"-\d+$", "", one["componentRef"]["name"][5:]).replace("-", "_") for one in tasks}
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors that the headings of a page have."""
     headings = HEADING.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
