@@ -42,7 +42,10 @@ SAME_LINES = re.compile(r"\s*(@dataclass\(.*|class .*, frozen=True.*)$")
 
 @dataclass(frozen=True)
 class Room:
-    """Where code lies, and the tests of it, the fastest first: patterns of paths."""
+    """Where code lies, and the tests of it, the fastest first: patterns of paths.
+
+    Those that name the broken module run before the others.
+    """
 
     code: tuple[str, ...]
     tests: tuple[str, ...]
@@ -170,10 +173,9 @@ def survey(name: str, sample: int, seed: int) -> Found:
     """Breaks the room `name` of the clone in as many places."""
     room, started = ROOMS[name], time.monotonic()
     tests = [str(path) for pattern in room.tests for path in sorted(Path().glob(pattern))]
-    python = f".venvs/{room.environment}/bin/python"
-    command = ["env", "PYTHONPATH=src", python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    whole = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    seconds = time.monotonic() - started
+    pytest = f"env PYTHONPATH=src .venvs/{room.environment}/bin/python -m pytest -x -q -p no:cacheprovider"
+    whole = subprocess.run([*pytest.split(), *tests], capture_output=True, text=True, check=False)  # noqa: S603
+    seconds, texts = time.monotonic() - started, {test: Path(test).read_text() for test in tests}
     if whole.returncode:
         sys.exit(f"{name}: the tests fail where nothing is broken:\n{whole.stdout}{whole.stderr}")
     places = found_places(room)
@@ -183,7 +185,8 @@ def survey(name: str, sample: int, seed: int) -> Found:
     say(f"{name}: {len(places)} places, {len(chosen)} of them are broken; all its tests take {seconds:.0f} s")
     for place in chosen:
         mutation = dice.choice(places[place])
-        result = mutate_and_test([mutation], " ".join(command), max(30, 4 * seconds))
+        nearest = sorted(tests, key=lambda test: mutation.module_path.stem not in texts[test])
+        result = mutate_and_test([mutation], " ".join([pytest, *nearest]), max(30, 4 * seconds))
         if result.is_killed:
             found.killed += 1
         elif added(result.diff) in left.get(str(mutation.module_path), {}):
