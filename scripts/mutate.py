@@ -61,8 +61,9 @@ AUDIT = "columns distributions gate groups label limits outliers personal valida
 ROOMS = {
     "contracts": room(
         "contracts",
-        "test_predictions test_judgements test_run_page test_slices validation/test_validation_gate test_card"
-        " test_registry evaluation/* training/test_model_folder test_problem test_ranking test_records records/*",
+        "test_predictions test_judgements test_bounds test_task_tree test_gates test_run_page test_slices test_card"
+        " validation/* test_registry evaluation/* training/test_model_folder test_problem test_ranking test_records"
+        " records/*",
     ),
     "storage": room(
         "storage",

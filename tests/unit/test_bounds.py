@@ -1,0 +1,68 @@
+"""Bounds: what keeps them, what does not, and what cannot be told."""
+
+import math
+
+import pytest
+
+from cd4ml.contracts.bounds import Bounds, Measured, hold
+from cd4ml.contracts.verdict import Check, Outcome
+
+
+def held(bounds: Bounds, value: float | None, **more: object) -> Check:
+    return hold("auc", slice_="overall", bounds=bounds, measured=Measured(value, **more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome", "reason"),
+    [
+        (0.7, "passed", "auc is 0.7, at least 0.7 and at most 0.9 wanted"),
+        (0.9, "passed", "auc is 0.9, at least 0.7 and at most 0.9 wanted"),
+        (0.69999, "failed", "auc is 0.7, below the limit 0.7"),
+        (0.90001, "failed", "auc is 0.9, above the limit 0.9"),
+        (1234.5, "failed", "auc is 1,234, above the limit 0.9"),
+        (-1000.4, "failed", "auc is -1,000, below the limit 0.7"),
+        (math.inf, "error", "auc: it is not a finite number, so the limit 'at least 0.7 and at most 0.9' could not"),
+        (math.nan, "error", "auc: it is not a finite number"),
+        (None, "error", "auc: it is not a finite number"),
+    ],
+)
+def test_a_value_at_a_bound_keeps_it(value: float | None, outcome: str, reason: str) -> None:
+    check = held(Bounds(0.7, 0.9), value, interval=(0.1, 1.0))
+
+    assert check.outcome == Outcome(outcome)
+    assert check.reason.replace(" [0.1, 1]", "").startswith(reason)
+    finite = value is not None and math.isfinite(value)
+    assert (check.value, check.interval) == ((value, (0.1, 1.0)) if finite else (None, None))
+    assert (check.name, check.slice, check.limit) == ("auc", "overall", "at least 0.7 and at most 0.9")
+
+
+@pytest.mark.parametrize(
+    ("interval", "outcome", "reason"),
+    [
+        ((0.7, 0.9), "passed", "auc is 0.8 [0.7, 0.9], at least 0.7 and at most 0.9 with 95% confidence wanted"),
+        ((0.69, 0.9), "inconclusive", "and with 95% confidence it may be below the limit 0.7"),
+        ((0.7, 0.91), "inconclusive", "and with 95% confidence it may be above the limit 0.9"),
+        (None, "inconclusive", "too few rows to tell how sure that is"),
+    ],
+)
+def test_with_confidence_the_whole_interval_is_within(
+    interval: tuple[float, float] | None, outcome: str, reason: str
+) -> None:
+    check = held(Bounds(0.7, 0.9, confident=True), 0.8, interval=interval)
+
+    assert check.outcome == Outcome(outcome)
+    assert reason in check.reason
+    assert held(Bounds(0.7, 0.9), 0.8, interval=interval).outcome is Outcome.PASSED
+
+
+def test_what_has_no_value_for_too_few_rows_is_inconclusive_and_the_reason_is_told() -> None:
+    check = held(Bounds(None, 0.1), None, why_not="no rows in this slice", too_few=True)
+
+    assert check.outcome is Outcome.INCONCLUSIVE
+    assert check.reason == "auc: no rows in this slice, so the limit 'at most 0.1' could not be checked"
+
+
+def test_a_detail_is_told_and_words_of_ones_own_take_the_place_of_all() -> None:
+    assert "auc is 0.8 (of 90 rows), at least 0.7" in held(Bounds(0.7, None), 0.8, detail="of 90 rows").reason
+    said = hold("rows", slice_="", bounds=Bounds(1, None), measured=Measured(2), said="two rows, one wanted")
+    assert said.reason == "two rows, one wanted"
