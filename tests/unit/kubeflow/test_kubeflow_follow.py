@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kfp import dsl
-from kfp_server import KfpServer, Made, Ran
+from kfp_server import NEVER, KfpServer, Made, Ran
 from test_kubeflow_submit import RUN, look, node
 
 from cd4ml.contracts.task_tree import Group, Task
@@ -147,6 +147,25 @@ def test_without_ml_metadata_a_loop_is_followed_as_a_whole(kfp: KfpServer) -> No
         "exit-handler-1.condition-4.tell-4": "skipped",
         "tell": "passed",
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "ended", "left"), [("SUCCEEDED", "passed", "passed"), ("CANCELED", "stopped", "stopped")]
+)
+def test_a_task_that_kfp_leaves_open_ends_as_its_run_does(kfp: KfpServer, state: str, ended: str, left: str) -> None:
+    @dsl.pipeline
+    def two() -> None:
+        first = tell(text="a")
+        tell(text="b").after(first)
+
+    begun = [*nodes("tell-driver", "tell-2-driver"), node("tell", "RUNNING", NEVER), node("tell-2", "SUCCEEDED")]
+    kfp.progress = [look("RUNNING", *begun[:1], begun[2]), look(state, *begun)]
+
+    outcome, tree, _ = follow(kfp, two)
+
+    assert outcome == ended
+    assert states(tree) == {"tell": left, "tell-2": "passed"}
+    assert all(task.ended is not None for task in tree.tasks)
 
 
 def test_a_pipeline_that_is_used_twice_within_another_is_not_mixed_up(kfp: KfpServer) -> None:
