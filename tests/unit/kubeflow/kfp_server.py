@@ -54,6 +54,9 @@ class KfpServer:
     """Whether KFP's UI stands before it, which says the version by another name."""
     token: str = ""
     """Where it is not empty, only this one is let in."""
+    refuses: int = 0
+    """Where it is not 0, the status of every answer."""
+    metadata_fails: bool = False
     page: str = ""
     """Where it is not empty, the answer to all but a question after its health."""
     health: Any = None
@@ -91,6 +94,8 @@ class KfpServer:
         self.asked.append(path)
         if method != "GET" and not path.startswith("/ml_metadata"):
             self.written.append(f"{method} {path}")
+        if self.refuses:
+            return self.refuses, {"error": "no", "code": 2, "message": "no, said the server\nin two lines"}
         if self.page and not path.endswith("/healthz"):
             return 200, self.page.encode()
         if path.endswith("/healthz") and self.health is not None:
@@ -105,7 +110,8 @@ class KfpServer:
         if self.multi_user and method == "GET" and "filter" in query and "namespace" not in query and "runs" in path:
             return 400, {"error": "no namespace", "code": 3, "message": "Invalid input error: no namespace"}
         if path.startswith("/ml_metadata.MetadataStoreService/"):
-            return 200, framed(self.metadata(path.rsplit("/", 1)[1], body[5:]))
+            found = self.metadata(path.rsplit("/", 1)[1], body[5:])
+            return 200, framed(b"" if self.metadata_fails else found, status=13 if self.metadata_fails else 0)
         if log := re.fullmatch(r"/apis/v1alpha1/runs/[^/]+/nodes/([^/]+)/log", path):
             return 200, self.logs.get(log[1], "")
         if path == "/apis/v2beta1/experiments":
@@ -238,9 +244,9 @@ def varint(number: int) -> bytes:
     return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
 
 
-def framed(content: bytes) -> bytes:
-    """A gRPC-Web answer: the message, and the trailer that says that all is well."""
-    trailer = b"grpc-status:0\r\n"
+def framed(content: bytes, status: int) -> bytes:
+    """A gRPC-Web answer: the message, and the trailer that says whether all is well."""
+    trailer = f"grpc-status:{status}\r\n".encode()
     return struct.pack(">BI", 0, len(content)) + content + struct.pack(">BI", 0x80, len(trailer)) + trailer
 
 

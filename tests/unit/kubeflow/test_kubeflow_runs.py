@@ -173,6 +173,15 @@ def test_a_host_without_ml_metadata_says_so_and_shows_the_rest(
     assert "metrics and artifacts are left out: http://127.0.0.1:9: cannot be reached" in outcome.err
 
 
+def test_ml_metadata_that_fails_is_told(kfp: KfpServer, cd4ml: Command) -> None:
+    kfp.metadata_fails = True
+
+    outcome = cd4ml("runs", "compare", "small", "large", "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert "ML Metadata fails: grpc-status:13; see the log of the pod metadata-grpc" in outcome.err
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store with the records of both runs, and of one that no KFP knows."""

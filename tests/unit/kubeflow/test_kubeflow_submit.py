@@ -376,16 +376,42 @@ def test_an_api_server_that_its_ui_does_not_reach_is_told(kfp: KfpServer, cd4ml:
     assert "KFP's API server is not ready; try again in a minute" in outcome.err
 
 
-def jwt(expires: int) -> str:
-    parts = ({"alg": "RS256"}, {"exp": expires})
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (302, "sends to a login (302); give a token with --token-file"),
+        (399, "sends to a login (399)"),
+        (400, "refuses (400): no, said the server"),
+        (401, "refuses to know you (401): no token was given; name the file of one with --token-file"),
+        (403, "you may not do this (403): no, said the server; ask an admin for the role"),
+        (429, "not ready (429): no, said the server; try again in a minute"),
+        (500, "fails (500): no, said the server; see the log of the pod ml-pipeline"),
+        (503, "not ready (503): no, said the server; try again in a minute"),
+    ],
+)
+def test_a_refusal_is_told_in_one_line_with_what_to_do(
+    kfp: KfpServer, cd4ml: Command, verification: Path, status: int, said: str
+) -> None:
+    kfp.refuses = status
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert f"{kfp.host}: {said}" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def jwt(expires: int, issuer: str = "") -> str:
+    parts = ({"alg": "RS256"}, {"exp": expires, "iss": issuer})
     return ".".join([*(base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts), "s1"])
 
 
+@pytest.mark.parametrize("issuer", ["", "a", "ab", "abc"])  # of each length that base64 fills up
 def test_an_expired_token_is_told_and_never_printed(
-    kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path
+    kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path, issuer: str
 ) -> None:
     token = tmp_path / "token"
-    token.write_text(jwt(expires=1_600_000_000))
+    token.write_text(jwt(1_600_000_000, issuer))
     kfp.token = "another"
 
     outcome = cd4ml("submit", verification, "--host", kfp.host, "--token-file", token)
