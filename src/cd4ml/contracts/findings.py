@@ -18,6 +18,9 @@ Kind = Literal[
     "outlier",
     "leak",
     "missing",
+    "duplicate",
+    "conflict",
+    "relabel",
 ]
 Interval = tuple[float, float]
 """At 95% confidence."""
@@ -31,7 +34,8 @@ class Finding:
     """One thing that a person should know about the data."""
 
     kind: Kind
-    severity: Literal["error", "warning"]
+    severity: Literal["error", "warning", "note"]
+    """A note is no alarm: it is worth to be known."""
     split: str
     """The split it is about; `all` for the whole dataset."""
     column: str
@@ -88,7 +92,8 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of it in the UI."""
         errors = sum(finding.severity == "error" for finding in self.findings)
-        anomalies, warnings = len(self.of_kind("anomaly")), len(self.findings) - errors
+        warnings = sum(finding.severity == "warning" for finding in self.findings)
+        anomalies = len(self.of_kind("anomaly"))
         counts = {"anomalies": anomalies, "errors": errors, "warnings": warnings}
         return {"headline": self.headline, **counts, "digest": self.digest}
 
@@ -97,9 +102,12 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
         """The findings in a few words: `no anomalies, 1 warning`."""
         anomalies = len(self.of_kind("anomaly"))
         label = len(self.of_kind("label"))
-        others = len(self.findings) - anomalies - label
+        leaks = sum(finding.severity == "error" for finding in self.of_kind("leak"))
+        alarms = sum(finding.severity != "note" for finding in self.findings)
+        others = alarms - anomalies - label - leaks
         words = [_counted(anomalies, "anomaly", "anomalies")]
         words += [_counted(label, "problem with the label", "problems with the label")] if label else []
+        words += [_counted(leaks, "column that leaks the label", "columns that leak the label")] if leaks else []
         words += [_counted(others, "warning", "warnings")] if others else []
         return ", ".join(words)
 

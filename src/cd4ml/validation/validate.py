@@ -94,7 +94,9 @@ def validate(
             *groups.examine(counted),
             *personal.examine(whole),
             *outliers.examine(described),
-            *audit.examine(Audited(whole, outcome, label=label_column, key=key, exclude=exclude, time=time_column)),
+            *audit.examine(
+                Audited(tables, whole, outcome=outcome, label=label_column, key=key, exclude=exclude, time=time_column)
+            ),
         ),
     )
 

@@ -35,10 +35,17 @@ def clean(seed):
 def found_in(table, **asked):
     """The findings of a table of these columns: `key`, `label`, and `offered_at` where there is one."""
     time = "offered_at" if "offered_at" in table.column_names else ""
-    label = table.column("label").cast(pa.int8())
-    return list(
-        audit.examine(Audited(table, label, **{"label": "label", "key": "key", "exclude": [], "time": time, **asked}))
-    )
+    ends = [0, int(0.8 * len(table)), int(0.9 * len(table)), len(table)]
+    parts = {
+        split: table.slice(ends[at], ends[at + 1] - ends[at]) for at, split in enumerate(("train", "eval", "test"))
+    }
+    named = {"label": "label", "key": "key", "exclude": [], "time": time, **asked}
+    return list(audit.examine(Audited(parts, table, outcome=table["label"].cast(pa.int8()), **named)))
+
+
+def alarms(table, **asked):
+    """The findings that are no notes."""
+    return [finding for finding in found_in(table, **asked) if finding.severity != "note"]
 
 
 def having(table, **columns):

@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from audited import clean, found_in, having
+from audited import alarms, clean, found_in, having
 
 SEED = 2
 TABLE = clean(SEED)
@@ -28,7 +28,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("leak", PLANTED)
 def test_a_leak_is_found_and_nothing_else(leak):
-    (finding,) = found_in(having(TABLE, leak=PLANTED[leak]))
+    (finding,) = alarms(having(TABLE, leak=PLANTED[leak]))
 
     assert (finding.kind, finding.severity, finding.column) == ("leak", "error", "leak")
     assert "make sure that it is known before the event" in finding.message
@@ -37,15 +37,15 @@ def test_a_leak_is_found_and_nothing_else(leak):
 def test_two_leaks_do_not_hide_each_other():
     twice = having(TABLE, leak=POSITIVE, again=POSITIVE)
 
-    assert [finding.column for finding in found_in(twice)] == ["leak", "again"]
+    assert [finding.column for finding in alarms(twice)] == ["leak", "again"]
 
 
 def test_a_column_that_no_model_sees_is_no_leak():
-    assert found_in(having(TABLE, leak=POSITIVE), exclude=["leak"]) == []
+    assert alarms(having(TABLE, leak=POSITIVE), exclude=["leak"]) == []
 
 
 def test_the_finding_says_how_well_it_tells_the_label_and_how_well_all_others_do():
-    (finding,) = found_in(having(TABLE, leak=PLANTED["filled only after the event"]))
+    (finding,) = alarms(having(TABLE, leak=PLANTED["filled only after the event"]))
 
     assert finding.value == pytest.approx(1, abs=1e-3)
     assert finding.interval[0] > 0.99
@@ -54,7 +54,7 @@ def test_the_finding_says_how_well_it_tells_the_label_and_how_well_all_others_do
 
 def test_a_value_that_is_missing_more_often_in_one_class_is_a_signal():
     often = RANDOM.random(len(POSITIVE)) < np.where(POSITIVE, 0.5, 0.1)
-    (finding,) = found_in(having(TABLE, often=pa.array(AMOUNT, mask=often)))
+    (finding,) = alarms(having(TABLE, often=pa.array(AMOUNT, mask=often)))
 
     assert (finding.kind, finding.severity, finding.column) == ("missing", "warning", "often")
     assert finding.interval[0] < 0.4 < finding.interval[1]
@@ -67,7 +67,7 @@ def test_a_key_in_whose_order_the_label_changes_is_a_signal(of_text):
     key[appended] = np.arange(len(POSITIVE))
     table = having(TABLE.drop(["key"]), key=[f"row-{one}" for one in key] if of_text else key)
 
-    (finding,) = found_in(table)
+    (finding,) = alarms(table)
 
     assert (finding.kind, finding.severity) == ("leak", "warning")
     assert finding.message.startswith("the order of the key tells the label with AUC 0.99")
@@ -77,14 +77,14 @@ def test_a_key_in_whose_order_the_label_changes_is_a_signal(of_text):
 def test_a_key_without_an_order_is_none(key):
     table = having(TABLE.drop(["key"]), key=key * (len(POSITIVE) // 2))
 
-    assert found_in(table) == []
+    assert alarms(table) == []
 
 
 def test_moments_later_than_the_row_are_told():
     event = TABLE["offered_at"].to_numpy().astype(np.int64)
     closed = pa.array(event + 3600, pa.timestamp("s"), mask=RANDOM.random(len(event)) < 0.8)
 
-    (finding,) = found_in(having(TABLE, closed_at=closed))
+    (finding,) = alarms(having(TABLE, closed_at=closed))
 
     assert (finding.kind, finding.severity, finding.column, finding.value) == ("leak", "warning", "closed_at", 1)
     assert "later than 'offered_at' in 100.0 % of the rows that have both" in finding.message
@@ -100,4 +100,4 @@ def test_rows_without_a_label_are_passed_over():
     some = pa.array(POSITIVE, mask=np.arange(len(POSITIVE)) % 3 == 0)
     table = having(TABLE.drop(["label"]), leak=POSITIVE, label=some)
 
-    assert [finding.column for finding in found_in(table)] == ["leak"]
+    assert [finding.column for finding in alarms(table)] == ["leak"]
