@@ -209,7 +209,7 @@ class Connection:
     def _explained(self, error: Exception, place: str) -> KubeflowError:
         if isinstance(error, urllib3.exceptions.HTTPError):
             return _explained_loss(error, place)
-        status, said = getattr(error, "status", 0) or 0, _said(error)
+        status, said = getattr(error, "status", None) or 0, _said(error)
         match status:
             case 401:
                 return KubeflowError(f"{place}: refuses to know you (401): {self._token_words()}")

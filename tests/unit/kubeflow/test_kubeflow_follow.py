@@ -74,11 +74,17 @@ INSIDE = [
 def follow(kfp: KfpServer, pipeline: Any) -> tuple[str, Group, list[str]]:
     kfp.runs = [{"run_id": RUN, "display_name": "run", "created_at": "2026-11-21T09:00:00Z"}]
     tree, said = compiled.tree(pipeline, Path()), list[str]()
+
+    def changed(one: Task | Group) -> None:
+        said.append(f"{one.state} {one.name}")
+        if isinstance(one, Task):
+            assert (one.ended is None) == (one.state == "running")
+
     state = runs.follow(
         connect(Address(host=kfp.host)),
         run_id=RUN,
         tree=tree,
-        changed=lambda one: said.append(f"{one.state} {one.name}"),
+        changed=changed,
         lost=pytest.fail,
     )
     return state, tree, said
@@ -158,14 +164,14 @@ def test_a_task_that_kfp_leaves_open_ends_as_its_run_does(kfp: KfpServer, state:
         first = tell(text="a")
         tell(text="b").after(first)
 
-    begun = [*nodes("tell-driver", "tell-2-driver"), node("tell", "RUNNING", NEVER), node("tell-2", "SUCCEEDED")]
+    begun = [*nodes("tell-driver", "tell-2-driver"), node("tell", "RUNNING", NEVER), node("tell-2", "SUCCEEDED", NEVER)]
     kfp.progress = [look("RUNNING", *begun[:1], begun[2]), look(state, *begun)]
 
     outcome, tree, _ = follow(kfp, two)
 
     assert outcome == ended
     assert states(tree) == {"tell": left, "tell-2": "passed"}
-    assert all(task.ended is not None for task in tree.tasks)
+    assert all(task.ended is not None and task.seconds > 0 for task in tree.tasks)
 
 
 def test_a_pipeline_that_is_used_twice_within_another_is_not_mixed_up(kfp: KfpServer) -> None:
