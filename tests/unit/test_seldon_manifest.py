@@ -57,6 +57,21 @@ def test_a_server_gets_traffic_when_its_model_is_loaded_and_starts_again_only_wh
     assert seconds == {"startup": 300, "readiness": 15, "liveness": 60}
 
 
+def test_a_model_asks_for_half_a_processor_and_a_gibibyte_and_runs_as_the_user_of_the_images() -> None:
+    content = pod()
+    [container] = content["containers"]
+
+    assert container["resources"] == {
+        "requests": {"cpu": "500m", "memory": "1Gi"},
+        "limits": {"cpu": "2", "memory": "2Gi"},
+    }
+    ids = [content["securityContext"][name] for name in ("runAsUser", "runAsGroup", "fsGroup")]
+    assert ids == [10001] * 3  # as the Dockerfile makes it
+    assert container["image"].startswith("cd4ml/serve")
+    assert container["command"] == ["python", "-m", "cd4ml.serving.server"]
+    assert [volume["emptyDir"]["sizeLimit"] for volume in content["volumes"]] == ["10Gi", "10Gi"]
+
+
 def test_a_model_pushes_tasks_off_a_full_node() -> None:
     manifests = Path(__file__).parents[2] / "manifests"
     classes = [

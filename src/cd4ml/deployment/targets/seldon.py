@@ -108,7 +108,6 @@ ImageName = Annotated[str, _like(r"[a-z0-9][-a-z0-9._/:]*[:@][A-Za-z0-9][\w.:-]*
 Variable = Annotated[
     str, _like(r"[A-Z_][A-Z0-9_]*", "the name of an environment variable"), AfterValidator(_not_set_by_seldon)
 ]
-PortNumber = Annotated[int, Field(ge=1, le=65535)]
 AbsolutePath = Annotated[str, _like(r"/.*", "an absolute path")]
 Count = Annotated[int, Field(ge=1)]
 
@@ -142,7 +141,7 @@ class Port(_Part):
     """A port of a container."""
 
     name: Name
-    container_port: PortNumber
+    container_port: int
     protocol: Literal["TCP"] = "TCP"
 
 
