@@ -36,8 +36,8 @@ ROOT = Path(__file__).parent.parent
 LEFT = Path(__file__).with_name("mutants_left.toml")
 SAME_OPERATORS = re.compile(r".*(BitOr_|_BitOr$|Is_Eq$|Eq_Is$|IsNot_NotEq$|NotEq_IsNot$)")
 """What changes nothing, for the most part: `|` is a union of types here, and `is` of what exists once is `==`."""
-SAME_LINES = re.compile(r"\s*(@dataclass\(.*|class .*, frozen=True.*)$")
-"""Nobody but mypy sees that an object is frozen."""
+SAME_AFTER = ("frozen=", "strict=")
+"""Nobody but mypy sees that an object is frozen, and what is zipped has one length."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,9 @@ def found_places(room: Room) -> dict[tuple[str, Any, Any], list[MutationSpec]]:
     for item in database.work_items:
         [mutation] = item.mutations
         row, column = mutation.start_pos
-        line = lines[mutation.module_path][row - 1]
-        is_marker = line.startswith("*,", column)  # of what goes by keyword: for cosmic-ray a product
-        if not SAME_OPERATORS.match(mutation.operator_name) and not SAME_LINES.match(line) and not is_marker:
+        before, after = lines[mutation.module_path][row - 1][:column], lines[mutation.module_path][row - 1][column:]
+        is_marker = after.startswith("*,")  # of what goes by keyword: for cosmic-ray a product
+        if not SAME_OPERATORS.match(mutation.operator_name) and not before.endswith(SAME_AFTER) and not is_marker:
             places[str(mutation.module_path), mutation.start_pos, mutation.end_pos].append(mutation)
     return places
 

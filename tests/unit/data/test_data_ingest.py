@@ -281,6 +281,34 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path, parquet):
         ingest(parquet(PLAYERS), store=str(tmp_path / "store"), name="players", key="player")
 
 
+@pytest.mark.parametrize("error", [OSError, deltalake.exceptions.DeltaError])
+@pytest.mark.parametrize("versions", [0, 1])
+def test_why_a_version_cannot_be_written_is_told(parquet, store, monkeypatch, versions, error):
+    for _ in range(versions):
+        ingest(parquet(PLAYERS), store=store, name="players", key="player")
+
+    def full(*_, **__):
+        raise error("no space left\non the device")
+
+    monkeypatch.setattr(deltalake, "write_deltalake", full)
+
+    said = refusal(parquet(PLAYERS.slice(1)), store)
+    assert said.endswith("players: cannot be written (no space left); mend the store, or name another")
+
+
+def test_who_finds_that_another_has_just_made_the_table_adds_to_it(parquet, store, monkeypatch):
+    write = deltalake.write_deltalake
+
+    def beaten(uri, *_, **__):
+        monkeypatch.setattr(deltalake, "write_deltalake", write)
+        write(uri, PLAYERS)
+        raise deltalake.exceptions.DeltaError("a table is there already")
+
+    monkeypatch.setattr(deltalake, "write_deltalake", beaten)
+
+    assert ingest(parquet(PLAYERS), store=store, name="players", key="player").version == 1
+
+
 def test_a_damaged_log_is_named(parquet, store):
     uri = ingest(parquet(PLAYERS), store=store, name="players", key="player").uri
     Path(f"{uri}/_delta_log/{1:020}.json").write_text("{")
