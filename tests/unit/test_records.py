@@ -5,6 +5,7 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from s3_server import s3_server
@@ -244,3 +245,18 @@ def test_a_run_is_shown_of_which_nobody_knows_when_it_was(time: str) -> None:
     )
 
     assert shown.name == "run-1"
+
+
+def test_what_failed_is_told_also_where_the_store_takes_no_more(store: str, caplog: pytest.LogCaptureFixture) -> None:
+    records.begin(store, name="first", arguments={})
+    Path(store, ".unfinished").rmdir()
+    Path(store, ".unfinished").write_text("in the way of all that is written")
+    wanted = SimpleNamespace(store=store, name="training")
+
+    with pytest.raises(GateError, match="auc is 0.1"):
+        records.judge(store, verdict(0.1))
+    said = cli.run._close_record(wanted, "run-1", status="failed", failure="why")
+
+    assert "that the run failed could not be recorded: store" in caplog.text
+    assert said.startswith(f"This could not be recorded: store {store}: cannot write runs/training/run-1/summary.json")
+    assert records.read(open_store(store), "run-1").status == "running"

@@ -125,8 +125,7 @@ def _run(
         seconds = time.monotonic() - started
         serving, undone = _end_serving(wanted, folder.name, _began_to_deploy(tree))
     failure = "\n".join(filter(None, (failure, undone)))
-    if status != "passed" and wanted.store:
-        records.close(wanted.store, pipeline=wanted.name, run=folder.name, status=status, failure=failure)
+    failure = "\n".join(filter(None, (failure, _close_record(wanted, folder.name, status=status, failure=failure))))
     summary = reports.write(
         reports.Run(
             run_id=folder.name,
@@ -274,6 +273,19 @@ def _end_serving(wanted: asked.Asked, run_id: str, began_to_deploy: bool) -> "tu
         return on_this_machine.after(open_store(wanted.store), wanted.model, run_id)
     except Cd4mlError as error:  # the run is told of all the same
         return None, str(error)
+
+
+def _close_record(wanted: asked.Asked, run_id: str, *, status: "Status", failure: str) -> str:
+    """Ends the record of a run that has not passed; why it could not be, where the store fails."""
+    from cd4ml.registry import records
+
+    if status == "passed" or not wanted.store:
+        return ""
+    try:
+        records.close(wanted.store, pipeline=wanted.name, run=run_id, status=status, failure=failure)
+    except Cd4mlError as error:  # the run is told of all the same
+        return f"This could not be recorded: {error}"
+    return ""
 
 
 def _registered(wanted: asked.Asked, run_id: str, started_at: datetime) -> "reports.Registered | None":

@@ -9,6 +9,7 @@ asks the store, has the first of them alone.
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import Cd4mlError, DocumentError, RegistryError
 from cd4ml.registry import clock
 from cd4ml.storage import AlreadyStoredError, Store, open_store
+
+log = logging.getLogger(__name__)
 
 PIPELINE = "CD4ML_PIPELINE"
 RUN = "CD4ML_RUN"
@@ -77,7 +80,10 @@ def failing(location: str, **found: Any) -> Iterator[None]:
     try:
         yield
     except Cd4mlError as error:
-        end(location, status="failed", failure=str(error), **found)
+        try:
+            end(location, status="failed", failure=str(error), **found)
+        except Cd4mlError as untold:  # what failed first is what a person has to know
+            log.warning("that the run failed could not be recorded: %s", untold)
         raise
 
 
