@@ -13,7 +13,8 @@ import typer
 
 from cd4ml import revision
 from cd4ml.errors import ArgumentsError
-from cd4ml.storage import local_path, open_store
+from cd4ml.names import shown
+from cd4ml.storage import is_name, local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.running.arguments import Arguments
@@ -115,27 +116,29 @@ def part(wanted: Asked, runs: Path, *, from_task: str | None, only: str | None, 
     Raises:
         ArgumentsError: The options do not go together, or the earlier run is not one to take something from.
     """
-    task = from_task or only
-    if from_task and only:
+    task = only if from_task is None else from_task
+    if from_task is not None and only is not None:
         raise ArgumentsError("--from and --only: name one of them; --only TASK runs nothing after it")
-    if not task:
-        if run:
+    if task is None:
+        if run is not None:
             raise ArgumentsError(
                 "--run: says where to take what comes before a task; name the task with --from or --only"
             )
         return None
+    if run is not None and not is_name(run):
+        raise ArgumentsError(f"--run: {shown(run)} is no name of a run; write the name of its folder in {runs}")
     from cd4ml.running import earlier, elsewhere
     from cd4ml.running.arguments import Means
 
     folder, arguments = runs / run if run else earlier.latest(runs, wanted.pipeline), wanted.arguments
     if run and wanted.store and not folder.is_dir():
         store = open_store(wanted.store)
-        folder = elsewhere.bring(wanted.pipeline, task=task, alone=bool(only), store=store, run=run, runs=runs)
+        folder = elsewhere.bring(wanted.pipeline, task=task, alone=only is not None, store=store, run=run, runs=runs)
         arguments = wanted.recorded
     return earlier.part(
         wanted.pipeline,
         task=task,
-        alone=bool(only),
+        alone=only is not None,
         arguments=arguments,
         earlier=folder.resolve(),
         may_differ=wanted.values.named(Means.REVISION),
