@@ -9,6 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cd4ml.cli import app, asked
+from cd4ml.errors import StorageError
 from cd4ml.running import run_file, schema
 from cd4ml.running.arguments import Arguments, check, model_of
 
@@ -78,6 +79,17 @@ def test_the_command_lists_every_argument(name: str) -> None:
     shown = [line.split()[0] for line in printed.stdout.splitlines() if line.strip()]
     for table in schema.tables(model):
         assert {table.name, *(row.name for row in table.rows)} <= set(shown)
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper", "/proc/nowhere"])
+def test_a_folder_that_cannot_take_what_is_compiled_is_told(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    ended = CliRunner().invoke(app, ["compile", "--output", str(tmp_path / place)])
+
+    assert isinstance(ended.exception, StorageError)
+    assert str(ended.exception).startswith(f"{tmp_path / place}: cannot be written (")
+    assert str(ended.exception).endswith("; name another with --output")
 
 
 @pytest.mark.parametrize("command", ["schema", "arguments"])

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 from s3_server import s3_server
+from typer.testing import CliRunner
 
 from cd4ml import cli
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.errors import ArgumentsError, DocumentError, GateError, RegistryError
+from cd4ml.errors import ArgumentsError, DocumentError, GateError, RegistryError, StorageError
 from cd4ml.registry import clock, records
 from cd4ml.reports import comparison
 from cd4ml.running import begin
@@ -260,3 +261,25 @@ def test_what_failed_is_told_also_where_the_store_takes_no_more(store: str, capl
     assert "that the run failed could not be recorded: store" in caplog.text
     assert said.startswith(f"This could not be recorded: store {store}: cannot write runs/training/run-1/summary.json")
     assert records.read(open_store(store), "run-1").status == "running"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["compare", "run-1", "run-1", "--html", "/"],
+            "/: cannot be written (Is a directory); name another with --html",
+        ),
+        (["list", "--store", ""], "the path is empty; name a file or folder"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_told(
+    store: str, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    records.begin(store, name="first", arguments={})
+    monkeypatch.setenv("CD4ML_STORE", store)
+
+    ended = CliRunner().invoke(cli.app, ["runs", *words])
+
+    assert str(ended.exception) == said
+    assert isinstance(ended.exception, StorageError)

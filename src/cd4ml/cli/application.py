@@ -1,9 +1,15 @@
 """The application that every command belongs to, and how it prints."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from cd4ml.errors import StorageError
 
 app = typer.Typer(
     help="Continuous delivery for machine learning on Kubeflow Pipelines.",
@@ -34,3 +40,12 @@ def print_outcome(state: str, colour: str, words: str) -> None:
 def say(word: str, what: str) -> None:
     """A line of what is known, under one word."""
     console.print(f"[dim]{word:<8}[/] {escape(what)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def writing(path: Path, option: str) -> Iterator[None]:
+    """Tells where what a person named cannot be written, and by which option."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); name another with {option}") from error

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, say
+from cd4ml.cli.application import app, console, say, writing
 from cd4ml.cli.application import table as tables
 from cd4ml.errors import ArgumentsError
 from cd4ml.storage import local_path
@@ -64,10 +64,9 @@ def _write(text: str, output: Path) -> None:
     """Writes a run file, once it is seen to be one."""
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        asked.read(unfinished)
-        unfinished.replace(output)
-    except OSError as error:
-        raise ArgumentsError(f"{output}: cannot be written ({error.strerror}); name another with --output") from error
+        with writing(output, "--output"):
+            unfinished.write_text(text, encoding="utf-8")
+            asked.read(unfinished)
+            unfinished.replace(output)
     finally:
         unfinished.unlink(missing_ok=True)

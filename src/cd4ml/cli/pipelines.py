@@ -8,7 +8,7 @@ import typer
 from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
 from cd4ml.cli.address import Yes
-from cd4ml.cli.application import app, console
+from cd4ml.cli.application import app, console, writing
 from cd4ml.errors import KubeflowError
 from cd4ml.storage import local_path
 
@@ -29,11 +29,12 @@ def compile_pipelines(
     """Compiles every pipeline for a KFP backend."""
     from kfp import compiler
 
-    output.mkdir(parents=True, exist_ok=True)
-    for name in asked.pipelines():
-        target = output / f"{name}.yaml"
-        compiler.Compiler().compile(asked.pipeline(name), str(target))
-        console.print(f"{target}")
+    with writing(output, "--output"):
+        output.mkdir(parents=True, exist_ok=True)
+        for name in asked.pipelines():
+            target = output / f"{name}.yaml"
+            compiler.Compiler().compile(asked.pipeline(name), str(target))
+            console.print(f"{target}")
 
 
 @pipelines_app.command("upload")

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from cd4ml.cli import address as kfp
-from cd4ml.cli.application import app, console, errors, print_outcome, say, table
+from cd4ml.cli.application import app, console, errors, print_outcome, say, table, writing
 from cd4ml.cli.progress import MARKS
 from cd4ml.errors import Cd4mlError, RegistryError
 from cd4ml.storage import local_path, open_store
@@ -114,7 +114,8 @@ def compare_runs(
     else:
         found = [comparison.of(one) for one in records.read_all(opened, run)]
     if html:
-        comparison.write(found, html)
+        with writing(html, "--html"):
+            comparison.write(found, html)
         say("written", str(html))
     else:
         _print_sections(comparison.sections(found), [one.name for one in found])
@@ -122,7 +123,7 @@ def compare_runs(
 
 def _store(address: "Address", store: str | None) -> "Store | None":
     """The store that is asked; None where KFP is."""
-    if store:
+    if store is not None:
         return open_store(store)
     if address.host or address.context or address.namespace:
         return None
