@@ -13,8 +13,7 @@ import typer
 
 from cd4ml import revision
 from cd4ml.errors import ArgumentsError
-from cd4ml.names import shown
-from cd4ml.storage import is_name, local_path, open_store
+from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.running.arguments import Arguments
@@ -125,12 +124,13 @@ def part(wanted: Asked, runs: Path, *, from_task: str | None, only: str | None, 
                 "--run: says where to take what comes before a task; name the task with --from or --only"
             )
         return None
-    if run is not None and not is_name(run):
-        raise ArgumentsError(f"--run: {shown(run)} is no name of a run; write the name of its folder in {runs}")
+    if run == "":
+        raise ArgumentsError("--run: is empty; write the name of a run, or leave it out for the latest")
     from cd4ml.running import earlier, elsewhere
     from cd4ml.running.arguments import Means
 
-    folder, arguments = runs / run if run else earlier.latest(runs, wanted.pipeline), wanted.arguments
+    folder = local_path(runs / run) if run else earlier.latest(runs, wanted.pipeline)
+    arguments = wanted.arguments
     if run and wanted.store and not folder.is_dir():
         store = open_store(wanted.store)
         folder = elsewhere.bring(wanted.pipeline, task=task, alone=only is not None, store=store, run=run, runs=runs)

@@ -46,10 +46,11 @@ def bring(pipeline: Any, *, task: str, alone: bool, store: Store, run: str, runs
         RegistryError: The store has no record of the run.
     """
     spec: pb.PipelineSpec = pipeline.pipeline_spec
+    chosen = earlier.chosen(spec, task, alone=alone)
     record = records.read(store, run)
     earlier.check_pipeline(spec, run=run, pipeline=record.pipeline)
     noted = _Noted(spec, notes.of(store, record))
-    taken = list(noted.taken_by(earlier.chosen(spec, task, alone=alone)))
+    taken = list(noted.taken_by(chosen))
     missing = [place for place in taken if not noted.has(place)]
     if missing:
         raise ArgumentsError(f"run {run}: not noted in the store: {_words(missing)}; {noted.remedy(task)}")
