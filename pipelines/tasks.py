@@ -39,6 +39,11 @@ def with_store(task: dsl.PipelineTask) -> None:
     kubernetes.use_secret_as_env(task, accounts.STORE_SECRET, variables, optional=True)
 
 
+def with_credentials(task: dsl.PipelineTask) -> None:
+    """A task that reads a source: what it logs in with comes from a Secret of the namespace, a file a key."""
+    kubernetes.use_secret_as_volume(task, accounts.SOURCES_SECRET, accounts.SOURCES_MOUNTED, optional=True)
+
+
 def with_record(task: dsl.PipelineTask, pipeline: str) -> None:
     """A task that writes to the record of its run, which is no input: the results of a gate stay reusable."""
     task.set_env_variable(records.PIPELINE, pipeline)

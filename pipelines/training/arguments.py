@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
+from cd4ml.contracts.dataset import Duplicates, check_key
 from cd4ml.data import curated
 from cd4ml.data.sources import AnySource
 from cd4ml.data.split import AnySplit
@@ -42,17 +43,21 @@ class Training(Arguments):
     name: Annotated[Name, Means.MODEL]
     """The model's name in the registry."""
     source: Annotated[AnySource, Means.TEXT_IN_KFP]
-    """The table: a path or `s3://` URI of a Parquet or CSV file, or an object such as `{file: PATH}` (JSON, in KFP)."""
+    """The table: a path, an `s3://` URI or a web address; or an object such as `{file: PATH}` (JSON, in KFP)."""
     dataset: Name
     """The dataset's name in the store; its versions are kept there."""
-    key: Text
-    """The column that tells rows apart."""
+    key: Annotated[
+        Any, checked_by(check_key), WithJsonSchema({"anyOf": [_COLUMN, {**_COLUMNS, "minItems": 1}]}), Means.TEXT_IN_KFP
+    ]
+    """The column that tells rows apart; a list of several; or `rows`, where only all of them do (JSON, in KFP)."""
     label: Text
     """The column to predict, of two values."""
     store: Store
     """A folder, or `s3://bucket/prefix`: datasets, published models, deployments."""
     time_column: str = ""
     """The column that says when a row came to be; empty where there is none."""
+    duplicates: Duplicates = "keep"
+    """Whether of equal rows all are kept or one, where `key` is `rows`."""
     split: AnySplit = written({})
     """How the rows are split; where empty by a hash of the key, a tenth each for eval and test."""
     curated_schema: Annotated[str, checked_by(curated.check), Means.PLACE] = ""

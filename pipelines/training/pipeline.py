@@ -18,6 +18,7 @@ from cd4ml.pipelines.tasks import (
     heavy,
     light,
     on_gpus,
+    with_credentials,
     with_images_of_models,
     with_locks,
     with_record,
@@ -39,6 +40,7 @@ def training(
     label: str,
     store: str,
     time_column: str = "",
+    duplicates: str = "keep",
     split: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
     curated_schema: str = "",
     exclude: list = [],  # noqa: B006
@@ -69,6 +71,7 @@ def training(
         label=label,
         store=store,
         time_column=time_column,
+        duplicates=duplicates,
         split=split,
         curated_schema=curated_schema,
         exclude=exclude,
@@ -91,16 +94,25 @@ def training(
     with_store(begun)
     with_record(begun, "training")
     ingested = ingest_dataset(
-        source=source, store=store, name=dataset, key=key, time_column=time_column, curated_schema=curated_schema
+        source=source,
+        store=store,
+        name=dataset,
+        key=key,
+        time_column=time_column,
+        duplicates=duplicates,
+        curated_schema=curated_schema,
+        run=run,
+        revision=revision,
     )
     light(ingested, "Ingest dataset", cached=False)
     with_store(ingested)
     with_record(ingested, "training")
+    with_credentials(ingested)
     splits = split_dataset(
         uri=ingested.outputs["uri"],
         version=ingested.outputs["version"],
         digest=ingested.outputs["digest"],
-        key=key,
+        key=ingested.outputs["key"],
         split=split,
         curated_schema=curated_schema,
         schema_digest=ingested.outputs["schema_digest"],
@@ -114,7 +126,7 @@ def training(
         eval=splits.outputs["eval"],
         test=splits.outputs["test"],
         label=label,
-        key=key,
+        key=ingested.outputs["key"],
         curated_schema=splits.outputs["schema"],
         sensitive=sensitive,
         slices=slices,
@@ -142,7 +154,7 @@ def training(
             statistics=validated.outputs["statistics"],
             schema=validated.outputs["schema"],
             label=label,
-            key=key,
+            key=ingested.outputs["key"],
             exclude=exclude,
             spec=specification,
             seed=seed,

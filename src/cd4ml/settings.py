@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from cd4ml.errors import Cd4mlError
@@ -152,9 +153,14 @@ def _words(mistake: ErrorDetails, model: type[BaseModel]) -> str:
 def _fields(model: type[BaseModel], place: Iterable[int | str]) -> Mapping[str, Any]:
     """The fields that there are at a place within settings."""
     for part in place:
-        field = model.model_fields.get(str(part))
+        field = _written_fields(model).get(str(part))
         model = next(_models_in(field.annotation), model) if field else model
-    return model.model_fields
+    return _written_fields(model)
+
+
+def _written_fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """The fields by the names that people write."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -93,13 +93,13 @@ def test_a_package_that_cannot_be_imported_is_told(mappings, installed, code):
 
 def test_a_class_that_lacks_what_each_of_its_kind_has_is_told(installed):
     installed(
-        "acme", "from cd4ml import Source\nclass Sql(Source):\n    sql: str\n", "[cd4ml.sources]\nsql = acme:Sql\n"
+        "acme", "from cd4ml import Source\nclass Ftp(Source):\n    ftp: str\n", "[cd4ml.sources]\nftp = acme:Ftp\n"
     )
 
     with pytest.raises(
-        PluginError, match="source 'sql': acme:Sql of the package acme 1.0 lacks read, which each cd4ml.S"
+        PluginError, match="source 'ftp': acme:Ftp of the package acme 1.0 lacks read, which each cd4ml.S"
     ):
-        SOURCES.load("sql")
+        SOURCES.load("ftp")
 
 
 def test_a_package_that_was_removed_in_part_still_has_its_other_files(installed, tmp_path):

@@ -16,17 +16,23 @@ def ingest_dataset(
     key: str,
     dataset: dsl.Output[artifacts.DatasetVersion],
     time_column: str = "",
+    duplicates: str = "keep",
     curated_schema: str = "",
-) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str, schema_digest=str):  # type: ignore[valid-type]
+    run: str = "",
+    revision: str = "",
+) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str, key=str, schema_digest=str):  # type: ignore[valid-type]
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
-        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`; or an object as JSON, `{"file": …}`.
+        source: A path, an `s3://` URI or a web address of files; or an object as JSON, `{"file": …}` (docs/data.md).
         store: The store that holds the datasets.
         name: The dataset's name in the store.
-        key: The column that tells rows apart.
+        key: The column that tells rows apart; several as a list in JSON; or `rows`, all of them.
         time_column: The column that says when a row came to be; empty where there is none.
+        duplicates: Whether of equal rows all are kept or one, where the key is `rows`: `keep` or `drop`.
         curated_schema: A path or `s3://` URI of a schema that people keep, to take note of; empty where there is none.
+        run: The run's name, for the version's commit.
+        revision: The revision of the code, for the version's commit.
 
     Returns:
         dataset: Which version of which dataset it is (layout: `cd4ml.contracts.dataset`).
@@ -34,6 +40,7 @@ def ingest_dataset(
         version: Its number.
         rows: How many it has.
         digest: Of its content.
+        key: The column that tells rows apart, for later tasks.
         schema_digest: Of the content of the schema that people keep; empty where there is none.
     """
     given = dict(locals())
@@ -41,8 +48,17 @@ def ingest_dataset(
     from cd4ml.registry.notes import noting
 
     with noting(store, given) as returned:
-        ingested = ingest.ingest(source, store=store, name=name, key=key, time_column=time_column).write(dataset.path)
-        returned.update(uri=ingested.uri, version=ingested.version, rows=ingested.rows, digest=ingested.digest)
-        returned["schema_digest"] = curated.digest(curated_schema)
-    dataset.metadata.update(ingested.metadata)
+        found = ingest.ingest(
+            source,
+            store=store,
+            name=name,
+            key=key,
+            time_column=time_column,
+            duplicates=duplicates,
+            run=run,
+            revision=revision,
+        ).write(dataset.path)
+        returned.update(uri=found.uri, version=found.version, rows=found.rows, digest=found.digest)
+        returned.update(key=found.key_column, schema_digest=curated.digest(curated_schema))
+    dataset.metadata.update(found.metadata)
     return tuple(returned.values())

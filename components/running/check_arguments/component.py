@@ -15,6 +15,7 @@ def check_arguments(
     label: str,
     store: str,
     time_column: str,
+    duplicates: str,
     split: dict,
     curated_schema: str,
     exclude: list,

@@ -41,11 +41,11 @@ def init(
     """
     if output.exists():
         raise ArgumentsError(f"{output}: is there already; remove it, or name another file with --output")
-    from cd4ml.data import raw, sources
+    from cd4ml.data import sources
+    from cd4ml.data.ingest import look
     from cd4ml.running.proposal import propose
 
-    source = sources.parse(table)
-    content = raw.plain(source.read(), str(source))
+    content, read = look(sources.parse(table))
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(table.rstrip("/")).name.partition(".")[0]).strip("-") or "model"
     found = propose(content, source=table, name=name, key=key, label=label)
     if label is None and sys.stdin.isatty():
@@ -53,6 +53,8 @@ def init(
         found = propose(content, source=table, name=name, key=key, label=wanted)
     _write(found.as_yaml(str(output)), output)
     say("read", f"{found.rows:,} rows, {found.columns} columns")
+    for line in read:
+        say("read", line)
     shown = tables("argument", "guess", "why")
     for argument, guess in found.said:
         shown.add_row(argument, escape(str(guess.value)), escape(guess.why))

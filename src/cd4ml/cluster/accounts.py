@@ -3,6 +3,9 @@
 STORE_SECRET = "cd4ml-store"  # noqa: S105 (here and below: a Secret's name, not what is in it)
 MODELS_SECRET = "cd4ml-models"  # noqa: S105
 MONITORING_SECRET = "cd4ml-monitoring"  # noqa: S105
+SOURCES_SECRET = "cd4ml-sources"  # noqa: S105
+SOURCES_MOUNTED = "/etc/cd4ml/sources"
+"""Where the tasks that read sources find what is in it."""
 ARTIFACTS_SECRET = "mlpipeline-minio-artifact"  # noqa: S105
 """KFP's own name for it."""
 ROOT_SECRET = "minio-root"  # noqa: S105

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from cd4ml.contracts.document import Document
+from cd4ml.errors import DataError
+from cd4ml.names import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -12,22 +14,81 @@ if TYPE_CHECKING:
 METADATA_KEY = b"cd4ml"
 
 
+ROWS = "rows"
+"""What is written as the key of a table whose rows nothing tells apart but all of their values."""
+Duplicates = Literal["keep", "drop"]
+"""What becomes of equal rows where the key is `rows`."""
+ROW_KEY = "cd4ml_row"
+"""The column that a table gets whose rows no single column tells apart: a digest of what does."""
+
+
+def key_columns(key: str) -> list[str]:
+    """The columns that tell rows apart; none where all of them do.
+
+    Args:
+        key: The name of a column, several as a list in JSON, or `rows`.
+    """
+    if key == ROWS:
+        return []
+    try:
+        found = json.loads(key) if key.startswith("[") else key
+    except ValueError:
+        found = key  # a column may be called so
+    return [str(name) for name in found] if isinstance(found, list) else [key]
+
+
+def check_key(key: Any) -> Any:
+    """Makes sure that this can be a key.
+
+    Raises:
+        DataError: It is neither a text nor a list of different ones.
+    """
+    columns = key_columns(key) if isinstance(key, str) and key.startswith("[") else key
+    several = columns if isinstance(columns, list) else [columns]
+    if not several or not all(isinstance(one, str) and one for one in several):
+        raise DataError(f"{shown(key)} is no key; write the name of a column, a list of names, or `{ROWS}`")
+    if len(set(several)) < len(several):
+        raise DataError(f"{shown(key)} names a column twice; name each once")
+    return key
+
+
 @dataclass(frozen=True)
 class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_dataset again"):
-    """One version of a dataset, as `ingest_dataset` tells of it."""
+    """One version of a dataset, as `ingest_dataset` tells of it, and as its commit keeps it."""
 
     name: str
     uri: str
-    """Where the Delta Lake table lies."""
+    """Where the Delta Lake table lies, whose log has the schema."""
     version: int
     rows: int
     digest: str
     """Of the content, whatever the file or the order of rows and columns."""
+    source: str = ""
+    """Where it came from, as JSON; with the query of a database."""
+    state: str = ""
+    """The source's ETag, digest, version or sizes and times; empty where only reading tells."""
+    said: tuple[str, ...] = ()
+    """How it was read: what was found by looking, a line each."""
+    key: tuple[str, ...] = ()
+    """The columns that tell rows apart; none where all of them do."""
+    duplicates: str = ""
+    """What became of rows that are equal."""
+    time_column: str = ""
+    run: str = ""
+    revision: str = ""
+    """Of the code."""
+    cd4ml: str = ""
+    """The version of cd4ml that read it."""
 
     @property
     def headline(self) -> str:
         """How many rows, and which version."""
         return f"{self.rows:,} rows, version {self.version}"
+
+    @property
+    def key_column(self) -> str:
+        """The one column that tells rows apart, for later tasks."""
+        return self.key[0] if len(self.key) == 1 else ROW_KEY
 
 
 @dataclass(frozen=True)

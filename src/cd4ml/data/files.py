@@ -1,43 +1,133 @@
-"""A table in a file: Parquet or CSV."""
+"""The files of a source: found by paths, folders and globs, on this machine or in a bucket."""
 
-from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from glob import has_magic
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from cd4ml.errors import DataError
-from cd4ml.storage import local_copy
+from cd4ml.storage import S3, listed, local_copy, local_path
 
-MISSING_IN_CSV = ["", "null", "NULL", "NaN", "nan"]
-"""Not `NA`, which is also a country and a region."""
+_PARTITION = re.compile(r"([^/=]+)=([^/]*)")
 
 
-def read(source: str) -> pa.Table:
-    """Reads a file.
+@dataclass(frozen=True)
+class File:
+    """A file of a source, on this machine."""
 
-    Args:
-        source: A path or `s3://` URI that ends in `.csv` or `.parquet`.
+    path: Path
+    name: str
+    """What errors call it."""
+    partition: Mapping[str, str] = field(default_factory=dict)
+    """What the folders above it say of all its rows, as `year=2026`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a source, where it lies."""
+
+    uri: str
+    state: str
+    """What tells its content from what it is at another time."""
+    below: str
+    """Its path within the folder that was named; its own name where none was."""
+
+
+def find(uris: Sequence[str]) -> list[Found]:
+    """The files that paths, folders, globs and `s3://` URIs stand for, sorted by name; hidden ones are none.
 
     Raises:
-        DataError: It is no such file, or it cannot be read.
+        DataError: One of them stands for none.
+        StorageError: The bucket cannot be asked.
     """
-    with local_copy(source) as file:
-        return _read(file, source)
+    return [one for uri in uris for one in (_in_bucket(uri) if uri.startswith(S3) else _here(uri))]
 
 
-def _read(file: Path, source: str) -> pa.Table:
-    if not file.is_file():
-        raise DataError(f"{source}: no such file; give the path of a .csv or .parquet file")
-    if not file.stat().st_size:
-        raise DataError(f"{source}: is empty; export the table again")
+def local(found: Sequence[Found], held: ExitStack) -> list[File]:
+    """The files on this machine; those of a bucket are copied.
+
+    Args:
+        found: What `find` gave.
+        held: Holds the copies.
+    """
+    return [File(held.enter_context(local_copy(one.uri)), one.uri, _partition(one.below)) for one in found]
+
+
+def _here(uri: str) -> Iterator[Found]:
+    path = local_path(uri)
     try:
-        match file.suffix.lower():
-            case ".parquet":
-                return pq.ParquetFile(file).read()
-            case ".csv":
-                options = pacsv.ConvertOptions(null_values=MISSING_IN_CSV, strings_can_be_null=True)
-                return pacsv.read_csv(file, convert_options=options)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{source}: cannot be read ({error}); it is damaged or cut short, export it again") from error
-    raise DataError(f"{source}: of no known format; give a .csv or .parquet file")
+        if path.is_dir():
+            yield from _in_folder(path, uri)
+        elif path.exists() or not has_magic(uri):
+            yield _of(path, path.name, uri)
+        else:
+            yield from _matching(path, uri)
+    except OSError as error:
+        raise DataError(f"{uri}: cannot be read ({error.strerror}); check the path, and who may read it") from error
+
+
+def _matching(path: Path, uri: str) -> Iterator[Found]:
+    root = Path(path.anchor)
+    found = sorted(one for one in root.glob(str(path.absolute().relative_to("/"))) if one.is_file())
+    if not path.is_absolute():
+        root = Path.cwd()
+        found = [one.relative_to(root) for one in sorted(root.glob(str(path))) if one.is_file()]
+    if not found:
+        raise DataError(f"{uri}: no file matches it; check the path")
+    for one in found:
+        yield _of(one, str(one), str(one))
+
+
+def _in_folder(folder: Path, uri: str) -> Iterator[Found]:
+    if (folder / "_delta_log").is_dir():
+        raise DataError(f"{uri}: is a Delta table; write it as {{delta: {uri}}}")
+    names = []
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = [one for one in folders if not _is_hidden(one)]
+        names += [str(Path(place, one).relative_to(folder)) for one in files if not _is_hidden(one)]
+    if not names:
+        raise DataError(f"{uri}: holds no file; name a folder with data")
+    for name in sorted(names):
+        yield _of(folder / name, name, str(Path(uri) / name))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _of(path: Path, below: str, uri: str) -> Found:
+    if not path.exists() and not path.is_symlink():
+        raise DataError(f"{uri}: no such file; check the path")
+    status = path.stat()
+    if not path.is_file():
+        raise DataError(f"{uri}: is no file; name a file, a folder or a glob")
+    return Found(uri, f"{status.st_size} bytes of {status.st_mtime_ns}", below)
+
+
+def _in_bucket(uri: str) -> list[Found]:
+    bucket, _, key = uri.removeprefix(S3).partition("/")
+    asked = key.rstrip("/")
+    fixed = asked[: re.search(r"[*?[]|$", asked).start()]  # type: ignore[union-attr] # the end always matches
+    found = []
+    for name, etag in sorted(listed(f"{S3}{bucket}", fixed).items()):
+        below = PurePosixPath(name).name if name == asked else name.removeprefix(f"{asked}/")
+        is_in = name == asked or name.startswith(f"{asked}/") if fixed == asked else fnmatchcase(name, asked)
+        if is_in and not any(map(_is_hidden, below.split("/"))):
+            found.append(Found(f"{S3}{bucket}/{name}", etag, below))
+    if not found:
+        raise DataError(f"{uri}: nothing is stored there; check the name")
+    return found
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
+def _partition(below: str) -> dict[str, str]:
+    folders = PurePosixPath(below).parts[:-1]
+    return {unquote(match[1]): unquote(match[2]) for one in folders if (match := _PARTITION.fullmatch(one))}

@@ -1,62 +1,108 @@
 """Acquiring data: a team's table becomes a version of a dataset."""
 
-import hashlib
+from contextlib import closing
+from dataclasses import replace
+from typing import get_args
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
-from cd4ml.contracts.dataset import DatasetVersion
-from cd4ml.data import raw, sources
-from cd4ml.data import table as tables
+from cd4ml.contracts.dataset import ROWS, DatasetVersion, Duplicates, key_columns
+from cd4ml.data import content, sources, table
+from cd4ml.data.rows import rows_of
+from cd4ml.data.sources import Source
+from cd4ml.errors import DataError
 from cd4ml.storage import check_name
+from cd4ml.version import VERSION
 
 
-def ingest(source: str, *, store: str, name: str, key: str, time_column: str = "") -> DatasetVersion:
+def ingest(
+    source: str,
+    *,
+    store: str,
+    name: str,
+    key: str,
+    time_column: str = "",
+    duplicates: str = "keep",
+    run: str = "",
+    revision: str = "",
+) -> DatasetVersion:
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
+    A source whose state tells that it is what it was is not read again. Content that an earlier version has becomes
+    the latest again, as that version.
+
     Args:
-        source: A path or `s3://` URI of a file that ends in `.csv` or `.parquet`; or an object as JSON, `{"file": …}`
+        source: A path, an `s3://` URI or a web address of files; or an object as JSON, `{"file": …}`
             (`cd4ml.data.sources`).
         store: A folder, or `s3://bucket/prefix`.
         name: The dataset's name in the store.
-        key: The column that tells rows apart.
+        key: The column that tells rows apart, several as a list in JSON, or `rows`: all of them.
         time_column: The column that says when a row came to be; empty where there is none.
+        duplicates: Where `key` is `rows`, whether equal rows are all kept or one of them: `keep` or `drop`.
+        run: The run that asks.
+        revision: Of its code.
 
     Raises:
         DataError: The source is no such table, or the store cannot be written.
         StorageError: The name cannot be that of a dataset.
     """
     check_name(name)
+    if duplicates not in get_args(Duplicates):
+        raise DataError(f"duplicates: {duplicates!r} is neither `keep` nor `drop`; write one of them")
     origin = sources.parse(source)
-    table = raw.checked(origin.read(), str(origin), key=key, time_column=time_column)
-    digest = content_digest(table)
-    uri = tables.location(store, name)
-    version = tables.add_version(uri, table, digest)
-    return DatasetVersion(name, uri, version, table.num_rows, digest)
+    uri = table.location(store, name)
+    asked = DatasetVersion(
+        name=name,
+        uri=uri,
+        version=0,
+        rows=0,
+        digest="",
+        source=origin.text,
+        state=origin.state(),
+        key=tuple(key_columns(key)),
+        duplicates=duplicates if key == ROWS else "",
+        time_column=time_column,
+        run=run,
+        revision=revision,
+        cd4ml=VERSION,
+    )
+    latest = table.latest(uri)
+    if latest and _is_same(latest, asked):
+        return latest
+    return _read(origin, asked)
 
 
-def content_digest(table: pa.Table) -> str:
-    """`sha256:` over the types and values of a table that is sorted by its key."""
-    ordered = table.select(sorted(table.column_names))
-    content = _Hash(repr([(field.name, str(field.type)) for field in ordered.schema]))
-    pacsv.write_csv(ordered, pa.PythonFile(content, "w"))
-    return f"sha256:{content.sha256.hexdigest()}"
+def look(source: Source) -> tuple[pa.Table, list[str]]:
+    """The table as a version would hold it, whole in memory; and what was found while it was read, a line each.
+
+    Raises:
+        DataError: The source is no such table.
+    """
+    rows = rows_of(source.read(), str(source))
+    with closing(rows), content.kept(rows, str(source), key=None, time_column="", drop=False) as found:
+        return found.reader().read_all(), list(found.said)
 
 
-class _Hash:
-    """A file that keeps no more than the hash of what is written."""
+def _is_same(latest: DatasetVersion, asked: DatasetVersion) -> bool:
+    """Whether the source is what it was, and is read as it was."""
+    fields = ("source", "state", "key", "duplicates", "time_column", "cd4ml")
+    return bool(asked.state) and all(getattr(latest, one) == getattr(asked, one) for one in fields)
 
-    closed = False
 
-    def __init__(self, start: str) -> None:
-        self.sha256 = hashlib.sha256(start.encode())
-
-    def write(self, content: bytes) -> int:
-        self.sha256.update(content)
-        return len(content)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+def _read(origin: Source, asked: DatasetVersion) -> DatasetVersion:
+    source = str(origin)
+    rows = rows_of(origin.read(), source)
+    with (
+        closing(rows),
+        content.kept(
+            rows,
+            source,
+            key=asked.key,
+            time_column=asked.time_column,
+            drop=asked.duplicates == "drop",
+        ) as found,
+    ):
+        about = replace(asked, rows=found.rows, digest=found.digest, said=found.said)
+        for line in found.said:
+            print(f"{source}: {line}")  # noqa: T201 (the log of the task)
+        return table.add_version(about, found)

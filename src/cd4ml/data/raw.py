@@ -1,64 +1,93 @@
-"""The table as its source gives it: checked and made plain before anything is kept of it."""
+"""The table as its source gives it: made plain before anything is kept of it."""
+
+import itertools
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.errors import DataError
-from cd4ml.names import nearest
+from cd4ml.names import nearest, shown
+
+LONGEST = 1 << 20
+"""Bytes that a text may have."""
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, in microseconds since 1970: others cannot be shown."""
 
 
-def checked(table: pa.Table, source: str, *, key: str, time_column: str = "") -> pa.Table:
-    """Makes a table plain, and sure that the key tells its rows apart.
+class Plain:
+    """Makes batches plain: texts, truth values, whole numbers, numbers (never NaN: that is missing) and moments.
 
-    Args:
-        table: As its source gives it.
-        source: What errors call the source.
-        key: The column that tells rows apart.
-        time_column: The column that says when a row came to be; empty where there is none.
-
-    Returns:
-        The table, sorted by its key. Its columns are text, booleans, whole numbers, numbers (never NaN: that is
-        missing) and moments in microseconds, in UTC where they have a zone.
-
-    Raises:
-        DataError: It is not such a table.
+    Moments are in microseconds, in UTC where they have a zone. Columns of other kinds are left out, and said.
     """
-    table = plain(table, source)
-    if not table.num_rows:
-        raise DataError(f"{source}: has no rows; give a table with data")
-    _check_key(table, key, source)
-    if time_column:
-        _check_time(table, time_column, source)
-    return table.take(pc.sort_indices(table.column(key)))
+
+    def __init__(self, schema: pa.Schema, source: str, *, key: Sequence[str], time_column: str) -> None:
+        """Looks at the columns.
+
+        Args:
+            schema: As its source gives it.
+            source: What errors call the source.
+            key: The columns that tell rows apart; none where all do.
+            time_column: The column that says when a row came to be; empty where there is none.
+
+        Raises:
+            DataError: The names or types are none that a dataset can have.
+        """
+        self._source = source
+        names = _checked_names(schema, source)
+        types = {name: _plain_type(schema.field(name).type, name in key) for name in names}
+        self.schema = pa.schema([(name, type_) for name, type_ in types.items() if type_ is not None])
+        left_out = {name: schema.field(name).type for name, type_ in types.items() if type_ is None}
+        self.said = [f"left out {name!r}, which holds {type_}" for name, type_ in left_out.items()]
+        roles = dict.fromkeys(key, "key") | ({time_column: "time"} if time_column else {})
+        for name, role in roles.items():
+            if name not in types:
+                raise DataError(f"{source}: has no {role} column {name!r}; {nearest(name, types)}")
+            if name in left_out:
+                raise DataError(
+                    f"{source}: {role} column {name!r} holds {left_out[name]}; give plain values, or name another"
+                )
+        time = self.schema.field(time_column).type if time_column else None
+        if time is not None and not pa.types.is_timestamp(time):
+            raise DataError(
+                f"{source}: time column {time_column!r} holds {time}, not timestamps; write them as ISO 8601, all "
+                "with a zone or none"
+            )
+
+    def batch(self, batch: pa.RecordBatch, row: int) -> pa.RecordBatch:
+        """A batch, made plain.
+
+        Args:
+            batch: As its source gives it.
+            row: The number of its first row, for errors.
+
+        Raises:
+            DataError: A value cannot be kept.
+        """
+        columns = []
+        for field in self.schema:
+            column = batch.column(batch.schema.get_field_index(field.name))
+            try:
+                column = _plain(column, field.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                said = str(error).splitlines()[0]
+                raise DataError(f"{self._source}: column {field.name!r}: {said}; clean the source") from error
+            if wrong := _wrong(column):
+                place, said = wrong
+                raise DataError(
+                    f"{self._source}: row {row + place:,}: column {field.name!r} {said}; mend it, or leave it out"
+                )
+            columns.append(column)
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
-def plain(table: pa.Table, source: str) -> pa.Table:
-    """The table with columns of plain types alone; what `checked` gives before it looks at rows.
-
-    Raises:
-        DataError: A column has no such type, or a name that cannot be kept.
-    """
-    columns = {}
-    for name in _names(table, source):
-        column = table.column(name)
-        wanted = _plain_type(column.type)
-        if wanted is None:
-            raise DataError(f"{source}: column {name!r} holds {column.type}; give plain values, or leave it out")
-        try:
-            column = column.cast(wanted, safe=not pa.types.is_timestamp(wanted))
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{source}: column {name!r}: {error}; clean the source") from error
-        if pa.types.is_floating(wanted):
-            column = pc.if_else(pc.is_nan(column), pa.scalar(None, wanted), column)
-        columns[name] = column
-    return pa.table(columns)
-
-
-def _names(table: pa.Table, source: str) -> list[str]:
+def _checked_names(schema: pa.Schema, source: str) -> list[str]:
     try:
-        names: list[str] = table.column_names
+        names: list[str] = schema.names
     except UnicodeDecodeError as error:
         raise DataError(f"{source}: the names of its columns are not UTF-8 ({error}); export it as UTF-8") from error
+    if not names:
+        raise DataError(f"{source}: has no columns; give a table with data")
     seen: dict[str, str] = {}
     for name in names:
         if "\0" in name:
@@ -75,11 +104,19 @@ def _names(table: pa.Table, source: str) -> list[str]:
     return names
 
 
-def _plain_type(type_: pa.DataType) -> pa.DataType | None:
+def _plain_type(type_: pa.DataType, is_key: bool) -> pa.DataType | None:
+    """The type that a column gets; none where it is left out. Exact numbers of a key stay as they are written."""
     types = pa.types
-    if types.is_dictionary(type_):
-        return _plain_type(type_.value_type)
+    if types.is_dictionary(type_) or types.is_run_end_encoded(type_):
+        return _plain_type(type_.value_type, is_key)
+    if isinstance(type_, pa.BaseExtensionType):
+        if _is_exact(type_):
+            return pa.string() if is_key else pa.float64()
+        known = isinstance(type_, pa.UuidType) or types.is_string(type_.storage_type)
+        return pa.string() if known else _plain_type(type_.storage_type, is_key)
     if types.is_null(type_) or types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return pa.string()
+    if types.is_time(type_):
         return pa.string()
     if types.is_timestamp(type_) or types.is_date(type_):
         return pa.timestamp("us", tz="UTC" if getattr(type_, "tz", None) else None)
@@ -88,31 +125,65 @@ def _plain_type(type_: pa.DataType) -> pa.DataType | None:
     if types.is_float16(type_):
         return pa.float32()
     if types.is_decimal(type_):
+        return pa.string() if is_key else pa.float64()
+    if types.is_duration(type_):
         return pa.float64()
     return type_ if types.is_boolean(type_) or types.is_integer(type_) or types.is_floating(type_) else None
 
 
-def _check_key(table: pa.Table, key: str, source: str) -> None:
-    if key not in table.column_names:
-        raise DataError(f"{source}: has no key column {key!r}; {nearest(key, table.column_names)}")
-    column = table.column(key)
-    if column.null_count:
-        raise DataError(
-            f"{source}: {column.null_count:,} of {table.num_rows:,} rows have no key {key!r}; "
-            "give every row a key, or drop these"
-        )
-    counts = pc.value_counts(column)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(repeated):
-        raise DataError(
-            f"{source}: key {key!r}: {len(repeated):,} values are there more than once, for one "
-            f"{repeated[0]['values'].as_py()!r}, {repeated[0]['counts'].as_py():,} times; keep one row of each"
+def _is_exact(type_: pa.DataType) -> bool:
+    """Whether it holds exact numbers of a database, as texts."""
+    return isinstance(type_, pa.OpaqueType) and type_.type_name == "numeric"
+
+
+def _plain(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+    type_ = column.type
+    if pa.types.is_dictionary(type_):
+        return _plain(column.dictionary_decode(), wanted)
+    if pa.types.is_run_end_encoded(type_):
+        return _plain(pc.run_end_decode(column), wanted)
+    if isinstance(type_, pa.UuidType):
+        return _uuids(column)
+    if isinstance(type_, pa.BaseExtensionType):
+        return _plain(column.storage, wanted)
+    if pa.types.is_duration(type_):
+        seconds = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[type_.unit]
+        return pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), float(seconds))
+    if pa.types.is_string(type_) and pa.types.is_floating(wanted):
+        _check_exact(column)
+    is_finer = pa.types.is_timestamp(type_) and type_.unit == "ns"
+    plain = column if type_ == wanted else column.cast(wanted, safe=not (is_finer or pa.types.is_decimal(type_)))
+    if pa.types.is_floating(wanted):
+        plain = pc.if_else(pc.is_nan(plain), pa.scalar(None, wanted), plain)
+    return plain
+
+
+def _check_exact(texts: pa.Array) -> None:
+    long = texts.filter(pc.match_substring_regex(texts, r"^-?\d{16,}$"))
+    if len(long):
+        raise pa.ArrowInvalid(
+            f"{shown(long[0].as_py())} has more digits than a number holds; ask for it as text, as by CAST in the query"
         )
 
 
-def _check_time(table: pa.Table, time_column: str, source: str) -> None:
-    if time_column not in table.column_names:
-        raise DataError(f"{source}: has no time column {time_column!r}; {nearest(time_column, table.column_names)}")
-    type_ = table.schema.field(time_column).type
-    if not pa.types.is_timestamp(type_):
-        raise DataError(f"{source}: time column {time_column!r} holds {type_}, not timestamps; write them as ISO 8601")
+def _uuids(column: pa.Array) -> pa.Array:
+    """UUIDs as people write them."""
+    digits = pc.fill_null(column.storage, bytes(16))
+    text = b"".join(digits.to_pylist()).hex()
+    plain = pa.array([text[start : start + 32] for start in range(0, len(text), 32)], pa.string())
+    cuts = (0, 8, 12, 16, 20, 32)
+    parts = [pc.utf8_slice_codeunits(plain, start, stop) for start, stop in itertools.pairwise(cuts)]
+    return pc.if_else(column.is_valid(), pc.binary_join_element_wise(*parts, "-"), pa.scalar(None, pa.string()))
+
+
+def _wrong(column: pa.Array) -> tuple[int, str] | None:
+    """The place of a value that cannot be kept, and what it is."""
+    if pa.types.is_string(column.type):
+        wrong, said = pc.greater(pc.binary_length(column), LONGEST), f"holds a text of more than {LONGEST >> 20} MiB"
+    elif pa.types.is_timestamp(column.type):
+        moments = column.cast(pa.int64())
+        wrong = pc.or_(pc.less(moments, EARLIEST), pc.greater(moments, LATEST))
+        said = "holds a date that is not in the years 1 to 9999"
+    else:
+        return None
+    return (pc.index(wrong, True).as_py(), said) if pc.any(wrong, min_count=0).as_py() else None

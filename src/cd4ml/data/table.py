@@ -1,21 +1,26 @@
 """The dataset's table in the store: a Delta Lake table at `<store>/datasets/<name>`.
 
-Each version holds the whole table. Its commit keeps the digest of the content, so that the same content makes no
-new version; no version is ever cleaned away.
+Each version holds the whole table. Its commit keeps what it is (`DatasetVersion`), with the digest of the content, so
+that the same content makes no new version; no version is ever cleaned away.
 """
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import deltalake
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.data.content import Content
+from cd4ml.data.digest import PREFIX, Digest, of_columns, of_rows
 from cd4ml.errors import DataError
-from cd4ml.storage import S3, open_store
+from cd4ml.storage import S3, local_path, open_store
 
 DIGEST = "cd4ml_digest"
 COMMIT = "cd4ml_commit"
+ABOUT = "cd4ml_version"
 FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
@@ -28,40 +33,122 @@ def location(store: str, name: str) -> str:
     return open_store(store).uri(f"datasets/{name}")
 
 
-def add_version(uri: str, table: pa.Table, digest: str) -> int:
-    """Makes the table the latest version, unless it is that already; safe beside others that do the same.
+def latest(uri: str) -> DatasetVersion | None:
+    """The latest version of a dataset; None where there is none, or one that says no more than its digest.
+
+    Raises:
+        DataError: The table cannot be read.
+        DocumentError: Its commit cannot.
+    """
+    found = _open(uri)
+    return _about(_commits(uri).get(found.version(), {}), uri) if found else None
+
+
+def add_version(about: DatasetVersion, content: Content) -> DatasetVersion:
+    """Makes content the latest version, unless it is that already; safe beside others that do the same.
+
+    Args:
+        about: What the version is, but for its number.
+        content: Its rows.
 
     Returns:
-        The number of the version that holds the table.
+        The version that holds the content: where an earlier one does, that one, which is made the latest again.
 
     Raises:
         DataError: The store cannot be written, or others write to it all the time.
     """
+    uri = about.uri
     for _ in range(ATTEMPTS):
-        latest = _open(uri)
-        if latest and _commits(uri).get(latest.version(), {}).get(DIGEST) == digest:
-            return int(latest.version())
+        table = _open(uri)
+        commits = _commits(uri) if table else {}
+        last = table.version() if table else -1
+        if table and _has(table, str(commits[last].get(DIGEST, "")), content):
+            return replace(about, version=_first(commits, last), digest=str(commits[last][DIGEST]))
+        earlier = next((one for one in sorted(commits) if commits[one].get(DIGEST) == content.digest), None)
+        written = replace(about, version=last + 1 if earlier is None else earlier)
         commit = uuid.uuid4().hex
+        properties = deltalake.CommitProperties(
+            custom_metadata={DIGEST: content.digest, COMMIT: commit, ABOUT: written.text}, max_commit_retries=0
+        )
         try:
-            deltalake.write_deltalake(
-                latest or uri,
-                table,
-                mode="overwrite" if latest else "error",
-                schema_mode="overwrite" if latest else None,
-                configuration=None if latest else FOREVER,
-                storage_options=_options(uri),
-                commit_properties=deltalake.CommitProperties(
-                    custom_metadata={DIGEST: digest, COMMIT: commit}, max_commit_retries=0
-                ),
-            )
+            if table and earlier is not None:
+                table.restore(earlier, commit_properties=properties)
+            else:
+                _write(uri, table, content=content, properties=properties)
         except CommitFailedError:
             continue  # another run was faster, perhaps with this very content
         except (DeltaError, OSError) as error:
-            if not latest and _open(uri):
+            if not table and _open(uri):
                 continue
             raise DataError(f"{uri}: cannot be written ({_brief(error)}); mend the store, or name another") from error
-        return next(version for version, one in _commits(uri).items() if one.get(COMMIT) == commit)
+        if any(one.get(COMMIT) == commit for one in _commits(uri).values()):
+            return written
     raise DataError(f"{uri}: other runs write to it at the same time; run again when they are done")
+
+
+def _write(
+    uri: str, table: deltalake.DeltaTable | None, *, content: Content, properties: deltalake.CommitProperties
+) -> None:
+    deltalake.write_deltalake(
+        table or uri,
+        content.reader(),
+        mode="overwrite" if table else "error",
+        schema_mode="overwrite" if table else None,
+        configuration=None if table else FOREVER,
+        storage_options=_options(uri),
+        commit_properties=properties,
+    )
+
+
+def _has(table: deltalake.DeltaTable, digest: str, content: Content) -> bool:
+    """Whether a version with this digest holds the content; one with a digest of before is read for it."""
+    if not digest or digest.startswith(PREFIX):
+        return digest == content.digest
+    reader = rows_of_version(table)
+    found = Digest(reader.schema)
+    for batch in reader:
+        found.add(of_rows(of_columns(batch).values()))
+    return str(found) == content.digest
+
+
+def _first(commits: dict[int, dict[str, Any]], version: int) -> int:
+    """The first of the versions that hold what a version holds."""
+    digest = commits[version].get(DIGEST)
+    return min(number for number, one in commits.items() if one.get(DIGEST) == digest)
+
+
+def opened(uri: str, version: int | None = None) -> deltalake.DeltaTable:
+    """A version of any Delta table; the latest where none is named.
+
+    Raises:
+        DataError: There is no such table, or no such version, or it cannot be read.
+    """
+    place = uri if uri.startswith(S3) else str(local_path(uri))
+    try:
+        return deltalake.DeltaTable(place, version=version, storage_options=_options(place))
+    except TableNotFoundError as error:
+        raise DataError(f"{uri}: no Delta table here; check the place") from error
+    except (DeltaError, OSError) as error:
+        which = "" if version is None else f"version {version} "
+        raise DataError(f"{uri}: {which}cannot be read ({_brief(error)}); name another version, or mend it") from error
+
+
+def rows_of_version(table: deltalake.DeltaTable) -> pa.RecordBatchReader:
+    """The rows of a version of a table, as plain Arrow: text is `string`."""
+    answer = deltalake.QueryBuilder().register("data", table).execute("SELECT * FROM data")
+    found = pa.RecordBatchReader.from_stream(answer)
+    fields = [field.with_type(_old(field.type)) for field in found.schema]
+    schema = pa.schema(fields)
+    return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in found))
+
+
+def _old(type_: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_string_view(type_) or pa.types.is_large_string(type_) else type_
+
+
+def _about(commit: dict[str, Any], uri: str) -> DatasetVersion | None:
+    """What a commit says of its version; None where it was written before it said more than the digest."""
+    return DatasetVersion.parse(commit[ABOUT], uri) if ABOUT in commit else None
 
 
 def at_version(uri: str, version: int) -> tuple[deltalake.DeltaTable, str]:

@@ -26,14 +26,19 @@ def run(name: str, given: Mapping[str, Any]) -> None:
     pipeline = os.environ[records.PIPELINE]
     model = model_of(pipeline)
     texts = model.named(Means.TEXT_IN_KFP)
-    arguments = {name: _meant(value) if name in texts else value for name, value in given.items()}
+    fields = model.model_fields
+    arguments = {
+        name: _meant(value, is_number=fields[name].annotation is int) if name in texts else value
+        for name, value in given.items()
+    }
     values = check(RunFile(Path("arguments"), pipeline, arguments), model, in_a_cluster=_IN_A_POD in os.environ)
     records.begin(values.value(Means.STORE), name=name, arguments=values.model_dump(mode="json", exclude_none=True))
 
 
-def _meant(text: str) -> Any:
-    """What a text stands for that KFP takes in place of a number or an object."""
+def _meant(text: str, is_number: bool) -> Any:
+    """What a text stands for that KFP takes in place of a number, a list or an object; a column may be called `7`."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except ValueError:
         return text
+    return found if is_number or isinstance(found, dict | list) else text

@@ -246,6 +246,21 @@ def is_name(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and len(name) <= LONGEST_NAME
 
 
+def listed(bucket: str, prefix: str) -> dict[str, str]:
+    """The ETags of the objects of a bucket whose names begin so, by name.
+
+    Args:
+        bucket: `s3://bucket`.
+        prefix: The beginning of the names.
+
+    Raises:
+        StorageError: The bucket cannot be asked.
+    """
+    from cd4ml.storage.bucket import etags
+
+    return etags(bucket, prefix)
+
+
 def check_name(name: str) -> str:
     """Makes sure that a model or dataset can have this name.
 

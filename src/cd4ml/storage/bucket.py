@@ -193,6 +193,18 @@ def downloaded(uri: str) -> Iterator[Path]:
         yield target
 
 
+def etags(uri: str, prefix: str) -> dict[str, str]:
+    """The ETags of the objects of a bucket whose names begin so, by name; folders are none.
+
+    Raises:
+        StorageError: The bucket cannot be asked.
+    """
+    bucket, _ = _parts(uri)
+    with _told(f"{uri}/{prefix}: cannot be listed"):
+        listed = _connection().list_objects(bucket, prefix=prefix, recursive=True)
+        return {str(one.object_name): str(one.etag) for one in listed if not str(one.object_name).endswith("/")}
+
+
 def _within(target: Path, below: str) -> Path:
     path = (target / below.lstrip("/")).resolve()
     if not path.is_relative_to(target.resolve()):

@@ -313,7 +313,7 @@ def test_another_content_than_was_ingested_is_refused(dataset, numbers):
     version = dataset.ingest(numbers)
     files = [dataset.folder / name for name in NAMES]
 
-    with pytest.raises(DataError, match="version 0 is sha256:.*, not sha256:other; run ingest_dataset again"):
+    with pytest.raises(DataError, match="version 0 is rows:.*, not sha256:other; run ingest_dataset again"):
         split.write_splits(
             version.uri,
             version=version.version,

@@ -38,7 +38,7 @@ def test_a_teams_own_source_is_ingested_as_a_file_is(tmp_path, installed, monkey
         json.dumps({"orders": "eu", "since": 2024}), store=str(tmp_path / "store"), name="orders", key="order"
     )
 
-    table = pa.table({"order": ["a", "b"], "year": [2025, 2024]})
+    table = pa.table({"order": ["b", "a"], "year": [2024, 2025]})
     assert deltalake.DeltaTable(version.uri).to_pyarrow_table().equals(table)
 
 

@@ -8,8 +8,9 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import ConfigDict, Field
 
 from cd4ml import settings
 from cd4ml.errors import DataError, PluginError, StorageError
@@ -21,18 +22,22 @@ from cd4ml.storage import check_uri
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from cd4ml.data.rows import Rows
+
 EXAMPLE = "{file: PATH}"
 
 
 class Source(Strict, ABC):
     """Where a table comes from: what a team brings is a subclass, whose first field is called as its kind.
 
-    No field holds a secret: run files, logs and KFP's pages show them. A source finds its own in its environment.
+    No field holds a secret: run files, logs and KFP's pages show them. A source finds its own by `credential`.
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     @abstractmethod
-    def read(self) -> "pa.Table":
-        """Reads the table; it is checked by whoever asked for it.
+    def read(self) -> "pa.Table | pa.RecordBatchReader | Rows":
+        """Reads the table, best in record batches, so that it need not fit in memory; whoever asked for it checks it.
 
         Raises:
             DataError: It cannot be read; says what, where and what to do.
@@ -43,40 +48,61 @@ class Source(Strict, ABC):
         """The path or URI that whoever runs the pipeline must see; empty where there is none."""
         return ""
 
+    def state(self) -> str:
+        """What tells its content from what it is at another time, at one look; empty where only reading tells."""
+        return ""
+
     def __str__(self) -> str:
         """What errors call it."""
-        return self.place or self.model_dump_json(exclude_defaults=True)
+        return self.place or self.text
+
+    @property
+    def text(self) -> str:
+        """What was asked for, as JSON."""
+        return self.model_dump_json(exclude_defaults=True)
 
 
-def _place(uri: str) -> str:
+def without_password(url: str) -> str:
+    """Makes sure that an address holds no password.
+
+    Raises:
+        ValueError: It does.
+    """
+    try:
+        given = "://" in url and urlsplit(url).password is not None
+    except ValueError as error:
+        raise ValueError(f"is no address ({error}); check it") from error
+    if given:
+        raise ValueError("holds a password, which run files, logs and pages would show; take it out, and change it")
+    return url
+
+
+def checked_place(uri: Any) -> str:
+    """Makes sure that something can lie at a path or `s3://` URI.
+
+    Raises:
+        ValueError: Nothing can, or the URI holds a password.
+    """
+    if not isinstance(uri, str):
+        raise ValueError(f"write a path or an s3:// URI, not {shown(uri)}")
     if not uri:
         raise ValueError("is empty; write a text")
     try:
-        return check_uri(uri)
+        return without_password(check_uri(uri))
     except StorageError as error:
         raise ValueError(str(error)) from error
 
 
-class FileSource(Source):
-    """A table in a file."""
-
-    file: Annotated[str, AfterValidator(_place), Field(json_schema_extra={"minLength": 1})]
-    """A path or `s3://` URI of a Parquet or CSV file."""
-
-    @property
-    def place(self) -> str:
-        """The file."""
-        return self.file
-
-    def read(self) -> "pa.Table":
-        """Reads the file."""
-        from cd4ml.data import files
-
-        return files.read(self.file)
-
-
 SOURCES: PluginPoint[type[Source]] = PluginPoint(
-    kind="source", group="cd4ml.sources", of=Source, built_in={"file": "cd4ml.data.sources:FileSource"}
+    kind="source",
+    group="cd4ml.sources",
+    of=Source,
+    built_in={
+        "file": "cd4ml.data.sources.file:FileSource",
+        "http": "cd4ml.data.sources.http:HttpSource",
+        "sql": "cd4ml.data.sources.sql:SqlSource",
+        "delta": "cd4ml.data.sources.delta:DeltaSource",
+    },
 )
 
 
@@ -84,7 +110,7 @@ def parse(source: str) -> Source:
     """Reads what a task is told of its source.
 
     Args:
-        source: A path or `s3://` URI of a file, or an object as JSON.
+        source: A path, an `s3://` URI or a web address of a file, or an object as JSON.
 
     Raises:
         DataError: It is no source.
@@ -108,8 +134,10 @@ def _as_object(source: Any) -> Mapping[str, Any]:
         return source
     if not isinstance(source, str):
         raise ValueError(f"{shown(source)} is no source; write a path, or an object such as {EXAMPLE}")
+    if source.startswith(("http://", "https://")):
+        return {"http": source}
     if not source.startswith("{"):
-        return {"file": _place(source)}
+        return {"file": checked_place(source)}
     try:
         found: Mapping[str, Any] = json.loads(source, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:

@@ -1,0 +1,57 @@
+"""The rows of a source: record batches of one schema, never the whole."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from cd4ml.errors import DataError
+
+BATCH = 1 << 16
+"""Rows that are worked on at once."""
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a source gives."""
+
+    schema: pa.Schema
+    batches: Iterable[pa.RecordBatch]
+    said: Sequence[str] = ()
+    """What was found by looking where nobody had said it, a line each."""
+    close: Callable[[], object] = _nothing
+    """Frees what the source holds."""
+
+
+class ReadAgain(Exception):  # noqa: N818 (no error: the rows are good)
+    """A batch does not fit what those before it were taken for: all have to be read again."""
+
+    def __init__(self, rows: Rows) -> None:
+        """Takes the same rows, read so that all fit."""
+        super().__init__("the rows have to be read again")
+        self.rows = rows
+
+
+def rows_of(found: object, source: str) -> Rows:
+    """What a source gave, as rows.
+
+    Args:
+        found: A table, a reader of record batches, or rows.
+        source: What errors call the source.
+
+    Raises:
+        DataError: It is something else.
+    """
+    match found:
+        case Rows():
+            return found
+        case pa.Table():
+            return Rows(found.schema, found.to_batches(max_chunksize=BATCH))
+        case pa.RecordBatchReader():
+            return Rows(found.schema, found, close=found.close)
+    given = type(found).__name__
+    raise DataError(f"{source}: its source gives a {given}; let it give a pyarrow.Table or a RecordBatchReader")
