@@ -73,7 +73,7 @@ ROOMS = {
         "test_judgements records/test_stores_of_before test_card test_registry evaluation/test_publishing"
         " kubeflow/test_kubeflow_runs test_records test_deployments",
     ),
-    "data": room("data", "data/test_curated_schema data/test_sources data/test_data_split data/test_data_ingest"),
+    "data": room("data", "data/*"),
     # What reads the statistics, and draws, is tried in tests/environments/validate.
     "validation": replace(
         room("validation", "validation/*"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cd4ml.data import curated
-from cd4ml.errors import DataError
+from cd4ml.errors import DataError, StorageError
 
 LARGE = "".join(f'feature {{ name: "column_{number}" type: FLOAT }}\n' for number in range(5000))
 
@@ -52,3 +52,13 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path, content: bytes | None, t
 
     with pytest.raises(DataError, match=told):
         curated.digest(str(schema))
+
+
+def test_a_schema_is_named_by_its_place_and_not_by_its_text() -> None:
+    for place in ("", "schemas/players.pbtxt", "s3://cd4ml/sources/players.pbtxt"):
+        assert curated.check(place) == place
+    for text in ('feature { name: "age" }', "feature\nname", "{"):
+        with pytest.raises(DataError, match="this is the text of a schema; write it to a file"):
+            curated.check(text)
+    with pytest.raises(StorageError):
+        curated.check("s3://No_Bucket/players.pbtxt")

@@ -150,6 +150,12 @@ def test_by_time_a_row_at_the_edge_is_on_the_earlier_side(dataset):
     }
 
 
+def test_the_name_of_a_column_may_have_one_letter_but_not_none():
+    assert split.parse({"by": "time", "column": "t"}).column == "t"
+    with pytest.raises(DataError, match="column"):
+        split.parse({"by": "time", "column": ""})
+
+
 def test_rows_of_one_moment_stay_together(dataset, numbers):
     days = [datetime(2026, 3, 1 + number % 10) for number in range(5000)]
     table = numbers.set_column(1, "when", [days])
