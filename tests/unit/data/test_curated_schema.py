@@ -61,4 +61,4 @@ def test_a_schema_is_named_by_its_place_and_not_by_its_text() -> None:
         with pytest.raises(DataError, match="this is the text of a schema; write it to a file"):
             curated.check(text)
     with pytest.raises(StorageError):
-        curated.check("s3://No_Bucket/players.pbtxt")
+        curated.check("s3://cd4ml?players.pbtxt")

@@ -60,6 +60,15 @@ def test_an_anomaly_fails_the_run_with_its_message(check):
         check(replace(CLEAN, findings=(ANOMALY,))).raise_if_failed()
 
 
+@pytest.mark.parametrize(
+    ("number", "end"), [(1, "a1"), (3, "a1; a2; a3"), (4, "a1; a2; a3; and 1 more, see the report")]
+)
+def test_three_findings_are_named_and_of_more_it_is_said_how_many(check, number, end):
+    found = tuple(replace(ANOMALY, message=f"a{place + 1}") for place in range(number))
+
+    assert check(replace(CLEAN, findings=found)).reasons == [f"anomalies: {number} found, 0 allowed: {end}"]
+
+
 def test_anomalies_that_are_allowed_pass(check):
     assert check(replace(CLEAN, findings=(ANOMALY,)), anomalies=1.0).passed
 
@@ -113,6 +122,9 @@ def test_a_limit_that_cannot_be_checked_fails_and_says_why(check):
     share, gap = verdict.reasons
     assert share == "share of the smallest sensitive group: no sensitive column is named, so it cannot be checked"
     assert gap.endswith("no sensitive or slice column with groups of enough rows, so it cannot be checked")
+    assert [check.outcome for check in verdict.checks][-2:] == [gates.Outcome.ERROR] * 2
+    few = check(replace(CLEAN, groups=GROUPS[2:]), max_label_rate_gap=0.5)
+    assert few.checks[-1].outcome is gates.Outcome.INCONCLUSIVE
 
 
 def test_every_mistake_in_the_limits_is_reported_at_once():
