@@ -119,6 +119,37 @@ def test_a_class_is_rare_below_one_in_twenty_whichever_it_is(positive, said):
         assert one.value == pytest.approx(min(positive, 1000 - positive) / 1000)
 
 
+def test_what_a_split_lacks_of_the_label_is_told_of_that_split():
+    parts = {"train": pa.table({"took": ["no", "yes", None, None]}), "test": pa.table({"took": ["no", "no"]})}
+
+    gaps, one_class = label.examine(parts, "took").findings
+
+    assert (gaps.kind, gaps.severity, gaps.split, gaps.column, gaps.value) == ("label", "error", "train", "took", 2)
+    assert gaps.message == "train: 2 of 4 rows have no label 'took'; drop them from the source"
+    assert (one_class.severity, one_class.split, one_class.value) == ("error", "test", 1)
+    assert one_class.message.startswith("test: label 'took' is 'no' in every row; give more data")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["a"] * 9, "label 'took' has one value only, 'a'"),
+        ([None] * 9, "label 'took' has no values"),
+        (["a", "b", "c", "d"], "label 'took' has 4 values, among them 'a', 'b', 'c'"),
+        ([0, 2], "label 'took' holds the numbers 0 and 2"),
+        ([1.5, 2.5], "label 'took' holds the numbers 1.5 and 2.5"),
+        (pa.array([0, 1], pa.timestamp("s")), "label 'took' holds moments"),
+    ],
+)
+def test_what_is_no_label_of_two_classes_is_told_with_what_is(values, said):
+    found = label.examine({"train": pa.table({"took": values})}, "took")
+
+    (finding,) = found.findings
+    assert (found.positive, finding.kind, finding.severity, finding.split) == ("", "label", "error", "all")
+    assert finding.message.startswith(said)
+    assert "a label is boolean, 0 and 1, or text of two values" in finding.message
+
+
 def test_the_label_is_one_and_zero_by_row_whatever_its_type():
     for values in (["no", "yes", None], [0, 1, None], [0.0, 1.0, None], [False, True, None]):
         table = pa.table({"took": values})

@@ -204,6 +204,13 @@ def test_orders_of_magnitude_are_seen_on_a_logarithmic_axis(values, logarithmic)
     assert histogram.below + histogram.above <= 0.011 * len(values)
 
 
+def test_the_edges_of_a_logarithmic_axis_are_a_factor_apart():
+    histogram = measure(10 ** random.uniform(-3, 3, 5000))
+
+    assert histogram.logarithmic
+    assert np.diff(np.log10(histogram.edges)) == pytest.approx(6 / (len(histogram.edges) - 1), rel=0.05)
+
+
 def test_a_long_tail_is_cut_where_it_would_leave_the_picture_empty_and_a_short_one_is_not():
     assert measure(random.uniform(size=5000)).above == 0
     assert measure(random.normal(size=500)).above == 0

@@ -116,6 +116,17 @@ def test_the_largest_gap_is_named_and_tiny_groups_are_left_out(check):
     ]
 
 
+def test_a_group_that_never_has_the_label_is_told_as_none_in_a_hundred(check):
+    never, always = replace(GROUPS[0], label_rate=0.0, others_label_rate=0.5), replace(GROUPS[1], others_label_rate=0.0)
+
+    assert check(replace(CLEAN, groups=(never,)), max_label_rate_gap=0.1).reasons == [
+        "region=north: label rate 0.0 %, all others 50.0 %: a gap of 50.0 %, at most 10.0 % allowed"
+    ]
+    assert check(replace(CLEAN, groups=(always,)), max_label_rate_gap=0.1).reasons == [
+        "region=south: label rate 20.0 %, all others 0.0 %: a gap of 20.0 %, at most 10.0 % allowed"
+    ]
+
+
 def test_a_limit_that_cannot_be_checked_fails_and_says_why(check):
     verdict = check(replace(CLEAN, groups=()), min_group_share=0.1, max_label_rate_gap=0.5)
 
