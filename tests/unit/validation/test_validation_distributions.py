@@ -98,6 +98,20 @@ def test_a_number_that_lies_far_from_all_others_is_found_and_left_out(value, row
     assert not histogram.logarithmic
 
 
+@pytest.mark.parametrize(("usual", "far", "found"), [(10, [1e6], 1), (9, [1e6], 0), (100, [1e6, 2e6] * 50, 0)])
+def test_ten_different_values_tell_what_is_usual_and_more_than_a_tenth_are_no_outliers(usual, far, found):
+    values = np.array([*np.repeat(np.arange(usual, dtype=float), 500 // usual), *far])
+
+    assert len(outliers.find(values, "number")) == found
+
+
+def test_a_tenth_of_the_values_may_be_outliers():
+    values = np.array([*np.repeat(np.arange(100.0), 9), *np.linspace(1e6, 2e6, 100)])
+
+    assert [one.rows for one in outliers.find(values, "number")] == [100]
+    assert outliers.find(np.array([*values, 1.5e6]), "number") == ()
+
+
 def test_outliers_at_both_ends_are_told_one_by_one():
     values = with_some(with_some(random.normal(size=2000), 3, 1e6), 2, -1e4)
 
@@ -160,7 +174,7 @@ def test_a_column_of_placeholders_alone_is_told_and_drawn():
     assert sum(counts.sum() for counts in measure(moments, "time").counts.values()) == 50
 
 
-@pytest.mark.parametrize("first", ["1900-01-01", "1970-01-01", "2199-06-01"])
+@pytest.mark.parametrize("first", ["0001-12-20", "1900-01-01", "1970-01-01", "2199-06-01"])
 @pytest.mark.parametrize("step", [3600, 86_400, 86_400 * 28])
 def test_a_series_that_begins_or_goes_on_at_such_a_day_is_no_alarm(first, step):
     assert outliers.find(outliers._second(first) + step * np.arange(1000.0), "time") == ()
