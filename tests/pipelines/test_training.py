@@ -117,6 +117,32 @@ def test_the_store_keeps_a_record_of_the_run(first: Outcome, workplace: Workplac
     assert "version 1, deployed" in workplace.run("runs", "list").output
 
 
+def test_the_schema_of_the_data_is_inferred_reviewed_and_accepted(first: Outcome, workplace: Workplace) -> None:
+    run, file = first.folder.name, workplace.folder / "kept" / "schema.pbtxt"
+
+    inferred = workplace.run("schema", "infer", run, "--output", file)
+    assert inferred.code == 0, inferred.output
+    first_text = file.read_text()
+    assert workplace.run("schema", "infer", run, "--output", file).code == 1
+
+    file.write_text(first_text.replace('  value: "south"\n', ""))
+    reviewed = workplace.run("schema", "review", run, "--schema", file)
+    assert reviewed.code == 1
+    assert re.search(r"region +values +1 new: 'south' +no", reviewed.output)
+    assert "not compatible" in reviewed.output
+
+    accepted = workplace.run("schema", "accept", run, "--schema", file)
+    assert accepted.code == 0, accepted.output
+    assert '  value: "south"\n' in file.read_text()
+    assert workplace.run("schema", "review", run, "--schema", file).code == 0
+
+    file.write_text("feture {}")
+    refused = workplace.run("schema", "accept", run, "--schema", file)
+    assert refused.code == 1
+    assert "error: curated_schema: not a TFDV schema as text proto" in refused.output
+    assert file.read_text() == "feture {}"
+
+
 def test_a_second_run_reuses_what_has_not_changed_as_planned(first: Outcome, workplace: Workplace) -> None:
     planned = workplace.run("plan", workplace.arguments()).output
 

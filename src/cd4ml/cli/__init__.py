@@ -12,6 +12,7 @@ from cd4ml.cli import plan
 from cd4ml.cli import deployments
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
+from cd4ml.cli import schema
 from cd4ml.cli import submit
 from cd4ml.cli import schedules
 from cd4ml.cli import runs
@@ -33,6 +34,7 @@ __all__ = [
     "run",
     "runs",
     "schedules",
+    "schema",
     "submit",
 ]
 

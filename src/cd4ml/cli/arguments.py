@@ -1,6 +1,5 @@
-"""Commands about what pipelines take: `cd4ml arguments`, `cd4ml schema`."""
+"""What pipelines take: the command `cd4ml arguments`."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +23,7 @@ def arguments(pipeline: Pipeline) -> None:
 
     Example: cd4ml arguments training
     """
-    model = _model(pipeline)
+    model = model_of(pipeline)
     from cd4ml.running import schema
 
     for table in schema.tables(model):
@@ -38,23 +37,15 @@ def arguments(pipeline: Pipeline) -> None:
         console.print()
 
 
-@app.command()
-def schema(pipeline: Pipeline) -> None:
-    """Prints the JSON Schema of a pipeline's run file, by which an editor completes and checks it.
+def model_of(pipeline: str) -> "type[Arguments]":
+    """The model of a pipeline's arguments.
 
-    Example: cd4ml schema training > training.schema.json
+    Raises:
+        ArgumentsError: There is no such pipeline.
     """
-    model = _model(pipeline)
-    from cd4ml.running import schema as schemas
-
-    # Not by the console, which folds long lines.
-    typer.echo(json.dumps(schemas.of_run_file(pipeline, model), indent=2, ensure_ascii=False))
-
-
-def _model(pipeline: str) -> "type[Arguments]":
-    from cd4ml.running.arguments import model_of
+    from cd4ml.running import arguments
 
     known = asked.pipelines()
     if pipeline not in known:
         raise ArgumentsError(f"{pipeline}: there is no such pipeline; {nearest(pipeline, known)}")
-    return model_of(pipeline)
+    return arguments.model_of(pipeline)

@@ -81,7 +81,7 @@ class Document:
 
     def write(self, path: str | Path) -> Self:
         """Writes the document, whole or not at all; its folder is made."""
-        _write_whole(Path(path), self.text)
+        write_text(Path(path), self.text)
         return self
 
     @classmethod
@@ -162,10 +162,12 @@ def _mistakes(error: Exception) -> list[str]:
 
 def write(path: str | Path, content: Any) -> None:
     """Writes a file of JSON, whole or not at all; its folder is made."""
-    _write_whole(Path(path), json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def _write_whole(file: Path, text: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a file of text, whole or not at all; its folder is made."""
+    file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unfinished", dir=file.parent) as folder:
         unfinished = Path(folder) / "content"

@@ -48,6 +48,21 @@ def latest(runs: Path, pipeline: Any) -> Path:
     return max(found, key=lambda file: (file.stat().st_mtime, file.parent.name)).parent
 
 
+def outputs(run: Path, task: str) -> dict[str, Any]:
+    """What a task of a run gave.
+
+    Raises:
+        ArgumentsError: It did not pass there, or its files have gone or changed.
+    """
+    found = Cache(str(run / OUTPUTS)).get(task)
+    if found is None:
+        raise ArgumentsError(
+            f"run {run.name}: has nothing of {task}, which did not pass there, or whose files have gone or changed; "
+            "name another run"
+        )
+    return found
+
+
 def part(
     pipeline: Any,
     *,

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,15 @@ def check_environments(pipeline: Any) -> None:
         EnvironmentSetupError: One is not there, half made, or not what its lock names.
     """
     compiled.check_lightweight(pipeline)
-    wanted = compiled.environments(pipeline)
+    check_made(compiled.environments(pipeline))
+
+
+def check_made(wanted: Iterable[str]) -> None:
+    """Makes sure that environments are on this machine.
+
+    Raises:
+        EnvironmentSetupError: One is not there, half made, or not what its lock names.
+    """
     missing = [name for name in wanted if not (environments() / name / "ready").exists()]
     if missing:
         raise EnvironmentSetupError(

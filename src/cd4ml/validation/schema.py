@@ -52,6 +52,13 @@ def infer(train: Statistics, key: str) -> Schema:
     return schema
 
 
+def text(schema: Schema) -> str:
+    """A schema as a text proto."""
+    from google.protobuf import text_format
+
+    return str(text_format.MessageToString(schema))
+
+
 def anomalies(statistics: Statistics, schema: Schema) -> Anomalies:
     """What in a split does not keep the schema."""
     return tfdv.validate_statistics(statistics, schema)
