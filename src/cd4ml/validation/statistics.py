@@ -99,8 +99,7 @@ def of_files(files: Sequence[str | Path], split: str) -> Statistics:
     def read(name: str) -> Iterator[pa.RecordBatch]:
         for file, known in footers.items():
             try:
-                for batch in pq.ParquetFile(file, metadata=known).iter_batches(BATCH_ROWS, columns=[name]):
-                    yield pa.RecordBatch.from_arrays([batch[name]], [name])  # beside `a` Arrow reads `a.b`
+                yield from pq.ParquetFile(file, metadata=known).iter_batches(BATCH_ROWS, columns=[name])
             except (pa.ArrowException, OSError) as error:
                 raise unreadable(file, error) from error
 
