@@ -176,10 +176,8 @@ def survey(name: str, sample: int, seed: int) -> Found:
     room, started = ROOMS[name], time.monotonic()
     tests = [str(path) for pattern in room.tests for path in sorted(Path().glob(pattern))]
     pytest = "env PYTHONPATH=src .venvs/tools/bin/python -m pytest -x -q -p no:cacheprovider"
-    whole = subprocess.run([*pytest.split(), *tests], capture_output=True, text=True, check=False)  # noqa: S603
+    check_whole(name, [*pytest.split(), *tests])
     seconds, texts = time.monotonic() - started, {test: Path(test).read_text() for test in tests}
-    if whole.returncode:
-        sys.exit(f"{name}: the tests fail where nothing is broken:\n{whole.stdout}{whole.stderr}")
     places = found_places(room)
     dice = random.Random(seed)  # noqa: S311 (no secret)
     chosen = dice.sample(sorted(places), min(sample or len(places), len(places)))
@@ -196,8 +194,16 @@ def survey(name: str, sample: int, seed: int) -> Found:
         else:
             found.survived += 1
             say(f"{mutation.module_path}:{mutation.start_pos[0]} {mutation.operator_name}\n{changed(result.diff)}\n")
+    check_whole(name, [*pytest.split(), *tests])  # else all that came after what broke them counts as killed
     say(f"{found.line()}; {time.monotonic() - started:.0f} s\n")
     return found
+
+
+def check_whole(name: str, command: list[str]) -> None:
+    """Makes sure that the tests of a room pass where nothing is broken."""
+    whole = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if whole.returncode:
+        sys.exit(f"{name}: the tests fail where nothing is broken:\n{whole.stdout}{whole.stderr}")
 
 
 def found_places(room: Room) -> dict[tuple[str, Any, Any], list[MutationSpec]]:
