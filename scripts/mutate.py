@@ -60,8 +60,8 @@ ROOMS = {
     "contracts": room(
         "contracts",
         "test_predictions test_judgements test_bounds test_task_tree test_gates test_run_page test_slices test_card"
-        " validation/* test_registry evaluation/* training/test_model_folder test_problem test_ranking test_records"
-        " records/*",
+        " validation/* test_registry evaluation/* training/test_model_folder test_classes test_problem test_ranking"
+        " test_records records/*",
     ),
     "storage": room(
         "storage",

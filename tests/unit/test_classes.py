@@ -1,0 +1,61 @@
+"""The label of two classes: which values it may have, which one is positive, and what is told of any other."""
+
+import pyarrow as pa
+import pytest
+
+from cd4ml.contracts.problem import BINARY
+from cd4ml.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        ([True, False, True], ("false", "true")),
+        ([1, 0, 1], ("0", "1")),
+        ([1.0, 0.0, 1.0], ("0", "1")),
+        (["won", "lost", "won"], ("lost", "won")),
+    ],
+)
+def test_the_later_of_the_two_by_alphabet_is_positive(values: list[object], classes: tuple[str, str]) -> None:
+    table = pa.table({"took": values})
+
+    assert BINARY.classes(table, "took") == classes
+    assert BINARY.labels(table, "took", classes).tolist() == [1, 0, 1]
+    assert BINARY.labels(table, "took", classes).dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["a", "a"], "every row is 'a', so there is nothing to tell apart; give rows of both classes"),
+        (pa.nulls(2, pa.string()), "no row of the train split has one; name another column, or fill it in"),
+        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two"),
+        (list("abcdef"), "6 values ('a', 'b', 'c', 'd', 'e', ...) where two are needed"),
+        (list("abcde"), "5 values ('a', 'b', 'c', 'd', 'e') where two are needed"),
+        ([1, 2], "the numbers are '1', '2'; write them as 0 and 1"),
+        ([0.0, 2.0], "the numbers are '0', '2'; write them as 0 and 1"),
+    ],
+)
+def test_what_is_not_two_classes_is_told(values: object, told: str) -> None:
+    with pytest.raises(DataError) as refused:
+        BINARY.classes(pa.table({"took": values}), "took")
+
+    assert str(refused.value).startswith("label 'took': ")
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["lost", None, None], "2 of 3 rows have none; drop these rows from the source"),
+        (["lost", "won", "drawn"], "'drawn' is neither 'lost' nor 'won'; clean the source"),
+        (pa.array([0, 1], pa.timestamp("s")), "timestamp[s] cannot be a label; give 0 and 1, booleans, or two words"),
+        ([0.5, 1.0], "give 0 and 1, booleans, or two words"),
+    ],
+)
+def test_a_row_without_one_of_the_classes_is_told(values: object, told: str) -> None:
+    with pytest.raises(DataError) as refused:
+        BINARY.labels(pa.table({"took": values}), "took", ("lost", "won"))
+
+    assert str(refused.value).startswith("label 'took': ")
+    assert told in str(refused.value)
