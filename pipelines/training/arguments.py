@@ -26,6 +26,7 @@ from cd4ml.running.arguments import (
 )
 from cd4ml.settings import MAX_SEED
 from cd4ml.training.trainers import AnyTrainer, check_columns
+from cd4ml.validation import waivers as waivers_of
 from cd4ml.validation.limits import Limits as DataLimits
 
 MAX_GPUS = 64
@@ -76,6 +77,8 @@ class Training(Arguments):
     """What the dataset must keep (docs/limits.md)."""
     statistics_runner: Annotated[list[Any], checked_by(evaluation.runner), _RUNNER] = written([])
     """A runner of Beam and its options, on which TFDV's statistics are computed; empty computes in the task."""
+    waivers: Annotated[list[Any], checked_by(waivers_of.parse), WithJsonSchema(waivers_of.SCHEMA)] = written([])
+    """Why findings about the data do not count, until when, and who says so (docs/audit.md)."""
     baseline: AnyTrainer = written({"model": "linear"})
     """The model that the candidate has to beat."""
     candidate: AnyTrainer = written({"model": "dnn"})

@@ -48,6 +48,7 @@ def training(
     slices: list = [],  # noqa: B006
     data_limits: dict = {},  # noqa: B006
     statistics_runner: list = [],  # noqa: B006
+    waivers: list = [],  # noqa: B006
     baseline: dict = {"model": "linear"},  # noqa: B006
     candidate: dict = {"model": "dnn"},  # noqa: B006
     seed: int = 0,
@@ -79,6 +80,7 @@ def training(
         slices=slices,
         data_limits=data_limits,
         statistics_runner=statistics_runner,
+        waivers=waivers,
         baseline=baseline,
         candidate=candidate,
         seed=seed,
@@ -133,6 +135,7 @@ def training(
         exclude=exclude,
         time_column=time_column,
         runner=statistics_runner,
+        waivers=waivers,
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
     checked = check_dataset(

@@ -23,6 +23,7 @@ def check_arguments(
     slices: list,
     data_limits: dict,
     statistics_runner: list,
+    waivers: list,
     baseline: dict,
     candidate: dict,
     seed: int,

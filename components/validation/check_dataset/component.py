@@ -22,7 +22,8 @@ def check_dataset(
         statistics: What it wrote beside them; noted in the store, which validation does not ask.
         schema: The same.
         limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` by split,
-            `min_group_share`, `max_label_rate_gap`; shares and rates are fractions in [0, 1].
+            `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`, `min_alike` (docs/limits.md); shares
+            and rates are fractions in [0, 1].
         store: The store, where the record of the run ends when a limit is not kept.
 
     Returns:

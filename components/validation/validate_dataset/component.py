@@ -24,6 +24,7 @@ def validate_dataset(
     exclude: list = [],  # noqa: B006
     time_column: str = "",
     runner: list = [],  # noqa: B006
+    waivers: list = [],  # noqa: B006
 ) -> None:
     """Validates the splits with TFDV and audits them: groups, leaks, personal data and more (docs/audit.md).
 
@@ -39,6 +40,7 @@ def validate_dataset(
         exclude: Columns that no model sees.
         time_column: The column that says when a row came to be; empty where there is none.
         runner: A runner of Beam and its options, on which the statistics are computed; empty computes in this task.
+        waivers: Why findings do not count, until when, and who says so (docs/audit.md).
 
     Returns:
         statistics: TFDV's statistics by split (layout: `cd4ml.validation.statistics`).
@@ -59,6 +61,7 @@ def validate_dataset(
         exclude=exclude,
         time_column=time_column,
         runner=runner,
+        waivers=waivers,
         outputs=Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),
     )
     statistics.metadata.update(found.metadata)

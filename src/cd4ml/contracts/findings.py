@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cd4ml.contracts.document import Document
+from cd4ml.contracts.shares import Interval, share_interval
 
 Kind = Literal[
     "anomaly",
@@ -21,9 +22,10 @@ Kind = Literal[
     "duplicate",
     "conflict",
     "relabel",
+    "proxy",
 ]
-Interval = tuple[float, float]
-"""At 95% confidence."""
+Severity = Literal["error", "warning", "note"]
+"""A note is no alarm: it is worth to be known."""
 
 ENOUGH_ROWS = 100
 """A group of fewer rows is too small to say anything of its label rate."""
@@ -34,8 +36,7 @@ class Finding:
     """One thing that a person should know about the data."""
 
     kind: Kind
-    severity: Literal["error", "warning", "note"]
-    """A note is no alarm: it is worth to be known."""
+    severity: Severity
     split: str
     """The split it is about; `all` for the whole dataset."""
     column: str
@@ -48,11 +49,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows with one value of a sensitive or slice column."""
+    """The rows with one value of a sensitive or slice column, or of two of them."""
 
     column: str
+    """Of two the names with a cross between them, `gender × region`; so the values."""
     value: str
     sensitive: bool
+    """Of two, whether both are."""
     rows: int
     share: float
     label_rate: float | None
@@ -61,11 +64,59 @@ class Group:
     """The same of all other rows; None where there are none."""
 
     @property
+    def interval(self) -> Interval | None:
+        """Of its label rate; None where there is none."""
+        return None if self.label_rate is None or not self.rows else share_interval(self.label_rate, self.rows)
+
+    @property
     def gap(self) -> float | None:
         """How far its label rate is from that of the others; None where it cannot be said."""
         if self.rows < ENOUGH_ROWS or self.label_rate is None or self.others_label_rate is None:
             return None
         return abs(self.label_rate - self.others_label_rate)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """How well features tell a group of a sensitive column from all other rows."""
+
+    column: str
+    group: str
+    by: str
+    """A feature; empty for all of them together."""
+    auc: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Anonymity:
+    """How many rows stand alone, or nearly, with what others may know of a person (quasi-identifiers)."""
+
+    columns: tuple[str, ...]
+    smallest: int
+    """Rows that share their values, at least: the k of k-anonymity."""
+    alone: int
+    """Rows that share them with none."""
+    fewer_than_five: int
+    """Rows that share them with at most three others."""
+    rows: int
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """Why a finding does not count, until when, and who says so."""
+
+    finding: Kind
+    column: str
+    """Which the finding is about; empty for one that is about none."""
+    owner: str
+    reason: str
+    until: str
+    """The last day that it holds, as `2027-03-31`."""
+
+    def __str__(self) -> str:
+        about = f" of {self.column!r}" if self.column else ""
+        return f"the waiver for {self.finding}{about} ({self.owner}, until {self.until}: {self.reason})"
 
 
 @dataclass(frozen=True)
@@ -82,11 +133,22 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     rows: Mapping[str, int]
     """By split."""
     groups: tuple[Group, ...]
+    """Of single columns."""
     findings: tuple[Finding, ...]
+    crossed: tuple[Group, ...] = ()
+    """The groups that each two sensitive columns make."""
+    proxies: tuple[Proxy, ...] = ()
+    anonymity: Anonymity | None = None
+    waivers: tuple[Waiver, ...] = ()
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""
         return [finding for finding in self.findings if finding.kind == kind]
+
+    def waiver_of(self, finding: Finding) -> Waiver | None:
+        """The waiver that a finding has, whether it still holds or not."""
+        about = (finding.kind, finding.column)
+        return next((one for one in self.waivers if (one.finding, one.column) == about), None)
 
     @property
     def metadata(self) -> dict[str, Any]:

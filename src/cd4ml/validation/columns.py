@@ -24,7 +24,10 @@ class Column:
     name: str
     kind: Kind
     roles: tuple[str, ...]
-    """What it is in the pipeline: `key`, `label`, `sensitive`, `slice`; none for a plain feature."""
+    """What it is in the pipeline: `key`, `label`, `sensitive`, `slice`; none for a plain feature.
+
+    Of one that is `personal` no value is told.
+    """
     missing: float
     """Share of the rows."""
     values: int
@@ -70,7 +73,9 @@ def describe(
         for split, content in statistics.items()
     }
     return [
-        _column(
+        _unseen(field, tables["train"].column(field.name), roles)
+        if field.name in roles.get("personal", ())
+        else _column(
             field,
             features={split: of_split[field.name] for split, of_split in features.items()},
             values={split: table.column(field.name) for split, table in tables.items()},
@@ -86,6 +91,28 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_timestamp(column.type):
         return np.asarray(there.cast(pa.int64()).to_numpy() / IN_A_SECOND[column.type.unit])
     return np.asarray(there.to_numpy(), np.float64)
+
+
+def _unseen(field: pa.Field, values: pa.ChunkedArray, roles: Mapping[str, Sequence[str]]) -> Column:
+    """A column of which no value is told."""
+    return Column(
+        name=field.name,
+        kind=_kind(field.type),
+        roles=_roles(field.name, roles),
+        missing=values.null_count / max(len(values), 1),
+        values=len(values) - values.null_count,
+        distinct=None,
+        mean=None,
+        std=None,
+        low=None,
+        high=None,
+        shares={},
+        outliers=(),
+    )
+
+
+def _roles(name: str, roles: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return tuple(role for role, names in roles.items() if name in names)
 
 
 def _column(
@@ -105,7 +132,7 @@ def _column(
     return Column(
         name=field.name,
         kind=kind,
-        roles=tuple(role for role, names in roles.items() if field.name in names),
+        roles=_roles(field.name, roles),
         missing=common.num_missing / rows,
         values=common.num_non_missing,
         distinct=train.string_stats.unique if text else None,

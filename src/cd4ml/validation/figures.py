@@ -73,7 +73,7 @@ def distribution(column: Column, tables: Mapping[str, pa.Table]) -> Markup:
 
 def drawable(columns: Sequence[Column]) -> list[Column]:
     """The columns that have a distribution to see."""
-    return [column for column in columns if not column.unique and column.missing < 1]
+    return [column for column in columns if not column.unique and column.missing < 1 and "personal" not in column.roles]
 
 
 def _other_values(column: Column) -> str:

@@ -8,7 +8,7 @@ from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.findings import Finding, Findings, Kind, percent
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.registry import records
-from cd4ml.validation import limits
+from cd4ml.validation import limits, waivers
 from cd4ml.validation.limits import Limits
 
 COUNT = "{:,}".format
@@ -46,14 +46,16 @@ def check(path: str | Path, settings: dict[str, Any]) -> Verdict:
     """
     allowed = limits.parse(settings)
     found = Findings.read(path)
-    return Verdict("check_dataset", {"dataset": found.digest}, tuple(_checks(found, allowed)))
+    return Verdict(
+        "check_dataset", {"dataset": found.digest}, tuple(_checks(found, allowed)), tuple(waivers.said(found))
+    )
 
 
 def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
     yield _at_most("label", found.of_kind("label"), 0)
-    yield _at_most("anomalies", _errors(found, "anomaly"), allowed.anomalies)
-    yield _at_most("personal data", found.of_kind("personal_data"), allowed.personal_data)
-    yield _at_most("leaks", _errors(found, "leak"), allowed.leaks)
+    yield _at_most("anomalies", _errors(_counted(found, "anomaly")), allowed.anomalies)
+    yield _at_most("personal data", _counted(found, "personal_data"), allowed.personal_data)
+    yield _at_most("leaks", _errors(_counted(found, "leak")), allowed.leaks)
     for split, least in allowed.min_rows.items():
         rows, bounds = found.rows[split], Bounds(least, None, shown=COUNT)
         yield hold(
@@ -67,10 +69,21 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
         yield _smallest_share(found, allowed.min_group_share)
     if allowed.max_label_rate_gap is not None:
         yield _largest_gap(found, allowed.max_label_rate_gap)
+    if allowed.max_copies is not None:
+        yield _most_copies(found, allowed.max_copies)
+    if allowed.max_proxy_auc is not None:
+        yield _best_proxy(found, allowed.max_proxy_auc)
+    if allowed.min_alike is not None:
+        yield _least_alike(found, allowed.min_alike)
 
 
-def _errors(found: Findings, kind: Kind) -> list[Finding]:
-    return [finding for finding in found.of_kind(kind) if finding.severity == "error"]
+def _counted(found: Findings, kind: Kind) -> list[Finding]:
+    """The findings of a kind that no waiver excuses."""
+    return [finding for finding in found.of_kind(kind) if not waivers.excused(found, finding)]
+
+
+def _errors(found: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.severity == "error"]
 
 
 def _at_most(name: str, found: Sequence[Finding], most: int) -> Check:
@@ -103,3 +116,33 @@ def _largest_gap(found: Findings, most: float) -> Check:
         f"{percent(group.others_label_rate or 0)}: a gap of {percent(gap)}, {bounds} allowed"
     )
     return hold(name, slice_="", bounds=bounds, measured=Measured(gap), said=said)
+
+
+def _most_copies(found: Findings, most: float) -> Check:
+    name, bounds = "largest share of rows that are in train too", Bounds(None, most, shown=percent)
+    copies = max(_counted(found, "duplicate"), key=lambda finding: finding.value or 0.0, default=None)
+    if copies is None:
+        return hold(name, slice_="", bounds=bounds, measured=Measured(0.0), said=f"{name}: none beyond chance")
+    said = f"{copies.message}; {bounds} allowed"
+    return hold(name, slice_="", bounds=bounds, measured=Measured(copies.value, copies.interval), said=said)
+
+
+def _best_proxy(found: Findings, most: float) -> Check:
+    name, bounds = "AUC of the features for a sensitive group", Bounds(None, most)
+    together = [proxy for proxy in found.proxies if not proxy.by]
+    if not together:
+        said = f"{name}: no sensitive column with groups of enough rows, so it cannot be checked"
+        return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
+    best = max(together, key=lambda proxy: proxy.auc)
+    subject = f"{name}, {best.column}={best.group}"
+    return hold(subject, slice_="", bounds=bounds, measured=Measured(best.auc, best.interval))
+
+
+def _least_alike(found: Findings, least: int) -> Check:
+    name, bounds = "rows alike in what others may know of a person", Bounds(least, None, shown=COUNT)
+    hidden = found.anonymity
+    if hidden is None:
+        said = f"{name}: no column is known to be of that kind, nor named as sensitive, so it cannot be checked"
+        return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
+    said = f"{', '.join(hidden.columns)}: at least {hidden.smallest:,} rows are alike, {bounds} wanted"
+    return hold(name, slice_="", bounds=bounds, measured=Measured(hidden.smallest), said=said)

@@ -26,6 +26,12 @@ class Limits(Strict):
     """Share of the rows that each sensitive group has at least."""
     max_label_rate_gap: float | None = Field(default=None, ge=0, le=1)
     """How far the label rate of a group may be from that of the others."""
+    max_copies: float | None = Field(default=None, ge=0, le=1)
+    """Share of the rows of eval or test that are in train too, beyond chance, at most."""
+    max_proxy_auc: float | None = Field(default=None, ge=0.5, le=1)
+    """AUC with which the features together tell a group of a sensitive column at most."""
+    min_alike: Count | None = None
+    """Rows at least that are alike in what others may know of a person: the k of k-anonymity."""
 
 
 def parse(limits: dict[str, Any]) -> Limits:

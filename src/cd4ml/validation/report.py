@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.findings import Findings, Proxy
 from cd4ml.reports import page
-from cd4ml.validation import figures
+from cd4ml.validation import figures, waivers
+from cd4ml.validation.audit.duties import DUTIES
 from cd4ml.validation.columns import Column
 
+NAMED = 3
+"""Features beside each proxy."""
 SEVERITIES = ("error", "warning", "note")
 
 
@@ -23,7 +26,9 @@ def write(found: Findings, *, columns: Sequence[Column], tables: Mapping[str, pa
         path: The file to write.
     """
     drawn = figures.drawable(columns)[: figures.MOST_COLUMNS]
-    of_severity = {one: [finding for finding in found.findings if finding.severity == one] for one in SEVERITIES}
+    kinds = {finding.kind for finding in found.findings} | ({"anonymity"} if found.anonymity else set())
+    counted = [finding for finding in found.findings if not waivers.excused(found, finding)]
+    of_severity = {one: [finding for finding in counted if finding.severity == one] for one in SEVERITIES}
     page.render(
         "data.html.j2",
         path,
@@ -33,9 +38,21 @@ def write(found: Findings, *, columns: Sequence[Column], tables: Mapping[str, pa
         errors=of_severity["error"],
         warnings=of_severity["warning"],
         notes=of_severity["note"],
+        waived=[finding for finding in found.findings if waivers.excused(found, finding)],
+        waivers=waivers.said(found),
+        duties={kind: duty for kind, duty in DUTIES.items() if kind in kinds},
+        proxies=[proxy for proxy in found.proxies if not proxy.by],
+        best={
+            (one.column, one.group): [proxy for proxy in found.proxies if _same(proxy, one) and proxy.by][:NAMED]
+            for one in found.proxies
+        },
         missing=[column for column in columns if column.missing],
         label_rates=figures.label_rates(found),
         distributions=[(column.name, figures.distribution(column, tables)) for column in drawn],
         colours=figures.COLOURS,
         undrawn=len(columns) - len(drawn),
     )
+
+
+def _same(one: Proxy, other: Proxy) -> bool:
+    return (one.column, one.group) == (other.column, other.group)

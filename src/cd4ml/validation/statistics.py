@@ -4,7 +4,7 @@ Their folder holds `train.pb`, `eval.pb` and `test.pb`, each a serialized `Datas
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -104,6 +104,21 @@ def of_files(files: Sequence[str | Path], split: str) -> Statistics:
                 raise unreadable(file, error) from error
 
     return _by_column(schema, split, read)
+
+
+def forget(statistics: Statistics, columns: Container[str]) -> None:
+    """Takes the values of some columns out of the statistics: how many there are stays.
+
+    What preprocessing finds no values of is no feature, so that no model has them in its vocabulary.
+    """
+    for feature in statistics.datasets[0].features:
+        if feature.path.step[0] not in columns:
+            continue
+        if feature.HasField("string_stats"):
+            for field in ("rank_histogram", "top_values"):
+                feature.string_stats.ClearField(field)
+        else:
+            feature.bytes_stats.common_stats.CopyFrom(feature.num_stats.common_stats)
 
 
 def write(statistics: Mapping[str, Statistics], folder: str | Path) -> None:

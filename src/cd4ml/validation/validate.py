@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ from cd4ml.contracts.findings import Findings
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.validation import audit, columns, groups, label, outliers, personal, report, schema, statistics
+from cd4ml.validation import waivers as waivers_of
 from cd4ml.validation.audit import Audited
 from cd4ml.validation.statistics import Statistics
 
@@ -41,6 +43,7 @@ def validate(
     exclude: Sequence[str] = (),
     time_column: str = "",
     runner: Sequence[str] = (),
+    waivers: Sequence[Any] = (),
 ) -> Findings:
     """Validates the splits of a dataset.
 
@@ -55,6 +58,8 @@ def validate(
         exclude: Columns that no model sees.
         time_column: The column that says when a row came to be; empty where there is none.
         runner: A runner of Beam and its options, on which the statistics are computed; empty computes them here.
+        waivers: Why findings do not count, as `cd4ml.validation.waivers` has them. A column of personal data that one
+            is about keeps its values.
 
     Raises:
         DataError: A file cannot be read, there is no such column, a model cannot be evaluated by it, or Beam does not
@@ -68,16 +73,38 @@ def validate(
     groups.check_slices(tables["test"], [*slices, *sensitive])
     target = label.examine(tables, label_column)
 
+    whole = pa.concat_tables(tables.values())
+    people = personal.examine(whole)
+    agreed = waivers_of.parse(list(waivers))
+    waived = {one.column for one in agreed if one.finding == "personal_data"}
+    unseen = {finding.column for finding in people} - {label_column} - waived
     measured = _statistics(splits, runner, outputs.statistics)
+    for content in measured.values():
+        statistics.forget(content, unseen)
     curated = Path(curated_schema).read_text(encoding="utf-8")
     rules = schema.parse(curated) if curated else schema.infer(measured["train"], key)
     anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
 
-    whole = pa.concat_tables(tables.values())
     outcome = target.outcome(whole)
-    roles = {"key": [key], "label": [label_column], "sensitive": sensitive, "slice": sliced}
+    named = {"key": [key], "label": [label_column], "sensitive": sensitive, "slice": sliced}
+    roles = {**named, "personal": sorted(unseen)}
     described = columns.describe(measured, tables, roles)
-    counted = groups.measure(whole, outcome=outcome, columns=grouped, sensitive=sensitive)
+    told = [column for column in grouped if column not in unseen]
+    counted = groups.measure(whole, outcome=outcome, columns=told, sensitive=sensitive)
+    of_sensitive = {column: groups.values_of(whole.column(column)) for column in sensitive if column in told}
+    crossed = groups.cross(of_sensitive, outcome)
+    audited = audit.examine(
+        Audited(
+            tables,
+            whole,
+            outcome=outcome,
+            label=label_column,
+            key=key,
+            exclude=[*exclude, *unseen],
+            time=time_column,
+            sensitive=of_sensitive,
+        )
+    )
     source = origin.read(train.schema, str(splits["train"])) or Origin(Path(splits["train"]).name, 0, "")
     found = Findings(
         dataset=source.dataset,
@@ -91,13 +118,15 @@ def validate(
         findings=(
             *target.findings,
             *(finding for split, content in anomalies.items() for finding in schema.findings(split, content)),
-            *groups.examine(counted),
-            *personal.examine(whole),
+            *groups.examine(counted, crossed),
+            *people,
             *outliers.examine(described),
-            *audit.examine(
-                Audited(tables, whole, outcome=outcome, label=label_column, key=key, exclude=exclude, time=time_column)
-            ),
+            *audited.findings,
         ),
+        crossed=tuple(crossed),
+        proxies=audited.proxies,
+        anonymity=audited.anonymity,
+        waivers=agreed,
     )
 
     statistics.write(measured, outputs.statistics)

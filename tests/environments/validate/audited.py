@@ -39,8 +39,13 @@ def found_in(table, **asked):
     parts = {
         split: table.slice(ends[at], ends[at + 1] - ends[at]) for at, split in enumerate(("train", "eval", "test"))
     }
-    named = {"label": "label", "key": "key", "exclude": [], "time": time, **asked}
-    return list(audit.examine(Audited(parts, table, outcome=table["label"].cast(pa.int8()), **named)))
+    return list(examined(table, parts, time=time, **asked).findings)
+
+
+def examined(table, parts=None, **asked):
+    """The whole audit of a table."""
+    named = {"label": "label", "key": "key", "exclude": [], "time": "", "sensitive": {}, **asked}
+    return audit.examine(Audited(parts or {"train": table}, table, outcome=table["label"].cast(pa.int8()), **named))
 
 
 def alarms(table, **asked):

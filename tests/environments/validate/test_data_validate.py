@@ -377,6 +377,46 @@ def test_other_data_is_no_alarm(column, values):
     assert personal.examine(pa.table({column: values})) == []
 
 
+SECRETS = {
+    "email": [f"secret{number % 50}@example.com" for number in range(ROWS)],
+    "nick_name": [f"secret-{number % 200}" for number in range(ROWS)],
+    "dob": pa.array(np.arange(ROWS) * 86_400 * 5 - 10**8, pa.timestamp("s")),
+    "paid": [4111111111111111, 378282246310005] * (ROWS // 2),
+    "ssn": [f"{1 + number % 600:03}-{1 + number % 90:02}-{4000 + number}" for number in range(ROWS)],
+}
+
+
+def test_no_value_of_personal_data_is_written_or_logged(validation, capfd, caplog):
+    found = validation(players(**SECRETS), sensitive=["email"])
+
+    assert {finding.column for finding in found.of_kind("personal_data")} == {
+        "email",
+        "dob",
+        "paid",
+        "ssn",
+        "nick_name",
+    }
+    written = b"".join(
+        file.read_bytes() for file in validation.folder.rglob("*") if file.name not in SPLITS and file.is_file()
+    )
+    told = written.decode(errors="replace") + "".join(capfd.readouterr()) + caplog.text
+    for secret in ("secret", "4111111111111111", "378282246310005", "-4000", "1966-10-31", "2007-"):
+        assert secret not in told
+    assert not found.groups
+
+
+def test_a_column_of_personal_data_is_counted_and_has_no_domain(validation):
+    validation(players(nick_name=SECRETS["nick_name"], dob=SECRETS["dob"]))
+
+    of_train = tfdv.load_stats_binary(str(validation.outputs.statistics / "train.pb")).datasets[0].features
+    names = next(feature for feature in of_train if feature.path.step[0] == "nick_name")
+    rules = {feature.name: feature for feature in tfdv.load_schema_text(str(validation.outputs.schema)).feature}
+    assert names.string_stats.common_stats.num_non_missing == 2000
+    assert names.string_stats.unique == pytest.approx(200, rel=0.1)
+    assert not rules["nick_name"].HasField("domain")
+    assert rules["dob"].presence.min_fraction == 1
+
+
 def pictures(html):
     """By the name of the column: what stands for its distribution."""
     shown = re.search(r'<div class="distributions">(.*?)Heights are shares', html, re.DOTALL)[1]
@@ -412,7 +452,8 @@ def test_the_report_shows_the_figures_of_each_column_of_the_train_split(validati
     validation(table, sensitive=["region"])
     train = table.slice(0, 2000).to_pandas()
 
-    rows = re.findall(r"<tr>\s*<td><code>(.*?)</code>(.*?)</tr>", validation.report, re.DOTALL)
+    of_columns = validation.report.split("Columns of the train split")[1].split("</table>")[0]
+    rows = re.findall(r"<tr>\s*<td><code>(.*?)</code>(.*?)</tr>", of_columns, re.DOTALL)
     cells = {name: re.findall(r"<td class=\"number\" data-value=\"(.*?)\">(.*?)</td>", rest) for name, rest in rows}
     for name in ("age", "spend"):
         missing, mean, std, least, most, _ = cells[name]

@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from cd4ml.contracts.findings import Finding
+from cd4ml.contracts.findings import Anonymity, Finding, Proxy
 from cd4ml.contracts.model import kind_of
-from cd4ml.validation.audit import codes, copies, duplicates, leaks, order, relabel, sample
+from cd4ml.validation.audit import anonymous, codes, copies, duplicates, leaks, order, proxies, relabel, sample
+from cd4ml.validation.audit.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Audited:
     """Columns that no model sees."""
     time: str
     """The column that says when a row came to be; empty where there is none."""
+    sensitive: Mapping[str, pa.ChunkedArray]
+    """By sensitive column: the group of each row, as text."""
 
     @property
     def features(self) -> list[str]:
@@ -41,15 +44,35 @@ class Audited:
         return {name: slice(int(low), int(high)) for name, (low, high) in zip(self.splits, pairwise(ends), strict=True)}
 
 
-def examine(audited: Audited) -> Iterator[Finding]:
-    """Finds what is wrong with the dataset, as far as it can be asked: without labels nothing tells them."""
+@dataclass(frozen=True)
+class Audit:
+    """What was found."""
+
+    findings: tuple[Finding, ...]
+    proxies: tuple[Proxy, ...]
+    anonymity: Anonymity | None
+
+
+def examine(audited: Audited) -> Audit:
+    """Audits a dataset, as far as it can be asked: without labels nothing tells them."""
+    features = audited.features
     outcome = codes.as_numbers(audited.outcome)
-    if not np.isnan(outcome).all():
-        drawn = sample.draw(audited.table, outcome=outcome, features=audited.features)
-        yield from leaks.examine(drawn, {field.name: field.type for field in audited.table.schema})
-        yield from order.of_key(audited.table.column(audited.key), drawn)
-        yield from relabel.examine(drawn, audited.places)
-    yield from order.after_the_event(audited.table, audited.time)
-    rows = copies.read(audited.table, audited.features)
-    yield from duplicates.across(rows, audited.places)
-    yield from duplicates.conflicts(rows, outcome)
+    drawn = sample.draw(audited.table, outcome=outcome, features=features)
+    told = tuple(proxies.measure(drawn.features, drawn.rows, audited.sensitive))
+    rows = copies.read(audited.table, features)
+    known_to_none = [audited.label, audited.key, audited.time]
+    hidden = anonymous.measure(audited.table, sensitive=audited.sensitive, passed_over=known_to_none)
+    found = [
+        *(_of_the_label(audited, drawn) if drawn.rarer else ()),
+        *order.after_the_event(audited.table, audited.time),
+        *duplicates.across(rows, audited.places),
+        *duplicates.conflicts(rows, outcome),
+        *proxies.examine(told),
+    ]
+    return Audit(tuple(found), told, hidden)
+
+
+def _of_the_label(audited: Audited, drawn: Sample) -> Iterator[Finding]:
+    yield from leaks.examine(drawn, {field.name: field.type for field in audited.table.schema})
+    yield from order.of_key(audited.table.column(audited.key), drawn)
+    yield from relabel.examine(drawn, audited.places)

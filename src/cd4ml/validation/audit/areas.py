@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cd4ml.contracts.shares import Z
+
 FOLDS = 5
 PRIOR = 4
 """Rows by which a share is drawn to that of all, as values of a few rows tell little."""
-Z = 1.959964
-"""Of 95%."""
 
 
 @dataclass(frozen=True)

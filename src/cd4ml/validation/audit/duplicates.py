@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 
 from cd4ml.contracts.findings import Finding, percent
+from cd4ml.contracts.shares import share_interval
 from cd4ml.validation.audit.copies import Rows
-from cd4ml.validation.audit.shares import share_interval
 
 FEWEST = 10
 FEWEST_OF_ONE_KIND = 3

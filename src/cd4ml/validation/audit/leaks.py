@@ -1,6 +1,5 @@
 """Leakage: columns that tell the label better than anything known before the event could."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from cd4ml.contracts.findings import Finding, percent
-from cd4ml.validation.audit.areas import Area, Z
+from cd4ml.contracts.shares import difference_interval, share_interval
+from cd4ml.validation.audit.areas import Area
 from cd4ml.validation.audit.codes import MISSING, MOST
 from cd4ml.validation.audit.sample import Sample
 
@@ -138,14 +138,13 @@ def _pure(suspect: _Suspect, expected: float, *, positive: bool) -> Finding:
         f"are {said}, where by the other columns about {expected:,.0f} would not be; make sure that it is known before "
         "the event that is predicted, else `exclude` it"
     )
-    return Finding("leak", "error", "all", suspect.column, share, message)
+    return Finding("leak", "error", "all", suspect.column, share, message, share_interval(share, rows))
 
 
 def _missing(name: str, missing: np.ndarray, outcome: np.ndarray) -> Iterator[Finding]:
     positive, negative = missing[outcome], missing[~outcome]
     gap = positive.mean() - negative.mean()
-    error = math.sqrt(sum(one.mean() * (1 - one.mean()) / len(one) for one in (positive, negative)))
-    low, high = gap - Z * error, gap + Z * error
+    low, high = difference_interval((positive.mean(), len(positive)), (negative.mean(), len(negative)))
     if max(low, -high) < MISSING_GAP:
         return
     message = (

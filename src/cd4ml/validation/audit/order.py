@@ -1,6 +1,5 @@
 """What the order of things tells: keys in whose order the label changes, and values written after the event."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts.findings import Finding, percent
+from cd4ml.contracts.shares import share_interval
 from cd4ml.validation.audit import codes
-from cd4ml.validation.audit.areas import Z, of_codes
+from cd4ml.validation.audit.areas import of_codes
 from cd4ml.validation.audit.leaks import FEWEST_OF_A_CLASS
 from cd4ml.validation.audit.sample import Sample
 
@@ -61,13 +61,11 @@ def after_the_event(table: pa.Table, time_column: str) -> Iterator[Finding]:
         if late < LATE * rows or late <= 1:
             continue
         share = late / rows
-        half = Z * math.sqrt(share * (1 - share) / rows)
         message = (
             f"column {name!r} is later than {time_column!r} in {percent(share)} of the rows that have both: unless it "
             "was planned, it was written after the event; so may be what was written with it: `exclude` those columns"
         )
-        interval = (max(share - half, 0.0), min(share + half, 1.0))
-        yield Finding("leak", "warning", "all", name, share, message, interval)
+        yield Finding("leak", "warning", "all", name, share, message, share_interval(share, rows))
 
 
 def _numbers(key: pa.ChunkedArray) -> np.ndarray:

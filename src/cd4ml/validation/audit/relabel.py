@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from cd4ml.contracts.findings import Finding, percent
+from cd4ml.contracts.shares import share_interval
 from cd4ml.validation.audit.sample import Sample
-from cd4ml.validation.audit.shares import share_interval
 
 KNOWING = 0.85
 """A model whose area is not surely above this knows too little to doubt a label."""

@@ -2,8 +2,10 @@
 
 import math
 
-from cd4ml.contracts.findings import Interval
-from cd4ml.validation.audit.areas import Z
+Interval = tuple[float, float]
+"""At 95% confidence."""
+Z = 1.959964
+"""Of 95%."""
 
 
 def share_interval(share: float, rows: int) -> Interval:
