@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
-from cd4ml.contracts.dataset import Duplicates, check_key
+from cd4ml.contracts.dataset import Duplicates, Mode, check_key
 from cd4ml.data import curated
 from cd4ml.data.sources import AnySource
 from cd4ml.data.split import AnySplit
@@ -57,6 +57,10 @@ class Training(Arguments):
     """A folder, or `s3://bucket/prefix`: datasets, published models, deployments."""
     time_column: str = ""
     """The column that says when a row came to be; empty where there is none."""
+    mode: Mode = ""
+    """How rows meet those of before: `replace`, `append`, `merge` by key; unsaid: replace, unless most were lost."""
+    owner: str = ""
+    """Who answers for the data: a person or a team."""
     duplicates: Duplicates = "keep"
     """Whether of equal rows all are kept or one, where `key` is `rows`."""
     split: AnySplit = written({})

@@ -16,6 +16,8 @@ def ingest_dataset(
     key: str,
     dataset: dsl.Output[artifacts.DatasetVersion],
     time_column: str = "",
+    mode: str = "",
+    owner: str = "",
     duplicates: str = "keep",
     curated_schema: str = "",
     run: str = "",
@@ -29,6 +31,9 @@ def ingest_dataset(
         name: The dataset's name in the store.
         key: The column that tells rows apart; several as a list in JSON; or `rows`, all of them.
         time_column: The column that says when a row came to be; empty where there is none.
+        mode: How the rows go together with those of the version before: `replace`, `append` or `merge`; where empty
+            they take their place, unless most of those would be lost.
+        owner: Who answers for the data.
         duplicates: Whether of equal rows all are kept or one, where the key is `rows`: `keep` or `drop`.
         curated_schema: A path or `s3://` URI of a schema that people keep, to take note of; empty where there is none.
         run: The run's name, for the version's commit.
@@ -54,6 +59,8 @@ def ingest_dataset(
             name=name,
             key=key,
             time_column=time_column,
+            mode=mode,
+            owner=owner,
             duplicates=duplicates,
             run=run,
             revision=revision,

@@ -15,6 +15,8 @@ def check_arguments(
     label: str,
     store: str,
     time_column: str,
+    mode: str,
+    owner: str,
     duplicates: str,
     split: dict,
     curated_schema: str,

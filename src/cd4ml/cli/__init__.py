@@ -9,6 +9,7 @@ from rich.markup import escape
 from cd4ml.cli import init
 from cd4ml.cli import run
 from cd4ml.cli import plan
+from cd4ml.cli import datasets
 from cd4ml.cli import deployments
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
@@ -25,6 +26,7 @@ from cd4ml.errors import Cd4mlError
 __all__ = [
     "app",
     "arguments",
+    "datasets",
     "deployments",
     "doctor",
     "init",

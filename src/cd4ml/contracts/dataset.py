@@ -18,6 +18,9 @@ ROWS = "rows"
 """What is written as the key of a table whose rows nothing tells apart but all of their values."""
 Duplicates = Literal["keep", "drop"]
 """What becomes of equal rows where the key is `rows`."""
+Mode = Literal["", "replace", "append", "merge"]
+"""How rows that come go together with those that a dataset has; where nothing is said they take their place, unless
+most of those would be lost."""
 ROW_KEY = "cd4ml_row"
 """The column that a table gets whose rows no single column tells apart: a digest of what does."""
 
@@ -69,11 +72,17 @@ class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_d
     """The source's ETag, digest, version or sizes and times; empty where only reading tells."""
     said: tuple[str, ...] = ()
     """How it was read: what was found by looking, a line each."""
+    mode: str = ""
+    """How its rows came: in the place of those before, beside them, or over them by key (`cd4ml.data.modes`)."""
+    came: str = ""
+    """The digest of the rows that came, where they were put together with those before."""
     key: tuple[str, ...] = ()
     """The columns that tell rows apart; none where all of them do."""
     duplicates: str = ""
     """What became of rows that are equal."""
     time_column: str = ""
+    owner: str = ""
+    """Who answers for it."""
     run: str = ""
     revision: str = ""
     """Of the code."""

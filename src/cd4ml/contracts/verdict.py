@@ -10,6 +10,7 @@ from cd4ml.errors import GateError
 
 Interval = tuple[float, float]
 MODEL_GATE = "check_model"
+DATA_GATE = "check_dataset"
 """The gate whose verdict lets a model be published and deployed."""
 
 

@@ -84,7 +84,7 @@ def kept(rows: Rows, source: str, *, key: Sequence[str] | None, time_column: str
 def _written(rows: Rows, source: str, *, file: Path, plain: Plain, key: Sequence[str] | None, drop: bool) -> Content:
     keyed = key is not None and len(key) != 1
     schema = _with_row_key(plain.schema, source, by_rows=not key) if keyed else plain.schema
-    digest, keys, count = Digest(plain.schema), Keys(key or (), source), 0
+    digest, keys, count = Digest(plain.schema, key if keyed else None), Keys(key or (), source), 0
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema, options=_PACKED) as writer:
         for batch in _small(rows):
             made = plain.batch(batch, count + 1)
@@ -122,7 +122,7 @@ def _small(rows: Rows) -> Iterator[pa.RecordBatch]:
 
 def _without(content: Content, schema: pa.Schema) -> Content:
     """The content with the digest of the rows that it keeps."""
-    digest = Digest(schema)
+    digest = Digest(schema, ())
     for batch in content.reader():
         digest.add(of_rows(of_columns(batch.select(schema.names)).values()))
     return Content(content.file, content.schema, content.rows, str(digest), content.said, content.left_out)

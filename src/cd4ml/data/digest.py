@@ -7,11 +7,13 @@ digests of versions rest on it.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from cd4ml.contracts.dataset import ROW_KEY
 
 Hashes = npt.NDArray[np.uint64]
 """Two rows of numbers, [2, rows]."""
@@ -29,9 +31,16 @@ _MASK = (1 << 64) - 1
 class Digest:
     """The digest of rows that come in batches."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        """Begins with no rows of a schema."""
-        self._types = repr(sorted((field.name, str(field.type)) for field in schema))
+    def __init__(self, schema: pa.Schema, row_key: Sequence[str] | None = None) -> None:
+        """Begins with no rows.
+
+        Args:
+            schema: Of what the source gives.
+            row_key: The columns whose values a key is made of that the rows get; None where they have one.
+        """
+        types = [(field.name, str(field.type)) for field in schema]
+        made = [] if row_key is None else [(ROW_KEY, repr(list(row_key)))]
+        self._types = repr(sorted([*types, *made]))
         self._rows = 0
         self._sums = [0, 0]
 

@@ -1,16 +1,18 @@
 """Acquiring data: a team's table becomes a version of a dataset."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import get_args
 
 import pyarrow as pa
 
-from cd4ml.contracts.dataset import ROWS, DatasetVersion, Duplicates, key_columns
-from cd4ml.data import content, sources, table
+from cd4ml.contracts.dataset import ROWS, DatasetVersion, Duplicates, Mode, key_columns
+from cd4ml.data import content, modes, sources, table
+from cd4ml.data.content import Content
 from cd4ml.data.rows import rows_of
 from cd4ml.data.sources import Source
 from cd4ml.errors import DataError
+from cd4ml.names import nearest
 from cd4ml.storage import check_name
 from cd4ml.version import VERSION
 
@@ -22,6 +24,8 @@ def ingest(
     name: str,
     key: str,
     time_column: str = "",
+    mode: str = "",
+    owner: str = "",
     duplicates: str = "keep",
     run: str = "",
     revision: str = "",
@@ -38,6 +42,8 @@ def ingest(
         name: The dataset's name in the store.
         key: The column that tells rows apart, several as a list in JSON, or `rows`: all of them.
         time_column: The column that says when a row came to be; empty where there is none.
+        mode: How its rows go together with those that the dataset has: `replace`, `append` or `merge` (`Mode`).
+        owner: Who answers for it.
         duplicates: Where `key` is `rows`, whether equal rows are all kept or one of them: `keep` or `drop`.
         run: The run that asks.
         revision: Of its code.
@@ -49,6 +55,8 @@ def ingest(
     check_name(name)
     if duplicates not in get_args(Duplicates):
         raise DataError(f"duplicates: {duplicates!r} is neither `keep` nor `drop`; write one of them")
+    if mode not in get_args(Mode):
+        raise DataError(f"mode: {mode!r} is none; {nearest(mode, filter(None, get_args(Mode)))}")
     origin = sources.parse(source)
     uri = table.location(store, name)
     asked = DatasetVersion(
@@ -59,6 +67,8 @@ def ingest(
         digest="",
         source=origin.text,
         state=origin.state(),
+        mode=mode,
+        owner=owner,
         key=tuple(key_columns(key)),
         duplicates=duplicates if key == ROWS else "",
         time_column=time_column,
@@ -102,7 +112,40 @@ def _read(origin: Source, asked: DatasetVersion) -> DatasetVersion:
             drop=asked.duplicates == "drop",
         ) as found,
     ):
-        about = replace(asked, rows=found.rows, digest=found.digest, said=found.said)
         for line in found.said:
             print(f"{source}: {line}")  # noqa: T201 (the log of the task)
-        return table.add_version(about, found)
+        while True:
+            with suppress(table.MovedError):
+                return _added(asked, found, source)
+
+
+def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
+    """Makes a version of what came and, as the mode has it, of what was there."""
+    before = table.commits(asked.uri) if table.exists(asked.uri) else []
+    if not before:
+        return table.add_version(_about(asked, came), came)
+    last = before[-1]
+    latest = modes.rows_of(asked.uri, last.number)
+    with closing(latest):
+        if asked.mode == "replace":
+            return table.add_version(_about(asked, came), came)
+        if not asked.mode:
+            modes.check_kept(came, latest, key=asked.key, source=source, version=last.about.version)
+            return table.add_version(_about(asked, came), came, base=last.number)
+        if asked.mode == "append" and came.digest in {digest for one in before for digest in _digests(one.about)}:
+            return last.about
+        rows = modes.together(asked.mode, came, latest, key=asked.key, source=source)
+        with content.kept(
+            rows, asked.uri, key=asked.key, time_column=asked.time_column, drop=asked.duplicates == "drop"
+        ) as whole:
+            about = replace(_about(asked, whole), came=came.digest, said=(*came.said, *whole.said))
+            return table.add_version(about, whole, base=last.number)
+
+
+def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:
+    return replace(asked, rows=found.rows, digest=found.digest, said=found.said)
+
+
+def _digests(about: DatasetVersion) -> tuple[str, str]:
+    """Of the rows that a version has, and of those that came with it."""
+    return about.digest, about.came

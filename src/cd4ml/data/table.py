@@ -5,7 +5,8 @@ that the same content makes no new version; no version is ever cleaned away.
 """
 
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import deltalake
@@ -44,17 +45,77 @@ def latest(uri: str) -> DatasetVersion | None:
     return _about(_commits(uri).get(found.version(), {}), uri) if found else None
 
 
-def add_version(about: DatasetVersion, content: Content) -> DatasetVersion:
+class MovedError(DataError):
+    """The latest version is another than it was."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One time at which a version became the latest."""
+
+    number: int
+    at: datetime
+    about: DatasetVersion
+
+
+def commits(uri: str) -> list[Commit]:
+    """What became of a dataset, the oldest first; of versions that say no more than their digest, just that.
+
+    Raises:
+        DataError: There is no such table, or it cannot be read.
+        DocumentError: A commit cannot be read.
+    """
+    opened(uri)
+    found = []
+    for number, one in sorted(_commits(uri).items()):
+        known = _about(one, uri)
+        rows = one.get("operationMetrics", {}).get("num_added_rows", 0)
+        about = known or DatasetVersion(uri.rsplit("/", 1)[-1], uri, number, rows, str(one.get(DIGEST, "")))
+        found.append(Commit(number, datetime.fromtimestamp(one["timestamp"] / 1000, UTC), about))
+    return found
+
+
+def restore(commit: Commit) -> None:
+    """Makes what a dataset was after a commit the latest again; whoever comes after it adds to that.
+
+    Raises:
+        MovedError: Another run writes to it at the same time.
+        DataError: The store cannot be written.
+    """
+    about = commit.about
+    properties = deltalake.CommitProperties(
+        custom_metadata={DIGEST: about.digest, ABOUT: about.text}, max_commit_retries=0
+    )
+    try:
+        opened(about.uri).restore(commit.number, commit_properties=properties)
+    except CommitFailedError as error:
+        raise MovedError(f"{about.uri}: another run writes to it; run again when it is done") from error
+    except (DeltaError, OSError) as error:
+        raise DataError(f"{about.uri}: cannot be written ({_brief(error)}); mend the store") from error
+
+
+def exists(uri: str) -> bool:
+    """Whether a dataset has a version.
+
+    Raises:
+        DataError: The table cannot be read.
+    """
+    return _open(uri) is not None
+
+
+def add_version(about: DatasetVersion, content: Content, *, base: int | None = None) -> DatasetVersion:
     """Makes content the latest version, unless it is that already; safe beside others that do the same.
 
     Args:
         about: What the version is, but for its number.
         content: Its rows.
+        base: The number of the commit whose rows the content is made from; None where it is made from none.
 
     Returns:
         The version that holds the content: where an earlier one does, that one, which is made the latest again.
 
     Raises:
+        MovedError: There is a newer commit than `base`.
         DataError: The store cannot be written, or others write to it all the time.
     """
     uri = about.uri
@@ -62,6 +123,8 @@ def add_version(about: DatasetVersion, content: Content) -> DatasetVersion:
         table = _open(uri)
         commits = _commits(uri) if table else {}
         last = table.version() if table else -1
+        if base is not None and base != last:
+            raise MovedError(f"{uri}: another run has written to it since it was read; run again")
         if table and _has(table, str(commits[last].get(DIGEST, "")), content):
             return replace(about, version=_first(commits, last), digest=str(commits[last][DIGEST]))
         earlier = next((one for one in sorted(commits) if commits[one].get(DIGEST) == content.digest), None)

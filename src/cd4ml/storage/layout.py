@@ -36,6 +36,8 @@ _PIPELINES = frozenset({Role.PIPELINES})
 KINDS = (
     Kind("sources", "data as others bring it; never written by a run", _PIPELINES),
     Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | {Role.MONITORING}, _PIPELINES),
+    Kind("tags", "`DATASET/TAG`: a pointer at a version of a dataset", _PIPELINES, _PIPELINES),
+    Kind("erasures", "`DATASET/NUMBER.json`: what was taken out of all versions of a dataset", _PIPELINES),
     Kind("models", "`NAME/VERSION`: a published model, whole", _PIPELINES | {Role.MODELS}, _PIPELINES),
     Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _PIPELINES, _PIPELINES),
     Kind("deployments", "`NAME/NUMBER/…`: the events of each deployment", _PIPELINES | {Role.MONITORING}, _PIPELINES),

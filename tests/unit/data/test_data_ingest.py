@@ -128,7 +128,7 @@ def test_content_that_comes_back_is_the_version_that_it_was_and_the_latest_again
     assert deltalake.DeltaTable(first.uri).to_pyarrow_table().num_rows == 3
     again = ingest(files[2], store=store, name="players", key="player")
     assert again == third
-    fourth = ingest(parquet(PLAYERS.slice(2)), store=store, name="players", key="player")
+    fourth = ingest(parquet(PLAYERS.slice(2)), store=store, name="players", key="player", mode="replace")
     assert tables.at_version(fourth.uri, fourth.version)[0].to_pyarrow_table().num_rows == 1
 
 

@@ -1,0 +1,150 @@
+"""Rows of a person, taken out of all versions."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from cd4ml.contracts.dataset import DatasetVersion, Mode
+from cd4ml.contracts.erasure import Erasure
+from cd4ml.data import erasure, table
+from cd4ml.data.ingest import ingest
+from cd4ml.data.versions import Dataset
+from cd4ml.errors import DataError
+from cd4ml.storage import open_store
+
+JUNE = {"id": ["anna", "bert", "cleo"], "spend": [1.5, 2.0, 3.0]}
+JULY = {"id": ["dora"], "spend": [3.0]}
+
+
+class Players:
+    """A dataset of three versions: June, with July, and June again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.take(JUNE)
+        self.take(JULY, "append")
+        self.take(JUNE, "replace")
+
+    def take(self, content: dict[str, Any], mode: Mode = "") -> DatasetVersion:
+        pq.write_table(pa.table(content), self.folder / "source.parquet")
+        location = str(self.folder / "store")
+        return ingest(str(self.folder / "source.parquet"), store=location, name="players", key="id", mode=mode)
+
+    @property
+    def dataset(self) -> Dataset:
+        return Dataset(open_store(self.folder / "store"), "players")
+
+    def erase(self, *ids: str) -> Erasure:
+        return erasure.erase(self.dataset, column="id", values=ids, reason="asked for")
+
+    def ids(self) -> list[list[str]]:
+        """Who is there after each commit."""
+        opened = [table.opened(self.dataset.uri, one.number) for one in self.dataset.commits]
+        return [sorted(table.rows_of_version(one).read_all()["id"].to_pylist()) for one in opened]
+
+    def bytes(self) -> bytes:
+        """All that lies in the store."""
+        return b"".join(file.read_bytes() for file in sorted((self.folder / "store").rglob("*")) if file.is_file())
+
+
+@pytest.fixture
+def players(tmp_path: Path) -> Players:
+    return Players(tmp_path)
+
+
+def test_a_person_is_in_no_version_any_more(players: Players) -> None:
+    assert players.ids() == [["anna", "bert", "cleo"], ["anna", "bert", "cleo", "dora"], ["anna", "bert", "cleo"]]
+
+    erased = players.erase("bert")
+
+    assert players.ids() == [["anna", "cleo"], ["anna", "cleo", "dora"], ["anna", "cleo"]]
+    assert erased.rows == {"0": 1, "1": 1}
+    assert erased.headline == "2 rows of 2 versions"
+    assert b"bert" not in players.bytes()
+
+
+def test_the_record_names_no_value(players: Players) -> None:
+    players.erase("bert", "dora")
+
+    store = players.dataset.store
+    [name] = store.children("erasures/players")
+    text = store.read(f"erasures/players/{name}")
+    record = Erasure.parse(text, name)
+    assert (record.dataset, record.column, record.subjects, record.reason) == ("players", "id", 2, "asked for")
+    assert not any(value in text for value in ("bert", "dora"))
+
+
+def test_the_least_and_the_most_of_a_column_are_in_no_log(players: Players) -> None:
+    players.erase("anna", "cleo", "dora")
+
+    assert players.ids() == [["bert"], ["bert"], ["bert"]]
+    assert not any(name in players.bytes() for name in (b"anna", b"cleo", b"dora"))
+
+
+def test_what_was_erased_does_not_come_back_from_the_same_source(players: Players) -> None:
+    players.erase("bert")
+
+    assert players.take(JUNE, "replace").version == 0
+    assert players.ids()[-1] == ["anna", "cleo"]
+
+
+def test_rows_go_on_being_added_after_it(players: Players) -> None:
+    players.erase("bert")
+
+    players.take({"id": ["emil"], "spend": [1.0]}, "append")
+
+    assert players.ids()[-1] == ["anna", "cleo", "emil"]
+
+
+def test_who_is_in_no_version_is_told_and_nothing_changes(players: Players) -> None:
+    before = players.bytes()
+
+    with pytest.raises(DataError, match="no version has a row with such a value in 'id'"):
+        players.erase("zoe")
+    with pytest.raises(DataError, match="no version has a column 'idd'; did you mean 'id'"):
+        erasure.erase(players.dataset, column="idd", values=["anna"], reason="")
+    assert players.bytes() == before
+
+
+class KilledError(Exception):
+    """In place of a signal that nothing survives."""
+
+
+@pytest.mark.parametrize("writes", range(12))
+def test_killed_at_any_write_every_version_is_whole_and_the_next_one_goes_on(
+    players: Players, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    whole = players.ids()
+    without = [[name for name in each if name != "bert"] for each in whole]
+    left = [writes]
+
+    def counted(done: Callable[..., Any]) -> Callable[..., Any]:
+        def change(self: Any, *args: Any) -> Any:
+            if not left[0]:
+                raise KilledError
+            left[0] -= 1
+            return done(self, *args)
+
+        return change
+
+    class Dying(fs.LocalFileSystem):
+        move = counted(fs.LocalFileSystem.move)
+        delete_file = counted(fs.LocalFileSystem.delete_file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fs, "LocalFileSystem", Dying)
+        try:
+            players.erase("bert")
+        except KilledError:
+            assert all(found in expected for found, *expected in zip(players.ids(), whole, without, strict=True))
+    with suppress(DataError):  # nothing is left to erase
+        players.erase("bert")
+    assert players.ids() == without
+    assert b"bert" not in players.bytes()
+    assert players.dataset.store.children("erasures/players")

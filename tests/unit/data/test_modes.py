@@ -1,0 +1,173 @@
+"""Rows that come beside those that a dataset has, or over them."""
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cd4ml.contracts.dataset import DatasetVersion, Mode
+from cd4ml.data import table
+from cd4ml.data.ingest import ingest
+from cd4ml.errors import DataError
+
+JUNE = {"id": ["a", "b"], "spend": [1.5, 2.0]}
+JULY = {"id": ["b", "c"], "spend": [9.0, 3.0]}
+
+
+class Dataset:
+    """A dataset in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = 0
+
+    def take(self, content: dict[str, Any], mode: Mode = "", key: str = "id") -> DatasetVersion:
+        self.files += 1
+        file = self.folder / f"{self.files}.parquet"
+        pq.write_table(pa.table(content), file)
+        return ingest(str(file), store=str(self.folder / "store"), name="players", key=key, mode=mode)
+
+    def rows(self, version: DatasetVersion) -> list[dict[str, Any]]:
+        found = table.rows_of_version(table.opened(version.uri, version.version)).read_all()
+        return sorted(found.to_pylist(), key=lambda row: str(row))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return Dataset(tmp_path)
+
+
+def test_rows_are_added_to_those_that_are_there(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+
+    found = dataset.take({"id": ["c"], "spend": [3.0]}, "append")
+
+    assert (found.version, found.rows, found.mode) == (1, 3, "append")
+    assert [row["id"] for row in dataset.rows(found)] == ["a", "b", "c"]
+
+
+def test_a_row_that_is_there_is_not_added_again(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+
+    with pytest.raises(DataError, match="key 'id': 1 rows have the key of another row, for one 'b'"):
+        dataset.take(JULY, "append")
+
+
+def test_what_was_added_is_not_added_twice(dataset: Dataset) -> None:
+    dataset.take(JUNE, key="rows")
+    once = dataset.take({"id": ["c"], "spend": [3.0]}, "append", key="rows")
+
+    assert dataset.take({"id": ["c"], "spend": [3.0]}, "append", key="rows") == once
+
+
+def test_rows_take_the_place_of_those_of_the_same_key(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+
+    found = dataset.take(JULY, "merge")
+
+    assert {row["id"]: row["spend"] for row in dataset.rows(found)} == {"a": 1.5, "b": 9.0, "c": 3.0}
+
+
+def test_rows_are_merged_by_several_columns(dataset: Dataset) -> None:
+    dataset.take({"id": ["a", "a"], "day": [1, 2], "spend": [1, 2]}, key='["id", "day"]')
+
+    found = dataset.take({"id": ["a"], "day": [2], "spend": [7]}, "merge", key='["id", "day"]')
+
+    assert [(row["day"], row["spend"]) for row in dataset.rows(found)] == [(1, 1), (2, 7)]
+
+
+def test_columns_that_come_or_go_are_missing_in_the_other_rows_and_said(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+
+    found = dataset.take({"id": ["c"], "visits": [4]}, "append")
+
+    assert dataset.rows(found)[-1] == {"id": "c", "spend": None, "visits": 4}
+    assert found.said == (
+        "'visits' is new: missing in the rows that were there",
+        "'spend' is gone: missing in the rows that came",
+    )
+
+
+def test_a_column_of_another_type_is_refused_with_its_name(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+
+    with pytest.raises(DataError, match="column 'spend' is string, and was double"):
+        dataset.take({"id": ["c"], "spend": ["much"]}, "append")
+
+
+def test_no_rows_are_merged_where_nothing_tells_them_apart(dataset: Dataset) -> None:
+    dataset.take(JUNE, key="rows")
+
+    with pytest.raises(DataError, match="mode: merge wants a key"):
+        dataset.take(JULY, "merge", key="rows")
+
+
+def test_a_table_that_lost_most_rows_is_refused_unless_that_is_meant(dataset: Dataset) -> None:
+    dataset.take({"id": list("abcde")})
+
+    with pytest.raises(DataError, match="has 2 of the 5 rows of version 0, and the others would be gone") as refused:
+        dataset.take({"id": list("deklmn")})
+
+    assert "`mode: append`" in str(refused.value)
+    assert dataset.take({"id": list("deklmn")}, "replace").version == 1
+    assert dataset.take({"id": list("demnop")}).version == 2
+
+
+def test_a_table_without_a_key_is_refused_where_it_has_become_short(dataset: Dataset) -> None:
+    dataset.take({"id": list("abcde")}, key="rows")
+
+    with pytest.raises(DataError, match="has 2 of the 5 rows"):
+        dataset.take({"id": list("xy")}, key="rows")
+
+
+def _append(folder: str, name: str) -> None:
+    file = Path(folder) / f"{name}.parquet"
+    pq.write_table(pa.table({"id": [name], "spend": [0.5]}), file)
+    ingest(str(file), store=f"{folder}/store", name="players", key="id", mode="append")
+
+
+def test_of_many_that_add_at_once_none_is_lost(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+    names = [f"at once {number}" for number in range(5)]
+    context = multiprocessing.get_context("spawn")
+    together = [context.Process(target=_append, args=(str(dataset.folder), name)) for name in names]
+    for one in together:
+        one.start()
+    for one in together:
+        one.join()
+
+    latest = table.latest(str(dataset.folder / "store" / "datasets" / "players"))
+    assert latest is not None
+    assert [row["id"] for row in dataset.rows(latest)] == sorted(["a", "b", *names])
+
+
+tables = st.dictionaries(st.integers(0, 12), st.none() | st.integers(-3, 3), min_size=1, max_size=8)
+
+
+@settings(max_examples=20)
+@given(before=tables, after=tables)
+def test_merging_is_what_updating_a_mapping_is(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[int, Any], after: dict[int, Any]
+) -> None:
+    dataset = Dataset(tmp_path_factory.mktemp("drawn"))
+
+    def content(rows: dict[int, Any]) -> dict[str, Any]:
+        return {"id": list(rows), "value": pa.array(rows.values(), pa.int64())}
+
+    dataset.take(content(before))
+    found = dataset.take(content(after), "merge")
+
+    assert {row["id"]: row["value"] for row in dataset.rows(found)} == before | after
+
+
+def test_the_same_rows_with_another_key_have_what_later_tasks_tell_rows_apart_by(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+
+    found = dataset.take(JUNE, "replace", key="rows")
+
+    assert all(row[found.key_column] for row in dataset.rows(found))

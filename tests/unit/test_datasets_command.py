@@ -1,0 +1,142 @@
+"""`cd4ml datasets`, as a user gives it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml import cli
+from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.data.ingest import ingest
+
+JUNE = {"player": ["p1", "p2", "p3"], "spend": [1.5, 2.0, 2.5], "region": ["north", "south", "south"]}
+JULY = {"player": ["p2", "p3", "p4"], "spend": [2.0, 9.0, 0.5], "region": ["south", "south", "east"]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the commands run, beside a store with two versions of a dataset and another dataset."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    take("players", JUNE, owner="growth")
+    take("players", JULY, owner="growth")
+    take("parcels", {"player": ["x"], "weight": [1]})
+    return tmp_path
+
+
+def take(name: str, content: dict[str, Any], **how: Any) -> DatasetVersion:
+    pq.write_table(pa.table(content), f"{name}.parquet")
+    return ingest(f"{name}.parquet", store="store", name=name, key="player", **how)
+
+
+class Said:
+    """Runs commands, and gives what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._capsys, self._monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *words: str) -> str:
+        self._monkeypatch.setattr(sys, "argv", ["cd4ml", "datasets", *words])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        self.code = ended.value.code
+        output = self._capsys.readouterr()
+        return " ".join((output.out + output.err).split())
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Said:
+    return Said(capsys, monkeypatch)
+
+
+def test_each_dataset_is_listed_with_its_latest_version(folder: Path, said: Said) -> None:
+    listed = said("list")
+
+    assert "players 1 3 " in listed
+    assert "growth" in listed
+    assert "parcels 0 1 " in listed
+
+
+def test_the_history_has_the_newest_first(folder: Path, said: Said) -> None:
+    said("tag", "players", "audited", "0")
+
+    history = said("history", "players")
+
+    assert history.index(" 1 20") < history.index(" 0 20")
+    assert history.endswith("3 audited")
+
+
+def test_a_version_is_shown_by_its_number_a_tag_or_as_the_latest(folder: Path, said: Said) -> None:
+    assert said("tag", "players", "audited", "0") == "players: version 0 is audited"
+    assert said("show", "players", "audited").startswith("version 0 of players, 3 rows")
+    latest = said("show", "players")
+
+    assert latest.startswith("version 1 of players, 3 rows")
+    assert "owner growth" in latest
+    assert 'source {"file":"players.parquet"}' in latest
+    assert "key player" in latest
+    assert latest.endswith("column type player string spend double region string")
+
+
+def test_a_tag_moves_on_and_is_no_number(folder: Path, said: Said) -> None:
+    said("tag", "players", "audited", "0")
+    said("tag", "players", "audited", "1")
+
+    assert said("show", "players", "audited").startswith("version 1 ")
+    assert "'7' says which version it is already; choose another tag" in said("tag", "players", "7")
+    assert "'latest' says which version" in said("tag", "players", "latest")
+    assert said.code == 1
+
+
+def test_a_difference_is_told_with_examples(folder: Path, said: Said) -> None:
+    difference = said("diff", "players", "0")
+
+    assert difference == (
+        "added 1 rows, as p4 removed 1 rows, as p1 changed 1 rows; 1 are the same "
+        "column rows key before after spend 1 p3 2.5 9.0"
+    )
+
+
+def test_an_earlier_version_becomes_the_latest_again(folder: Path, said: Said) -> None:
+    assert said("restore", "players", "0") == "players: version 0 is the latest again, 3 rows"
+
+    assert said("show", "players").startswith("version 0 of players")
+    assert "version 0 is the latest already" in said("restore", "players", "0")
+    assert f"{said('history', 'players')} ".count(" 3 ") == 3
+    assert take("players", JULY, owner="growth").version == 1
+
+
+def test_datasets_are_found_by_name_column_owner_and_tag(folder: Path, said: Said) -> None:
+    said("tag", "parcels", "audited")
+
+    assert said("search", "GROWTH") == "dataset found players owner growth"
+    assert said("search", "player", "weight") == "dataset found parcels column player, column weight"
+    assert said("search", "audit").endswith("parcels tag audited")
+    assert "no dataset has 'nothing'" in said("search", "nothing")
+
+
+def test_the_catalogue_is_a_page_about_all_of_them(folder: Path, said: Said) -> None:
+    said("tag", "players", "audited", "0")
+
+    assert said("catalogue", "--output", "pages/all.html") == "wrote pages/all.html"
+    page = (folder / "pages" / "all.html").read_text()
+    assert all(word in page for word in ("players", "parcels", "growth", "audited", "weight", "2 in the store"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["show", "player"], "no dataset 'player'; did you mean 'players'?"),
+        (["show", "players", "2"], "no version '2'; there are 0, 1, latest"),
+        (["diff", "players", "0", "--key", "id"], "version 0 has no column 'id'"),
+        (["list", "--store", "elsewhere"], "holds no dataset"),
+        (["tag", "players", "a/b"], "cannot be a name"),
+    ],
+)
+def test_what_is_not_there_is_told(folder: Path, said: Said, words: list[str], told: str) -> None:
+    assert told in said(*words)
+    assert said.code == 1
