@@ -19,6 +19,7 @@ import tensorflow as tf
 from conftest import Inputs, players, statistics_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
@@ -284,6 +285,27 @@ def test_a_label_that_cannot_be_learned_is_refused(prepare, tmp_path, labels, me
     with pytest.raises(TrainingError, match=message):
         run(inputs, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_column_whose_values_the_statistics_do_not_tell_is_no_feature_and_in_no_file(prepare, tmp_path):
+    table = players(2000, seed=1)
+    cities = pa.array([f"secret-{city}" for city in table["city"].to_pylist()])
+    table = table.set_column(table.column_names.index("city"), "city", cities)
+    inputs = prepare(table, table)
+    file = inputs.statistics_folder / "train.pb"
+    proto = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+    for feature in proto.datasets[0].features:
+        if feature.path.step[0] == "city":
+            feature.string_stats.ClearField("rank_histogram")
+            feature.string_stats.ClearField("top_values")
+        if feature.path.step[0] == "spend_90d":
+            feature.bytes_stats.common_stats.CopyFrom(feature.num_stats.common_stats)
+    file.write_bytes(proto.SerializeToString())
+
+    run(inputs, tmp_path / "model")
+
+    assert {one.name for one in model.read_contract(tmp_path / "model").inputs} == {"age", "region", "subscribed"}
+    assert not any(b"secret-" in one.read_bytes() for one in (tmp_path / "model").rglob("*") if one.is_file())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from audited import alarms, clean
 from cd4ml.validation.audit import areas
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 def test_a_clean_table_raises_no_alarm(seed):
     assert alarms(clean(seed)) == []
 

@@ -90,6 +90,12 @@ def test_moments_later_than_the_row_are_told():
     assert "later than 'offered_at' in 100.0 % of the rows that have both" in finding.message
 
 
+def test_moments_later_than_the_row_that_are_excluded_are_not_told():
+    closed = pa.array(TABLE["offered_at"].to_numpy().astype(np.int64) + 3600, pa.timestamp("s"))
+
+    assert alarms(having(TABLE, closed_at=closed), exclude=["closed_at"]) == []
+
+
 def test_rows_too_few_to_tell_raise_nothing():
     few = having(TABLE, leak=POSITIVE).slice(0, 150)
 

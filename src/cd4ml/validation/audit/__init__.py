@@ -12,6 +12,9 @@ from cd4ml.contracts.model import kind_of
 from cd4ml.validation.audit import anonymous, codes, copies, duplicates, leaks, order, proxies, relabel, sample
 from cd4ml.validation.audit.sample import Sample
 
+FEWEST_OF_A_CLASS = 100
+"""Rows of the rarer class; fewer do not tell a leak from luck."""
+
 
 @dataclass(frozen=True)
 class Audited:
@@ -63,8 +66,8 @@ def examine(audited: Audited) -> Audit:
     known_to_none = [audited.label, audited.key, audited.time]
     hidden = anonymous.measure(audited.table, sensitive=audited.sensitive, passed_over=known_to_none)
     found = [
-        *(_of_the_label(audited, drawn) if drawn.rarer else ()),
-        *order.after_the_event(audited.table, audited.time),
+        *(_of_the_label(audited, drawn) if drawn.rarer >= FEWEST_OF_A_CLASS else ()),
+        *order.after_the_event(audited.table, audited.time, audited.exclude),
         *duplicates.across(rows, audited.places),
         *duplicates.conflicts(rows, outcome),
         *proxies.examine(told),

@@ -12,8 +12,6 @@ from cd4ml.validation.audit.areas import Area
 from cd4ml.validation.audit.codes import MISSING, MOST
 from cd4ml.validation.audit.sample import Sample
 
-FEWEST_OF_A_CLASS = 100
-"""Fewer rows do not tell a leak from luck."""
 STRONG = 0.9
 """A column whose area alone is surely above this is held against all others."""
 MISTAKES = 1 / 3
@@ -53,8 +51,6 @@ def examine(sample: Sample, types: Mapping[str, pa.DataType]) -> Iterator[Findin
         sample: The features, and the label.
         types: Of the columns.
     """
-    if sample.rarer < FEWEST_OF_A_CLASS:
-        return
     strong = [name for name, area in sample.alone.items() if area.low >= STRONG]
     rest = [name for name in sample.features.names if name not in strong]
     small = sample.smaller()

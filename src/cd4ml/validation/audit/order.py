@@ -1,6 +1,6 @@
 """What the order of things tells: keys in whose order the label changes, and values written after the event."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,6 @@ from cd4ml.contracts.findings import Finding, percent
 from cd4ml.contracts.shares import share_interval
 from cd4ml.validation.audit import codes
 from cd4ml.validation.audit.areas import of_codes
-from cd4ml.validation.audit.leaks import FEWEST_OF_A_CLASS
 from cd4ml.validation.audit.sample import Sample
 
 TELLING = 0.6
@@ -30,8 +29,6 @@ def of_key(key: pa.ChunkedArray, sample: Sample) -> Iterator[Finding]:
         key: Of the whole table.
         sample: Which of its rows are looked at.
     """
-    if sample.rarer < FEWEST_OF_A_CLASS:
-        return
     area = of_codes(codes.bins(_numbers(key)[sample.rows], PARTS), sample.outcome, sample.dealt)
     if area.low < TELLING:
         return
@@ -42,18 +39,19 @@ def of_key(key: pa.ChunkedArray, sample: Sample) -> Iterator[Finding]:
     yield Finding("leak", "warning", "all", "", area.value, message, area.interval)
 
 
-def after_the_event(table: pa.Table, time_column: str) -> Iterator[Finding]:
+def after_the_event(table: pa.Table, time_column: str, exclude: Sequence[str]) -> Iterator[Finding]:
     """Finds moments that are later than that of the row.
 
     Args:
         table: The whole dataset.
         time_column: When each row came to be; empty where that is not known.
+        exclude: Columns of which it is known.
     """
     if not time_column:
         return
     event = _microseconds(table.column(time_column))
     for name in table.column_names:
-        if name == time_column or not pa.types.is_timestamp(table.schema.field(name).type):
+        if name in (time_column, *exclude) or not pa.types.is_timestamp(table.schema.field(name).type):
             continue
         moments = _microseconds(table.column(name))
         there = ~np.isnan(moments) & ~np.isnan(event)
@@ -63,7 +61,7 @@ def after_the_event(table: pa.Table, time_column: str) -> Iterator[Finding]:
         share = late / rows
         message = (
             f"column {name!r} is later than {time_column!r} in {percent(share)} of the rows that have both: unless it "
-            "was planned, it was written after the event; so may be what was written with it: `exclude` those columns"
+            "was planned, it was written after the event; so may be what was written with it: `exclude` all of it"
         )
         yield Finding("leak", "warning", "all", name, share, message, share_interval(share, rows))
 

@@ -34,9 +34,10 @@ def measure(features: Coded, rows: np.ndarray, groups: Mapping[str, pa.ChunkedAr
         largest = np.argsort(-sizes, kind="stable")[: MOST_GROUPS if len(sizes) > 2 else 1]
         for group in (counts.field("values")[int(place)].as_py() for place in largest):
             inside = np.asarray(of_rows.to_numpy() == group)
-            if min(inside.sum(), (~inside).sum()) >= ENOUGH_ROWS:
-                asked = features.only([name for name in features.names if name != column])
-                yield from _of_group(column, str(group), Sample(asked, inside, areas.folds(inside), rows).smaller())
+            asked = features.only([name for name in features.names if name != column])
+            sample = Sample(asked, inside, areas.folds(inside), rows).smaller()
+            if sample.rarer >= ENOUGH_ROWS:
+                yield from _of_group(column, str(group), sample)
 
 
 def examine(proxies: Iterable[Proxy]) -> Iterator[Finding]:
