@@ -20,6 +20,8 @@ SAMPLE_ROWS = 10_000
 SOME = 0.01
 """The share of a column's values from which on a form is no accident."""
 MANY_VALUES = 100
+MANY_DAYS = 10
+"""Of moments, which stand for nothing else."""
 CHECKED = 200
 """Values of a column that are checked one by one."""
 RIGHT = 0.9
@@ -68,7 +70,8 @@ def _column(name: str, column: pa.ChunkedArray) -> list[Finding]:
         if share >= SOME:
             return [_finding(name, share, f"{percent(share)} of the values look like {form}")]
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).strip("_").lower()
-    if NAMES.search(words) and pc.count_distinct(values).as_py() > min(MANY_VALUES, len(values) / 2):
+    many = MANY_DAYS if pa.types.is_timestamp(values.type) else MANY_VALUES
+    if NAMES.search(words) and pc.count_distinct(values).as_py() > min(many, len(values) / 2):
         return [_finding(name, None, "its name says so")]
     return []
 

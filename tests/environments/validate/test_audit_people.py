@@ -111,6 +111,7 @@ FORMS = {
     "draw": ([str(one) for one in RANDOM.integers(10**8, 10**9, 300)], False),
     "short": ([f"+1 {place}" for place in range(100, 400)], False),
     "dob": (pa.array([place * 86_400 for place in range(300)], pa.timestamp("s")), True),
+    "birth_date": (pa.array([place % 40 * 86_400 for place in range(300)], pa.timestamp("s")), True),
     "first": ([f"n{place}" for place in range(300)], True),
     "Name": ([f"n{place}" for place in range(300)], True),
     "Geburtsdatum": ([f"n{place}" for place in range(300)], True),
