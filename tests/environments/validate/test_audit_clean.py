@@ -1,6 +1,9 @@
+import decimal
+
 import numpy as np
+import pyarrow as pa
 import pytest
-from audited import alarms, clean
+from audited import alarms, clean, examined
 
 from cd4ml.validation.audit import areas
 
@@ -8,6 +11,41 @@ from cd4ml.validation.audit import areas
 @pytest.mark.parametrize("seed", range(20))
 def test_a_clean_table_raises_no_alarm(seed):
     assert alarms(clean(seed)) == []
+
+
+def odd(random, rows):
+    """Columns of every type and of what is hardly there, each without a name that means anything."""
+    hidden = random.random(rows) < random.choice([0, 0.3, 1])
+    day = random.integers(-(2**40), 2**40, rows)
+    return [
+        pa.array(random.normal(size=rows) * 10.0 ** random.integers(-300, 300), mask=hidden),
+        pa.array(random.choice([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e308], rows), mask=hidden),
+        pa.array(random.integers(-(2**63), 2**63 - 1, rows), mask=hidden),
+        pa.array(random.choice(["", "a", "ü" * 50, "x\ny"], rows), mask=hidden),
+        pa.array([f"v{place}" for place in range(rows)], mask=hidden),
+        pa.array(random.random(rows) < 0.5, mask=hidden),
+        pa.array(day, pa.timestamp(random.choice(["s", "ms", "us", "ns"]), "UTC"), mask=hidden),
+        pa.array([decimal.Decimal(int(one)) for one in random.integers(0, 99, rows)], pa.decimal128(10, 0)),
+        pa.array(random.normal(size=rows).astype(np.float32)),
+        pa.nulls(rows, pa.string()),
+        pa.nulls(rows),
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(30))
+def test_any_table_can_be_audited(seed):
+    random = np.random.default_rng(seed)
+    rows = int(random.choice([1, 2, 5, 300, 1200]))
+    columns = odd(random, rows)
+    label = pa.array(random.integers(0, 2, rows), pa.int8(), mask=random.random(rows) < random.choice([0, 0.2, 1]))
+    table = pa.table(
+        {**{f"c {place}": column for place, column in enumerate(columns)}, "label": label, "key": columns[2 + seed % 3]}
+    )
+    low, high = sorted(random.integers(0, rows + 1, 2))
+    parts = {"train": table.slice(0, low), "eval": table.slice(low, high - low), "test": table.slice(high)}
+
+    examined(table, parts, time="c 6", sensitive={"c 3": table["c 3"].fill_null("")})
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,18 @@ def test_copies_are_found_among_rows_of_which_some_are_alike_by_chance():
     assert finding.value == pytest.approx(0.1, rel=0.3)
 
 
+def test_copies_are_found_beside_rows_that_are_all_alike():
+    rows = 10_000
+    active = RANDOM.random(rows) < 0.5
+    made = {f"c{place}": np.where(active, RANDOM.normal(size=rows), 0) for place in range(4)}
+    table = pa.table({**made, "label": RANDOM.random(rows) < 0.3, "key": np.arange(rows)})
+
+    (finding,) = alarms(copied(table, 0.1))
+
+    assert (finding.kind, finding.split) == ("duplicate", "test")
+    assert finding.value == pytest.approx(0.05, abs=0.02)  # half of the copies are of rows that are alike anyway
+
+
 @pytest.mark.parametrize(
     "table",
     [

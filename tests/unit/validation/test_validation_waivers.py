@@ -1,4 +1,5 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,10 @@ def test_copies_proxies_and_anonymity_are_held_against_their_limits(tmp_path):
 def test_every_kind_of_finding_has_what_the_law_asks():
     assert {*waivers.KINDS, "label", "anonymity"} == {*DUTIES}
     assert all("GDPR" in duty for duty in DUTIES.values())
+
+
+def test_the_docs_say_what_the_law_asks_as_the_report_does():
+    page = (Path(__file__).parents[3] / "docs" / "audit.md").read_text()
+
+    for kind, duty in DUTIES.items():
+        assert any(f"`{kind}`" in line and line.endswith(f"| {duty} |") for line in page.splitlines())
