@@ -49,21 +49,22 @@ def test_the_page_of_a_killed_run_says_what_is_in_the_registry(
     assert (published or {}).get("version") == (registered and registered.published and 3)
 
 
-def test_the_page_and_the_summary_say_which_limits_were_skipped(tmp_path: Path) -> None:
+def test_the_page_and_the_summary_say_which_limits_were_skipped_and_what_is_to_be_known(tmp_path: Path) -> None:
     checks = (
         Check("auc on overall", "at least 0.7", 0.8, Outcome.PASSED, "auc on overall is 0.8"),
         Check("change of auc", "at least 0", None, Outcome.SKIPPED, "first model: no champion"),
     )
-    Verdict("check_model", {}, checks).write(tmp_path / "verdict")
+    Verdict("check_model", {}, checks, ("the waiver for leak is used",)).write(tmp_path / "verdict")
     task = Task("check-model", "Check model", "check_model", "cd4ml/tools:1", tmp_path / "log", tmp_path, "passed")
 
     reports.write(dataclasses.replace(KILLED, tree=Group("", "training", [task])), tmp_path)
 
     (gate,) = json.loads((tmp_path / "summary.json").read_text())["gates"]
-    assert gate == {"name": "check_model", "passed": True, "reason": "1 of 1 limits kept, 1 skipped"}
+    assert gate == {"name": "check_model", "passed": True, "reason": "1 of 1 limits kept, 1 skipped, 1 warning"}
     page = (tmp_path / "index.html").read_text()
     assert '<span class="badge neutral">skipped</span></td><td>first model: no champion</td>' in page
     assert '<span class="badge passed">passed</span></td><td>auc on overall is 0.8</td>' in page
+    assert '<p class="note">The waiver for leak is used.</p>' in page
 
 
 def test_the_page_and_the_summary_show_groups_and_from_which_run_a_part_took_what_it_read(tmp_path: Path) -> None:
