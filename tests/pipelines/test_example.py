@@ -1,9 +1,9 @@
-"""The example of the README at its full size: one run passes, one is refused, one makes up for it."""
+"""The examples at their full size: of the first a run passes, one is refused, one makes up for it."""
 
 from pathlib import Path
 
 import pytest
-from workplace import PORT, Workplace, make_players
+from workplace import PORT, Workplace, make_parcels, make_players
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +33,24 @@ def test_the_planted_bias_is_refused_under_a_strict_limit_and_made_up_for_by_rew
 
     assert mitigated.code == 0, mitigated.output
     assert mitigated.summary["published"]["version"] == 2
+
+
+def test_a_table_that_is_not_like_the_first_is_read_as_it_is(tmp_path: Path) -> None:
+    make_parcels(tmp_path / "parcels")
+    place = Workplace(tmp_path)
+
+    passed = place.run("run", place.example("training.yaml", of="deliveries", source="parcels", port=PORT))
+
+    assert passed.code == 0, passed.output
+    assert set(passed.states().values()) == {"passed"}
+    assert passed.summary["dataset"]["rows"] == 24_000
+    shown = place.run("datasets", "show", "parcels").output
+    for line in (
+        "read ';' as the delimiter, cp1252 as the encoding, 12 columns",
+        "dates as %d.%m.%Y in 'ordered on', 'promised on'",
+        "',' as the decimal sign in 'weight (kg)', 'declared value', 'distance km'",
+        "'-' is missing in 'weight (kg)'",
+        "have leading zeros, as codes have",
+    ):
+        assert line in shown
+    assert "late-parcels 1" in place.run("datasets", "history", "parcels").output

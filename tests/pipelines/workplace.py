@@ -68,9 +68,9 @@ class Workplace:
         }
         return self.example(example, **small | changes)
 
-    def example(self, example: str, **changes: Any) -> Path:
-        """The example's arguments as they are, but for changes."""
-        content = yaml.safe_load((ROOT / "examples/promotions" / example).read_text())
+    def example(self, example: str, of: str = "promotions", **changes: Any) -> Path:
+        """An example's arguments as they are, but for changes."""
+        content = yaml.safe_load((ROOT / "examples" / of / example).read_text())
         content["arguments"] |= changes
         file = self.folder / example
         file.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -126,14 +126,13 @@ class Workplace:
 
 
 def make_players(file: Path, rows: int = ROWS, seed: int = 7) -> None:
-    subprocess.run(
-        [
-            sys.executable,
-            ROOT / "examples/promotions/generate.py",
-            f"--rows={rows}",
-            f"--seed={seed}",
-            f"--output={file}",
-        ],
-        check=True,
-        capture_output=True,
-    )
+    _generate("promotions", f"--rows={rows}", f"--seed={seed}", f"--output={file}")
+
+
+def make_parcels(folder: Path) -> None:
+    _generate("deliveries", f"--output={folder}")
+
+
+def _generate(example: str, *words: str) -> None:
+    program = ROOT / "examples" / example / "generate.py"
+    subprocess.run([sys.executable, program, *words], check=True, capture_output=True)
