@@ -9,6 +9,7 @@ import numpy as np
 
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.shares import Interval, share_interval
+from cd4ml.contracts.drift import Comparison, Uncompared
 
 Kind = Literal[
     "anomaly",
@@ -23,6 +24,7 @@ Kind = Literal[
     "conflict",
     "relabel",
     "proxy",
+    "drift",
 ]
 Severity = Literal["error", "warning", "note"]
 """A note is no alarm: it is worth to be known."""
@@ -140,6 +142,9 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     proxies: tuple[Proxy, ...] = ()
     anonymity: Anonymity | None = None
     waivers: tuple[Waiver, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    """Train against the rows of the last model, eval and test against train."""
+    uncompared: tuple[Uncompared, ...] = ()
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""

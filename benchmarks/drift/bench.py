@@ -1,0 +1,192 @@
+"""How often tables that do not differ raise an alarm, beside a fixed limit, and how often planted drift is found.
+
+    make bench NAME=drift
+
+`BENCH_PAIRS` draws fewer pairs of each size than 1,000. A fixed limit of 0.1 on the Jensen-Shannon distance of each
+column is what most tools do by default; it is held against the same pairs.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+
+from cd4ml.contracts.dataset import Origin
+from cd4ml.contracts.drift import FALSE_ALARMS, LARGE, Comparison
+from cd4ml.validation.drift import reference
+from cd4ml.validation.drift.compare import compare_samples
+
+PAIRS = int(os.environ.get("BENCH_PAIRS", "1000"))
+ROWS = (100, 1000, 20_000)
+COLUMNS = (5, 50)
+PLANTED = 100
+"""Times that each drift is planted at each size."""
+CATEGORIES = 2000
+Table = dict[str, pa.Array]
+
+
+def clean(random: np.random.Generator, rows: int, columns: int) -> Table:
+    """Columns of ten kinds in turn: long tails, ties, rare values, missing ones, constants."""
+    return {f"column_{place}": KINDS[place % len(KINDS)](random, rows) for place in range(columns)}
+
+
+def times(random: np.random.Generator, rows: int, hour: float = 12) -> pa.Array:
+    """Moments of thirty days, most around one hour of the day."""
+    seconds = random.normal(hour, 3, rows) % 24 * 3600 + 86_400 * random.integers(0, 30, rows)
+    return pa.array((seconds * 1e6).astype(np.int64), pa.timestamp("us"))
+
+
+def _choice(random: np.random.Generator, rows: int, *, texts: list[str], shares: np.ndarray) -> pa.Array:
+    codes = random.choice(len(texts), rows, p=np.asarray(shares) / np.sum(shares))
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), texts).cast(pa.string())
+
+
+TEXTS = [f"v{number}" for number in range(CATEGORIES)]
+LONG_TAIL = 1 / np.arange(1, CATEGORIES + 1) ** 1.1
+KINDS: tuple[Callable[[np.random.Generator, int], pa.Array], ...] = (
+    lambda random, rows: pa.array(random.normal(size=rows)),
+    lambda random, rows: pa.array(random.lognormal(0, 2, rows), mask=random.random(rows) < 0.02),
+    lambda random, rows: pa.array(np.where(random.random(rows) < 0.95, 0.0, random.exponential(size=rows))),
+    lambda random, rows: pa.array(random.poisson(0.3, rows)),
+    lambda random, rows: _choice(random, rows, texts=[*"abcde"], shares=np.array([0.6, 0.3, 0.05, 0.04, 0.01])),
+    lambda random, rows: _choice(random, rows, texts=TEXTS, shares=LONG_TAIL),
+    lambda random, rows: pa.array(random.random(rows) < 0.02),
+    times,
+    lambda random, rows: pa.array(random.integers(0, 80, rows), mask=random.random(rows) < 0.01),
+    lambda _random, rows: pa.array(np.ones(rows)),
+)
+SLICE = "column_4"
+
+
+def compared(before: Table, after: Table) -> Comparison:
+    """Compares two tables as two versions of a dataset are compared."""
+    first = reference.take(pa.table(before), origin=Origin("players", 1, ""), split="train", without={})
+    about = reference.about(first)
+    second = reference.take(pa.table(after), origin=Origin("players", 2, ""), split="train", without={}, like=about)
+    return compare_samples(first, second, slices=[SLICE])
+
+
+def smallest_rate(found: Comparison) -> float:
+    """The smallest rate of false alarms at which this comparison is an alarm."""
+    told = [found.told_apart.false_alarm_rate] if found.told_apart else []
+    return min([change.false_alarm_rate for change in found.changes] + told)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One drift, planted into one column of a table that is clean otherwise."""
+
+    what: str
+    column: str
+    planted: Callable[[Table, np.random.Generator, int], pa.Array]
+    """The column with as much of it as 100, 1,000 or 20,000 rows show."""
+    said: str
+
+
+def _by_rows(rows: int, *sizes: float) -> float:
+    return sizes[ROWS.index(rows)]
+
+
+def _new(table: Table, random: np.random.Generator, rows: int) -> pa.Array:
+    is_new = random.random(rows) < _by_rows(rows, 0.25, 0.04, 0.003)
+    return pa.array(np.where(is_new, "BRL", table["column_4"].to_numpy(zero_copy_only=False)))
+
+
+def _missing(table: Table, random: np.random.Generator, rows: int) -> pa.Array:
+    return pa.array(
+        table["column_0"].to_numpy(zero_copy_only=False), mask=random.random(rows) < _by_rows(rows, 0.3, 0.05, 0.005)
+    )
+
+
+def _shifted(table: Table, _random: np.random.Generator, rows: int) -> pa.Array:
+    return pa.array(table["column_0"].to_numpy(zero_copy_only=False) + _by_rows(rows, 1.0, 0.35, 0.1))
+
+
+def _one_slice(table: Table, _random: np.random.Generator, rows: int) -> pa.Array:
+    in_slice = table[SLICE].to_numpy(zero_copy_only=False) == "b"
+    return pa.array(table["column_0"].to_numpy(zero_copy_only=False) + in_slice * _by_rows(rows, 4, 0.9, 0.2))
+
+
+DRIFTS = (
+    Drift("mean moved by 1 / 0.35 / 0.1 standard deviations", "column_0", _shifted, "the mean is"),
+    Drift(
+        "times 100",
+        "column_1",
+        lambda table, *_: pa.array(table["column_1"].to_numpy(zero_copy_only=False) * 100),
+        "cents instead of",
+    ),
+    Drift("new category of 25 / 4 / 0.3 % of the rows", "column_4", _new, "BRL"),
+    Drift("missing in 30 / 5 / 0.5 % of the rows", "column_0", _missing, "is missing in"),
+    Drift("two hours later", "column_7", lambda _, random, rows: times(random, rows, 14), "hours later"),
+    Drift("mean moved by 4 / 0.9 / 0.2 in a slice of 30 %", "column_0", _one_slice, f"only where {SLICE}=b"),
+)
+
+
+def main() -> None:
+    """Draws pairs of each size, prints two tables, and as the last line JSON."""
+    started = time.monotonic()
+    goals = []
+    print(f"{PAIRS} pairs without drift: the share of alarms at a false-alarm rate of")  # noqa: T201
+    for rows in ROWS:
+        for columns in COLUMNS:
+            alarms, fixed = _false_alarms(rows, columns)
+            shown = ", ".join(f"{rate}: {share:.3f}" for rate, share in alarms.items())
+            print(f"{rows:>7,} rows, {columns:>2} columns: {shown}; fixed limit: {fixed:.3f}")  # noqa: T201
+            name = f"false alarms, {rows} rows, {columns} columns"
+            goals.append({"goal": name, "value": alarms[FALSE_ALARMS], "limit": FALSE_ALARMS})
+    print(f"planted in one of 10 columns, {PLANTED} times: found / named")  # noqa: T201
+    for drift in DRIFTS:
+        found = {rows: _found(drift, rows) for rows in ROWS}
+        shown = ", ".join(f"{rows:,} rows: {one[0]:.2f} / {one[1]:.2f}" for rows, one in found.items())
+        print(f"{drift.what}: {shown}")  # noqa: T201
+    result = {
+        "name": "drift",
+        "ratio": None,
+        "seconds": round(time.monotonic() - started),
+        "peer_seconds": None,
+        "peak_mib": None,
+        "rows": max(ROWS),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "date": f"{date.today()}",
+        "goals": goals,
+    }
+    print(json.dumps(result))  # noqa: T201
+    # One alarm in a hundred is kept where so many are no surprise at that rate.
+    most = FALSE_ALARMS + 3 * np.sqrt(FALSE_ALARMS * (1 - FALSE_ALARMS) / PAIRS)
+    sys.exit(any(goal["value"] > most for goal in goals))
+
+
+def _false_alarms(rows: int, columns: int) -> tuple[dict[float, float], float]:
+    """By stated rate the share of pairs with an alarm, and that of a fixed limit."""
+    random = np.random.default_rng(rows + columns)
+    rates, distances = [], []
+    for _ in range(PAIRS):
+        found = compared(clean(random, rows, columns), clean(random, rows, columns))
+        rates.append(smallest_rate(found))
+        distances.append(max(change.measures.get("jensen_shannon", 0.0) for change in found.changes))
+    shares = {rate: float(np.mean(np.array(rates) <= rate)) for rate in (0.1, 0.05, FALSE_ALARMS)}
+    return shares, float(np.mean(np.array(distances) > LARGE))
+
+
+def _found(drift: Drift, rows: int) -> tuple[float, float]:
+    """How often it is found beyond chance, and how often it is named."""
+    random = np.random.default_rng(rows)
+    found, named = 0, 0
+    for _ in range(PLANTED):
+        after = clean(random, rows, 10)
+        after[drift.column] = drift.planted(after, random, rows)
+        changes = {one.column: one.said for one in compared(clean(random, rows, 10), after).beyond_chance()}
+        found += drift.column in changes
+        named += drift.said in changes.get(drift.column, "")
+    return found / PLANTED, named / PLANTED
+
+
+if __name__ == "__main__":
+    main()
