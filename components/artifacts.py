@@ -44,6 +44,13 @@ class Anomalies(dsl.Artifact):  # type: ignore[misc]
     schema_version = VERSION
 
 
+class Reference(dsl.Dataset):  # type: ignore[misc]
+    """A sample of the rows to train on, for later rows to be held against (layout: `cd4ml.contracts.reference`)."""
+
+    schema_title = "system.Cd4mlReference"
+    schema_version = VERSION
+
+
 class Findings(dsl.Artifact):  # type: ignore[misc]
     """What the audit of a dataset found (layout: `cd4ml.contracts.findings`)."""
 

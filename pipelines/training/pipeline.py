@@ -111,6 +111,7 @@ def training(
         curated_schema=curated_schema,
         run=run,
         revision=revision,
+        model=name,
     )
     light(ingested, "Ingest dataset", cached=False)
     with_store(ingested)
@@ -124,6 +125,8 @@ def training(
         split=split,
         curated_schema=curated_schema,
         schema_digest=ingested.outputs["schema_digest"],
+        reference=ingested.outputs["reference"],
+        reference_digest=ingested.outputs["reference_digest"],
         store=store,
     ).after(begun)
     light(splits, "Split dataset")
@@ -136,6 +139,7 @@ def training(
         label=label,
         key=ingested.outputs["key"],
         curated_schema=splits.outputs["schema"],
+        before=splits.outputs["before"],
         sensitive=sensitive,
         slices=slices,
         exclude=exclude,
@@ -148,6 +152,7 @@ def training(
         findings=validated.outputs["findings"],
         statistics=validated.outputs["statistics"],
         schema=validated.outputs["schema"],
+        reference=validated.outputs["reference"],
         limits=data_limits,
         store=store,
     )
@@ -218,6 +223,7 @@ def training(
         dataset_verdict=checked.outputs["verdict"],
         statistics=validated.outputs["statistics"],
         schema=validated.outputs["schema"],
+        reference=validated.outputs["reference"],
     )
     light(published, "Publish model", cached=False)
     with_store(published)

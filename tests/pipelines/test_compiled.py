@@ -139,8 +139,11 @@ def test_a_verdict_about_data_cannot_be_wired_where_one_about_a_model_belongs() 
         findings: dsl.Input[artifacts.Findings],
         statistics: dsl.Input[artifacts.Statistics],
         schema: dsl.Input[artifacts.Schema],
+        reference: dsl.Input[artifacts.Reference],
     ) -> None:
-        checked = check_dataset(findings=findings, statistics=statistics, schema=schema, limits={}, store="store")
+        checked = check_dataset(
+            findings=findings, statistics=statistics, schema=schema, reference=reference, limits={}, store="store"
+        )
         verdict = checked.outputs["verdict"]
         deploy_model(published=published, verdict=verdict, store="store", target="machine", port=9500, run="run")
 

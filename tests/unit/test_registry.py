@@ -60,7 +60,9 @@ class Candidate:
         statistics.mkdir(exist_ok=True)
         (statistics / "train.pb").write_text("of train")
         schema.write_text("feature {}")
-        files = (self.model, self.evaluation, self.verdict, dataset, dataset, statistics, schema)
+        reference = dataset.with_name("reference")
+        reference.write_text("rows of train")
+        files = (self.model, self.evaluation, self.verdict, dataset, dataset, statistics, schema, reference)
         judged = models.Judged(*map(str, files))
         verdict = gates.Verdict.read(self.verdict)
         return models.publish(str(store), name="uptake", judged=judged, verdict=verdict, run="run-1", revision="abc")
@@ -77,6 +79,7 @@ def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     assert version.image == images.TOOLS
     assert store.read("models/uptake/1/statistics/train.pb") == "of train"
     assert store.read("models/uptake/1/schema.pbtxt") == "feature {}"
+    assert store.read("models/uptake/1/reference.parquet") == "rows of train"
     card = store.read("models/uptake/1/card.md")
     assert card.startswith("# uptake, version 1\n")
     assert store.read("models/uptake/1/card.html").startswith("<!doctype html>")

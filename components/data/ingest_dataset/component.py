@@ -22,7 +22,18 @@ def ingest_dataset(
     curated_schema: str = "",
     run: str = "",
     revision: str = "",
-) -> NamedTuple("Ingested", uri=str, version=int, rows=int, digest=str, key=str, schema_digest=str):  # type: ignore[valid-type]
+    model: str = "",
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Ingested",
+    uri=str,
+    version=int,
+    rows=int,
+    digest=str,
+    key=str,
+    schema_digest=str,
+    reference=str,
+    reference_digest=str,
+):
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
     Args:
@@ -38,6 +49,7 @@ def ingest_dataset(
         curated_schema: A path or `s3://` URI of a schema that people keep, to take note of; empty where there is none.
         run: The run's name, for the version's commit.
         revision: The revision of the code, for the version's commit.
+        model: The name of the model that is trained on it, whose last version says what the rows were before.
 
     Returns:
         dataset: Which version of which dataset it is (layout: `cd4ml.contracts.dataset`).
@@ -47,9 +59,11 @@ def ingest_dataset(
         digest: Of its content.
         key: The column that tells rows apart, for later tasks.
         schema_digest: Of the content of the schema that people keep; empty where there is none.
+        reference: Where the rows lie that the last version of the model was trained on; empty where there is none.
+        reference_digest: Of their content.
     """
     given = dict(locals())
-    from cd4ml.data import curated, ingest
+    from cd4ml.data import curated, ingest, references
     from cd4ml.registry.notes import noting
 
     with noting(store, given) as returned:
@@ -67,5 +81,7 @@ def ingest_dataset(
         ).write(dataset.path)
         returned.update(uri=found.uri, version=found.version, rows=found.rows, digest=found.digest)
         returned.update(key=found.key_column, schema_digest=curated.digest(curated_schema))
+        before = references.last(store, name=model, dataset_digest=found.digest)
+        returned["reference"], returned["reference_digest"] = before
     dataset.metadata.update(found.metadata)
     return tuple(returned.values())

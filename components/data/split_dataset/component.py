@@ -20,10 +20,13 @@ def split_dataset(
     eval: dsl.Output[artifacts.Split],
     test: dsl.Output[artifacts.Split],
     schema: dsl.Output[artifacts.Schema],
+    before: dsl.Output[artifacts.Reference],
     curated_schema: str = "",
     schema_digest: str = "",
+    reference: str = "",
+    reference_digest: str = "",
 ) -> NamedTuple("Splits", drawn=dict):  # type: ignore[valid-type]
-    """Splits a version of a dataset by key, group, stratum or time, and hands on the schema that people keep.
+    """Splits a version of a dataset by key, group, stratum or time, and hands on what it is held against.
 
     Args:
         uri: Where the dataset's table lies.
@@ -34,21 +37,25 @@ def split_dataset(
         store: The store, which keeps a note of what was read and written.
         curated_schema: A path or `s3://` URI of a schema that people keep; empty where there is none.
         schema_digest: Of its content, so that an earlier one is not reused.
+        reference: The rows that the last model was trained on, as it keeps them; empty where there is none.
+        reference_digest: Of their content, so that earlier ones are not reused.
 
     Returns:
         train: The rows to train on, a Parquet file.
         eval: The rows to choose by while training, a Parquet file.
         test: The rows to evaluate on, a Parquet file.
         schema: The schema that people keep, a TFDV text proto; an empty file where there is none.
+        before: The rows that the last model was trained on; an empty file where there is none.
         drawn: What `split` means: what it says beside the defaults.
     """
     given = dict(locals())
-    from cd4ml.data import curated
+    from cd4ml.data import curated, references
     from cd4ml.data import split as splitting
     from cd4ml.registry.notes import noting
 
     with noting(store, given) as returned:
         curated.copy(curated_schema, schema_digest, schema.path)
+        references.copy(reference, reference_digest, before.path)
         parts = splitting.write_splits(
             uri, version=version, digest=digest, key=key, split=split, train=train.path, eval=eval.path, test=test.path
         )

@@ -17,6 +17,7 @@ def publish_model(
     dataset_verdict: dsl.Input[artifacts.DatasetVerdict],
     statistics: dsl.Input[artifacts.Statistics],
     schema: dsl.Input[artifacts.Schema],
+    reference: dsl.Input[artifacts.Reference],
     store: str,
     name: str,
     limits: dict,
@@ -35,6 +36,7 @@ def publish_model(
         dataset_verdict: What `check_dataset` wrote.
         statistics: What `validate_dataset` wrote of the splits; the version keeps it.
         schema: What `validate_dataset` held the splits against; the version keeps it.
+        reference: What `validate_dataset` drew of the rows to train on; the version keeps it.
         store: The store that holds the registry.
         name: The model's name in the registry.
         limits: What `check_model` held the model against.
@@ -59,6 +61,7 @@ def publish_model(
         dataset_verdict=dataset_verdict.path,
         statistics=statistics.path,
         schema=schema.path,
+        reference=reference.path,
     )
     with noting(store, given):
         added = publish(store, name=name, judged=judged, limits=limits, run=run, revision=revision).write(

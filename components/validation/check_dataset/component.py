@@ -11,6 +11,7 @@ def check_dataset(
     findings: dsl.Input[artifacts.Findings],
     statistics: dsl.Input[artifacts.Statistics],
     schema: dsl.Input[artifacts.Schema],
+    reference: dsl.Input[artifacts.Reference],
     limits: dict,
     store: str,
     verdict: dsl.Output[artifacts.DatasetVerdict],
@@ -21,9 +22,10 @@ def check_dataset(
         findings: What `validate_dataset` wrote (layout: `cd4ml.contracts.findings`).
         statistics: What it wrote beside them; noted in the store, which validation does not ask.
         schema: The same.
+        reference: The same.
         limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` by split,
-            `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`, `min_alike` (docs/limits.md); shares
-            and rates are fractions in [0, 1].
+            `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`, `min_alike`, `drift`
+            (docs/limits.md); shares and rates are fractions in [0, 1].
         store: The store, where the record of the run ends when a limit is not kept.
 
     Returns:

@@ -14,10 +14,12 @@ def validate_dataset(
     label: str,
     key: str,
     curated_schema: dsl.Input[artifacts.Schema],
+    before: dsl.Input[artifacts.Reference],
     statistics: dsl.Output[artifacts.Statistics],
     schema: dsl.Output[artifacts.Schema],
     anomalies: dsl.Output[artifacts.Anomalies],
     findings: dsl.Output[artifacts.Findings],
+    reference: dsl.Output[artifacts.Reference],
     report: dsl.Output[dsl.HTML],
     sensitive: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
     slices: list = [],  # noqa: B006
@@ -26,7 +28,7 @@ def validate_dataset(
     runner: list = [],  # noqa: B006
     waivers: list = [],  # noqa: B006
 ) -> None:
-    """Validates the splits with TFDV and audits them: groups, leaks, personal data and more (docs/audit.md).
+    """Validates the splits with TFDV, audits them (docs/audit.md), and says what has changed (docs/drift.md).
 
     Args:
         train: The rows to train on.
@@ -35,6 +37,7 @@ def validate_dataset(
         label: The column to predict, of two values.
         key: The column that tells rows apart.
         curated_schema: The schema that people keep, a TFDV text proto; inferred from train where the file is empty.
+        before: The rows that the last model was trained on; an empty file where there is none.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated.
         exclude: Columns that no model sees.
@@ -47,6 +50,7 @@ def validate_dataset(
         schema: The schema that the splits were held against, a TFDV text proto.
         anomalies: TFDV's anomalies by split (layout: `cd4ml.validation.schema`).
         findings: What was found (layout: `cd4ml.contracts.findings`).
+        reference: A sample of the rows to train on, for later ones to be held against.
         report: All of it for people.
     """
     from cd4ml.validation.validate import Outputs, validate
@@ -56,13 +60,21 @@ def validate_dataset(
         label_column=label,
         key=key,
         curated_schema=curated_schema.path,
+        before=before.path,
         sensitive=sensitive,
         slices=slices,
         exclude=exclude,
         time_column=time_column,
         runner=runner,
         waivers=waivers,
-        outputs=Outputs(statistics.path, schema.path, anomalies.path, findings.path, report.path),
+        outputs=Outputs(
+            statistics=statistics.path,
+            schema=schema.path,
+            anomalies=anomalies.path,
+            findings=findings.path,
+            reference=reference.path,
+            report=report.path,
+        ),
     )
     statistics.metadata.update(found.metadata)
     findings.metadata.update(found.metadata)

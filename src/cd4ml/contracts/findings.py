@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from cd4ml.contracts.document import Document
-from cd4ml.contracts.shares import Interval, share_interval
 from cd4ml.contracts.drift import Comparison, Uncompared
+from cd4ml.contracts.shares import Interval, share_interval
 
 Kind = Literal[
     "anomaly",

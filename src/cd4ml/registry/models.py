@@ -6,6 +6,7 @@ summary.json          all numbers of the evaluation (layout: `cd4ml.contracts.ev
 verdict.json          the gate's verdict about this very model (layout: `cd4ml.contracts.verdict`)
 statistics/           those of the splits that it was trained and evaluated on (layout: `cd4ml.validation.statistics`)
 schema.pbtxt          what the splits were held against, a TFDV text proto
+reference.parquet     a sample of the rows that it was trained on (layout: `cd4ml.contracts.reference`)
 card.md, card.html    the model card
 version.json          what this version is (layout: `cd4ml.contracts.release`)
 """
@@ -29,6 +30,7 @@ from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 TREND_VERSIONS = 10
+REFERENCE = "reference.parquet"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Judged:
     """What `validate_dataset` wrote of the splits."""
     schema: str
     """What `validate_dataset` held the splits against."""
+    reference: str
+    """What `validate_dataset` drew of the rows to train on."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
                     "verdict.json": Path(judged.verdict),
                     "statistics": Path(judged.statistics),
                     "schema.pbtxt": Path(judged.schema),
+                    REFERENCE: Path(judged.reference),
                     "card.md": card_text,
                     "card.html": card.html(card_text, verdict),
                     "version.json": version.text,

@@ -132,6 +132,14 @@ def _markdown(text: str) -> Markup:
     return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))  # noqa: S704
 
 
+def _code(text: str) -> Markup:
+    """A sentence in which names stand between backticks."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(short(part)) if place % 2 else part
+        for place, part in enumerate(text.split("`"))
+    )
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("cd4ml.reports"),
@@ -140,5 +148,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, percent=_percent, counted=_counted, markdown=_markdown, short=short)
+    environment.filters.update(
+        number=_number, percent=_percent, counted=_counted, markdown=_markdown, short=short, code=_code
+    )
     return environment

@@ -85,6 +85,22 @@ def describe(
     ]
 
 
+def kind_of(type_: pa.DataType) -> Kind:
+    """What a column of this type holds."""
+    if pa.types.is_string(type_) or pa.types.is_null(type_):
+        return "text"
+    if pa.types.is_boolean(type_):
+        return "boolean"
+    if pa.types.is_timestamp(type_):
+        return "time"
+    return "integer" if pa.types.is_integer(type_) else "number"
+
+
+def is_named(type_: pa.DataType) -> bool:
+    """Whether a column of this type holds values that are told one by one."""
+    return kind_of(type_) in ("text", "boolean")
+
+
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
     """What is there of a column, moments as seconds since 1970; float64 [values]."""
     there = column.drop_null()
@@ -97,7 +113,7 @@ def _unseen(field: pa.Field, values: pa.ChunkedArray, roles: Mapping[str, Sequen
     """A column of which no value is told."""
     return Column(
         name=field.name,
-        kind=_kind(field.type),
+        kind=kind_of(field.type),
         roles=_roles(field.name, roles),
         missing=values.null_count / max(len(values), 1),
         values=len(values) - values.null_count,
@@ -122,13 +138,13 @@ def _column(
     values: Mapping[str, pa.ChunkedArray],
     roles: Mapping[str, Sequence[str]],
 ) -> Column:
-    kind = _kind(field.type)
+    kind = kind_of(field.type)
     train = features["train"]
     text, measured = kind == "text", train.num_stats
     common = (train.string_stats if text else measured).common_stats
     rows = common.num_non_missing + common.num_missing
     there = bool(common.num_non_missing) and not text
-    named = kind in ("text", "boolean")
+    named = is_named(field.type)
     return Column(
         name=field.name,
         kind=kind,
@@ -149,16 +165,6 @@ def _shown(value: float | None, kind: Kind) -> str:
     if value is None:
         return "–"
     return day(value) if kind == "time" else number(value, 3)
-
-
-def _kind(type_: pa.DataType) -> Kind:
-    if pa.types.is_string(type_) or pa.types.is_null(type_):
-        return "text"
-    if pa.types.is_boolean(type_):
-        return "boolean"
-    if pa.types.is_timestamp(type_):
-        return "time"
-    return "integer" if pa.types.is_integer(type_) else "number"
 
 
 def _shares(kind: Kind, feature: Statistics) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from cd4ml.contracts.findings import Findings, Group, day, number, percent
 from cd4ml.reports.page import PALETTE, figure_svg, picture, short
 from cd4ml.validation import distributions
-from cd4ml.validation.columns import Column, Kind, numbers
-from cd4ml.validation.distributions import FEW, Histogram
+from cd4ml.validation.columns import Column, Kind, is_named, kind_of, numbers
+from cd4ml.validation.distributions import DAY, FEW, Histogram
 
 MOST_GROUPS = 12
 """Of one column, in the picture."""
@@ -24,8 +25,12 @@ MOST_VALUES = 5
 MOST_TICKS = 3
 LONGEST_LABELS = 34
 """Letters of all labels of an axis."""
-COLOURS = dict(zip(("train", "eval", "test"), PALETTE, strict=False))
+HOUR = 3600
+"""Seconds."""
 INK, SOFT, LINE, ALARM = "#0f172a", "#475569", "#94a3b8", PALETTE[1]
+COLOURS = dict(zip(("train", "eval", "test"), PALETTE, strict=False))
+CHANGE_COLOURS = {"before": LINE, "now": PALETTE[3]}
+FILLED = ("train", "before")
 
 
 @picture
@@ -57,7 +62,7 @@ def distribution(column: Column, tables: Mapping[str, pa.Table]) -> Markup:
     axes.tick_params(labelsize=8, length=0)
     axes.grid(visible=False)
     if column.kind == "text" or column.kind == "boolean":
-        _values(axes, column)
+        _values(axes, column.shares, COLOURS)
         figure.subplots_adjust(left=0.38, right=0.84, bottom=0.02, top=0.98)
         left_out = _other_values(column)
     else:
@@ -65,15 +70,63 @@ def distribution(column: Column, tables: Mapping[str, pa.Table]) -> Markup:
         found = distributions.measure(values, column.kind, column.outliers)
         if not found:
             return Markup('<p class="note">no finite values</p>')
-        _histogram(axes, found, column.kind)
+        _histogram(axes, found, kind=column.kind, colours=COLOURS)
         figure.subplots_adjust(left=0.04, right=0.96, bottom=0.17, top=0.98)
         left_out = _left_out(found, column.kind)
     return figure_svg(figure, tight=False) + Markup('<p class="note">{}</p>').format(left_out)
 
 
+@picture
+def change(before: pa.ChunkedArray, now: pa.ChunkedArray, *, note: str) -> Markup:
+    """How the values of a column lay and how they lie now; of moments the times of the day."""
+    figure = Figure(figsize=(2.6, 1.3))
+    axes = figure.subplots()
+    axes.tick_params(labelsize=8, length=0)
+    axes.grid(visible=False)
+    missing = f"missing: {_share(_missing(before))} before, {_share(_missing(now))} now"
+    notes = [*filter(None, [note, missing if _missing(before) != _missing(now) else ""])]
+    if is_named(before.type):
+        _values(axes, _changed_shares(before, now), CHANGE_COLOURS)
+        figure.subplots_adjust(left=0.38, right=0.84, bottom=0.02, top=0.98)
+    else:
+        kind: Kind = "number" if pa.types.is_timestamp(before.type) else kind_of(before.type)
+        values = {part: _hours(one) for part, one in (("before", before), ("now", now))}
+        found = distributions.measure(values, kind)
+        if not found:
+            return Markup('<p class="note">no finite values</p>')
+        _histogram(axes, found, kind=kind, colours=CHANGE_COLOURS)
+        figure.subplots_adjust(left=0.04, right=0.96, bottom=0.17, top=0.98)
+        notes += [_left_out(found, kind)] if _left_out(found, kind) else []
+    return figure_svg(figure, tight=False) + Markup('<p class="note">{}</p>').format("; ".join(notes))
+
+
 def drawable(columns: Sequence[Column]) -> list[Column]:
     """The columns that have a distribution to see."""
     return [column for column in columns if not column.unique and column.missing < 1 and "personal" not in column.roles]
+
+
+def _missing(column: pa.ChunkedArray) -> float:
+    return float(column.null_count / max(len(column), 1))
+
+
+def _hours(column: pa.ChunkedArray) -> np.ndarray:
+    """The numbers of a column, moments as hours of the day."""
+    values = numbers(column)
+    return values % DAY / HOUR if pa.types.is_timestamp(column.type) else values
+
+
+def _changed_shares(before: pa.ChunkedArray, now: pa.ChunkedArray) -> dict[str, dict[str, float]]:
+    """By part the share of each value; of the values that have changed most, the most frequent one first."""
+    shares = {}
+    for part, column in (("before", before), ("now", now)):
+        counts = pc.value_counts(column.drop_null().cast(pa.string()))
+        values, times = counts.field("values").to_pylist(), counts.field("counts").to_numpy()
+        shares[part] = dict(zip(values, (times / max(times.sum(), 1)).tolist(), strict=True))
+    both = {*shares["before"], *shares["now"]}
+    moved = {value: shares["now"].get(value, 0.0) - shares["before"].get(value, 0.0) for value in both}
+    most = sorted(both, key=lambda value: (-abs(moved[value]), value))[:MOST_VALUES]
+    most.sort(key=lambda value: -max(one.get(value, 0.0) for one in shares.values()))
+    return {part: {value: one.get(value, 0.0) for value in most} for part, one in shares.items()}
 
 
 def _other_values(column: Column) -> str:
@@ -125,17 +178,18 @@ def _rates_of_column(
     axes.set_xticks([])
 
 
-def _values(axes: Axes, column: Column) -> None:
-    frequent = [value for shares in column.shares.values() for value in [*shares][:MOST_VALUES]]
+def _values(axes: Axes, parts: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> None:
+    frequent = [value for shares in parts.values() for value in [*shares][:MOST_VALUES]]
     values = list(dict.fromkeys(frequent))[:MOST_VALUES]
-    height = 0.8 / len(column.shares)
-    most = max(shares.get(value, 0.0) for shares in column.shares.values() for value in values)
-    for place, (split, shares) in enumerate(column.shares.items()):
+    height = 0.8 / len(parts)
+    most = max(shares.get(value, 0.0) for shares in parts.values() for value in values)
+    for place, (part, shares) in enumerate(parts.items()):
         across = np.arange(len(values)) - 0.4 + height * (place + 0.5)
-        axes.barh(across, [shares.get(value, 0.0) for value in values], height, color=COLOURS[split])
+        axes.barh(across, [shares.get(value, 0.0) for value in values], height, color=colours[part])
+    written = "now" if "now" in parts else "train"
     for place, value in enumerate(values):
-        end = max(shares.get(value, 0.0) for shares in column.shares.values())
-        share = _share(column.shares["train"].get(value, 0.0))
+        end = max(shares.get(value, 0.0) for shares in parts.values())
+        share = _share(parts[written].get(value, 0.0))
         axes.annotate(share, (end, place), (3, 0), textcoords="offset points", va="center", fontsize=8, color=SOFT)
     axes.set_yticks(range(len(values)), [short(value, 14) for value in values])
     axes.set_xlim(0, most or 1)
@@ -144,14 +198,13 @@ def _values(axes: Axes, column: Column) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _histogram(axes: Axes, found: Histogram, kind: Kind) -> None:
+def _histogram(axes: Axes, found: Histogram, *, kind: Kind, colours: Mapping[str, str]) -> None:
     """Drawn by the number of the bucket, for no axis of matplotlib has room for every number and moment."""
     buckets = len(found.edges) - 1
-    for split, counts in found.counts.items():
-        train = split == "train"
-        shares = counts / max(found.rows[split], 1)
-        style = {"fill": True, "alpha": 0.3} if train else {"linewidth": 1.1}
-        axes.stairs(shares, range(buckets + 1), color=COLOURS[split], **style)
+    for part, counts in found.counts.items():
+        shares = counts / max(found.rows[part], 1)
+        style = {"fill": True, "alpha": 0.3} if part in FILLED else {"linewidth": 1.1}
+        axes.stairs(shares, range(buckets + 1), color=colours[part], **style)
     if buckets <= FEW:
         of_all = np.sum([*found.counts.values()], axis=0) / sum(found.rows.values())
         heights = np.max([counts / max(found.rows[split], 1) for split, counts in found.counts.items()], axis=0)

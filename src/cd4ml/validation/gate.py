@@ -6,10 +6,10 @@ from typing import Any
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.findings import Finding, Findings, Kind, percent
-from cd4ml.contracts.verdict import Check, Verdict
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.registry import records
 from cd4ml.validation import limits, waivers
-from cd4ml.validation.limits import Limits
+from cd4ml.validation.limits import Drift, Limits
 
 COUNT = "{:,}".format
 NAMED = 3
@@ -75,6 +75,8 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
         yield _best_proxy(found, allowed.max_proxy_auc)
     if allowed.min_alike is not None:
         yield _least_alike(found, allowed.min_alike)
+    if allowed.drift:
+        yield from _drift(found, allowed.drift)
 
 
 def _counted(found: Findings, kind: Kind) -> list[Finding]:
@@ -146,3 +148,29 @@ def _least_alike(found: Findings, least: int) -> Check:
         return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
     said = f"{', '.join(hidden.columns)}: at least {hidden.smallest:,} rows are alike, {bounds} wanted"
     return hold(name, slice_="", bounds=bounds, measured=Measured(hidden.smallest), said=said)
+
+
+def _drift(found: Findings, allowed: Drift) -> Iterator[Check]:
+    """One check a split; a first model has nothing that train could be held against."""
+    bounds = Bounds(None, allowed.max_effect, shown="{:g}".format)
+    for one in found.comparisons:
+        changed = one.beyond_chance(allowed.false_alarm_rate)
+        broken = [change for change in changed if change.effect > allowed.max_effect]
+        largest = max((change.effect for change in changed), default=0.0)
+        named = "; ".join(f"{change.said} (effect {change.effect:.2f})" for change in broken[:NAMED])
+        more = f"; and {len(broken) - NAMED} more, see the report" if len(broken) > NAMED else ""
+        said = (
+            f"drift of {one.name}: {len(broken)} of {len(one.changes)} columns with an effect above "
+            f"{allowed.max_effect:g}, beyond chance at a false-alarm rate of {allowed.false_alarm_rate:g}"
+        ) + (f": {named}{more}" if broken else "")
+        yield hold(f"drift of {one.name}", slice_="", bounds=bounds, measured=Measured(largest), said=said)
+    for other in found.uncompared:
+        name = f"drift of {other.split}"
+        if other.too_few:
+            measured = Measured(None, too_few=True, why_not=other.reason)
+            yield hold(name, slice_="", bounds=bounds, measured=measured)
+        else:
+            yield Check(name, str(bounds), None, Outcome.SKIPPED, f"{name} is held against nothing: {other.reason}")
+    if not found.comparisons and not found.uncompared:
+        measured = Measured(None, why_not="the splits were not compared; run validate_dataset again")
+        yield hold("drift", slice_="", bounds=bounds, measured=measured)

@@ -5,10 +5,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cd4ml import settings
+from cd4ml.contracts.drift import FALSE_ALARMS, LARGE
 from cd4ml.errors import DataError
 from cd4ml.settings import Strict, Whole
 
 Count = Annotated[Whole, Field(ge=0)]
+
+
+class Drift(Strict):
+    """How much a column may change, and how seldom chance alone may raise an alarm."""
+
+    max_effect: float = Field(default=LARGE, ge=0, le=1)
+    """The largest effect of a column that has changed beyond chance."""
+    false_alarm_rate: float = Field(default=FALSE_ALARMS, gt=0, lt=1)
+    """Of comparisons of tables that do not differ, the share that may raise an alarm."""
 
 
 class Limits(Strict):
@@ -32,6 +42,8 @@ class Limits(Strict):
     """AUC with which the features together tell a group of a sensitive column at most."""
     min_alike: Count | None = None
     """Rows at least that are alike in what others may know of a person: the k of k-anonymity."""
+    drift: Drift | None = None
+    """How much the columns may change: train from the rows of the last model, eval and test from train."""
 
 
 def parse(limits: dict[str, Any]) -> Limits:

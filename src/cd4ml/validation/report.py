@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+from markupsafe import Markup
 
+from cd4ml.contracts.drift import LARGE, Change, Comparison
 from cd4ml.contracts.findings import Findings, Proxy
 from cd4ml.reports import page
 from cd4ml.validation import figures, waivers
@@ -15,14 +17,25 @@ NAMED = 3
 """Features beside each proxy."""
 SEVERITIES = ("error", "warning", "note")
 
+Samples = Mapping[str, tuple[pa.Table, pa.Table]]
+"""By split the rows that it was held against and its own."""
 
-def write(found: Findings, *, columns: Sequence[Column], tables: Mapping[str, pa.Table], path: str | Path) -> None:
+
+def write(
+    found: Findings,
+    *,
+    columns: Sequence[Column],
+    tables: Mapping[str, pa.Table],
+    samples: Samples,
+    path: str | Path,
+) -> None:
     """Writes the report, one HTML file.
 
     Args:
         found: The findings.
         columns: The columns of the splits.
         tables: The splits.
+        samples: The rows of which the comparisons are.
         path: The file to write.
     """
     drawn = figures.drawable(columns)[: figures.MOST_COLUMNS]
@@ -51,8 +64,27 @@ def write(found: Findings, *, columns: Sequence[Column], tables: Mapping[str, pa
         distributions=[(column.name, figures.distribution(column, tables)) for column in drawn],
         colours=figures.COLOURS,
         undrawn=len(columns) - len(drawn),
+        changes=_changes(found, samples),
+        change_colours=figures.CHANGE_COLOURS,
+        large=LARGE,
+        left_out={name: reason for one in found.comparisons for name, reason in one.left_out.items()},
     )
 
 
 def _same(one: Proxy, other: Proxy) -> bool:
     return (one.column, one.group) == (other.column, other.group)
+
+
+def _changes(found: Findings, samples: Samples) -> list[tuple[Comparison, list[tuple[Change, Markup | None]]]]:
+    """By comparison the changes beyond chance, the first ones of all with a picture."""
+    left, shown = figures.MOST_COLUMNS, []
+    for one in found.comparisons:
+        before, now = samples[one.split]
+        rows: list[tuple[Change, Markup | None]] = []
+        for change in one.beyond_chance():
+            drawn = left > 0 and change.measures
+            both = (before.column(change.column), now.column(change.column)) if drawn else None
+            rows.append((change, figures.change(*both, note="all rows" if change.slice else "") if both else None))
+            left -= both is not None
+        shown.append((one, rows))
+    return shown

@@ -17,6 +17,7 @@ from cd4ml.names import nearest
 from cd4ml.validation import audit, columns, groups, label, outliers, personal, report, schema, statistics
 from cd4ml.validation import waivers as waivers_of
 from cd4ml.validation.audit import Audited
+from cd4ml.validation.drift import between_splits, comparators, reference
 from cd4ml.validation.statistics import Statistics
 
 
@@ -28,6 +29,7 @@ class Outputs:
     schema: str | Path
     anomalies: str | Path
     findings: str | Path
+    reference: str | Path
     report: str | Path
 
 
@@ -37,6 +39,7 @@ def validate(
     label_column: str,
     key: str,
     curated_schema: str | Path,
+    before: str | Path,
     sensitive: Sequence[str],
     slices: Sequence[str | Sequence[str]],
     outputs: Outputs,
@@ -52,6 +55,8 @@ def validate(
         label_column: The column to predict.
         key: The column that tells rows apart.
         curated_schema: A schema that people keep, a text proto; inferred from train where the file is empty.
+        before: The rows that the last published version was trained on, as it keeps them; an empty file where there
+            are none.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated; here each column counts alone.
         outputs: The files and folders to write.
@@ -106,6 +111,8 @@ def validate(
         )
     )
     source = origin.read(train.schema, str(splits["train"])) or Origin(Path(splits["train"]).name, 0, "")
+    kept_out = {key: "the key", **dict.fromkeys(unseen, "personal data")}
+    compared = between_splits.compare(tables, origin=source, before=before, without=kept_out, slices=told)
     found = Findings(
         dataset=source.dataset,
         version=source.version,
@@ -122,17 +129,22 @@ def validate(
             *people,
             *outliers.examine(described),
             *audited.findings,
+            *between_splits.findings(compared.comparisons),
+            *comparators.findings(rules, compared.comparisons),
         ),
         crossed=tuple(crossed),
         proxies=audited.proxies,
         anonymity=audited.anonymity,
         waivers=agreed,
+        comparisons=compared.comparisons,
+        uncompared=compared.uncompared,
     )
 
     statistics.write(measured, outputs.statistics)
     schema.write_schema(rules, outputs.schema)
     schema.write_anomalies(anomalies, outputs.anomalies)
-    report.write(found, columns=described, tables=tables, path=outputs.report)
+    reference.write(compared.reference, outputs.reference)
+    report.write(found, columns=described, tables=tables, samples=compared.samples, path=outputs.report)
     return found.write(outputs.findings)
 
 

@@ -44,7 +44,8 @@ class Validation:
     """What one validation wrote."""
 
     def __init__(self, folder):
-        self.outputs = Outputs(*(folder / name for name in ("statistics", "schema", "anomalies", "findings", "report")))
+        names = ("statistics", "schema", "anomalies", "findings", "reference", "report")
+        self.outputs = Outputs(**{name: folder / name for name in names})
         self.folder = folder
 
     def __call__(self, table, label="took", key="player", curated_schema="", sensitive=(), slices=(), **others):
@@ -55,11 +56,15 @@ class Validation:
             pq.write_table(part.cast(stamp(part.schema, Origin("players", 4, "sha256:abc"))), files[split])
         curated = self.folder / "curated.pbtxt"
         curated.write_text(curated_schema)
+        before = self.folder / "before"
+        if not before.exists():
+            before.write_bytes(b"")
         self.found = validate(
             files,
             label_column=label,
             key=key,
             curated_schema=curated,
+            before=before,
             sensitive=sensitive,
             slices=slices,
             outputs=self.outputs,
@@ -682,3 +687,57 @@ def test_the_findings_are_json_that_anyone_can_read(validation):
         "label_rate",
         "others_label_rate",
     }
+
+
+def again(validation, table, **asked):
+    """Validates the table of a first version, then another against what was kept of it."""
+    validation(players(), **asked)
+    validation.outputs.reference.rename(validation.folder / "before")
+    return validation(table, **asked)
+
+
+def test_a_first_dataset_is_compared_within_itself_and_says_that_nothing_was_before(validation):
+    found = validation(players())
+
+    assert [one.name for one in found.comparisons] == ["eval against train", "test against train"]
+    assert [(one.split, one.too_few) for one in found.uncompared] == [("train", False)]
+    assert "<b>Train</b> is compared with nothing: no version of this model was published" in validation.report
+
+
+def test_what_changed_since_the_last_model_is_a_finding_and_stands_in_the_report(validation):
+    found = again(validation, players(spend=players()["spend"].to_numpy() * 100), slices=["region"])
+
+    (finding,) = found.findings
+    assert (finding.kind, finding.severity, finding.split, finding.column) == ("drift", "warning", "train", "spend")
+    assert finding.message == (
+        "train against train of version 4: `spend` is about 100 times what it was: cents instead of euros?"
+    )
+    changes = re.search(r"<h2>Changes</h2>(.*?)</table>", validation.report, re.DOTALL)[1]
+    assert "<code>spend</code> is about 100 times what it was: cents instead of euros?" in changes
+    assert "<svg" in changes
+    assert findings.Findings.read(validation.outputs.findings) == found
+
+
+def test_nothing_is_said_of_the_same_rows_again(validation):
+    assert messages(again(validation, players(), sensitive=["region"])) == []
+
+
+def test_personal_data_is_neither_kept_nor_shown_among_the_changes(validation):
+    mails = [f"ann{number}@example.com" for number in range(ROWS)]
+    found = again(validation, players().append_column("contact", [mails]))
+
+    assert found.comparisons[0].left_out == {"player": "the key", "contact": "personal data"}
+    assert b"example.com" not in validation.outputs.reference.read_bytes()
+    assert "example.com" not in validation.report
+
+
+def test_a_drift_comparator_of_a_curated_schema_is_held_against_the_last_model(validation):
+    validation(players())
+    curated = tfdv.load_schema_text(str(validation.outputs.schema))
+    tfdv.get_feature(curated, "region").drift_comparator.infinity_norm.threshold = 0.01
+    region = ["north"] * ROWS
+    found = again(validation, players(region=region), curated_schema=text_format.MessageToString(curated))
+
+    (anomaly,) = found.of_kind("anomaly")
+    assert anomaly.message.startswith("train against train of version 4: column 'region': infinity_norm is 0.6")
+    assert not check(validation.outputs.findings, {}).passed

@@ -38,9 +38,10 @@ def judged(tmp_path: Path, found: Summary, written: Callable[[Summary], Path]) -
     gate.check(evaluation, LIMITS).write(tmp_path / "verdict")
     (tmp_path / "statistics").mkdir()
     (tmp_path / "schema").write_text("feature {}")
+    (tmp_path / "reference").write_text("rows of train")
     check = Check("rows of train", "at least 1", 200, Outcome.PASSED, "rows of train is 200")
     Verdict("check_dataset", {"dataset": "sha256:d"}, (check,)).write(tmp_path / "dataset_verdict")
-    names = ("verdict", "dataset", "dataset_verdict", "statistics", "schema")
+    names = ("verdict", "dataset", "dataset_verdict", "statistics", "schema", "reference")
     return Judged(str(folder), str(evaluation), *(str(tmp_path / name) for name in names))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from cd4ml.contracts import findings
 from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.drift import Change, Comparison, ToldApart, Uncompared
 from cd4ml.contracts.findings import Finding, Findings, Group
 from cd4ml.errors import DataError, DocumentError, GateError
 from cd4ml.validation import gate, limits
@@ -173,3 +174,84 @@ def test_checking_settings_needs_no_arrow():
         "assert not {'pyarrow', 'deltalake', 'kfp'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+CENTS = Change("spend", 0.9, {"jensen_shannon": 0.9, "missing": 0.0}, 1e-9, "`spend` is about 100 times what it was")
+SMALL = Change("age", 0.04, {"jensen_shannon": 0.04, "missing": 0.0}, 1e-6, "`age`: the mean is 31, 30 before")
+MAYBE = Change("score", 0.3, {"jensen_shannon": 0.3, "missing": 0.0}, 0.03, "")
+COMPARISON = Comparison(
+    split="train",
+    before="train of version 2",
+    rows=(900, 800),
+    compared=(900, 800),
+    changes=(SMALL, MAYBE),
+    told_apart=ToldApart(0.5, (0.4, 0.6), 0.5, ()),
+    left_out={"player": "the key"},
+)
+FIRST = Uncompared("train", "no version was published", too_few=False)
+FEW = Uncompared("eval", "12 rows are too few to compare", too_few=True)
+
+
+def drift_checks(verdict):
+    return [check for check in verdict.checks if check.name.startswith("drift")]
+
+
+def test_a_comparison_reads_as_it_was_written(tmp_path):
+    found = replace(CLEAN, comparisons=(COMPARISON,), uncompared=(FIRST,)).write(tmp_path / "findings")
+
+    assert findings.Findings.read(tmp_path / "findings") == found
+
+
+def test_drift_without_a_limit_is_held_against_nothing(check):
+    assert drift_checks(check(replace(CLEAN, comparisons=(replace(COMPARISON, changes=(CENTS,)),)))) == []
+
+
+def test_a_large_change_beyond_chance_fails_and_is_named(check):
+    (held,) = drift_checks(check(replace(CLEAN, comparisons=(replace(COMPARISON, changes=(CENTS, SMALL)),)), drift={}))
+
+    assert (held.name, held.limit, held.value) == ("drift of train against train of version 2", "at most 0.1", 0.9)
+    assert held.outcome == gates.Outcome.FAILED
+    assert held.reason == (
+        "drift of train against train of version 2: 1 of 2 columns with an effect above 0.1, beyond chance at a "
+        "false-alarm rate of 0.01: `spend` is about 100 times what it was (effect 0.90)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "passes"),
+    [
+        ({}, True),
+        ({"max_effect": 0.04}, True),
+        ({"max_effect": 0.03}, False),
+        ({"max_effect": 0.03, "false_alarm_rate": 1e-7}, True),
+        ({"false_alarm_rate": 0.05}, False),
+    ],
+)
+def test_a_change_breaks_the_limit_where_it_is_large_and_beyond_chance(check, limit, passes):
+    assert check(replace(CLEAN, comparisons=(COMPARISON,)), drift=limit).passed == passes
+
+
+def test_a_first_model_skips_the_limit_and_says_why(check):
+    verdict = check(replace(CLEAN, uncompared=(FIRST,)), drift={})
+
+    assert verdict.passed
+    assert verdict.skipped == ["drift of train is held against nothing: no version was published"]
+
+
+def test_too_few_rows_to_compare_do_not_keep_the_limit(check):
+    (held,) = drift_checks(check(replace(CLEAN, uncompared=(FEW,)), drift={}))
+
+    assert held.outcome == gates.Outcome.INCONCLUSIVE
+    assert "12 rows are too few to compare, so the limit 'at most 0.1' could not be checked" in held.reason
+
+
+def test_splits_that_were_not_compared_at_all_do_not_keep_the_limit(check):
+    (held,) = drift_checks(check(CLEAN, drift={"max_effect": 1}))
+
+    assert held.outcome == gates.Outcome.ERROR
+
+
+@pytest.mark.parametrize("limit", [{"max_effect": 2}, {"max_effect": True}, {"false_alarm_rate": 0}, {"columns": []}])
+def test_a_limit_of_drift_that_is_none_is_told(check, limit):
+    with pytest.raises(DataError, match="data limits: not as it should be"):
+        check(CLEAN, drift=limit)

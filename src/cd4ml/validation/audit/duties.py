@@ -26,6 +26,7 @@ DUTIES: Mapping[str, str] = {
     "anomaly": _ACCURATE,
     "label": _ACCURATE,
     "missing": _ACCURATE,
+    "drift": _ACCURATE,
     "duplicate": "GDPR Art. 5(1)(c): one record of a person is enough, where two say the same.",
     "leak": "GDPR Art. 5(1)(b): what was gathered after the event, for another purpose, is not used for this one.",
 }

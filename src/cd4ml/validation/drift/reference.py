@@ -15,7 +15,7 @@ from cd4ml.errors import DataError
 
 MOST_ROWS = 20_000
 """Of a sample; drift that so many rows do not show has no effect that matters."""
-MOST_CELLS = 4_000_000
+MOST_CELLS = 2_000_000
 FEWEST_ROWS = 1000
 """Of a sample, however many columns the table has."""
 OWN_TEXT = 0.25

@@ -83,6 +83,8 @@ UNITS = (
 )
 FEWEST_CELLS, MOST_CELLS, ROWS_OF_A_CELL = 10, 60, 20
 """By which the numbers before, those in another unit and those of now are compared."""
+ROWS_OF_UNITS = 3000
+"""So many of either are enough to tell a unit."""
 FAR_APART = tuple(unit for unit in UNITS if not 1 / 7 < abs(unit.factor) < 7)
 """These are told apart in a part of the rows too."""
 
@@ -147,6 +149,8 @@ def _of_spike(changed: Pair, value: float) -> str:
 
 def _unit(before: np.ndarray, after: np.ndarray) -> str:
     """Another unit, in which the values before would lie as those of now do; empty where there is none."""
+    random = np.random.default_rng(0)
+    before, after = (random.permutation(one)[:ROWS_OF_UNITS] for one in (before, after))
     return _of_units(before, after, UNITS) or _of_units(before, after, FAR_APART, whole=False)
 
 
