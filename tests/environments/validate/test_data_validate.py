@@ -607,7 +607,7 @@ def test_any_numbers_and_moments_have_a_picture(kind, data):
 
 
 def test_a_fault_while_drawing_is_a_line_in_the_report_and_in_the_log(validation, monkeypatch, caplog):
-    def fail(*_):
+    def fail(*_, **__):
         raise IndexError("no <such> bucket")
 
     monkeypatch.setattr(figures, "_histogram", fail)

@@ -37,9 +37,19 @@ class Told:
 
 
 def tell(pairs: Sequence[Pair], random: np.random.Generator) -> Told | None:
-    """Fits boosted trees to one half of the rows, and measures them on the other; None where the rows are too few."""
+    """Fits boosted trees to one half of the rows, and measures them on the other; None where the rows are too few.
+
+    On one thread: for so few rows others gain nothing, and wait for each other where the machine has more to do.
+    """
     if not pairs or min(len(pairs[0].before), len(pairs[0].after)) < FEWEST_ROWS:
         return None
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return _told(pairs, random)
+
+
+def _told(pairs: Sequence[Pair], random: np.random.Generator) -> Told:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     features, is_after = _rows(pairs, random)
