@@ -16,9 +16,12 @@ from cd4ml.contracts.dataset import ROW_KEY, ROWS
 from cd4ml.data.digest import Digest, of_columns, of_rows
 from cd4ml.data.keys import Keys, Places, with_row_key
 from cd4ml.data.raw import Plain
-from cd4ml.data.rows import BATCH, ReadAgain, Rows
+from cd4ml.data.rows import ReadAgain, Rows, at_once
 from cd4ml.errors import DataError
+from cd4ml.storage import scratch
 
+PREFIX = "cd4ml-ingest-"
+"""Of the folders that are worked in; one that a killed process left is removed by the next."""
 NONE: Places = np.zeros(0, np.int64)
 _PACKED = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -67,11 +70,13 @@ def kept(rows: Rows, source: str, *, key: Sequence[str] | None, time_column: str
         DataError: They are no table that a version can hold, or they do not fit on the disk.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="cd4ml-") as folder:
+        temporary = Path(tempfile.gettempdir())
+        scratch.clean(temporary, PREFIX)
+        with scratch.folder(temporary, PREFIX) as folder:
             while True:
                 try:
                     taken = Plain(rows.schema, source, key=key or (), time_column=time_column)
-                    content = _written(rows, source, file=Path(folder) / "rows", plain=taken, key=key, drop=drop)
+                    content = _written(rows, source, file=folder / "rows", plain=taken, key=key, drop=drop)
                     break
                 except ReadAgain as better:
                     rows = better.rows
@@ -116,8 +121,9 @@ def _with_row_key(schema: pa.Schema, source: str, by_rows: bool) -> pa.Schema:
 
 def _small(rows: Rows) -> Iterator[pa.RecordBatch]:
     """Batches that are small enough to be worked on."""
+    size = at_once(len(rows.schema))
     for batch in rows.batches:
-        yield from (batch.slice(start, BATCH) for start in range(0, batch.num_rows, BATCH))
+        yield from (batch.slice(start, size) for start in range(0, batch.num_rows, size))
 
 
 def _without(content: Content, schema: pa.Schema) -> Content:
@@ -137,6 +143,6 @@ def _row(file: Path, place: int) -> pa.RecordBatch:
 
 
 def _read(file: Path) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(file)) as source, pa.ipc.open_file(source) as opened:
+    with pa.OSFile(str(file)) as source, pa.ipc.open_file(source) as opened:
         for number in range(opened.num_record_batches):
             yield opened.get_batch(number)

@@ -56,10 +56,11 @@ class Keys:
 
     def repeated(self) -> Places:
         """The places of the rows whose key another row had before them, [rows]."""
-        found = np.concatenate(self._found, axis=1)
-        first = np.sort(found[0])
+        first = np.concatenate([one[0] for one in self._found])
+        first.sort()
         if not (first[1:] == first[:-1]).any():
             return np.zeros(0, np.int64)
+        found = np.concatenate(self._found, axis=1)
         order = np.lexsort(found)
         again = np.zeros(found.shape[1], bool)
         ordered = found[:, order]

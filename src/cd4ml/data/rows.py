@@ -7,12 +7,17 @@ import pyarrow as pa
 
 from cd4ml.errors import DataError
 
-BATCH = 1 << 16
-"""Rows that are worked on at once."""
+BATCH, CELLS = 1 << 16, 1 << 22
+"""Rows that are worked on at once, and cells where there are many columns."""
 
 
 def _nothing() -> None:
     pass
+
+
+def at_once(columns: int) -> int:
+    """How many rows of so many columns are worked on at once."""
+    return max(1, min(BATCH, CELLS // max(columns, 1)))
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def rows_of(found: object, source: str) -> Rows:
         case Rows():
             return found
         case pa.Table():
-            return Rows(found.schema, found.to_batches(max_chunksize=BATCH))
+            return Rows(found.schema, found.to_batches(max_chunksize=at_once(found.num_columns)))
         case pa.RecordBatchReader():
             return Rows(found.schema, found, close=found.close)
     given = type(found).__name__

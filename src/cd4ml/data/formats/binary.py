@@ -9,7 +9,7 @@ from cd4ml.data.files import File
 from cd4ml.data.formats.stream import told, unpacked
 from cd4ml.data.formats.typed import Opened, joined
 from cd4ml.data.reading import Reading, Type
-from cd4ml.data.rows import BATCH, Rows
+from cd4ml.data.rows import Rows, at_once
 from cd4ml.errors import DataError
 
 _MAGIC = b"ARROW1"
@@ -34,7 +34,7 @@ def _parquet(file: File) -> Opened:
         with pq.ParquetFile(file.path) as opened:
             for group in range(opened.num_row_groups):
                 try:
-                    yield from opened.iter_batches(batch_size=BATCH, row_groups=[group])
+                    yield from opened.iter_batches(batch_size=at_once(len(schema)), row_groups=[group])
                 except (pa.ArrowException, OSError) as error:
                     raise DataError(
                         f"{file.name}: row group {group} cannot be read ({str(error).splitlines()[0]}); it is damaged "

@@ -111,7 +111,12 @@ def _plan(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) ->
         ]
     told_of = {column.name: (sample.column(column.place), column.kind) for column in columns if not column.said}
     said = [*dialect.said, *left_out, *findings.of(told_of, reading, missing)]
-    return _Plan(files, reading, dialect, known, columns, missing, said, BLOCK)
+    return _Plan(files, reading, dialect, known, columns, missing, said, _block(len(columns)))
+
+
+def _block(columns: int) -> int:
+    """Bytes that are parsed at once: more where rows are wide, for each block has its price by column."""
+    return max(BLOCK, min(LARGE_BLOCK, columns << 14))
 
 
 def _dialect(file: File, reading: Reading) -> Dialect:

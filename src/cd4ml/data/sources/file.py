@@ -1,5 +1,6 @@
 """Tables in files."""
 
+import hashlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +53,10 @@ class FileSource(Source):
         """The sizes and times of the files; in a bucket, their ETags."""
         from cd4ml.data import files
 
-        return "\n".join(f"{one.uri}: {one.state}" for one in files.find(self.places))
+        found = files.find(self.places)
+        states = "\n".join(f"{one.uri}: {one.state}" for one in found)
+        digest = hashlib.sha256(states.encode()).hexdigest()
+        return states if len(found) == 1 else f"{len(found):,} files, sha256:{digest}"
 
     def read(self) -> "Rows":
         """Reads the files."""

@@ -15,12 +15,15 @@ from cd4ml.data.reading import Reading, Type
 from cd4ml.data.sources import Source, without_password
 from cd4ml.data.sources.credentials import Credential, credential
 from cd4ml.errors import DataError
+from cd4ml.storage import scratch
 
 if TYPE_CHECKING:
     import httpx
 
     from cd4ml.data.rows import Rows
 
+PREFIX = "cd4ml-fetch-"
+"""Of the folders that are worked in; one that a killed process left is removed by the next."""
 SECONDS = 60.0
 """Without a byte, until the connection counts as lost."""
 
@@ -67,7 +70,9 @@ class HttpSource(Source):
         from cd4ml.data import files, formats
 
         with ExitStack() as held:
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="cd4ml-")))
+            temporary = Path(tempfile.gettempdir())
+            scratch.clean(temporary, PREFIX)
+            folder = held.enter_context(scratch.folder(temporary, PREFIX))
             file = files.File(self._fetched(folder), str(self))
             return formats.rows([file], self.reading or Reading(), types=self.types or {}, close=held.pop_all().close)
         raise AssertionError  # an ExitStack lets every error through
