@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import yaml
 
 from cd4ml.contracts.columns import is_text
+from cd4ml.contracts.dataset import ROWS
 from cd4ml.errors import ArgumentsError
 from cd4ml.names import nearest, shown
 from cd4ml.validation import personal
@@ -117,7 +118,7 @@ def propose(table: pa.Table, *, source: str, name: str, key: str | None, label: 
         if column is not None and column not in table.column_names:
             raise ArgumentsError(f"{option}: {source} has no column {column!r}; {nearest(column, table.column_names)}")
     look = _Look(table)
-    the_key = Guess(key, "as asked") if key else look.key(source)
+    the_key = Guess(key, "as asked") if key else look.key()
     the_label = Guess(label, "as asked") if label else look.label(source, but=[the_key.value])
     taken = [the_key.value, the_label.value]
     time_column = look.time(but=taken)
@@ -147,13 +148,11 @@ class _Look:
     def __init__(self, table: pa.Table) -> None:
         self._table = table
 
-    def key(self, source: str) -> Guess:
+    def key(self) -> Guess:
         """A column whose values are all there and differ; one that is called so before others."""
         unique = [name for name in self._table.column_names if self._is_unique(name)]
         if not unique:
-            raise ArgumentsError(
-                f"{source}: no column tells its rows apart; give the table a key, and name it with --key"
-            )
+            return Guess(ROWS, "no column tells rows apart, so all of them do")
         named = [name for name in unique if KEYS.search(_words(name))]
         return Guess((named or unique)[0], "it is there in every row, and no value comes twice")
 
