@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.reports import run as reports
@@ -82,3 +83,15 @@ def test_the_page_and_the_summary_show_groups_and_from_which_run_a_part_took_wha
     assert '<td style="padding-left: 36px">Tell</td>' in page
     assert "with what run <code>run-0</code> gave before it" in page
     assert "<td>not taken: kind == &#39;a&#39;</td>" in page
+
+
+def test_the_page_says_how_the_data_was_read(tmp_path: Path) -> None:
+    said = ("read ';' as the delimiter, 12 columns", "'<b>' is missing in 'age'")
+    DatasetVersion("players", "/x", version=3, rows=200, digest="rows:d", said=said).write(tmp_path / "dataset")
+    task = Task("ingest", "Ingest dataset", "ingest_dataset", "cd4ml/tools:1", tmp_path / "log", tmp_path, "passed")
+
+    reports.write(dataclasses.replace(KILLED, tree=Group("", "training", [task])), tmp_path)
+
+    page = (tmp_path / "index.html").read_text()
+    assert "<li>read &#39;;&#39; as the delimiter, 12 columns</li>" in page
+    assert "&#39;&lt;b&gt;&#39; is missing" in page

@@ -148,7 +148,7 @@ def _text(file: Path | None) -> str:
     return file.read_text(encoding="utf-8") if file else ""
 
 
-_DATASET = ("name", "version", "rows", "digest")
+_DATASET = ("name", "version", "rows", "digest", "said")
 _PUBLISHED = ("name", "version", "digest")
 _DEPLOYMENT = ("target", "endpoint", "predictions_checked", "max_difference", "p50_ms", "p99_ms")
 
