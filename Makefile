@@ -128,7 +128,7 @@ test-cluster: setup
 	@echo "$@" && $(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup ## Measure against what a user would pick instead (NAME=tasks, evaluation, intervals, statistics, audit, drift, run or records; docs/benchmarks.md)
+bench: setup ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run or records; docs/benchmarks.md)
 	@$(if $(filter evaluation intervals,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(TOOLS)))/python benchmarks/$(NAME)/bench.py
 
 SAMPLE ?= 20
