@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
-from cd4ml.contracts.dataset import Duplicates, Mode, check_key
+from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
 from cd4ml.data import curated
 from cd4ml.data.sources import AnySource
 from cd4ml.data.split import AnySplit
 from cd4ml.deployment import targets
 from cd4ml.evaluation import arguments as evaluation
 from cd4ml.evaluation.written import ModelLimits
+from cd4ml.names import shown
 from cd4ml.running.arguments import (
     Arguments,
     Means,
@@ -117,12 +118,15 @@ class Training(Arguments):
     """The revision of the code, for the model's lineage."""
 
     def mistakes_together(self) -> Iterator[str]:
-        """Limits about what is not evaluated, and a target that cannot serve this model from this store."""
+        """What of limits, duplicates and target does not fit the other arguments."""
         yield from told(
             lambda: evaluation.check_together(
                 self.model_limits, thresholds=self.thresholds, slices=self.slices, sensitive=self.sensitive
             )
         )
+        if self.duplicates == "drop" and self.key != ROWS:
+            said = f"means nothing where the key is {shown(self.key)}"
+            yield f"duplicates: `drop` {said}; leave it out, or write `key: {ROWS}`"
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:

@@ -48,11 +48,16 @@ def check_key(key: Any) -> Any:
     """
     columns = key_columns(key) if isinstance(key, str) and key.startswith("[") else key
     several = columns if isinstance(columns, list) else [columns]
-    if not several or not all(isinstance(one, str) and one for one in several):
+    if not several or not all(isinstance(one, str) and one and _is_unicode(one) for one in several):
         raise DataError(f"{shown(key)} is no key; write the name of a column, a list of names, or `{ROWS}`")
     if len(set(several)) < len(several):
         raise DataError(f"{shown(key)} names a column twice; name each once")
     return key
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: half a surrogate pair cannot."""
+    return text.encode(errors="replace").decode() == text
 
 
 @dataclass(frozen=True)

@@ -324,11 +324,11 @@ def test_a_secret_in_a_run_file_is_refused_with_the_remedy(source: Any) -> None:
 
 @pytest.fixture
 def sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
-    connection = sqlite3.connect(tmp_path / "shop.db")
+    connection = sqlite3.connect(tmp_path / "shop #1 100%?.db")
     connection.execute("CREATE TABLE orders (id INTEGER, price REAL, text TEXT)")
     connection.executemany("INSERT INTO orders VALUES (?, ?, ?)", [(n, n / 2, f"ü{n}") for n in range(5000)])
     connection.commit()
-    monkeypatch.setenv("SHOP", f"sqlite:///{tmp_path}/shop.db")
+    monkeypatch.setenv("SHOP", f"sqlite:///{tmp_path}/shop%20%231%20100%25%3F.db")
     return connection
 
 

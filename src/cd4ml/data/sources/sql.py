@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -78,7 +79,7 @@ class SqlSource(Source):
         if url.startswith("sqlite://"):
             from adbc_driver_sqlite import dbapi as sqlite
 
-            return sqlite.connect(f"file:{url.removeprefix('sqlite:///')}?mode=ro")
+            return sqlite.connect(f"file:{quote(unquote(url.removeprefix('sqlite:///')))}?mode=ro")
         raise DataError(
             f"{self}: {self.sql.url} holds no address of a known database; it begins with postgresql:// or sqlite:///"
         )
@@ -96,8 +97,6 @@ class SqlSource(Source):
 
 def _without(url: str, said: str) -> str:
     """What a driver says, without the address and the password, which it may repeat."""
-    from urllib.parse import unquote, urlsplit
-
     password = urlsplit(url).password or ""
     for secret in filter(None, (url, password, unquote(password))):
         said = said.replace(secret, "…")
