@@ -10,7 +10,7 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from cd4ml.errors import DataError
+from cd4ml.errors import DataError, StorageError
 from cd4ml.storage import S3, listed, local_copy, local_path
 
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)")
@@ -42,8 +42,8 @@ def find(uris: Sequence[str]) -> list[Found]:
     """The files that paths, folders, globs and `s3://` URIs stand for, sorted by name; hidden ones are none.
 
     Raises:
-        DataError: One of them stands for none.
-        StorageError: The bucket cannot be asked.
+        DataError: One of them stands for none on this machine.
+        StorageError: One of them stands for none in its bucket, or the bucket cannot be asked.
     """
     return [one for uri in uris for one in (_in_bucket(uri) if uri.startswith(S3) else _here(uri))]
 
@@ -120,7 +120,7 @@ def _in_bucket(uri: str) -> list[Found]:
         if is_in and not any(map(_is_hidden, below.split("/"))):
             found.append(Found(f"{S3}{bucket}/{name}", etag, below))
     if not found:
-        raise DataError(f"{uri}: nothing is stored there; check the name")
+        raise StorageError(f"{uri}: nothing is stored there; check the name")
     return found
 
 

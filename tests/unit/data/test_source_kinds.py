@@ -202,7 +202,7 @@ def test_a_bucket_is_read_by_name_folder_and_glob(take: Take, monkeypatch: pytes
         for name in ("t", "t/", "t/*.csv", "t/[12].csv"):
             assert take(f"s3://cd4ml/sources/{name}")[1].to_pydict() == {"id": [1, 2], "x": ["a", "b"]}
         assert take("s3://cd4ml/sources/t/2.csv")[0].rows == 1
-        with pytest.raises(DataError, match="nothing is stored there"):
+        with pytest.raises(StorageError, match="t/3.csv: nothing is stored there; check the name"):
             take("s3://cd4ml/sources/t/3.csv")
 
 
