@@ -150,11 +150,15 @@ def _run(
 def _stopped_by_one_signal() -> Iterator[Callable[[], None]]:
     """Has the first signal stop a run, and none after it cut short what is ended, undone and written then.
 
+    Where one came, the process is about to end: Python's own handlers end before it does, so that the signals are
+    ignored from then on.
+
     Yields:
         What has no signal stop the run any more, for when it is over.
     """
     before = {number: signal.getsignal(number) for number in STOPPING}
     heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]  # as under nohup
+    stopped = False
 
     def set_all(handler: Callable[[int, FrameType | None], None]) -> None:
         for number in heeded:
@@ -164,6 +168,8 @@ def _stopped_by_one_signal() -> Iterator[Callable[[], None]]:
         set_all(lambda *_: None)  # not `SIG_IGN`, which a server that is started would inherit
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
         ending()
         signal.default_int_handler(number, frame)
 
@@ -172,7 +178,7 @@ def _stopped_by_one_signal() -> Iterator[Callable[[], None]]:
         yield ending
     finally:
         for number in heeded:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.SIG_IGN if stopped else before[number])
 
 
 def _check_port(wanted: asked.Asked) -> None:
