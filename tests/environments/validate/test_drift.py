@@ -66,6 +66,16 @@ def test_tables_that_do_not_differ_raise_no_more_alarms_than_stated(bench, rows,
     assert 0 < np.sum(np.array(rates) <= 0.2) <= stats.binom.ppf(0.999, pairs, 0.2)
 
 
+def test_rare_flags_raise_no_alarm_where_one_of_the_samples_is_far_smaller(bench):
+    random = draws()
+    alarms = [
+        bench.smallest_rate(bench.compared(bench.with_flags(random, 20_000, 20), bench.with_flags(random, 50, 20)))
+        for _ in range(15)
+    ]
+
+    assert min(alarms) > 0.001
+
+
 SKEWED = {
     "cents": (lambda values: values * 100, "`x` is about 100 times what it was: cents instead of euros?"),
     "euros": (lambda values: values / 100, "`x` is about 1/100 of what it was: euros instead of cents"),

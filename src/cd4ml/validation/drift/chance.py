@@ -15,6 +15,8 @@ FEW = 50
 DRAWS = (1000, 9000, 90_000)
 """Of simulated samples, one after the other until enough of them are as far apart as the real ones."""
 ENOUGH_DRAWS = 20
+FEWEST = 5
+"""The same; cells with fewer are put together before a p-value is beyond doubt."""
 IN_DOUBT = (1e-10, 0.1)
 """A p-value in this range, of few values, is simulated; beyond it no simulation would change what follows."""
 
@@ -91,15 +93,27 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def _of_statistics(cells: Cells, statistics: Sequence[Statistic], random: np.random.Generator) -> list[float]:
-    together, after = cells.before + cells.after, cells.after[np.newaxis]
-    observed = [float(statistic(after, together)[0]) for statistic in statistics]
-    degrees = [len(together) - 1 if one is _pearson else 1 for one in statistics]
-    found = [float(special.chdtrc(*one)) for one in zip(degrees, observed, strict=True)]
-    smaller = min(cells.before.sum(), cells.after.sum())
-    doubtful = any(IN_DOUBT[0] < value < IN_DOUBT[1] for value in found)
-    if not doubtful or together.min() * smaller / together.sum() >= FEW:
+    together, after = cells.before + cells.after, cells.after
+    observed, found = _of_many(after, together, statistics)
+    expected = together * min(after.sum(), cells.before.sum()) / together.sum()
+    if expected.min() >= FEW or min(found) >= IN_DOUBT[1]:
         return found
+    firsts = np.flatnonzero((expected >= FEWEST) | (np.arange(len(expected)) == 0))
+    coarse = _of_many(np.add.reduceat(after, firsts), np.add.reduceat(together, firsts), statistics)[1]
+    if min(coarse) <= IN_DOUBT[0]:
+        return coarse
     return _simulated(together, int(after.sum()), statistics=statistics, observed=observed, random=random)
+
+
+def _of_many(
+    after: np.ndarray, together: np.ndarray, statistics: Sequence[Statistic]
+) -> tuple[list[float], list[float]]:
+    """The statistics and the p-values that they have where all cells hold many values."""
+    if len(together) < 2:
+        return [0.0] * len(statistics), [1.0] * len(statistics)
+    observed = [float(statistic(after[np.newaxis], together)[0]) for statistic in statistics]
+    degrees = [len(together) - 1 if one is _pearson else 1 for one in statistics]
+    return observed, [float(special.chdtrc(*one)) for one in zip(degrees, observed, strict=True)]
 
 
 def _simulated(
