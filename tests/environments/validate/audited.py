@@ -32,6 +32,14 @@ def clean(seed):
     return pa.table({**made, "label": noisy > np.quantile(noisy, 1 - rate)})
 
 
+def noise(seed, rows=300, columns=500):
+    """A wide table of which no column says anything of another."""
+    random = np.random.default_rng(seed)
+    numbers = {f"number {place}": random.normal(size=rows) for place in range(columns)}
+    label, gender = random.random(rows) < 0.45, random.choice(["f", "m"], rows)
+    return pa.table({**numbers, "key": random.permutation(rows), "label": label, "gender": gender})
+
+
 def found_in(table, **asked):
     """The findings of a table of these columns: `key`, `label`, and `offered_at` where there is one."""
     time = "offered_at" if "offered_at" in table.column_names else ""

@@ -3,14 +3,26 @@ import decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from audited import alarms, clean, examined
+from audited import alarms, clean, examined, noise
 
+from cd4ml.validation import groups
 from cd4ml.validation.audit import areas
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_clean_table_raises_no_alarm(seed):
     assert alarms(clean(seed)) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_columns_that_say_nothing_tell_nothing_together(seed):
+    table = noise(seed)
+    asked = {"sensitive": {"gender": groups.values_of(table["gender"])}, "exclude": ["gender"]}
+
+    (together,) = [proxy for proxy in examined(table, **asked).proxies if not proxy.by]
+
+    assert together.auc == pytest.approx(0.5, abs=0.1)  # three standard errors
+    assert alarms(table, **asked) == []
 
 
 def odd(random, rows):

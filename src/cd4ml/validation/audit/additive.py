@@ -4,6 +4,8 @@ It is learned on codes, in a second for 20,000 rows of 20 columns, and needs no 
 find more where columns act on one another; what is asked here is how much the columns tell at least.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cd4ml.validation.audit.areas import FOLDS
@@ -16,19 +18,21 @@ LARGEST = 12.0
 """Of a log-odds: a chance of 1 in 160,000."""
 
 
-def predict(codes: np.ndarray, outcome: np.ndarray, dealt: np.ndarray) -> np.ndarray:
+def predict(codes: np.ndarray, outcome: np.ndarray, dealt: np.ndarray, *, columns: Sequence[np.ndarray]) -> np.ndarray:
     """How likely each row is positive by a model that has not seen it, float64 [rows].
 
     Args:
         codes: uint8 [columns, rows].
         outcome: bool [rows].
         dealt: The fold of each row.
+        columns: By fold the places of the columns that its model takes.
     """
     chances = np.empty(len(outcome))
     for fold in range(FOLDS):
         unseen = dealt == fold
-        start, parts = _learn(codes[:, ~unseen], outcome[~unseen])
-        log_odds = start + sum(part[of_column[unseen]] for part, of_column in zip(parts, codes, strict=True))
+        taken = codes[columns[fold]]
+        start, parts = _learn(taken[:, ~unseen], outcome[~unseen])
+        log_odds = start + sum(part[of_column[unseen]] for part, of_column in zip(parts, taken, strict=True))
         chances[unseen] = _chance(np.asarray(log_odds) * np.ones(unseen.sum()))
     return chances
 

@@ -47,12 +47,29 @@ class Sample:
             for name, column in zip(self.features.names, self.features.codes, strict=True)
         }
 
+    @cached_property
+    def _without(self) -> np.ndarray:
+        """The area of each column in the rows outside each fold, float64 [folds, columns]."""
+        found = np.empty((areas.FOLDS, len(self.features.names)))
+        for fold in range(areas.FOLDS):
+            seen = self.dealt != fold
+            outcome, dealt = self.outcome[seen], self.dealt[seen]
+            found[fold] = [areas.of_codes(column[seen], outcome, dealt).value for column in self.features.codes]
+        return found
+
     def together(self, names: Collection[str]) -> tuple[Area, np.ndarray]:
-        """How well some columns tell it together, and how likely each row is positive by them."""
-        best = sorted(names, key=lambda name: -self.alone[name].value)[:MOST_TOGETHER]
-        if not best:
+        """How well some columns tell it together, and how likely each row is positive by them.
+
+        Of many columns those that tell the most are taken, chosen without the rows that are then told by them.
+        """
+        wanted = set(names)
+        places = np.array([place for place, name in enumerate(self.features.names) if name in wanted], np.int64)
+        if not len(places):
             return NOTHING, np.full(len(self.outcome), self.outcome.mean())
-        chances = additive.predict(self.features.only(best).codes, self.outcome, self.dealt)
+        columns = [places] * areas.FOLDS
+        if len(places) > MOST_TOGETHER:
+            columns = [places[np.argsort(-told[places], kind="stable")[:MOST_TOGETHER]] for told in self._without]
+        chances = additive.predict(self.features.codes, self.outcome, self.dealt, columns=columns)
         return areas.of_scores(chances, self.outcome), chances
 
     def smaller(self) -> "Sample":
