@@ -124,7 +124,7 @@ def _is_phone(value: str) -> bool:
 
 
 def _is_iban(value: str) -> bool:
-    plain = value.replace(" ", "").upper()
+    plain = "".join(value.split()).upper()
     return int("".join(str(int(letter, 36)) for letter in plain[4:] + plain[:4])) % 97 == 1
 
 

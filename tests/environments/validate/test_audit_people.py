@@ -105,6 +105,7 @@ def test_national_numbers_are_told_by_their_check_digits():
 
 FORMS = {
     "account": (["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432"] * 50, True),
+    "account_before_a_break": (["DE89370400440532013000\n", "\tGB82WEST12345698765432\f"] * 50, True),
     "account_wrong": (["DE89 3704 0044 0532 0130 01", "GB83WEST12345698765432"] * 50, False),
     "number": ([f"{1 + place % 600:03}-{1 + place % 90:02}-{4000 + place}" for place in range(300)], True),
     "order": ([str(10**10 + 7 * place) for place in range(300)], False),
