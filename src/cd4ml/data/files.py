@@ -77,6 +77,7 @@ def _matching(path: Path, uri: str) -> Iterator[Found]:
     if not path.is_absolute():
         root = Path.cwd()
         found = [one.relative_to(root) for one in sorted(root.glob(str(path))) if one.is_file()]
+    found = [one for one in found if not _is_hidden(one.name)]
     if not found:
         raise DataError(f"{uri}: no file matches it; check the path")
     for one in found:
@@ -115,13 +116,24 @@ def _in_bucket(uri: str) -> list[Found]:
     fixed = asked[: re.search(r"[*?[]|$", asked).start()]  # type: ignore[union-attr] # the end always matches
     found = []
     for name, etag in sorted(listed(f"{S3}{bucket}", fixed).items()):
+        if name.startswith(f"{asked}/_delta_log/"):
+            raise DataError(f"{uri}: is a Delta table; write it as {{delta: {uri}}}")
         below = PurePosixPath(name).name if name == asked else name.removeprefix(f"{asked}/")
-        is_in = name == asked or name.startswith(f"{asked}/") if fixed == asked else fnmatchcase(name, asked)
-        if is_in and not any(map(_is_hidden, below.split("/"))):
+        if fixed != asked:
+            below = name if _matches(name, asked) else ""
+        elif name != asked and not name.startswith(f"{asked}/"):
+            below = ""
+        if below and not any(_is_hidden(one) for one in below.removeprefix(fixed.rpartition("/")[0]).split("/")):
             found.append(Found(f"{S3}{bucket}/{name}", etag, below))
     if not found:
         raise StorageError(f"{uri}: nothing is stored there; check the name")
     return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a name matches a glob, part by part."""
+    parts, wanted = name.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def _is_hidden(name: str) -> bool:

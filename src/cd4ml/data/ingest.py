@@ -1,5 +1,6 @@
 """Acquiring data: a team's table becomes a version of a dataset."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import get_args
@@ -11,6 +12,7 @@ from cd4ml.data import content, modes, sources, table
 from cd4ml.data.content import Content
 from cd4ml.data.rows import rows_of
 from cd4ml.data.sources import Source
+from cd4ml.data.table import Commit
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.storage import check_name
@@ -95,7 +97,7 @@ def look(source: Source) -> tuple[pa.Table, list[str]]:
 
 def _is_same(latest: DatasetVersion, asked: DatasetVersion) -> bool:
     """Whether the source is what it was, and is read as it was."""
-    fields = ("source", "state", "key", "duplicates", "time_column", "cd4ml")
+    fields = ("source", "state", "mode", "key", "duplicates", "time_column", "cd4ml")
     return bool(asked.state) and all(getattr(latest, one) == getattr(asked, one) for one in fields)
 
 
@@ -123,7 +125,7 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
     """Makes a version of what came and, as the mode has it, of what was there."""
     before = table.commits(asked.uri) if table.exists(asked.uri) else []
     if not before:
-        return table.add_version(_about(asked, came), came)
+        return table.add_version(_about(asked, came), came, base=table.NONE)
     last = before[-1]
     latest = modes.rows_of(asked.uri, last.number)
     with closing(latest):
@@ -132,7 +134,7 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
         if not asked.mode:
             modes.check_kept(came, latest, key=asked.key, source=source, version=last.about.version)
             return table.add_version(_about(asked, came), came, base=last.number)
-        if asked.mode == "append" and came.digest in {digest for one in before for digest in _digests(one.about)}:
+        if asked.mode == "append" and came.digest in _made_of(last.about, before):
             return last.about
         rows = modes.together(asked.mode, came, latest, key=asked.key, source=source)
         with content.kept(
@@ -146,6 +148,10 @@ def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:
     return replace(asked, rows=found.rows, digest=found.digest, said=found.said)
 
 
-def _digests(about: DatasetVersion) -> tuple[str, str]:
-    """Of the rows that a version has, and of those that came with it."""
-    return about.digest, about.came
+def _made_of(latest: DatasetVersion, before: Sequence[Commit]) -> Iterator[str]:
+    """The digests of the tables whose rows a version has: those that were added, and the one that they began with."""
+    by_number = {commit.number: commit.about for commit in before}
+    while latest.came:
+        yield latest.came
+        latest = by_number[latest.version - 1]
+    yield latest.digest

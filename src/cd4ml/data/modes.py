@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cd4ml.contracts.dataset import ROW_KEY
 from cd4ml.data import table
 from cd4ml.data.content import Content
-from cd4ml.data.digest import of_columns, of_rows
+from cd4ml.data.digest import Hashes, of_columns, of_rows
 from cd4ml.data.rows import Rows
 from cd4ml.errors import DataError
 
@@ -31,12 +32,16 @@ def check_kept(new: Content, latest: Rows, *, key: Sequence[str], source: str, v
     """
     if not set(key) <= set(latest.schema.names):
         return  # rows are told apart in another way than before
-    keys = _keys(new, key) if key else None
+    try:
+        of_key = pa.unify_schemas([_only(one.schema, key) for one in (latest, new)], promote_options="permissive")
+    except pa.ArrowTypeError:
+        return  # likewise
+    keys = _keys(new, of_key) if key else None
     rows = kept = 0
     for batch in latest.batches:
         rows += batch.num_rows
-        kept += pc.sum(pc.is_in(_hashes(batch, key), keys)).as_py() or 0 if keys else 0
-    kept = kept if keys else min(rows, new.rows)
+        kept += int(_are_among(_hashes(batch, of_key), keys).sum()) if keys is not None else 0
+    kept = kept if keys is not None else min(rows, new.rows)
     if kept < (1 - LOST) * rows:
         raise DataError(
             f"{source}: has {kept:,} of the {rows:,} rows of version {version}, and the others would be gone from the "
@@ -71,9 +76,10 @@ def together(mode: str, new: Content, latest: Rows, *, key: Sequence[str], sourc
     ]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        keys = _keys(new, key) if mode == "merge" else None
+        of_key = _only(schema, key)
+        keys = _keys(new, of_key) if mode == "merge" else None
         for batch in latest.batches:
-            kept = batch.filter(pc.invert(pc.is_in(_hashes(batch, key), keys))) if keys else batch
+            kept = batch if keys is None else batch.filter(pa.array(~_are_among(_hashes(batch, of_key), keys)))
             yield _fitted(kept, schema)
         for batch in new.reader():
             yield _fitted(batch, schema)
@@ -87,14 +93,23 @@ def rows_of(uri: str, commit: int) -> Rows:
     return Rows(reader.schema, reader, close=reader.close)
 
 
-def _keys(content: Content, key: Sequence[str]) -> pa.Array:
-    return pa.concat_arrays([_hashes(batch, key) for batch in content.reader()])
+def _keys(content: Content, key: pa.Schema) -> Hashes:
+    """The hashes of the keys of all rows, in order."""
+    found = np.concatenate([_hashes(batch, key) for batch in content.reader()], axis=1)
+    return found[:, np.lexsort(found[::-1])]
 
 
-def _hashes(batch: pa.RecordBatch, key: Sequence[str]) -> pa.Array:
-    """The hashes of the keys of rows, each of 16 bytes."""
-    found = of_rows(of_columns(batch.select(key)).values())
-    return pa.Array.from_buffers(pa.binary(16), batch.num_rows, [None, pa.py_buffer(found.T.tobytes())])
+def _hashes(batch: pa.RecordBatch, key: pa.Schema) -> Hashes:
+    """The hashes of the keys of rows, as values of the types that both tables have together."""
+    return of_rows(of_columns(_fitted(batch, key)).values())
+
+
+def _are_among(hashes: Hashes, keys: Hashes) -> npt.NDArray[np.bool_]:
+    """Whether each is one of the keys, [rows]: found by the first number, told apart by the second."""
+    place = np.searchsorted(keys[0], hashes[0])
+    inside = np.minimum(place, keys.shape[1] - 1)
+    among: npt.NDArray[np.bool_] = (keys[:, inside] == hashes).all(axis=0)
+    return among
 
 
 def _unified(old: pa.Schema, new: pa.Schema, source: str) -> pa.Schema:
@@ -112,15 +127,26 @@ def _is_number(type_: pa.DataType) -> bool:
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
 
 
+def _only(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in names])
+
+
 def _without_row_key(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field for field in schema if field.name != ROW_KEY])
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [
-        batch.column(field.name).cast(field.type)
-        if field.name in batch.schema.names
-        else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    if field.name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, field.type)
+    column = batch.column(field.name)
+    try:
+        return column.cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"column {field.name!r} is {column.type} in some rows, and {field.type} in others, which cannot hold them "
+            f"({error}); say how it is to be read by `types`, or replace the dataset"
+        ) from error

@@ -149,8 +149,8 @@ def _plain(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_duration(type_):
         seconds = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[type_.unit]
         return pc.divide(column.cast(pa.int64()).cast(pa.float64(), safe=False), float(seconds))
-    if pa.types.is_string(type_) and pa.types.is_floating(wanted):
-        _check_exact(column)
+    if pa.types.is_floating(wanted) and (pa.types.is_string(type_) or pa.types.is_decimal(type_)):
+        _check_exact(column.cast(pa.string()))
     is_finer = pa.types.is_timestamp(type_) and type_.unit == "ns"
     plain = column if type_ == wanted else column.cast(wanted, safe=not (is_finer or pa.types.is_decimal(type_)))
     if pa.types.is_floating(wanted):

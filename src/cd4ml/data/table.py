@@ -27,6 +27,8 @@ FOREVER = {
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
 ATTEMPTS = 10
+NONE = -1
+"""In place of the number of a commit, where there is none."""
 
 
 def location(store: str, name: str) -> str:
@@ -109,7 +111,8 @@ def add_version(about: DatasetVersion, content: Content, *, base: int | None = N
     Args:
         about: What the version is, but for its number.
         content: Its rows.
-        base: The number of the commit whose rows the content is made from; None where it is made from none.
+        base: The number of the commit whose rows the content is made from; None where it is made from none, and `NONE`
+            where there was none.
 
     Returns:
         The version that holds the content: where an earlier one does, that one, which is made the latest again.
@@ -122,7 +125,7 @@ def add_version(about: DatasetVersion, content: Content, *, base: int | None = N
     for _ in range(ATTEMPTS):
         table = _open(uri)
         commits = _commits(uri) if table else {}
-        last = table.version() if table else -1
+        last = table.version() if table else NONE
         if base is not None and base != last:
             raise MovedError(f"{uri}: another run has written to it since it was read; run again")
         if table and _has(table, str(commits[last].get(DIGEST, "")), content):

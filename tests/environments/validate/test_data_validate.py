@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import re
+from dataclasses import fields
 from html import unescape
 from pathlib import Path
 
@@ -646,7 +647,7 @@ def test_a_split_that_is_no_parquet_is_refused(tmp_path):
             curated_schema="",
             sensitive=[],
             slices=[],
-            outputs=Outputs(*[tmp_path / "out"] * 5),
+            outputs=Outputs(*[tmp_path / "out"] * len(fields(Outputs))),
         )
 
 

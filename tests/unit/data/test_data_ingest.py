@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import deltalake
@@ -346,3 +347,10 @@ def test_runs_at_once_make_one_version_of_one_content_and_lose_none(parquet, sto
     assert all(tables.at_version(one.uri, one.version)[0].to_pyarrow_table().num_rows == one.rows for one in ingested)
     versions = [tables.at_version(ingested[0].uri, number)[1] for number in range(max(i.version for i in ingested) + 1)]
     assert all(now != before for now, before in zip(versions[1:], versions, strict=False))
+
+
+def test_a_decimal_of_more_digits_than_a_number_holds_is_told(parquet, store):
+    long = pa.table({"player": ["p1"], "code": pa.array([Decimal(12345678901234567890)], pa.decimal128(38, 0))})
+
+    with pytest.raises(DataError, match="'code'.*12345678901234567890.* has more digits than a number holds"):
+        ingest(parquet(long), store=store, name="players", key="player")

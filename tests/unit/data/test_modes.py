@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from cd4ml.contracts.dataset import DatasetVersion, Mode
 from cd4ml.data import table
 from cd4ml.data.ingest import ingest
+from cd4ml.data.versions import Dataset as Versions
 from cd4ml.errors import DataError
+from cd4ml.storage import open_store
 
 JUNE = {"id": ["a", "b"], "spend": [1.5, 2.0]}
 JULY = {"id": ["b", "c"], "spend": [9.0, 3.0]}
@@ -171,3 +173,66 @@ def test_the_same_rows_with_another_key_have_what_later_tasks_tell_rows_apart_by
     found = dataset.take(JUNE, "replace", key="rows")
 
     assert all(row[found.key_column] for row in dataset.rows(found))
+
+
+def test_rows_that_were_replaced_are_added_when_they_come_again(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+    dataset.take({"id": ["x"], "spend": [0.5]}, "replace")
+
+    found = dataset.take(JUNE, "append")
+
+    assert [row["id"] for row in dataset.rows(found)] == ["a", "b", "x"]
+
+
+def test_rows_that_a_restored_version_lacks_are_added_again(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+    dataset.take({"id": ["c"], "spend": [3.0]}, "append")
+    versions = Versions(open_store(dataset.folder / "store"), "players")
+    versions.restore("0")
+
+    found = dataset.take({"id": ["c"], "spend": [3.0]}, "append")
+
+    assert [row["id"] for row in dataset.rows(found)] == ["a", "b", "c"]
+
+
+def test_another_mode_is_heeded_though_the_source_is_the_same(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+    dataset.take(JULY, "merge")
+
+    file = str(dataset.folder / f"{dataset.files}.parquet")
+    found = ingest(file, store=str(dataset.folder / "store"), name="players", key="id", mode="replace")
+
+    assert [row["id"] for row in dataset.rows(found)] == ["b", "c"]
+
+
+def test_a_key_of_whole_numbers_is_the_same_among_other_numbers(dataset: Dataset) -> None:
+    dataset.take({"id": [1, 2]})
+
+    found = dataset.take({"id": [2.0, 3.0]}, "merge")
+
+    assert sorted(row["id"] for row in dataset.rows(found)) == [1.0, 2.0, 3.0]
+
+
+def test_a_whole_number_that_no_other_number_can_hold_is_told(dataset: Dataset) -> None:
+    dataset.take({"id": [1, 2**53 + 1]})
+
+    with pytest.raises(DataError, match="column 'id' is int64 in some rows, and double in others, which cannot hold"):
+        dataset.take({"id": [1.0, 3.0]}, "merge")
+
+
+def test_of_two_first_tables_at_once_none_is_lost(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    another = Dataset(dataset.folder)
+    another.files = 10
+    exists = table.exists
+
+    def late(uri: str) -> bool:
+        monkeypatch.setattr(table, "exists", exists)
+        found = exists(uri)
+        another.take({"id": ["z"], "spend": [0.1]}, "append")
+        return found
+
+    monkeypatch.setattr(table, "exists", late)
+
+    found = dataset.take(JUNE, "append")
+
+    assert [row["id"] for row in dataset.rows(found)] == ["a", "b", "z"]

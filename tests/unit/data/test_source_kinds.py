@@ -206,6 +206,33 @@ def test_a_bucket_is_read_by_name_folder_and_glob(take: Take, monkeypatch: pytes
             take("s3://cd4ml/sources/t/3.csv")
 
 
+def test_a_glob_of_a_bucket_is_that_of_a_folder(take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("_raw/g/a.csv", "_raw/g/.h.csv", "_raw/g/_tmp.csv", "_raw/g/sub/z.csv")
+    with s3_server() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+        for number, name in enumerate(names):
+            server.objects[name] = b"id\n%d\n" % number
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(server.objects[name])
+
+        for place in ("s3://cd4ml", tmp_path):
+            assert take(f"{place}/_raw/g/*.csv")[1].to_pydict() == {"id": [0]}
+
+
+def test_a_delta_table_in_a_bucket_is_no_folder_of_files(take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+        server.objects["lake/t/_delta_log/00000000000000000000.json"] = b"{}"
+        server.objects["lake/t/part-0.parquet"] = b""
+
+        with pytest.raises(DataError, match="lake/t: is a Delta table; write it as {delta: s3://cd4ml/lake/t}"):
+            take("s3://cd4ml/lake/t")
+
+
 # ------------------------------------------------------------------------------------------------------------------
 
 
