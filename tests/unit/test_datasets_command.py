@@ -1,5 +1,6 @@
 """`cd4ml datasets`, as a user gives it."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,15 @@ def test_datasets_are_found_by_name_column_owner_and_tag(folder: Path, said: Sai
     assert "no dataset has 'nothing'" in said("search", "nothing")
 
 
+def test_a_person_is_erased_by_what_the_standard_input_says(
+    folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("p1\np2\n"))
+    assert "Missing option '--reason'" in said("erase", "players")
+    assert "erased 2 rows of version 0 erased 1 rows of version 1" in said("erase", "players", "--reason", "asked for")
+    assert said("diff", "players", "0").startswith("added 1 rows, as p4 removed 0 rows")
+
+
 def test_the_catalogue_is_a_page_about_all_of_them(folder: Path, said: Said) -> None:
     said("tag", "players", "audited", "0")
 
@@ -135,6 +145,7 @@ def test_the_catalogue_is_a_page_about_all_of_them(folder: Path, said: Said) -> 
         (["diff", "players", "0", "--key", "id"], "version 0 has no column 'id'"),
         (["list", "--store", "elsewhere"], "holds no dataset"),
         (["tag", "players", "a/b"], "cannot be a name"),
+        (["catalogue", "--output", "players.parquet/x.html"], "cannot be written"),
     ],
 )
 def test_what_is_not_there_is_told(folder: Path, said: Said, words: list[str], told: str) -> None:

@@ -103,6 +103,8 @@ def test_a_file_that_is_there_is_kept(
         (["gone.csv"], "gone.csv: no such file"),
         (["my customers.parquet", "--label", "churn"], "--label: my customers.parquet has no column 'churn'; did you"),
         (["my customers.parquet", "--key", "id"], "--key: my customers.parquet has no column 'id'"),
+        (["my customers.parquet", "--label", "visits"], "--label: 'visits' is no column of two values beside the key"),
+        (["my customers.parquet", "--output", "numbers.parquet/x.yaml"], "cannot be written"),
         (["numbers.parquet"], "numbers.parquet: no column has two values"),
         (["my customers.parquet", "--output", "no/such/folder.yaml"], "cannot be written (No such file or directory)"),
     ],

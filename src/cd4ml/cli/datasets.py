@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from cd4ml.cli.application import app, console, say, table
+from cd4ml.cli.application import app, console, say, table, writing
 from cd4ml.errors import DataError
 from cd4ml.storage import local_path, open_store
 
@@ -139,7 +139,7 @@ def restore(
 @datasets_app.command()
 def erase(
     name: Name,
-    reason: Annotated[str, typer.Option(help="Why, for the record that is kept.", prompt=True)],
+    reason: Annotated[str, typer.Option(help="Why, for the record that is kept.", show_default=False)],
     column: Annotated[
         str | None, typer.Option(help="By whose values the rows are found; the key if not said.", show_default=False)
     ] = None,
@@ -193,7 +193,8 @@ def catalogue(
     """Writes a page about all datasets: owner, versions, columns, what the gate said, and the models on each."""
     from cd4ml.data import catalogue as page
 
-    page.write(open_store(store), output)
+    with writing(output, "--output"):
+        page.write(open_store(store), output)
     say("wrote", f"{output}")
 
 

@@ -131,7 +131,8 @@ def _known(run: str, runs: Path) -> Iterator[_Known]:
     if (folder / earlier.ARGUMENTS).is_file():
         given = earlier.Given.read(folder / earlier.ARGUMENTS).arguments
         outputs = earlier.outputs(folder, "validate-dataset")
-        yield _Known(Path(outputs["statistics"].path), given.get("key", ""), given.get("curated_schema", ""))
+        key = earlier.outputs(folder, "ingest-dataset").get("key", given.get("key", ""))
+        yield _Known(Path(outputs["statistics"].path), key, given.get("curated_schema", ""))
         return
     with local_copy(run) as statistics:
         if not statistics.exists():

@@ -10,7 +10,7 @@ from cd4ml.contracts.release import Version
 from cd4ml.contracts.verdict import DATA_GATE
 from cd4ml.data import table
 from cd4ml.data.table import Commit
-from cd4ml.errors import DataError, RegistryError
+from cd4ml.errors import DataError, DocumentError, RegistryError
 from cd4ml.names import nearest
 from cd4ml.registry import models, records
 from cd4ml.storage import Store, check_name
@@ -111,7 +111,7 @@ class Dataset:
             return None
         try:
             gates = records.read(self.store, commit.about.run).gates
-        except RegistryError:
+        except (RegistryError, DocumentError):
             return None
         return next((one for one in gates if one.gate == DATA_GATE), None)
 

@@ -118,8 +118,8 @@ def propose(table: pa.Table, *, source: str, name: str, key: str | None, label: 
         if column is not None and column not in table.column_names:
             raise ArgumentsError(f"{option}: {source} has no column {column!r}; {nearest(column, table.column_names)}")
     look = _Look(table)
-    the_key = Guess(key, "as asked") if key else look.key()
-    the_label = Guess(label, "as asked") if label else look.label(source, but=[the_key.value])
+    the_key = Guess(key, "as asked") if key else look.key(but=[label])
+    the_label = look.label(source, but=[the_key.value], asked=label)
     taken = [the_key.value, the_label.value]
     time_column = look.time(but=taken)
     exclude = look.useless(but=taken)
@@ -148,16 +148,16 @@ class _Look:
     def __init__(self, table: pa.Table) -> None:
         self._table = table
 
-    def key(self) -> Guess:
+    def key(self, *, but: Sequence[str | None]) -> Guess:
         """A column whose values are all there and differ; one that is called so before others."""
-        unique = [name for name in self._table.column_names if self._is_unique(name)]
+        unique = [name for name in self._table.column_names if name not in (*but, ROWS) and self._is_unique(name)]
         if not unique:
             return Guess(ROWS, "no column tells rows apart, so all of them do")
         named = [name for name in unique if KEYS.search(_words(name))]
         return Guess((named or unique)[0], "it is there in every row, and no value comes twice")
 
-    def label(self, source: str, *, but: Sequence[str]) -> Guess:
-        """A column of two values; one that is called so before others, and else the last."""
+    def label(self, source: str, *, but: Sequence[str], asked: str | None) -> Guess:
+        """A column of two values: the one that is asked for, else one that is called so, and else the last."""
         two = [
             name
             for name in self._others(but)
@@ -168,8 +168,10 @@ class _Look:
                 f"{source}: no column has two values, of which a model could predict one; name the column to predict "
                 "with --label"
             )
+        if asked is not None and asked not in two:
+            raise ArgumentsError(f"--label: {asked!r} is no column of two values beside the key; {nearest(asked, two)}")
         named = [name for name in two if LABELS.search(_words(name))]
-        chosen = (named or two[::-1])[0]
+        chosen = asked or (named or two[::-1])[0]
         low, high = sorted(map(_text, self._values[chosen]))
         others = ", ".join(_written(name) for name in two if name != chosen)
         also = f"; others of two values: {others}" if others else ""
