@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.findings import Finding, Findings, Kind, percent
+from cd4ml.contracts.drift import Change
+from cd4ml.contracts.findings import Finding, Findings, Group, Kind, Proxy, percent
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.registry import records
 from cd4ml.validation import limits, waivers
@@ -14,6 +15,7 @@ from cd4ml.validation.limits import Drift, Limits
 COUNT = "{:,}".format
 NAMED = 3
 """How many findings a reason names."""
+_Measured = TypeVar("_Measured", Change, Group, Proxy)
 
 
 def judge(path: str | Path, settings: dict[str, Any], *, store: str, file: str | Path) -> Verdict:
@@ -84,6 +86,16 @@ def _counted(found: Findings, kind: Kind) -> list[Finding]:
     return [finding for finding in found.of_kind(kind) if not waivers.excused(found, finding)]
 
 
+def _not_waived(found: Findings, kind: Kind, measured: Sequence[_Measured]) -> list[_Measured]:
+    """What was measured of the columns that no waiver for this kind keeps out."""
+    waived = waivers.columns(found, kind)
+    return [one for one in measured if one.column not in waived]
+
+
+def _all_waived(name: str, bounds: Bounds) -> Check:
+    return Check(name, str(bounds), None, Outcome.SKIPPED, f"{name}: every column that it is about is waived")
+
+
 def _errors(found: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in found if finding.severity == "error"]
 
@@ -97,7 +109,10 @@ def _at_most(name: str, found: Sequence[Finding], most: int) -> Check:
 
 def _smallest_share(found: Findings, least: float) -> Check:
     name, bounds = "share of the smallest sensitive group", Bounds(least, None, shown=percent)
-    sensitive = [group for group in found.groups if group.sensitive]
+    groups = [group for group in found.groups if group.sensitive]
+    sensitive = _not_waived(found, "representation", groups)
+    if groups and not sensitive:
+        return _all_waived(name, bounds)
     if not sensitive:
         said = f"{name}: no sensitive column is named, so it cannot be checked"
         return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
@@ -108,7 +123,10 @@ def _smallest_share(found: Findings, least: float) -> Check:
 
 def _largest_gap(found: Findings, most: float) -> Check:
     name, bounds = "largest gap of the label rate", Bounds(None, most, shown=percent)
-    gaps = [(group.gap, group) for group in found.groups if group.gap is not None]
+    groups = [group for group in found.groups if group.gap is not None]
+    gaps = [(group.gap or 0.0, group) for group in _not_waived(found, "label_balance", groups)]
+    if groups and not gaps:
+        return _all_waived(name, bounds)
     if not gaps:
         said = f"{name}: no sensitive or slice column with groups of enough rows, so it cannot be checked"
         return hold(name, slice_="", bounds=bounds, measured=Measured(None, too_few=bool(found.groups)), said=said)
@@ -131,7 +149,10 @@ def _most_copies(found: Findings, most: float) -> Check:
 
 def _best_proxy(found: Findings, most: float) -> Check:
     name, bounds = "AUC of the features for a sensitive group", Bounds(None, most)
-    together = [proxy for proxy in found.proxies if not proxy.by]
+    proxies = [proxy for proxy in found.proxies if not proxy.by]
+    together = _not_waived(found, "proxy", proxies)
+    if proxies and not together:
+        return _all_waived(name, bounds)
     if not together:
         said = f"{name}: no sensitive column with groups of enough rows, so it cannot be checked"
         return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
@@ -154,7 +175,7 @@ def _drift(found: Findings, allowed: Drift) -> Iterator[Check]:
     """One check a split; a first model has nothing that train could be held against."""
     bounds = Bounds(None, allowed.max_effect, shown="{:g}".format)
     for one in found.comparisons:
-        changed = one.beyond_chance(allowed.false_alarm_rate)
+        changed = _not_waived(found, "drift", one.beyond_chance(allowed.false_alarm_rate))
         broken = [change for change in changed if change.effect > allowed.max_effect]
         largest = max((change.effect for change in changed), default=0.0)
         named = "; ".join(f"{change.said} (effect {change.effect:.2f})" for change in broken[:NAMED])

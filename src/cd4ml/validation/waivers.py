@@ -14,6 +14,8 @@ from cd4ml.settings import Strict
 
 NEVER = ("label",)
 """Kinds of findings with which no model can be trained."""
+MEASURED = ("representation", "label_balance", "proxy", "drift")
+"""Kinds whose figures a limit is held against, which may be stricter than what makes a finding."""
 KINDS = tuple(kind for kind in get_args(Kind) if kind not in NEVER)
 
 
@@ -82,6 +84,11 @@ def excused(found: Findings, finding: Finding) -> bool:
     return waiver is not None and holds(waiver)
 
 
+def columns(found: Findings, kind: Kind) -> set[str]:
+    """The columns that a waiver which still holds keeps out of the limit of a kind."""
+    return {waiver.column for waiver in found.waivers if waiver.finding == kind and holds(waiver)}
+
+
 def said(found: Findings) -> list[str]:
     """What there is to say of the waivers: one sentence each."""
     kinds = {(finding.kind, finding.column) for finding in found.findings}
@@ -91,6 +98,7 @@ def said(found: Findings) -> list[str]:
         else f"{waiver} has ended, and what it is about counts"
         if not holds(waiver)
         else f"{waiver} fits no finding; take it out"
+        + (", unless a limit is stricter than what makes one" if waiver.finding in MEASURED else "")
         for waiver in found.waivers
     ]
 

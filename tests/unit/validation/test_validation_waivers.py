@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from cd4ml.contracts.findings import Anonymity, Finding, Findings, Proxy, Waiver
+from cd4ml.contracts.drift import Change, Comparison
+from cd4ml.contracts.findings import Anonymity, Finding, Findings, Group, Proxy, Waiver
+from cd4ml.contracts.verdict import Outcome
 from cd4ml.errors import DataError
 from cd4ml.validation import waivers
 from cd4ml.validation.audit.duties import DUTIES
@@ -114,6 +116,58 @@ def test_copies_proxies_and_anonymity_are_held_against_their_limits(tmp_path):
     assert judged(tmp_path, {"max_copies": 0.02}, findings=()).passed
     assert "so it cannot be checked" in str(judged(tmp_path, {"max_proxy_auc": 0.8}, findings=()).reasons)
     assert "so it cannot be checked" in str(judged(tmp_path, {"min_alike": 5}, findings=()).reasons)
+
+
+def compared(*columns):
+    changes = tuple(Change(column, 0.9, {"missing": 0.9}, 0.0, f"`{column}` changed") for column in columns)
+    return Comparison("eval", "train", (800, 100), (800, 100), changes, None, {})
+
+
+ABOUT = {
+    "drift": ({"drift": {}}, lambda *columns: {"comparisons": (compared(*columns),)}),
+    "proxy": (
+        {"max_proxy_auc": 0.8},
+        lambda *columns: {"proxies": tuple(Proxy(column, "x", "", 0.9, (0.85, 0.94)) for column in columns)},
+    ),
+    "representation": (
+        {"min_group_share": 0.05},
+        lambda *columns: {"groups": tuple(Group(column, "x", True, 120, 0.01, 0.4, 0.4) for column in columns)},
+    ),
+    "label_balance": (
+        {"max_label_rate_gap": 0.1},
+        lambda *columns: {"groups": tuple(Group(column, "x", True, 400, 0.4, 0.1, 0.6) for column in columns)},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ABOUT)
+def test_a_waived_column_is_kept_out_of_the_limit_of_its_kind_and_no_other_is(tmp_path, kind):
+    limits, measured = ABOUT[kind]
+    finding = Finding(kind, "warning", "all", "region", 0.9, "column 'region'")
+    agreed = waivers.parse([WRITTEN | {"finding": kind, "column": "region"}])
+
+    def verdict(*columns, agreed=agreed, findings=(finding,)):
+        return judged(tmp_path, limits, findings=findings, waivers=agreed, **measured(*columns))
+
+    assert "region" in str(verdict("region", agreed=()).reasons)
+    assert verdict("region").passed
+    (reason,) = verdict("region", "age").reasons
+    assert "age" in reason
+    assert "region" not in reason
+    strict = verdict("region", findings=())
+    assert strict.passed
+    assert strict.warnings[0].endswith("take it out, unless a limit is stricter than what makes one")
+
+
+@pytest.mark.parametrize("kind", ["proxy", "representation", "label_balance"])
+def test_a_limit_whose_columns_are_all_waived_is_skipped_and_says_so(tmp_path, kind):
+    limits, measured = ABOUT[kind]
+    agreed = waivers.parse([WRITTEN | {"finding": kind, "column": "region"}])
+
+    held = judged(tmp_path, limits, findings=(), waivers=agreed, **measured("region")).checks[-1]
+
+    assert held.outcome is Outcome.SKIPPED
+    assert held.reason.endswith("every column that it is about is waived")
 
 
 def test_every_kind_of_finding_has_what_the_law_asks():
