@@ -130,7 +130,7 @@ def validate(
             *outliers.examine(described),
             *audited.findings,
             *between_splits.findings(compared.comparisons),
-            *comparators.findings(rules, compared.comparisons),
+            *comparators.findings(rules, compared.comparisons, compared.uncompared),
         ),
         crossed=tuple(crossed),
         proxies=audited.proxies,

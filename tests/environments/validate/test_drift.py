@@ -12,6 +12,7 @@ from scipy.spatial import distance
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from cd4ml.contracts.dataset import Origin
+from cd4ml.contracts.drift import Uncompared
 from cd4ml.errors import DataError, DocumentError
 from cd4ml.validation.drift import chance, comparators, reference
 from cd4ml.validation.drift.compare import compare_samples
@@ -375,6 +376,17 @@ def test_a_comparator_that_cannot_be_computed_is_an_error(rules, said):
 
     assert (finding.kind, finding.severity) == ("anomaly", "error")
     assert said in finding.message
+
+
+def test_a_skew_comparator_of_a_split_with_too_few_rows_is_an_error():
+    rules = schema('feature { name: "x" skew_comparator { infinity_norm { threshold: 0.05 } } }')
+    few = Uncompared("eval", "20 rows are too few to compare", too_few=True)
+    nothing = Uncompared("test", "nothing to compare with", too_few=False)
+
+    (finding,) = comparators.findings(rules, [], [few, nothing])
+
+    assert (finding.kind, finding.severity, finding.split) == ("anomaly", "error", "eval")
+    assert "'x': the skew_comparator could not be computed: 20 rows are too few" in finding.message
 
 
 def test_a_skew_comparator_is_held_against_eval_and_test():

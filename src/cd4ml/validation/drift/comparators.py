@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cd4ml.contracts.drift import Comparison
+from cd4ml.contracts.drift import Comparison, Uncompared
 from cd4ml.contracts.findings import Finding
 
 MEASURES = {"infinity_norm": ("infinity_norm", 1), "jensen_shannon_divergence": ("jensen_shannon", 2)}
@@ -11,7 +11,9 @@ MEASURES = {"infinity_norm": ("infinity_norm", 1), "jensen_shannon_divergence": 
 OF_ALL_ROWS = ("num_examples_drift_comparator", "num_examples_version_comparator")
 
 
-def findings(schema: Any, comparisons: Sequence[Comparison]) -> Iterator[Finding]:
+def findings(
+    schema: Any, comparisons: Sequence[Comparison], uncompared: Sequence[Uncompared] = ()
+) -> Iterator[Finding]:
     """What does not keep the comparators: an error each, also where one could not be computed.
 
     `drift_comparator` is held against train and the rows of the last model, `skew_comparator` against eval and test,
@@ -19,16 +21,28 @@ def findings(schema: Any, comparisons: Sequence[Comparison]) -> Iterator[Finding
 
     Args:
         schema: A `tensorflow_metadata.proto.v0.schema_pb2.Schema`.
-        comparisons: Of the splits; where train was compared with nothing, its comparators are held against nothing.
+        comparisons: Of the splits.
+        uncompared: The splits that were not compared; where train has nothing to be compared with, its comparators are
+            held against nothing.
     """
     for one in comparisons:
-        kind = "drift_comparator" if one.split == "train" else "skew_comparator"
-        for feature in schema.feature:
-            if feature.HasField(kind):
-                yield from _of_feature(feature.name, getattr(feature, kind), kind=kind, comparison=one)
+        for column, kind, comparator in _asked(schema, one.split):
+            yield from _of_feature(column, comparator, kind=kind, comparison=one)
+    for other in uncompared:
+        for column, kind, _ in _asked(schema, other.split) if other.too_few else ():
+            said = f"{other.split}: column {column!r}: the {kind} could not be computed: {other.reason}"
+            yield _finding(said, other.split, column)
     for kind in OF_ALL_ROWS:
         if schema.HasField("dataset_constraints") and schema.dataset_constraints.HasField(kind):
             yield _finding(f"{kind}: the number of rows is not compared", "all")
+
+
+def _asked(schema: Any, split: str) -> Iterator[tuple[str, str, Any]]:
+    """The columns of which a split is held against something, and the comparators with their kind."""
+    kind = "drift_comparator" if split == "train" else "skew_comparator"
+    for feature in schema.feature:
+        if feature.HasField(kind):
+            yield feature.name, kind, getattr(feature, kind)
 
 
 def _of_feature(column: str, comparator: Any, *, kind: str, comparison: Comparison) -> Iterator[Finding]:
