@@ -21,7 +21,7 @@ class Change:
     false_alarm_rate: float
     """Of the whole comparison, the smallest at which this change counts; 0 where chance has no part in it."""
     said: str
-    """A sentence that names the column and what changed; empty where nothing is beyond chance."""
+    """A sentence that names the column and what changed; empty where chance may well have done it."""
     slice: str = ""
     """The rows to which it is confined: `region=south`; empty for all."""
 

@@ -178,7 +178,10 @@ def _drift(found: Findings, allowed: Drift) -> Iterator[Check]:
         changed = _not_waived(found, "drift", one.beyond_chance(allowed.false_alarm_rate))
         broken = [change for change in changed if change.effect > allowed.max_effect]
         largest = max((change.effect for change in changed), default=0.0)
-        named = "; ".join(f"{change.said} (effect {change.effect:.2f})" for change in broken[:NAMED])
+        named = "; ".join(
+            f"{change.said or f'`{change.column}` has changed'} (effect {change.effect:.2f})"
+            for change in broken[:NAMED]
+        )
         more = f"; and {len(broken) - NAMED} more, see the report" if len(broken) > NAMED else ""
         said = (
             f"drift of {one.name}: {len(broken)} of {len(one.changes)} columns with an effect above "

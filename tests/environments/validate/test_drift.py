@@ -238,6 +238,14 @@ def test_another_type_is_a_change_of_its_own(after, effect, said):
     assert (effect, said) in [(change.effect, change.said) for change in found]
 
 
+def test_what_changed_is_said_where_it_is_beyond_chance_at_a_looser_rate_alone():
+    values = draws(2).normal(size=600)
+    (change,) = compared({"x": values[:300]}, {"x": values[300:] + 0.28}).changes
+
+    assert 0.01 < change.false_alarm_rate < 0.1
+    assert change.said.startswith("`x`: the mean is ")
+
+
 def test_columns_that_are_gone_or_new_are_told():
     found = compared({"x": [1] * 50, "y": [1] * 50}, {"x": [1] * 50, "z": [1] * 50})
 

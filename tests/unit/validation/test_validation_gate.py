@@ -206,6 +206,12 @@ def test_drift_without_a_limit_is_held_against_nothing(check):
     assert drift_checks(check(replace(CLEAN, comparisons=(replace(COMPARISON, changes=(CENTS,)),)))) == []
 
 
+def test_a_change_of_which_nothing_is_said_is_named_by_its_column(check):
+    (held,) = drift_checks(check(replace(CLEAN, comparisons=(COMPARISON,)), drift={"false_alarm_rate": 0.05}))
+
+    assert held.reason.endswith("at a false-alarm rate of 0.05: `score` has changed (effect 0.30)")
+
+
 def test_a_large_change_beyond_chance_fails_and_is_named(check):
     (held,) = drift_checks(check(replace(CLEAN, comparisons=(replace(COMPARISON, changes=(CENTS, SMALL)),)), drift={}))
 

@@ -19,6 +19,8 @@ SLICE_ROWS = 100
 """That a slice has in either sample at least."""
 MOST_SLICES = 10
 """Of one column, the most frequent ones."""
+SAID = 0.1
+"""A false-alarm rate up to which it is said what changed; limits may allow more than `FALSE_ALARMS`."""
 CONFINED = 4
 """A change is confined to a slice where its effect is so many times that of all other rows."""
 
@@ -112,7 +114,7 @@ def _chance(whole: Pair, sliced: Sequence[Slice], random: np.random.Generator) -
 
 def _change(whole: Pair, rate: float, *, sliced: Sequence[Slice], random: np.random.Generator) -> Change:
     measures = effect.measure(whole)
-    if rate > FALSE_ALARMS:
+    if rate > SAID:
         return Change(whole.name, max(measures.values()), measures, rate, "")
     confined = _confined(whole, [one for one in sliced if one.column != whole.name], random)
     if not confined:
