@@ -17,7 +17,10 @@ class Change:
     effect: float
     """The largest of the measures, in [0, 1]; in the slice, where it is a change of one slice."""
     measures: Mapping[str, float]
-    """In all rows `jensen_shannon` (distance, base 2), `missing`, and of categories `infinity_norm`, `new_values`."""
+    """In all rows `jensen_shannon` and `missing`, and of categories `infinity_norm` and `new_values`.
+
+    The first is a distance, base 2, less what chance makes.
+    """
     false_alarm_rate: float
     """Of the whole comparison, the smallest at which this change counts; 0 where chance has no part in it."""
     said: str

@@ -210,11 +210,29 @@ def test_rows_that_no_column_alone_gives_away_are_told_apart():
     assert {*found.told_apart.columns} == {"x", "y"}
 
 
-def test_distances_are_those_of_scipy():
+def test_the_same_shift_has_the_same_effect_however_many_rows_there_are():
+    random = draws()
+    effects = [
+        np.mean([compared_effect(random.normal(size=rows), random.normal(size=rows) + 0.3) for _ in range(pairs)])
+        for rows, pairs in ((200, 20), (20_000, 2))
+    ]
+
+    assert effects[0] == pytest.approx(effects[1], rel=0.15)
+
+
+def compared_effect(before, after):
+    (change,) = compared({"x": before}, {"x": after}).changes
+    return change.effect
+
+
+def test_distances_are_those_of_scipy_less_what_chance_makes():
     before, after = [0.5, 0.3, 0.2], [0.4, 0.4, 0.2]
     change = only_change(PLACES, TEXTS["shares"][0])
 
-    assert change.measures["jensen_shannon"] == pytest.approx(distance.jensenshannon(before, after, base=2))
+    by_chance = 2 / (8 * np.log(2)) * 2 / ROWS
+    assert change.measures["jensen_shannon"] ** 2 == pytest.approx(
+        distance.jensenshannon(before, after, base=2) ** 2 - by_chance
+    )
     assert change.measures["infinity_norm"] == pytest.approx(0.1)
     assert change.measures["new_values"] == 0
 

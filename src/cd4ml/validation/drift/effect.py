@@ -8,6 +8,7 @@ from cd4ml.validation.drift.pair import Pair
 def measure(pair: Pair) -> dict[str, float]:
     """What can be said of a column: `jensen_shannon`, `missing`, and of categories `infinity_norm` and `new_values`.
 
+    What chance makes of so few values is taken off `jensen_shannon`, so that the number of rows does not matter.
     Infinity norm and new values are shares of the values that are there, `missing` is one of the rows.
     """
     cells = pair.cells
@@ -15,7 +16,8 @@ def measure(pair: Pair) -> dict[str, float]:
     measures = {"missing": abs(after / max(len(pair.after), 1) - before / max(len(pair.before), 1))}
     if not cells.before.sum() or not cells.after.sum():
         return measures
-    measures["jensen_shannon"] = float(np.sqrt(divergence(*cells.shares)))
+    by_chance = expected(len(cells.before), cells.before.sum(), cells.after.sum())
+    measures["jensen_shannon"] = float(np.sqrt(max(divergence(*cells.shares) - by_chance, 0)))
     if pair.kind == "category":
         measures["infinity_norm"] = float(np.abs(cells.shares[1] - cells.shares[0]).max())
         measures["new_values"] = new_values(pair)
@@ -31,6 +33,11 @@ def divergence(before: np.ndarray, after: np.ndarray) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = [np.where(one > 0, one * np.log2(one / middle), 0).sum() for one in (before, after)]
     return float(np.clip(sum(parts) / 2, 0, 1))
+
+
+def expected(cells: int, before: int, after: int) -> float:
+    """The divergence that chance alone makes on average, of so many values of either sample."""
+    return float((cells - 1) / (8 * np.log(2)) * (1 / before + 1 / after))
 
 
 def new_values(pair: Pair) -> float:
