@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import apache_beam as beam
 import pyarrow as pa
@@ -21,9 +22,11 @@ def on_beam(
 ) -> dict[str, Statistics]:
     """Computes the statistics of the splits in one pipeline, each row group where a worker is free.
 
+    What the workers write holds values of personal data, and is removed whatever comes.
+
     Args:
         splits: The Parquet files by the names of the splits; the workers read them.
-        folder: Where the workers write `train.pb` and the others.
+        folder: Beside which the workers write, and where nothing is left.
         runner: The name of a runner of Beam, such as FlinkRunner, SparkRunner or DataflowRunner.
         options: The options of the pipeline, as on Beam's command line: `--flink_master=...`.
 
@@ -37,27 +40,29 @@ def on_beam(
         pipeline = beam.Pipeline(runner, wanted)
     except (ValueError, ImportError, SystemExit) as error:  # Beam's parser of options ends the process
         raise DataError(f"runner: {error}; name one of Beam's, such as FlinkRunner, and its options") from error
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for split, known in footers.items():
-        groups = [(str(splits[split]), number) for number in range(known.num_row_groups)]
-        _ = (
-            pipeline
-            | f"{split}: row groups" >> beam.Create(groups)
-            | f"{split}: spread" >> beam.Reshuffle()
-            | f"{split}: rows" >> beam.FlatMap(_read).with_output_types(pa.RecordBatch)
-            | f"{split}: statistics" >> tfdv.GenerateStatistics(OPTIONS)
-            | f"{split}: file" >> tfdv.WriteStatisticsToBinaryFile(str(_file(folder, split)))
-        )
-    try:
-        pipeline.run().wait_until_finish()
-    except (RuntimeError, OSError, ValueError) as error:
-        raise DataError(
-            f"runner: {runner} failed: {error}; its workers must reach the files of the splits and {folder}"
-        ) from error
-    return {
-        split: _named(_file(folder, split), split, known.schema.to_arrow_schema().names)
-        for split, known in footers.items()
-    }
+    beside = Path(folder).parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="statistics-", dir=beside) as written:
+        for split, known in footers.items():
+            groups = [(str(splits[split]), number) for number in range(known.num_row_groups)]
+            _ = (
+                pipeline
+                | f"{split}: row groups" >> beam.Create(groups)
+                | f"{split}: spread" >> beam.Reshuffle()
+                | f"{split}: rows" >> beam.FlatMap(_read).with_output_types(pa.RecordBatch)
+                | f"{split}: statistics" >> tfdv.GenerateStatistics(OPTIONS)
+                | f"{split}: file" >> tfdv.WriteStatisticsToBinaryFile(str(_file(written, split)))
+            )
+        try:
+            pipeline.run().wait_until_finish()
+        except (RuntimeError, OSError, ValueError) as error:
+            raise DataError(
+                f"runner: {runner} failed: {error}; its workers must reach the files of the splits and {beside}"
+            ) from error
+        return {
+            split: _named(_file(written, split), split, known.schema.to_arrow_schema().names)
+            for split, known in footers.items()
+        }
 
 
 def _read(rows: _Rows) -> Iterator[pa.RecordBatch]:

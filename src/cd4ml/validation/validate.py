@@ -76,6 +76,8 @@ def validate(
     grouped = list(dict.fromkeys([*sensitive, *sliced]))
     _check_columns([key, *grouped, *exclude, *filter(None, [time_column])], train.column_names)
     groups.check_slices(tables["test"], [*slices, *sensitive])
+    curated = Path(curated_schema).read_text(encoding="utf-8")
+    kept = schema.parse(curated) if curated else None
     target = label.examine(tables, label_column)
 
     whole = pa.concat_tables(tables.values())
@@ -86,8 +88,7 @@ def validate(
     measured = _statistics(splits, runner, outputs.statistics)
     for content in measured.values():
         statistics.forget(content, unseen)
-    curated = Path(curated_schema).read_text(encoding="utf-8")
-    rules = schema.parse(curated) if curated else schema.infer(measured["train"], key)
+    rules = schema.infer(measured["train"], key) if kept is None else kept
     anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
 
     outcome = target.outcome(whole)

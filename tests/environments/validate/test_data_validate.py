@@ -194,6 +194,11 @@ def test_a_curated_schema_that_is_none_says_where_it_breaks():
         schema.parse("feture { name: 7")
 
 
+def test_a_curated_schema_that_is_none_is_told_before_any_worker_starts(validation):
+    with pytest.raises(DataError, match="schema"):
+        validation(players(), curated_schema="feature {", runner=["FlonkRunner"])
+
+
 def test_a_label_that_is_absent_names_the_nearest(validation):
     with pytest.raises(DataError, match="no label column 'tok'; did you mean 'took'"):
         validation(players(), label="tok")

@@ -146,6 +146,7 @@ def test_a_runner_of_beam_computes_the_same(tmp_path):
     for split, file in files.items():
         assert_same(found[split], statistics.of_files([file], split))
         assert found[split].datasets[0].name == split
+    assert {*tmp_path.rglob("*")} == {*files.values()}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,7 @@ def test_workers_that_cannot_read_a_file_are_told(tmp_path):
 
     with pytest.raises(DataError, match=r"(?s)runner: DirectRunner failed: .*its workers must reach the files"):
         on_beam({"train": tmp_path / "train.parquet"}, tmp_path / "out", runner="DirectRunner")
+    assert [*tmp_path.rglob("*")] == [tmp_path / "train.parquet"]
 
 
 def test_a_file_of_other_columns_is_refused_by_name(tmp_path):
