@@ -11,7 +11,7 @@ not come back as a new version.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.erasure import Erasure
 from cd4ml.data import table
 from cd4ml.data.versions import Dataset
@@ -143,7 +144,7 @@ class _Files:
         new = {name: self._write(name, column, values) for name in found}
         for changed in (_also_removed, _brought_anew):
             for log in self._logs():
-                actions = changed(log.actions, new)
+                actions = [_saying_less(action, values) for action in changed(log.actions, new)]
                 if actions != log.actions:
                     self._put(log.path, "".join(f"{json.dumps(action)}\n" for action in actions).encode())
         for name in self._names("_delta_log"):
@@ -209,6 +210,18 @@ def _are(column: pa.Array, values: pa.Array) -> pa.Array:
 
 def _without(name: str) -> str:
     return name.removesuffix(_PARQUET) + _WITHOUT
+
+
+def _saying_less(action: _Action, values: pa.Array) -> _Action:
+    """A commit's record without the lines of how its data was read that show one of the values."""
+    text = action.get("commitInfo", {}).get(table.ABOUT)
+    if not text:
+        return action
+    about = DatasetVersion.parse(text, table.ABOUT)
+    said = tuple(line for line in about.said if not any(repr(value) in line for value in values.to_pylist()))
+    if said == about.said:
+        return action
+    return {"commitInfo": {**action["commitInfo"], table.ABOUT: replace(about, said=said).text}}
 
 
 def _also_removed(actions: Sequence[_Action], new: Mapping[str, _New]) -> list[_Action]:

@@ -112,6 +112,19 @@ def test_who_is_in_no_version_is_told_and_nothing_changes(players: Players) -> N
     assert players.bytes() == before
 
 
+def test_what_was_said_of_how_the_data_was_read_names_nobody_any_more(tmp_path: Path) -> None:
+    (tmp_path / "codes.csv").write_text("id,spend\n0042,1\n0077,2\n")
+    ingest(str(tmp_path / "codes.csv"), store=str(tmp_path / "store"), name="codes", key="id")
+    dataset = Dataset(open_store(tmp_path / "store"), "codes")
+    assert any("'0042'" in line for line in dataset.latest.about.said)
+
+    erasure.erase(dataset, column="id", values=["0042"], reason="asked for")
+
+    after = Dataset(open_store(tmp_path / "store"), "codes")
+    assert not any("0042" in line for line in after.latest.about.said)
+    assert b"0042" not in b"".join(file.read_bytes() for file in (tmp_path / "store").rglob("*.json"))
+
+
 class KilledError(Exception):
     """In place of a signal that nothing survives."""
 
