@@ -128,6 +128,7 @@ def mistakes(folder: Path, **written: str) -> str:
         ("source", "{file: a.csv, types: {a: integer}}", "source.types.a: "),
         ("source", "{file: []}", "source.file: is empty; name at least one file"),
         ("source", "'https://user:secret@host/t.csv'", "source.http: holds a password"),
+        ("source", "'https://host/t.csv?se=1&X-Amz-Signature=abc'", "source.http: holds 'X-Amz-Signature', a secret"),
         ("source", "{sql: {url: 'sqlite:///a.db', table: t}}", "source.sql.url: is no name of an environment variable"),
         ("key", "[]", "key: [] is no key; write the name of a column, a list of names, or `rows`"),
         ("key", "[a, a]", "key: ['a', 'a'] names a column twice"),

@@ -273,7 +273,7 @@ def web() -> Iterator[Web]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        served.url = f"http://127.0.0.1:{server.server_port}/t.csv?token=1"
+        served.url = f"http://127.0.0.1:{server.server_port}/t.csv?page=1"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield served
         server.shutdown()
@@ -325,7 +325,7 @@ def test_an_answer_that_is_none_is_told_without_the_query(
         take(web.url)
 
     assert told in str(refused.value)
-    assert "token" not in str(refused.value)
+    assert "page" not in str(refused.value)
 
 
 def test_a_server_that_is_not_there_is_told(take: Take) -> None:

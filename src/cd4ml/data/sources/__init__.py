@@ -5,10 +5,11 @@ for, and a way to read, which runs where data is ingested. A team's own are rows
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ConfigDict, Field
 
@@ -63,17 +64,25 @@ class Source(Strict, ABC):
 
 
 def without_password(url: str) -> str:
-    """Makes sure that an address holds no password.
+    """Makes sure that an address holds no password, nor a signature or the like in its query.
 
     Raises:
         ValueError: It does.
     """
     try:
-        given = "://" in url and urlsplit(url).password is not None
+        parts = urlsplit(url)
+        given = "://" in url and parts.password is not None
+        asked = parse_qsl(parts.query) if "://" in url else []
+        secret = next((name for name, _ in asked if SECRETS.search(name)), None)
     except ValueError as error:
         raise ValueError(f"is no address ({error}); check it") from error
     if given:
         raise ValueError("holds a password, which run files, logs and pages would show; take it out, and change it")
+    if secret:
+        raise ValueError(
+            f"holds {secret!r}, a secret that run files, logs and pages would show; name the environment variable of a "
+            "`token`, or put the file into the store"
+        )
     return url
 
 
@@ -93,6 +102,8 @@ def checked_place(uri: Any) -> str:
         raise ValueError(str(error)) from error
 
 
+SECRETS = re.compile(r"(?i)(^|[-_])(sig|signature|token|secret|password|passwd|api_?key)$")
+"""Names in the query of an address whose values let in whoever knows them."""
 SOURCES: PluginPoint[type[Source]] = PluginPoint(
     kind="source",
     group="cd4ml.sources",

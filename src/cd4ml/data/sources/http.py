@@ -110,7 +110,7 @@ class HttpSource(Source):
                 client.stream(method, self.http, headers=headers) as answer,
             ):
                 yield answer
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             said = str(error) or type(error).__name__
             raise DataError(f"{self}: cannot be fetched ({said}); is the server up?") from error
         except OSError as error:
