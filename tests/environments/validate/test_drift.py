@@ -315,6 +315,26 @@ def test_texts_of_their_own_are_compared_by_their_form_and_numbers_of_rows_not_a
     assert found.left_out == {"row": "each row has a number of its own"}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (range(2000), [0] * 2000, "`x` has the same value in several rows now, each had its own before"),
+        (range(2000), [0] * 40, "`x` has the same value in several rows now, each had its own before"),
+        ([0] * 2000, range(2000), "`x` has a number of its own in each row now, several rows had the same before"),
+    ],
+)
+def test_numbers_of_rows_in_one_of_the_samples_alone_are_a_change(before, after, said):
+    (change,) = compared({"x": [*before]}, {"x": [*after]}).beyond_chance()
+
+    assert change.said == said
+    assert change.effect > 0.9
+
+
+@pytest.mark.parametrize("after", [range(300), [*range(1999), 0], [*range(40), 0]])
+def test_numbers_of_rows_of_which_chance_repeats_one_are_no_change(after):
+    assert compared({"x": [*range(2000)]}, {"x": [*after]}).changes == ()
+
+
 def test_values_that_cannot_be_compared_are_left_out_and_said():
     found = compared({"x": [[1]] * 50}, {"x": [[1]] * 50})
 

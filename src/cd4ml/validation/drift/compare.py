@@ -21,6 +21,8 @@ MOST_SLICES = 10
 """Of one column, the most frequent ones."""
 SAID = 0.1
 """A false-alarm rate up to which it is said what changed; limits may allow more than `FALSE_ALARMS`."""
+NO_CHANCE = 1e-6
+"""How likely it may be, at most, that all of the repeated numbers are in one of the samples."""
 CONFINED = 4
 """A change is confined to a slice where its effect is so many times that of all other rows."""
 
@@ -74,7 +76,7 @@ def compare_samples(before: pa.Table, after: pa.Table, *, slices: Sequence[str] 
         _change(one, rate, sliced=sliced, random=random)
         for one, rate in zip(same.values(), rates[: len(same)], strict=True)
     ]
-    others = [*_of_types(before, after), *_of_names(before, after, left_out)]
+    others = [*_of_types(before, after), *_of_names(before, after, left_out), *_of_numbered(before, after)]
     return Comparison(
         split=whences[1].split,
         before=_whence(*whences),
@@ -161,6 +163,21 @@ def _of_names(before: pa.Table, after: pa.Table, left_out: Mapping[str, str]) ->
     for name in after.column_names:
         if name not in {*before.column_names, *left_out}:
             yield Change(name, 0.0, {}, 0.0, words.sentence(name, "is new"))
+
+
+def _of_numbered(before: pa.Table, after: pa.Table) -> Iterator[Change]:
+    """Columns in which each row of one table has a number of its own, and those of the other have not."""
+    sides = (
+        (before, after, "has the same value in several rows now, each had its own before"),
+        (after, before, "has a number of its own in each row now, several rows had the same before"),
+    )
+    for numbered, other, said in sides:
+        for name, reason in reference.about(numbered).left_out.items():
+            if reason != reference.NUMBERED or name not in other.column_names:
+                continue
+            repeated, rows = reference.repeated(other.column(name)), other.num_rows
+            if (1 + (reference.ENOUGH_NUMBERS / rows) ** 2) ** -repeated < NO_CHANCE:
+                yield Change(name, repeated / rows, {}, 0.0, words.sentence(name, said))
 
 
 def _in_words(type_: pa.DataType) -> str:

@@ -24,6 +24,7 @@ FEW_TEXTS = 100
 """So many different values may be categories, however few the rows."""
 ENOUGH_NUMBERS = 1000
 """So many whole numbers that all differ are numbers of the rows."""
+NUMBERED = "each row has a number of its own"
 
 
 def take(
@@ -103,6 +104,11 @@ def read(path: str | Path) -> pa.Table | None:
     return sample
 
 
+def repeated(column: pa.ChunkedArray) -> int:
+    """The rows whose value another row above has too."""
+    return int(len(column) - column.null_count - _distinct(column))
+
+
 def _drawn(table: pa.Table) -> pa.Table:
     most = min(MOST_ROWS, max(MOST_CELLS // max(table.num_columns, 1), FEWEST_ROWS))
     if table.num_rows <= most:
@@ -115,7 +121,7 @@ def _unfit(column: pa.ChunkedArray) -> str:
     """Why a column cannot be compared; empty where it can."""
     type_ = column.type
     if pa.types.is_integer(type_) and len(column) - column.null_count >= ENOUGH_NUMBERS:
-        return "each row has a number of its own" if _distinct(column) == len(column) - column.null_count else ""
+        return "" if repeated(column) else NUMBERED
     plain = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
     others = (pa.types.is_timestamp, pa.types.is_null)
     return "" if any(fits(type_) for fits in (*plain, *others)) else f"values of the type {type_} are not compared"
