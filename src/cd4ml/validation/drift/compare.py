@@ -47,6 +47,16 @@ class Slice:
         return whole.where(self.before, self.after)
 
 
+@dataclass(frozen=True)
+class Chance:
+    """The p-values of one column."""
+
+    p_value: float
+    """Of all its rows and of the slices."""
+    within: Sequence[tuple[Slice, float]]
+    """Of each slice."""
+
+
 def compare_samples(before: pa.Table, after: pa.Table, *, slices: Sequence[str] = ()) -> Comparison:
     """Compares the rows of one sample with those of another.
 
@@ -69,12 +79,12 @@ def compare_samples(before: pa.Table, after: pa.Table, *, slices: Sequence[str] 
     same = {name: one for name, one in pairs.items() if one}
     sliced = [one for name in slices if name in same for one in _slices(same[name])]
 
-    p_values = {name: _chance(one, sliced, random) for name, one in same.items()}
+    found = [_chance(one, sliced, random) for one in same.values()]
     told = told_apart.tell([*same.values()], random)
-    rates = chance.adjusted([*p_values.values(), *([told.p_value] if told else [])])
+    rates = chance.adjusted([*(one.p_value for one in found), *([told.p_value] if told else [])])
     changes = [
-        _change(one, rate, sliced=sliced, random=random)
-        for one, rate in zip(same.values(), rates[: len(same)], strict=True)
+        _change(whole, rate, within=one.within, random=random)
+        for whole, rate, one in zip(same.values(), rates[: len(same)], found, strict=True)
     ]
     others = [*_of_types(before, after), *_of_names(before, after, left_out), *_of_numbered(before, after)]
     return Comparison(
@@ -107,31 +117,33 @@ def _slices(by: Pair) -> Iterator[Slice]:
             yield Slice(by.name, f"{by.name}={name}", before, after)
 
 
-def _chance(whole: Pair, sliced: Sequence[Slice], random: np.random.Generator) -> float:
-    """The p-value of a column: half of the alarms may come from all rows, half from the slices together."""
+def _chance(whole: Pair, sliced: Sequence[Slice], random: np.random.Generator) -> Chance:
+    """Half of the alarms may come from all rows, half from the slices together."""
     found = chance.of_pair(whole, random)
-    within = [chance.of_pair(one.of(whole), random) for one in sliced if one.column != whole.name]
-    return min(1.0, 2 * min(found, len(within) * min(within))) if within else found
+    within = [(one, chance.of_pair(one.of(whole), random)) for one in sliced if one.column != whole.name]
+    if not within:
+        return Chance(found, within)
+    least = min(p_value for _, p_value in within)
+    return Chance(min(1.0, 2 * min(found, len(within) * least)), within)
 
 
-def _change(whole: Pair, rate: float, *, sliced: Sequence[Slice], random: np.random.Generator) -> Change:
+def _change(whole: Pair, rate: float, *, within: Sequence[tuple[Slice, float]], random: np.random.Generator) -> Change:
     measures = effect.measure(whole)
     if rate > SAID:
         return Change(whole.name, max(measures.values()), measures, rate, "")
-    confined = _confined(whole, [one for one in sliced if one.column != whole.name], random)
+    confined = _confined(whole, within, random)
     if not confined:
         return Change(whole.name, max(measures.values()), measures, rate, words.say(whole))
-    within = confined.of(whole)
-    said = words.say(within, confined.name)
-    return Change(whole.name, max(effect.measure(within).values()), measures, rate, said, confined.name)
+    part = confined.of(whole)
+    said = words.say(part, confined.name)
+    return Change(whole.name, max(effect.measure(part).values()), measures, rate, said, confined.name)
 
 
-def _confined(whole: Pair, sliced: Sequence[Slice], random: np.random.Generator) -> Slice | None:
+def _confined(whole: Pair, within: Sequence[tuple[Slice, float]], random: np.random.Generator) -> Slice | None:
     """The one slice in which a column differs, where all other rows do not, or far less."""
-    if not sliced:
+    if not within:
         return None
-    found = [chance.of_pair(one.of(whole), random) for one in sliced]
-    likeliest = sliced[int(np.argmin(found))]
+    likeliest = min(within, key=lambda one: one[1])[0]
     others = likeliest.others.of(whole)
     if chance.of_pair(others, random) > FALSE_ALARMS:
         return likeliest
