@@ -145,6 +145,8 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     comparisons: tuple[Comparison, ...] = ()
     """Train against the rows of the last model, eval and test against train."""
     uncompared: tuple[Uncompared, ...] = ()
+    ungrouped: tuple[str, ...] = ()
+    """Sensitive columns whose groups are not counted, as they are personal data."""
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""

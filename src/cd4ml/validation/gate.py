@@ -96,6 +96,14 @@ def _all_waived(name: str, bounds: Bounds) -> Check:
     return Check(name, str(bounds), None, Outcome.SKIPPED, f"{name}: every column that it is about is waived")
 
 
+def _why_none(found: Findings, otherwise: str) -> str:
+    """Why there is no sensitive group to measure."""
+    if not found.ungrouped or any(group.sensitive for group in found.groups):
+        return otherwise
+    columns = ", ".join(map(repr, found.ungrouped))
+    return f"{columns} left out as personal data, and counted only with a waiver for `personal_data`"
+
+
 def _errors(found: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in found if finding.severity == "error"]
 
@@ -114,7 +122,7 @@ def _smallest_share(found: Findings, least: float) -> Check:
     if groups and not sensitive:
         return _all_waived(name, bounds)
     if not sensitive:
-        said = f"{name}: no sensitive column is named, so it cannot be checked"
+        said = f"{name}: {_why_none(found, 'no sensitive column is named')}, so it cannot be checked"
         return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
     smallest = min(sensitive, key=lambda group: group.share)
     said = f"{smallest.column}={smallest.value}: {percent(smallest.share)} of the rows, {bounds} wanted"
@@ -128,7 +136,8 @@ def _largest_gap(found: Findings, most: float) -> Check:
     if groups and not gaps:
         return _all_waived(name, bounds)
     if not gaps:
-        said = f"{name}: no sensitive or slice column with groups of enough rows, so it cannot be checked"
+        why = _why_none(found, "no sensitive or slice column with groups of enough rows")
+        said = f"{name}: {why}, so it cannot be checked"
         return hold(name, slice_="", bounds=bounds, measured=Measured(None, too_few=bool(found.groups)), said=said)
     gap, group = max(gaps, key=lambda one: one[0])
     said = (
@@ -154,7 +163,8 @@ def _best_proxy(found: Findings, most: float) -> Check:
     if proxies and not together:
         return _all_waived(name, bounds)
     if not together:
-        said = f"{name}: no sensitive column with groups of enough rows, so it cannot be checked"
+        why = _why_none(found, "no sensitive column with groups of enough rows")
+        said = f"{name}: {why}, so it cannot be checked"
         return hold(name, slice_="", bounds=bounds, measured=Measured(None), said=said)
     best = max(together, key=lambda proxy: proxy.auc)
     subject = f"{name}, {best.column}={best.group}"

@@ -139,6 +139,7 @@ def validate(
         waivers=agreed,
         comparisons=compared.comparisons,
         uncompared=compared.uncompared,
+        ungrouped=tuple(column for column in sensitive if column in unseen),
     )
 
     statistics.write(measured, outputs.statistics)

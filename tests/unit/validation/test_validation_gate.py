@@ -139,6 +139,19 @@ def test_a_limit_that_cannot_be_checked_fails_and_says_why(check):
     assert few.checks[-1].outcome is gates.Outcome.INCONCLUSIVE
 
 
+def test_a_limit_whose_sensitive_columns_are_personal_data_says_what_it_needs(check):
+    limits = {"min_group_share": 0.1, "max_label_rate_gap": 0.5, "max_proxy_auc": 0.8}
+
+    verdict = check(replace(CLEAN, groups=(), ungrouped=("dob", "name")), **limits)
+
+    assert len(verdict.reasons) == 3
+    for reason in verdict.reasons:
+        assert reason.endswith(
+            ": 'dob', 'name' left out as personal data, and counted only with a waiver for `personal_data`, "
+            "so it cannot be checked"
+        )
+
+
 def test_every_mistake_in_the_limits_is_reported_at_once():
     with pytest.raises(DataError) as refused:
         limits.parse({"anomalys": 0, "min_rows": {"trian": 1}, "min_group_share": 2})
