@@ -651,6 +651,7 @@ def test_a_split_that_is_no_parquet_is_refused(tmp_path):
             label_column="took",
             key="player",
             curated_schema="",
+            before="",
             sensitive=[],
             slices=[],
             outputs=Outputs(*[tmp_path / "out"] * len(fields(Outputs))),
