@@ -1,6 +1,7 @@
 """Names and values as messages show them, for people who mistyped one."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+
+
+def words(name: str) -> str:
+    """A name in lower case with `_` between its words, as `e_mail` of `eMail` and of `E-Mail`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).strip("_").lower()
 
 
 def shown(value: Any) -> str:

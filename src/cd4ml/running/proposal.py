@@ -20,7 +20,7 @@ import yaml
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.dataset import ROWS
 from cd4ml.errors import ArgumentsError
-from cd4ml.names import nearest, shown
+from cd4ml.names import nearest, shown, words
 from cd4ml.validation import personal
 
 MOST_SLICES, MOST_GROUPS = 5, 20
@@ -153,7 +153,7 @@ class _Look:
         unique = [name for name in self._table.column_names if name not in (*but, ROWS) and self._is_unique(name)]
         if not unique:
             return Guess(ROWS, "no column tells rows apart, so all of them do")
-        named = [name for name in unique if KEYS.search(_words(name))]
+        named = [name for name in unique if KEYS.search(words(name))]
         return Guess((named or unique)[0], "it is there in every row, and no value comes twice")
 
     def label(self, source: str, *, but: Sequence[str], asked: str | None) -> Guess:
@@ -170,7 +170,7 @@ class _Look:
             )
         if asked is not None and asked not in two:
             raise ArgumentsError(f"--label: {asked!r} is no column of two values beside the key; {nearest(asked, two)}")
-        named = [name for name in two if LABELS.search(_words(name))]
+        named = [name for name in two if LABELS.search(words(name))]
         chosen = asked or (named or two[::-1])[0]
         low, high = sorted(map(_text, self._values[chosen]))
         others = ", ".join(_written(name) for name in two if name != chosen)
@@ -180,7 +180,7 @@ class _Look:
     def time(self, *, but: Sequence[str]) -> Guess | None:
         """A column of moments; one that is called so before others, with the fewest missing."""
         moments = [name for name in self._others(but) if pa.types.is_temporal(self._type(name))]
-        moments.sort(key=lambda name: (not TIMES.search(_words(name)), self._table.column(name).null_count))
+        moments.sort(key=lambda name: (not TIMES.search(words(name)), self._table.column(name).null_count))
         return Guess(moments[0], "it holds moments") if moments else None
 
     def useless(self, *, but: Sequence[str]) -> list[Guess]:
@@ -200,7 +200,7 @@ class _Look:
 
     def sensitive(self, *, but: Sequence[str]) -> list[Guess]:
         """Columns of groups that are to be treated fairly, by their names."""
-        return [Guess(name, "by its name") for name in self._groups(but) if SENSITIVE.search(_words(name))]
+        return [Guess(name, "by its name") for name in self._groups(but) if SENSITIVE.search(words(name))]
 
     def slices(self, *, but: Sequence[str]) -> list[Guess]:
         """Columns of a few values, the fewest first."""
@@ -249,11 +249,6 @@ class _Look:
 
     def _type(self, name: str) -> pa.DataType:
         return self._table.schema.field(name).type
-
-
-def _words(name: str) -> str:
-    """A name as words in lower case, parted by lines."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts.findings import Finding, percent
+from cd4ml.names import words
 
 SAMPLE_ROWS = 10_000
 SOME = 0.01
@@ -69,9 +70,8 @@ def _column(name: str, column: pa.ChunkedArray) -> list[Finding]:
         form, share = max(_shares(values.cast(pa.string())).items(), key=lambda one: one[1])
         if share >= SOME:
             return [_finding(name, share, f"{percent(share)} of the values look like {form}")]
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).strip("_").lower()
     many = MANY_DAYS if pa.types.is_timestamp(values.type) else MANY_VALUES
-    if NAMES.search(words) and pc.count_distinct(values).as_py() > min(many, len(values) / 2):
+    if NAMES.search(words(name)) and pc.count_distinct(values).as_py() > min(many, len(values) / 2):
         return [_finding(name, None, "its name says so")]
     return []
 

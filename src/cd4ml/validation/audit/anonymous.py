@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from cd4ml.contracts.findings import Anonymity
+from cd4ml.names import words
 
 KNOWN = re.compile(
     r"(^|_)(age|alter|birth_?\w*|dob|year_of_birth|gender|sex|geschlecht|zip|zip_?code|post_?code|postal_?code|plz|"
@@ -28,7 +29,8 @@ def measure(table: pa.Table, *, sensitive: Iterable[str], passed_over: Sequence[
     Returns:
         None where there is no such column.
     """
-    chosen = [name for name in table.column_names if name not in passed_over and (_known(name) or name in sensitive)]
+    asked = [name for name in table.column_names if name not in passed_over]
+    chosen = [name for name in asked if KNOWN.search(words(name)) or name in sensitive]
     if not chosen or not table.num_rows:
         return None
     numbered = [_numbers(table.column(name)) for name in chosen]
@@ -43,11 +45,6 @@ def measure(table: pa.Table, *, sensitive: Iterable[str], passed_over: Sequence[
         fewer_than_five=int(rows[rows < FEW].sum()),
         rows=table.num_rows,
     )
-
-
-def _known(name: str) -> bool:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).strip("_").lower()
-    return bool(KNOWN.search(words))
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.Array:
