@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 from types import FrameType
@@ -296,7 +296,7 @@ def _close_record(wanted: asked.Asked, run_id: str, *, status: "Status", failure
 
 def _registered(wanted: asked.Asked, run_id: str, started_at: datetime) -> "reports.Registered | None":
     """What the registry has of a run, whatever its tasks came to say; None where it cannot be asked."""
-    from cd4ml.registry import deployments, models
+    from cd4ml.registry import clock, deployments, models
     from cd4ml.reports import run as reports
 
     if not wanted.store or not wanted.model:
@@ -304,7 +304,7 @@ def _registered(wanted: asked.Asked, run_id: str, started_at: datetime) -> "repo
     try:
         store = open_store(wanted.store)
         published = [one for one in models.versions(store, wanted.model) if one.run == run_id]
-        since = started_at.astimezone(UTC).isoformat(timespec="seconds")
+        since = clock.written(started_at)
         recent = takewhile(lambda series: series.begun.at >= since, deployments.newest_first(store, wanted.model))
         deployed = [one for one in (series.deployment for series in recent) if one and one.run == run_id]
     except Cd4mlError:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cd4ml.contracts.verdict import Check, Interval, Outcome
+from cd4ml.contracts.shares import Interval
+from cd4ml.contracts.verdict import Check, Outcome
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from cd4ml.contracts import document, slices
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.problem import BINARY, Metrics, Problem
+from cd4ml.contracts.shares import Interval
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
@@ -29,8 +30,6 @@ OVERALL = slices.OVERALL
 FEWEST_ROWS = 30
 """A slice is too small to judge by a metric that is over fewer of its rows."""
 
-Interval = tuple[float, float]
-"""Low and high end at 95% confidence."""
 Intervals = Mapping[str, Interval]
 """By metric (`cd4ml.evaluation.confidence`). A metric that has none, such as a count, is not there."""
 

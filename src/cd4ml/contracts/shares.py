@@ -3,7 +3,7 @@
 import math
 
 Interval = tuple[float, float]
-"""At 95% confidence."""
+"""Low and high end at 95% confidence."""
 Z = 1.959964
 """Of 95%."""
 

@@ -6,11 +6,12 @@ from enum import StrEnum
 from typing import Any, Self
 
 from cd4ml.contracts.document import Content, Document
+from cd4ml.contracts.shares import Interval
 from cd4ml.errors import GateError
 
-Interval = tuple[float, float]
-MODEL_GATE = "check_model"
 DATA_GATE = "check_dataset"
+"""The gate whose verdict lets a model be trained."""
+MODEL_GATE = "check_model"
 """The gate whose verdict lets a model be published and deployed."""
 
 

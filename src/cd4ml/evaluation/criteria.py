@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cd4ml.contracts.evaluation import Fairness, Interval
+from cd4ml.contracts.evaluation import Fairness
+from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation import limits
 
 ASKED = {

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from statistics import NormalDist
 
-from cd4ml.contracts.evaluation import FEWEST_ROWS, OVERALL, Fairness, Group, Interval, Slice, at
+from cd4ml.contracts.evaluation import FEWEST_ROWS, OVERALL, Fairness, Group, Slice, at
 from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import key_of
 
 

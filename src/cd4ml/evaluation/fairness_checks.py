@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, Group, Interval, Summary, at
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, Group, Summary, at
+from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import Pattern, columns_of, key_of
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.evaluation.fairness import difference_interval

@@ -13,10 +13,10 @@ from cd4ml.contracts.evaluation import (
     OVERALL,
     Change,
     Fairness,
-    Interval,
     Slice,
 )
 from cd4ml.contracts.problem import Problem
+from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation.curves import Curves
 from cd4ml.reports.page import PALETTE, figure_svg, picture, short
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Interval, Slice, Summary
+from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Slice, Summary
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.record import found_by
+from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.contracts.verdict import MODEL_GATE, Check, Outcome, Verdict
 from cd4ml.errors import EvaluationError

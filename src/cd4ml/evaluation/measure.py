@@ -12,12 +12,12 @@ from cd4ml.contracts.evaluation import (
     CANDIDATE,
     FEWEST_ROWS,
     Change,
-    Interval,
     Intervals,
     Slice,
     at,
 )
 from cd4ml.contracts.problem import BINARY, Metrics
+from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation import confidence
 from cd4ml.evaluation.confidence import Ends, Spread, spread
 from cd4ml.evaluation.curves import Curves, confusion

@@ -11,11 +11,11 @@ from cd4ml.contracts.evaluation import (
     OVERALL,
     Change,
     Fairness,
-    Interval,
     Summary,
     at,
 )
 from cd4ml.contracts.problem import BINARY, Problem
+from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation import criteria, figures
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer

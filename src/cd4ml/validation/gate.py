@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.drift import Change
 from cd4ml.contracts.findings import Finding, Findings, Group, Kind, Proxy, percent
-from cd4ml.contracts.verdict import Check, Outcome, Verdict
+from cd4ml.contracts.verdict import DATA_GATE, Check, Outcome, Verdict
 from cd4ml.registry import records
 from cd4ml.validation import limits, waivers
 from cd4ml.validation.limits import Drift, Limits
@@ -48,9 +48,7 @@ def check(path: str | Path, settings: dict[str, Any]) -> Verdict:
     """
     allowed = limits.parse(settings)
     found = Findings.read(path)
-    return Verdict(
-        "check_dataset", {"dataset": found.digest}, tuple(_checks(found, allowed)), tuple(waivers.said(found))
-    )
+    return Verdict(DATA_GATE, {"dataset": found.digest}, tuple(_checks(found, allowed)), tuple(waivers.said(found)))
 
 
 def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
@@ -109,10 +107,14 @@ def _errors(found: Sequence[Finding]) -> list[Finding]:
 
 
 def _at_most(name: str, found: Sequence[Finding], most: int) -> Check:
-    named = "; ".join(finding.message for finding in found[:NAMED])
-    more = f"; and {len(found) - NAMED} more, see the report" if len(found) > NAMED else ""
-    said = f"{name}: {len(found)} found, {most} allowed" + (f": {named}{more}" if found else "")
+    said = f"{name}: {len(found)} found, {most} allowed{_named([finding.message for finding in found])}"
     return hold(name, slice_="", bounds=Bounds(None, most, shown=COUNT), measured=Measured(len(found)), said=said)
+
+
+def _named(messages: Sequence[str]) -> str:
+    """The end of a sentence that names the first of what was found; empty where nothing was."""
+    more = [f"and {len(messages) - NAMED} more, see the report"] if len(messages) > NAMED else []
+    return ": " + "; ".join([*messages[:NAMED], *more]) if messages else ""
 
 
 def _smallest_share(found: Findings, least: float) -> Check:
@@ -188,15 +190,12 @@ def _drift(found: Findings, allowed: Drift) -> Iterator[Check]:
         changed = _not_waived(found, "drift", one.beyond_chance(allowed.false_alarm_rate))
         broken = [change for change in changed if change.effect > allowed.max_effect]
         largest = max((change.effect for change in changed), default=0.0)
-        named = "; ".join(
-            f"{change.said or f'`{change.column}` has changed'} (effect {change.effect:.2f})"
-            for change in broken[:NAMED]
-        )
-        more = f"; and {len(broken) - NAMED} more, see the report" if len(broken) > NAMED else ""
+        named = [f"{change.said or f'`{change.column}` has changed'} (effect {change.effect:.2f})" for change in broken]
         said = (
             f"drift of {one.name}: {len(broken)} of {len(one.changes)} columns with an effect above "
             f"{allowed.max_effect:g}, beyond chance at a false-alarm rate of {allowed.false_alarm_rate:g}"
-        ) + (f": {named}{more}" if broken else "")
+            f"{_named(named)}"
+        )
         yield hold(f"drift of {one.name}", slice_="", bounds=bounds, measured=Measured(largest), said=said)
     for other in found.uncompared:
         name = f"drift of {other.split}"
