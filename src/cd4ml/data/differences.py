@@ -8,6 +8,7 @@ import deltalake
 import pyarrow as pa
 
 from cd4ml.data import table
+from cd4ml.data.queries import query, quoted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
@@ -78,13 +79,13 @@ def between(uri: str, *, before: int, after: int, key: Sequence[str]) -> Differe
 
 class _Comparison:
     def __init__(self, old: deltalake.DeltaTable, new: deltalake.DeltaTable, key: Sequence[str]) -> None:
-        self._tables = deltalake.QueryBuilder().register("old", old).register("new", new)
+        self._tables = {"old": old, "new": new}
         self._before, self._after = (pa.schema(one.schema().to_arrow()) for one in (old, new))
         self._key = key
         self._values = [name for name in self._after.names if name in self._before.names and name not in key]
 
     def difference(self) -> Difference:
-        one = _quoted(self._key[0])
+        one = quoted(self._key[0])
         both = f"old.{one} IS NOT NULL AND new.{one} IS NOT NULL"
         changes = {name: f"{both} AND {self._differs(name)}" for name in self._values}
         counts = [
@@ -125,11 +126,11 @@ class _Comparison:
 
     def _differs(self, name: str) -> str:
         if self._before.field(name).type == self._after.field(name).type:
-            return f"old.{_quoted(name)} IS DISTINCT FROM new.{_quoted(name)}"
+            return f"old.{quoted(name)} IS DISTINCT FROM new.{quoted(name)}"
         return f"{self._text('old', name)} IS DISTINCT FROM {self._text('new', name)}"
 
     def _text(self, side: str, name: str) -> str:
-        return f"CAST({side}.{_quoted(name)} AS VARCHAR)"
+        return f"CAST({side}.{quoted(name)} AS VARCHAR)"
 
     def _key_of(self, side: str) -> str:
         return "concat_ws(', ', " + ", ".join(self._text(side, name) for name in self._key) + ")"
@@ -144,13 +145,9 @@ class _Comparison:
     def _rows(self, wanted: Sequence[str], condition: str = "true", *, first: str = "") -> list[tuple[Any, ...]]:
         """Rows of what both versions have together; where a side is named, the first ones by its key."""
         columns = ", ".join(f"{one} AS c{place}" for place, one in enumerate(wanted))
-        on = " AND ".join(f"old.{_quoted(name)} = new.{_quoted(name)}" for name in self._key)
-        order = ", ".join(f"{first}.{_quoted(name)}" for name in self._key)
+        on = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in self._key)
+        order = ", ".join(f"{first}.{quoted(name)}" for name in self._key)
         end = f" ORDER BY {order} LIMIT {EXAMPLES}" if first else ""
         sql = f"SELECT {columns} FROM old FULL JOIN new ON {on} WHERE {condition}{end}"  # noqa: S608 (names are quoted)
-        found = pa.RecordBatchReader.from_stream(self._tables.execute(sql)).read_all()
+        found = query(sql, **self._tables).read_all()
         return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
-
-
-def _quoted(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'

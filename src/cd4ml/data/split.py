@@ -12,6 +12,7 @@ from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
 from cd4ml.contracts.dataset import Origin, stamp
+from cd4ml.data.queries import query, quoted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest, shown
 from cd4ml.settings import OneOf, Seed, Strict
@@ -140,8 +141,8 @@ class ByStratum(_Shares):
 
         A stratum begins where its hash says, so that those of a row or two are spread as well.
         """
-        strata = ", ".join(map(_quoted, self.columns))
-        row = f"row_number() OVER (PARTITION BY {strata} ORDER BY {_quoted(self.order)}, {_quoted(key)})"
+        strata = ", ".join(map(quoted, self.columns))
+        row = f"row_number() OVER (PARTITION BY {strata} ORDER BY {quoted(self.order)}, {quoted(key)})"
         turns = f"({row} * {GOLDEN} + {_fraction(_hash(self.seed, self.columns))})"
         return _first(f"{turns} - floor({turns})", self.test, self.test + self.eval)
 
@@ -181,9 +182,9 @@ class ByTime(Split):
     def side(self, key: str) -> str:  # noqa: ARG002
         """By the rank in time, one for all rows of a moment, so that these are on one side; or by the moments."""
         if isinstance(self.eval, float) and isinstance(self.test, float):
-            rank = f"1 - percent_rank() OVER (ORDER BY {_quoted(self.column)})"
+            rank = f"1 - percent_rank() OVER (ORDER BY {quoted(self.column)})"
             return _first(rank, self.test, self.test + self.eval)
-        latest_first = f"-CAST({_quoted(self.column)} AS BIGINT)"
+        latest_first = f"-CAST({quoted(self.column)} AS BIGINT)"
         return _first(latest_first, *(1 - _microseconds(str(one)) for one in (self.test, self.eval)))
 
 
@@ -194,7 +195,7 @@ def _check_shares(eval_: float, test: float) -> None:
 
 def _hash(seed: int, columns: Sequence[str]) -> str:
     """The first eight digits of a hash of some columns, as an expression in SQL."""
-    values = ", chr(31), ".join(f"CAST({_quoted(column)} AS VARCHAR)" for column in columns)
+    values = ", chr(31), ".join(f"CAST({quoted(column)} AS VARCHAR)" for column in columns)
     return f"substr(md5(concat('{seed}:', {values})), 1, 8)"
 
 
@@ -340,7 +341,7 @@ def _check_columns(data: "deltalake.DeltaTable", *, uri: str, key: str, how: Spl
         if not pa.types.is_timestamp(schema.field(column).type):
             raise DataError(f"{uri}: column {column!r} holds no timestamps; split by a time column, or by key")
     for column in how.complete:
-        without = _query(data, f"SELECT 1 FROM data WHERE {_quoted(column)} IS NULL").read_all().num_rows  # noqa: S608
+        without = query(f"SELECT 1 FROM data WHERE {quoted(column)} IS NULL", data=data).read_all().num_rows  # noqa: S608
         if without:
             what = "time" if column in how.times else "value"
             raise DataError(f"{uri}: {without:,} rows have no {what} in {column!r}; drop them, or split by key")
@@ -349,24 +350,13 @@ def _check_columns(data: "deltalake.DeltaTable", *, uri: str, key: str, how: Spl
 def _select(data: "deltalake.DeltaTable", *, key: str, how: Split, name: Name) -> "pa.RecordBatchReader":
     """The rows of a split."""
     names = [field.name for field in data.schema().fields]
-    columns = ", ".join(map(_quoted, names))
-    side = _quoted(max(names, key=len) + "_")  # longer than any of them, so that it is none of them
-    return _query(
-        data,
+    columns = ", ".join(map(quoted, names))
+    side = quoted(max(names, key=len) + "_")  # longer than any of them, so that it is none of them
+    return query(
         f"SELECT {columns} FROM (SELECT *, {how.side(key)} AS {side} FROM data) "  # noqa: S608 (names are quoted)
-        f"WHERE {side} = '{name}' ORDER BY {_quoted(key)}",
+        f"WHERE {side} = '{name}' ORDER BY {quoted(key)}",
+        data=data,
     )
-
-
-def _query(data: "deltalake.DeltaTable", sql: str) -> "pa.RecordBatchReader":
-    import deltalake
-    import pyarrow as pa
-
-    return pa.RecordBatchReader.from_stream(deltalake.QueryBuilder().register("data", data).execute(sql))
-
-
-def _quoted(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
 
 
 def _write(rows: "pa.RecordBatchReader", origin: Origin, file: Path) -> int:

@@ -16,6 +16,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.data.content import Content
 from cd4ml.data.digest import PREFIX, Digest, of_columns, of_rows
+from cd4ml.data.queries import query
 from cd4ml.errors import DataError
 from cd4ml.storage import S3, local_path, open_store
 
@@ -201,8 +202,7 @@ def opened(uri: str, version: int | None = None) -> deltalake.DeltaTable:
 
 def rows_of_version(table: deltalake.DeltaTable) -> pa.RecordBatchReader:
     """The rows of a version of a table, as plain Arrow: text is `string`."""
-    answer = deltalake.QueryBuilder().register("data", table).execute("SELECT * FROM data")
-    found = pa.RecordBatchReader.from_stream(answer)
+    found = query("SELECT * FROM data", data=table)
     fields = [field.with_type(_old(field.type)) for field in found.schema]
     schema = pa.schema(fields)
     return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in found))

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import Field, model_validator
 
+from cd4ml.data.queries import quoted
 from cd4ml.data.sources import Source
 from cd4ml.data.sources.credentials import Credential, credential
 from cd4ml.errors import DataError
@@ -40,7 +41,7 @@ class Query(Strict):
         if self.query:
             return self.query
         parts = str(self.table).split(".")
-        return "SELECT * FROM " + ".".join('"' + part.replace('"', '""') + '"' for part in parts)  # noqa: S608 (quoted)
+        return "SELECT * FROM " + ".".join(map(quoted, parts))  # noqa: S608 (quoted)
 
 
 class SqlSource(Source):
