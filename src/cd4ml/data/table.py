@@ -125,8 +125,8 @@ def add_version(about: DatasetVersion, content: Content, *, base: int | None = N
     uri = about.uri
     for _ in range(ATTEMPTS):
         table = _open(uri)
-        commits = _commits(uri) if table else {}
         last = table.version() if table else NONE
+        commits = {number: one for number, one in (_commits(uri) if table else {}).items() if number <= last}
         if base is not None and base != last:
             raise MovedError(f"{uri}: another run has written to it since it was read; run again")
         if table and _has(table, str(commits[last].get(DIGEST, "")), content):
