@@ -123,25 +123,26 @@ def _read(origin: Source, asked: DatasetVersion) -> DatasetVersion:
 
 def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
     """Makes a version of what came and, as the mode has it, of what was there."""
-    before = table.commits(asked.uri) if table.exists(asked.uri) else []
+    if asked.mode == "replace":
+        return table.add_version(_about(asked, came), came)
+    before = table.commits(asked.uri)
     if not before:
         return table.add_version(_about(asked, came), came, base=table.NONE)
     last = before[-1]
-    latest = modes.rows_of(asked.uri, last.number)
-    with closing(latest):
-        if asked.mode == "replace":
-            return table.add_version(_about(asked, came), came)
-        if not asked.mode:
-            modes.check_kept(came, latest, key=asked.key, source=source, version=last.about.version)
-            return table.add_version(_about(asked, came), came, base=last.number)
-        if asked.mode == "append" and came.digest in _made_of(last.about, before):
-            return last.about
-        rows = modes.together(asked.mode, came, latest, key=asked.key, source=source)
-        with content.kept(
+    if not asked.mode:
+        modes.check_kept(came, last, key=asked.key, source=source)
+        return table.add_version(_about(asked, came), came, base=last.number)
+    if asked.mode == "append" and came.digest in _made_of(last.about, before):
+        return last.about
+    rows = modes.together(asked.mode, came, last, key=asked.key, source=source)
+    with (
+        closing(rows),
+        content.kept(
             rows, asked.uri, key=asked.key, time_column=asked.time_column, drop=asked.duplicates == "drop"
-        ) as whole:
-            about = replace(_about(asked, whole), came=came.digest, said=(*came.said, *whole.said))
-            return table.add_version(about, whole, base=last.number)
+        ) as whole,
+    ):
+        about = replace(_about(asked, whole), came=came.digest, said=(*came.said, *whole.said))
+        return table.add_version(about, whole, base=last.number)
 
 
 def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:

@@ -11,52 +11,56 @@ from cd4ml.data import table
 from cd4ml.data.content import Content
 from cd4ml.data.digest import Hashes, of_columns, of_rows
 from cd4ml.data.rows import Rows
+from cd4ml.data.table import Commit
 from cd4ml.errors import DataError
 
 LOST = 0.5
 """The share of the rows of the version before from which on their loss has to be asked for."""
 
 
-def check_kept(new: Content, latest: Rows, *, key: Sequence[str], source: str, version: int) -> None:
+def check_kept(new: Content, last: Commit, *, key: Sequence[str], source: str) -> None:
     """Makes sure that most rows of the version before are there again.
 
     Args:
         new: What came.
-        latest: The version before.
+        last: What made the version before the latest.
         key: The columns that tell rows apart; none where all of them do, and rows are only counted.
         source: What errors call the source.
-        version: The number of the version before.
 
     Raises:
         DataError: They are not.
     """
-    if not set(key) <= set(latest.schema.names):
+    before = table.opened(last.about.uri, last.number)
+    schema = pa.schema(before.schema().to_arrow())
+    if not set(key) <= set(schema.names):
         return  # rows are told apart in another way than before
-    try:
-        of_key = pa.unify_schemas([_only(one.schema, key) for one in (latest, new)], promote_options="permissive")
-    except pa.ArrowTypeError:
-        return  # likewise
-    keys = _keys(new, of_key) if key else None
-    rows = kept = 0
-    for batch in latest.batches:
-        rows += batch.num_rows
-        kept += int(_are_among(_hashes(batch, of_key), keys).sum()) if keys is not None else 0
-    kept = kept if keys is not None else min(rows, new.rows)
+    if key:
+        try:
+            of_key = pa.unify_schemas([_only(one, key) for one in (schema, new.schema)], promote_options="permissive")
+        except pa.ArrowTypeError:
+            return  # likewise
+        keys, rows, kept = _keys(new, of_key), 0, 0
+        for batch in table.rows_of_version(before, key):
+            rows += batch.num_rows
+            kept += int(_are_among(_hashes(batch, of_key), keys).sum())
+    else:
+        rows = before.count()
+        kept = min(rows, new.rows)
     if kept < (1 - LOST) * rows:
         raise DataError(
-            f"{source}: has {kept:,} of the {rows:,} rows of version {version}, and the others would be gone from the "
-            "next one; write `mode: append` to add rows, `mode: merge` to take the place of those of the same key, or "
-            "`mode: replace` where this is meant"
+            f"{source}: has {kept:,} of the {rows:,} rows of version {last.about.version}, and the others would be "
+            "gone from the next one; write `mode: append` to add rows, `mode: merge` to take the place of those of the "
+            "same key, or `mode: replace` where this is meant"
         )
 
 
-def together(mode: str, new: Content, latest: Rows, *, key: Sequence[str], source: str) -> Rows:
+def together(mode: str, new: Content, last: Commit, *, key: Sequence[str], source: str) -> Rows:
     """The rows of a dataset with those that came.
 
     Args:
         mode: `append` or `merge`.
         new: What came.
-        latest: The latest version.
+        last: What made the latest version that.
         key: The columns that tell rows apart; none where all of them do.
         source: What errors call the source.
 
@@ -65,6 +69,7 @@ def together(mode: str, new: Content, latest: Rows, *, key: Sequence[str], sourc
     """
     if mode == "merge" and not key:
         raise DataError(f"{source}: mode: merge wants a key by which rows take the place of others; write append")
+    latest = table.rows_of_version(table.opened(last.about.uri, last.number))
     old, came = _without_row_key(latest.schema), _without_row_key(new.schema)
     schema = _unified(old, came, source)
     missing = [name for name in key if name not in old.names]
@@ -78,19 +83,13 @@ def together(mode: str, new: Content, latest: Rows, *, key: Sequence[str], sourc
     def batches() -> Iterator[pa.RecordBatch]:
         of_key = _only(schema, key)
         keys = _keys(new, of_key) if mode == "merge" else None
-        for batch in latest.batches:
+        for batch in latest:
             kept = batch if keys is None else batch.filter(pa.array(~_are_among(_hashes(batch, of_key), keys)))
             yield _fitted(kept, schema)
         for batch in new.reader():
             yield _fitted(batch, schema)
 
     return Rows(schema, batches(), said, latest.close)
-
-
-def rows_of(uri: str, commit: int) -> Rows:
-    """The rows that a dataset had after a commit."""
-    reader = table.rows_of_version(table.opened(uri, commit))
-    return Rows(reader.schema, reader, close=reader.close)
 
 
 def _keys(content: Content, key: pa.Schema) -> Hashes:

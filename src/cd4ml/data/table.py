@@ -5,6 +5,7 @@ that the same content makes no new version; no version is ever cleaned away.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.data.content import Content
 from cd4ml.data.digest import PREFIX, Digest, of_columns, of_rows
-from cd4ml.data.queries import query
+from cd4ml.data.queries import query, quoted
 from cd4ml.errors import DataError
 from cd4ml.storage import S3, local_path, open_store
 
@@ -64,11 +65,15 @@ class Commit:
 def commits(uri: str) -> list[Commit]:
     """What became of a dataset, the oldest first; of versions that say no more than their digest, just that.
 
+    Returns:
+        None of them where there is no such table.
+
     Raises:
-        DataError: There is no such table, or it cannot be read.
+        DataError: The table cannot be read.
         DocumentError: A commit cannot be read.
     """
-    opened(uri)
+    if not exists(uri):
+        return []
     found = []
     for number, one in sorted(_commits(uri).items()):
         known = _about(one, uri)
@@ -200,9 +205,15 @@ def opened(uri: str, version: int | None = None) -> deltalake.DeltaTable:
         raise DataError(f"{uri}: {which}cannot be read ({_brief(error)}); name another version, or mend it") from error
 
 
-def rows_of_version(table: deltalake.DeltaTable) -> pa.RecordBatchReader:
-    """The rows of a version of a table, as plain Arrow: text is `string`."""
-    found = query("SELECT * FROM data", data=table)
+def rows_of_version(table: deltalake.DeltaTable, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+    """The rows of a version of a table, as plain Arrow: text is `string`.
+
+    Args:
+        table: The version.
+        columns: Those that are read; all where None.
+    """
+    wanted = "*" if columns is None else ", ".join(map(quoted, columns))
+    found = query(f"SELECT {wanted} FROM data", data=table)  # noqa: S608 (names are quoted)
     fields = [field.with_type(_old(field.type)) for field in found.schema]
     schema = pa.schema(fields)
     return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in found))

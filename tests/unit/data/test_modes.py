@@ -223,15 +223,15 @@ def test_a_whole_number_that_no_other_number_can_hold_is_told(dataset: Dataset) 
 def test_of_two_first_tables_at_once_none_is_lost(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     another = Dataset(dataset.folder)
     another.files = 10
-    exists = table.exists
+    commits = table.commits
 
-    def late(uri: str) -> bool:
-        monkeypatch.setattr(table, "exists", exists)
-        found = exists(uri)
+    def late(uri: str) -> list[table.Commit]:
+        monkeypatch.setattr(table, "commits", commits)
+        found = commits(uri)
         another.take({"id": ["z"], "spend": [0.1]}, "append")
         return found
 
-    monkeypatch.setattr(table, "exists", late)
+    monkeypatch.setattr(table, "commits", late)
 
     found = dataset.take(JUNE, "append")
 
