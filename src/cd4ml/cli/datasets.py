@@ -14,6 +14,7 @@ from cd4ml.errors import DataError
 from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
+    from cd4ml.data.table import Commit
     from cd4ml.data.versions import Dataset
 
 datasets_app = typer.Typer(
@@ -29,16 +30,14 @@ HERE = "store"
 @datasets_app.command("list")
 def list_datasets(store: Location = HERE) -> None:
     """Lists the datasets of a store, each with its latest version."""
-    from cd4ml.data import versions
+    from cd4ml.data.versions import Datasets
 
     opened = open_store(store)
     shown = table("dataset", "version", "rows", "time", "owner", "tags")
-    for name in versions.names(opened):
-        dataset = versions.Dataset(opened, name)
-        latest = dataset.latest
+    for dataset in Datasets(opened):
+        about, at = dataset.latest.about, _time(dataset.latest.at)
         tags = ", ".join(f"{tag}: {number}" for tag, number in dataset.tags.items())
-        about = latest.about
-        shown.add_row(name, str(about.version), f"{about.rows:,}", _time(latest.at), escape(about.owner), escape(tags))
+        shown.add_row(dataset.name, str(about.version), f"{about.rows:,}", at, escape(about.owner), escape(tags))
     if not shown.row_count:
         raise DataError(f"store {opened.location}: holds no dataset; the pipeline `training` brings the first")
     console.print(shown)
@@ -49,7 +48,7 @@ def show(name: Name, version: Which = "latest", store: Location = HERE) -> None:
     """Shows a version of a dataset: where it came from, how it was read, its columns, and the models on it."""
     dataset = _dataset(name, store)
     found = dataset.version(version)
-    for word, what in _said(dataset, found.number):
+    for word, what in _said(dataset, found):
         say(word, what)
     shown = table("column", "type")
     for column in dataset.columns(found):
@@ -65,9 +64,7 @@ def history(name: Name, store: Location = HERE) -> None:
     shown = table("version", "time", "rows", "mode", "run", "tags", "models")
     for one in reversed(dataset.commits):
         about = one.about
-        tags = ", ".join(tag for tag, number in dataset.tags.items() if number == about.version)
-        models = ", ".join(f"{model.name} {model.version}" for model in dataset.models.get(about.version, []))
-        cells = (about.mode, about.run, tags, models)
+        cells = (about.mode, about.run, ", ".join(dataset.tags_of(one)), ", ".join(dataset.models_of(one)))
         shown.add_row(str(about.version), _time(one.at), f"{about.rows:,}", *map(escape, cells))
     console.print(shown)
 
@@ -173,10 +170,10 @@ def search(
     store: Location = HERE,
 ) -> None:
     """Finds datasets by name, column, owner and tag; each word has to be found."""
-    from cd4ml.data import versions
+    from cd4ml.data.versions import Datasets
 
     shown = table("dataset", "found")
-    for dataset, places in versions.search(open_store(store), words):
+    for dataset, places in Datasets(open_store(store)).search(words):
         shown.add_row(dataset.name, escape(", ".join(places)))
     if not shown.row_count:
         raise DataError(f"store {store}: no dataset has {' and '.join(map(repr, words))}")
@@ -202,15 +199,14 @@ app.add_typer(datasets_app, name="datasets")
 
 
 def _dataset(name: str, store: str) -> "Dataset":
-    from cd4ml.data import versions
+    from cd4ml.data.versions import Datasets
 
-    return versions.Dataset(open_store(store), name)
+    return Datasets(open_store(store)).find(name)
 
 
-def _said(dataset: "Dataset", commit: int) -> Iterator[tuple[str, str]]:
-    one = next(one for one in dataset.commits if one.number == commit)
-    about = one.about
-    yield "version", f"{about.version} of {dataset.name}, {about.rows:,} rows, {_time(one.at)}"
+def _said(dataset: "Dataset", commit: "Commit") -> Iterator[tuple[str, str]]:
+    about = commit.about
+    yield "version", f"{about.version} of {dataset.name}, {about.rows:,} rows, {_time(commit.at)}"
     yield "digest", about.digest
     words = {
         "owner": about.owner,
@@ -219,12 +215,12 @@ def _said(dataset: "Dataset", commit: int) -> Iterator[tuple[str, str]]:
         "mode": about.mode,
         "run": about.run,
         "code": about.revision,
-        "tags": ", ".join(tag for tag, number in dataset.tags.items() if number == about.version),
-        "models": ", ".join(f"{model.name} {model.version}" for model in dataset.models.get(about.version, [])),
+        "tags": ", ".join(dataset.tags_of(commit)),
+        "models": ", ".join(dataset.models_of(commit)),
     }
     yield from ((word, what) for word, what in words.items() if what)
     yield from (("read", line) for line in about.said)
-    judged = dataset.judged(one)
+    judged = dataset.judged(commit)
     if judged:
         yield "gate", f"{'passed' if judged.passed else 'failed'}: {judged.said}"
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cd4ml.contracts.record import Judgement
-from cd4ml.data import versions
-from cd4ml.data.versions import Dataset
+from cd4ml.data.versions import Dataset, Datasets
 from cd4ml.reports import page
 from cd4ml.storage import Store
 
@@ -31,7 +30,7 @@ def write(store: Store, file: Path) -> None:
     Raises:
         DataError: A dataset cannot be read.
     """
-    datasets = [Dataset(store, name) for name in versions.names(store)]
+    datasets = list(Datasets(store))
     page.render(
         "catalogue.html.j2",
         file,
@@ -50,9 +49,9 @@ def _rows(dataset: Dataset) -> list[Row]:
             mode=one.about.mode,
             run=one.about.run,
             source=one.about.source,
-            tags=tuple(tag for tag, number in dataset.tags.items() if number == one.about.version),
+            tags=tuple(dataset.tags_of(one)),
             judged=dataset.judged(one),
-            models=tuple(f"{model.name} {model.version}" for model in dataset.models.get(one.about.version, [])),
+            models=tuple(dataset.models_of(one)),
         )
         for one in reversed(dataset.commits)
     ]

@@ -66,12 +66,12 @@ def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) 
 def _record(
     dataset: Dataset, files: "_Files", found: Mapping[str, int], *, column: str, subjects: int, reason: str
 ) -> Erasure:
-    rows = dict[str, int]()
+    rows, models = dict[str, int](), list[str]()
     for commit in dataset.commits:
         count = sum(found.get(name, 0) for name in files.of(commit.number))
         if count:
             rows[str(commit.about.version)] = count
-    models = [model for version in rows for model in dataset.models.get(int(version), [])]
+            models += dataset.models_of(commit)
     return Erasure(
         dataset=dataset.name,
         at=clock.now(),
@@ -79,7 +79,7 @@ def _record(
         column=column,
         subjects=subjects,
         rows=rows,
-        models=tuple(f"{model.name} {model.version}" for model in models),
+        models=tuple(dict.fromkeys(models)),
     )
 
 

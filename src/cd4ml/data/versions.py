@@ -1,16 +1,17 @@
 """The datasets of a store, for people: what each version is, what it is called, and which models stand on it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from cd4ml.contracts.record import Judgement
+from cd4ml.contracts.record import Judgement, RunRecord
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.verdict import DATA_GATE
 from cd4ml.data import table
 from cd4ml.data.table import Commit
-from cd4ml.errors import DataError, DocumentError, RegistryError
+from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.registry import models, records
 from cd4ml.storage import Store, check_name
@@ -27,24 +28,81 @@ class Column:
     type: str
 
 
-class Dataset:
-    """A dataset of a store.
+class Datasets:
+    """The datasets of a store.
 
     Args:
-        store: Holds it.
-        name: The dataset's.
-
-    Raises:
-        DataError: There is none of this name, or it cannot be read.
+        store: Holds them.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
-        known = names(store)
-        if name not in known:
-            raise DataError(f"store {store.location}: no dataset {name!r}; {nearest(name, known)}")
-        self.store, self.name = store, name
-        self.uri = store.uri(f"{FOLDER}/{name}")
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __iter__(self) -> Iterator["Dataset"]:
+        """All of them, by their names."""
+        found = (Dataset(self, name) for name in self.store.children(FOLDER))
+        return (dataset for dataset in found if dataset.commits)
+
+    def find(self, name: str) -> "Dataset":
+        """The one of a name.
+
+        Raises:
+            DataError: There is none, or it cannot be read.
+            StorageError: There can be none.
+        """
+        dataset = Dataset(self, name)
+        if not dataset.commits:
+            known = [one.name for one in self]
+            raise DataError(f"store {self.store.location}: no dataset {name!r}; {nearest(name, known)}")
+        return dataset
+
+    def search(self, words: Sequence[str]) -> Iterator[tuple["Dataset", list[str]]]:
+        """Finds datasets by what they are called.
+
+        Args:
+            words: Each has to be part of a name, an owner, a tag or a column, whatever its case.
+
+        Yields:
+            A dataset, and where the words were found.
+        """
+        for dataset in self:
+            owner = dataset.latest.about.owner
+            places = [
+                f"name {dataset.name}",
+                *([f"owner {owner}"] if owner else []),
+                *(f"tag {tag}" for tag in dataset.tags),
+                *(f"column {column.name}" for column in dataset.columns(dataset.latest)),
+            ]
+            found = [[place for place in places if _is_in(word, place.partition(" ")[2])] for word in words]
+            if all(found):
+                yield dataset, list(dict.fromkeys(place for each in found for place in each))
+
+    @cached_property
+    def runs(self) -> dict[str, RunRecord]:
+        """The records of runs by their ids, and by such names as only one of them has."""
+        found = records.every(self.store)
+        called = Counter(one.name for one in found)
+        return {one.name: one for one in found if called[one.name] == 1} | {one.run_id: one for one in found}
+
+    @cached_property
+    def published(self) -> list[Version]:
+        """All published versions of all models."""
+        return [version for name in self.store.children("models") for version in models.versions(self.store, name)]
+
+
+class Dataset:
+    """A dataset of a store; `Datasets.find` gives one that is there.
+
+    Args:
+        datasets: Those that it is one of.
+        name: Its own.
+    """
+
+    def __init__(self, datasets: Datasets, name: str) -> None:
+        self.store, self.name = datasets.store, name
+        self.uri = self.store.uri(f"{FOLDER}/{name}")
         self.commits: Sequence[Commit] = table.commits(self.uri)
+        self._datasets = datasets
 
     @property
     def latest(self) -> Commit:
@@ -105,59 +163,20 @@ class Dataset:
         schema = table.opened(self.uri, commit.number).schema()
         return [Column(field.name, str(getattr(field.type, "type", field.type))) for field in schema.fields]
 
+    def tags_of(self, commit: Commit) -> list[str]:
+        """What a version is called beside its number."""
+        return [tag for tag, number in self.tags.items() if number == commit.about.version]
+
+    def models_of(self, commit: Commit) -> list[str]:
+        """The published models that were trained on a version, as `NAME VERSION`."""
+        reference = self.name, commit.about.version
+        found = [one for one in self._datasets.published if (one.dataset.name, one.dataset.version) == reference]
+        return [f"{one.name} {one.version}" for one in found]
+
     def judged(self, commit: Commit) -> Judgement | None:
         """What the gate of the data said in the run that brought a version; None where no record says."""
-        if not commit.about.run:
-            return None
-        try:
-            gates = records.read(self.store, commit.about.run).gates
-        except (RegistryError, DocumentError):
-            return None
-        return next((one for one in gates if one.gate == DATA_GATE), None)
-
-    @cached_property
-    def models(self) -> dict[int, list[Version]]:
-        """The published models that were trained on it, by its version."""
-        found: dict[int, list[Version]] = {}
-        for version in published(self.store):
-            if version.dataset.name == self.name:
-                found.setdefault(version.dataset.version, []).append(version)
-        return found
-
-
-def names(store: Store) -> list[str]:
-    """The datasets of a store."""
-    return [name for name in store.children(FOLDER) if table.exists(store.uri(f"{FOLDER}/{name}"))]
-
-
-def published(store: Store) -> Iterator[Version]:
-    """All published versions of all models."""
-    for name in store.children("models"):
-        yield from models.versions(store, name)
-
-
-def search(store: Store, words: Sequence[str]) -> Iterator[tuple[Dataset, list[str]]]:
-    """Finds datasets by what they are called.
-
-    Args:
-        store: Holds them.
-        words: Each has to be part of a name, an owner, a tag or a column, whatever its case.
-
-    Yields:
-        A dataset, and where the words were found.
-    """
-    for name in names(store):
-        dataset = Dataset(store, name)
-        columns = dataset.columns(dataset.latest)
-        places = [
-            f"name {name}",
-            *([f"owner {dataset.latest.about.owner}"] if dataset.latest.about.owner else []),
-            *(f"tag {tag}" for tag in dataset.tags),
-            *(f"column {column.name}" for column in columns),
-        ]
-        found = [[place for place in places if _is_in(word, place.partition(" ")[2])] for word in words]
-        if all(found):
-            yield dataset, list(dict.fromkeys(place for each in found for place in each))
+        record = self._datasets.runs.get(commit.about.run)
+        return next((one for one in record.gates if one.gate == DATA_GATE), None) if record else None
 
 
 def _is_in(word: str, text: str) -> bool:

@@ -152,6 +152,11 @@ def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
     return [by_id.get(run) or _only(store, run, by_name.get(run, [])) for run in runs]
 
 
+def every(store: Store) -> list[RunRecord]:
+    """The records of all runs that can be read, in no order."""
+    return _readable(store, _places(store))[0]
+
+
 def newest(store: Store, number: int) -> tuple[list[RunRecord], list[DocumentError]]:
     """The records of the runs that began last, the newest first; and what is wrong with those that cannot be read.
 

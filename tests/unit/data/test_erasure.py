@@ -14,7 +14,7 @@ from cd4ml.contracts.dataset import DatasetVersion, Mode
 from cd4ml.contracts.erasure import Erasure
 from cd4ml.data import erasure, table
 from cd4ml.data.ingest import ingest
-from cd4ml.data.versions import Dataset
+from cd4ml.data.versions import Dataset, Datasets
 from cd4ml.errors import DataError
 from cd4ml.storage import open_store
 
@@ -38,7 +38,7 @@ class Players:
 
     @property
     def dataset(self) -> Dataset:
-        return Dataset(open_store(self.folder / "store"), "players")
+        return Datasets(open_store(self.folder / "store")).find("players")
 
     def erase(self, *ids: str) -> Erasure:
         return erasure.erase(self.dataset, column="id", values=ids, reason="asked for")
@@ -115,12 +115,12 @@ def test_who_is_in_no_version_is_told_and_nothing_changes(players: Players) -> N
 def test_what_was_said_of_how_the_data_was_read_names_nobody_any_more(tmp_path: Path) -> None:
     (tmp_path / "codes.csv").write_text("id,spend\n0042,1\n0077,2\n")
     ingest(str(tmp_path / "codes.csv"), store=str(tmp_path / "store"), name="codes", key="id")
-    dataset = Dataset(open_store(tmp_path / "store"), "codes")
+    dataset = Datasets(open_store(tmp_path / "store")).find("codes")
     assert any("'0042'" in line for line in dataset.latest.about.said)
 
     erasure.erase(dataset, column="id", values=["0042"], reason="asked for")
 
-    after = Dataset(open_store(tmp_path / "store"), "codes")
+    after = Datasets(open_store(tmp_path / "store")).find("codes")
     assert not any("0042" in line for line in after.latest.about.said)
     assert b"0042" not in b"".join(file.read_bytes() for file in (tmp_path / "store").rglob("*.json"))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cd4ml.contracts.dataset import DatasetVersion, Mode
 from cd4ml.data import table
 from cd4ml.data.ingest import ingest
-from cd4ml.data.versions import Dataset as Versions
+from cd4ml.data.versions import Datasets
 from cd4ml.errors import DataError
 from cd4ml.storage import open_store
 
@@ -187,7 +187,7 @@ def test_rows_that_were_replaced_are_added_when_they_come_again(dataset: Dataset
 def test_rows_that_a_restored_version_lacks_are_added_again(dataset: Dataset) -> None:
     dataset.take(JUNE)
     dataset.take({"id": ["c"], "spend": [3.0]}, "append")
-    versions = Versions(open_store(dataset.folder / "store"), "players")
+    versions = Datasets(open_store(dataset.folder / "store")).find("players")
     versions.restore("0")
 
     found = dataset.take({"id": ["c"], "spend": [3.0]}, "append")
