@@ -32,6 +32,11 @@ RunFileArgument = Annotated[
 
 RunsOption = Annotated[Path, typer.Option(parser=local_path, metavar="FOLDER", help="The folder that takes the runs.")]
 RUNS = Path("runs")
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="STORE", help="The store: a folder, or s3://bucket/prefix.")
+]
+STORE = "store"
+"""The store of `cd4ml run` as its examples have it."""
 FromTask = Annotated[
     str | None,
     typer.Option("--from", metavar="TASK", help="Run this task and all after it.", show_default=False),

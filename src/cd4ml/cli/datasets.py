@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from cd4ml.cli import asked
 from cd4ml.cli.application import app, console, say, table, writing
 from cd4ml.errors import DataError
 from cd4ml.storage import local_path, open_store
@@ -23,12 +24,10 @@ datasets_app = typer.Typer(
 )
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
 Which = Annotated[str, typer.Argument(metavar="VERSION", help="A version: its number, a tag, or `latest`.")]
-Location = Annotated[str, typer.Option("--store", metavar="STORE", help="The store: a folder, or s3://bucket/prefix.")]
-HERE = "store"
 
 
 @datasets_app.command("list")
-def list_datasets(store: Location = HERE) -> None:
+def list_datasets(store: asked.StoreOption = asked.STORE) -> None:
     """Lists the datasets of a store, each with its latest version."""
     from cd4ml.data.versions import Datasets
 
@@ -44,7 +43,7 @@ def list_datasets(store: Location = HERE) -> None:
 
 
 @datasets_app.command()
-def show(name: Name, version: Which = "latest", store: Location = HERE) -> None:
+def show(name: Name, version: Which = "latest", store: asked.StoreOption = asked.STORE) -> None:
     """Shows a version of a dataset: where it came from, how it was read, its columns, and the models on it."""
     dataset = _dataset(name, store)
     found = dataset.version(version)
@@ -58,7 +57,7 @@ def show(name: Name, version: Which = "latest", store: Location = HERE) -> None:
 
 
 @datasets_app.command()
-def history(name: Name, store: Location = HERE) -> None:
+def history(name: Name, store: asked.StoreOption = asked.STORE) -> None:
     """Shows which versions a dataset has had, the newest first, and what each came from."""
     dataset = _dataset(name, store)
     shown = table("version", "time", "rows", "mode", "run", "tags", "models")
@@ -78,7 +77,7 @@ def diff(
         list[str] | None,
         typer.Option(help="A column that tells rows apart, where the versions do not say; may be repeated."),
     ] = None,
-    store: Location = HERE,
+    store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Shows what changed from one version to another: rows by their key, values by column, with examples.
 
@@ -110,7 +109,12 @@ def diff(
 
 
 @datasets_app.command()
-def tag(name: Name, tag: Annotated[str, typer.Argument()], version: Which = "latest", store: Location = HERE) -> None:
+def tag(
+    name: Name,
+    tag: Annotated[str, typer.Argument()],
+    version: Which = "latest",
+    store: asked.StoreOption = asked.STORE,
+) -> None:
     """Gives a version a name, as `audited`; a name that another version has moves on.
 
     Example: cd4ml datasets tag players audited 3
@@ -123,7 +127,7 @@ def tag(name: Name, tag: Annotated[str, typer.Argument()], version: Which = "lat
 def restore(
     name: Name,
     version: Annotated[str, typer.Argument(help="A version: its number, or a tag.", show_default=False)],
-    store: Location = HERE,
+    store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Makes an earlier version the latest again; those after it stay in the history.
 
@@ -140,7 +144,7 @@ def erase(
     column: Annotated[
         str | None, typer.Option(help="By whose values the rows are found; the key if not said.", show_default=False)
     ] = None,
-    store: Location = HERE,
+    store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Takes all rows of a person, or of several, out of all versions of a dataset, for good.
 
@@ -167,7 +171,7 @@ def erase(
 @datasets_app.command()
 def search(
     words: Annotated[list[str], typer.Argument(help="Parts of names, columns, owners or tags.", show_default=False)],
-    store: Location = HERE,
+    store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Finds datasets by name, column, owner and tag; each word has to be found."""
     from cd4ml.data.versions import Datasets
@@ -185,7 +189,7 @@ def catalogue(
     output: Annotated[
         Path, typer.Option(parser=local_path, metavar="FILE", help="The page to write.", show_default=True)
     ] = Path("catalogue.html"),
-    store: Location = HERE,
+    store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Writes a page about all datasets: owner, versions, columns, what the gate said, and the models on each."""
     from cd4ml.data import catalogue as page

@@ -5,17 +5,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from cd4ml.cli import asked
 from cd4ml.cli.application import app, console, table
 from cd4ml.errors import RegistryError
 from cd4ml.storage import open_store
 
 deployments_app = typer.Typer(help="The history of what was deployed: list, show.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
-Location = Annotated[str, typer.Option("--store", metavar="STORE", help="The store: a folder, or s3://bucket/prefix.")]
 
 
 @deployments_app.command("list")
-def list_deployments(name: Name, store: Location = "store") -> None:
+def list_deployments(name: Name, store: asked.StoreOption = asked.STORE) -> None:
     """Lists all deployments of a model, the newest first, and what became of each.
 
     The champion is the last one that held and was neither undone nor stopped: what a new candidate is held against.
@@ -39,7 +39,7 @@ def list_deployments(name: Name, store: Location = "store") -> None:
 def show(
     name: Name,
     number: Annotated[int, typer.Argument(help="The deployment's number, of `list`.", show_default=False)],
-    store: Location = "store",
+    store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Shows the events of a deployment: when it began, its steps, whether it held, and how it ended."""
     from cd4ml.contracts.deployment import WORDS
@@ -63,7 +63,7 @@ app.add_typer(deployments_app, name="deployments")
 @app.command()
 def stop(
     name: Name,
-    store: Location = "store",
+    store: asked.StoreOption = asked.STORE,
     target: Annotated[str, typer.Option(help="Where it is served: `machine`, `cluster`.")] = "machine",
 ) -> None:
     """Ends what is served of a model, such as the server that `cd4ml run --keep-serving` left up.

@@ -349,7 +349,7 @@ def _model(summary: Mapping[str, Any]) -> str:
 
 def _stop(version: Mapping[str, Any]) -> str:
     store = version["uri"].removesuffix(f"/models/{version['name']}/{version['version']}")
-    option = "" if store == str(Path("store").resolve()) else f" --store {shlex.quote(store)}"
+    option = "" if store == str(Path(asked.STORE).resolve()) else f" --store {shlex.quote(store)}"
     return f"cd4ml stop {version['name']}{option}"
 
 

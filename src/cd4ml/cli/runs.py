@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from cd4ml.cli import address as kfp
+from cd4ml.cli import asked
 from cd4ml.cli.application import app, console, errors, print_outcome, say, table, writing
 from cd4ml.cli.progress import MARKS
 from cd4ml.errors import Cd4mlError, RegistryError
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 runs_app = typer.Typer(help="Runs, by their records in the store or on KFP: list, show, compare.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
-HERE = Path("store")
-"""The store of `cd4ml run` as its examples have it."""
+HERE = Path(asked.STORE)
 StoreOption = Annotated[
     str | None,
     typer.Option(
