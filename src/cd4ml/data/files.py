@@ -72,16 +72,14 @@ def _here(uri: str) -> Iterator[Found]:
 
 
 def _matching(path: Path, uri: str) -> Iterator[Found]:
-    root = Path(path.anchor)
-    found = sorted(one for one in root.glob(str(path.absolute().relative_to("/"))) if one.is_file())
-    if not path.is_absolute():
-        root = Path.cwd()
-        found = [one.relative_to(root) for one in sorted(root.glob(str(path))) if one.is_file()]
-    found = [one for one in found if not _is_hidden(one.name)]
+    root = Path(path.anchor) if path.is_absolute() else Path.cwd()
+    pattern = str(path.relative_to(path.anchor))
+    found = sorted(one for one in root.glob(pattern) if one.is_file() and not _is_hidden(one.name))
     if not found:
         raise DataError(f"{uri}: no file matches it; check the path")
     for one in found:
-        yield _of(one, str(one), str(one))
+        shown = one if path.is_absolute() else one.relative_to(root)
+        yield _of(shown, str(shown), str(shown))
 
 
 def _in_folder(folder: Path, uri: str) -> Iterator[Found]:
@@ -118,16 +116,29 @@ def _in_bucket(uri: str) -> list[Found]:
     for name, etag in sorted(listed(f"{S3}{bucket}", fixed).items()):
         if name.startswith(f"{asked}/_delta_log/"):
             raise DataError(f"{uri}: is a Delta table; write it as {{delta: {uri}}}")
-        below = PurePosixPath(name).name if name == asked else name.removeprefix(f"{asked}/")
-        if fixed != asked:
-            below = name if _matches(name, asked) else ""
-        elif name != asked and not name.startswith(f"{asked}/"):
-            below = ""
-        if below and not any(_is_hidden(one) for one in below.removeprefix(fixed.rpartition("/")[0]).split("/")):
+        below = _below(name, asked=asked, fixed=fixed)
+        if below:
             found.append(Found(f"{S3}{bucket}/{name}", etag, below))
     if not found:
         raise StorageError(f"{uri}: nothing is stored there; check the name")
     return found
+
+
+def _below(name: str, *, asked: str, fixed: str) -> str:
+    """Where an object lies within what was asked for; empty where it is none of that, or hidden.
+
+    Args:
+        name: The object's.
+        asked: An object, a folder, or a glob.
+        fixed: The beginning of a glob, up to its first sign; else all of it.
+    """
+    if fixed != asked:
+        below, seen = name, name[len(fixed.rpartition("/")[0]) :]
+        is_in = _matches(name, asked)
+    else:
+        below = seen = PurePosixPath(name).name if name == asked else name.removeprefix(f"{asked}/")
+        is_in = name == asked or name.startswith(f"{asked}/")
+    return below if is_in and not any(map(_is_hidden, seen.split("/"))) else ""
 
 
 def _matches(name: str, pattern: str) -> bool:

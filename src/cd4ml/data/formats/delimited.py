@@ -158,10 +158,11 @@ def _says_nothing(texts: pa.Array) -> bool:
 def _batches(plan: _Plan, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     widened = _Widened()
     for file in plan.files:
-        places = _places(file, plan)
+        dialect = plan.dialect if file is plan.files[0] else _dialect(file, plan.reading)
+        places = _places(file, dialect.names, plan)
         start = 1
         try:
-            for batch in _texts(file, _dialect_of(file, plan), block=plan.block):
+            for batch in _texts(file, dialect, block=plan.block):
                 columns = [
                     _values(batch.column(place), column, plan=plan, at=(file, start), widened=widened)
                     for place, column in zip(places, plan.columns, strict=True)
@@ -180,17 +181,12 @@ def _batches(plan: _Plan, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         raise ReadAgain(_rows(replace(plan, columns=columns, said=[*plan.said, *widened.said])))
 
 
-def _dialect_of(file: File, plan: _Plan) -> Dialect:
-    return plan.dialect if file is plan.files[0] else _dialect(file, plan.reading)
-
-
-def _places(file: File, plan: _Plan) -> list[int]:
+def _places(file: File, names: Sequence[str], plan: _Plan) -> list[int]:
     """Where the columns stand in a file, which may have them in another order.
 
     Raises:
         DataError: It has other columns.
     """
-    names = _dialect_of(file, plan).names
     if names == plan.dialect.names:
         return [column.place for column in plan.columns]
     _check_names(names, file.name)

@@ -14,7 +14,7 @@ from cd4ml.data.reading import Reading, Type
 
 MISSING = ("", "null", "NULL", "NaN", "nan")
 """In every column. Not `NA`, which is also a country and a region."""
-MISSING_NUMBERS = (*MISSING, "NA", "N/A", "n/a", "#N/A", "NULL", "Null", "None", "none", "NAN", "?", "-", "--", r"\N")
+MISSING_NUMBERS = (*MISSING, "NA", "N/A", "n/a", "#N/A", "Null", "None", "none", "NAN", "?", "-", "--", r"\N")
 """In a column whose other cells are numbers, dates or truth values."""
 SIGNS = "%$€£¥"
 EXACT = 2**53
