@@ -10,7 +10,7 @@ from cd4ml.contracts.dataset import ROW_KEY
 from cd4ml.data import table
 from cd4ml.data.content import Content
 from cd4ml.data.digest import Hashes, of_columns, of_rows
-from cd4ml.data.rows import Rows
+from cd4ml.data.rows import Rows, fitted
 from cd4ml.data.table import Commit
 from cd4ml.errors import DataError
 
@@ -85,9 +85,9 @@ def together(mode: str, new: Content, last: Commit, *, key: Sequence[str], sourc
         keys = _keys(new, of_key) if mode == "merge" else None
         for batch in latest:
             kept = batch if keys is None else batch.filter(pa.array(~_are_among(_hashes(batch, of_key), keys)))
-            yield _fitted(kept, schema)
+            yield fitted(kept, schema, _refused)
         for batch in new.reader():
-            yield _fitted(batch, schema)
+            yield fitted(batch, schema, _refused)
 
     return Rows(schema, batches(), said, latest.close)
 
@@ -100,7 +100,7 @@ def _keys(content: Content, key: pa.Schema) -> Hashes:
 
 def _hashes(batch: pa.RecordBatch, key: pa.Schema) -> Hashes:
     """The hashes of the keys of rows, as values of the types that both tables have together."""
-    return of_rows(of_columns(_fitted(batch, key)).values())
+    return of_rows(of_columns(fitted(batch, key, _refused)).values())
 
 
 def _are_among(hashes: Hashes, keys: Hashes) -> npt.NDArray[np.bool_]:
@@ -134,18 +134,8 @@ def _without_row_key(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field for field in schema if field.name != ROW_KEY])
 
 
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
-
-
-def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-    if field.name not in batch.schema.names:
-        return pa.nulls(batch.num_rows, field.type)
-    column = batch.column(field.name)
-    try:
-        return column.cast(field.type)
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"column {field.name!r} is {column.type} in some rows, and {field.type} in others, which cannot hold them "
-            f"({error}); say how it is to be read by `types`, or replace the dataset"
-        ) from error
+def _refused(field: pa.Field, has: pa.DataType, why: str) -> DataError:
+    return DataError(
+        f"column {field.name!r} is {has} in some rows, and {field.type} in others, which cannot hold them ({why}); say "
+        "how it is to be read by `types`, or replace the dataset"
+    )

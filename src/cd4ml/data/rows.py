@@ -60,3 +60,27 @@ def rows_of(found: object, source: str) -> Rows:
             return Rows(found.schema, found, close=found.close)
     given = type(found).__name__
     raise DataError(f"{source}: its source gives a {given}; let it give a pyarrow.Table or a RecordBatchReader")
+
+
+def fitted(
+    batch: pa.RecordBatch, schema: pa.Schema, refused: Callable[[pa.Field, pa.DataType, str], DataError]
+) -> pa.RecordBatch:
+    """A batch with the columns of a schema, in its order and types; those that it lacks are missing.
+
+    Args:
+        batch: The rows.
+        schema: What they are to have.
+        refused: The error of a column that does not fit: given the field, the type that it has, and why.
+
+    Raises:
+        DataError: As `refused` says.
+    """
+    columns = []
+    for field in schema:
+        place = batch.schema.get_field_index(field.name)
+        column = batch.column(place) if place >= 0 else pa.nulls(batch.num_rows, field.type)
+        try:
+            columns.append(column if column.type == field.type else column.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise refused(field, column.type, str(error).splitlines()[0]) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

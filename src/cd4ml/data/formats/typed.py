@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
 from cd4ml.data.files import File
 from cd4ml.data.formats.stream import told
 from cd4ml.data.reading import Type
-from cd4ml.data.rows import Rows
+from cd4ml.data.rows import Rows, fitted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
@@ -114,23 +115,11 @@ def _batches(opened: Sequence[Opened], schema: pa.Schema) -> Iterator[pa.RecordB
     for one in opened:
         with told(one.file.name):
             for batch in one.batches(schema):
-                yield _fitted(with_partition(batch, one.file, schema), schema, one.file)
+                yield fitted(with_partition(batch, one.file, schema), schema, partial(_refused, one.file))
 
 
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema, file: File) -> pa.RecordBatch:
-    """A batch with all columns of the schema, in its order and types."""
-    columns = []
-    for field in schema:
-        place = batch.schema.get_field_index(field.name)
-        if place < 0:
-            columns.append(pa.nulls(batch.num_rows, field.type))
-            continue
-        column = batch.column(place)
-        try:
-            columns.append(column if column.type == field.type else column.cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(
-                f"{file.name}: column {field.name!r} does not fit {field.type} ({str(error).splitlines()[0]}); "
-                "clean the source, or say another type under `types`"
-            ) from error
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def _refused(file: File, field: pa.Field, _: pa.DataType, why: str) -> DataError:
+    return DataError(
+        f"{file.name}: column {field.name!r} does not fit {field.type} ({why}); clean the source, or say another type "
+        "under `types`"
+    )
