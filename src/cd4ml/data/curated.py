@@ -1,8 +1,8 @@
 """A schema that people keep: a file of the world outside, which later tasks see as they see the splits."""
 
-import hashlib
 from pathlib import Path
 
+from cd4ml.data import pinned
 from cd4ml.errors import DataError
 from cd4ml.storage import check_uri, local_copy
 
@@ -28,7 +28,7 @@ def digest(schema: str) -> str:
     Raises:
         DataError: It cannot be read.
     """
-    return _digest(_read(schema)) if schema else ""
+    return pinned.digest(_read(schema)) if schema else ""
 
 
 def copy(schema: str, expected: str, target: str | Path) -> None:
@@ -43,14 +43,8 @@ def copy(schema: str, expected: str, target: str | Path) -> None:
         DataError: It cannot be read, or it is another by now.
     """
     content = _read(schema) if schema else b""
-    if _digest(content) != expected:
-        raise DataError(f"curated_schema: {schema}: has changed since this run began; start it again")
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
-    Path(target).write_bytes(content)
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}" if content else ""
+    changed = DataError(f"curated_schema: {schema}: has changed since this run began; start it again")
+    pinned.hand_on(content, target, expected=expected, changed=changed)
 
 
 def _read(schema: str) -> bytes:

@@ -1,8 +1,8 @@
 """The rows that a published version was trained on, as the version keeps them for later ones to be held against."""
 
-import hashlib
 from pathlib import Path
 
+from cd4ml.data import pinned
 from cd4ml.errors import RegistryError
 from cd4ml.registry import models
 from cd4ml.storage import local_copy, open_store
@@ -28,7 +28,7 @@ def last(location: str, *, name: str, dataset_digest: str) -> tuple[str, str]:
     if not others or models.REFERENCE not in store.children(others[-1].folder):
         return "", ""
     file = f"{others[-1].folder}/{models.REFERENCE}"
-    return store.uri(file), _digest(store.read_bytes(file))
+    return store.uri(file), pinned.digest(store.read_bytes(file))
 
 
 def copy(uri: str, expected: str, target: str | Path) -> None:
@@ -47,11 +47,5 @@ def copy(uri: str, expected: str, target: str | Path) -> None:
     if uri:
         with local_copy(uri) as file:
             content = file.read_bytes()
-        if _digest(content) != expected:
-            raise RegistryError(f"{uri}: has changed since this run began; start it again")
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
-    Path(target).write_bytes(content)
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    changed = RegistryError(f"{uri}: has changed since this run began; start it again")
+    pinned.hand_on(content, target, expected=expected, changed=changed)

@@ -41,7 +41,7 @@ class Rows:
 
 def read(table: pa.Table, features: Sequence[str]) -> Rows:
     """Reads the features of all rows."""
-    some = np.linspace(0, table.num_rows - 1, min(table.num_rows, ROWS_OF_THE_TREE)).astype(np.int64)
+    some = _some(table.num_rows)
     whole = np.zeros(table.num_rows, np.uint64)
     distinct = []
     for place, name in enumerate(features):
@@ -94,9 +94,7 @@ class _Chance:
 
     @cached_property
     def _sampled(self) -> np.ndarray:
-        rows = self.coded.shape[1]
-        some = np.linspace(0, rows - 1, min(rows, ROWS_OF_THE_TREE)).astype(np.int64)
-        return self.coded[:, some]
+        return self.coded[:, _some(self.coded.shape[1])]
 
     @cached_property
     def _parents(self) -> list[int]:
@@ -134,6 +132,11 @@ class _Chance:
         """The same where the parent may have any code, float32 [rows]."""
         most: np.ndarray = np.log(self._likely(column).max(axis=0))[self.coded[column]] + self.within[column]
         return most
+
+
+def _some(rows: int) -> np.ndarray:
+    """The places of some rows, as far apart as they can be."""
+    return np.linspace(0, rows - 1, min(rows, ROWS_OF_THE_TREE)).astype(np.int64)
 
 
 def _information(joint: np.ndarray) -> float:
