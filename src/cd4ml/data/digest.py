@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cd4ml.contracts.dataset import ROW_KEY
+from cd4ml.contracts.mixing import mixed
 
 Hashes = npt.NDArray[np.uint64]
 """Two rows of numbers, [2, rows]."""
@@ -23,7 +24,6 @@ PREFIX = "rows:"
 AT_ONCE = 1 << 20
 """Bytes of texts that are worked on at once."""
 _STEP = np.uint64(0x9E3779B97F4A7C15)
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SEEDS = np.array([[0x243F6A8885A308D3], [0x13198A2E03707344]], np.uint64)
 _MASK = (1 << 64) - 1
 
@@ -62,7 +62,7 @@ def of_columns(batch: pa.RecordBatch) -> dict[str, Hashes]:
         batch: Its columns hold texts, truth values, numbers and moments.
     """
     return {
-        name: _mixed(_values(column) + _salt(name))
+        name: mixed(_values(column) + _salt(name))
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
 
@@ -73,7 +73,7 @@ def of_rows(columns: Iterable[Hashes]) -> Hashes:
     total = first.copy()
     for one in others:
         total += one
-    return _mixed(total)
+    return mixed(total)
 
 
 def _salt(name: str) -> Hashes:
@@ -93,7 +93,7 @@ def _values(column: pa.Array) -> Hashes:
     else:
         whole = column.cast(pa.uint8() if pa.types.is_boolean(column.type) else pa.int64())
         bits = whole.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
-    found = _mixed(bits[np.newaxis, :] + _SEEDS)
+    found = mixed(bits[np.newaxis, :] + _SEEDS)
     if column.null_count:
         found[:, column.is_null().to_numpy(zero_copy_only=False)] = _SEEDS
     return found
@@ -113,8 +113,8 @@ def _texts(texts: pa.Array) -> Hashes:
             words = _words(content, starts[some], int(length))
             for lane in (0, 1):
                 weights = _SEEDS[lane] + _STEP * np.arange(1, words.shape[1] + 1, dtype=np.uint64)
-                found[lane, some] = _mixed(words + weights).sum(axis=1) + _mixed(_SEEDS[lane] + np.uint64(length))
-    return _mixed(found)
+                found[lane, some] = mixed(words + weights).sum(axis=1) + mixed(_SEEDS[lane] + np.uint64(length))
+    return mixed(found)
 
 
 def _words(content: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], length: int) -> Hashes:
@@ -122,10 +122,3 @@ def _words(content: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], length
     padded = np.zeros((len(starts), -(-length // 8) * 8), np.uint8)
     padded[:, :length] = content[starts[:, np.newaxis] + np.arange(length)]
     return padded.view("<u8").astype(np.uint64)
-
-
-def _mixed(values: Hashes) -> Hashes:
-    """Numbers of 64 bits, each bit of which depends on all: the end of splitmix64."""
-    values = (values ^ (values >> np.uint64(30))) * _MIX[0]
-    values = (values ^ (values >> np.uint64(27))) * _MIX[1]
-    return values ^ (values >> np.uint64(31))

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from cd4ml.contracts.mixing import mixed
 from cd4ml.validation.audit import codes
 
 MOST_COLUMNS = 24
@@ -156,12 +157,8 @@ def _within(digests: np.ndarray, coded: np.ndarray) -> np.ndarray:
 
 
 def _digests(column: pa.ChunkedArray, place: int) -> np.ndarray:
-    """Of values, uint64 [rows], mixed with the place of their column (the finalizer of SplitMix64)."""
-    mixed = _bits(column) ^ np.uint64((place + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    digests: np.ndarray = mixed ^ (mixed >> np.uint64(31))
-    return digests
+    """Of values, uint64 [rows], mixed with the place of their column."""
+    return mixed(_bits(column) ^ np.uint64((place + 1) * 0x9E3779B97F4A7C15 % 2**64))
 
 
 def _bits(column: pa.ChunkedArray) -> np.ndarray:
