@@ -1,10 +1,11 @@
-"""A machine behind a proxy."""
+"""Machines of others: a proxy, and a bucket."""
 
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
+from s3_server import S3Server, s3_server
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -32,3 +33,13 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         monkeypatch.delenv("no_proxy", raising=False)
         yield callers
         proxy.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A bucket, `s3://cd4ml`, which the environment names."""
+    with s3_server() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+        yield server

@@ -1,13 +1,11 @@
 """The history of what was deployed: events that never change, of which the last that held and still stands counts."""
 
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from s3_server import S3Server, s3_server
 
 from cd4ml import cli
 from cd4ml.contracts import verdict as gates
@@ -24,19 +22,11 @@ STEP = StepTaken("route", "all requests", "now")
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "folder":
         return FolderStore(tmp_path)
-    s3: S3Server = request.getfixturevalue("s3")
-    for name, value in (("ENDPOINT_URL", s3.url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "s")):
-        monkeypatch.setenv(f"AWS_{name}", value)
+    request.getfixturevalue("s3")
     return open_store("s3://cd4ml/team")
-
-
-@pytest.fixture
-def s3() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
 
 
 def begin(store: Store, version: int = 1) -> Begun:

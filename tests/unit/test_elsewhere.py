@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from in_process import FUNCTIONS, Ran, component
 from kfp import dsl
 from kfp.dsl import executor
 from kfp.dsl.types import artifact_types
-from s3_server import S3Server, s3_server
+from s3_server import S3Server
 
 from cd4ml.errors import ArgumentsError, GateError, RegistryError
 from cd4ml.pipelines.training.pipeline import training
@@ -96,15 +95,6 @@ class InACluster(Ran):
         for file in (one for one in step.task.folder.rglob("*") if one.is_file()):
             self.s3.objects[str(file.relative_to(self.mount / "cd4ml"))] = file.read_bytes()
         self.walk.give(step, execution.outputs(step, given))
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with s3_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        yield server
 
 
 def in_a_cluster(s3: S3Server, tmp_path: Path, run: str = "run-1", **arguments: object) -> None:

@@ -3,12 +3,11 @@
 import dataclasses
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from s3_server import S3Server, s3_server
+from s3_server import S3Server
 
 from cd4ml.cli import run
 from cd4ml.contracts import model
@@ -24,12 +23,9 @@ VERSION = Version("uptake", 1, "", "2026-01-01", "run", "", DatasetReference("pl
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
-    with s3_server() as server:
-        for name, value in (("ENDPOINT_URL", server.url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "s")):
-            monkeypatch.setenv(f"AWS_{name}", value)
-        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-        yield server
+def s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return s3
 
 
 def publish(folder: Path, number: int = 1) -> Version:

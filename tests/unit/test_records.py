@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from s3_server import s3_server
+from s3_server import S3Server
 from typer.testing import CliRunner
 
 from cd4ml import cli
@@ -136,23 +136,19 @@ def test_runs_are_found_by_id_and_by_a_name_that_one_has(store: str, monkeypatch
 
 @pytest.mark.parametrize("by", ["name", "run"])
 def test_runs_are_compared_by_one_listing_and_reading_each_record_once(
-    monkeypatch: pytest.MonkeyPatch, by: str
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    with s3_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        monkeypatch.setenv(records.PIPELINE, "training")
-        for number in range(20):
-            monkeypatch.setenv(records.RUN, f"run-{number}")
-            records.begin("s3://cd4ml", name=f"name-{number}", arguments={})
-            records.end("s3://cd4ml", status="passed")
-        server.listed = server.read = 0
+    monkeypatch.setenv(records.PIPELINE, "training")
+    for number in range(20):
+        monkeypatch.setenv(records.RUN, f"run-{number}")
+        records.begin("s3://cd4ml", name=f"name-{number}", arguments={})
+        records.end("s3://cd4ml", status="passed")
+    s3.listed = s3.read = 0
 
-        found = records.read_all(open_store("s3://cd4ml"), [f"{by}-{number}" for number in range(20)])
+    found = records.read_all(open_store("s3://cd4ml"), [f"{by}-{number}" for number in range(20)])
 
-        assert [one.run_id for one in found] == [f"run-{number}" for number in range(20)]
-        assert (server.listed, server.read) == (40, 20)
+    assert [one.run_id for one in found] == [f"run-{number}" for number in range(20)]
+    assert (s3.listed, s3.read) == (40, 20)
 
 
 def test_the_newest_run_is_listed_first(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

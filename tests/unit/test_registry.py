@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from evaluated import a_summary
-from s3_server import s3_server
+from s3_server import S3Server
 
 from cd4ml import images
 from cd4ml.contracts import evaluation as summary
@@ -216,20 +216,15 @@ def test_the_trend_is_of_the_last_ten_versions_in_the_order_of_their_numbers(tmp
     assert [one["version"] for one in points] == list(range(3, 13))
 
 
-def test_the_number_of_a_writer_that_was_killed_is_not_given_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with s3_server() as s3:
-        for name, value in (("ENDPOINT_URL", s3.url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "s")):
-            monkeypatch.setenv(f"AWS_{name}", value)
-        Candidate(tmp_path, "a").publish("s3://cd4ml")
-        s3.objects |= {f"models/uptake/{number}/.writer": b"killed" for number in (2, 3)}
-        s3.objects["models/uptake/2/card.md"] = b"# half"
+def test_the_number_of_a_writer_that_was_killed_is_not_given_again(s3: S3Server, tmp_path: Path) -> None:
+    Candidate(tmp_path, "a").publish("s3://cd4ml")
+    s3.objects |= {f"models/uptake/{number}/.writer": b"killed" for number in (2, 3)}
+    s3.objects["models/uptake/2/card.md"] = b"# half"
 
-        number = Candidate(tmp_path, "b").publish("s3://cd4ml").version
+    number = Candidate(tmp_path, "b").publish("s3://cd4ml").version
 
-        assert number == 4
-        assert [one.version for one in models.versions(open_store("s3://cd4ml"), "uptake")] == [1, 4]
+    assert number == 4
+    assert [one.version for one in models.versions(open_store("s3://cd4ml"), "uptake")] == [1, 4]
 
 
 def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:

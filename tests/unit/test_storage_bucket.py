@@ -1,23 +1,13 @@
 """The store in a bucket, where a stand-in for S3 tells what was asked, or fails (MinIO: `tests/cluster`)."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from s3_server import S3Server, s3_server
+from s3_server import S3Server
 
 from cd4ml.errors import StorageError
 from cd4ml.storage import AlreadyStoredError, check_uri, fetch, local_copy, open_store
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with s3_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        yield server
 
 
 def test_listing_one_level_reads_nothing_below_it(s3: S3Server) -> None:

@@ -1,22 +1,12 @@
 """`cd4ml doctor` and the store: it is refused where two writers at once can both win."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Command, Outcome
 from kfp_server import KfpServer
-from s3_server import S3Server, s3_server
+from s3_server import S3Server
 from test_kubeflow_doctor import states
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with s3_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-        yield server
 
 
 def found(outcome: Outcome) -> tuple[int, str | None, str | None]:
