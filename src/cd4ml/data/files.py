@@ -14,6 +14,8 @@ from cd4ml.errors import DataError, StorageError
 from cd4ml.storage import S3, listed, local_copy, local_path
 
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""What stands in the name of a folder, as Hive and Spark write it, where the column is missing."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,24 @@ def _matching(path: Path, uri: str) -> Iterator[Found]:
 def _in_folder(folder: Path, uri: str) -> Iterator[Found]:
     if (folder / "_delta_log").is_dir():
         raise DataError(f"{uri}: is a Delta table; write it as {{delta: {uri}}}")
-    names = []
-    for place, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = [one for one in folders if not _is_hidden(one)]
-        names += [str(Path(place, one).relative_to(folder)) for one in files if not _is_hidden(one)]
+    names = sorted(str(file.relative_to(folder)) for file in _files_of(folder))
     if not names:
         raise DataError(f"{uri}: holds no file; name a folder with data")
-    for name in sorted(names):
+    for name in names:
         yield _of(folder / name, name, str(Path(uri) / name))
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    """The files in a folder and in the folders that it links to; of two ways to one folder, that without a link."""
+    seen, links = set[str](), [folder]
+    for start in links:
+        for place, folders, files in os.walk(start, onerror=_raise):
+            real = os.path.realpath(place)
+            folders[:] = [one for one in folders if not _is_hidden(one) and real not in seen]
+            if real not in seen:
+                seen.add(real)
+                links += [Path(place, one) for one in folders if Path(place, one).is_symlink()]
+                yield from (Path(place, one) for one in files if not _is_hidden(one))
 
 
 def _raise(error: OSError) -> None:
@@ -152,5 +164,5 @@ def _is_hidden(name: str) -> bool:
 
 
 def _partition(below: str) -> dict[str, str]:
-    folders = PurePosixPath(below).parts[:-1]
-    return {unquote(match[1]): unquote(match[2]) for one in folders if (match := _PARTITION.fullmatch(one))}
+    found = [match for one in PurePosixPath(below).parts[:-1] if (match := _PARTITION.fullmatch(one))]
+    return {unquote(match[1]): unquote(match[2]) for match in found if match[2] != _NO_VALUE}

@@ -347,6 +347,7 @@ def test_a_file_that_becomes_suspiciously_large_is_refused(ingested: Ingest, mon
         ("id,age\na,1\nb\n", "row 2 has 1 cells, and the header 2: 'b'"),
         ("id,age\na,1,x\nb,2,y\n", "the header has 2 names, and every row has 3 cells"),
         ("id,age,age\na,1,2\n", "column 'age' is there more than once"),
+        ("id,x,,\na,b,y,z\n", "column '' is there more than once"),
         ("id,age\n", "has no rows"),
         ("\n\n", "holds no table"),
         (b"id,age\na,\x001\n", "line 2 has a NUL"),

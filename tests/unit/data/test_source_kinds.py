@@ -80,6 +80,37 @@ def test_folders_named_as_partitions_are_columns(take: Take, tmp_path: Path) -> 
     assert table.to_pydict()["land"] == ["de", "de", "fr"]
 
 
+def test_csv_in_folders_that_are_named_otherwise_lacks_what_their_names_do_not_tell(take: Take, tmp_path: Path) -> None:
+    for name, row in {
+        "year=2025/land=de": "1,a",
+        "land=fr/year=2026": "2,b",
+        "": "3,c",
+        "year=__HIVE_DEFAULT_PARTITION__/land=es": "4,d",
+    }.items():
+        (tmp_path / "t" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t" / name / "x.csv").write_text(f"id,x\n{row}\n")
+
+    version, table = take(f"{tmp_path}/t")
+
+    assert table.select(["id", "x", "year", "land"]).to_pydict() == {
+        "id": [1, 2, 3, 4],
+        "x": ["a", "b", "c", "d"],
+        "year": [2025, 2026, None, None],
+        "land": ["de", "fr", None, "es"],
+    }
+    assert f"'land' is missing in 1 of 4 files, the first {tmp_path}/t/x.csv" in version.said
+    assert f"'year' is missing in 2 of 4 files, the first {tmp_path}/t/x.csv" in version.said
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_column_that_a_folder_is_named_by_too_is_told(take: Take, tmp_path: Path, suffix: str) -> None:
+    folder = parts(tmp_path / "t" / "year=2025", pa.table({"id": [1], "year": [1]}))
+    (folder / "x.csv").write_text("id,year\n1,1\n")
+
+    with pytest.raises(DataError, match=rf"year=2025/.*.{suffix}: column 'year' is in the files and in the name of"):
+        take(f"{tmp_path}/t/*/*.{suffix}")
+
+
 def test_shards_may_lack_columns_and_have_wider_numbers(take: Take, tmp_path: Path) -> None:
     folder = parts(
         tmp_path / "t", pa.table({"id": [1], "x": [1]}), pa.table({"id": [2], "x": [2.5]}), pa.table({"id": [3]})
@@ -167,11 +198,27 @@ def test_what_is_no_data_is_told_with_its_file(take: Take, tmp_path: Path) -> No
         assert told in str(refused.value)
 
 
-def test_a_folder_that_links_to_itself_is_walked_once(take: Take, tmp_path: Path) -> None:
-    folder = parts(tmp_path / "t", *TWO)
-    (folder / "again").symlink_to(folder)
+def test_folders_that_a_folder_links_to_are_a_part_of_it(take: Take, tmp_path: Path) -> None:
+    folder = parts(tmp_path / "t", TWO[0])
+    parts(tmp_path / "elsewhere" / "more", TWO[1])
+    (folder / "year=2026").symlink_to(tmp_path / "elsewhere")
 
-    assert take(str(folder))[0].rows == 3
+    _, table = take(str(folder))
+
+    assert table.to_pydict() == {"id": [1, 2, 3], "x": ["a", "b", "c"], "year": [None, None, 2026]}
+
+
+def test_what_two_ways_lead_to_is_there_once_and_a_loop_ends(take: Take, tmp_path: Path) -> None:
+    folder = parts(tmp_path / "t" / "year=2026", *TWO).parent
+    (folder / "latest").symlink_to("year=2026")
+    (folder / "year=2026" / "again").symlink_to(folder)
+    (folder / "a").symlink_to("b")
+    (folder / "b").symlink_to(tmp_path)
+
+    version, table = take(str(folder))
+
+    assert table["year"].to_pylist() == [2026, 2026, 2026]
+    assert not version.said
 
 
 def test_a_damaged_row_group_is_named(take: Take, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ all is read again, so that no value depends on where it stands.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,9 +19,9 @@ from cd4ml.data.formats import findings, kinds
 from cd4ml.data.formats.dialect import Dialect
 from cd4ml.data.formats.kinds import Conventions, Kind, Text
 from cd4ml.data.formats.stream import told, unpacked
-from cd4ml.data.formats.typed import partitioned, with_partition
+from cd4ml.data.formats.typed import refused, with_folders, with_partition
 from cd4ml.data.reading import Reading, Type
-from cd4ml.data.rows import ReadAgain, Rows
+from cd4ml.data.rows import ReadAgain, Rows, fitted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest, shown
 
@@ -75,16 +76,13 @@ def rows(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) -> 
 
 
 def _rows(plan: _Plan) -> Rows:
-    tail = partitioned(plan.files)
-    fields = [pa.field(column.name, column.kind.type) for column in plan.columns]
-    schema = pa.schema([*fields, *tail])
-    return Rows(schema, _batches(plan, schema), plan.said)
+    schema, lacking = with_folders({column.name: column.kind.type for column in plan.columns}, plan.files)
+    return Rows(schema, _batches(plan, schema), [*plan.said, *lacking])
 
 
 def _plan(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) -> _Plan:
     first = files[0]
     dialect = _dialect(first, reading)
-    _check_names(dialect.names, first.name)
     for name in types:
         if name not in dialect.names:
             raise DataError(f"{first.name}: types: no column {name!r} is there; {nearest(name, dialect.names)}")
@@ -101,6 +99,7 @@ def _plan(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) ->
         asked = types.get(name)
         kind = kinds.of_type(asked, column, known) if asked else kinds.guessed(column, known)
         columns.append(_Column(name, place, kind, asked))
+    _check_names([column.name for column in columns], first.name)
     if order := kinds.order_of_dates([column.kind for column in columns]):
         known = replace(known, dates=order)
         columns = [
@@ -129,7 +128,7 @@ def _dialect(file: File, reading: Reading) -> Dialect:
 
 
 def _check_names(names: Sequence[str], file: str) -> None:
-    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{file}: column {twice!r} is there more than once; rename one of them")
 
@@ -169,9 +168,8 @@ def _batches(plan: _Plan, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
                 ]
                 start += batch.num_rows
                 if not widened.kinds:
-                    fields = [schema.field(number) for number in range(len(columns))]
-                    typed = pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
-                    yield with_partition(typed, file, schema).cast(schema)
+                    typed = pa.RecordBatch.from_arrays(columns, names=[column.name for column in plan.columns])
+                    yield fitted(with_partition(typed, file, schema), schema, partial(refused, file))
         except _LongRowError as error:
             if plan.block == LARGE_BLOCK:
                 raise _too_long(file) from error
@@ -189,7 +187,7 @@ def _places(file: File, names: Sequence[str], plan: _Plan) -> list[int]:
     """
     if names == plan.dialect.names:
         return [column.place for column in plan.columns]
-    _check_names(names, file.name)
+    _check_names(list(filter(None, names)), file.name)
     lacking = set(plan.dialect.names) - set(names)
     other = next(iter(sorted(lacking or set(names) - set(plan.dialect.names))), None)
     if other is not None:

@@ -46,14 +46,22 @@ def joined(opened: Sequence[Opened], types: Mapping[str, Type]) -> Rows:
     return Rows(schema, _batches(opened, schema), said)
 
 
-def partitioned(files: Sequence[File]) -> pa.Schema:
-    """The columns that the names of folders tell, whole numbers where all values are."""
-    names = dict.fromkeys(name for file in files for name in file.partition)
-    values = {name: [file.partition.get(name, "") for file in files] for name in names}
-    return pa.schema(
-        (name, pa.int64() if all(one.isdecimal() and str(int(one)) == one for one in found) else pa.string())
-        for name, found in values.items()
-    )
+def with_folders(fields: Mapping[str, pa.DataType], files: Sequence[File]) -> tuple[pa.Schema, list[str]]:
+    """The fields of files with those that the names of their folders tell, and what is missing in some folders.
+
+    Raises:
+        DataError: A column is in the files and in the name of a folder.
+    """
+    tail = dict[str, pa.DataType]()
+    lacking = dict[str, list[File]]()
+    for name in dict.fromkeys(name for file in files for name in file.partition):
+        values = [file.partition[name] for file in files if name in file.partition]
+        tail[name] = pa.int64() if all(one.isdecimal() and str(int(one)) == one for one in values) else pa.string()
+        lacking[name] = [file for file in files if name not in file.partition]
+        if name in fields:
+            where = next(file.name for file in files if name in file.partition)
+            raise DataError(f"{where}: column {name!r} is in the files and in the name of their folder; rename one")
+    return pa.schema({**fields, **tail}), _missing(lacking, len(files))
 
 
 def with_partition(batch: pa.RecordBatch, file: File, schema: pa.Schema) -> pa.RecordBatch:
@@ -68,7 +76,6 @@ def _schema(opened: Sequence[Opened], asked: Mapping[str, pa.DataType]) -> tuple
     """The fields of all files, and what of them is not in every file."""
     fields: dict[str, pa.DataType] = {}
     first: dict[str, str] = {}
-    lacking: dict[str, list[str]] = {}
     for one in opened:
         twice = next((name for name, count in Counter(one.schema.names).items() if count > 1), None)
         if twice is not None:
@@ -83,18 +90,18 @@ def _schema(opened: Sequence[Opened], asked: Mapping[str, pa.DataType]) -> tuple
                 )
             fields[field.name] = merged
             first.setdefault(field.name, one.file.name)
-    for one in opened:
-        for name in set(fields) - set(one.schema.names):
-            lacking.setdefault(name, []).append(one.file.name)
-    said = [
-        f"{name!r} is missing in {len(files)} of {len(opened)} files, the first {files[0]}"
-        for name, files in sorted(lacking.items())
+    lacking = {name: [one.file for one in opened if name not in one.schema.names] for name in sorted(fields)}
+    schema, said = with_folders(fields, [one.file for one in opened])
+    return schema, [*_missing(lacking, len(opened)), *said]
+
+
+def _missing(lacking: Mapping[str, Sequence[File]], count: int) -> list[str]:
+    """The columns that some files lack, a line each."""
+    return [
+        f"{name!r} is missing in {len(files)} of {count} files, the first {files[0].name}"
+        for name, files in lacking.items()
+        if files
     ]
-    tail = partitioned([one.file for one in opened])
-    clash = next((name for name in tail.names if name in fields), None)
-    if clash is not None:
-        raise DataError(f"{first[clash]}: column {clash!r} is in the file and in the name of its folder; rename one")
-    return pa.schema([*fields.items(), *tail]), said
 
 
 def _merged(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -115,10 +122,11 @@ def _batches(opened: Sequence[Opened], schema: pa.Schema) -> Iterator[pa.RecordB
     for one in opened:
         with told(one.file.name):
             for batch in one.batches(schema):
-                yield fitted(with_partition(batch, one.file, schema), schema, partial(_refused, one.file))
+                yield fitted(with_partition(batch, one.file, schema), schema, partial(refused, one.file))
 
 
-def _refused(file: File, field: pa.Field, _: pa.DataType, why: str) -> DataError:
+def refused(file: File, field: pa.Field, _: pa.DataType, why: str) -> DataError:
+    """The error of a column of a file that does not fit the type that it is to have."""
     return DataError(
         f"{file.name}: column {field.name!r} does not fit {field.type} ({why}); clean the source, or say another type "
         "under `types`"
