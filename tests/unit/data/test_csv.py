@@ -122,6 +122,28 @@ def test_titles_and_comments_are_left_out(ingested: Ingest) -> None:
     assert "'#' as the beginning of comments" in commented.said[0]
 
 
+def test_a_row_that_begins_as_comments_do_is_a_row_unless_a_person_says_otherwise(ingested: Ingest) -> None:
+    content = "# made on Monday\n# by hand\nid,age\na,1\n#7,2\n# so far\n# and on\nb,3\n"
+
+    version, table = ingested(content)
+    asked, less = ingested(content, read={"comment": "#"})
+
+    assert table.to_pydict() == {"id": ["a", "#7", "b"], "age": [1, 2, 3]}
+    assert version.said[-1] == "left out 2 lines among the rows as comments, the first '# so far'"
+    assert less.to_pydict() == {"id": ["a", "b"], "age": [1, 3]}
+    assert asked.said[-1].startswith("left out 3 lines among the rows as comments")
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "\ufeffsep=;"])
+def test_the_delimiter_is_what_a_first_line_for_excel_says(ingested: Ingest, first: str) -> None:
+    version, table = ingested(f"{first}\nid;a,b;c,d\nx;1,5;2,5\ny;3,5;4,5\n")
+
+    assert table.to_pydict() == {"id": ["x", "y"], "a,b": [1.5, 3.5], "c,d": [2.5, 4.5]}
+    assert version.said[0] == "read ';' as the delimiter, 3 columns"
+    with pytest.raises(DataError, match="row 2 has 2 cells, and the header 3"):
+        ingested(f"{first}\nid;a;b\nx;1;2\ny;3\n")
+
+
 def test_a_header_that_begins_with_a_hash_is_one(ingested: Ingest) -> None:
     _, table = ingested("#id,age\na,1\nb,2\n", key="#id")
 
@@ -144,6 +166,19 @@ def test_spaces_after_delimiters_are_no_part_of_cells(ingested: Ingest) -> None:
     _, table = ingested("id, age, work\na, 31, at home\nb, 32, away\n")
 
     assert table.to_pydict() == {"id": ["a", "b"], "age": [31, 32], "work": ["at home", "away"]}
+
+
+def test_spaces_around_numbers_and_dates_do_not_count_and_texts_keep_theirs(ingested: Ingest) -> None:
+    version, table = ingested("id,n,price,on,code\na, 1 ,\t2.5,2026-03-01 , 007\nb,2, NA ,2026-03-02,ab \n")
+
+    assert table.drop(["on"]).to_pydict() == {
+        "id": ["a", "b"],
+        "n": [1, 2],
+        "price": [2.5, None],
+        "code": [" 007", "ab "],
+    }
+    assert table["on"].to_pylist() == [datetime(2026, 3, 1), datetime(2026, 3, 2)]
+    assert "spaces around values left out in 'n', 'price', 'on'" in version.said
 
 
 @pytest.mark.parametrize("missing", ["NA", "?", "-", "N/A", "NaN", "null", r"\N", ""])

@@ -59,6 +59,19 @@ class _Plan:
 
 
 @dataclass
+class _Comments:
+    """The lines among the rows that are comments."""
+
+    lines: int = 0
+    first: str = ""
+
+    def add(self, text: str, lines: int = 1) -> None:
+        """Adds lines, the first of which has this text."""
+        self.first = self.first or text
+        self.lines += lines
+
+
+@dataclass
 class _Widened:
     """What did not fit."""
 
@@ -77,7 +90,8 @@ def rows(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) -> 
 
 def _rows(plan: _Plan) -> Rows:
     schema, lacking = with_folders({column.name: column.kind.type for column in plan.columns}, plan.files)
-    return Rows(schema, _batches(plan, schema), [*plan.said, *lacking])
+    said = [*plan.said, *lacking]
+    return Rows(schema, _batches(plan, schema, said), said)
 
 
 def _plan(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) -> _Plan:
@@ -88,7 +102,7 @@ def _plan(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) ->
             raise DataError(f"{first.name}: types: no column {name!r} is there; {nearest(name, dialect.names)}")
     sample = _sample(first, dialect)
     missing = tuple(reading.missing) if reading.missing is not None else ()
-    texts = [_present(column, (*kinds.MISSING_NUMBERS, *missing)) for column in sample.columns]
+    texts = [_present(pc.utf8_trim_whitespace(one), (*kinds.MISSING_NUMBERS, *missing)) for one in sample.columns]
     known = kinds.conventions([pc.unique(one) for one in texts], delimiter=dialect.delimiter, reading=reading)
     columns, left_out = [], []
     for place, name in enumerate(dialect.names):
@@ -137,7 +151,7 @@ def _sample(file: File, dialect: Dialect) -> pa.RecordBatch:
     """The first rows, as texts."""
     for block in (BLOCK, LARGE_BLOCK):
         try:
-            for batch in _texts(file, dialect, block=block):
+            for batch in _texts(file, dialect, block=block, comments=_Comments()):
                 if batch.num_rows:
                     return batch
             break
@@ -154,14 +168,15 @@ def _says_nothing(texts: pa.Array) -> bool:
     return any(texts.equals(pa.array(map(str, range(start, start + len(texts))), pa.string())) for start in (0, 1))
 
 
-def _batches(plan: _Plan, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    widened = _Widened()
+def _batches(plan: _Plan, schema: pa.Schema, said: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows; at their end is said what was left out."""
+    widened, comments = _Widened(), _Comments()
     for file in plan.files:
         dialect = plan.dialect if file is plan.files[0] else _dialect(file, plan.reading)
         places = _places(file, dialect.names, plan)
         start = 1
         try:
-            for batch in _texts(file, dialect, block=plan.block):
+            for batch in _texts(file, dialect, block=plan.block, comments=comments):
                 columns = [
                     _values(batch.column(place), column, plan=plan, at=(file, start), widened=widened)
                     for place, column in zip(places, plan.columns, strict=True)
@@ -177,6 +192,8 @@ def _batches(plan: _Plan, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     if widened.kinds:
         columns = [replace(one, kind=widened.kinds.get(one.name, one.kind)) for one in plan.columns]
         raise ReadAgain(_rows(replace(plan, columns=columns, said=[*plan.said, *widened.said])))
+    if comments.lines:
+        said.append(f"left out {comments.lines:,} lines among the rows as comments, the first {shown(comments.first)}")
 
 
 def _places(file: File, names: Sequence[str], plan: _Plan) -> list[int]:
@@ -243,25 +260,24 @@ class _LongRowError(Exception):
     """A row does not fit into a block."""
 
 
-def _texts(file: File, dialect: Dialect, *, block: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, all cells as texts.
+def _texts(file: File, dialect: Dialect, *, block: int, comments: _Comments) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, all cells as texts; the lines that are comments are added to those before.
 
     Raises:
         DataError: A row has more or fewer cells than the header, or is not in the encoding of the file.
     """
-    names = [str(place) for place in range(len(dialect.names))]
     ragged: list[pacsv.InvalidRow] = []
     try:
         with unpacked(file) as source:
             if _ends_in_header(file, dialect):
                 return
-            for batch in _opened(source, dialect, names=names, block=block, ragged=ragged):
-                yield _without_comments(_trimmed(batch, dialect), dialect)
+            for batch in _opened(source, dialect, block=block, ragged=ragged, comments=comments):
+                yield _without_comments(_trimmed(batch, dialect), dialect, comments)
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
             raise _LongRowError from error
         if ragged:
-            raise _ragged(file, dialect, names=names, block=block) from error
+            raise _ragged(file, dialect, block) from error
         if "UTF8" in str(error):
             raise DataError(
                 f"{file.name}: holds bytes that are not {dialect.encoding}; export it as UTF-8, or write its encoding, "
@@ -280,13 +296,16 @@ def _opened(
     source: pa.NativeFile,
     dialect: Dialect,
     *,
-    names: list[str],
     block: int,
     ragged: list[pacsv.InvalidRow],
+    comments: _Comments,
     in_order: bool = False,
 ) -> pacsv.CSVStreamingReader:
+    names = [str(place) for place in range(len(dialect.names))]
+
     def invalid(row: pacsv.InvalidRow) -> str:
         if dialect.comment and row.text.startswith(dialect.comment):
+            comments.add(row.text)
             return "skip"
         ragged.append(row)
         return "error"
@@ -320,19 +339,20 @@ def _ends_in_header(file: File, dialect: Dialect) -> bool:
     return len(beginning) < SAMPLE and not any(line.strip() for line in lines[dialect.skip :])
 
 
-def _ragged(file: File, dialect: Dialect, *, names: list[str], block: int) -> DataError:
+def _ragged(file: File, dialect: Dialect, block: int) -> DataError:
     """The error of the first row that has another number of cells; Arrow numbers rows where it has one thread only."""
     ragged: list[pacsv.InvalidRow] = []
     try:
         with unpacked(file) as source:
-            for _ in _opened(source, dialect, names=names, block=block, ragged=ragged, in_order=True):
+            for _ in _opened(source, dialect, block=block, ragged=ragged, comments=_Comments(), in_order=True):
                 pass
     except pa.ArrowInvalid:
         pass
     row = ragged[0]
     return DataError(
-        f"{file.name}: row {row.number - dialect.skip} has {row.actual_columns} cells, and the header {len(names)}: "
-        f"{shown(row.text)}; mend it, put quotes around cells that hold {dialect.delimiter!r}, or say another delimiter"
+        f"{file.name}: row {row.number - dialect.skip} has {row.actual_columns} cells, and the header "
+        f"{len(dialect.names)}: {shown(row.text)}; mend it, put quotes around cells that hold {dialect.delimiter!r}, "
+        "or say another delimiter"
     )
 
 
@@ -342,10 +362,14 @@ def _trimmed(batch: pa.RecordBatch, dialect: Dialect) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pc.utf8_ltrim(one, " ") for one in batch.columns], batch.schema.names)
 
 
-def _without_comments(batch: pa.RecordBatch, dialect: Dialect) -> pa.RecordBatch:
-    if not dialect.comment or not batch.num_columns:
+def _without_comments(batch: pa.RecordBatch, dialect: Dialect, comments: _Comments) -> pa.RecordBatch:
+    if not dialect.always or not batch.num_columns:
         return batch
-    return batch.filter(pc.invert(pc.starts_with(batch.column(0), dialect.comment)))
+    are = pc.starts_with(batch.column(0), dialect.comment)
+    found = batch.column(0).filter(are)
+    if len(found):
+        comments.add(found[0].as_py(), len(found))
+    return batch.filter(pc.invert(are))
 
 
 def _too_long(file: File) -> DataError:

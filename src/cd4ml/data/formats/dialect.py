@@ -17,6 +17,8 @@ DELIMITERS = ("\t", ";", "|", ",")
 """The first of those that explain a file equally well: a comma stands in texts and numbers too."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NAMES = {"\t": "a tab", " ": "a space"}
+_FIRST_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\s*")
+"""As Excel writes it, and reads it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Dialect:
     quote: str
     escape: str | None
     comment: str | None
+    """What begins a line that is no row, where its cells do not fit."""
+    always: bool
+    """Whether such a line is none even where its cells fit: a person said so."""
     spaced: bool
     """Whether a space stands after each delimiter, which is no part of the cells."""
     skip: int
@@ -51,13 +56,16 @@ def find(sample: bytes, *, name: str, whole: bool, reading: Reading) -> Dialect:
         DataError: It is no text, or not in the encoding that was said.
     """
     encoding = reading.encoding or _encoding(sample)
-    lines = _lines(_decoded(sample, encoding=encoding, name=name), whole=whole)[reading.skip or 0 :]
+    lines = _lines(_decoded(sample, encoding=encoding, name=name), whole=whole)
+    named = None if reading.skip is not None else _FIRST_LINE.fullmatch(lines[0])
+    before = 1 if named else reading.skip or 0
+    lines = lines[before:]
     quote = reading.quote or '"'
     escape = reading.escape or _escape(lines, quote)
     comment = reading.comment or _comment(lines)
     of_rows = [number for number, line in enumerate(lines) if not (comment and line.startswith(comment))]
     signs = _Signs(quote, escape, [lines[number] for number in of_rows])
-    delimiter = reading.delimiter or _delimiter(signs)
+    delimiter = reading.delimiter or (named[1] if named else _delimiter(signs))
     table = signs.parsed(delimiter)
     titles = 0 if reading.skip is not None else _titles(table, _width(table))
     table = table[titles:]
@@ -82,8 +90,18 @@ def find(sample: bytes, *, name: str, whole: bool, reading: Reading) -> Dialect:
         f"{titles} line{'s' * (titles > 1)} before the header as a title": titles > 0,
     }
     said = ", ".join([*(one for one, is_so in found.items() if is_so), f"{len(names)} columns"])
-    skip += reading.skip or 0
-    return Dialect(encoding, delimiter, quote, escape, comment, spaced, skip, names, (f"read {said}",))
+    return Dialect(
+        encoding=encoding,
+        delimiter=delimiter,
+        quote=quote,
+        escape=escape,
+        comment=comment,
+        always=reading.comment is not None,
+        spaced=spaced,
+        skip=skip + before,
+        names=names,
+        said=(f"read {said}",),
+    )
 
 
 @dataclass(frozen=True)

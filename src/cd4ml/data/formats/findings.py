@@ -47,6 +47,8 @@ def of(columns: Mapping[str, tuple[pa.Array, Kind]], reading: Reading, missing: 
                 same.setdefault(remains, []).append(name)
             elif tokens and kind.type != pa.string():
                 same.setdefault(f"{tokens} is missing", []).append(name)
+        if kind.type != pa.string() and pc.any(pc.match_substring_regex(texts, r"^\s|\s$"), min_count=0).as_py():
+            same.setdefault("spaces around values left out", []).append(name)
     yield from (f"{said} in {_listed(names)}" for said, names in same.items())
     for name, (texts, kind) in columns.items():
         if kind.type == pa.string():

@@ -270,13 +270,13 @@ def order_of_dates(found: Sequence[Kind]) -> str | None:
 
 
 def guessed(texts: pa.Array, known: Conventions) -> Kind:
-    """The narrowest kind that takes texts.
+    """The narrowest kind that takes texts, but for the spaces around them.
 
     Args:
         texts: As they stand in a column, missing ones among them.
         known: How numbers and dates are written.
     """
-    different = pc.unique(texts).drop_null()
+    different = pc.unique(pc.utf8_trim_whitespace(pc.unique(texts))).drop_null()
     told = different.filter(pc.invert(pc.is_in(different, pa.array(MISSING_NUMBERS))))
     if not len(told):
         return Unknown()
