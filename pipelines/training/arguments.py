@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from pydantic import WithJsonSchema
 
 from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
-from cd4ml.data import curated
+from cd4ml.data import curated, masks
+from cd4ml.data.masks import Masks
 from cd4ml.data.sources import AnySource
 from cd4ml.data.split import AnySplit
 from cd4ml.deployment import targets
@@ -64,6 +65,8 @@ class Training(Arguments):
     """Who answers for the data: a person or a team."""
     duplicates: Duplicates = "keep"
     """Whether of equal rows all are kept or one, where `key` is `rows`."""
+    columns: Masks = written({})
+    """Columns that the dataset is not to hold as the source has them: dropped, hashed, in buckets (docs/data.md)."""
     split: AnySplit = written({})
     """How the rows are split; where empty by a hash of the key, a tenth each for eval and test."""
     curated_schema: Annotated[str, checked_by(curated.check), Means.PLACE] = ""
@@ -127,6 +130,7 @@ class Training(Arguments):
         if self.duplicates == "drop" and self.key != ROWS:
             said = f"means nothing where the key is {shown(self.key)}"
             yield f"duplicates: `drop` {said}; leave it out, or write `key: {ROWS}`"
+        yield from masks.unfit(self.columns, self._columns_named())
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
@@ -135,3 +139,15 @@ class Training(Arguments):
         yield from super().mistakes_in_a_cluster()
         if self.target == targets.MACHINE:
             yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'"
+
+    def _columns_named(self) -> dict[str, list[str]]:
+        """By argument the columns that it names."""
+        return {
+            "key": [self.key] if isinstance(self.key, str) else list(self.key),
+            "label": [self.label],
+            "time_column": [self.time_column, *self.split.times],
+            "split": [name for name in self.split.complete if name not in self.split.times],
+            "exclude": self.exclude,
+            "sensitive": self.sensitive,
+            "slices": [name for one in self.slices for name in ([one] if isinstance(one, str) else one)],
+        }

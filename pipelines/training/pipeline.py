@@ -43,7 +43,8 @@ def training(
     mode: str = "",
     owner: str = "",
     duplicates: str = "keep",
-    split: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
+    columns: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
+    split: dict = {},  # noqa: B006
     curated_schema: str = "",
     exclude: list = [],  # noqa: B006
     sensitive: list = [],  # noqa: B006
@@ -77,6 +78,7 @@ def training(
         mode=mode,
         owner=owner,
         duplicates=duplicates,
+        columns=columns,
         split=split,
         curated_schema=curated_schema,
         exclude=exclude,
@@ -108,6 +110,7 @@ def training(
         mode=mode,
         owner=owner,
         duplicates=duplicates,
+        columns=columns,
         curated_schema=curated_schema,
         run=run,
         revision=revision,

@@ -79,6 +79,19 @@ def test_each_guess_stands_in_the_file_with_its_reason(
     assert "cd4ml run churn.yaml" in text
 
 
+@pytest.mark.usefixtures("customers")
+def test_what_seems_to_be_personal_data_is_proposed_to_be_dropped_or_hashed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(capsys, monkeypatch, "my customers.parquet", "--key", "contact")
+
+    text = Path("training.yaml").read_text()
+    assert "  # columns:\n  #   contact: {hash: PEPPER}\n" in text
+    agreed = text.replace("  # columns:\n  #  ", "  columns:\n   ")
+    Path("training.yaml").write_text(agreed)
+    assert asked.read(Path("training.yaml")).arguments["columns"] == {"contact": {"hash": "PEPPER"}}
+
+
 def test_what_is_said_is_not_guessed(
     customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,9 @@ def mistakes(folder: Path, **written: str) -> str:
         ("key", '"\\ud800"', "key: "),
         ("key", "3", "key: 3 is no key"),
         ("duplicates", "drop", "duplicates: `drop` means nothing where the key is 'id'; leave it out"),
+        ("columns", "{id: drop}", "columns.id: cannot be dropped, for it is named as `key`; hash it"),
+        ("columns", "{took: {hash: PEPPER}}", "columns.took: cannot be hashed, for it is named as `label`; leave"),
+        ("columns", "{name: dropp}", "columns.name: 'dropp' is none; write `drop`, `{hash: NAME}` or"),
         ("duplicates", "all", "duplicates: "),
         ("source", "a" * 300, "source: "),
         ("source", "'s3://['", "source: "),
@@ -165,6 +168,14 @@ def mistakes(folder: Path, **written: str) -> str:
 def test_a_mistake_is_told_before_anything_runs(in_a_folder: Path, name: str, written: str, told: str) -> None:
     assert told in mistakes(in_a_folder, **{"sensitive": "[g]"} if "fairness" in written else {}, **{name: written})
     assert [one.name for one in in_a_folder.iterdir()] == ["run.yaml"]
+
+
+@pytest.mark.parametrize("name", ["exclude", "sensitive", "slices"])
+def test_a_dropped_column_can_be_named_nowhere_else(in_a_folder: Path, name: str) -> None:
+    told = mistakes(in_a_folder, columns="{region: drop}", **{name: "[region]"})
+
+    assert f"columns.region: cannot be dropped, for it is named as `{name}`; leave one of them out" in told
+    assert read(in_a_folder, columns="{region: {hash: PEPPER}}", **{name: "[region]"}).values
 
 
 def test_mistakes_of_every_kind_are_told_together(in_a_folder: Path) -> None:

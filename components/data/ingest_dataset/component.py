@@ -19,6 +19,7 @@ def ingest_dataset(
     mode: str = "",
     owner: str = "",
     duplicates: str = "keep",
+    columns: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
     curated_schema: str = "",
     run: str = "",
     revision: str = "",
@@ -46,6 +47,8 @@ def ingest_dataset(
             they take their place, unless most of those would be lost.
         owner: Who answers for the data.
         duplicates: Whether of equal rows all are kept or one, where the key is `rows`: `keep` or `drop`.
+        columns: What becomes of columns that the dataset is not to hold as the source has them: by the column `drop`,
+            `{hash: NAME OF A KEY}` or `{buckets: [18, 30, 50]}` (docs/data.md).
         curated_schema: A path or `s3://` URI of a schema that people keep, to take note of; empty where there is none.
         run: The run's name, for the version's commit.
         revision: The revision of the code, for the version's commit.
@@ -76,6 +79,7 @@ def ingest_dataset(
             mode=mode,
             owner=owner,
             duplicates=duplicates,
+            columns=columns,
             run=run,
             revision=revision,
         ).write(dataset.path)

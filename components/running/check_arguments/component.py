@@ -18,6 +18,7 @@ def check_arguments(
     mode: str,
     owner: str,
     duplicates: str,
+    columns: dict,
     split: dict,
     curated_schema: str,
     exclude: list,

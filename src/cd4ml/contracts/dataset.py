@@ -21,6 +21,8 @@ Duplicates = Literal["keep", "drop"]
 Mode = Literal["", "replace", "append", "merge"]
 """How rows that come go together with those that a dataset has; where nothing is said they take their place, unless
 most of those would be lost."""
+How = Literal["dropped", "hashed", "bucketed"]
+"""What becomes of a column that a version does not hold as its source has it."""
 ROW_KEY = "cd4ml_row"
 """The column that a table gets whose rows no single column tells apart: a digest of what does."""
 
@@ -61,6 +63,28 @@ def _is_unicode(text: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Masked:
+    """A column that a version does not hold as its source has it."""
+
+    column: str
+    how: How
+    key: str = ""
+    """The name of the secret key that its values are hashed with."""
+    fingerprint: str = ""
+    """Tells that key from others that have had its name."""
+    edges: tuple[str, ...] = ()
+    """Of its buckets."""
+
+    def __str__(self) -> str:
+        match self.how:
+            case "hashed":
+                return f"hashed {self.column!r} with the key {self.key} ({self.fingerprint})"
+            case "bucketed":
+                return f"put {self.column!r} into buckets, with edges at {', '.join(self.edges)}"
+        return f"dropped {self.column!r}"
+
+
+@dataclass(frozen=True)
 class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_dataset again"):
     """One version of a dataset, as `ingest_dataset` tells of it, and as its commit keeps it."""
 
@@ -77,6 +101,8 @@ class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_d
     """The source's ETag, digest, version or sizes and times; empty where only reading tells."""
     said: tuple[str, ...] = ()
     """How it was read: what was found by looking, a line each."""
+    masked: tuple[Masked, ...] = ()
+    """The columns that it does not hold as the source has them."""
     mode: str = ""
     """How its rows came: in the place of those before, beside them, or over them by key (`cd4ml.data.modes`)."""
     came: str = ""
@@ -112,6 +138,8 @@ class Origin(Document, kind="cd4ml/Origin", remedy="run split_dataset again"):
     dataset: str
     version: int
     digest: str
+    masked: tuple[Masked, ...] = ()
+    """The columns that it does not hold as its source has them."""
 
 
 def stamp(schema: "pa.Schema", origin: Origin) -> "pa.Schema":

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cd4ml.contracts.dataset import Masked
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.drift import Comparison, Uncompared
 from cd4ml.contracts.shares import Interval, share_interval
@@ -147,6 +148,8 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     uncompared: tuple[Uncompared, ...] = ()
     ungrouped: tuple[str, ...] = ()
     """Sensitive columns whose groups are not counted, as they are personal data."""
+    masked: tuple[Masked, ...] = ()
+    """The columns that the dataset does not hold as its source has them."""
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 from cd4ml.contracts.dataset import ROW_KEY, ROWS
 from cd4ml.data.digest import Digest, of_columns, of_rows
 from cd4ml.data.keys import Keys, Places, with_row_key
+from cd4ml.data.masking import UNMASKED, Masking
 from cd4ml.data.raw import Plain
 from cd4ml.data.rows import ReadAgain, Rows, at_once
 from cd4ml.errors import DataError
@@ -55,7 +56,15 @@ class Content:
 
 
 @contextmanager
-def kept(rows: Rows, source: str, *, key: Sequence[str] | None, time_column: str, drop: bool) -> Iterator[Content]:
+def kept(
+    rows: Rows,
+    source: str,
+    *,
+    key: Sequence[str] | None,
+    time_column: str,
+    drop: bool,
+    masking: Masking = UNMASKED,
+) -> Iterator[Content]:
     """Takes the rows of a source; they are there as long as the context lasts.
 
     Args:
@@ -65,6 +74,7 @@ def kept(rows: Rows, source: str, *, key: Sequence[str] | None, time_column: str
             rows get a digest as their key.
         time_column: The column that says when a row came to be; empty where there is none.
         drop: Whether of equal rows one is kept, where all columns tell rows apart.
+        masking: What becomes of columns before anything is kept of them.
 
     Raises:
         DataError: They are no table that a version can hold, or they do not fit on the disk.
@@ -75,8 +85,11 @@ def kept(rows: Rows, source: str, *, key: Sequence[str] | None, time_column: str
         with scratch.folder(temporary, PREFIX) as folder:
             while True:
                 try:
-                    taken = Plain(rows.schema, source, key=key or (), time_column=time_column)
-                    content = _written(rows, source, file=folder / "rows", plain=taken, key=key, drop=drop)
+                    schema = masking.left(rows.schema, source)
+                    plain = Plain(schema, source, key=key or (), time_column=time_column)
+                    content = _written(
+                        rows, source, file=folder / "rows", plain=plain, masking=masking, key=key, drop=drop
+                    )
                     break
                 except ReadAgain as better:
                     rows = better.rows
@@ -86,13 +99,23 @@ def kept(rows: Rows, source: str, *, key: Sequence[str] | None, time_column: str
         raise DataError(f"{source}: cannot be kept on this machine ({error}); make room under {place}") from error
 
 
-def _written(rows: Rows, source: str, *, file: Path, plain: Plain, key: Sequence[str] | None, drop: bool) -> Content:
+def _written(
+    rows: Rows,
+    source: str,
+    *,
+    file: Path,
+    plain: Plain,
+    masking: Masking,
+    key: Sequence[str] | None,
+    drop: bool,
+) -> Content:
     keyed = key is not None and len(key) != 1
-    schema = _with_row_key(plain.schema, source, by_rows=not key) if keyed else plain.schema
-    digest, keys, count = Digest(plain.schema, key if keyed else None), Keys(key or (), source), 0
+    masked = masking.schema(plain.schema, source)
+    schema = _with_row_key(masked, source, by_rows=not key) if keyed else masked
+    digest, keys, count = Digest(masked, key if keyed else None), Keys(key or (), source), 0
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema, options=_PACKED) as writer:
         for batch in _small(rows):
-            made = plain.batch(batch, count + 1)
+            made = masking.batch(plain.batch(batch, count + 1))
             columns = of_columns(made)
             digest.add(of_rows(columns.values()))
             keyed_by = keys.add(made, columns, count + 1)
@@ -100,7 +123,7 @@ def _written(rows: Rows, source: str, *, file: Path, plain: Plain, key: Sequence
             count += made.num_rows
     if not count:
         raise DataError(f"{source}: has no rows; give a table with data")
-    said = [*rows.said, *plain.said]
+    said = [*map(masking.line, rows.said), *map(str, masking.record), *plain.said]
     repeated = keys.repeated() if key is not None else NONE
     if len(repeated) and key:
         raise keys.refusal(repeated, _row(file, int(repeated[0])))
@@ -108,7 +131,7 @@ def _written(rows: Rows, source: str, *, file: Path, plain: Plain, key: Sequence
         said.append(f"{len(repeated):,} rows are equal to others, and {'left out' if drop else 'kept'}")
     left_out = repeated if drop else NONE
     content = Content(file, schema, count - len(left_out), str(digest), tuple(said), left_out)
-    return _without(content, plain.schema) if len(left_out) else content
+    return _without(content, masked) if len(left_out) else content
 
 
 def _with_row_key(schema: pa.Schema, source: str, by_rows: bool) -> pa.Schema:

@@ -21,7 +21,7 @@ from pyarrow import fs
 
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.erasure import Erasure
-from cd4ml.data import table
+from cd4ml.data import masking, table
 from cd4ml.data.versions import Dataset
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
@@ -41,18 +41,20 @@ def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) 
     Args:
         dataset: The dataset.
         column: By whose values the rows are found, as the key.
-        values: Those values, as text.
+        values: Those values as the source has them, as text; where the column was hashed, so are they.
         reason: Why, for the record.
 
     Raises:
-        DataError: No version has such a column or such a row, or the log does not reach back to the first version.
+        DataError: No version has such a column or such a row, the log does not reach back to the first version, or the
+            key that the column was hashed with is not there.
     """
     files = _Files(dataset)
-    wanted = pa.array(sorted(set(values)), pa.string())
+    subjects = set(values)
+    wanted = pa.array(sorted(subjects | _hashed(dataset, column, sorted(subjects))), pa.string())
     found = files.holding(column, wanted)
     record: Erasure | None = None
     if found:
-        record = _record(dataset, files, found, column=column, subjects=len(wanted), reason=reason)
+        record = _record(dataset, files, found, column=column, subjects=len(subjects), reason=reason)
         _keep(dataset.store, record)
     while found:  # again for what another run has written meanwhile
         files.rewrite(found, column, wanted)
@@ -61,6 +63,12 @@ def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) 
     if record is None:
         raise DataError(f"{dataset.uri}: no version has a row with such a value in {column!r}")
     return record
+
+
+def _hashed(dataset: Dataset, column: str, values: Sequence[str]) -> set[str]:
+    """What stands for values in the versions that have hashed them."""
+    masked = {one for commit in dataset.commits for one in commit.about.masked if one.column == column}
+    return {each for one in masked if one.how == "hashed" for each in masking.hashes(values, one)}
 
 
 def _record(

@@ -1,15 +1,16 @@
 """Acquiring data: a team's table becomes a version of a dataset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pyarrow as pa
 
 from cd4ml.contracts.dataset import ROWS, DatasetVersion, Duplicates, Mode, key_columns
-from cd4ml.data import content, modes, sources, table
+from cd4ml.data import content, masks, modes, sources, table
 from cd4ml.data.content import Content
+from cd4ml.data.masking import Masking
 from cd4ml.data.rows import rows_of
 from cd4ml.data.sources import Source
 from cd4ml.data.table import Commit
@@ -29,6 +30,7 @@ def ingest(
     mode: str = "",
     owner: str = "",
     duplicates: str = "keep",
+    columns: Mapping[str, Any] | None = None,
     run: str = "",
     revision: str = "",
 ) -> DatasetVersion:
@@ -47,6 +49,7 @@ def ingest(
         mode: How its rows go together with those that the dataset has: `replace`, `append` or `merge` (`Mode`).
         owner: Who answers for it.
         duplicates: Where `key` is `rows`, whether equal rows are all kept or one of them: `keep` or `drop`.
+        columns: What becomes of columns that the dataset is not to hold as the source has them (`cd4ml.data.masks`).
         run: The run that asks.
         revision: Of its code.
 
@@ -59,6 +62,10 @@ def ingest(
         raise DataError(f"duplicates: {duplicates!r} is neither `keep` nor `drop`; write one of them")
     if mode not in get_args(Mode):
         raise DataError(f"mode: {mode!r} is none; {nearest(mode, filter(None, get_args(Mode)))}")
+    masked = masks.parse(columns or {})
+    if wrong := masks.unfit(masked, {"key": key_columns(key), "time_column": [time_column]}):
+        raise DataError("\n".join(wrong))
+    masking = Masking(masked)
     origin = sources.parse(source)
     uri = table.location(store, name)
     asked = DatasetVersion(
@@ -69,6 +76,7 @@ def ingest(
         digest="",
         source=origin.text,
         state=origin.state(),
+        masked=masking.record,
         mode=mode,
         owner=owner,
         key=tuple(key_columns(key)),
@@ -81,7 +89,8 @@ def ingest(
     latest = table.latest(uri)
     if latest and _is_same(latest, asked):
         return latest
-    return _read(origin, asked)
+    with masking.hiding():
+        return _read(origin, asked, masking)
 
 
 def look(source: Source) -> tuple[pa.Table, list[str]]:
@@ -97,11 +106,11 @@ def look(source: Source) -> tuple[pa.Table, list[str]]:
 
 def _is_same(latest: DatasetVersion, asked: DatasetVersion) -> bool:
     """Whether the source is what it was, and is read as it was."""
-    fields = ("source", "state", "mode", "key", "duplicates", "time_column", "cd4ml")
+    fields = ("source", "state", "masked", "mode", "key", "duplicates", "time_column", "cd4ml")
     return bool(asked.state) and all(getattr(latest, one) == getattr(asked, one) for one in fields)
 
 
-def _read(origin: Source, asked: DatasetVersion) -> DatasetVersion:
+def _read(origin: Source, asked: DatasetVersion, masking: Masking) -> DatasetVersion:
     source = str(origin)
     rows = rows_of(origin.read(), source)
     with (
@@ -112,6 +121,7 @@ def _read(origin: Source, asked: DatasetVersion) -> DatasetVersion:
             key=asked.key,
             time_column=asked.time_column,
             drop=asked.duplicates == "drop",
+            masking=masking,
         ) as found,
     ):
         for line in found.said:
@@ -130,10 +140,11 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
         return table.add_version(_about(asked, came), came, base=table.NONE)
     last = before[-1]
     if not asked.mode:
-        modes.check_kept(came, last, key=asked.key, source=source)
+        modes.check_kept(came, last, asked=asked, source=source)
         return table.add_version(_about(asked, came), came, base=last.number)
     if asked.mode == "append" and came.digest in _made_of(last.about, before):
         return last.about
+    modes.check_masked(asked, last, source=source)
     rows = modes.together(asked.mode, came, last, key=asked.key, source=source)
     with (
         closing(rows),

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cd4ml.contracts.dataset import ROW_KEY
+from cd4ml.contracts.dataset import ROW_KEY, DatasetVersion
 from cd4ml.data import table
 from cd4ml.data.content import Content
 from cd4ml.data.digest import Hashes, of_columns, of_rows
@@ -18,18 +18,40 @@ LOST = 0.5
 """The share of the rows of the version before from which on their loss has to be asked for."""
 
 
-def check_kept(new: Content, last: Commit, *, key: Sequence[str], source: str) -> None:
-    """Makes sure that most rows of the version before are there again.
+def check_masked(asked: DatasetVersion, last: Commit, *, source: str) -> None:
+    """Makes sure that rows that come are masked as those are that stay.
 
     Args:
-        new: What came.
+        asked: What the next version is to be.
         last: What made the version before the latest.
-        key: The columns that tell rows apart; none where all of them do, and rows are only counted.
         source: What errors call the source.
 
     Raises:
         DataError: They are not.
     """
+    other = sorted({one.column for one in {*asked.masked} ^ {*last.about.masked}})
+    if other:
+        raise DataError(
+            f"{source}: columns.{other[0]}: the rows of version {last.about.version}, which stay with `mode: "
+            f"{asked.mode}`, have this column in another way; write `mode: replace` once, with all rows"
+        )
+
+
+def check_kept(new: Content, last: Commit, *, asked: DatasetVersion, source: str) -> None:
+    """Makes sure that most rows of the version before are there again.
+
+    Args:
+        new: What came.
+        last: What made the version before the latest.
+        asked: What the next version is to be; where it names no key, rows are only counted.
+        source: What errors call the source.
+
+    Raises:
+        DataError: They are not.
+    """
+    key = asked.key
+    if {one.column for one in {*asked.masked} ^ {*last.about.masked}} & {*key}:
+        return  # rows are told apart by other values than before
     before = table.opened(last.about.uri, last.number)
     schema = pa.schema(before.schema().to_arrow())
     if not set(key) <= set(schema.names):

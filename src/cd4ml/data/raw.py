@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.data.rows import Example, ShownError
 from cd4ml.errors import DataError
 from cd4ml.names import nearest, shown
 
@@ -71,7 +72,14 @@ class Plain:
                 column = _plain(column, field.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 said = str(error).splitlines()[0]
-                raise DataError(f"{self._source}: column {field.name!r}: {said}; clean the source") from error
+                column_ = f"{self._source}: column {field.name!r}: "
+                raise ShownError(
+                    Example(
+                        field.name,
+                        f"{column_}{said}; clean the source",
+                        f"{column_}a value cannot be held as {field.type}; clean the source",
+                    )
+                ) from error
             if wrong := _wrong(column):
                 place, said = wrong
                 raise DataError(

@@ -21,15 +21,35 @@ def at_once(columns: int) -> int:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A line that shows a value of a column."""
+
+    column: str
+    """Empty where the value may be one of any column."""
+    line: str
+    without: str
+    """What it says without the value."""
+
+
+@dataclass(frozen=True)
 class Rows:
     """What a source gives."""
 
     schema: pa.Schema
     batches: Iterable[pa.RecordBatch]
-    said: Sequence[str] = ()
+    said: Sequence[str | Example] = ()
     """What was found by looking where nobody had said it, a line each."""
     close: Callable[[], object] = _nothing
     """Frees what the source holds."""
+
+
+class ShownError(DataError):
+    """An error that shows a value."""
+
+    def __init__(self, example: Example) -> None:
+        """Says the line of the example."""
+        super().__init__(example.line)
+        self.example = example
 
 
 class ReadAgain(Exception):  # noqa: N818 (no error: the rows are good)

@@ -49,6 +49,15 @@ def latest(uri: str) -> DatasetVersion | None:
     return _about(_commits(uri).get(found.version(), {}), uri) if found else None
 
 
+def about(uri: str, version: int) -> DatasetVersion | None:
+    """What the commit of a version says of it; None where it says no more than its digest.
+
+    Raises:
+        DocumentError: It cannot be read.
+    """
+    return _about(_commits(uri).get(version, {}), uri)
+
+
 class MovedError(DataError):
     """The latest version is another than it was."""
 

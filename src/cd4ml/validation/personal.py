@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts.dataset import Masked
 from cd4ml.contracts.findings import Finding, percent
 from cd4ml.names import words
 
@@ -55,11 +56,18 @@ WITHOUT_CHECK_DIGITS = {"USA": "SocialSecurityNumber", "GBR": "NationalInsurance
 OF_COMPANIES = re.compile("Entity|Business|Unified|UID|Fiscal(?!Code)")
 
 
-def examine(table: pa.Table) -> list[Finding]:
-    """Finds columns of personal data, by a sample of the rows."""
+def examine(table: pa.Table, masked: Sequence[Masked] = ()) -> list[Finding]:
+    """Finds columns of personal data, by a sample of the rows.
+
+    Args:
+        table: The rows.
+        masked: The columns that it does not hold as its source has them; of one that is hashed it is but noted.
+    """
     places = np.linspace(0, table.num_rows - 1, min(table.num_rows, SAMPLE_ROWS)).astype(np.int64)
     sample = table.take(pa.array(places))
-    return [finding for name in table.column_names for finding in _column(name, sample.column(name))]
+    hashed = {one.column: one for one in masked if one.how == "hashed"}
+    found = [finding for name in table.column_names for finding in _column(name, sample.column(name))]
+    return [_of_hashed(hashed[one.column]) if one.column in hashed else one for one in found]
 
 
 def _column(name: str, column: pa.ChunkedArray) -> list[Finding]:
@@ -79,10 +87,17 @@ def _column(name: str, column: pa.ChunkedArray) -> list[Finding]:
 def _finding(column: str, value: float | None, reason: str) -> Finding:
     message = (
         f"column {column!r} seems to be personal data: {reason}; no report shows its values, and no model learns "
-        "them: drop it at the source, or keep a hash of it, or allow it by the limit `personal_data`, or say in "
-        "`waivers` why it is none"
+        "them: drop or hash it by `columns`, allow it by the limit `personal_data`, or say in `waivers` why it is none"
     )
     return Finding("personal_data", "warning", "all", column, value, message)
+
+
+def _of_hashed(masked: Masked) -> Finding:
+    message = (
+        f"column {masked.column!r} is hashed with the key {masked.key}, and is personal data to whoever has the key; "
+        "no report shows its values, and no model learns them"
+    )
+    return Finding("personal_data", "note", "all", masked.column, None, message)
 
 
 def _shares(text: pa.ChunkedArray) -> dict[str, float]:

@@ -81,7 +81,8 @@ def validate(
     target = label.examine(tables, label_column)
 
     whole = pa.concat_tables(tables.values())
-    people = personal.examine(whole)
+    source = origin.read(train.schema, str(splits["train"])) or Origin(Path(splits["train"]).name, 0, "")
+    people = personal.examine(whole, source.masked)
     agreed = waivers_of.parse(list(waivers))
     waived = {one.column for one in agreed if one.finding == "personal_data"}
     unseen = {finding.column for finding in people} - {label_column} - waived
@@ -111,7 +112,6 @@ def validate(
             sensitive=of_sensitive,
         )
     )
-    source = origin.read(train.schema, str(splits["train"])) or Origin(Path(splits["train"]).name, 0, "")
     kept_out = {key: "the key", **dict.fromkeys(unseen, "personal data")}
     compared = between_splits.compare(tables, origin=source, before=before, without=kept_out, slices=told)
     found = Findings(
@@ -140,6 +140,7 @@ def validate(
         comparisons=compared.comparisons,
         uncompared=compared.uncompared,
         ungrouped=tuple(column for column in sensitive if column in unseen),
+        masked=source.masked,
     )
 
     statistics.write(measured, outputs.statistics)

@@ -1,3 +1,4 @@
+import hashlib
 import importlib.util
 import json
 import re
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cd4ml.contracts import findings
-from cd4ml.contracts.dataset import Origin, stamp
+from cd4ml.contracts.dataset import Masked, Origin, stamp
 from cd4ml.errors import DataError
 from cd4ml.reports import page
 from cd4ml.validation import columns, figures, outliers, personal, schema
@@ -49,12 +50,15 @@ class Validation:
         self.outputs = Outputs(**{name: folder / name for name in names})
         self.folder = folder
 
-    def __call__(self, table, label="took", key="player", curated_schema="", sensitive=(), slices=(), **others):
+    def __call__(
+        self, table, label="took", key="player", curated_schema="", sensitive=(), slices=(), masked=(), **others
+    ):
+        origin = Origin("players", 4, "sha256:abc", masked)
         files = {}
         for split, rows in SPLITS.items():
             files[split] = self.folder / split
             part = table.slice(rows.start, rows.stop - rows.start)
-            pq.write_table(part.cast(stamp(part.schema, Origin("players", 4, "sha256:abc"))), files[split])
+            pq.write_table(part.cast(stamp(part.schema, origin)), files[split])
         curated = self.folder / "curated.pbtxt"
         curated.write_text(curated_schema)
         before = self.folder / "before"
@@ -415,6 +419,23 @@ def test_no_value_of_personal_data_is_written_or_logged(validation, capfd, caplo
         assert secret not in told
     assert not found.groups
     assert found.ungrouped == ("email",)
+
+
+def test_a_column_that_was_hashed_is_noted_and_the_report_says_what_became_of_columns(validation):
+    masked = (Masked("email", "hashed", key="PEPPER", fingerprint="a1b2c3d4"), Masked("name", "dropped"))
+    hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(ROWS)]
+
+    found = validation(players(email=hashes), masked=masked)
+
+    (finding,) = found.of_kind("personal_data")
+    assert (finding.severity, finding.column) == ("note", "email")
+    assert "is hashed with the key PEPPER" in finding.message
+    assert check(validation.outputs.findings, {}).passed
+    assert found.headline == "no anomalies"
+    assert hashes[0] not in validation.report
+    assert "<li>Hashed &#39;email&#39; with the key PEPPER (a1b2c3d4).</li><li>Dropped &#39;name&#39;.</li>" in (
+        validation.report
+    )
 
 
 def test_a_column_of_personal_data_is_counted_and_has_no_domain(validation):

@@ -125,6 +125,22 @@ def test_what_was_said_of_how_the_data_was_read_names_nobody_any_more(tmp_path: 
     assert b"0042" not in b"".join(file.read_bytes() for file in (tmp_path / "store").rglob("*.json"))
 
 
+def test_a_person_is_found_by_a_key_that_was_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEPPER", "the key of these tests")
+    pq.write_table(pa.table(JUNE), tmp_path / "source.parquet")
+    how = {"store": str(tmp_path / "store"), "name": "players", "key": "id"}
+    ingest(str(tmp_path / "source.parquet"), **how)
+    ingest(str(tmp_path / "source.parquet"), **how, columns={"id": {"hash": "PEPPER"}})
+    dataset = Datasets(open_store(tmp_path / "store")).find("players")
+
+    erased = erasure.erase(dataset, column="id", values=["bert"], reason="asked for")
+
+    assert (erased.rows, erased.subjects) == ({"0": 1, "1": 1}, 1)
+    monkeypatch.setenv("PEPPER", "another key of the same name")
+    with pytest.raises(DataError, match="PEPPER: is another key than the one that 'id' was hashed with"):
+        erasure.erase(dataset, column="id", values=["cleo"], reason="asked for")
+
+
 class KilledError(Exception):
     """In place of a signal that nothing survives."""
 

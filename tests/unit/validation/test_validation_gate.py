@@ -99,6 +99,12 @@ def test_personal_data_is_refused_unless_it_is_allowed(check):
     assert check(found, personal_data=1).passed
 
 
+def test_a_column_that_is_hashed_counts_as_no_personal_data(check):
+    noted = replace(PERSONAL, severity="note")
+
+    assert check(replace(CLEAN, findings=(noted,))).passed
+
+
 def test_rows_are_held_against_their_split(check):
     verdict = check(CLEAN, min_rows={"train": 800, "test": 500})
 

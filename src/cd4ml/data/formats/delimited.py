@@ -21,7 +21,7 @@ from cd4ml.data.formats.kinds import Conventions, Kind, Text
 from cd4ml.data.formats.stream import told, unpacked
 from cd4ml.data.formats.typed import refused, with_folders, with_partition
 from cd4ml.data.reading import Reading, Type
-from cd4ml.data.rows import ReadAgain, Rows, fitted
+from cd4ml.data.rows import Example, ReadAgain, Rows, ShownError, fitted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest, shown
 
@@ -54,7 +54,7 @@ class _Plan:
     columns: Sequence[_Column]
     missing: tuple[str, ...]
     """What is missing in every column, beside what is in a column of a kind."""
-    said: Sequence[str]
+    said: Sequence[str | Example]
     block: int
 
 
@@ -76,7 +76,7 @@ class _Widened:
     """What did not fit."""
 
     kinds: dict[str, Kind] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    said: list[Example] = field(default_factory=list)
 
 
 def rows(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) -> Rows:
@@ -168,7 +168,7 @@ def _says_nothing(texts: pa.Array) -> bool:
     return any(texts.equals(pa.array(map(str, range(start, start + len(texts))), pa.string())) for start in (0, 1))
 
 
-def _batches(plan: _Plan, schema: pa.Schema, said: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(plan: _Plan, schema: pa.Schema, said: list[str | Example]) -> Iterator[pa.RecordBatch]:
     """The rows; at their end is said what was left out."""
     widened, comments = _Widened(), _Comments()
     for file in plan.files:
@@ -193,7 +193,8 @@ def _batches(plan: _Plan, schema: pa.Schema, said: list[str]) -> Iterator[pa.Rec
         columns = [replace(one, kind=widened.kinds.get(one.name, one.kind)) for one in plan.columns]
         raise ReadAgain(_rows(replace(plan, columns=columns, said=[*plan.said, *widened.said])))
     if comments.lines:
-        said.append(f"left out {comments.lines:,} lines among the rows as comments, the first {shown(comments.first)}")
+        left_out = f"left out {comments.lines:,} lines among the rows as comments"
+        said.append(Example("", f"{left_out}, the first {shown(comments.first)}", left_out))
 
 
 def _places(file: File, names: Sequence[str], plan: _Plan) -> list[int]:
@@ -231,9 +232,10 @@ def _values(texts: pa.Array, column: _Column, *, plan: _Plan, at: tuple[File, in
         place = _first(present, kind)
         value = present[place].as_py()
         if column.said:
-            raise DataError(
-                f"{file.name}: row {start + place}, column {column.name!r}: {shown(value)} is no {column.said}; "
-                "clean the source, or say another type under `types`"
+            cell = f"{file.name}: row {start + place}, column {column.name!r}:"
+            is_none = f"is no {column.said}; clean the source, or say another type under `types`"
+            raise ShownError(
+                Example(column.name, f"{cell} {shown(value)} {is_none}", f"{cell} its value {is_none}")
             ) from error
         found = kind.joined(kinds.guessed(_present(texts, plan.missing), plan.conventions))
         found = Text() if found == kind else found
@@ -349,11 +351,12 @@ def _ragged(file: File, dialect: Dialect, block: int) -> DataError:
     except pa.ArrowInvalid:
         pass
     row = ragged[0]
-    return DataError(
+    counted = (
         f"{file.name}: row {row.number - dialect.skip} has {row.actual_columns} cells, and the header "
-        f"{len(dialect.names)}: {shown(row.text)}; mend it, put quotes around cells that hold {dialect.delimiter!r}, "
-        "or say another delimiter"
+        f"{len(dialect.names)}"
     )
+    remedy = f"; mend it, put quotes around cells that hold {dialect.delimiter!r}, or say another delimiter"
+    return ShownError(Example("", f"{counted}: {shown(row.text)}{remedy}", f"{counted}{remedy}"))
 
 
 def _trimmed(batch: pa.RecordBatch, dialect: Dialect) -> pa.RecordBatch:

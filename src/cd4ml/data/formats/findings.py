@@ -17,6 +17,7 @@ from cd4ml.data.formats.kinds import (
     Whole,
 )
 from cd4ml.data.reading import Reading
+from cd4ml.data.rows import Example
 from cd4ml.names import shown
 
 SHARE = 0.5
@@ -27,7 +28,9 @@ _DATE = r"^\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ].*)?$"
 _ZONE = r"(Z|[+-]\d\d:?\d\d)$"
 
 
-def of(columns: Mapping[str, tuple[pa.Array, Kind]], reading: Reading, missing: Sequence[str]) -> Iterator[str]:
+def of(
+    columns: Mapping[str, tuple[pa.Array, Kind]], reading: Reading, missing: Sequence[str]
+) -> Iterator[str | Example]:
     """What was found by looking, a line each.
 
     Args:
@@ -52,13 +55,19 @@ def of(columns: Mapping[str, tuple[pa.Array, Kind]], reading: Reading, missing: 
     yield from (f"{said} in {_listed(names)}" for said, names in same.items())
     for name, (texts, kind) in columns.items():
         if kind.type == pa.string():
-            yield from _text(name, texts.filter(pc.invert(pc.is_in(texts, pa.array([*MISSING, *missing])))), kind)
+            present = texts.filter(pc.invert(pc.is_in(texts, pa.array([*MISSING, *missing]))))
+            yield from (_stays_text(name, why) for why in _text(present, kind))
 
 
-def widened(name: str, before: Kind, after: Kind, *, value: str, place: str) -> Iterator[str]:
+def widened(name: str, before: Kind, after: Kind, *, value: str, place: str) -> Iterator[Example]:
     """What a later row changed, where values are no longer what they seemed."""
     if isinstance(after, Text) and not isinstance(before, Text):
-        yield f"column {name!r} stays text: {shown(value)} ({place}) is no {_word(before)}, as those before it are"
+        yield _stays_text(name, f"{shown(value)} ({place}) is no {_word(before)}, as those before it are")
+
+
+def _stays_text(name: str, why: str) -> Example:
+    line = f"column {name!r} stays text"
+    return Example(name, f"{line}: {why}", line)
 
 
 def _of_kind(kind: Kind, reading: Reading) -> Iterator[str]:
@@ -75,12 +84,12 @@ def _of_kind(kind: Kind, reading: Reading) -> Iterator[str]:
             yield f"{kind.sign!r} beside numbers left out" + (" (12 % is 12)" if kind.sign == "%" else "")
 
 
-def _text(name: str, texts: pa.Array, kind: Kind) -> Iterator[str]:
+def _text(texts: pa.Array, kind: Kind) -> Iterator[str]:
     """Why a column stays text that seems to be something else."""
     if isinstance(kind, EitherDate):
         yield (
-            f"column {name!r} stays text: {shown(texts[0].as_py())} may have the day or the month first; "
-            "write `read: {dates: day first}` or `month first`"
+            f"{shown(texts[0].as_py())} may have the day or the month first; write `read: {{dates: day first}}` or "
+            "`month first`"
         )
         return
     for pattern, word in ((_DATE, "dates"), (_NUMBER, "numbers")):
@@ -89,30 +98,28 @@ def _text(name: str, texts: pa.Array, kind: Kind) -> Iterator[str]:
         if share < SHARE:
             continue
         if share < 1:
-            yield f"column {name!r} stays text: {_first(texts, fits)} are no {word}; clean them, or say what is missing"
+            yield f"{_first(texts, fits)} are no {word}; clean them, or say what is missing"
         elif word == "dates":
-            yield from _mixed_dates(name, texts)
+            yield _mixed_dates(texts)
         else:
-            yield from _odd_numbers(name, texts)
+            yield _odd_numbers(texts)
         return
 
 
-def _mixed_dates(name: str, texts: pa.Array) -> Iterator[str]:
+def _mixed_dates(texts: pa.Array) -> str:
     zoned = pc.match_substring_regex(texts, _ZONE)
     if 0 < (pc.mean(zoned).as_py() or 0) < 1:
-        yield f"column {name!r} stays text: {_first(texts, zoned)} have no time zone, and others do; write all alike"
-    else:
-        yield f"column {name!r} stays text: its dates, as {shown(texts[0].as_py())}, are written in several ways"
+        return f"{_first(texts, zoned)} have no time zone, and others do; write all alike"
+    return f"its dates, as {shown(texts[0].as_py())}, are written in several ways"
 
 
-def _odd_numbers(name: str, texts: pa.Array) -> Iterator[str]:
+def _odd_numbers(texts: pa.Array) -> str:
     zeros = pc.match_substring_regex(texts, r"^-?0\d")
     if pc.any(zeros, min_count=0).as_py():
-        yield f"column {name!r} stays text: {_first(texts, pc.invert(zeros))} have leading zeros, as codes have"
-    elif pc.any(pc.match_substring_regex(texts, r"^-?\d{16,}$"), min_count=0).as_py():
-        yield f"column {name!r} stays text: its numbers have more digits than a number holds, as keys have"
-    else:
-        yield f"column {name!r} stays text: its numbers, as {shown(texts[0].as_py())}, are written in several ways"
+        return f"{_first(texts, pc.invert(zeros))} have leading zeros, as codes have"
+    if pc.any(pc.match_substring_regex(texts, r"^-?\d{16,}$"), min_count=0).as_py():
+        return "its numbers have more digits than a number holds, as keys have"
+    return f"its numbers, as {shown(texts[0].as_py())}, are written in several ways"
 
 
 def _first(texts: pa.Array, fits: pa.Array) -> str:

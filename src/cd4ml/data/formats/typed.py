@@ -10,7 +10,7 @@ import pyarrow as pa
 from cd4ml.data.files import File
 from cd4ml.data.formats.stream import told
 from cd4ml.data.reading import Type
-from cd4ml.data.rows import Rows, fitted
+from cd4ml.data.rows import Example, Rows, ShownError, fitted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
@@ -127,7 +127,6 @@ def _batches(opened: Sequence[Opened], schema: pa.Schema) -> Iterator[pa.RecordB
 
 def refused(file: File, field: pa.Field, _: pa.DataType, why: str) -> DataError:
     """The error of a column of a file that does not fit the type that it is to have."""
-    return DataError(
-        f"{file.name}: column {field.name!r} does not fit {field.type} ({why}); clean the source, or say another type "
-        "under `types`"
-    )
+    misfit = f"{file.name}: column {field.name!r} does not fit {field.type}"
+    remedy = "; clean the source, or say another type under `types`"
+    return ShownError(Example(field.name, f"{misfit} ({why}){remedy}", f"{misfit}{remedy}"))

@@ -1,4 +1,7 @@
-"""What a source logs in with: named in the run file, kept in the environment or in a Secret of the namespace."""
+"""What a source logs in with, and columns are hashed with: its name stands in the run file.
+
+It is kept in the environment, or in a Secret of the namespace.
+"""
 
 import os
 import re
@@ -26,8 +29,12 @@ Credential = Annotated[str, AfterValidator(_is_name)]
 """The name of an environment variable, or of a key of the Secret."""
 
 
-def credential(name: str) -> str:
+def credential(name: str, use: str = "the source logs in with") -> str:
     """What an environment variable holds, or the key of this name in the Secret of the sources.
+
+    Args:
+        name: Of the variable and the key.
+        use: What it is for, for errors.
 
     Raises:
         DataError: Neither is there.
@@ -38,6 +45,6 @@ def credential(name: str) -> str:
         return (Path(SOURCES_MOUNTED) / name).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{name} is not set, which the source logs in with; set this environment variable, in a cluster the key "
-            f"{name} of the Secret {SOURCES_SECRET}"
+            f"{name} is not set, which {use}; set this environment variable, in a cluster the key {name} of the Secret "
+            f"{SOURCES_SECRET}"
         ) from error
