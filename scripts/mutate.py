@@ -29,7 +29,7 @@ from cosmic_ray.commands.init import init
 from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.operators.operator import Example, Operator
 from cosmic_ray.work_db import WorkDB
-from cosmic_ray.work_item import MutationSpec
+from cosmic_ray.work_item import MutationSpec, TestOutcome
 from parso.python.tree import Keyword
 
 ROOT = Path(__file__).parent.parent
@@ -60,8 +60,8 @@ ROOMS = {
     "contracts": room(
         "contracts",
         "test_predictions test_judgements test_bounds test_task_tree test_gates test_run_page test_slices test_card"
-        " validation/* test_registry evaluation/* training/test_model_folder test_classes test_problem test_ranking"
-        " test_records records/*",
+        " data/test_references test_targets validation/* test_registry evaluation/* training/* test_classes"
+        " test_problem test_ranking records/* data/test_erasure data/test_keys test_records",
     ),
     "storage": room(
         "storage",
@@ -94,8 +94,9 @@ ROOMS = {
     "kubeflow": room("kubeflow", "kubeflow/*"),
     "cli": room(
         "cli",
-        "test_plan_command test_run_page test_local_cache test_pipeline_arguments test_machine test_records"
-        " kubeflow/* test_docs test_run_file test_deployments",
+        "test_plan_command test_run_page test_local_cache test_pipeline_arguments test_schema_command test_machine"
+        " test_datasets_command test_init test_elsewhere test_records kubeflow/* test_docs test_run_file"
+        " test_deployments",
     ),
 }
 
@@ -137,7 +138,10 @@ def main() -> int:
         clone(Path(folder))
         os.chdir(folder)
         found = [survey(name, asked.sample, asked.seed) for name in asked.rooms.split(",")]
-    say(f"{'room':<12}{'places':>8}{'broken':>8}{'killed':>8}{'left':>6}{'survived':>10}  killed of what is not left")
+    say(
+        f"{'room':<12}{'places':>8}{'broken':>8}{'killed':>8}{'hung':>6}{'left':>6}{'survived':>10}"
+        "  killed of what is not left"
+    )
     say("\n".join(one.line() for one in found))
     return 1 if any(one.survived for one in found) else 0
 
@@ -156,6 +160,8 @@ class Found:
     room: str
     places: int
     killed: int = 0
+    hung: int = 0
+    """Of the killed: no test failed, but they took too long."""
     left: int = 0
     survived: int = 0
 
@@ -166,8 +172,8 @@ class Found:
         middle = (share + z * z / (2 * judged)) / shrunk
         half = z * math.sqrt(share * (1 - share) / judged + (z / (2 * judged)) ** 2) / shrunk
         return (
-            f"{self.room:<12}{self.places:>8}{self.killed + self.left + self.survived:>8}{self.killed:>8}{self.left:>6}"
-            f"{self.survived:>10}{share:>7.0%} [{middle - half:.0%}, {middle + half:.0%}]"
+            f"{self.room:<12}{self.places:>8}{self.killed + self.left + self.survived:>8}{self.killed:>8}{self.hung:>6}"
+            f"{self.left:>6}{self.survived:>10}{share:>7.0%} [{middle - half:.0%}, {middle + half:.0%}]"
         )
 
 
@@ -187,8 +193,11 @@ def survey(name: str, sample: int, seed: int) -> Found:
         mutation = dice.choice(places[place])
         nearest = sorted(tests, key=lambda test: mutation.module_path.stem not in texts[test])
         result = mutate_and_test([mutation], " ".join([pytest, *nearest]), max(30, 4 * seconds))
+        if result.test_outcome is TestOutcome.INCOMPETENT:
+            sys.exit(f"{mutation.module_path}: {result.output}")
         if result.is_killed:
             found.killed += 1
+            found.hung += result.output == "timeout"
         elif added(result.diff) in left.get(str(mutation.module_path), {}):
             found.left += 1
         else:
