@@ -1,3 +1,4 @@
+import hashlib
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -335,3 +336,35 @@ def test_strata_of_one_row_are_spread_over_the_splits(dataset, numbers):
     parts = dataset.split(dataset.ingest(numbers), {"by": "stratum", "columns": ["id", "name"], "order": "when"})
 
     assert [part.num_rows for part in parts.values()] == pytest.approx([4000, 500, 500], abs=100)
+
+
+def side(place):
+    return "test" if place < 0.1 else "eval" if place < 0.2 else "train"
+
+
+def hashed(digits, *values):
+    """The first digits of a hash, as a number from 0 to 1."""
+    return int(hashlib.md5("\x1f".join(values).encode()).hexdigest()[:digits], 16) / 16**digits
+
+
+def test_a_row_is_where_its_hash_says_as_in_every_version_of_cd4ml(dataset, numbers):
+    version = dataset.ingest(numbers)
+
+    by_key = dataset.split(version, {"seed": 7})
+    by_stratum = dataset.split(version, {"by": "stratum", "columns": ["id", "name"], "order": "when", "seed": 7})
+
+    golden = (5**0.5 - 1) / 2
+    for name in NAMES:
+        assert {side(hashed(8, f"7:{id_}")) for id_ in by_key[name]["id"].to_pylist()} == {name}
+        places = [golden + hashed(6, f"7:{id_}", "x") for id_ in by_stratum[name]["id"].to_pylist()]
+        assert {side(place % 1) for place in places} == {name}
+
+
+def test_the_rows_of_a_stratum_are_dealt_out_by_turns_of_the_golden_section(dataset, numbers):
+    parts = dataset.split(dataset.ingest(numbers), {"by": "stratum", "columns": ["name"], "order": "when"})
+
+    places = {row: (row * (5**0.5 - 1) / 2 + hashed(6, "0:x")) % 1 for row in range(1, 5001)}
+    start = numbers["when"].to_pylist()[0]
+    for name, part in parts.items():
+        rows = [(when - start) // timedelta(minutes=1) + 1 for when in part["when"].to_pylist()]
+        assert {side(places[row]) for row in rows} == {name}
