@@ -1,6 +1,7 @@
 """The table of metrics: every fact of a metric is one of its row, so that a metric is added by a row."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,76 @@ def test_a_metric_at_a_threshold_is_called_by_both():
     assert BINARY.title("auc_pr") == "average precision"
     assert "auc@0.5" in BINARY
     assert "f1" not in BINARY
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROWS_THAT_COUNT = {
+    "all": 1000,
+    "positive": 300,
+    "negative": 700,
+    "predicted positive": 200,
+    "those of the rarer class": 300,
+}
+
+
+def test_the_table_of_the_docs_has_every_metric_and_says_which_rows_it_is_over():
+    rows = re.findall(r"^\| (`.*?) \| .* \| (.*) \|$", (DOCS / "limits.md").read_text(), re.MULTILINE)
+    said = {name: counted for names, counted in rows for name in re.findall("`([a-z_]+(?:@t)?)`", names)}
+    found = {"label_rate": 0.3, "selection_rate@t": 0.2}
+
+    table = {one.name + "@t" * one.at_thresholds: one for one in BINARY.metrics}
+    assert {name for name in said if name.removesuffix("@t") in BINARY} == table.keys()
+    for name, one in table.items():
+        if one.of == "model":
+            assert said[name].startswith("none")
+            assert one in BINARY.of_models
+        else:
+            assert BINARY.counted(name, 1000, found) == ROWS_THAT_COUNT[said[name]], name
+
+
+def test_of_what_has_no_rate_no_row_counts():
+    found = {"label_rate": None, "selection_rate@0.5": None}
+
+    assert BINARY.counted("recall@0.5", 10, found) == BINARY.counted("precision@0.5", 10, found) == 0
+
+
+def test_groups_are_compared_by_the_rates_of_the_docs_in_their_order():
+    said = (DOCS / "limits.md").read_text().partition("The rates are ")[2].partition("(which has no threshold)")[0]
+
+    assert [one.name for one in BINARY.among_groups] == re.findall("`(.*?)`", said)
+
+
+def test_each_metric_has_an_end_and_a_better_side():
+    def named(**fields):
+        return {one.name for one in BINARY.metrics if all(getattr(one, name) == it for name, it in fields.items())}
+
+    losses = {"binary_cross_entropy", "latency_ms", "size_mib"}
+    assert named(better="lower") == {*losses, "false_positive_rate", "false_negative_rate"}
+    assert named(better="neither") == {"example_count", "label_rate", "selection_rate"}
+    assert named(better="nearer 1") == {"calibration"}
+    assert named(top=None) == {*losses, "example_count", "calibration"}
+    assert named(top=1.0) == {one.name for one in BINARY.metrics} - named(top=None)
+
+
+def test_each_metric_has_the_interval_that_fits_its_kind():
+    """As the table of docs/evaluation.md has it."""
+    by_kind = {kind: [one.name for one in BINARY.metrics if one.interval == kind] for kind in ("bounded", "positive")}
+
+    assert by_kind == {"bounded": ["auc", "auc_pr"], "positive": ["binary_cross_entropy", "calibration"]}
+    assert {one.name for one in BINARY.metrics if one.interval == "share"} == {
+        "label_rate",
+        *(one.name for one in BINARY.at_thresholds),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "why"),
+    [
+        ("auc", {"label_rate": 0}, "it is not defined on 1,000 rows that are all of one class"),
+        ("precision@0.5", {"label_rate": 1}, "it is not defined on 1,000 rows that are all of one class"),
+        ("precision@0.5", {"label_rate": 0.5}, "none of the 1,000 rows is predicted positive"),
+        ("auc", {"label_rate": 0.5}, "it is not a finite number"),
+    ],
+)
+def test_why_a_metric_cannot_be_computed_is_told(name, found, why):
+    assert BINARY.why_undefined(name, 1000, found) == why
