@@ -110,13 +110,15 @@ def test_a_column_that_is_called_rows_can_be_the_key(take: Take) -> None:
         take(content, "rows")
 
 
-@pytest.mark.parametrize("key", [[], ["a", "a"], [1], 3, "", ["a", ""]])
+@pytest.mark.parametrize("key", [[], ["a", "a"], [1], 3, "", ["a", ""], "\ud800", ["a", "\ud800"], "[]"])
 def test_what_is_no_key_is_told(key: Any) -> None:
     with pytest.raises(DataError, match="is no key; write the name|names a column twice"):
         check_key(key)
 
 
-@pytest.mark.parametrize(("key", "columns"), [("[id]", ["[id]"]), ('["a"]', ["a"]), ("7", ["7"]), ("rows", [])])
+@pytest.mark.parametrize(
+    ("key", "columns"), [("[id]", ["[id]"]), ('["a"]', ["a"]), ('["a", "b"]', ["a", "b"]), ("7", ["7"]), ("rows", [])]
+)
 def test_a_key_is_understood(key: str, columns: list[str]) -> None:
     assert key_columns(check_key(key)) == columns
 

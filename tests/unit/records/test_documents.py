@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cd4ml.contracts import dataset
+from cd4ml.contracts import dataset, document, reference
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
@@ -95,6 +95,106 @@ PARTS_OF_THE_DATASET = {"name": "dataset", "version": "dataset_version", "digest
 
 def test_every_file_that_was_kept_is_read() -> None:
     assert {file.name for file in V1.iterdir()} == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "headline"),
+    {
+        "dataset.json": "200,000 rows, version 0",
+        "findings.json": "no anomalies, 3 warnings",
+        "verdict.json": "12 of 12 limits kept",
+        "version.json": "version 1",
+        "verification.json": "100 rows as evaluated, p50 4.6 ms",
+        "begun.json": "version 1 to machine by replace, for run training-20261125-201516",
+        "step.json": "verify: 100 rows as evaluated, p50 3.3 ms",
+        "held.json": "http://127.0.0.1:9500/api/v1.0/predictions",
+        "undone.json": "its process was killed",
+        "run.json": "version 1, deployed",
+        "task.json": "",
+    }.items(),
+)
+def test_the_headline_of_a_document_is_the_figure_that_a_person_looks_for(name: str, headline: str) -> None:
+    found = KINDS[name].read(V1 / name)
+
+    assert (found.headline, found.metadata["headline"]) == (headline, headline)
+
+
+@pytest.mark.parametrize(
+    ("ended", "headline"),
+    [
+        ({"endpoint": ""}, "version 1"),
+        ({"published": 0, "endpoint": ""}, "version 0"),
+        ({"published": None, "failure": "check_model: 1 limit not kept\n  - auc"}, "check_model: 1 limit not kept"),
+    ],
+)
+def test_the_headline_of_a_run_is_what_it_made_or_why_it_did_not(ended: dict[str, Any], headline: str) -> None:
+    assert dataclasses.replace(RunRecord.read(V1 / "run.json"), **ended).headline == headline
+
+
+def test_the_ui_has_each_field_of_a_document_by_its_name() -> None:
+    fields = json.loads((V1 / "verification.json").read_text())
+    verification = Verification.read(V1 / "verification.json")
+
+    assert verification.metadata == {"headline": verification.headline, **fields}
+    assert verification.metrics == {name: fields[name] for name in ("p50_ms", "p99_ms", "max_difference")}
+    assert Verdict.read(V1 / "verdict.json").metrics == {}
+
+
+def test_the_ui_has_the_dataset_of_a_version_by_names_of_its_own_and_no_long_fields() -> None:
+    old = json.loads((V1 / "version.json").read_text())
+
+    metadata = dataclasses.replace(
+        Version.read(V1 / "version.json"), locks={"tools": "sha256:l"}, arguments={"seed": 1}, image="tools:1"
+    ).metadata
+
+    assert metadata == {"headline": "version 1", **old, "image": "tools:1", "champion": ""}
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (["name"], "name: Input should be a valid string, not 1"),
+        (
+            ["name", "run", "at"],
+            "; ".join(f"{one}: Input should be a valid string, not 1" for one in ("name", "run", "at")),
+        ),
+        (["name", "run", "at", "target"], "target: Input should be a valid string, not 1; and 1 more"),
+        (["name", "run", "at", "target", "strategy"], "target: Input should be a valid string, not 1; and 2 more"),
+    ],
+)
+def test_three_mistakes_of_a_document_are_told_and_of_more_it_is_said_how_many(broken: list[str], told: str) -> None:
+    content = json.loads((V1 / "begun.json").read_text()) | dict.fromkeys(broken, 1)
+
+    with pytest.raises(DocumentError) as refused:
+        Begun.parse(json.dumps(content), "here")
+
+    said = str(refused.value)
+    assert said.startswith("here: not a cd4ml/DeploymentBegun (name: ")
+    assert said.endswith(f"{told}); {Begun.remedy}")
+    assert said.count("Input should be") == min(len(broken), 3)
+
+
+def test_what_an_upgrade_misses_is_told_by_its_name() -> None:
+    old = json.loads((V1 / "version.json").read_text())
+    del old["dataset_version"]
+
+    with pytest.raises(DocumentError, match=r"^here: not a cd4ml/Version \(KeyError: 'dataset_version'\); put back"):
+        Version.parse(json.dumps(old), "here")
+
+
+def test_a_digest_tells_files_and_folders_from_each_other(tmp_path: Path) -> None:
+    def made(name: str, **files: str) -> str:
+        for file, content in files.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(content)
+        return document.digest(tmp_path / name)
+
+    folder = made("a", x="1", y="2")
+    assert folder.startswith("sha256:")
+    assert made("b", y="2", x="1") == folder
+    assert len({folder, made("c", x="1"), made("d", x="2", y="1"), made("e", x="1", z="2")}) == 4
+    assert document.digest(tmp_path / "a" / "x") == document.digest(tmp_path / "b" / "x")
+    assert document.digest(tmp_path / "a" / "x") != document.digest(tmp_path / "a" / "y")
 
 
 @every_kind
@@ -240,3 +340,22 @@ def test_an_origin_of_a_newer_version_is_read() -> None:
     found = dataset.read(pa.schema([], metadata={dataset.METADATA_KEY: stamped}), "splits/train")
 
     assert found == dataset.Origin("players", 1, "sha256:a")
+
+
+def test_a_split_is_stamped_with_its_origin_and_another_file_has_none() -> None:
+    origin, plain = dataset.Origin("players", 1, "sha256:a"), pa.schema([pa.field("player", pa.string())])
+
+    assert dataset.read(dataset.stamp(plain, origin), "splits/train") == origin
+    assert dataset.read(plain, "splits/train") is None
+    assert dataset.read(plain.with_metadata({"of": "another program"}), "splits/train") is None
+
+
+def test_a_sample_is_stamped_with_what_it_was_drawn_from_and_another_file_is_told() -> None:
+    sample = reference.Reference("players", 3, "train", rows=1000, drawn=10, patterns=("id",), left_out={"a": "empty"})
+    plain = pa.schema([pa.field("player", pa.string())])
+
+    assert reference.read(reference.stamp(plain, sample), "reference.parquet") == sample
+    assert sample.name == "train of version 3"
+    for other in (plain, plain.with_metadata({"of": "another program"})):
+        with pytest.raises(DocumentError, match=r"^reference.parquet: not a cd4ml/Reference \(.*; train and publish"):
+            reference.read(other, "reference.parquet")
