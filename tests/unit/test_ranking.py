@@ -79,6 +79,7 @@ def test_each_group_has_its_own_areas_and_one_class_has_none():
 
     found = areas(labels, scores, groups)
 
+    assert len(found.auc) == len(found.auc_pr) == 4
     for group in range(3):
         own = groups == group
         assert found.auc[group] == pytest.approx(pair_count(labels[own], scores[own], np.ones(own.sum())))

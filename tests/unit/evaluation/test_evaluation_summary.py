@@ -32,3 +32,12 @@ def test_the_weakest_slice_is_large_enough_to_judge(found):
     tiny = group("region=isle", auc=0.1, rows=1000, label_rate=0.01)
 
     assert replace(found, slices=(*found.slices, tiny)).weakest() == ("gender=female,region=south", 0.55)
+
+
+def test_of_slices_that_are_all_too_small_none_is_the_weakest(found):
+    tiny = group("region=isle", auc=0.1, rows=1000, label_rate=0.029)
+    undefined = group("region=east", auc=None)
+    enough = group("region=south", auc=0.9, rows=1000, label_rate=0.03)
+
+    assert replace(found, slices=(tiny, undefined)).weakest() is None
+    assert replace(found, slices=(tiny, undefined, enough)).weakest() == ("region=south", 0.9)
