@@ -13,13 +13,14 @@ import math
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ ROOT = Path(__file__).parent.parent
 LEFT = Path(__file__).with_name("mutants_left.toml")
 SAME_OPERATORS = re.compile(r".*(BitOr_|_BitOr$|Is_Eq$|Eq_Is$|IsNot_NotEq$|NotEq_IsNot$)")
 """What changes nothing, for the most part: `|` is a union of types here, and `is` of what exists once is `==`."""
+PYTEST = "env PYTHONPATH=src .venvs/tools/bin/python -m pytest -x -q -p no:cacheprovider"
+NEAREST = 3
+"""So many files of tests run first: most broken lines are seen by them, before the others are so much as read."""
 SAME_AFTER = ("frozen=", "strict=")
 """Nobody but mypy sees that an object is frozen, and what is zipped has one length."""
 
@@ -44,7 +48,7 @@ SAME_AFTER = ("frozen=", "strict=")
 class Room:
     """Where code lies, and the tests of it, the fastest first: patterns of paths.
 
-    Those that name the broken module run before the others.
+    Those that name the broken module most often run before the others.
     """
 
     code: tuple[str, ...]
@@ -61,7 +65,7 @@ ROOMS = {
         "contracts",
         "test_predictions test_judgements test_bounds test_task_tree test_gates test_run_page test_slices test_card"
         " data/test_references test_targets validation/* test_registry evaluation/* training/* test_classes"
-        " test_problem test_ranking records/* data/test_erasure data/test_keys test_records",
+        " test_problem test_ranking test_shares records/* data/test_erasure data/test_keys test_records",
     ),
     "storage": room(
         "storage",
@@ -87,7 +91,7 @@ ROOMS = {
         room(
             "deployment",
             "test_deployment_lock test_ports test_targets test_seldon_manifest test_serving_files test_server_logs"
-            " test_machine test_rollout test_verify test_deployments",
+            " test_machine test_rollout test_verify test_deployments test_serving_here",
         ),
         code=("src/cd4ml/deployment/*.py", "src/cd4ml/deployment/targets/[!c]*.py"),
     ),
@@ -134,6 +138,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=20, help="how many places a room; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the bytecode of the tests is good for every broken line
     with tempfile.TemporaryDirectory(prefix="cd4ml-mutants-") as folder:
         clone(Path(folder))
         os.chdir(folder)
@@ -180,9 +185,8 @@ class Found:
 def survey(name: str, sample: int, seed: int) -> Found:
     """Breaks the room `name` of the clone in as many places."""
     room, started = ROOMS[name], time.monotonic()
-    tests = [str(path) for pattern in room.tests for path in sorted(Path().glob(pattern))]
-    pytest = "env PYTHONPATH=src .venvs/tools/bin/python -m pytest -x -q -p no:cacheprovider"
-    check_whole(name, [*pytest.split(), *tests])
+    tests = [str(path) for pattern in room.tests for path in sorted(Path().glob(pattern)) if path.match("test_*")]
+    check_whole(name, tests)
     seconds, texts = time.monotonic() - started, {test: Path(test).read_text() for test in tests}
     places = found_places(room)
     dice = random.Random(seed)  # noqa: S311 (no secret)
@@ -191,8 +195,7 @@ def survey(name: str, sample: int, seed: int) -> Found:
     say(f"{name}: {len(places)} places, {len(chosen)} of them are broken; all its tests take {seconds:.0f} s")
     for place in chosen:
         mutation = dice.choice(places[place])
-        nearest = sorted(tests, key=lambda test: mutation.module_path.stem not in texts[test])
-        result = mutate_and_test([mutation], " ".join([pytest, *nearest]), max(30, 4 * seconds))
+        result = mutate_and_test([mutation], in_turns(mutation.module_path, texts), max(60, 4 * seconds))
         if result.test_outcome is TestOutcome.INCOMPETENT:
             sys.exit(f"{mutation.module_path}: {result.output}")
         if result.is_killed:
@@ -203,14 +206,27 @@ def survey(name: str, sample: int, seed: int) -> Found:
         else:
             found.survived += 1
             say(f"{mutation.module_path}:{mutation.start_pos[0]} {mutation.operator_name}\n{changed(result.diff)}\n")
-    check_whole(name, [*pytest.split(), *tests])  # else all that came after what broke them counts as killed
+    check_whole(name, tests)  # else all that came after what broke them counts as killed
     say(f"{found.line()}; {time.monotonic() - started:.0f} s\n")
     return found
 
 
-def check_whole(name: str, command: list[str]) -> None:
+def in_turns(module: Path, texts: Mapping[str, str]) -> str:
+    """The command that tries a broken module: by the tests that name it most often, and by all others.
+
+    Args:
+        module: Its file.
+        texts: Of the tests, by their paths.
+    """
+    name = module.parent.name if module.stem == "__init__" else module.stem
+    nearest = sorted(texts, key=lambda test: -texts[test].count(name))
+    turns = [" ".join([PYTEST, *some]) for some in (nearest[:NEAREST], nearest[NEAREST:]) if some]
+    return shlex.join(["bash", "-c", " && ".join(turns)])
+
+
+def check_whole(name: str, tests: list[str]) -> None:
     """Makes sure that the tests of a room pass where nothing is broken."""
-    whole = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    whole = subprocess.run([*PYTEST.split(), *tests], capture_output=True, text=True, check=False)  # noqa: S603
     if whole.returncode:
         sys.exit(f"{name}: the tests fail where nothing is broken:\n{whole.stdout}{whole.stderr}")
 
