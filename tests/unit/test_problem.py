@@ -146,6 +146,14 @@ def test_the_table_of_the_docs_has_every_metric_and_says_which_rows_it_is_over()
             assert BINARY.counted(name, 1000, found) == ROWS_THAT_COUNT[said[name]], name
 
 
+def test_a_metric_is_of_all_rows_or_at_thresholds_or_of_a_model():
+    kinds = [[one.name for one in kind] for kind in (BINARY.on_all, BINARY.at_thresholds, BINARY.of_models)]
+
+    assert kinds[0] == ["example_count", "label_rate", "auc", "auc_pr", "binary_cross_entropy", "calibration"]
+    assert kinds[2] == ["latency_ms", "size_mib"]
+    assert sorted(name for kind in kinds for name in kind) == sorted(one.name for one in BINARY.metrics)
+
+
 def test_of_what_has_no_rate_no_row_counts():
     found = {"label_rate": None, "selection_rate@0.5": None}
 
