@@ -1,0 +1,390 @@
+"""A rollout on this machine from end to end, a small program in the place of the model server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+
+from cd4ml.contracts import model, predictions
+from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
+from cd4ml.deployment import on_this_machine, release, rollout
+from cd4ml.deployment.targets import Served, servers
+from cd4ml.deployment.targets.machine import Machine
+from cd4ml.deployment.targets.servers import Server
+from cd4ml.errors import DeploymentError, EnvironmentSetupError
+from cd4ml.registry import deployments, records
+from cd4ml.storage import Store, open_store
+
+PROGRAM = """
+import json, os, signal, subprocess, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+model = json.load(open(os.path.join(os.environ["MODEL_FOLDER"], "answers.json")))
+if model.get("stubborn"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen(["sleep", "60"])
+print(json.dumps({"child": child.pid, "argv": sys.argv[1:], "environment": dict(os.environ)}), flush=True)
+if "ends" in model:
+    sys.exit(model["ends"])
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if model.get("stops"):
+            os.kill(os.getppid(), signal.SIGTERM)
+        self.send_response(503 if model.get("stops") else 200)
+        self.end_headers()
+
+    def do_POST(self):
+        rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]["ndarray"]
+        served = [model["probability"]] * len(rows)
+        answer = {"data": {"ndarray": served}, "meta": {"tags": {"digest": model["digest"]}}}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *_):
+        pass
+
+address = os.environ["MODEL_HOST"], int(os.environ["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"])
+ThreadingHTTPServer(address, Answers).serve_forever()
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store on a machine that has this server; whatever serves from it is ended, and signals do what they did."""
+    program = tmp_path / "program"
+    program.write_text(f"#!{sys.executable} -IS\n{PROGRAM}")
+    program.chmod(0o700)
+    monkeypatch.setattr(servers, "program", lambda: program)
+    monkeypatch.setattr(servers, "STOP_SECONDS", 1)
+    before = signal.getsignal(signal.SIGTERM)
+    opened = open_store(tmp_path / "store")
+    yield opened
+    signal.signal(signal.SIGTERM, before)
+    Machine(opened, "uptake").remove()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free: int = probe.getsockname()[1]
+        return free
+
+
+def publish(store: Store, tmp_path: Path, number: int = 1, **answers: Any) -> Version:
+    """A model that answers 0.25 to every row, which is what evaluation got of it, or what else it is told to."""
+    trained = tmp_path / f"trained-{number}"
+    (trained / "saved_model").mkdir(parents=True)
+    (trained / "saved_model" / "weights").write_text(f"weights {number}")
+    (trained / "contract.json").write_text("{}")
+    digest = model.digest(trained)
+    (trained / "answers.json").write_text(json.dumps({"digest": digest, "probability": 0.25, **answers}))
+    known = tmp_path / "predictions.parquet"
+    predictions.write(pa.table({"age": [1, 2, 3]}), np.array([0.25] * 3), known)
+    version = Version("uptake", number, digest, "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
+    store.add_folder(version.folder, {"model": trained, "predictions.parquet": known, "version.json": version.text})
+    return version
+
+
+def deploy(
+    store: Store, tmp_path: Path, version: Version, *, port: int, run: str = "run-1", target: str = "machine"
+) -> release.Deployed:
+    check = gates.Check("auc on overall", "at least 0.7", 0.8, gates.Outcome.PASSED, "auc on overall is 0.8")
+    version.write(tmp_path / "version.json")
+    gates.Verdict("check_model", {"model": version.digest}, (check,)).write(tmp_path / "verdict.json")
+    return release.deploy(
+        store.location,
+        published_file=str(tmp_path / "version.json"),
+        verdict_file=str(tmp_path / "verdict.json"),
+        target=target,
+        port=port,
+        run=run,
+        folder=str(tmp_path / run),
+    )
+
+
+def server(store: Store) -> Server:
+    found = Machine(store, "uptake").server()
+    assert found is not None
+    return found
+
+
+def said(store: Store) -> Any:
+    """What the server that runs says of itself at its start."""
+    return json.loads(Path(server(store).log).read_text().splitlines()[0])
+
+
+def states(store: Store) -> list[str]:
+    return [series.state for series in deployments.every(store, "uptake")]
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_version_is_served_and_verified_and_what_came_of_it_is_written(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(records.RUN, "run-1")
+    monkeypatch.setenv(records.PIPELINE, "training")
+    version = publish(store, tmp_path, 3)
+
+    deployed = deploy(store, tmp_path, version, port=port)
+
+    url = f"http://127.0.0.1:{port}"
+    assert httpx.get(url).status_code == 200
+    assert Machine(store, "uptake").current() == Served(1, url)
+    assert Deployment.read(tmp_path / "run-1" / "deployment.json") == deployed.deployment
+    assert Verification.read(tmp_path / "run-1" / "verification.json") == deployed.verification
+    assert deployed.deployment.endpoint == f"{url}/api/v1.0/predictions"
+    assert deployed.verification.predictions_checked == 3
+    shown = {"target": "machine", "version": 3, "predictions_checked": 3, "headline": deployed.verification.headline}
+    assert shown.items() <= deployed.metadata.items()
+    record = records.read(store, "run-1")
+    assert (record.status, record.endpoint) == ("passed", deployed.deployment.endpoint)
+    assert states(store) == ["held"]
+    assert Machine(store, "uptake").unfinished() is None
+    assert release.verify_latest(store.location, "uptake").digest == version.digest
+
+
+def test_a_server_is_told_its_model_and_its_ports_and_nothing_of_its_run(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TMPDIR": str(tmp_path), "LANG": "C", "MODEL_HOST": "0.0.0.0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    monkeypatch.setenv(servers.OWNER, str(os.getpid()))
+
+    deploy(store, tmp_path, publish(store, tmp_path, 3), port=port)
+
+    environment = said(store)["environment"]
+    assert environment["MODEL_FOLDER"] == str(tmp_path / "store/models/uptake/3/model")
+    assert (environment["MODEL_HOST"], environment["MODEL_VERSION"], environment["LANG"]) == ("127.0.0.1", "3", "C")
+    assert environment["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"] == str(port)
+    assert int(environment["PREDICTIVE_UNIT_METRICS_SERVICE_PORT"]) not in (0, port)
+    assert not {"TMPDIR", servers.KEEP_SERVING, servers.OWNER} & environment.keys()
+    assert said(store)["argv"] == ["-P", "-m", "cd4ml.serving.server"]
+    one = server(store)
+    assert (one.number, one.run, one.kept, one.owner) == (1, "run-1", True, None)
+    assert os.getpgid(one.pid) == one.pid != os.getpgid(0)
+
+
+def test_a_server_that_is_not_kept_knows_the_run_with_which_it_ends(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.OWNER, str(os.getpid()))
+
+    deploy(store, tmp_path, publish(store, tmp_path), port=port)
+
+    assert not server(store).kept
+    assert server(store).owner == (os.getpid(), psutil.Process().create_time())
+    assert server(store).owner_lives()
+
+
+def test_the_next_version_takes_the_port_and_is_kept_as_the_one_before_was(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    first, child = server(store), said(store)["child"]
+    monkeypatch.delenv(servers.KEEP_SERVING)
+
+    deploy(store, tmp_path, publish(store, tmp_path, 2), port=port, run="run-2")
+
+    assert first.process() is None
+    assert not runs(child)
+    assert (server(store).number, server(store).run, server(store).kept) == (2, "run-2", True)
+    assert states(store) == ["held", "held"]
+
+
+def test_a_version_that_answers_something_else_is_undone_and_the_one_before_is_served_again(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    wrong = publish(store, tmp_path, 2, probability=0.75)
+
+    with pytest.raises(DeploymentError) as refused:
+        deploy(store, tmp_path, wrong, port=port, run="run-2")
+
+    url = f"http://127.0.0.1:{port}"
+    told = str(refused.value).splitlines()
+    assert told[0] == (
+        f"{url} does not predict what evaluation did: row 0 gives 0.750000, evaluated 0.250000 "
+        "(allowed difference 1e-05)"
+    )
+    assert told[-1] == (
+        f"uptake: the rollout of run run-2 was undone; version 1, which was served before, is served again at {url}"
+    )
+    assert "the server's log says:" in told
+    assert states(store) == ["held", "undone"]
+    assert (server(store).number, server(store).run, server(store).kept) == (1, "run-1", True)
+    assert Machine(store, "uptake").unfinished() is None
+    assert release.verify_latest(store.location, "uptake").predictions_checked == 3
+
+
+def test_a_server_that_ends_before_it_is_ready_is_told_with_what_it_said(
+    store: Store, tmp_path: Path, port: int
+) -> None:
+    with pytest.raises(DeploymentError) as refused:
+        deploy(store, tmp_path, publish(store, tmp_path, ends="no model here"), port=port)
+
+    told = str(refused.value).splitlines()
+    assert told[0] == f"the model server of http://127.0.0.1:{port} ended before it was ready"
+    assert "  no model here" in told[1:-1]
+    assert told[-1].endswith("the rollout of run run-1 was undone; nothing is served, as no server was kept before")
+    assert Machine(store, "uptake").current() is None
+    assert states(store) == ["undone"]
+    with pytest.raises(DeploymentError, match="no deployment still stands"):
+        release.verify_latest(store.location, "uptake")
+
+
+def test_a_task_that_is_stopped_undoes_what_it_began(store: Store, tmp_path: Path, port: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        deploy(store, tmp_path, publish(store, tmp_path, stops=True), port=port)
+
+    assert ended.value.code == 128 + signal.SIGTERM
+    os.kill(os.getpid(), signal.SIGTERM)  # another one ends nothing
+    (series,) = deployments.every(store, "uptake")
+    assert (series.state, series.events[-1].reason) == ("undone", "it was stopped")
+    assert Machine(store, "uptake").current() is None
+
+
+def test_a_port_that_another_program_has_is_told_before_anything_is_changed(
+    store: Store, tmp_path: Path, port: int
+) -> None:
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    on_this_machine.check_free(store, "uptake", port)  # whose server makes room for the next
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        other = taken.getsockname()[1]
+        with pytest.raises(DeploymentError, match=f"^port {other} is in use by process {os.getpid()} "):
+            on_this_machine.check_free(store, "uptake", other)
+        with pytest.raises(DeploymentError, match=f"^port {other} is in use by process {os.getpid()} "):
+            deploy(store, tmp_path, publish(store, tmp_path, 2), port=other, run="run-2")
+
+    assert server(store).number == 1
+    assert states(store) == ["held", "undone"]
+    assert Machine(store, "uptake").unfinished() is None
+
+
+def test_a_version_moves_to_another_port(store: Store, tmp_path: Path, port: int) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        other = probe.getsockname()[1]
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+
+    deploy(store, tmp_path, publish(store, tmp_path, 2), port=other, run="run-2")
+
+    assert server(store).port == other
+    servers.check_port(port)
+
+
+def test_a_server_that_does_not_heed_is_killed_with_its_children(store: Store, tmp_path: Path, port: int) -> None:
+    deploy(store, tmp_path, publish(store, tmp_path, stubborn=True), port=port)
+    one, child = server(store), said(store)["child"]
+    started = time.monotonic()
+
+    assert rollout.stop(Machine(store, "uptake")) == rollout.Ended(Served(1, one.url), halfway=False)
+
+    assert time.monotonic() - started >= 1
+    assert one.process() is None
+    assert not runs(child)
+    assert states(store) == ["stopped"]
+    with pytest.raises(DeploymentError, match=f"^store {store.location}: nothing of the model uptake is served at "):
+        rollout.stop(Machine(store, "uptake"))
+
+
+def test_after_a_run_its_own_server_is_ended_unless_it_is_kept(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    one = server(store)
+
+    assert on_this_machine.after(store, "uptake", "another run") == (one, "")
+    assert one.process() is not None
+    assert on_this_machine.after(store, "uptake", "run-1") == (None, "")
+    assert one.process() is None
+
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path, 2), port=port)
+    kept = server(store)
+    assert on_this_machine.after(store, "uptake", "run-1") == (kept, "")
+    assert kept.process() is not None
+
+
+def test_what_a_run_that_was_killed_served_is_ended_by_the_next(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = subprocess.Popen(["sleep", "60"])
+    monkeypatch.setenv(servers.OWNER, str(run.pid))
+    deploy(store, tmp_path, publish(store, tmp_path), port=port)
+    one = server(store)
+
+    assert on_this_machine.recover(store, "uptake") == ""
+    assert one.process() is not None
+    run.kill()
+    run.wait()
+    with Machine(store, "uptake").turn():
+        assert on_this_machine.recover(store, "uptake") == ""  # another run is at it
+    assert on_this_machine.recover(store, "uptake") == (
+        f"uptake: the server at {one.url}, which run run-1 left when it was killed, was ended"
+    )
+    assert one.process() is None
+    assert on_this_machine.recover(store, "uptake") == ""
+
+
+def test_a_server_that_is_kept_stays_when_its_run_was_killed(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path), port=port)
+
+    assert on_this_machine.recover(store, "uptake") == ""
+
+    assert server(store).process() is not None
+
+
+def test_a_process_that_was_given_the_number_of_a_server_is_not_taken_for_it(
+    store: Store, tmp_path: Path, port: int
+) -> None:
+    deploy(store, tmp_path, publish(store, tmp_path), port=port)
+    one = server(store)
+
+    for started, same in ((one.started - 1.9, True), (one.started + 3, False), (one.started - 3, False)):
+        moved = Server(one.name, one.pid, started, one.port, one.model_folder, one.log, one.run, one.kept)
+        assert (moved.process() is not None) is same
+
+
+def test_a_machine_without_the_serve_environment_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "tools"))
+    machine = Machine(open_store(tmp_path / "store"), "uptake")
+    version = Version("uptake", 1, "sha256:m", "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
+
+    with pytest.raises(EnvironmentSetupError, match=f"^{tmp_path}/serve/bin/python: no such program; make the env"):
+        machine.check(version)
+    (tmp_path / "serve" / "bin").mkdir(parents=True)
+    (tmp_path / "serve" / "bin" / "python").touch()
+    machine.check(version)
