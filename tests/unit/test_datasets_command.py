@@ -11,7 +11,10 @@ import pytest
 
 from cd4ml import cli
 from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.record import Judgement, RunRecord
+from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.data.ingest import ingest
+from cd4ml.storage import open_store
 
 JUNE = {"player": ["p1", "p2", "p3"], "spend": [1.5, 2.0, 2.5], "region": ["north", "south", "south"]}
 JULY = {"player": ["p2", "p3", "p4"], "spend": [2.0, 9.0, 0.5], "region": ["south", "south", "east"]}
@@ -102,6 +105,24 @@ def test_a_difference_is_told_with_examples(folder: Path, said: Said) -> None:
     )
 
 
+def test_a_difference_tells_columns_that_came_went_and_changed_their_type(folder: Path, said: Said) -> None:
+    take("parcels", {"player": ["x"], "size": [1.5]})
+    take("parcels", {"player": ["x"], "size": ["1.5"]})
+
+    assert said("diff", "parcels", "0", "1") == (
+        "added 0 rows removed 0 rows changed 0 rows; 1 are the same new columns size gone columns weight"
+    )
+    retyped = said("diff", "parcels", "1")
+    assert "retyped size: was double, is string" in retyped
+    assert "new columns" not in retyped
+
+
+def test_a_value_that_is_missing_is_told_so(folder: Path, said: Said) -> None:
+    take("parcels", {"player": ["x"], "weight": pa.array([None], pa.int64())})
+
+    assert said("diff", "parcels", "0").endswith("column rows key before after weight 1 x 1 missing")
+
+
 def test_an_earlier_version_becomes_the_latest_again(folder: Path, said: Said) -> None:
     assert said("restore", "players", "0") == "players: version 0 is the latest again, 3 rows"
 
@@ -127,6 +148,38 @@ def test_a_person_is_erased_by_what_the_standard_input_says(
     assert "Missing option '--reason'" in said("erase", "players")
     assert "erased 2 rows of version 0 erased 1 rows of version 1" in said("erase", "players", "--reason", "asked for")
     assert said("diff", "players", "0").startswith("added 1 rows, as p4 removed 0 rows")
+
+
+def test_an_erasure_by_another_column_tells_which_models_were_trained_on_the_rows(
+    folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = take("players", JULY, owner="growth").digest
+    about = DatasetReference("players", 1, digest)
+    version = Version("uptake", 3, "sha256:m", "2026-01-01", "run-1", "", about)
+    open_store("store").add_folder(version.folder, {"version.json": version.text})
+    shown = said("show", "players")
+    assert "models uptake 3 " in shown
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(" \n\n"))
+    assert "no values are given; write them to the standard input" in said("erase", "players", "--reason", "asked")
+    assert said.code == 1
+    monkeypatch.setattr(sys, "stdin", io.StringIO("  east \n\n"))
+    assert said("erase", "players", "--reason", "asked", "--column", "region") == (
+        "erased 1 rows of version 1 models trained on them: uptake 3"
+    )
+    monkeypatch.setattr(sys, "stdin", io.StringIO("x"))
+    assert said("erase", "parcels", "--reason", "asked").endswith("models trained on them: none that is published")
+
+
+def test_a_version_is_shown_with_what_its_gate_said_and_how_it_came(folder: Path, said: Said) -> None:
+    take("players", JUNE | {"spend": [0.0, 0.0, 0.0]}, owner="growth", run="run-7", revision="abc")
+    record = RunRecord("training", "run-7", "run-7", gates=(Judgement("check_dataset", False, "3 anomalies [found]"),))
+    open_store("store").add("runs/training/run-7/summary.json", record.text)
+
+    shown = said("show", "players")
+
+    assert "key player run run-7 code abc" in shown
+    assert "gate failed: 3 anomalies [found]" in shown
 
 
 def test_the_catalogue_is_a_page_about_all_of_them(folder: Path, said: Said) -> None:

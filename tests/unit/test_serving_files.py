@@ -87,6 +87,21 @@ def test_a_server_that_an_older_version_kept_is_stopped(
     assert Machine(store, "uptake").server() is None
 
 
+def test_stopping_a_rollout_that_was_left_halfway_is_told(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
+
+    monkeypatch.setattr(sys, "argv", ["cd4ml", "stop", "uptake", "--store", store.location])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert not ended.value.code
+    assert " ".join(capsys.readouterr().out.split()) == (
+        "uptake: a rollout that was killed halfway was undone; what it replaced is not served again"
+    )
+
+
 OF_BEFORE = Path(__file__).parent / "records" / "v1" / "deployment.json"
 
 
