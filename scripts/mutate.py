@@ -98,9 +98,9 @@ ROOMS = {
     "kubeflow": room("kubeflow", "kubeflow/*"),
     "cli": room(
         "cli",
-        "test_plan_command test_run_page test_local_cache test_pipeline_arguments test_schema_command test_machine"
-        " test_datasets_command test_init test_elsewhere test_records kubeflow/* test_docs test_run_file"
-        " test_deployments",
+        "test_progress test_plan_command test_run_page test_run_command test_serving_files test_local_cache"
+        " test_pipeline_arguments test_schema_command test_machine test_datasets_command test_init test_records"
+        " kubeflow/* test_docs test_run_file test_deployments",
     ),
 }
 
