@@ -13,12 +13,19 @@ def test_a_target_with_a_store_that_it_sees_is_fine(target: str, store: str) -> 
     targets.check_together(targets.check(target), store, "promotion-uptake")
 
 
+@pytest.mark.parametrize("name", ["u", "u2", "a-9", "u" * 47])
+def test_a_name_that_seldon_can_make_names_of_is_fine(name: str) -> None:
+    targets.check_together("cluster", "s3://cd4ml", name)
+
+
 @pytest.mark.parametrize(
     ("target", "store", "name", "said"),
     [
         ("cluster", "store", "uptake", "store store: no pod of a cluster sees this folder"),
         ("cluster", "s3://cd4ml", "Uptake", "name 'Uptake': Seldon cannot serve a model of this name"),
         ("cluster", "s3://cd4ml", "up_take", "name 'up_take': Seldon cannot serve"),
+        ("cluster", "s3://cd4ml", "9u", "name '9u': Seldon cannot serve"),
+        ("cluster", "s3://cd4ml", "u-", "name 'u-': Seldon cannot serve"),
         ("cluster", "s3://cd4ml", "u" * 48, "47 characters at most"),
     ],
 )

@@ -25,6 +25,10 @@ class Endpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.digest = "sha256:evaluated"
         self.error = 0.0
+        self.errors: dict[int, float] = {}
+        """By age."""
+        self.ready_after = 0
+        """So many times it says first that it is not ready."""
         self.status = 200
         self.answered: int | None = None
         self.body: bytes | None = None
@@ -45,12 +49,14 @@ class Answers(BaseHTTPRequestHandler):
         ages = [row[data["names"].index("age")] or 0 for row in data["ndarray"]]
         if self.server.slow and len(ages) == 1:
             time.sleep(self.server.slow.pop())
-        probabilities = [age / 100 + self.server.error for age in ages][: self.server.answered]
+        errors = [self.server.error + self.server.errors.get(age, 0) for age in ages]
+        probabilities = [age / 100 + error for age, error in zip(ages, errors, strict=True)][: self.server.answered]
         self._answer({"data": {"ndarray": probabilities}, "meta": {"tags": {"digest": self.server.digest}}})
 
     def do_GET(self) -> None:
         known = self.path == "/api/v1.0/health/status"  # what an executor hands on: not `/health/status`
-        self.send_response(200 if known else 404)
+        self.server.ready_after -= 1
+        self.send_response(404 if not known else 200 if self.server.ready_after < 0 else 503)
         self.end_headers()
 
     def _answer(self, content: dict[str, Any]) -> None:
@@ -105,6 +111,35 @@ def test_an_endpoint_is_asked_without_the_proxy_of_the_environment(
     verify.verify(endpoint.url, "sha256:evaluated", predictions)
 
     assert proxied == []
+
+
+def test_a_prediction_may_differ_by_what_rounding_makes(endpoint: Endpoint, predictions: Path) -> None:
+    endpoint.error = 9e-6
+
+    assert verify.verify(endpoint.url, "sha256:evaluated", predictions).max_difference == pytest.approx(9e-6)
+
+
+@pytest.mark.parametrize("errors", [{20: 0.1, 40: -0.2}, {20: 0.1, 40: float("nan")}])
+def test_the_row_that_differs_most_is_told(endpoint: Endpoint, predictions: Path, errors: dict[int, float]) -> None:
+    endpoint.errors = errors
+
+    with pytest.raises(DeploymentError) as refused:
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+    assert str(refused.value) == (
+        f"{endpoint.url} does not predict what evaluation did: row 2 gives {0.4 + errors[40]:.6f}, evaluated 0.400000 "
+        "(allowed difference 1e-05)"
+    )
+
+
+def test_a_server_is_waited_for_until_it_is_ready_and_not_longer(endpoint: Endpoint) -> None:
+    endpoint.ready_after = 3
+    asked: list[int] = []
+
+    verify.wait_until_ready(endpoint.url, seconds=30, alive=lambda: asked.append(1) is None)
+
+    assert len(asked) == 4
+    assert endpoint.ready_after == -1
 
 
 @pytest.mark.parametrize("error", [2e-5, -0.1, float("nan")])
