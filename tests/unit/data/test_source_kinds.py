@@ -22,6 +22,7 @@ import pytest
 from s3_server import s3_server
 
 from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.data.formats import json_lines
 from cd4ml.data.ingest import ingest
 from cd4ml.data.sources import parse
 from cd4ml.errors import DataError, StorageError
@@ -159,11 +160,77 @@ def test_json_lines_are_read(take: Take, tmp_path: Path, suffix: str) -> None:
     assert any(line.startswith("left out 'tags', which holds list") for line in version.said)
 
 
-def test_json_lines_that_are_none_are_told(take: Take, tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text('{"id": 1}\n{"id": "a"}\n')
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ('{"id": "a"}', "line 3, column 'id': holds text, and a number before; write it in one way in all lines"),
+        ('{"id": true}', "line 3, column 'id': holds a truth value, and a number before"),
+        ('{"id": 2, "o": 1}', "line 3, column 'o': holds a number, and an object before"),
+        ('{"id": 2, "id": 3}', "line 3 is no JSON (a name is there more than once); export it again"),
+        ('{"id": 2', "line 3 is no JSON (Expecting ',' delimiter"),
+        ("[2]", "line 3 holds no object"),
+        ('{"id": 2, "x": 9007199254740993}', "line 3, column 'x': 9007199254740993 has more digits than a number"),
+    ],
+)
+@pytest.mark.parametrize("block", [16 << 20, 32])
+def test_a_line_of_json_that_does_not_fit_is_told_with_its_number_and_column(
+    take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str, told: str, block: int
+) -> None:
+    monkeypatch.setattr(json_lines, "BLOCK", block)
+    (tmp_path / "t.jsonl").write_text('\ufeff{"id": 1, "x": 1.5, "o": {"a": [1]}}\n\n' + second + "\n")
 
-    with pytest.raises(DataError, match=r"t.jsonl: cannot be read .*id.* changed from number to string in row 1"):
+    with pytest.raises(DataError) as refused:
         take(str(tmp_path / "t.jsonl"))
+
+    assert str(refused.value).startswith(f"{tmp_path}/t.jsonl: {told}")
+
+
+def test_what_does_not_fit_within_an_object_of_json_is_told_with_its_place(take: Take, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"id": 1, "o": {"a": [1]}}\n{"id": 2, "o": {"a": [2, "x"]}}\n')
+
+    with pytest.raises(DataError, match=r"line 2, column 'o.a\[\]': holds text, and a number before"):
+        take(str(tmp_path / "t.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "values"),
+    [
+        ("1", "2.5", [1.0, 2.5]),
+        ("null", '"a"', [None, "a"]),
+        ('"2026-03-01"', '"soon"', ["2026-03-01", "soon"]),
+        ('"soon"', '"2026-03-01"', ["soon", "2026-03-01"]),
+    ],
+)
+@pytest.mark.parametrize("where", ["later in the file", "in another file"])
+def test_a_later_line_of_json_widens_its_column_as_if_it_had_come_first(
+    take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: str, late: str, values: list[Any], where: str
+) -> None:
+    monkeypatch.setattr(json_lines, "BLOCK", 32)
+    first, last = (f'{{"id": {number}, "x": {value}, "more": "a text"}}' for number, value in ((1, early), (2, late)))
+    if where == "in another file":
+        (tmp_path / "b.jsonl").write_text(last)
+    (tmp_path / "a.jsonl").write_text(first if where == "in another file" else f"{first}\n{last}")
+
+    assert take(f"{tmp_path}/?.jsonl")[1]["x"].to_pylist() == values
+
+
+def test_a_column_that_comes_later_in_json_lines_is_missing_before(
+    take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_lines, "BLOCK", 8)
+    (tmp_path / "t.jsonl").write_text('{"id": 1}\n{"id": 2, "y": "b"}\n')
+
+    assert take(str(tmp_path / "t.jsonl"))[1]["y"].to_pylist() == [None, "b"]
+
+
+def test_json_of_another_type_in_another_file_is_told_and_can_be_read_as_text(take: Take, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "on": "2026-03-01"}\n')
+    (tmp_path / "b.jsonl").write_text('{"id": "b", "on": "2026-03-02"}\n')
+
+    with pytest.raises(DataError, match=r"column 'id' holds int64 in .*a.jsonl and string in .*b.jsonl; export them"):
+        take(f"{tmp_path}/?.jsonl")
+    _, table = take({"file": f"{tmp_path}/?.jsonl", "types": {"id": "text", "on": "text"}})
+    assert table.to_pydict() == {"id": ["1", "b"], "on": ["2026-03-01", "2026-03-02"]}
 
 
 @pytest.mark.parametrize("suffix", [".arrow", ".feather", ".arrows"])

@@ -82,13 +82,13 @@ def _schema(opened: Sequence[Opened], asked: Mapping[str, pa.DataType]) -> tuple
             raise DataError(f"{one.file.name}: column {twice!r} is there more than once; rename one of them")
         for field in one.schema:
             known = asked.get(field.name) or fields.get(field.name, field.type)
-            merged = asked.get(field.name) or _merged(known, field.type)
-            if merged is None:
+            wider = asked.get(field.name) or merged(known, field.type)
+            if wider is None:
                 raise DataError(
                     f"column {field.name!r} holds {known} in {first[field.name]} and {field.type} in "
                     f"{one.file.name}; export them alike, or write `types: {{{field.name}: text}}`"
                 )
-            fields[field.name] = merged
+            fields[field.name] = wider
             first.setdefault(field.name, one.file.name)
     lacking = {name: [one.file for one in opened if name not in one.schema.names] for name in sorted(fields)}
     schema, said = with_folders(fields, [one.file for one in opened])
@@ -104,7 +104,7 @@ def _missing(lacking: Mapping[str, Sequence[File]], count: int) -> list[str]:
     ]
 
 
-def _merged(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def merged(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """The type that holds both without loss; None where none does."""
     if one == other or pa.types.is_null(other):
         return one
