@@ -7,6 +7,7 @@ from typing import Any
 import deltalake
 import pyarrow as pa
 
+from cd4ml.contracts.dataset import ROW_KEY
 from cd4ml.data import table
 from cd4ml.data.queries import query, quoted
 from cd4ml.errors import DataError
@@ -74,7 +75,8 @@ def between(uri: str, *, before: int, after: int, key: Sequence[str]) -> Differe
         for name in key:
             if name not in names:
                 raise DataError(f"{uri}: version {version} has no column {name!r}; {nearest(name, names)}")
-    return _Comparison(old, new, key).difference()
+    comparison = _EqualRows if list(key) == [ROW_KEY] else _Comparison
+    return comparison(old, new, key).difference()
 
 
 class _Comparison:
@@ -85,20 +87,11 @@ class _Comparison:
         self._values = [name for name in self._after.names if name in self._before.names and name not in key]
 
     def difference(self) -> Difference:
-        one = quoted(self._key[0])
-        both = f"old.{one} IS NOT NULL AND new.{one} IS NOT NULL"
-        changes = {name: f"{both} AND {self._differs(name)}" for name in self._values}
-        counts = [
-            f"count(*) FILTER (WHERE {condition})"
-            for condition in (
-                f"old.{one} IS NULL",
-                f"new.{one} IS NULL",
-                both,
-                " OR ".join(f"({change})" for change in changes.values()) or "false",
-                *changes.values(),
-            )
-        ]
-        added, removed, kept, changed, *by_column = self._rows(counts)[0]
+        changes = {name: f"{self._in_both()} AND {self._differs(name)}" for name in self._values}
+        any_change = " OR ".join(f"({change})" for change in changes.values()) or "false"
+        counts = [f"count(*) FILTER (WHERE {condition})" for condition in (any_change, *changes.values())]
+        added, removed, kept, changed, *by_column = self._rows([*self._counts(), *counts])[0]
+        self._check_key(old=removed + kept, new=added + kept)
         found = sorted(zip(self._values, by_column, strict=True), key=lambda each: -each[1])
         columns = [
             Changed(name, rows, self._examples(name, changes[name]) if place < WITH_EXAMPLES else ())
@@ -110,13 +103,37 @@ class _Comparison:
             removed=removed,
             changed=changed,
             same=kept - changed,
-            added_keys=self._keys("new", f"old.{one} IS NULL") if added else (),
-            removed_keys=self._keys("old", f"new.{one} IS NULL") if removed else (),
+            added_keys=self._keys("new", self._more_in("new")) if added else (),
+            removed_keys=self._keys("old", self._more_in("old")) if removed else (),
             columns=columns,
             new_columns=[name for name in self._after.names if name not in self._before.names],
             gone_columns=[name for name in self._before.names if name not in self._after.names],
             retyped=dict(self._retyped()),
         )
+
+    def _counts(self) -> list[str]:
+        """How many rows came, went and are in both."""
+        conditions = self._more_in("new"), self._more_in("old"), self._in_both()
+        return [f"count(*) FILTER (WHERE {condition})" for condition in conditions]
+
+    def _more_in(self, side: str) -> str:
+        return f"{_other(side)}.{quoted(self._key[0])} IS NULL"
+
+    def _in_both(self) -> str:
+        return f"NOT ({self._more_in('old')} OR {self._more_in('new')})"
+
+    def _table(self, side: str) -> str:
+        return side
+
+    def _check_key(self, **found: int) -> None:
+        """Makes sure that no row of a version met several of the other, given the rows that were found of each."""
+        for side, rows in found.items():
+            there = self._tables[side].count()
+            if rows != there:
+                raise DataError(
+                    f"{self._tables[side].table_uri}: {' and '.join(map(repr, self._key))} does not tell the {there:,} "
+                    "rows of a version apart; name more columns, each by --key"
+                )
 
     def _retyped(self) -> Iterator[tuple[str, tuple[str, str]]]:
         for name in self._values:
@@ -146,8 +163,37 @@ class _Comparison:
         """Rows of what both versions have together; where a side is named, the first ones by its key."""
         columns = ", ".join(f"{one} AS c{place}" for place, one in enumerate(wanted))
         on = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in self._key)
+        old, new = map(self._table, self._tables)
         order = ", ".join(f"{first}.{quoted(name)}" for name in self._key)
         end = f" ORDER BY {order} LIMIT {EXAMPLES}" if first else ""
-        sql = f"SELECT {columns} FROM old FULL JOIN new ON {on} WHERE {condition}{end}"  # noqa: S608 (names are quoted)
+        sql = f"SELECT {columns} FROM {old} FULL JOIN {new} ON {on} WHERE {condition}{end}"  # noqa: S608 (names are quoted)
         found = query(sql, **self._tables).read_all()
         return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+class _EqualRows(_Comparison):
+    """Rows that only all of their values tell apart: none changes, and of equal ones there may be several."""
+
+    def __init__(self, old: deltalake.DeltaTable, new: deltalake.DeltaTable, key: Sequence[str]) -> None:
+        super().__init__(old, new, key)
+        self._values = []
+
+    def _counts(self) -> list[str]:
+        old, new = _times("old"), _times("new")
+        counts = f"greatest({new} - {old}, 0)", f"greatest({old} - {new}, 0)", f"least({old}, {new})"
+        return [f"coalesce(sum({one}), 0)" for one in counts]
+
+    def _more_in(self, side: str) -> str:
+        return f"{_times(side)} > {_times(_other(side))}"
+
+    def _table(self, side: str) -> str:
+        row = quoted(ROW_KEY)
+        return f"(SELECT {row}, count(*) AS times FROM {side} GROUP BY {row}) AS {side}"  # noqa: S608 (a name of ours)
+
+
+def _other(side: str) -> str:
+    return "old" if side == "new" else "new"
+
+
+def _times(side: str) -> str:
+    return f"coalesce({side}.times, 0)"

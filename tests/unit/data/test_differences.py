@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cd4ml.data import differences
 from cd4ml.data.differences import Changed, Difference, Example
+from cd4ml.data.ingest import ingest
 from cd4ml.errors import DataError
 
 BEFORE = {"id": ["a", "b", "c"], "age": [31, None, 44], "region": ["north", "south", "south"]}
@@ -64,6 +65,24 @@ def test_several_columns_may_be_the_key_and_may_have_any_name(between: Callable[
     found = between(before, {**before, "day": [1, 3]}, ('the "key"', "day"))
 
     assert (found.added_keys, found.removed_keys, found.same) == (["a, 3"], ["a, 2"], 1)
+
+
+def test_equal_rows_are_counted_one_by_one(tmp_path: Path) -> None:
+    for cells in (["a", "a", "a", "b", "c"], ["a", "b", "b", "d"]):
+        (tmp_path / "t.csv").write_text("x\n" + "".join(f"{one}\n" for one in cells))
+        version = ingest(str(tmp_path / "t.csv"), store=str(tmp_path / "store"), name="t", key="rows", mode="replace")
+
+    found = differences.between(version.uri, before=0, after=1, key=[version.key_column])
+
+    assert (found.added, found.removed, found.changed, found.same) == (2, 3, 0, 2)
+
+
+@pytest.mark.parametrize("twice", ["before", "after"])
+def test_a_key_that_does_not_tell_rows_apart_is_told(between: Callable[..., Difference], twice: str) -> None:
+    tables = {"before": BEFORE, "after": BEFORE} | {twice: {**BEFORE, "id": ["a", "a", "c"]}}
+
+    with pytest.raises(DataError, match="'id' does not tell the 3 rows of a version apart; name more columns"):
+        between(**tables)
 
 
 def test_a_version_without_the_key_is_told(between: Callable[..., Difference]) -> None:
