@@ -11,7 +11,7 @@ What is installed may be named in a run file; an import path never is. A row is 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import unquote, urlparse
@@ -60,7 +60,7 @@ class PluginPoint(Generic[Plugin]):
     def _rows(self) -> dict[str, list[EntryPoint]]:
         """By name all that are called so; more than one is a mistake of whoever installed them."""
         rows = {name: [EntryPoint(name, path, self.group)] for name, path in self.built_in.items()}
-        for row in sorted(entry_points(group=self.group), key=lambda one: (one.name, _giver(one))):
+        for row in sorted(_installed(self.group), key=lambda one: (one.name, _giver(one))):
             rows.setdefault(row.name, []).append(row)
         return rows
 
@@ -79,6 +79,13 @@ class PluginPoint(Generic[Plugin]):
                 f"{self.kind} {row.name!r}: {_giver(row)} says that it is {row.value}, which is no "
                 f"cd4ml.{self.of.__name__}; mend the package"
             )
+        try:
+            getattr(found, "model_rebuild", bool)()  # settings, whose annotations may name what comes after them
+        except Exception as error:  # what is annotated can be anything
+            raise PluginError(
+                f"{self.kind} {row.name!r}: the annotations of {row.value} of {_giver(row)} cannot be resolved "
+                f"({error}); import what they name where it is not for type checkers alone"
+            ) from error
         lacking = sorted(getattr(found, "__abstractmethods__", ()))
         if lacking:
             raise PluginError(
@@ -95,7 +102,7 @@ def files(folders: Sequence[Path]) -> Iterator[Path]:
         folders: Where packages are installed.
     """
     for package in distributions(path=[str(folder) for folder in folders]):
-        if any(row.group.startswith("cd4ml.") for row in package.entry_points):
+        if any(row.group.startswith("cd4ml.") for row in _of_package(package)):
             named = (Path(str(file.locate())) for file in package.files or [] if file.suffix != ".pyc")
             yield from (file for file in named if file.is_file())  # a package can be removed in part
             yield from _edited_in_place(package)
@@ -105,6 +112,25 @@ def _edited_in_place(package: Distribution) -> Iterator[Path]:
     origin = json.loads(package.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         yield from Path(unquote(urlparse(origin["url"]).path)).rglob("*.py")
+
+
+def _installed(group: str) -> EntryPoints:
+    try:
+        return entry_points(group=group)
+    except Exception:
+        for package in distributions():  # to find out whose file is malformed
+            _of_package(package)
+        raise
+
+
+def _of_package(package: Distribution) -> EntryPoints:
+    try:
+        return package.entry_points
+    except Exception as error:  # what a malformed file raises depends on how it is malformed
+        raise PluginError(
+            f"the package {package.name} {package.version}: its entry_points.txt cannot be read "
+            f"({str(error) or type(error).__name__}); install the package again, or uninstall it"
+        ) from error
 
 
 def _giver(row: EntryPoint) -> str:

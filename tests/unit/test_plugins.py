@@ -111,6 +111,24 @@ def test_a_package_that_was_removed_in_part_still_has_its_other_files(installed,
     assert list(plugins.files([site])) == [site / "acme.py"]
 
 
+def test_a_package_whose_entry_points_are_malformed_is_told(mappings, installed):
+    site = installed("acme", CODE, "[cd4ml.mappings]\nsorted acme:Sorted\n")
+
+    for use in (lambda: mappings.names, lambda: list(plugins.files([site]))):
+        with pytest.raises(PluginError, match="the package acme 1.0: its entry_points.txt cannot be read .*again"):
+            use()
+
+
+def test_annotations_that_cannot_be_resolved_are_told(installed):
+    code = (
+        "from cd4ml import Source\nclass Ftp(Source):\n    ftp: str\n    since: 'datetime'\n    def read(self): ...\n"
+    )
+    installed("acme", code, "[cd4ml.sources]\nftp = acme:Ftp\n")
+
+    with pytest.raises(PluginError, match="source 'ftp': the annotations of acme:Ftp of the package acme 1.0 cannot"):
+        SOURCES.load("ftp")
+
+
 def test_a_mistake_of_cd4ml_itself_keeps_its_traceback(mappings):
     with pytest.raises(AttributeError):
         mappings.load("broken")
