@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cd4ml import cli
+from cd4ml.cli.application import console
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.record import Judgement, RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
@@ -72,6 +73,17 @@ def test_the_history_has_the_newest_first(folder: Path, said: Said) -> None:
 
     assert history.index(" 1 20") < history.index(" 0 20")
     assert history.endswith("3 audited")
+
+
+def test_the_history_keeps_names_in_one_piece_in_a_narrow_window(
+    folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "width", 40)
+    run, tag = "promotion-uptake-20261129-104157", "audited-by-the-board-of-directors"
+    take("parcels", {"player": ["y"], "weight": [2]}, run=run, mode="replace")
+    said("tag", "parcels", tag)
+
+    assert f" 1 replace {run} {tag}" in said("history", "parcels")
 
 
 def test_a_version_is_shown_by_its_number_a_tag_or_as_the_latest(folder: Path, said: Said) -> None:

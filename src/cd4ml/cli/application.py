@@ -32,6 +32,11 @@ def table(*headings: str) -> Table:
     return made
 
 
+def print_whole(shown: Table) -> None:
+    """Prints a table as wide as it is, so that whoever searches or copies a name finds it in one piece."""
+    Console(width=1_000).print(shown)
+
+
 def print_outcome(state: str, colour: str, words: str) -> None:
     """How something ended, and what there is to say of it."""
     console.print(f"[bold {colour}]{state}[/] {escape(words)}", highlight=False, soft_wrap=True)

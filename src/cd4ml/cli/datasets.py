@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, say, table, writing
+from cd4ml.cli.application import app, console, print_whole, say, table, writing
 from cd4ml.errors import DataError
 from cd4ml.storage import local_path, open_store
 
@@ -65,7 +65,7 @@ def history(name: Name, store: asked.StoreOption = asked.STORE) -> None:
         about = one.about
         cells = (about.mode, about.run, ", ".join(dataset.tags_of(one)), ", ".join(dataset.models_of(one)))
         shown.add_row(str(about.version), _time(one.at), f"{about.rows:,}", *map(escape, cells))
-    console.print(shown)
+    print_whole(shown)
 
 
 @datasets_app.command()
