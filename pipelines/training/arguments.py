@@ -130,6 +130,9 @@ class Training(Arguments):
         if self.duplicates == "drop" and self.key != ROWS:
             said = f"means nothing where the key is {shown(self.key)}"
             yield f"duplicates: `drop` {said}; leave it out, or write `key: {ROWS}`"
+        freshness = self.data_limits.freshness
+        if freshness and freshness.max_age is not None and not self.time_column:
+            yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
         yield from masks.unfit(self.columns, self._columns_named())
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
 

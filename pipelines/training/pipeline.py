@@ -152,6 +152,7 @@ def training(
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
     checked = check_dataset(
+        dataset=ingested.outputs["dataset"],
         findings=validated.outputs["findings"],
         statistics=validated.outputs["statistics"],
         schema=validated.outputs["schema"],
@@ -159,7 +160,7 @@ def training(
         limits=data_limits,
         store=store,
     )
-    light(checked, "Check dataset", retries=0)
+    light(checked, "Check dataset", cached=False, retries=0)
     with_store(checked)
     with_record(checked, "training")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -39,6 +40,14 @@ TASKS = [
     "Publish model",
     "Deploy model",
 ]
+RUN_ALWAYS = {
+    "Check arguments",
+    "Ingest dataset",
+    "Check dataset",
+    "Register candidate",
+    "Publish model",
+    "Deploy model",
+}
 ANOTHER = 2
 """The seed of a model that is not that of the first run."""
 
@@ -150,7 +159,7 @@ def test_a_second_run_reuses_what_has_not_changed_as_planned(first: Outcome, wor
 
     assert second.code == 0, second.output
     ran = {name for name, state in second.states().items() if state != "reused"}
-    assert ran == {"Check arguments", "Ingest dataset", "Register candidate", "Publish model", "Deploy model"}
+    assert ran == RUN_ALWAYS
     assert second.summary["published"] == first.summary["published"]
     assert second.summary["dataset"] == first.summary["dataset"]
     assert set(re.findall(r"^(\w+ \w+) +runs +[0-9.]+ s", planned, re.MULTILINE)) == ran
@@ -205,6 +214,40 @@ def test_a_data_limit_that_is_not_kept_trains_nothing(first: Outcome, workplace:
     assert refused.states()["Check dataset"] == "failed"
     assert refused.states()["Train candidate"] == "skipped"
     assert "1,000,000" in refused.output
+
+
+IN_TEN_DAYS = """
+from datetime import UTC, datetime, timedelta
+
+from cd4ml.registry import clock
+
+clock.now = lambda: clock.written(datetime.now(UTC) + timedelta(days=10))
+"""
+
+
+def test_data_that_have_grown_old_are_refused_though_all_else_is_reused(
+    first: Outcome, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = max(pq.read_table(workplace.folder / "players.parquet")["offered_at"].to_pylist())
+    age = (datetime.now(UTC) - newest).days
+    limits = {"freshness": {"max_age": f"{age + 5} days", "max_arrival_age": "2 days"}}
+    arguments = workplace.arguments(data_limits=limits)
+    fresh = workplace.run("run", arguments)
+    (workplace.folder / "later").mkdir()
+    (workplace.folder / "later" / "sitecustomize.py").write_text(IN_TEN_DAYS)
+    monkeypatch.setenv("PYTHONPATH", str(workplace.folder / "later"), prepend=os.pathsep)
+    old = workplace.run("run", arguments)
+
+    assert fresh.code == 0, fresh.output
+    assert {name for name, state in fresh.states().items() if state != "reused"} == RUN_ALWAYS
+    assert old.code == 1
+    before = {"Check arguments": "passed", "Ingest dataset": "passed", "Split dataset": "reused"}
+    after = {"Validate dataset": "reused", "Check dataset": "failed"}
+    assert {name: state for name, state in old.states().items() if state != "skipped"} == before | after
+    (reasons,) = [gate["reason"] for gate in old.summary["gates"]]
+    assert f"the newest row is {age + 10} days" in reasons
+    assert "the latest version is 10 days" in reasons
+    assert f"the limit is {age + 5} days" in (old.folder / "index.html").read_text()
 
 
 @pytest.fixture

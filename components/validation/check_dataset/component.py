@@ -8,6 +8,7 @@ from cd4ml.images import TOOLS
 
 @dsl.component(base_image=TOOLS, install_kfp_package=False)
 def check_dataset(
+    dataset: dsl.Input[artifacts.DatasetVersion],
     findings: dsl.Input[artifacts.Findings],
     statistics: dsl.Input[artifacts.Statistics],
     schema: dsl.Input[artifacts.Schema],
@@ -19,13 +20,14 @@ def check_dataset(
     """Fails the run unless the dataset keeps every limit.
 
     Args:
+        dataset: The version that `ingest_dataset` wrote (layout: `cd4ml.contracts.dataset`).
         findings: What `validate_dataset` wrote (layout: `cd4ml.contracts.findings`).
         statistics: What it wrote beside them; noted in the store, which validation does not ask.
         schema: The same.
         reference: The same.
         limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` by split,
-            `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`, `min_alike`, `drift`
-            (docs/limits.md); shares and rates are fractions in [0, 1].
+            `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`, `min_alike`, `drift`,
+            `freshness` (docs/limits.md); shares and rates are fractions in [0, 1].
         store: The store, where the record of the run ends when a limit is not kept.
 
     Returns:
@@ -36,5 +38,5 @@ def check_dataset(
     from cd4ml.validation import gate
 
     with noting(store, given):
-        judged = gate.judge(findings.path, limits, store=store, file=verdict.path)
+        judged = gate.judge(findings.path, limits, dataset=dataset.path, store=store, file=verdict.path)
     verdict.metadata.update(judged.metadata)

@@ -215,6 +215,8 @@ def _said(dataset: "Dataset", commit: "Commit") -> Iterator[tuple[str, str]]:
     words = {
         "owner": about.owner,
         "source": about.source,
+        "newest": f"row of {about.newest}" if about.newest else "",
+        "arrived": about.arrived,
         "key": ", ".join(about.key) or ("all columns" if about.duplicates else ""),
         "mode": about.mode,
         "run": about.run,

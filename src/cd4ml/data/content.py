@@ -6,7 +6,7 @@ It is written there first, for only all rows tell whether the version is a new o
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,9 @@ from cd4ml.data.keys import Keys, Places, with_row_key
 from cd4ml.data.masking import UNMASKED, Masking
 from cd4ml.data.raw import Plain
 from cd4ml.data.rows import ReadAgain, Rows, at_once
+from cd4ml.data.times import NO_TIMES, Times
 from cd4ml.errors import DataError
+from cd4ml.registry import clock
 from cd4ml.storage import scratch
 
 PREFIX = "cd4ml-ingest-"
@@ -36,6 +38,7 @@ class Content:
     rows: int
     digest: str
     said: tuple[str, ...]
+    times: Times
     left_out: Places
     """The places of the rows that are none of the version."""
 
@@ -88,7 +91,14 @@ def kept(
                     schema = masking.left(rows.schema, source)
                     plain = Plain(schema, source, key=key or (), time_column=time_column)
                     content = _written(
-                        rows, source, file=folder / "rows", plain=plain, masking=masking, key=key, drop=drop
+                        rows,
+                        source,
+                        file=folder / "rows",
+                        plain=plain,
+                        masking=masking,
+                        key=key,
+                        time_column=time_column,
+                        drop=drop,
                     )
                     break
                 except ReadAgain as better:
@@ -107,12 +117,14 @@ def _written(
     plain: Plain,
     masking: Masking,
     key: Sequence[str] | None,
+    time_column: str,
     drop: bool,
 ) -> Content:
     keyed = key is not None and len(key) != 1
     masked = masking.schema(plain.schema, source)
     schema = _with_row_key(masked, source, by_rows=not key) if keyed else masked
     digest, keys, count = Digest(masked, key if keyed else None), Keys(key or (), source), 0
+    now, times = clock.moment(), NO_TIMES
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema, options=_PACKED) as writer:
         for batch in _small(rows):
             made = masking.batch(plain.batch(batch, count + 1))
@@ -120,6 +132,7 @@ def _written(
             digest.add(of_rows(columns.values()))
             keyed_by = keys.add(made, columns, count + 1)
             writer.write_batch(with_row_key(made, keyed_by) if keyed else made)
+            times = times.and_of(made.column(time_column), now) if time_column else times
             count += made.num_rows
     if not count:
         raise DataError(f"{source}: has no rows; give a table with data")
@@ -130,7 +143,7 @@ def _written(
     if len(repeated):
         said.append(f"{len(repeated):,} rows are equal to others, and {'left out' if drop else 'kept'}")
     left_out = repeated if drop else NONE
-    content = Content(file, schema, count - len(left_out), str(digest), tuple(said), left_out)
+    content = Content(file, schema, count - len(left_out), str(digest), tuple(said), times, left_out)
     return _without(content, masked) if len(left_out) else content
 
 
@@ -154,7 +167,7 @@ def _without(content: Content, schema: pa.Schema) -> Content:
     digest = Digest(schema, ())
     for batch in content.reader():
         digest.add(of_rows(of_columns(batch.select(schema.names)).values()))
-    return Content(content.file, content.schema, content.rows, str(digest), content.said, content.left_out)
+    return replace(content, digest=str(digest))
 
 
 def _row(file: Path, place: int) -> pa.RecordBatch:

@@ -16,6 +16,7 @@ from cd4ml.data.sources import Source
 from cd4ml.data.table import Commit
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
+from cd4ml.registry import clock
 from cd4ml.storage import check_name
 from cd4ml.version import VERSION
 
@@ -107,7 +108,8 @@ def look(source: Source) -> tuple[pa.Table, list[str]]:
 def _is_same(latest: DatasetVersion, asked: DatasetVersion) -> bool:
     """Whether the source is what it was, and is read as it was."""
     fields = ("source", "state", "masked", "mode", "key", "duplicates", "time_column", "cd4ml")
-    return bool(asked.state) and all(getattr(latest, one) == getattr(asked, one) for one in fields)
+    timed = latest.newest or latest.last or not asked.time_column  # versions of before did not say
+    return bool(asked.state and timed) and all(getattr(latest, one) == getattr(asked, one) for one in fields)
 
 
 def _read(origin: Source, asked: DatasetVersion, masking: Masking) -> DatasetVersion:
@@ -157,7 +159,16 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
 
 
 def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:
-    return replace(asked, rows=found.rows, digest=found.digest, said=found.said)
+    times = found.times
+    return replace(
+        asked,
+        rows=found.rows,
+        digest=found.digest,
+        said=found.said,
+        newest=clock.written(times.newest) if times.newest else "",
+        ahead=times.ahead,
+        last=clock.written(times.last) if times.last else "",
+    )
 
 
 def _made_of(latest: DatasetVersion, before: Sequence[Commit]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from cd4ml.data.content import Content
 from cd4ml.data.digest import PREFIX, Digest, of_columns, of_rows
 from cd4ml.data.queries import query, quoted
 from cd4ml.errors import DataError
+from cd4ml.registry import clock
 from cd4ml.storage import S3, local_path, open_store
 
 DIGEST = "cd4ml_digest"
@@ -46,7 +47,9 @@ def latest(uri: str) -> DatasetVersion | None:
         DocumentError: Its commit cannot.
     """
     found = _open(uri)
-    return _about(_commits(uri).get(found.version(), {}), uri) if found else None
+    commits = _commits(uri) if found else {}
+    about = _about(commits.get(found.version(), {}), uri) if found else None
+    return _arrived(about, commits) if about else None
 
 
 def about(uri: str, version: int) -> DatasetVersion | None:
@@ -84,11 +87,12 @@ def commits(uri: str) -> list[Commit]:
     if not exists(uri):
         return []
     found = []
-    for number, one in sorted(_commits(uri).items()):
+    known_commits = _commits(uri)
+    for number, one in sorted(known_commits.items()):
         known = _about(one, uri)
         rows = one.get("operationMetrics", {}).get("num_added_rows", 0)
         about = known or DatasetVersion(uri.rsplit("/", 1)[-1], uri, number, rows, str(one.get(DIGEST, "")))
-        found.append(Commit(number, datetime.fromtimestamp(one["timestamp"] / 1000, UTC), about))
+        found.append(Commit(number, _time(one), _arrived(about, known_commits)))
     return found
 
 
@@ -144,7 +148,8 @@ def add_version(about: DatasetVersion, content: Content, *, base: int | None = N
         if base is not None and base != last:
             raise MovedError(f"{uri}: another run has written to it since it was read; run again")
         if table and _has(table, str(commits[last].get(DIGEST, "")), content):
-            return replace(about, version=_first(commits, last), digest=str(commits[last][DIGEST]))
+            found = replace(about, version=_first(commits, last), digest=str(commits[last][DIGEST]))
+            return _arrived(found, commits)
         earlier = next((one for one in sorted(commits) if commits[one].get(DIGEST) == content.digest), None)
         written = replace(about, version=last + 1 if earlier is None else earlier)
         commit = uuid.uuid4().hex
@@ -162,8 +167,9 @@ def add_version(about: DatasetVersion, content: Content, *, base: int | None = N
             if not table and _open(uri):
                 continue
             raise DataError(f"{uri}: cannot be written ({_brief(error)}); mend the store, or name another") from error
-        if any(one.get(COMMIT) == commit for one in _commits(uri).values()):
-            return written
+        commits = _commits(uri)
+        if any(one.get(COMMIT) == commit for one in commits.values()):
+            return _arrived(written, commits)
     raise DataError(f"{uri}: other runs write to it at the same time; run again when they are done")
 
 
@@ -250,6 +256,15 @@ def at_version(uri: str, version: int) -> tuple[deltalake.DeltaTable, str]:
         raise DataError(f"{uri}: has no version {version}; its versions are 0 to {latest.version()}")
     digest = _commits(uri).get(version, {}).get(DIGEST, "")
     return deltalake.DeltaTable(uri, version=version, storage_options=_options(uri)), str(digest)
+
+
+def _arrived(about: DatasetVersion, commits: dict[int, dict[str, Any]]) -> DatasetVersion:
+    """A version with the time at which its content first came, however often it has become the latest again since."""
+    return replace(about, arrived=clock.written(_time(commits[about.version])))
+
+
+def _time(commit: dict[str, Any]) -> datetime:
+    return datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
 
 
 def _commits(uri: str) -> dict[int, dict[str, Any]]:

@@ -8,6 +8,11 @@ def now() -> str:
     return written(datetime.now(UTC))
 
 
+def moment() -> datetime:
+    """The time, to compute with."""
+    return datetime.fromisoformat(now())
+
+
 def written(moment: datetime) -> str:
     """A moment, as the registry writes it."""
     return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
+from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.drift import Change
 from cd4ml.contracts.findings import Finding, Findings, Group, Kind, Proxy, percent
 from cd4ml.contracts.verdict import DATA_GATE, Check, Outcome, Verdict
-from cd4ml.registry import records
-from cd4ml.validation import limits, waivers
+from cd4ml.errors import DataError
+from cd4ml.registry import clock, records
+from cd4ml.validation import age, limits, waivers
 from cd4ml.validation.limits import Drift, Limits
 
 COUNT = "{:,}".format
@@ -18,37 +20,47 @@ NAMED = 3
 _Measured = TypeVar("_Measured", Change, Group, Proxy)
 
 
-def judge(path: str | Path, settings: dict[str, Any], *, store: str, file: str | Path) -> Verdict:
+def judge(path: str | Path, settings: dict[str, Any], *, dataset: str | Path, store: str, file: str | Path) -> Verdict:
     """Holds what was found against the limits, and ends the run where one is not kept.
 
     Args:
         path: What `validate_dataset` wrote.
         settings: As `Limits` has them.
+        dataset: What `ingest_dataset` wrote.
         store: The store, which gets the record of a run that ends here.
         file: Takes the verdict.
 
     Raises:
         GateError: A limit is not kept.
-        DocumentError: The file holds no findings.
-        DataError: The limits are none.
+        DocumentError: A file does not hold that.
+        DataError: The limits are none, or the findings are about another version.
     """
-    return records.judge(store, check(path, settings).write(file))
+    return records.judge(store, check(path, settings, dataset=dataset).write(file))
 
 
-def check(path: str | Path, settings: dict[str, Any]) -> Verdict:
+def check(path: str | Path, settings: dict[str, Any], *, dataset: str | Path | None = None) -> Verdict:
     """Holds what was found against the limits.
 
     Args:
         path: The findings that `validate_dataset` wrote.
         settings: As `Limits` has them.
+        dataset: The version that `ingest_dataset` wrote; without it nothing is known of its age.
 
     Raises:
-        DocumentError: The file holds no findings.
-        DataError: The limits are none.
+        DocumentError: A file does not hold that.
+        DataError: The limits are none, or the findings are about another version.
     """
     allowed = limits.parse(settings)
-    found = Findings.read(path)
-    return Verdict(DATA_GATE, {"dataset": found.digest}, tuple(_checks(found, allowed)), tuple(waivers.said(found)))
+    found, now = Findings.read(path), clock.moment()
+    unknown = DatasetVersion(found.dataset, "", found.version, 0, found.digest)
+    version = DatasetVersion.read(dataset) if dataset else unknown
+    if version.digest != found.digest:
+        raise DataError(f"{path}: is about {found.digest}, not {version.digest}; run validate_dataset again")
+    checks = [*_checks(found, allowed)]
+    if allowed.freshness:
+        checks += age.checks(version, allowed.freshness, now)
+    warnings = [*waivers.said(found), *age.warnings(version, now)]
+    return Verdict(DATA_GATE, {"dataset": found.digest}, tuple(checks), tuple(warnings))
 
 
 def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
