@@ -150,7 +150,7 @@ def _mistakes(error: Exception) -> list[str]:
 
     if not isinstance(error, ValidationError):
         return [f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)]
-    found = error.errors(include_url=False)
+    found = error.errors()
     lines = [
         f"{'.'.join(map(str, one['loc']))}: {one['msg']}, not {shown(one['input'])}"
         if one["loc"]
