@@ -1,8 +1,10 @@
 """`cd4ml submit`: what is sent to KFP, what is shown of the run, and what its end means."""
 
 import base64
+import io
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -555,3 +557,42 @@ def test_a_context_that_nobody_named_is_not_changed(
     assert "only the kubeconfig's current context says so; name it with --context staging, or say --yes" in refused.err
     assert "(kubeconfig's context staging)" in taken.out
     assert len(kfp.runs) == 1
+
+
+class Terminal(io.StringIO):
+    """Somebody who answers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, 1), ("n\n", 1, 0)])
+def test_on_a_terminal_it_is_asked_whether_the_context_is_to_be_changed(
+    kfp: KfpServer,
+    cd4ml: Command,
+    verification: Path,
+    kubeconfig: None,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    answer: str,
+    code: int,
+    sent: int,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+
+    outcome = cd4ml("submit", verification, "--no-wait")
+
+    assert (outcome.code, len(kfp.runs)) == (code, sent)
+    assert "Go on? [y/N]" in outcome.all
+
+
+def test_what_is_only_read_is_not_asked_about(
+    kfp: KfpServer, cd4ml: Command, kubeconfig: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", Terminal())
+
+    outcome = cd4ml("runs", "list")
+
+    assert outcome.code == 0
+    assert "Go on?" not in outcome.all
