@@ -110,6 +110,13 @@ def test_the_page_holds_every_report_and_needs_no_network(first: Outcome) -> Non
     assert "<link" not in page
 
 
+def test_the_catalogue_names_the_version_its_verdict_and_the_model_on_it(first: Outcome, workplace: Workplace) -> None:
+    assert first.code == 0
+    page = (workplace.folder / "store" / "catalogue" / "datasets" / "players.html").read_text()
+    assert re.search(r'class="badge passed" title="[^"]+">passed</span>', page)
+    assert "promotion-uptake 1" in page
+
+
 def test_no_server_is_left(first: Outcome, workplace: Workplace) -> None:
     assert first.code == 0
     assert workplace.servers() == []

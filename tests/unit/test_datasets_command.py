@@ -194,12 +194,13 @@ def test_a_version_is_shown_with_what_its_gate_said_and_how_it_came(folder: Path
     assert "gate failed: 3 anomalies [found]" in shown
 
 
-def test_the_catalogue_is_a_page_about_all_of_them(folder: Path, said: Said) -> None:
+def test_the_catalogue_is_made_anew_in_the_store(folder: Path, said: Said) -> None:
     said("tag", "players", "audited", "0")
 
-    assert said("catalogue", "--output", "pages/all.html") == "wrote pages/all.html"
-    page = (folder / "pages" / "all.html").read_text()
-    assert all(word in page for word in ("players", "parcels", "growth", "audited", "weight", "2 in the store"))
+    assert said("catalogue") == f"wrote {folder}/store/catalogue/index.html"
+    index = (folder / "store" / "catalogue" / "index.html").read_text()
+    assert all(word in index for word in ("players", "parcels", "growth", "weight", "2 datasets in the store"))
+    assert "audited" in (folder / "store" / "catalogue" / "datasets" / "players.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,6 @@ def test_the_catalogue_is_a_page_about_all_of_them(folder: Path, said: Said) -> 
         (["diff", "players", "0", "--key", "id"], "version 0 has no column 'id'"),
         (["list", "--store", "elsewhere"], "holds no dataset"),
         (["tag", "players", "a/b"], "cannot be a name"),
-        (["catalogue", "--output", "players.parquet/x.html"], "cannot be written"),
     ],
 )
 def test_what_is_not_there_is_told(folder: Path, said: Said, words: list[str], told: str) -> None:

@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, print_whole, say, table, writing
+from cd4ml.cli.application import app, console, print_whole, say, table
 from cd4ml.errors import DataError
-from cd4ml.storage import local_path, open_store
+from cd4ml.storage import open_store
 
 if TYPE_CHECKING:
     from cd4ml.data.table import Commit
@@ -185,18 +184,14 @@ def search(
 
 
 @datasets_app.command()
-def catalogue(
-    output: Annotated[
-        Path, typer.Option(parser=local_path, metavar="FILE", help="The page to write.", show_default=True)
-    ] = Path("catalogue.html"),
-    store: asked.StoreOption = asked.STORE,
-) -> None:
-    """Writes a page about all datasets: owner, versions, columns, what the gate said, and the models on each."""
-    from cd4ml.data import catalogue as page
+def catalogue(store: asked.StoreOption = asked.STORE) -> None:
+    """Makes the pages about all datasets anew, in the store: owner, versions, columns, what the gate said, models.
 
-    with writing(output, "--output"):
-        page.write(open_store(store), output)
-    say("wrote", f"{output}")
+    The runs keep them current; this is for what they did not write, as before there were pages.
+    """
+    from cd4ml.data import cataloguing
+
+    say("wrote", cataloguing.write(open_store(store)))
 
 
 app.add_typer(datasets_app, name="datasets")

@@ -16,7 +16,7 @@ from cd4ml.data.sources import Source
 from cd4ml.data.table import Commit
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
-from cd4ml.registry import clock
+from cd4ml.registry import catalogue, clock
 from cd4ml.storage import check_name
 from cd4ml.version import VERSION
 
@@ -91,7 +91,9 @@ def ingest(
     if latest and _is_same(latest, asked):
         return latest
     with masking.hiding():
-        return _read(origin, asked, masking)
+        found = _read(origin, asked, masking)
+    catalogue.came(store, found, table.columns(uri, found.version))
+    return found
 
 
 def look(source: Source) -> tuple[pa.Table, list[str]]:

@@ -220,6 +220,16 @@ def opened(uri: str, version: int | None = None) -> deltalake.DeltaTable:
         raise DataError(f"{uri}: {which}cannot be read ({_brief(error)}); name another version, or mend it") from error
 
 
+def columns(uri: str, version: int) -> dict[str, str]:
+    """The columns of a version by their names, each with its type.
+
+    Raises:
+        DataError: There is no such version, or it cannot be read.
+    """
+    fields = opened(uri, version).schema().fields
+    return {field.name: str(getattr(field.type, "type", field.type)) for field in fields}
+
+
 def rows_of_version(table: deltalake.DeltaTable, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
     """The rows of a version of a table, as plain Arrow: text is `string`.
 

@@ -13,7 +13,7 @@ from cd4ml.data import table
 from cd4ml.data.table import Commit
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
-from cd4ml.registry import models, records
+from cd4ml.registry import catalogue, models, records
 from cd4ml.storage import Store, check_name
 
 FOLDER, TAGS = "datasets", "tags"
@@ -144,6 +144,7 @@ class Dataset:
             raise DataError(f"{tag!r} says which version it is already; choose another tag")
         name = f"{TAGS}/{self.name}/{tag}"
         self.store.move(name, str(number), self.store.pointer(name))
+        catalogue.changed(self.store.location, self.name)
         return number
 
     def restore(self, which: str) -> Commit:
@@ -156,12 +157,12 @@ class Dataset:
         if wanted.about.digest == self.latest.about.digest:
             raise DataError(f"{self.uri}: version {wanted.about.version} is the latest already")
         table.restore(wanted)
+        catalogue.came(self.store.location, wanted.about, table.columns(self.uri, wanted.number))
         return wanted
 
     def columns(self, commit: Commit) -> list[Column]:
         """The columns of the table after a commit."""
-        schema = table.opened(self.uri, commit.number).schema()
-        return [Column(field.name, str(getattr(field.type, "type", field.type))) for field in schema.fields]
+        return [Column(name, type_) for name, type_ in table.columns(self.uri, commit.number).items()]
 
     def tags_of(self, commit: Commit) -> list[str]:
         """What a version is called beside its number."""
@@ -169,9 +170,12 @@ class Dataset:
 
     def models_of(self, commit: Commit) -> list[str]:
         """The published models that were trained on a version, as `NAME VERSION`."""
+        return [f"{one.name} {one.version}" for one in self.published_on(commit)]
+
+    def published_on(self, commit: Commit) -> list[Version]:
+        """The versions of models that were trained on a version."""
         reference = self.name, commit.about.version
-        found = [one for one in self._datasets.published if (one.dataset.name, one.dataset.version) == reference]
-        return [f"{one.name} {one.version}" for one in found]
+        return [one for one in self._datasets.published if (one.dataset.name, one.dataset.version) == reference]
 
     def judged(self, commit: Commit) -> Judgement | None:
         """What the gate of the data said in the run that brought a version; None where no record says."""

@@ -7,7 +7,7 @@ from cd4ml.contracts.record import Judgement, found_by
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import GateError
 from cd4ml.evaluation import gate
-from cd4ml.registry import models, records
+from cd4ml.registry import catalogue, models, records
 from cd4ml.registry.models import Judged, Published
 
 __all__ = ["Judged", "publish"]
@@ -49,4 +49,5 @@ def publish(
         gates=tuple(Judgement.of(one) for one in (Verdict.read(judged.dataset_verdict), verdict)),
         published=published.version.version,
     )
+    catalogue.published(location, published.version)
     return published

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -35,7 +36,12 @@ def render(template: str, path: str | Path, title: str, **context: Any) -> None:
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(_environment().get_template(template).render(title=title, **context), encoding="utf-8")
+    file.write_text(text(template, title, **context), encoding="utf-8")
+
+
+def text(template: str, title: str, **context: Any) -> str:
+    """The text of a report, as `render` writes it."""
+    return _environment().get_template(template).render(title=title, **context)
 
 
 def picture(draw: Callable[Inputs, Drawn]) -> Callable[Inputs, Drawn | Markup]:
@@ -132,6 +138,11 @@ def _markdown(text: str) -> Markup:
     return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))  # noqa: S704
 
 
+def _minute(at: str) -> str:
+    """A time in ISO 8601 as `2026-11-29 08:00 UTC`; empty where there is none."""
+    return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC" if at else ""
+
+
 def _code(text: str) -> Markup:
     """A sentence in which names stand between backticks."""
     return Markup("").join(
@@ -149,6 +160,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, percent=_percent, counted=_counted, markdown=_markdown, short=short, code=_code
+        number=_number, percent=_percent, counted=_counted, markdown=_markdown, short=short, code=_code, minute=_minute
     )
     return environment

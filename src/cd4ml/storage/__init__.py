@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from cd4ml.errors import StorageError
 from cd4ml.names import shown
-from cd4ml.storage.layout import check_kind
+from cd4ml.storage.layout import check_kind, check_replaced
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """A part of a name in the store."""
@@ -124,6 +124,17 @@ class Store(ABC):
             AlreadyStoredError: The name is taken.
             StorageError: The store cannot be written, or there is no such file.
         """
+
+    def replace(self, name: str, text: str) -> None:
+        """Stores a text in the place of the one that has its name; readers see the one or the other, whole.
+
+        Raises:
+            StorageError: Objects of this kind are never replaced, or the store cannot be written.
+        """
+        self._replace(check_replaced(name), text)
+
+    @abstractmethod
+    def _replace(self, name: str, text: str) -> None: ...
 
     @abstractmethod
     def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:

@@ -7,6 +7,7 @@ it is not beside (the writer was an older one, or killed between the two), the f
 """
 
 import hashlib
+import mimetypes
 import os
 import tempfile
 import uuid
@@ -83,6 +84,12 @@ class S3Store(Store):
         with _told(f"store {self.location}: cannot write {name}"):
             if not self._create(self._key(name), content):
                 raise AlreadyStoredError(f"store {self.location}: {name} is already there")
+
+    def _replace(self, name: str, text: str) -> None:
+        with _told(f"store {self.location}: cannot write {name}"):
+            data = text.encode()
+            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            _connection().put_object(self._bucket, self._key(name), BytesIO(data), len(data), content_type=kind)
 
     def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:  # noqa: D102
         files = self._files(name, contents)

@@ -68,6 +68,10 @@ class FolderStore(Store):
         with self._written(name) as unfinished:
             _put(content, unfinished)
 
+    def _replace(self, name: str, text: str) -> None:
+        with self._written(name, over=True) as unfinished:
+            _put(text, unfinished)
+
     def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:  # noqa: D102
         with self._written(name) as unfinished:
             unfinished.mkdir()
@@ -79,21 +83,21 @@ class FolderStore(Store):
         scratch.clean(self.root / UNFINISHED)
 
     @contextmanager
-    def _written(self, name: str) -> Iterator[Path]:
-        """Where to write what is then moved to its name."""
+    def _written(self, name: str, *, over: bool = False) -> Iterator[Path]:
+        """Where to write what is then moved to its name, over what has it where that is wanted."""
         try:
             (self.root / UNFINISHED).mkdir(parents=True, exist_ok=True)
             with scratch.folder(self.root / UNFINISHED) as folder:
                 yield folder / "content"
-                self._move(folder / "content", name)
+                self._move(folder / "content", name, over=over)
         except OSError as error:
             raise StorageError(f"store {self.root}: cannot write {name}: {error}") from error
 
-    def _move(self, unfinished: Path, name: str) -> None:
+    def _move(self, unfinished: Path, name: str, *, over: bool) -> None:
         target = self.path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            if unfinished.is_dir():
+            if over or unfinished.is_dir():
                 unfinished.rename(target)
             else:
                 os.link(unfinished, target)  # unlike a rename, refuses to replace a file

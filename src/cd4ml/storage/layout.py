@@ -30,12 +30,15 @@ class Kind:
     holds: str
     readers: frozenset[Role]
     writers: frozenset[Role] = frozenset()
+    replaced: bool = False
+    """Whether its objects are written again in each other's place, as of no other kind."""
 
 
 _PIPELINES = frozenset({Role.PIPELINES})
 KINDS = (
     Kind("sources", "data as others bring it; never written by a run", _PIPELINES),
     Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | {Role.MONITORING}, _PIPELINES),
+    Kind("catalogue", "pages about the datasets, and what they are made of", _PIPELINES, _PIPELINES, replaced=True),
     Kind("tags", "`DATASET/TAG`: a pointer at a version of a dataset", _PIPELINES, _PIPELINES),
     Kind("erasures", "`DATASET/NUMBER.json`: what was taken out of all versions of a dataset", _PIPELINES),
     Kind("models", "`NAME/VERSION`: a published model, whole", _PIPELINES | {Role.MODELS}, _PIPELINES),
@@ -55,6 +58,17 @@ def read_by(role: Role) -> list[str]:
 def written_by(role: Role) -> list[str]:
     """The kinds that a role may write."""
     return [kind.name for kind in KINDS if role in kind.writers]
+
+
+def check_replaced(name: str) -> str:
+    """Makes sure that an object may take the place of the one that has its name.
+
+    Raises:
+        StorageError: It may not.
+    """
+    if not any(kind.replaced for kind in KINDS if kind.name == name.partition("/")[0]):
+        raise StorageError(f"{shown(name)}: what is stored never changes; give it another name")
+    return name
 
 
 def check_kind(name: str) -> str:

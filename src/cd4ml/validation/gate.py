@@ -10,7 +10,7 @@ from cd4ml.contracts.drift import Change
 from cd4ml.contracts.findings import Finding, Findings, Group, Kind, Proxy, percent
 from cd4ml.contracts.verdict import DATA_GATE, Check, Outcome, Verdict
 from cd4ml.errors import DataError
-from cd4ml.registry import clock, records
+from cd4ml.registry import catalogue, clock, records
 from cd4ml.validation import age, limits, waivers
 from cd4ml.validation.limits import Drift, Limits
 
@@ -35,7 +35,9 @@ def judge(path: str | Path, settings: dict[str, Any], *, dataset: str | Path, st
         DocumentError: A file does not hold that.
         DataError: The limits are none, or the findings are about another version.
     """
-    return records.judge(store, check(path, settings, dataset=dataset).write(file))
+    verdict = check(path, settings, dataset=dataset).write(file)
+    catalogue.judged(store, DatasetVersion.read(dataset), verdict)
+    return records.judge(store, verdict)
 
 
 def check(path: str | Path, settings: dict[str, Any], *, dataset: str | Path | None = None) -> Verdict:
