@@ -166,6 +166,24 @@ def test_a_gate_that_refuses_ends_the_run_in_plain_words(trained: dict[str, Task
     assert "10,000,000" in tasks["Check dataset"].log
 
 
+def test_a_source_logs_in_with_what_a_secret_of_the_namespace_holds(
+    installed: Installed, shared_cluster: Cluster
+) -> None:
+    source = json.dumps({"sql": {"url": "WAREHOUSE", "table": "players"}})
+    arguments = _arguments("training-cluster.yaml") | SMALL | {"source": source}
+    without = installed.run("training", arguments, "source-1")["Ingest dataset"]
+    secret = ("secret", "generic", "cd4ml-sources", "--from-literal=WAREHOUSE=mysql://shop:hidden@shop/players")
+    shared_cluster.kubectl("-n", installed.namespace, "create", *secret)
+    within = installed.run("training", arguments, "source-2")["Ingest dataset"]
+
+    assert not without.passed
+    assert "WAREHOUSE is not set" in without.log
+    assert "the key WAREHOUSE of the Secret cd4ml-sources" in without.log
+    assert not within.passed
+    assert "WAREHOUSE holds no address of a known database" in within.log
+    assert "hidden" not in within.log
+
+
 def _arguments(file: str) -> dict[str, Any]:
     arguments: dict[str, Any] = yaml.safe_load((ROOT / "examples/promotions" / file).read_text())["arguments"]
     return Training.in_kfp(arguments)
