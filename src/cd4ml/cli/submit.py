@@ -88,6 +88,12 @@ def _wait(connection: "Connection", run_id: str, wanted: asked.Asked) -> int:
     console.print()
     if state == "passed":
         print_outcome("passed", "green", f"in {time.monotonic() - started:.0f} s")
+        unseen = [task.display_name for task in tree.tasks if task.state == "waiting"]
+        if unseen:
+            errors.print(
+                f"KFP does not know {', '.join(unseen)}: its workflow has grown too large to be read; "
+                "an admin lets it grow with Argo's MAX_WORKFLOW_SIZE (docs/admin.md)"
+            )
         return 0
     if state == "failed":
         failed = [task.name for task in tree.tasks if task.state == "failed"]

@@ -20,7 +20,14 @@ from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.task_tree import ENDED, Artifact, Group, State, Task
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow import lineage
-from cd4ml.kubeflow.connection import PAGE, Connection, NotFoundError, UnreachableError
+from cd4ml.kubeflow.connection import (
+    KFP_NAMESPACE,
+    PAGE,
+    UI_VARIABLE,
+    Connection,
+    NotFoundError,
+    UnreachableError,
+)
 from cd4ml.registry import records
 from cd4ml.reports import comparison
 from cd4ml.reports.comparison import Column
@@ -215,34 +222,54 @@ def _settled(state: State, tree: Group) -> bool:
 
 
 def _end_the_rest(tree: Group, state: State) -> None:
-    """Says of what KFP left open how it ended: it writes the states of groups late, or not at all."""
+    """Says of what KFP left open how it ended: it writes the states of groups late, or not at all.
+
+    A task that KFP does not know in a run that passed stays `waiting`.
+    """
     for _, node in tree.rows():
         if node.state == "running":
             node.state = "passed" if state == "passed" else "stopped"
             if isinstance(node, Task):
                 node.ended = time.monotonic()
-    tree.end()
+    if state != "passed":
+        tree.end()
 
 
 def failure(connection: Connection, run_id: str, failed: Sequence[str]) -> str:
-    """Why a run failed: the words of the first failed task's error, as far as KFP gives its log.
+    """Why a run failed: the words of the first failed task's error, as far as KFP gives its log, or else its record's.
 
     Args:
         connection: The KFP that ran it.
         run_id: The run.
         failed: The names of the tasks that failed.
     """
-    if not failed:
-        return "The run ended before all tasks had run; KFP does not say why."
+    said = _last_words(connection, run_id, failed[0]) if failed else ""
+    if said:
+        return said
+    with contextlib.suppress(KubeflowError):
+        record = _record(_run(connection.ask(connection.runs.run_service_get_run, run_id)))
+        if record and record.failure:
+            return record.failure
+    if failed:
+        return (
+            f"The task {failed[0]} failed; KFP gives no log of it: see the task in the UI, "
+            f"or name the UI with {UI_VARIABLE}."
+        )
+    return (
+        "The run ended before all tasks had run; KFP does not say why, its workflow does: "
+        f"`kubectl describe workflow --namespace {connection.namespace or KFP_NAMESPACE} "
+        f"--selector pipeline/runid={run_id}`."
+    )
+
+
+def _last_words(connection: Connection, run_id: str, task: str) -> str:
+    """The error at the end of a task's log; empty where KFP gives none."""
     log = ""
     with contextlib.suppress(KubeflowError):
-        pods = [record.pod for record in lineage.tasks(connection, run_id) if record.name == failed[0] and record.pod]
+        pods = [record.pod for record in lineage.tasks(connection, run_id) if record.name == task and record.pod]
         log = _log(connection, run_id, pods[-1]) if pods else ""
     said = errors.words(log[max(log.rfind(_TRACEBACK), 0) :])
-    return (
-        _OF_KFP.split(said, maxsplit=1)[0].strip()
-        or f"The task {failed[0]} failed; KFP gives no log of it: see the task in the UI."
-    )
+    return _OF_KFP.split(said, maxsplit=1)[0].strip()
 
 
 def find(connection: Connection, run: str) -> Run:

@@ -13,6 +13,7 @@ from conftest import Command
 from kfp_server import NEVER, KfpServer, Made, Ran, serving
 
 from cd4ml.kubeflow import connection
+from cd4ml.registry import records
 
 EXAMPLE = Path(__file__).parents[3] / "examples/promotions/training.yaml"
 RUN = "11111111-1111-1111-1111-111111111111"
@@ -188,6 +189,46 @@ def test_a_failed_run_without_a_log_names_the_task(kfp: KfpServer, cd4ml: Comman
 
     assert outcome.code == 1
     assert "failed The task verify-deployment failed; KFP gives no log of it" in outcome.out
+
+
+def test_a_failed_run_without_a_log_says_what_its_record_says(
+    kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = str(tmp_path / "store")
+    monkeypatch.setenv(records.PIPELINE, "verification")
+    monkeypatch.setenv(records.RUN, RUN)
+    records.begin(store, name="run", arguments={})
+    records.end(store, status="failed", failure="the answers differ")
+    verified = {"runtime_config": {"parameters": {"store": store}}}
+    kfp.progress = [one | verified for one in FAILS]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert "failed the answers differ" in outcome.out
+
+
+def test_a_run_that_ended_before_its_tasks_names_what_says_why(
+    kfp: KfpServer, cd4ml: Command, verification: Path
+) -> None:
+    kfp.progress = [look("FAILED", node("root-driver", "FAILED"))]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 1
+    assert f"kubectl describe workflow --namespace kubeflow --selector pipeline/runid={RUN}" in outcome.out
+
+
+def test_a_task_that_kfp_lost_sight_of_is_told_and_not_taken_for_one_that_was_skipped(
+    kfp: KfpServer, cd4ml: Command, verification: Path
+) -> None:
+    kfp.progress = [look("SUCCEEDED", node("root-driver", "SUCCEEDED"))]
+
+    outcome = cd4ml("submit", verification, "--host", kfp.host)
+
+    assert outcome.code == 0
+    assert "KFP does not know Verify deployment" in outcome.err
+    assert "MAX_WORKFLOW_SIZE" in outcome.err
+    assert "skipped" not in outcome.out
 
 
 def test_a_connection_that_is_lost_while_waiting_is_tried_again(
