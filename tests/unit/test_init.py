@@ -31,7 +31,7 @@ def customers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "Gender": ["f" if row % 3 else "m" for row in rows],
             "plan": ["abc"[row % 3] for row in rows],
             "rare": ["b" if row == 1 else "a" for row in rows],
-            "joined": [datetime(2026, 1, 1) + timedelta(days=row) for row in rows],
+            "joined": [datetime(2024, 1, 1) + timedelta(days=row) for row in rows],
             "vip": [row % 2 == 0 for row in rows],
             "churned": ["yes" if row % 10 == 0 else "no" for row in rows],
             "vendor": ["cd4ml"] * ROWS,
@@ -159,3 +159,17 @@ def test_without_a_key_all_columns_tell_rows_apart_and_how_the_table_was_read_is
     assert "read ';' as the delimiter, 2 columns" in output
     assert "no column tells rows apart, so all of them do" in output
     assert yaml.safe_load(Path("training.yaml").read_text())["arguments"]["key"] == "rows"
+
+
+def test_the_time_column_is_neither_a_birthday_nor_a_day_to_come(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text(
+        "id,date_of_birth,valid_until,seen,churned\n"
+        + "".join(f"{row},1980-01-{row % 28 + 1:02},9999-12-31,2025-01-01,{row % 2}\n" for row in range(100))
+    )
+
+    said(capsys, monkeypatch, "people.csv")
+
+    assert asked.read(tmp_path / "training.yaml").arguments["time_column"] == "seen"

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -178,8 +179,8 @@ class _Look:
         return Guess(chosen, f"{high!r} counts as positive, {low!r} as negative{also}")
 
     def time(self, *, but: Sequence[str]) -> Guess | None:
-        """A column of moments; one that is called so before others, with the fewest missing."""
-        moments = [name for name in self._others(but) if pa.types.is_temporal(self._type(name))]
+        """A column of moments at which rows may have come to be; one called so before others, the fewest missing."""
+        moments = [name for name in self._others([*but, *self.personal]) if self._has_been(name)]
         moments.sort(key=lambda name: (not TIMES.search(words(name)), self._table.column(name).null_count))
         return Guess(moments[0], "it holds moments") if moments else None
 
@@ -237,6 +238,13 @@ class _Look:
             return False
         counts = pc.value_counts(self._table.column(name).drop_null()).field("counts")
         return bool(pc.min(counts).as_py() >= FEWEST_IN_A_GROUP * self._table.num_rows)
+
+    def _has_been(self, name: str) -> bool:
+        """Whether a column holds moments, none of them after now."""
+        if not pa.types.is_temporal(self._type(name)):
+            return False
+        last = pc.max(self._table.column(name)).cast(pa.timestamp("us")).value
+        return last is not None and bool(last <= time.time() * 1e6)
 
     def _is_unique(self, name: str) -> bool:
         column, type_ = self._table.column(name), self._type(name)
