@@ -51,6 +51,13 @@ class Reference(dsl.Dataset):  # type: ignore[misc]
     schema_version = VERSION
 
 
+class Provenance(dsl.Artifact):  # type: ignore[misc]
+    """How a version of a dataset came to be (layout: `cd4ml.contracts.provenance`)."""
+
+    schema_title = "system.Cd4mlProvenance"
+    schema_version = VERSION
+
+
 class Findings(dsl.Artifact):  # type: ignore[misc]
     """What the audit of a dataset found (layout: `cd4ml.contracts.findings`)."""
 

@@ -143,6 +143,7 @@ def training(
         key=ingested.outputs["key"],
         curated_schema=splits.outputs["schema"],
         before=splits.outputs["before"],
+        provenance=splits.outputs["provenance"],
         sensitive=sensitive,
         slices=slices,
         exclude=exclude,

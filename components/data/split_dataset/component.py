@@ -21,6 +21,7 @@ def split_dataset(
     test: dsl.Output[artifacts.Split],
     schema: dsl.Output[artifacts.Schema],
     before: dsl.Output[artifacts.Reference],
+    provenance: dsl.Output[artifacts.Provenance],
     curated_schema: str = "",
     schema_digest: str = "",
     reference: str = "",
@@ -46,10 +47,12 @@ def split_dataset(
         test: The rows to evaluate on, a Parquet file.
         schema: The schema that people keep, a TFDV text proto; an empty file where there is none.
         before: The rows that the last model was trained on; an empty file where there is none.
+        provenance: How the version was read, and what has changed since the one before.
         drawn: What `split` means: what it says beside the defaults.
     """
     given = dict(locals())
     from cd4ml.data import curated, references
+    from cd4ml.data import provenance as history
     from cd4ml.data import split as splitting
     from cd4ml.registry.notes import noting
 
@@ -59,6 +62,7 @@ def split_dataset(
         parts = splitting.write_splits(
             uri, version=version, digest=digest, key=key, split=split, train=train.path, eval=eval.path, test=test.path
         )
+        history.of_version(uri, version, before=before.path).write(provenance.path)
         returned["drawn"] = splitting.meaning(split)
     for artifact, part in zip((train, eval, test), parts, strict=True):
         artifact.metadata.update(part.metadata)

@@ -15,6 +15,7 @@ def validate_dataset(
     key: str,
     curated_schema: dsl.Input[artifacts.Schema],
     before: dsl.Input[artifacts.Reference],
+    provenance: dsl.Input[artifacts.Provenance],
     statistics: dsl.Output[artifacts.Statistics],
     schema: dsl.Output[artifacts.Schema],
     anomalies: dsl.Output[artifacts.Anomalies],
@@ -38,6 +39,7 @@ def validate_dataset(
         key: The column that tells rows apart.
         curated_schema: The schema that people keep, a TFDV text proto; inferred from train where the file is empty.
         before: The rows that the last model was trained on; an empty file where there is none.
+        provenance: How the version was read, and what has changed since the one before.
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated.
         exclude: Columns that no model sees.
@@ -61,6 +63,7 @@ def validate_dataset(
         key=key,
         curated_schema=curated_schema.path,
         before=before.path,
+        provenance=provenance.path,
         sensitive=sensitive,
         slices=slices,
         exclude=exclude,

@@ -14,7 +14,7 @@ from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
 EXAMPLES = 3
-"""Of each change."""
+"""Of each change, where nothing else is asked."""
 WITH_EXAMPLES = 20
 """Columns of which examples are looked for, those with the most changes first."""
 
@@ -57,7 +57,7 @@ class Difference:
     """Columns whose type is another: what it was, and is. Their values are compared as text."""
 
 
-def between(uri: str, *, before: int, after: int, key: Sequence[str]) -> Difference:
+def between(uri: str, *, before: int, after: int, key: Sequence[str], examples: int = EXAMPLES) -> Difference:
     """Compares two versions.
 
     Args:
@@ -65,6 +65,7 @@ def between(uri: str, *, before: int, after: int, key: Sequence[str]) -> Differe
         before: The one version.
         after: The other.
         key: The columns that tell rows apart.
+        examples: Of each change. 0 looks for none, which is most of the time.
 
     Raises:
         DataError: There is no such version, or it has no such key.
@@ -76,14 +77,16 @@ def between(uri: str, *, before: int, after: int, key: Sequence[str]) -> Differe
             if name not in names:
                 raise DataError(f"{uri}: version {version} has no column {name!r}; {nearest(name, names)}")
     comparison = _EqualRows if list(key) == [ROW_KEY] else _Comparison
-    return comparison(old, new, key).difference()
+    return comparison(old, new, key, examples=examples).difference()
 
 
 class _Comparison:
-    def __init__(self, old: deltalake.DeltaTable, new: deltalake.DeltaTable, key: Sequence[str]) -> None:
+    def __init__(
+        self, old: deltalake.DeltaTable, new: deltalake.DeltaTable, key: Sequence[str], *, examples: int
+    ) -> None:
         self._tables = {"old": old, "new": new}
         self._before, self._after = (pa.schema(one.schema().to_arrow()) for one in (old, new))
-        self._key = key
+        self._key, self._most = key, examples
         self._values = [name for name in self._after.names if name in self._before.names and name not in key]
 
     def difference(self) -> Difference:
@@ -160,12 +163,14 @@ class _Comparison:
         return [Example(*row) for row in self._rows(wanted, change, first="new")]
 
     def _rows(self, wanted: Sequence[str], condition: str = "true", *, first: str = "") -> list[tuple[Any, ...]]:
-        """Rows of what both versions have together; where a side is named, the first ones by its key."""
+        """Rows of what both versions have together; where a side is named, examples: the first ones by its key."""
+        if first and not self._most:
+            return []
         columns = ", ".join(f"{one} AS c{place}" for place, one in enumerate(wanted))
         on = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in self._key)
         old, new = map(self._table, self._tables)
         order = ", ".join(f"{first}.{quoted(name)}" for name in self._key)
-        end = f" ORDER BY {order} LIMIT {EXAMPLES}" if first else ""
+        end = f" ORDER BY {order} LIMIT {self._most}" if first else ""
         sql = f"SELECT {columns} FROM {old} FULL JOIN {new} ON {on} WHERE {condition}{end}"  # noqa: S608 (names are quoted)
         found = query(sql, **self._tables).read_all()
         return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
@@ -174,8 +179,10 @@ class _Comparison:
 class _EqualRows(_Comparison):
     """Rows that only all of their values tell apart: none changes, and of equal ones there may be several."""
 
-    def __init__(self, old: deltalake.DeltaTable, new: deltalake.DeltaTable, key: Sequence[str]) -> None:
-        super().__init__(old, new, key)
+    def __init__(
+        self, old: deltalake.DeltaTable, new: deltalake.DeltaTable, key: Sequence[str], *, examples: int
+    ) -> None:
+        super().__init__(old, new, key, examples=examples)
         self._values = []
 
     def _counts(self) -> list[str]:

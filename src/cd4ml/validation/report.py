@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from cd4ml.contracts.drift import LARGE, Change, Comparison
 from cd4ml.contracts.findings import Findings, Proxy
+from cd4ml.contracts.provenance import Provenance
 from cd4ml.reports import page
 from cd4ml.validation import figures, waivers
 from cd4ml.validation.audit.duties import DUTIES
@@ -27,6 +28,7 @@ def write(
     columns: Sequence[Column],
     tables: Mapping[str, pa.Table],
     samples: Samples,
+    provenance: Provenance,
     path: str | Path,
 ) -> None:
     """Writes the report, one HTML file.
@@ -36,6 +38,7 @@ def write(
         columns: The columns of the splits.
         tables: The splits.
         samples: The rows of which the comparisons are.
+        provenance: How the version was read, and what has changed since the one before.
         path: The file to write.
     """
     drawn = figures.drawable(columns)[: figures.MOST_COLUMNS]
@@ -47,6 +50,7 @@ def write(
         path,
         title=f"Data: {found.dataset}",
         found=found,
+        provenance=provenance,
         columns=columns,
         errors=of_severity["error"],
         warnings=of_severity["warning"],

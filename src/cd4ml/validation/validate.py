@@ -1,7 +1,7 @@
 """Validating a dataset: statistics, schema, anomalies and audit of its splits, and one report of it all."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cd4ml.contracts import dataset as origin
-from cd4ml.contracts.dataset import Origin
+from cd4ml.contracts.dataset import Masked, Origin
 from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.provenance import Provenance
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.validation import audit, columns, groups, label, outliers, personal, report, schema, statistics
@@ -40,6 +41,7 @@ def validate(
     key: str,
     curated_schema: str | Path,
     before: str | Path,
+    provenance: str | Path,
     sensitive: Sequence[str],
     slices: Sequence[str | Sequence[str]],
     outputs: Outputs,
@@ -57,6 +59,7 @@ def validate(
         curated_schema: A schema that people keep, a text proto; inferred from train where the file is empty.
         before: The rows that the last published version was trained on, as it keeps them; an empty file where there
             are none.
+        provenance: How the version was read, and what has changed since the one before (`cd4ml.contracts.provenance`).
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated; here each column counts alone.
         outputs: The files and folders to write.
@@ -147,8 +150,22 @@ def validate(
     schema.write_schema(rules, outputs.schema)
     schema.write_anomalies(anomalies, outputs.anomalies)
     reference.write(compared.reference, outputs.reference)
-    report.write(found, columns=described, tables=tables, samples=compared.samples, path=outputs.report)
+    report.write(
+        found,
+        columns=described,
+        tables=tables,
+        samples=compared.samples,
+        provenance=_without(unseen, Provenance.read(provenance), source.masked),
+        path=outputs.report,
+    )
     return found.write(outputs.findings)
+
+
+def _without(people: Collection[str], provenance: Provenance, masked: Collection[Masked]) -> Provenance:
+    """What is said of how columns of personal data were read may hold values of theirs."""
+    safe = set(map(str, masked))
+    said = (line for line in provenance.said if line in safe or not any(repr(name) in line for name in people))
+    return replace(provenance, said=tuple(said))
 
 
 def _statistics(splits: Mapping[str, str | Path], runner: Sequence[str], folder: str | Path) -> dict[str, Statistics]:

@@ -2,7 +2,7 @@ import hashlib
 import importlib.util
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from html import unescape
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cd4ml.contracts import findings
 from cd4ml.contracts.dataset import Masked, Origin, stamp
+from cd4ml.contracts.provenance import Provenance, RowChanges
 from cd4ml.errors import DataError
 from cd4ml.reports import page
 from cd4ml.validation import columns, figures, outliers, personal, schema
@@ -42,6 +43,9 @@ def players(**changed):
     return pa.table({**columns, **changed})
 
 
+UNKNOWN = Provenance("", "")
+
+
 class Validation:
     """What one validation wrote."""
 
@@ -51,7 +55,16 @@ class Validation:
         self.folder = folder
 
     def __call__(
-        self, table, label="took", key="player", curated_schema="", sensitive=(), slices=(), masked=(), **others
+        self,
+        table,
+        label="took",
+        key="player",
+        curated_schema="",
+        sensitive=(),
+        slices=(),
+        masked=(),
+        provenance=UNKNOWN,
+        **others,
     ):
         origin = Origin("players", 4, "sha256:abc", masked)
         files = {}
@@ -61,6 +74,7 @@ class Validation:
             pq.write_table(part.cast(stamp(part.schema, origin)), files[split])
         curated = self.folder / "curated.pbtxt"
         curated.write_text(curated_schema)
+        provenance.write(self.folder / "provenance")
         before = self.folder / "before"
         if not before.exists():
             before.write_bytes(b"")
@@ -70,6 +84,7 @@ class Validation:
             key=key,
             curated_schema=curated,
             before=before,
+            provenance=self.folder / "provenance",
             sensitive=sensitive,
             slices=slices,
             outputs=self.outputs,
@@ -425,7 +440,7 @@ def test_a_column_that_was_hashed_is_noted_and_the_report_says_what_became_of_co
     masked = (Masked("email", "hashed", key="PEPPER", fingerprint="a1b2c3d4"), Masked("name", "dropped"))
     hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(ROWS)]
 
-    found = validation(players(email=hashes), masked=masked)
+    found = validation(players(email=hashes), masked=masked, provenance=Provenance("", "", tuple(map(str, masked))))
 
     (finding,) = found.of_kind("personal_data")
     assert (finding.severity, finding.column) == ("note", "email")
@@ -436,6 +451,40 @@ def test_a_column_that_was_hashed_is_noted_and_the_report_says_what_became_of_co
     assert "<li>Hashed &#39;email&#39; with the key PEPPER (a1b2c3d4).</li><li>Dropped &#39;name&#39;.</li>" in (
         validation.report
     )
+
+
+def test_the_report_says_how_the_version_was_read_and_what_has_changed_since_another(validation):
+    since = RowChanges(
+        since=2,
+        added=1543,
+        removed=1,
+        changed=300,
+        same=1200,
+        columns={"spend": 299, "age": 3},
+        new_columns=("newsletter",),
+        gone_columns=(),
+        retyped={"age": ("string", "int64")},
+    )
+    said = ("',' as the decimal sign in 'spend'", "column 'nick_name' stays text: 'secret-7' is no number")
+
+    validation(
+        players(nick_name=SECRETS["nick_name"]),
+        provenance=Provenance('{"file":"players.csv"}', "append", said, changes=since),
+    )
+
+    told = unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", "", validation.report)))
+    assert 'From {"file":"players.csv"}, by append.' in told
+    assert "',' as the decimal sign in 'spend'." in told
+    assert "secret-" not in told
+    assert "Since version 2: 1,543 rows added, 1 removed, 300 changed; 1,200 are the same; new: newsletter." in told
+    assert "age was string, is int64." in told
+    assert '<tr><td><code>spend</code></td><td class="number" data-value="299">299</td></tr>' in validation.report
+
+
+def test_the_report_says_why_a_version_is_compared_with_none_before(validation):
+    validation(players(), provenance=replace(UNKNOWN, uncompared="it is the first version"))
+
+    assert "Not compared with a version before: it is the first version." in validation.report
 
 
 def test_a_column_of_personal_data_is_counted_and_has_no_domain(validation):
@@ -673,6 +722,7 @@ def test_a_split_that_is_no_parquet_is_refused(tmp_path):
             key="player",
             curated_schema="",
             before="",
+            provenance="",
             sensitive=[],
             slices=[],
             outputs=Outputs(*[tmp_path / "out"] * len(fields(Outputs))),
