@@ -12,6 +12,8 @@ from cd4ml.data import ingest, table
 from cd4ml.errors import StorageError
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store, probe
 
+PAGES = ("index", "datasets/rows")
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -175,6 +177,17 @@ def test_a_dataset_in_a_bucket_has_versions(bucket, tmp_path) -> None:
     data, digest = table.at_version(first.uri, 0)
     assert digest == first.digest
     assert pa.table(data.to_pyarrow_table()).num_rows == 3
+
+
+def test_the_catalogue_in_a_bucket_is_of_pages_that_are_replaced(bucket, tmp_path) -> None:
+    for rows in (2, 3):
+        pq.write_table(pa.table({"id": range(rows)}), tmp_path / "rows.parquet")
+        ingest.ingest(str(tmp_path / "rows.parquet"), store=bucket.uri, name="rows", key="id", mode="replace")
+    pages = {name: bucket.client.stat_object(bucket.bucket, f"catalogue/{name}.html") for name in PAGES}
+
+    assert {page.content_type for page in pages.values()} == {"text/html"}
+    assert '<a href="datasets/rows.html">rows</a>' in open_store(bucket.uri).read("catalogue/index.html")
+    assert "Version 1 since" in open_store(bucket.uri).read("catalogue/datasets/rows.html")
 
 
 def test_a_server_s_init_container_brings_a_model_into_its_volume(bucket, model, tmp_path) -> None:

@@ -26,7 +26,7 @@ class Hash(Strict):
 
 
 def _edges(edges: list[Any]) -> list[Any]:
-    """Makes sure that these are edges, of numbers or of moments, each later than the one before."""
+    """Makes sure that these are edges, of numbers or of moments, each beyond the one before."""
     numbers = [one for one in edges if isinstance(one, int | float) and not isinstance(one, bool)]
     moments = [one for one in edges if isinstance(one, str) and _is_moment(one)]
     if (
@@ -40,7 +40,7 @@ def _edges(edges: list[Any]) -> list[Any]:
     places = numbers or [datetime.fromisoformat(one).replace(tzinfo=UTC).timestamp() for one in moments]
     if any(later <= earlier for earlier, later in pairwise(places)):
         raise ValueError(f"{shown(edges)} are not in ascending order; write each once, the lowest first")
-    return edges
+    return [int(one) if isinstance(one, float) and one.is_integer() else one for one in edges]  # KFP makes 18 18.0
 
 
 def _is_moment(text: str) -> bool:
