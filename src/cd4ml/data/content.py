@@ -5,6 +5,7 @@ It is written there first, for only all rows tell whether the version is a new o
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,14 +127,24 @@ def _written(
     digest, keys, count = Digest(masked, key if keyed else None), Keys(key or (), source), 0
     now, times = clock.moment(), NO_TIMES
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema, options=_PACKED) as writer:
-        for batch in _small(rows):
-            made = masking.batch(plain.batch(batch, count + 1))
-            columns = of_columns(made)
+
+        def keep(batch: pa.RecordBatch, row: int) -> None:
+            columns = of_columns(batch)
             digest.add(of_rows(columns.values()))
-            keyed_by = keys.add(made, columns, count + 1)
-            writer.write_batch(with_row_key(made, keyed_by) if keyed else made)
-            times = times.and_of(made.column(time_column), now) if time_column else times
-            count += made.num_rows
+            keyed_by = keys.add(batch, columns, row)
+            writer.write_batch(with_row_key(batch, keyed_by) if keyed else batch)
+
+        with ThreadPoolExecutor(1) as beside:  # keeps a batch while the next one is read
+            kept: Future[None] | None = None
+            for batch in _small(rows):
+                made = masking.batch(plain.batch(batch, count + 1))
+                times = times.and_of(made.column(time_column), now) if time_column else times
+                if kept:
+                    kept.result()
+                kept = beside.submit(keep, made, count + 1)
+                count += made.num_rows
+            if kept:
+                kept.result()
     if not count:
         raise DataError(f"{source}: has no rows; give a table with data")
     said = [*map(masking.line, rows.said), *map(str, masking.record), *plain.said]
