@@ -127,6 +127,9 @@ class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_d
     """Of the code."""
     cd4ml: str = ""
     """The version of cd4ml that read it."""
+    sums: str = ""
+    """Of the rows' hashes, which the digest is made of, so that rows can be added without those that are there
+    (`cd4ml.data.digest`); versions before had none."""
 
     @property
     def headline(self) -> str:

@@ -38,6 +38,8 @@ class Content:
     schema: pa.Schema
     rows: int
     digest: str
+    sums: str
+    """Of the rows' hashes, as the digest has them."""
     said: tuple[str, ...]
     times: Times
     left_out: Places
@@ -152,10 +154,15 @@ def _written(
     if len(repeated) and key:
         raise keys.refusal(repeated, _row(file, int(repeated[0])))
     if len(repeated):
-        said.append(f"{len(repeated):,} rows are equal to others, and {'left out' if drop else 'kept'}")
+        said.append(equal(len(repeated), "left out" if drop else "kept"))
     left_out = repeated if drop else NONE
-    content = Content(file, schema, count - len(left_out), str(digest), tuple(said), times, left_out)
+    content = Content(file, schema, count - len(left_out), str(digest), digest.sums, tuple(said), times, left_out)
     return _without(content, masked) if len(left_out) else content
+
+
+def equal(rows: int, then: str) -> str:
+    """What is said of rows that are equal to others."""
+    return f"{rows:,} rows are equal to others, and {then}"
 
 
 def _with_row_key(schema: pa.Schema, source: str, by_rows: bool) -> pa.Schema:
@@ -178,7 +185,7 @@ def _without(content: Content, schema: pa.Schema) -> Content:
     digest = Digest(schema, ())
     for batch in content.reader():
         digest.add(of_rows(of_columns(batch.select(schema.names)).values()))
-    return replace(content, digest=str(digest))
+    return replace(content, digest=str(digest), sums=digest.sums)
 
 
 def _row(file: Path, place: int) -> pa.RecordBatch:

@@ -46,13 +46,24 @@ class Digest:
 
     def add(self, rows: Hashes) -> None:
         """Adds rows by their hashes."""
-        self._rows += rows.shape[1]
-        self._sums = [(before + int(more)) & _MASK for before, more in zip(self._sums, rows.sum(axis=1), strict=True)]
+        self._add(rows.shape[1], map(int, rows.sum(axis=1)))
+
+    def add_known(self, rows: int, sums: str) -> None:
+        """Adds rows by their number and their `sums`."""
+        self._add(rows, (int(one, 16) for one in sums.split()))
+
+    @property
+    def sums(self) -> str:
+        """The sums of the rows' hashes, as two numbers of 16 hexadecimal digits."""
+        return f"{self._sums[0]:016x} {self._sums[1]:016x}"
 
     def __str__(self) -> str:
         """`rows:` and 64 hexadecimal digits."""
-        content = f"{self._types} {self._rows} {self._sums[0]:016x} {self._sums[1]:016x}"
-        return PREFIX + hashlib.sha256(content.encode()).hexdigest()
+        return PREFIX + hashlib.sha256(f"{self._types} {self._rows} {self.sums}".encode()).hexdigest()
+
+    def _add(self, rows: int, sums: Iterable[int]) -> None:
+        self._rows += rows
+        self._sums = [(before + more) & _MASK for before, more in zip(self._sums, sums, strict=True)]
 
 
 def of_columns(batch: pa.RecordBatch) -> dict[str, Hashes]:

@@ -149,6 +149,8 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
     if asked.mode == "append" and came.digest in _made_of(last.about, before):
         return last.about
     modes.check_masked(asked, last, source=source)
+    if asked.mode == "append" and (larger := modes.beside(asked, came, last)):
+        return table.add_version(_about_both(asked, came, larger), larger, base=last.number, beside=True)
     rows = modes.together(asked.mode, came, last, key=asked.key, source=source)
     with (
         closing(rows),
@@ -156,8 +158,7 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
             rows, asked.uri, key=asked.key, time_column=asked.time_column, drop=asked.duplicates == "drop"
         ) as whole,
     ):
-        about = replace(_about(asked, whole), came=came.digest, said=(*came.said, *whole.said))
-        return table.add_version(about, whole, base=last.number)
+        return table.add_version(_about_both(asked, came, whole), whole, base=last.number)
 
 
 def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:
@@ -166,11 +167,16 @@ def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:
         asked,
         rows=found.rows,
         digest=found.digest,
+        sums=found.sums,
         said=found.said,
         newest=clock.written(times.newest) if times.newest else "",
         ahead=times.ahead,
         last=clock.written(times.last) if times.last else "",
     )
+
+
+def _about_both(asked: DatasetVersion, came: Content, whole: Content) -> DatasetVersion:
+    return replace(_about(asked, whole), came=came.digest, said=(*came.said, *whole.said))
 
 
 def _made_of(latest: DatasetVersion, before: Sequence[Commit]) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """How rows that come go together with those that a dataset has: in their place, beside them, or over them by key."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +10,14 @@ import pyarrow as pa
 
 from cd4ml.contracts.dataset import ROW_KEY, DatasetVersion
 from cd4ml.data import table
-from cd4ml.data.content import Content
-from cd4ml.data.digest import Hashes, of_columns, of_rows
+from cd4ml.data.content import Content, equal
+from cd4ml.data.digest import Digest, Hashes, of_columns, of_rows
+from cd4ml.data.keys import Keys
 from cd4ml.data.rows import Rows, fitted
 from cd4ml.data.table import Commit
+from cd4ml.data.times import NO_TIMES
 from cd4ml.errors import DataError
+from cd4ml.registry import clock
 
 LOST = 0.5
 """The share of the rows of the version before from which on their loss has to be asked for."""
@@ -74,6 +79,40 @@ def check_kept(new: Content, last: Commit, *, asked: DatasetVersion, source: str
             "gone from the next one; write `mode: append` to add rows, `mode: merge` to take the place of those of the "
             "same key, or `mode: replace` where this is meant"
         )
+
+
+def beside(asked: DatasetVersion, new: Content, last: Commit) -> Content | None:
+    """What a dataset holds once the rows that came lie beside those that it has; of it these alone can be read.
+
+    Args:
+        asked: What is asked of the next version.
+        new: What came.
+        last: What made the latest version that.
+
+    Returns:
+        None where all rows have to be read and written again: where their columns are of other types, where rows were
+        erased or nothing tells their sums, or where a row that came may be there already.
+    """
+    before = last.about
+    if not before.sums:
+        return None
+    digest = Digest(_without_row_key(new.schema), asked.key if asked.key_column == ROW_KEY else None)
+    digest.add_known(before.rows, before.sums)
+    latest = table.opened(before.uri, last.number)
+    if str(digest) != before.digest or latest.count() != before.rows:
+        return None
+    keys, row, times, now = Keys([asked.key_column], asked.uri), 1, NO_TIMES, clock.moment()
+    wanted = dict.fromkeys(filter(None, [asked.key_column, asked.time_column]))
+    for batch in chain(table.rows_of_version(latest, list(wanted)), new.reader()):
+        keys.add(batch, of_columns(batch.select([asked.key_column])), row)
+        times = times.and_of(batch.column(asked.time_column), now) if asked.time_column else times
+        row += batch.num_rows
+    repeated = len(keys.repeated())
+    if repeated and asked.duplicates != "keep":
+        return None
+    digest.add_known(new.rows, new.sums)
+    said = (equal(repeated, "kept"),) if repeated else ()
+    return replace(new, rows=before.rows + new.rows, digest=str(digest), sums=digest.sums, said=said, times=times)
 
 
 def together(mode: str, new: Content, last: Commit, *, key: Sequence[str], source: str) -> Rows:

@@ -1,7 +1,8 @@
 """The dataset's table in the store: a Delta Lake table at `<store>/datasets/<name>`.
 
-Each version holds the whole table. Its commit keeps what it is (`DatasetVersion`), with the digest of the content, so
-that the same content makes no new version; no version is ever cleaned away.
+Each version is the whole table; its files may be those of the one before and some more. Its commit keeps what it is
+(`DatasetVersion`), with the digest of the content, so that the same content makes no new version; no version is ever
+cleaned away.
 """
 
 import uuid
@@ -124,12 +125,15 @@ def exists(uri: str) -> bool:
     return _open(uri) is not None
 
 
-def add_version(about: DatasetVersion, content: Content, *, base: int | None = None) -> DatasetVersion:
+def add_version(
+    about: DatasetVersion, content: Content, *, base: int | None = None, beside: bool = False
+) -> DatasetVersion:
     """Makes content the latest version, unless it is that already; safe beside others that do the same.
 
     Args:
         about: What the version is, but for its number.
-        content: Its rows.
+        content: Its rows; or those that it has more than the one before.
+        beside: Whether they come beside the rows of `base`.
         base: The number of the commit whose rows the content is made from; None where it is made from none, and `NONE`
             where there was none.
 
@@ -147,20 +151,20 @@ def add_version(about: DatasetVersion, content: Content, *, base: int | None = N
         commits = {number: one for number, one in (_commits(uri) if table else {}).items() if number <= last}
         if base is not None and base != last:
             raise MovedError(f"{uri}: another run has written to it since it was read; run again")
-        if table and _has(table, str(commits[last].get(DIGEST, "")), content):
+        if table and _has(table, str(commits[last].get(DIGEST, "")), about.digest):
             found = replace(about, version=_first(commits, last), digest=str(commits[last][DIGEST]))
             return _arrived(found, commits)
-        earlier = next((one for one in sorted(commits) if commits[one].get(DIGEST) == content.digest), None)
+        earlier = next((one for one in sorted(commits) if commits[one].get(DIGEST) == about.digest), None)
         written = replace(about, version=last + 1 if earlier is None else earlier)
         commit = uuid.uuid4().hex
         properties = deltalake.CommitProperties(
-            custom_metadata={DIGEST: content.digest, COMMIT: commit, ABOUT: written.text}, max_commit_retries=0
+            custom_metadata={DIGEST: about.digest, COMMIT: commit, ABOUT: written.text}, max_commit_retries=0
         )
         try:
             if table and earlier is not None:
                 table.restore(earlier, commit_properties=properties)
             else:
-                _write(uri, table, content=content, properties=properties)
+                _write(uri, table, content=content, beside=beside, properties=properties)
         except CommitFailedError:
             continue  # another run was faster, perhaps with this very content
         except (DeltaError, OSError) as error:
@@ -174,28 +178,34 @@ def add_version(about: DatasetVersion, content: Content, *, base: int | None = N
 
 
 def _write(
-    uri: str, table: deltalake.DeltaTable | None, *, content: Content, properties: deltalake.CommitProperties
+    uri: str,
+    table: deltalake.DeltaTable | None,
+    *,
+    content: Content,
+    beside: bool,
+    properties: deltalake.CommitProperties,
 ) -> None:
+    over = "overwrite" if table and not beside else None
     deltalake.write_deltalake(
         table or uri,
         content.reader(),
-        mode="overwrite" if table else "error",
-        schema_mode="overwrite" if table else None,
+        mode=over or ("append" if table else "error"),
+        schema_mode=over,
         configuration=None if table else FOREVER,
         storage_options=_options(uri),
         commit_properties=properties,
     )
 
 
-def _has(table: deltalake.DeltaTable, digest: str, content: Content) -> bool:
-    """Whether a version with this digest holds the content; one with a digest of before is read for it."""
+def _has(table: deltalake.DeltaTable, digest: str, wanted: str) -> bool:
+    """Whether a version with this digest holds the content of another; one with a digest of before is read for it."""
     if not digest or digest.startswith(PREFIX):
-        return digest == content.digest
+        return digest == wanted
     reader = rows_of_version(table)
     found = Digest(reader.schema)
     for batch in reader:
         found.add(of_rows(of_columns(batch).values()))
-    return str(found) == content.digest
+    return str(found) == wanted
 
 
 def _first(commits: dict[int, dict[str, Any]], version: int) -> int:

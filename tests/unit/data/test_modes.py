@@ -1,6 +1,8 @@
 """Rows that come beside those that a dataset has, or over them."""
 
 import multiprocessing
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cd4ml.contracts.dataset import DatasetVersion, Mode
-from cd4ml.data import table
+from cd4ml.data import erasure, table
 from cd4ml.data.ingest import ingest
 from cd4ml.data.versions import Datasets
 from cd4ml.errors import DataError
@@ -28,11 +30,13 @@ class Dataset:
         self.folder = folder
         self.files = 0
 
-    def take(self, content: dict[str, Any], mode: Mode = "", key: str = "id") -> DatasetVersion:
+    def take(self, content: dict[str, Any], mode: Mode = "", key: str = "id", **asked: str) -> DatasetVersion:
         self.files += 1
+        self.folder.mkdir(exist_ok=True)
         file = self.folder / f"{self.files}.parquet"
         pq.write_table(pa.table(content), file)
-        return ingest(str(file), store=str(self.folder / "store"), name="players", key=key, mode=mode)
+        store = str(self.folder / "store")
+        return ingest(str(file), store=store, name="players", key=key, mode=mode, **asked)
 
     def rows(self, version: DatasetVersion) -> list[dict[str, Any]]:
         found = table.rows_of_version(table.opened(version.uri, version.version)).read_all()
@@ -65,6 +69,87 @@ def test_what_was_added_is_not_added_twice(dataset: Dataset) -> None:
     once = dataset.take({"id": ["c"], "spend": [3.0]}, "append", key="rows")
 
     assert dataset.take({"id": ["c"], "spend": [3.0]}, "append", key="rows") == once
+
+
+WIDE = {"id": [1, 2, 3], "day": [1, 1, 2], "spend": [1.5, None, 2.0], "city": ["Köln", None, ""]}
+LATER = {"city": ["Bonn", "Köln"], "spend": [4.0, 1.5], "day": [3, 1], "id": [7, 1]}
+OTHERS = {"id": [8], "day": [1], "spend": [1], "city": ["Bonn"]}
+
+
+def _without_sums(version: DatasetVersion) -> None:
+    """Makes a version one of before."""
+    log = Path(version.uri) / "_delta_log" / f"{version.version:020}.json"
+    text = log.read_text()
+    assert version.sums in text
+    log.write_text(text.replace(version.sums, ""))
+
+
+def _files(version: DatasetVersion) -> set[str]:
+    return set(table.opened(version.uri, version.version).file_uris())
+
+
+@pytest.mark.parametrize(
+    ("key", "came", "beside"),
+    [
+        ('["id", "day"]', {**LATER, "id": [7, 9]}, True),
+        ('["id", "day"]', {**LATER, "id": [8, 9]}, True),
+        ("rows", {**LATER, "city": ["Bonn", "Bonn"]}, True),
+        ("rows", LATER, True),
+        ("rows", OTHERS, False),
+        ("id", {**LATER, "id": [7, 9]}, True),
+        ("id", {"id": [7]}, False),
+        ("id", {**WIDE, "id": [7, 8, 9], "visits": [1, 2, 3]}, False),
+    ],
+)
+def test_rows_are_written_beside_those_that_are_there_as_if_all_were_written_anew(
+    tmp_path: Path, key: str, came: dict[str, Any], beside: bool
+) -> None:
+    dataset, anew = Dataset(tmp_path / "beside"), Dataset(tmp_path / "anew")
+    before = dataset.take(WIDE, key=key)
+    _without_sums(anew.take(WIDE, key=key))
+
+    found, expected = dataset.take(came, "append", key), anew.take(came, "append", key)
+
+    assert (_files(before) < _files(found)) is beside
+    assert dataset.rows(found) == anew.rows(expected)
+    assert _told(found) == _told(expected)
+    assert _told(dataset.take({**came, "id": [90 + one for one in came["id"]]}, "append", key)) == _told(
+        anew.take({**came, "id": [90 + one for one in came["id"]]}, "append", key)
+    )
+
+
+def _told(version: DatasetVersion) -> DatasetVersion:
+    """What is told of a version, wherever it lies."""
+    return replace(version, uri="", source="", state="", arrived="")
+
+
+def test_equal_rows_that_are_added_are_left_out_where_that_is_asked(dataset: Dataset) -> None:
+    dataset.take(WIDE, key="rows", duplicates="drop")
+
+    found = dataset.take(LATER, "append", key="rows", duplicates="drop")
+
+    assert (found.rows, found.said) == (4, ("1 rows are equal to others, and left out",))
+    assert len(dataset.rows(found)) == 4
+
+
+def test_the_newest_of_all_rows_is_told_where_some_come_beside_others(dataset: Dataset) -> None:
+    dataset.take({"id": ["a", "b"], "at": [datetime(2024, 5, 2), datetime(2999, 1, 1)]}, time_column="at")
+
+    found = dataset.take({"id": ["c"], "at": [datetime(2024, 5, 1)]}, "append", time_column="at")
+
+    told = (found.newest, found.ahead, found.last)
+    assert told == ("2024-05-02T00:00:00+00:00", 1, "2999-01-01T00:00:00+00:00")
+    assert len(_files(found)) == 2
+
+
+def test_rows_that_were_erased_do_not_count_in_what_others_are_added_to(dataset: Dataset) -> None:
+    dataset.take(JUNE)
+    versions = Datasets(open_store(dataset.folder / "store")).find("players")
+    erasure.erase(versions, column="id", values=["a"], reason="asked for")
+
+    found = dataset.take({"id": ["c"], "spend": [3.0]}, "append")
+
+    assert found.rows == len(dataset.rows(found)) == 2
 
 
 def test_rows_take_the_place_of_those_of_the_same_key(dataset: Dataset) -> None:
