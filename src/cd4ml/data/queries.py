@@ -1,5 +1,6 @@
 """SQL over Delta Lake tables."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -7,11 +8,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def query(sql: str, **tables: "deltalake.DeltaTable") -> "pa.RecordBatchReader":
+SORTED_IN = ("datafusion.runtime.memory_limit = '256M'", "datafusion.execution.target_partitions = 1")
+"""The memory in which rows are sorted, the others on the disk; more threads would have to share it."""
+
+
+def query(sql: str, *, settings: Sequence[str] = (), **tables: "deltalake.DeltaTable") -> "pa.RecordBatchReader":
     """What a query gives.
 
     Args:
         sql: The query; names in it have to be quoted.
+        settings: Of DataFusion, as `SORTED_IN`.
         tables: By the names that they have in it.
     """
     import deltalake
@@ -20,6 +26,8 @@ def query(sql: str, **tables: "deltalake.DeltaTable") -> "pa.RecordBatchReader":
     builder = deltalake.QueryBuilder()
     for name, table in tables.items():
         builder = builder.register(name, table)
+    for one in settings:
+        builder.execute(f"SET {one}")
     return pa.RecordBatchReader.from_stream(builder.execute(sql))
 
 

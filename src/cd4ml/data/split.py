@@ -12,7 +12,7 @@ from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
 from cd4ml.contracts.dataset import Origin, stamp
-from cd4ml.data.queries import query, quoted
+from cd4ml.data.queries import SORTED_IN, query, quoted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest, shown
 from cd4ml.settings import OneOf, Seed, Strict
@@ -181,11 +181,17 @@ class ByTime(Split):
 
     def side(self, key: str) -> str:  # noqa: ARG002
         """By the rank in time, one for all rows of a moment, so that these are on one side; or by the moments."""
-        if isinstance(self.eval, float) and isinstance(self.test, float):
-            rank = f"1 - percent_rank() OVER (ORDER BY {quoted(self.column)})"
-            return _first(rank, self.test, self.test + self.eval)
         latest_first = f"-CAST({quoted(self.column)} AS BIGINT)"
+        if isinstance(self.eval, float) and isinstance(self.test, float):
+            return _first(latest_first, self._first_of(self.test), self._first_of(self.test + self.eval))
         return _first(latest_first, *(1 - _microseconds(str(one)) for one in (self.test, self.eval)))
+
+    def _first_of(self, share: float) -> str:
+        """What is above the latest rows of a share, and no other, as a subquery that reads the time column alone."""
+        moment = quoted(self.column)
+        rank = f"1 - percent_rank() OVER (ORDER BY {moment})"
+        ranked = f"SELECT CAST({moment} AS BIGINT) AS moment, {rank} AS place FROM data"  # noqa: S608 (names are quoted)
+        return f"(SELECT 1 - min(moment) FROM ({ranked}) WHERE place < {share})"  # noqa: S608
 
 
 def _check_shares(eval_: float, test: float) -> None:
@@ -356,6 +362,7 @@ def _select(data: "deltalake.DeltaTable", *, key: str, how: Split, name: Name) -
     return query(
         f"SELECT {columns} FROM (SELECT *, {how.side(key)} AS {side} FROM data) "  # noqa: S608 (names are quoted)
         f"WHERE {side} = '{name}' ORDER BY {quoted(key)}",
+        settings=SORTED_IN,
         data=data,
     )
 
