@@ -35,7 +35,7 @@ Type = Literal["text", "whole", "number", "boolean", "date"]
 class Reading(Strict):
     """How a file is read. What is left out is found by looking at its beginning, and said."""
 
-    format: Literal["csv", "jsonl", "parquet", "arrow"] | None = Field(default=None)
+    format: Literal["csv", "jsonl", "parquet", "arrow", "tfrecord"] | None = Field(default=None)
     """Where the name of the file does not tell."""
     delimiter: Sign | None = Field(default=None)
     """What parts the cells of a line."""

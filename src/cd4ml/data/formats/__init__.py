@@ -1,5 +1,6 @@
 """Files as rows, by their format."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TypeAlias
@@ -20,7 +21,11 @@ FORMATS = {
     ".parquet": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
 }
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")
+"""In the names of files that Beam writes; TFX's are called as `data_tfrecord-00000-of-00010.gz`."""
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
 
@@ -62,7 +67,8 @@ def _format(files: Sequence[File]) -> str:
 
 
 def _format_of(file: File) -> str:
-    suffixes = [one.lower() for one in file.path.suffixes]
+    name = _SHARD.sub("", file.path.name.lower()).replace("_tfrecord", ".tfrecord")
+    suffixes = PurePosixPath(name).suffixes
     suffix = next((one for one in reversed(suffixes) if one not in COMPRESSIONS), "")
     if suffix not in FORMATS:
         raise DataError(
@@ -82,6 +88,10 @@ def _reader(name: str) -> Reader:
             from cd4ml.data.formats import json_lines
 
             return json_lines.rows
+        case "tfrecord":
+            from cd4ml.data.formats import tfrecord
+
+            return tfrecord.rows
     from cd4ml.data.formats import binary
 
     return binary.parquet if name == "parquet" else binary.arrow

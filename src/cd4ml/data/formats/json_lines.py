@@ -18,9 +18,9 @@ import pyarrow.json as pajson
 from cd4ml.data.files import File
 from cd4ml.data.formats.kinds import EXACT
 from cd4ml.data.formats.stream import told, unpacked
-from cd4ml.data.formats.typed import Opened, joined, merged
+from cd4ml.data.formats.typed import merged, widening
 from cd4ml.data.reading import Reading, Type
-from cd4ml.data.rows import ReadAgain, Rows
+from cd4ml.data.rows import Example, Rows, ShownError
 from cd4ml.errors import DataError
 
 BLOCK, LARGEST = 16 << 20, 64 << 20
@@ -48,7 +48,8 @@ def rows(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) -> 
     Raises:
         DataError: One cannot be read, or they do not fit together.
     """
-    return _rows(files, [_beginning(file) for file in files], types)
+    schemas = [_beginning(file) for file in files]
+    return widening(files, schemas, types, tables=_tables, alike=partial(_alike, types))
 
 
 def _beginning(file: File) -> pa.Schema:
@@ -57,30 +58,14 @@ def _beginning(file: File) -> pa.Schema:
         return _read(lines, pa.schema([])).schema if lines else pa.schema([])
 
 
-def _rows(files: Sequence[File], schemas: Sequence[pa.Schema], types: Mapping[str, Type]) -> Rows:
-    """The rows of files whose columns are known as far as they have been read."""
-    known = _alike(schemas, types)
-    seen = list(known)
-
-    def of_file(place: int, _: pa.Schema) -> Iterator[pa.RecordBatch]:
-        for lines in _blocks(files[place]):
-            table = _read(lines, seen[place])
-            seen[place] = _widened(seen[place], table.schema, lines)
-            if seen == known:
-                yield from table.drop_columns(_nested(table.schema)).to_batches()
-
-    opened = [Opened(file, known[place], partial(of_file, place)) for place, file in enumerate(files)]
-    found = joined(opened, types)
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        yield from found.batches
-        if seen != known:
-            raise ReadAgain(_rows(files, seen, types))
-
-    return Rows(found.schema, batches(), found.said)
+def _tables(file: File, known: pa.Schema) -> Iterator[tuple[pa.Table, pa.Schema]]:
+    for lines in _blocks(file):
+        table = _read(lines, known)
+        known = _widened(known, table.schema, lines)
+        yield table, known
 
 
-def _alike(schemas: Sequence[pa.Schema], types: Mapping[str, Type]) -> list[pa.Schema]:
+def _alike(types: Mapping[str, Type], schemas: Sequence[pa.Schema]) -> list[pa.Schema]:
     """The columns of files, none of them dates in one and texts in another."""
     texts = {field.name for schema in schemas for field in schema if pa.types.is_string(field.type)}
     texts |= {name for name, type_ in types.items() if type_ == "text"}
@@ -115,7 +100,7 @@ def _read(lines: _Lines, known: pa.Schema) -> pa.Table:
     Raises:
         DataError: They are no JSON, or a column is of two kinds.
     """
-    plain = [field for field in known if field.name not in _nested(known)]
+    plain = [field for field in known if not pa.types.is_nested(field.type)]
     try:
         table = _parsed(lines.content, pa.schema(plain))
     except pa.ArrowInvalid:
@@ -156,10 +141,6 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return pa.string() if all(texts) and pa.string() in (one, other) else merged(one, other)
 
 
-def _nested(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if pa.types.is_nested(field.type)]
-
-
 def _refused(lines: _Lines, known: pa.Schema, why: str) -> DataError:
     """The error of the first line that cannot be read, or does not fit those before it."""
     kinds = {field.name: kind for field in known if (kind := _kind_of(field.type))}
@@ -178,10 +159,9 @@ def _check_digits(lines: _Lines) -> None:
     for number, row in _objects(lines):
         for name, value in row.items():
             if isinstance(value, int) and abs(value) >= EXACT and int(float(value)) != value:
-                raise DataError(
-                    f"{lines.place(number)}, column {name!r}: {value} has more digits than a number holds; "
-                    "write it as text, in quotes"
-                )
+                cell = f"{lines.place(number)}, column {name!r}:"
+                why = "has more digits than a number holds; write it as text, in quotes"
+                raise ShownError(Example(name, f"{cell} {value} {why}", f"{cell} a value {why}"))
 
 
 def _objects(lines: _Lines) -> Iterator[tuple[int, dict[str, Any]]]:

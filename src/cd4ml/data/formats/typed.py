@@ -10,7 +10,7 @@ import pyarrow as pa
 from cd4ml.data.files import File
 from cd4ml.data.formats.stream import told
 from cd4ml.data.reading import Type
-from cd4ml.data.rows import Example, Rows, ShownError, fitted
+from cd4ml.data.rows import Example, ReadAgain, Rows, ShownError, fitted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
@@ -44,6 +44,49 @@ def joined(opened: Sequence[Opened], types: Mapping[str, Type]) -> Rows:
         if name not in schema.names:
             raise DataError(f"types: no column {name!r} is there; {nearest(name, schema.names)}")
     return Rows(schema, _batches(opened, schema), said)
+
+
+def widening(
+    files: Sequence[File],
+    schemas: Sequence[pa.Schema],
+    types: Mapping[str, Type],
+    *,
+    tables: Callable[[File, pa.Schema], Iterator[tuple[pa.Table, pa.Schema]]],
+    alike: Callable[[Sequence[pa.Schema]], list[pa.Schema]] = list,
+) -> Rows:
+    """The rows of files whose columns only their rows tell: where a later one does not fit, all are read again.
+
+    Columns of lists and objects have no values, for they are left out.
+
+    Args:
+        files: The files.
+        schemas: Of each, as far as it is known.
+        types: What columns hold.
+        tables: Gives the rows of a file whose schema is known so far, some at once, each time with the schema that
+            holds them as well.
+        alike: Makes of the schemas of files such as go together.
+
+    Raises:
+        DataError: As `joined`.
+    """
+    known = alike(schemas)
+    seen = list(known)
+
+    def of_file(place: int, _: pa.Schema) -> Iterator[pa.RecordBatch]:
+        for table, schema in tables(files[place], known[place]):
+            seen[place] = schema
+            if seen == known:
+                left_out = [name for name in table.column_names if pa.types.is_nested(schema.field(name).type)]
+                yield from table.drop_columns(left_out).to_batches()
+
+    found = joined([Opened(file, known[place], partial(of_file, place)) for place, file in enumerate(files)], types)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from found.batches
+        if seen != known:
+            raise ReadAgain(widening(files, seen, types, tables=tables, alike=alike))
+
+    return Rows(found.schema, batches(), found.said)
 
 
 def with_folders(fields: Mapping[str, pa.DataType], files: Sequence[File]) -> tuple[pa.Schema, list[str]]:
