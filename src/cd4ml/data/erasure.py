@@ -3,7 +3,8 @@
 A version is a list of Parquet files in the log of its Delta table. Each file that holds such a row is written anew
 without it, beside the old one, under a name that follows from the old one's. Then each commit that takes an old file
 away takes the new one away too, each that brings an old file is made to bring the new one, and the old files are
-removed. In this order each version is whole at every moment, and the same command goes on where a killed one ended.
+removed. In this order each version is whole at every moment, and the same command goes on where a killed one ended. The
+latest version is committed once more, so that a run that has read it with the rows cannot bring them back.
 
 The digest of a version stays that of what was ingested: it says what models were trained on, and the same table does
 not come back as a new version.
@@ -58,6 +59,7 @@ def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) 
         _keep(dataset.store, record)
     while found:  # again for what another run has written meanwhile
         files.rewrite(found, column, wanted)
+        table.commit_again(dataset.uri)
         found = files.holding(column, wanted)
     files.remove_old()
     if record is None:

@@ -116,6 +116,29 @@ def restore(commit: Commit) -> None:
         raise DataError(f"{about.uri}: cannot be written ({_brief(error)}); mend the store") from error
 
 
+def commit_again(uri: str) -> None:
+    """Commits the latest version once more: whoever makes the next from rows that were read before it reads them again.
+
+    Raises:
+        DataError: The store cannot be written.
+    """
+    while True:
+        latest = commits(uri)[-1]
+        table = opened(uri, latest.number)
+        properties = deltalake.CommitProperties(
+            custom_metadata={DIGEST: latest.about.digest, ABOUT: latest.about.text}, max_commit_retries=0
+        )
+        try:
+            table.create_write_transaction(
+                [], mode="append", schema=table.schema(), partition_by=[], commit_properties=properties
+            )
+        except CommitFailedError:
+            continue  # another run was faster
+        except (DeltaError, OSError) as error:
+            raise DataError(f"{uri}: cannot be written ({_brief(error)}); mend the store") from error
+        return
+
+
 def exists(uri: str) -> bool:
     """Whether a dataset has a version.
 

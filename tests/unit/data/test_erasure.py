@@ -63,7 +63,7 @@ def test_a_person_is_in_no_version_any_more(players: Players) -> None:
 
     erased = players.erase("bert")
 
-    assert players.ids() == [["anna", "cleo"], ["anna", "cleo", "dora"], ["anna", "cleo"]]
+    assert players.ids() == [["anna", "cleo"], ["anna", "cleo", "dora"], ["anna", "cleo"], ["anna", "cleo"]]
     assert erased.rows == {"0": 1, "1": 1}
     assert erased.headline == "2 rows of 2 versions"
     assert b"bert" not in players.bytes()
@@ -83,7 +83,7 @@ def test_the_record_names_no_value(players: Players) -> None:
 def test_the_least_and_the_most_of_a_column_are_in_no_log(players: Players) -> None:
     players.erase("anna", "cleo", "dora")
 
-    assert players.ids() == [["bert"], ["bert"], ["bert"]]
+    assert players.ids() == [["bert"]] * 4
     assert not any(name in players.bytes() for name in (b"anna", b"cleo", b"dora"))
 
 
@@ -141,6 +141,26 @@ def test_a_person_is_found_by_a_key_that_was_hashed(tmp_path: Path, monkeypatch:
         erasure.erase(dataset, column="id", values=["cleo"], reason="asked for")
 
 
+def test_a_run_that_has_read_the_rows_before_does_not_bring_them_back(
+    players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasures: list[Erasure] = []
+
+    def erased_before(*args: Any, **kwargs: Any) -> DatasetVersion:
+        if not erasures:
+            erasures.append(players.erase("bert"))
+        return add_version(*args, **kwargs)
+
+    add_version = table.add_version
+    monkeypatch.setattr(table, "add_version", erased_before)
+
+    players.take({"id": ["emil"], "spend": [1.0]}, "append")
+
+    assert erasures
+    assert players.ids()[-1] == ["anna", "cleo", "emil"]
+    assert b"bert" not in players.bytes()
+
+
 class KilledError(Exception):
     """In place of a signal that nothing survives."""
 
@@ -171,9 +191,9 @@ def test_killed_at_any_write_every_version_is_whole_and_the_next_one_goes_on(
         try:
             players.erase("bert")
         except KilledError:
-            assert all(found in expected for found, *expected in zip(players.ids(), whole, without, strict=True))
+            assert all(found in expected for found, *expected in zip(players.ids()[:3], whole, without, strict=True))
     with suppress(DataError):  # nothing is left to erase
         players.erase("bert")
-    assert players.ids() == without
+    assert players.ids()[:3] == without
     assert b"bert" not in players.bytes()
     assert players.dataset.store.children("erasures/players")
