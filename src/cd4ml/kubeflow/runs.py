@@ -47,6 +47,10 @@ STATES: dict[str, State] = {
     "CANCELED": "stopped",
     "PAUSED": "waiting",
 }
+_TEMPLATES = ("system-container-impl", "retry-system-container-impl")
+"""What KFP calls the pods of tasks, without and with retries."""
+_NO_LOG = '{"error_message":'
+"""How the API server's answer begins where there is no log, which it does not call an error."""
 _TRACEBACK = "Traceback (most recent call last):"
 _OF_KFP = re.compile(r"^([IWEF]\d{4} |time=|Error: exit|\{\"level)", re.MULTILINE)
 """How the launcher's and Argo's own lines begin, which follow a task's in its log."""
@@ -243,7 +247,7 @@ def failure(connection: Connection, run_id: str, failed: Sequence[str]) -> str:
         run_id: The run.
         failed: The names of the tasks that failed.
     """
-    said = _last_words(connection, run_id, failed[0]) if failed else ""
+    said = _last_words(connection, run_id, failed[0] if failed else None)
     if said:
         return said
     with contextlib.suppress(KubeflowError):
@@ -262,14 +266,35 @@ def failure(connection: Connection, run_id: str, failed: Sequence[str]) -> str:
     )
 
 
-def _last_words(connection: Connection, run_id: str, task: str) -> str:
-    """The error at the end of a task's log; empty where KFP gives none."""
-    log = ""
-    with contextlib.suppress(KubeflowError):
-        pods = [record.pod for record in lineage.tasks(connection, run_id) if record.name == task and record.pod]
-        log = _log(connection, run_id, pods[-1]) if pods else ""
+def _last_words(connection: Connection, run_id: str, task: str | None) -> str:
+    """The error at the end of the log of a task, or of any that failed; empty where KFP gives none."""
+    log = next(filter(None, (_log(connection, run_id, pod) for pod in _pods(connection, run_id, task))), "")
     said = errors.words(log[max(log.rfind(_TRACEBACK), 0) :])
     return _OF_KFP.split(said, maxsplit=1)[0].strip()
+
+
+def _pods(connection: Connection, run_id: str, task: str | None) -> list[str]:
+    """What the pod of the last attempt is called, by ML Metadata; or what it may be called, by KFP's own word.
+
+    KFP names the attempts of a task in an entry that begins with the task's and is always called `executor`; of a pod
+    it leaves out what Argo puts between the name of the workflow and the number.
+    """
+    with contextlib.suppress(KubeflowError):
+        made = [one for one in lineage.tasks(connection, run_id) if one.pod and not one.is_group]
+        return [one.pod for one in made if one.name == task or (not task and one.state == "failed")][-1:]
+    with contextlib.suppress(KubeflowError):
+        answer = connection.ask(connection.runs.run_service_get_run, run_id)
+        details = answer.run_details.task_details if answer.run_details else []
+        failed = [one for one in details if STATES.get(one.state or "") == "failed"]
+        begun = [one.start_time for one in failed if one.display_name == (task or "executor").rpartition(".")[2]]
+        attempts = [
+            child.pod_name.rpartition("-")
+            for one in failed
+            if one.display_name == "executor" and one.start_time in begun
+            for child in one.child_tasks or []
+        ]
+        return [f"{run}-{template}-{number}" for run, _, number in attempts[-1:] for template in _TEMPLATES]
+    return []
 
 
 def find(connection: Connection, run: str) -> Run:
@@ -488,6 +513,6 @@ def _log(connection: Connection, run_id: str, pod: str) -> str:
     for path in paths:
         with contextlib.suppress(KubeflowError):
             text = connection.fetch(path).decode(errors="replace")
-            if text.strip() and "<html" not in text[:500].lower():
+            if text.strip() and "<html" not in text[:500].lower() and not text.startswith(_NO_LOG):
                 return text
     return ""

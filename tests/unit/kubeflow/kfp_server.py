@@ -113,7 +113,7 @@ class KfpServer:
             found = self.metadata(path.rsplit("/", 1)[1], body[5:])
             return 200, framed(b"" if self.metadata_fails else found, status=13 if self.metadata_fails else 0)
         if log := re.fullmatch(r"/apis/v1alpha1/runs/[^/]+/nodes/([^/]+)/log", path):
-            return 200, self.logs.get(log[1], "")
+            return 200, self.logs.get(log[1], {"error_message": "Failed to read logs", "error_details": "NoSuchKey"})
         if path == "/apis/v2beta1/experiments":
             if method == "GET":
                 return listed("experiments", self.experiments)

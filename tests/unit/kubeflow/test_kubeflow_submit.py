@@ -191,6 +191,23 @@ def test_a_failed_run_without_a_log_names_the_task(kfp: KfpServer, cd4ml: Comman
     assert "failed The task verify-deployment failed; KFP gives no log of it" in outcome.out
 
 
+@pytest.mark.parametrize("template", ["system-container-impl", "retry-system-container-impl"])
+def test_without_ml_metadata_the_log_of_the_last_attempt_is_found_by_what_kfp_says_of_the_attempts(
+    kfp: KfpServer, cd4ml: Command, verification: Path, template: str
+) -> None:
+    kfp.metadata_fails = True
+    attempts = {"child_tasks": [{"pod_name": "verification-x-7"}, {"pod_name": "verification-x-8"}]}
+    kfp.progress = [look("FAILED", node("verify-deployment", "FAILED"), node("executor", "FAILED") | attempts)]
+    kfp.logs[f"verification-x-{template}-7"] = "ValueError: the first attempt"
+    kfp.logs[f"verification-x-{template}-8"] = "ValueError: no answer"
+
+    submitted = cd4ml("submit", verification, "--host", kfp.host)
+    shown = cd4ml("runs", "show", RUN, "--host", kfp.host)
+
+    assert "failed ValueError: no answer" in submitted.out
+    assert "failed ValueError: no answer" in shown.out
+
+
 def test_a_failed_run_without_a_log_says_what_its_record_says(
     kfp: KfpServer, cd4ml: Command, verification: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
