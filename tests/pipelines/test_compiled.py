@@ -14,6 +14,7 @@ from kfp import dsl
 from kfp.dsl.types.type_utils import InconsistentTypeException
 
 from cd4ml import images
+from cd4ml.cluster import accounts
 from cd4ml.components import artifacts
 from cd4ml.components.deployment.deploy_model.component import deploy_model
 from cd4ml.components.validation.check_dataset.component import check_dataset
@@ -124,6 +125,18 @@ def test_every_task_and_every_run_has_an_end(name: str) -> None:
     tasks = {label: int(settings[label]["activeDeadlineSeconds"]) for label in spec["deploymentSpec"]["executors"]}
 
     assert 3600 <= min(tasks.values()) <= max(tasks.values()) < kubernetes["pipelineConfig"]["activeDeadlineSeconds"]
+
+
+def test_ingestion_alone_finds_what_sources_log_in_with_and_columns_are_hashed_with() -> None:
+    _, platforms = yaml.safe_load_all((COMPILED / "training.yaml").read_text())
+    settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    mounted = {
+        label: [(one["secretName"], one["mountPath"]) for one in its.get("secretAsVolume", [])]
+        for label, its in settings.items()
+    }
+
+    secret = [(accounts.SOURCES_SECRET, accounts.SOURCES_MOUNTED)]
+    assert {label: found for label, found in mounted.items() if found} == {"exec-ingest-dataset": secret}
 
 
 def test_the_readmes_are_up_to_date() -> None:

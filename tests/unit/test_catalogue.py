@@ -108,8 +108,8 @@ def test_what_a_person_changes_is_shown(place: Place) -> None:
     place.take("players", JULY)
     dataset = Datasets(open_store(place.store)).find("players")
 
-    dataset.tag("audited", "0")
     dataset.restore("0")
+    dataset.tag("audited", "0")
 
     newest, oldest = place.rows("players")
     assert not newest.startswith("1 latest")
