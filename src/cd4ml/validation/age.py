@@ -34,8 +34,8 @@ def warnings(version: DatasetVersion, now: datetime) -> Iterator[str]:
     if version.ahead and datetime.fromisoformat(version.last) > now:
         rows = f"{version.ahead:,} row{'s' * (version.ahead != 1)}"
         yield (
-            f"{rows} came with a {version.time_column!r} in the future, the last of {_shown(version.last)}, and do not "
-            "count as fresh: is it in another time zone, or does it stand for a missing one?"
+            f"{version.time_column!r} of {rows} was in the future when they came, the last {_shown(version.last)}, and "
+            "does not count as fresh; look whether it is in another time zone, or stands for a missing one"
         )
 
 

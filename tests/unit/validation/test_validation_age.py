@@ -124,7 +124,9 @@ def test_rows_of_the_future_are_told_and_do_not_count_as_fresh(data: Data, after
         f"the newest row is 9 days old ({NOW - days(9):%Y-%m-%d %H:%M} UTC), the limit is 7 days"
     ]
     (told,) = verdict.warnings
-    assert told.startswith(f"2 rows came with a 'at' in the future, the last of {NOW + days(400):%Y-%m-%d %H:%M} UTC")
+    assert told.startswith(
+        f"'at' of 2 rows was in the future when they came, the last {NOW + days(400):%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def test_rows_whose_time_has_come_count(data: Data, after: Callable[[timedelta], None]) -> None:
