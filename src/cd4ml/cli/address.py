@@ -22,14 +22,13 @@ OPTIONS: dict[str, Any] = {
         typer.Option(
             envvar="KF_PIPELINES_ENDPOINT",
             help="KFP's address, as http://localhost:8080; else it is reached through the kubeconfig.",
-            show_default=False,
         ),
     ],
     "namespace": Annotated[
         str | None,
         typer.Option("--namespace", "-n", help="The namespace of the runs (of KFP, where it has one user)."),
     ],
-    "context": Annotated[str | None, typer.Option(help="The context of the kubeconfig.", show_default=False)],
+    "context": Annotated[str | None, typer.Option(help="The context of the kubeconfig.")],
     "token_file": Annotated[
         Path | None,
         typer.Option(
@@ -37,7 +36,6 @@ OPTIONS: dict[str, Any] = {
             metavar="FILE",
             envvar="KF_PIPELINES_SA_TOKEN_PATH",
             help="A file with a bearer token; read again for each request.",
-            show_default=False,
         ),
     ],
     "ca": Annotated[
@@ -46,7 +44,6 @@ OPTIONS: dict[str, Any] = {
             parser=local_path,
             metavar="FILE",
             help="A PEM file with the authority of KFP's certificate.",
-            show_default=False,
         ),
     ],
 }
@@ -55,12 +52,9 @@ Experiment = Annotated[
     typer.Option(
         envvar="KF_PIPELINES_DEFAULT_EXPERIMENT_NAME",
         help="The experiment that it belongs to; the pipeline's name if not said.",
-        show_default=False,
     ),
 ]
-ServiceAccount = Annotated[
-    str | None, typer.Option(help="As whom the tasks ask the cluster; KFP's own if not said.", show_default=False)
-]
+ServiceAccount = Annotated[str | None, typer.Option(help="As whom the tasks ask the cluster; KFP's own if not said.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the kubeconfig's own context is changed.")]
 
 

@@ -14,7 +14,7 @@ from cd4ml.names import nearest
 if TYPE_CHECKING:
     from cd4ml.running.arguments import Arguments
 
-Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="As `training`.", show_default=False)]
+Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="As `training`.")]
 
 
 @app.command()

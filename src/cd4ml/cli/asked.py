@@ -25,7 +25,6 @@ RunFileArgument = Annotated[
         parser=local_path,
         metavar="FILE",
         help="YAML: `pipeline: NAME` and its `arguments:`; `cd4ml arguments NAME` lists them.",
-        show_default=False,
     ),
 ]
 
@@ -39,11 +38,9 @@ STORE = "store"
 """The store of `cd4ml run` as its examples have it."""
 FromTask = Annotated[
     str | None,
-    typer.Option("--from", metavar="TASK", help="Run this task and all after it.", show_default=False),
+    typer.Option("--from", metavar="TASK", help="Run this task and all after it."),
 ]
-OnlyTask = Annotated[
-    str | None, typer.Option("--only", metavar="TASK", help="Run this task alone.", show_default=False)
-]
+OnlyTask = Annotated[str | None, typer.Option("--only", metavar="TASK", help="Run this task alone.")]
 EarlierRun = Annotated[
     str | None,
     typer.Option(
@@ -51,7 +48,6 @@ EarlierRun = Annotated[
         metavar="RUN",
         help="The run that gave what comes before: one in RUNS, or, by its id or name, one that noted it in the store; "
         "the latest in RUNS of the pipeline if not said.",
-        show_default=False,
     ),
 ]
 

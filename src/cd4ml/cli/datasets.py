@@ -21,7 +21,7 @@ datasets_app = typer.Typer(
     help="The datasets of a store: list, show, history, diff, tag, restore, erase, search, catalogue.",
     no_args_is_help=True,
 )
-Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The dataset's name.")]
 Which = Annotated[str, typer.Argument(metavar="VERSION", help="A version: its number, a tag, or `latest`.")]
 
 
@@ -70,7 +70,7 @@ def history(name: Name, store: asked.StoreOption = asked.STORE) -> None:
 @datasets_app.command()
 def diff(
     name: Name,
-    before: Annotated[str, typer.Argument(help="A version: its number, a tag, or `latest`.", show_default=False)],
+    before: Annotated[str, typer.Argument(help="A version: its number, a tag, or `latest`.")],
     after: Annotated[str, typer.Argument(help="The version to compare it with.")] = "latest",
     key: Annotated[
         list[str] | None,
@@ -125,7 +125,7 @@ def tag(
 @datasets_app.command()
 def restore(
     name: Name,
-    version: Annotated[str, typer.Argument(help="A version: its number, or a tag.", show_default=False)],
+    version: Annotated[str, typer.Argument(help="A version: its number, or a tag.")],
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Makes an earlier version the latest again; those after it stay in the history.
@@ -139,10 +139,8 @@ def restore(
 @datasets_app.command()
 def erase(
     name: Name,
-    reason: Annotated[str, typer.Option(help="Why, for the record that is kept.", show_default=False)],
-    column: Annotated[
-        str | None, typer.Option(help="By whose values the rows are found; the key if not said.", show_default=False)
-    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the record that is kept.")],
+    column: Annotated[str | None, typer.Option(help="By whose values the rows are found; the key if not said.")] = None,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Takes all rows of a person, or of several, out of all versions of a dataset, for good.
@@ -169,7 +167,7 @@ def erase(
 
 @datasets_app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help="Parts of names, columns, owners or tags.", show_default=False)],
+    words: Annotated[list[str], typer.Argument(help="Parts of names, columns, owners or tags.")],
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Finds datasets by name, column, owner and tag; each word has to be found."""

@@ -11,7 +11,7 @@ from cd4ml.errors import RegistryError
 from cd4ml.storage import open_store
 
 deployments_app = typer.Typer(help="The history of what was deployed: list, show.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The model's name.")]
 
 
 @deployments_app.command("list")
@@ -38,7 +38,7 @@ def list_deployments(name: Name, store: asked.StoreOption = asked.STORE) -> None
 @deployments_app.command()
 def show(
     name: Name,
-    number: Annotated[int, typer.Argument(help="The deployment's number, of `list`.", show_default=False)],
+    number: Annotated[int, typer.Argument(help="The deployment's number, of `list`.")],
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Shows the events of a deployment: when it began, its steps, whether it held, and how it ended."""

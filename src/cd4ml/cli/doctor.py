@@ -21,7 +21,6 @@ def doctor(
         typer.Option(
             metavar="URI",
             help="The store to check, as s3://cd4ml; small objects are written below its probes/.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

@@ -18,15 +18,11 @@ from cd4ml.storage import local_path
 
 @app.command()
 def init(
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="The source: a path or `s3://` URI.", show_default=False)
-    ],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="The source: a path or `s3://` URI.")],
     label: Annotated[
-        str | None, typer.Option(help="The column to predict; asked for, or guessed, if not said.", show_default=False)
+        str | None, typer.Option(help="The column to predict; asked for, or guessed, if not said.")
     ] = None,
-    key: Annotated[
-        str | None, typer.Option(help="The column that tells rows apart; guessed if not said.", show_default=False)
-    ] = None,
+    key: Annotated[str | None, typer.Option(help="The column that tells rows apart; guessed if not said.")] = None,
     output: Annotated[
         Path, typer.Option(parser=local_path, metavar="FILE", help="The run file to write; never overwritten.")
     ] = Path("training.yaml"),

@@ -41,9 +41,7 @@ def compile_pipelines(
 @kfp.options
 def upload_pipelines(
     address: "Address",
-    name: Annotated[
-        list[str] | None, typer.Argument(help="Pipelines; all if none is named.", show_default=False)
-    ] = None,
+    name: Annotated[list[str] | None, typer.Argument(help="Pipelines; all if none is named.")] = None,
     yes: Yes = False,
 ) -> None:
     """Uploads pipelines, each as a version named by the revision of the code; one that is there stays as it is."""

@@ -30,11 +30,10 @@ StoreOption = Annotated[
         envvar="CD4ML_STORE",
         metavar="URI",
         help="The store whose records are read; `store` here where neither it nor a KFP is named.",
-        show_default=False,
     ),
 ]
-RunArgument = Annotated[str, typer.Argument(help="The run's id or name.", show_default=False)]
-RunsArgument = Annotated[list[str], typer.Argument(help="Ids or names of two runs or more.", show_default=False)]
+RunArgument = Annotated[str, typer.Argument(help="The run's id or name.")]
+RunsArgument = Annotated[list[str], typer.Argument(help="Ids or names of two runs or more.")]
 
 
 @runs_app.command("list")
@@ -96,7 +95,7 @@ def compare_runs(
     store: StoreOption = None,
     html: Annotated[
         Path | None,
-        typer.Option(parser=local_path, metavar="FILE", help="Write it to this file, as one page.", show_default=False),
+        typer.Option(parser=local_path, metavar="FILE", help="Write it to this file, as one page."),
     ] = None,
 ) -> None:
     """Sets runs side by side: parameters, metrics, what they made; what differs is marked.

@@ -22,10 +22,8 @@ app.add_typer(schedules_app, name="schedules")
 def schedule(
     file: asked.RunFileArgument,
     address: "Address",
-    cron: Annotated[str, typer.Option(help="When, as `0 6 * * *` (KFP's time, UTC as a rule).", show_default=False)],
-    name: Annotated[
-        str | None, typer.Option(help="The schedule's name; the file's if not said.", show_default=False)
-    ] = None,
+    cron: Annotated[str, typer.Option(help="When, as `0 6 * * *` (KFP's time, UTC as a rule).")],
+    name: Annotated[str | None, typer.Option(help="The schedule's name; the file's if not said.")] = None,
     experiment: Experiment = None,
     service_account: ServiceAccount = None,
     yes: Yes = False,
@@ -67,7 +65,7 @@ def list_schedules(address: "Address") -> None:
 @kfp.options
 def delete_schedule(
     address: "Address",
-    name: Annotated[str, typer.Argument(help="The schedule's name.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The schedule's name.")],
     yes: Yes = False,
 ) -> None:
     """Deletes a schedule; the runs that it made stay."""

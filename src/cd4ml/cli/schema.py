@@ -39,7 +39,6 @@ Of = Annotated[
     typer.Argument(
         metavar="RUN",
         help="The name of a run in RUNS, or the folder or URI of statistics, such as those of a published version.",
-        show_default=False,
     ),
 ]
 Curated = Annotated[
@@ -48,7 +47,6 @@ Curated = Annotated[
         parser=local_path,
         metavar="FILE",
         help="The schema that your team keeps, a text proto; the `curated_schema` of the run if not said.",
-        show_default=False,
     ),
 ]
 Output = Annotated[Path, typer.Option(parser=local_path, metavar="FILE", help="The file to write.")]

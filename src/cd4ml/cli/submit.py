@@ -28,7 +28,7 @@ def submit(
     wait: Annotated[bool, typer.Option(help="Wait for the end, and show the tasks as they go on.")] = True,
     experiment: Experiment = None,
     run_name: Annotated[
-        str | None, typer.Option(help="The run's name; the pipeline's and the time if not said.", show_default=False)
+        str | None, typer.Option(help="The run's name; the pipeline's and the time if not said.")
     ] = None,
     service_account: ServiceAccount = None,
     cache: Annotated[bool, typer.Option(help="Reuse the results of earlier runs where nothing changed.")] = True,
