@@ -1,6 +1,8 @@
 """`cd4ml plan`, and the options that `cd4ml run` shares with it, as a user gives them."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,6 +40,21 @@ def test_a_plan_says_what_runs_and_leaves_nothing(
 
     assert planned == "task time Verify deployment runs time not known: none of the 1 that may run ran here before"
     assert list(verification.parent.iterdir()) == [verification]
+
+
+def test_on_a_terminal_words_have_colours_and_numbers_have_none(verification: Path) -> None:
+    cd4ml = [sys.executable, "-c", "from cd4ml.cli import main; main()", "plan"]
+    source = Path(cli.__file__).parents[2]
+    environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "PYTHONPATH": str(source)}
+
+    planned = subprocess.run([*cd4ml, verification], env=environment, capture_output=True, text=True)
+    refused = subprocess.run([*cd4ml, "gone 17.yaml"], env=environment, capture_output=True, text=True)
+
+    assert planned.stdout.splitlines()[-1] == (
+        "\x1b[2mtime    \x1b[0m not known: none of the 1 that may run ran here before"
+    )
+    assert refused.stderr.startswith("\x1b[1;31merror:\x1b[0m ")
+    assert "17.yaml: " in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])

@@ -18,8 +18,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-console = Console()
-errors = Console(stderr=True)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
 _AN_ID = "11111111-1111-1111-1111-111111111111"
 
 
@@ -39,12 +39,12 @@ def print_whole(shown: Table) -> None:
 
 def print_outcome(state: str, colour: str, words: str) -> None:
     """How something ended, and what there is to say of it."""
-    console.print(f"[bold {colour}]{state}[/] {escape(words)}", highlight=False, soft_wrap=True)
+    console.print(f"[bold {colour}]{state}[/] {escape(words)}", soft_wrap=True)
 
 
 def say(word: str, what: str) -> None:
     """A line of what is known, under one word."""
-    console.print(f"[dim]{word:<8}[/] {escape(what)}", highlight=False, soft_wrap=True)
+    console.print(f"[dim]{word:<8}[/] {escape(what)}", soft_wrap=True)
 
 
 @contextmanager

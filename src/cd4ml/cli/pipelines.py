@@ -57,6 +57,5 @@ def upload_pipelines(
         version = versions.upload(connection, asked.pipeline(one), one)
         console.print(
             f"{one}: version {version.name} {'is uploaded' if version.new else 'is there already'}",
-            highlight=False,
             soft_wrap=True,
         )

@@ -17,7 +17,7 @@ Changed = Callable[[Task | Group], None]
 
 def progress(tree: Group) -> Any:
     """A context that gives what is to be called with each task that starts or ends, and each group that is skipped."""
-    terminal = Console(file=sys.stdout)
+    terminal = Console(file=sys.stdout, highlight=False)
     return _LiveTable(tree, terminal) if terminal.is_terminal else nullcontext(_TaskLines(terminal))
 
 
@@ -93,4 +93,4 @@ class _TaskLines:
         else:
             reused = " (reused)" if node.cached and node.state == "passed" else ""
             line = f"{node.state:8}{name:20}{node.seconds:7.1f} s  {node.headline}{reused}"
-        self._terminal.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._terminal.print(line, markup=False, soft_wrap=True)

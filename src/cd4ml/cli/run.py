@@ -200,7 +200,7 @@ def _clear_up(wanted: asked.Asked) -> None:
         store.clean()
     said = on_this_machine.recover(store, wanted.model) if wanted.model else ""
     if said:
-        console.print(escape(said), highlight=False, soft_wrap=True)
+        console.print(escape(said), soft_wrap=True)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def list_runs(
         shown.add_row(MARKS[one.state], name, one.made, seconds, escape(headline))
     console.print(shown)
     for said in unreadable:
-        errors.print(f"left out: {said}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"left out: {said}", markup=False, soft_wrap=True)
 
 
 @runs_app.command("show")
@@ -185,7 +185,7 @@ def _show_on_kfp(address: "Address", run: str) -> None:
 def _warn_of(found: "Sequence[Run]") -> None:
     missing = next((one.without_metadata for one in found if one.without_metadata), "")
     if missing:
-        errors.print(f"metrics and artifacts are left out: {missing}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"metrics and artifacts are left out: {missing}", markup=False, soft_wrap=True)
 
 
 def _print_sections(sections: Sequence["Section"], names: Sequence[str]) -> None:
