@@ -37,7 +37,7 @@ ROOT = Path(__file__).parent.parent
 LEFT = Path(__file__).with_name("mutants_left.toml")
 SAME_OPERATORS = re.compile(r".*(BitOr_|_BitOr$|Is_Eq$|Eq_Is$|IsNot_NotEq$|NotEq_IsNot$)")
 """What changes nothing, for the most part: `|` is a union of types here, and `is` of what exists once is `==`."""
-PYTEST = "env PYTHONPATH=src .venvs/tools/bin/python -m pytest -x -q -p no:cacheprovider"
+PYTEST = ".venvs/tools/bin/python -m pytest -x -q -p no:cacheprovider"
 NEAREST = 3
 """So many files of tests run first: most broken lines are seen by them, before the others are so much as read."""
 SAME_AFTER = ("frozen=", "strict=")
@@ -142,6 +142,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="cd4ml-mutants-") as folder:
         clone(Path(folder))
         os.chdir(folder)
+        os.environ["PYTHONPATH"] = f"{folder}/src"  # also of what a test starts elsewhere
         found = [survey(name, asked.sample, asked.seed) for name in asked.rooms.split(",")]
     say(
         f"{'room':<12}{'places':>8}{'broken':>8}{'killed':>8}{'hung':>6}{'left':>6}{'survived':>10}"
