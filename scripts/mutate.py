@@ -100,7 +100,7 @@ ROOMS = {
         "cli",
         "test_progress test_plan_command test_run_page test_run_command test_serving_files test_local_cache"
         " test_pipeline_arguments test_schema_command test_machine test_datasets_command test_init test_records"
-        " kubeflow/* test_docs test_run_file test_deployments",
+        " kubeflow/* test_help test_docs test_run_file test_deployments",
     ),
 }
 
