@@ -92,11 +92,15 @@ def test_a_model_that_is_not_the_published_one_is_not_served(s3: S3Server, tmp_p
 def test_a_copy_that_was_changed_is_brought_again(s3: S3Server, tmp_path: Path) -> None:
     version = publish(tmp_path)
     raise_(version)
-    next(tmp_path.glob("state/**/weights")).write_text("others")
+    others = set[bool]()
 
-    raise_(version)
+    for text in "abcdefgh":
+        next(tmp_path.glob("state/**/weights")).write_text(text)
+        others.add(model.digest(copies(tmp_path)[0] / "model") < version.digest)
+        raise_(version)
+        assert model.digest(copies(tmp_path)[0] / "model") == version.digest
 
-    assert model.digest(copies(tmp_path)[0] / "model") == version.digest
+    assert others == {True, False}
 
 
 def test_what_is_not_served_any_more_is_removed(s3: S3Server, tmp_path: Path) -> None:
