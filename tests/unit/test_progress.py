@@ -61,6 +61,19 @@ def test_where_there_is_no_terminal_each_task_is_a_line_when_it_ends(capsys: pyt
     ]
 
 
+def test_a_line_is_never_broken_and_a_column_is_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    one = task("first", "passed", ended=101.0)
+    one.outputs = {"made": Artifact("/made", {"headline": "s3://" + "x" * 200})}
+    out = io.StringIO()
+
+    with progress.progress(Group("", "", [one])) as changed:
+        changed(one)
+    Console(file=out, width=100).print(progress.table(Group("", "", [one])))
+
+    assert capsys.readouterr().out.splitlines()[0].endswith("x" * 200)
+    assert out.getvalue().count("x") == 200
+
+
 def test_on_a_terminal_the_table_is_drawn_anew_with_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(progress, "Console", lambda **_: Console(file=out, width=100, force_terminal=True))

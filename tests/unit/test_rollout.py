@@ -1,6 +1,7 @@
 """One engine rolls out anything anywhere: what answers, the history and the champion agree, wherever a process ends."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,13 +164,20 @@ def ends(now: Rollout) -> None:
     ],
 )
 def test_a_step_that_does_not_pass_routes_back_and_says_why(
-    shelf: MortalShelf, instead: Callable[[Rollout], object], raised: type[BaseException], reason: str
+    shelf: MortalShelf,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    instead: Callable[[Rollout], object],
+    raised: type[BaseException],
+    reason: str,
 ) -> None:
+    caplog.set_level(logging.INFO)
     deploy(shelf)
 
     with pytest.raises(raised) as told:
         deploy(shelf, Route(), Answers(instead), version=2)
 
+    assert "the release was taken down again" in caplog.messages
     if raised is DeploymentError:
         assert str(told.value) == f"{reason}\nthe release was taken down again"
     first, second = history(shelf)

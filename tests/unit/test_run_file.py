@@ -226,6 +226,14 @@ def test_a_source_is_a_text_or_an_object_that_kfp_takes_as_json(in_a_folder: Pat
     assert sources.parse(named.arguments["source"]) == sources.parse("players.csv")
 
 
+def test_what_is_recorded_of_a_run_is_every_argument_that_has_a_value(in_a_folder: Path) -> None:
+    recorded = read(in_a_folder, seed="3").recorded
+
+    assert recorded.items() >= (GOOD | {"seed": 3, "source": {"file": "players.csv"}}).items()
+    assert "port" in recorded
+    assert None not in recorded.values()
+
+
 @pytest.mark.parametrize("store", ["~/cd4ml-store", "~"])
 def test_the_home_folder_is_found_in_a_path(
     in_a_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, store: str

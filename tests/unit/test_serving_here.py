@@ -33,8 +33,11 @@ import json, os, signal, subprocess, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 model = json.load(open(os.path.join(os.environ["MODEL_FOLDER"], "answers.json")))
-if model.get("stubborn"):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def end(*_):
+    print("asked to end", flush=True)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN if model.get("stubborn") else end)
 child = subprocess.Popen(["sleep", "60"])
 print(json.dumps({"child": child.pid, "argv": sys.argv[1:], "environment": dict(os.environ)}), flush=True)
 if "ends" in model:
@@ -211,6 +214,7 @@ def test_the_next_version_takes_the_port_and_is_kept_as_the_one_before_was(
 
     assert first.process() is None
     assert not runs(child)
+    assert "asked to end" in Path(first.log).read_text()
     assert (server(store).number, server(store).run, server(store).kept) == (2, "run-2", True)
     assert states(store) == ["held", "held"]
 

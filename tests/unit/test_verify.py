@@ -12,8 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cd4ml.contracts.deployment import Begun
+from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import verify
+from cd4ml.deployment.strategies import Rollout, Verify
+from cd4ml.deployment.targets import Release
+from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
+from cd4ml.storage import open_store
 
 ROWS = [{"age": 20, "region": "north"}, {"age": None, "region": "süd"}, {"age": 40, "region": None}]
 
@@ -140,6 +146,22 @@ def test_a_server_is_waited_for_until_it_is_ready_and_not_longer(endpoint: Endpo
 
     assert len(asked) == 4
     assert endpoint.ready_after == -1
+
+
+def test_the_step_that_verifies_waits_for_the_release_first(
+    endpoint: Endpoint, predictions: Path, tmp_path: Path
+) -> None:
+    version = Version("uptake", 1, endpoint.digest, "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
+    store = open_store(tmp_path / "store")
+    store.add_folder(version.folder, {"predictions.parquet": predictions})
+    begun = Begun("uptake", 1, 1, endpoint.digest, "run", "machine", "replace", "now")
+    now = Rollout(Machine(store, "uptake"), Release(version, begun, port=1, log_file=tmp_path / "log"), endpoint.url)
+    endpoint.ready_after = 2
+
+    assert Verify().take(now).startswith("3 rows as evaluated, p50 ")
+
+    assert endpoint.ready_after == -1
+    assert now.verification.predictions_checked == 3
 
 
 @pytest.mark.parametrize("error", [2e-5, -0.1, float("nan")])

@@ -167,10 +167,8 @@ _MARK = supervisor.OUTLIVES
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        return
 
 
 def _owner() -> tuple[int, float] | None:
