@@ -1,11 +1,13 @@
 """`cd4ml runs`: listed, shown, set side by side."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Command
 from kfp_server import NEVER, KfpServer, Made, Ran
+from rich.console import Console
 
 from cd4ml.cli import application
 from cd4ml.registry import records
@@ -105,6 +107,8 @@ def test_a_run_is_shown_by_its_name(kfp: KfpServer, cd4ml: Command) -> None:
     outcome = cd4ml("runs", "show", "small", "--host", kfp.host)
 
     assert outcome.code == 0
+    assert f"run      small, id {FIRST}\n" in outcome.out
+    assert f"look     {kfp.host}/#/runs/details/{FIRST}\n" in outcome.out
     assert row(outcome.out, "candidate.epochs") == ["2"]
     assert row(outcome.out, "Train candidate · metrics · auc") == ["0.8421"]
     assert row(outcome.out, "Train candidate · model  ") == [f"s3://m/{FIRST}/model"]
@@ -203,6 +207,31 @@ def test_the_records_of_a_store_need_no_kfp(cd4ml: Command, store: str) -> None:
     compared = cd4ml("runs", "compare", "small", "here", "--store", store)
     assert row(compared.out, "≠  candidate · auc") == ["0.9", "0.7"]
     assert "no record of a run 'medium'" in cd4ml("runs", "show", "medium", "--store", store).err
+
+
+def test_why_a_run_of_kfp_failed_is_what_its_record_says_or_else_kfp(
+    kfp: KfpServer, cd4ml: Command, store: str
+) -> None:
+    kfp.runs += [run("here", "here", state="FAILED", store=store), run("there", "there", state="FAILED")]
+
+    recorded = cd4ml("runs", "show", "here", "--host", kfp.host)
+    other = cd4ml("runs", "show", "there", "--host", kfp.host)
+
+    assert "failed too weak\n" in recorded.out
+    assert "failed The run ended before all tasks had run; KFP does not say why" in other.out
+    assert "failed" not in cd4ml("runs", "show", "small", "--host", kfp.host).out
+
+
+def test_what_differs_has_a_colour_of_its_own(cd4ml: Command, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    coloured = Console(file=out, force_terminal=True, color_system="standard", width=200)
+    monkeypatch.setattr("cd4ml.cli.runs.console", coloured)
+
+    cd4ml("runs", "compare", "small", "here", "--store", store)
+
+    lines = out.getvalue().splitlines()
+    assert any("≠" in line for line in lines)
+    assert all(("≠" in line) == ("\x1b[33m" in line) for line in lines)
 
 
 def test_a_run_of_kfp_is_shown_by_its_record_and_ml_metadata_is_not_asked(
