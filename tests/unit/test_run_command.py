@@ -488,3 +488,4 @@ def test_a_run_that_fails_ends_its_record_and_one_that_cannot_be_recorded_says_s
     monkeypatch.setattr(records, "close", refuse)
     assert "failed no rows This could not be recorded: the store does not answer log" in run(fails).words
     assert run(passes).code == 0
+    assert run.summary["failure"] is None
