@@ -257,11 +257,15 @@ def test_one_that_was_killed_before_it_changed_anything_is_told_of_by_the_next(
         deploy(shelf)
     shelf.store.life.begin(None)
     assert (history(shelf)[0].state, deployments.latest(shelf.store, "uptake")) == ("begun", None)
+    assert "has begun" not in caplog.text
 
     deploy(shelf, version=2)
 
     assert "deployment 1, of run run-1, has begun and not ended" in caplog.text
     assert [series.state for series in history(shelf)] == ["begun", "held"]
+    caplog.clear()
+    deploy(shelf, version=3)
+    assert "has begun" not in caplog.text
 
 
 def test_stopping_ends_what_is_served_and_the_history_says_so(shelf: MortalShelf) -> None:
