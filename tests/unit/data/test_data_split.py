@@ -360,6 +360,17 @@ def test_a_row_is_where_its_hash_says_as_in_every_version_of_cd4ml(dataset, numb
         assert {side(place % 1) for place in places} == {name}
 
 
+def test_six_places_of_the_hash_of_a_stratum_count_as_in_every_version_of_cd4ml(dataset, numbers):
+    """With five the first of these would be eval, and with seven the second."""
+    few = numbers.slice(0, 100)
+    table = few.set_column(0, "id", [["p2450926", "p22990", *few["id"].to_pylist()[2:]]])
+
+    parts = dataset.split(dataset.ingest(table), {"by": "stratum", "columns": ["id", "name"], "order": "when"})
+
+    assert "p2450926" in ids(parts["train"])
+    assert "p22990" in ids(parts["test"])
+
+
 def test_the_rows_of_a_stratum_are_dealt_out_by_turns_of_the_golden_section(dataset, numbers):
     parts = dataset.split(dataset.ingest(numbers), {"by": "stratum", "columns": ["name"], "order": "when"})
 
