@@ -44,9 +44,12 @@ def find(uris: Sequence[str]) -> list[Found]:
     """The files that paths, folders, globs and `s3://` URIs stand for, sorted by name; hidden ones are none.
 
     Raises:
-        DataError: One of them stands for none on this machine.
+        DataError: One of them stands for none on this machine, or has a `**`.
         StorageError: One of them stands for none in its bucket, or the bucket cannot be asked.
     """
+    for uri in uris:
+        if "**" in uri.split("/"):
+            raise DataError(f"{uri}: ** is no part of a glob; name the folder above it, or write * for each folder")
     return [one for uri in uris for one in (_in_bucket(uri) if uri.startswith(S3) else _here(uri))]
 
 

@@ -250,6 +250,8 @@ def test_what_is_no_data_is_told_with_its_file(take: Take, tmp_path: Path) -> No
     (folder / "notes.md").write_text("x")
     cases = {
         str(folder): "notes.md: of no known format",
+        f"{tmp_path}/**/*.parquet": "** is no part of a glob; name the folder above it",
+        "s3://sources/**/*.parquet": "** is no part of a glob",
         f"{tmp_path}/no*.csv": "no file matches it",
         str(tmp_path / "nowhere.csv"): "no such file",
         f"{folder}/part-0.parquet.zip": "no such file",
