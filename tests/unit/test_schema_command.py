@@ -47,10 +47,10 @@ def test_what_is_no_run_and_no_statistics_is_told(here: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["review", "accept"])
-def test_a_schema_that_is_not_named_or_not_there_is_told(here: Path, command: str) -> None:
-    with pytest.raises(DataError, match="name the file that your team keeps with --schema"):
+def test_a_schema_that_is_not_there_is_told(here: Path, command: str) -> None:
+    with pytest.raises(DataError, match=r"schema.pbtxt: no such file; name yours with --schema"):
         schema(command, here)
-    with pytest.raises(DataError, match="kept.pbtxt: no such file; `cd4ml schema infer` writes a first one"):
+    with pytest.raises(DataError, match="kept.pbtxt: no such file; .*`cd4ml schema infer` writes a first one"):
         schema(command, here, "--schema", here / "kept.pbtxt")
 
 
@@ -134,6 +134,14 @@ def test_a_review_tells_each_change_and_fails_where_one_is_not_compatible(here: 
     finds()
     assert invoked(*words) == (0, "compatible the data keeps the schema")
     assert (here / "schema.pbtxt").read_text() == ""
+
+
+def test_where_none_is_named_what_was_inferred_is_reviewed(here: Path, finds: Finds) -> None:
+    asked = finds()
+    invoked("infer", "statistics")
+
+    assert invoked("review", "statistics") == (0, "compatible the data keeps the schema")
+    assert asked[-1] == (*MODULE, "statistics", "", "schema.pbtxt")
 
 
 def test_what_changes_is_accepted_into_the_file_and_nothing_is_written_where_nothing_does(

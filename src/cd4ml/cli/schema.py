@@ -18,6 +18,8 @@ from cd4ml.errors import DataError
 from cd4ml.storage import local_copy, local_path
 
 OF_RUN_FILE = "run-file"
+FIRST = Path("schema.pbtxt")
+"""Where a first schema is written."""
 
 
 class _WithPipelines(TyperGroup):
@@ -46,7 +48,8 @@ Curated = Annotated[
     typer.Option(
         parser=local_path,
         metavar="FILE",
-        help="The schema that your team keeps, a text proto; the `curated_schema` of the run if not said.",
+        help="The schema that your team keeps, a text proto; the `curated_schema` of the run if not said, "
+        f"or {FIRST} where it has none.",
     ),
 ]
 Output = Annotated[Path, typer.Option(parser=local_path, metavar="FILE", help="The file to write.")]
@@ -63,7 +66,7 @@ class _Known:
 
 
 @schema_app.command()
-def infer(run: Of, output: Output = Path("schema.pbtxt"), runs: asked.RunsOption = asked.RUNS) -> None:
+def infer(run: Of, output: Output = FIRST, runs: asked.RunsOption = asked.RUNS) -> None:
     """Writes a first schema, as TFDV infers it from the train split, for your team to keep.
 
     Example: cd4ml schema infer training-20261129-081500
@@ -85,7 +88,7 @@ def review(run: Of, schema: Curated = None, runs: asked.RunsOption = asked.RUNS)
     A change is compatible where what was made by the schema, such as a model, can take the new data: a new column is,
     another type, values that were not known and cells that are now missing are not.
 
-    Example: cd4ml schema review training-20261129-081500 --schema schema.pbtxt
+    Example: cd4ml schema review training-20261129-081500 --schema customers.pbtxt
     """
     with _known(run, runs) as known:
         changes = _propose(known, str(_file(known, schema)))["changes"]
@@ -97,7 +100,7 @@ def review(run: Of, schema: Curated = None, runs: asked.RunsOption = asked.RUNS)
 def accept(run: Of, schema: Curated = None, runs: asked.RunsOption = asked.RUNS) -> None:
     """Writes what new data would change into the schema that your team keeps, for a commit of its own.
 
-    Example: cd4ml schema accept training-20261129-081500 --schema schema.pbtxt
+    Example: cd4ml schema accept training-20261129-081500 --schema customers.pbtxt
     """
     with _known(run, runs) as known:
         file = _file(known, schema)
@@ -139,11 +142,9 @@ def _known(run: str, runs: Path) -> Iterator[_Known]:
 
 
 def _file(known: _Known, schema: Path | None) -> Path:
-    if schema is None and not known.curated:
-        raise DataError("no schema is named; name the file that your team keeps with --schema")
-    file = schema or local_path(known.curated)
+    file = schema or (local_path(known.curated) if known.curated else FIRST)
     if not file.is_file():
-        raise DataError(f"{file}: no such file; `cd4ml schema infer` writes a first one")
+        raise DataError(f"{file}: no such file; name yours with --schema, or `cd4ml schema infer` writes a first one")
     return file
 
 
