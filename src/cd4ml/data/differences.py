@@ -13,6 +13,8 @@ from cd4ml.data.queries import query, quoted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
+SHOWN = 5
+"""Columns of a row that is an example."""
 EXAMPLES = 3
 """Of each change, where nothing else is asked."""
 WITH_EXAMPLES = 20
@@ -189,6 +191,15 @@ class _EqualRows(_Comparison):
         old, new = _times("old"), _times("new")
         counts = f"greatest({new} - {old}, 0)", f"greatest({old} - {new}, 0)", f"least({old}, {new})"
         return [f"coalesce(sum({one}), 0)" for one in counts]
+
+    def _keys(self, side: str, condition: str) -> list[str]:
+        """The rows, as their first values: their digests say nothing to people."""
+        digests = ", ".join(f"'{digest}'" for digest in super()._keys(side, condition))
+        names = [field.name for field in self._tables[side].schema().fields if field.name != ROW_KEY][:SHOWN]
+        values = ", ".join(f"coalesce(CAST({quoted(name)} AS VARCHAR), '')" for name in names)
+        row = quoted(ROW_KEY)
+        sql = f"SELECT DISTINCT {row}, concat_ws(', ', {values}) FROM {side} WHERE {row} IN ({digests}) ORDER BY {row}"  # noqa: S608 (names are quoted)
+        return [str(one) for one in query(sql, **self._tables).read_all().column(1).to_pylist()]
 
     def _more_in(self, side: str) -> str:
         return f"{_times(side)} > {_times(_other(side))}"
