@@ -25,6 +25,9 @@ from cd4ml.storage.bucket import AMAZON, S3Store, region
 SECONDS = 10
 SECRETS = (accounts.STORE_SECRET, accounts.MODELS_SECRET, accounts.ARTIFACTS_SECRET)
 SELDON_CRD = "seldondeployments.machinelearning.seldon.io"
+ARGO = "workflow-controller"
+SIZE_OF_RUNS = "MAX_WORKFLOW_SIZE"
+USUAL_SIZE = 2**20
 GPU = "nvidia.com/gpu"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 LOOKING = (("list", "", "pods"), ("get", "", "pods/log"), ("list", "machinelearning.seldon.io", "seldondeployments"))
@@ -123,6 +126,7 @@ def _cluster(address: Address) -> Iterable[Finding]:
         cluster.check(
             "GPUs", ask=cluster.gpus, remedy="train with `gpus: 0`, or add a node with GPUs", at_worst="warning"
         ),
+        cluster.check("Argo", ask=cluster.argo, remedy=f"set its {SIZE_OF_RUNS} (docs/admin.md)", at_worst="warning"),
         cluster.check("storage class", ask=cluster.storage_class, remedy="name a default one, or one in MinIO's claim"),
         cluster.check("images", ask=cluster.images, remedy="load them, or let the nodes pull them", at_worst="warning"),
     ]
@@ -218,6 +222,19 @@ class _Cluster:
         if not having:
             raise _LackingError(f"none on {len(counts)} node(s)")
         return ", ".join(f"{count} on {name}" for name, count in having.items())
+
+    def argo(self) -> str:
+        """Asks how much it keeps of a run as KFP can read it."""
+        apps = kubernetes.client.AppsV1Api(self._client)
+        found = apps.read_namespaced_deployment(ARGO, KFP_NAMESPACE, _request_timeout=SECONDS)
+        variables = {one.name: one.value for one in found.spec.template.spec.containers[0].env or []}
+        said = variables.get(SIZE_OF_RUNS) or ""
+        size = int(said) if said.isdigit() else USUAL_SIZE
+        if size <= USUAL_SIZE:
+            raise _LackingError(
+                f"compresses runs above {size:,} bytes, as training's, and KFP cannot read of their tasks"
+            )
+        return f"keeps runs of up to {size:,} bytes as KFP can read them"
 
     def storage_class(self) -> str:
         listed = kubernetes.client.StorageV1Api(self._client).list_storage_class(_request_timeout=SECONDS).items

@@ -38,11 +38,18 @@ def whole() -> dict[str, Any]:
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/seldondeployments.machinelearning.seldon.io": {
             "spec": {"group": "g", "names": {"kind": "k", "plural": "p"}, "scope": "Namespaced", "versions": []}
         },
+        "/apis/apps/v1/namespaces/kubeflow/deployments/workflow-controller": argo({"MAX_WORKFLOW_SIZE": "1468006"}),
         "/api/v1/nodes": {"items": [node]},
         "/apis/storage.k8s.io/v1/storageclasses": {
             "items": [{"metadata": {"name": "standard", "annotations": default}, "provisioner": "p"}]
         },
     }
+
+
+def argo(variables: dict[str, str]) -> dict[str, Any]:
+    """The Deployment of Argo's controller."""
+    container = {"name": "c", "env": [{"name": name, "value": value} for name, value in variables.items()]}
+    return {"spec": {"selector": {}, "template": {"spec": {"containers": [container]}}}}
 
 
 @dataclass
@@ -127,6 +134,21 @@ def test_what_is_missing_is_told_with_its_remedy(
     assert outcome.code == (1 if state == "failed" else 0)
     assert states(outcome.out)[check] == state
     assert remedy in outcome.out
+
+
+@pytest.mark.parametrize("variables", [{}, {"MAX_WORKFLOW_SIZE": "1048576"}])
+def test_an_argo_that_hides_the_tasks_of_large_runs_from_kfp_is_told(
+    kfp: KfpServer, cluster: Cluster, cd4ml: Command, variables: dict[str, str]
+) -> None:
+    kfp.multi_user = True
+    cluster.content["/apis/apps/v1/namespaces/kubeflow/deployments/workflow-controller"] = argo(variables)
+
+    outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
+
+    assert outcome.code == 0
+    assert states(outcome.out)["Argo"] == "warning"
+    assert "compresses runs above 1,048,576 bytes" in outcome.out
+    assert "set its MAX_WORKFLOW_SIZE" in outcome.out
 
 
 def test_a_namespace_to_which_no_run_goes_fails(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:
