@@ -199,7 +199,7 @@ class _EqualRows(_Comparison):
         values = ", ".join(f"coalesce(CAST({quoted(name)} AS VARCHAR), '')" for name in names)
         row = quoted(ROW_KEY)
         sql = f"SELECT DISTINCT {row}, concat_ws(', ', {values}) FROM {side} WHERE {row} IN ({digests}) ORDER BY {row}"  # noqa: S608 (names are quoted)
-        return [str(one) for one in query(sql, **self._tables).read_all().column(1).to_pylist()]
+        return [f"({one})" for one in query(sql, **self._tables).read_all().column(1).to_pylist()]
 
     def _more_in(self, side: str) -> str:
         return f"{_times(side)} > {_times(_other(side))}"

@@ -75,7 +75,7 @@ def test_equal_rows_are_counted_one_by_one(tmp_path: Path) -> None:
     found = differences.between(version.uri, before=0, after=1, key=[version.key_column])
 
     assert (found.added, found.removed, found.changed, found.same) == (2, 3, 0, 2)
-    assert (sorted(found.added_keys), sorted(found.removed_keys)) == (["b", "d"], ["a", "c"])
+    assert (sorted(found.added_keys), sorted(found.removed_keys)) == (["(b)", "(d)"], ["(a)", "(c)"])
 
 
 @pytest.mark.parametrize("twice", ["before", "after"])
