@@ -150,7 +150,7 @@ def test_a_page_of_compared_runs_needs_nothing_else(kfp: KfpServer, cd4ml: Comma
     outcome = cd4ml("runs", "compare", "small", "large", "--html", tmp_path / "runs.html", "--host", kfp.host)
 
     page = (tmp_path / "runs.html").read_text()
-    assert outcome.code == 0
+    assert (outcome.code, outcome.out) == (0, f"written  {tmp_path / 'runs.html'}\n")
     assert '<tr class="differs"><td>≠ candidate.epochs</td><td>2</td><td>9</td></tr>' in page
     assert "<tr><td>seed</td><td>1</td><td>1</td></tr>" in page
     assert "&lt;script&gt;" in page
