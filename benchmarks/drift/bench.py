@@ -9,6 +9,7 @@ column is what most tools do by default; it is held against the same pairs.
 import json
 import os
 import platform
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ ROWS = (100, 1000, 20_000)
 COLUMNS = (5, 50)
 UNEQUAL = ((20_000, 100), (20_000, 1000))
 """Rows of pairs whose sizes differ much; half of their columns are rare flags."""
+MOST = FALSE_ALARMS + 3 * np.sqrt(FALSE_ALARMS * (1 - FALSE_ALARMS) / PAIRS)
+"""The share of alarms up to which a stated rate is kept: so many are no surprise at that rate."""
 PLANTED = 100
 """Times that each drift is planted at each size."""
 CATEGORIES = 2000
@@ -151,7 +154,8 @@ def main() -> None:
         shown = ", ".join(f"{rate}: {share:.3f}" for rate, share in alarms.items())
         print(f"{rows:>7,} and {others:,} rows, {columns:>2} columns: {shown}; fixed limit: {fixed:.3f}")  # noqa: T201
         name = f"false alarms, {rows} and {others} rows, {columns} columns"
-        goals.append({"goal": name, "value": alarms[FALSE_ALARMS], "limit": FALSE_ALARMS})
+        share = alarms[FALSE_ALARMS]
+        goals.append({"goal": name, "value": share, "limit": FALSE_ALARMS, "met": bool(share <= MOST)})
     print(f"planted in one of 10 columns, {PLANTED} times: found / named")  # noqa: T201
     for drift in DRIFTS:
         found = {rows: _found(drift, rows) for rows in ROWS}
@@ -162,16 +166,14 @@ def main() -> None:
         "ratio": None,
         "seconds": round(time.monotonic() - started),
         "peer_seconds": None,
-        "peak_mib": None,
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "rows": max(ROWS),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "date": f"{date.today()}",
         "goals": goals,
     }
     print(json.dumps(result))  # noqa: T201
-    # One alarm in a hundred is kept where so many are no surprise at that rate.
-    most = FALSE_ALARMS + 3 * np.sqrt(FALSE_ALARMS * (1 - FALSE_ALARMS) / PAIRS)
-    sys.exit(any(goal["value"] > most for goal in goals))
+    sys.exit(not all(goal["met"] for goal in goals))
 
 
 def _false_alarms(

@@ -84,6 +84,7 @@ def main() -> None:
         "goals": [
             {"goal": "times as fast", "value": round(ratio, 1), "limit": GOAL_RATIO, "met": ratio >= GOAL_RATIO},
             {"goal": "MiB", "value": round(large["mib"]), "limit": GOAL_MIB, "met": large["mib"] <= GOAL_MIB},
+            {"goal": "numbers that differ", "value": len(differing), "limit": 0, "met": not differing},
         ],
         "cpu_seconds": {"cd4ml": round(cpu_seconds, 1), "peer": round(peer_cpu_seconds, 1)},
         "load_before": round(os.getloadavg()[0], 1),
