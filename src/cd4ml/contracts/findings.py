@@ -150,6 +150,8 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     """Sensitive columns whose groups are not counted, as they are personal data."""
     masked: tuple[Masked, ...] = ()
     """The columns that the dataset does not hold as its source has them."""
+    audited: str = ""
+    """How many of the rows the audit looked at, in words; empty where these were all."""
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""

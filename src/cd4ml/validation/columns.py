@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from cd4ml.contracts.findings import day, number
 from cd4ml.validation import outliers
+from cd4ml.validation.on_disk import Table
 from cd4ml.validation.outliers import Outliers
 from cd4ml.validation.statistics import Statistics
 
@@ -59,7 +60,7 @@ class Column:
 
 
 def describe(
-    statistics: Mapping[str, Statistics], tables: Mapping[str, pa.Table], roles: Mapping[str, Sequence[str]]
+    statistics: Mapping[str, Statistics], tables: Mapping[str, Table], roles: Mapping[str, Sequence[str]]
 ) -> list[Column]:
     """Describes every column.
 
@@ -78,7 +79,7 @@ def describe(
         else _column(
             field,
             features={split: of_split[field.name] for split, of_split in features.items()},
-            values={split: table.column(field.name) for split, table in tables.items()},
+            tables=tables,
             roles=roles,
         )
         for field in tables["train"].schema
@@ -135,7 +136,7 @@ def _column(
     field: pa.Field,
     *,
     features: Mapping[str, Statistics],
-    values: Mapping[str, pa.ChunkedArray],
+    tables: Mapping[str, Table],
     roles: Mapping[str, Sequence[str]],
 ) -> Column:
     kind = kind_of(field.type)
@@ -157,8 +158,12 @@ def _column(
         low=measured.min if there else None,
         high=measured.max if there else None,
         shares={split: _shares(kind, feature) for split, feature in features.items()} if named else {},
-        outliers=() if named else outliers.find(np.concatenate([numbers(column) for column in values.values()]), kind),
+        outliers=() if named else outliers.find(_numbers_of_all(field.name, tables), kind),
     )
+
+
+def _numbers_of_all(name: str, tables: Mapping[str, Table]) -> np.ndarray:
+    return np.concatenate([numbers(table.column(name)) for table in tables.values()])
 
 
 def _shown(value: float | None, kind: Kind) -> str:

@@ -16,6 +16,7 @@ from cd4ml.reports.page import PALETTE, figure_svg, picture, short
 from cd4ml.validation import distributions
 from cd4ml.validation.columns import Column, Kind, is_named, kind_of, numbers
 from cd4ml.validation.distributions import DAY, FEW, Histogram
+from cd4ml.validation.on_disk import Table
 
 MOST_GROUPS = 12
 """Of one column, in the picture."""
@@ -55,7 +56,7 @@ def label_rates(found: Findings) -> Markup | None:
 
 
 @picture
-def distribution(column: Column, tables: Mapping[str, pa.Table]) -> Markup:
+def distribution(column: Column, tables: Mapping[str, Table]) -> Markup:
     """How the values of a column lie in the splits, and in words what the picture leaves out."""
     figure = Figure(figsize=(2.6, 1.3))
     axes = figure.subplots()

@@ -13,6 +13,7 @@ from cd4ml.contracts.evaluation import FEWEST_ROWS
 from cd4ml.contracts.findings import ENOUGH_ROWS, Finding, Group, percent
 from cd4ml.contracts.shares import difference_interval, share_interval
 from cd4ml.errors import DataError
+from cd4ml.validation.on_disk import Table
 
 SMALL_SHARE = 0.01
 FOUR_FIFTHS = 0.8
@@ -32,7 +33,7 @@ MOST_SLICES_TOGETHER = 200
 """And more than these of all kinds together."""
 
 
-def check_slices(test: pa.Table, slices: Iterable[str | Sequence[str]]) -> None:
+def check_slices(test: Table, slices: Iterable[str | Sequence[str]]) -> None:
     """Makes sure that the model can be evaluated by these columns.
 
     Args:
@@ -55,9 +56,7 @@ def check_slices(test: pa.Table, slices: Iterable[str | Sequence[str]]) -> None:
         raise DataError("slices: " + "\n  ".join(lines))
 
 
-def measure(
-    table: pa.Table, *, outcome: pa.ChunkedArray, columns: Iterable[str], sensitive: Iterable[str]
-) -> list[Group]:
+def measure(table: Table, *, outcome: pa.ChunkedArray, columns: Iterable[str], sensitive: Iterable[str]) -> list[Group]:
     """Counts the groups, the largest of a column first.
 
     Args:
@@ -120,7 +119,7 @@ def _too_small(groups: Iterable[Group]) -> Iterator[Finding]:
         yield Finding("representation", "note", "all", column, least.share, message)
 
 
-def _count_slices(table: pa.Table, names: Sequence[str]) -> int:
+def _count_slices(table: Table, names: Sequence[str]) -> int:
     columns = [table.column(name).cast(pa.string()).fill_null(MISSING) for name in names]
     text = pa.table({str(place): column for place, column in enumerate(columns)})  # `.name` would be a path
     return int(text.group_by(text.column_names).aggregate([]).num_rows)

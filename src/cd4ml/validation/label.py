@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts.findings import Finding, percent
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
+from cd4ml.validation.on_disk import Table
 
 TAKEN = "a label is boolean, 0 and 1, or text of two values"
 RARE = 0.05
@@ -25,14 +26,14 @@ class Label:
     """The value that counts as positive, the second in the order of text; empty where the label is of no use."""
     findings: tuple[Finding, ...]
 
-    def outcome(self, table: pa.Table) -> pa.ChunkedArray:
+    def outcome(self, table: Table) -> pa.ChunkedArray:
         """1 and 0 (int8) by row, null where there is no label, or all null where the label is of no use."""
         if not self.positive:
             return pa.chunked_array([pa.nulls(table.num_rows, pa.int8())])
         return pc.equal(_text(table.column(self.name)), self.positive).cast(pa.int8())
 
 
-def examine(splits: Mapping[str, pa.Table], name: str) -> Label:
+def examine(splits: Mapping[str, Table], name: str) -> Label:
     """Finds what the label's values are and what is wrong with them.
 
     Raises:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts.dataset import Masked
 from cd4ml.contracts.findings import Finding, percent
 from cd4ml.names import words
+from cd4ml.validation.on_disk import Table
 
 SAMPLE_ROWS = 10_000
 SOME = 0.01
@@ -56,7 +57,7 @@ WITHOUT_CHECK_DIGITS = {"USA": "SocialSecurityNumber", "GBR": "NationalInsurance
 OF_COMPANIES = re.compile("Entity|Business|Unified|UID|Fiscal(?!Code)")
 
 
-def examine(table: pa.Table, masked: Sequence[Masked] = ()) -> list[Finding]:
+def examine(table: Table, masked: Sequence[Masked] = ()) -> list[Finding]:
     """Finds columns of personal data, by a sample of the rows.
 
     Args:

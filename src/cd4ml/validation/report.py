@@ -13,6 +13,7 @@ from cd4ml.reports import page
 from cd4ml.validation import figures, waivers
 from cd4ml.validation.audit.duties import DUTIES
 from cd4ml.validation.columns import Column
+from cd4ml.validation.on_disk import Table
 
 NAMED = 3
 """Features beside each proxy."""
@@ -26,7 +27,7 @@ def write(
     found: Findings,
     *,
     columns: Sequence[Column],
-    tables: Mapping[str, pa.Table],
+    tables: Mapping[str, Table],
     samples: Samples,
     provenance: Provenance,
     path: str | Path,

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cd4ml.errors import DataError
+from cd4ml.validation.on_disk import footer, unreadable
 from cd4ml.validation.quiet_tfdv import BasicStatsGenerator, TopKUniquesSketchStatsGenerator, stats_impl, tfdv
 
 Statistics: TypeAlias = Any
@@ -131,23 +132,6 @@ def write(statistics: Mapping[str, Statistics], folder: str | Path) -> None:
 def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Plain columns as TFDV takes them: a list of one value a row, null where the value is missing."""
     return pa.RecordBatch.from_arrays([_lists(column) for column in batch.columns], batch.schema.names)
-
-
-def footer(file: str | Path) -> pq.FileMetaData:
-    """What a Parquet file says of itself.
-
-    Raises:
-        DataError: It is none.
-    """
-    try:
-        return pq.read_metadata(file)
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(file, error) from error
-
-
-def unreadable(file: str | Path, error: Exception) -> DataError:
-    """What is said of a file that is no Parquet."""
-    return DataError(f"{file}: cannot be read as Parquet ({error}); run split_dataset again")
 
 
 def _by_column(schema: pa.Schema, split: str, read: Callable[[str], Iterable[pa.RecordBatch]]) -> Statistics:

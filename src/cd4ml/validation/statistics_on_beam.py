@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from cd4ml.errors import DataError
+from cd4ml.validation.on_disk import footer
 from cd4ml.validation.quiet_tfdv import tfdv
-from cd4ml.validation.statistics import BATCH_ROWS, OPTIONS, Statistics, as_lists, footer
+from cd4ml.validation.statistics import BATCH_ROWS, OPTIONS, Statistics, as_lists
 
 _Rows = tuple[str, int]
 """A file, and the number of one of its row groups."""

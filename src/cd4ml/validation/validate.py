@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from cd4ml.contracts import dataset as origin
 from cd4ml.contracts.dataset import Masked, Origin
@@ -19,6 +17,7 @@ from cd4ml.validation import audit, columns, groups, label, outliers, personal, 
 from cd4ml.validation import waivers as waivers_of
 from cd4ml.validation.audit import Audited
 from cd4ml.validation.drift import between_splits, comparators, reference
+from cd4ml.validation.on_disk import OnDisk
 from cd4ml.validation.statistics import Statistics
 
 
@@ -73,7 +72,7 @@ def validate(
         DataError: A file cannot be read, there is no such column, a model cannot be evaluated by it, or Beam does not
             take the runner.
     """
-    tables = {split: _read(Path(path)) for split, path in splits.items()}
+    tables = {split: OnDisk([path]) for split, path in splits.items()}
     train = tables["train"]
     sliced = [column for one in slices for column in ([one] if isinstance(one, str) else one)]
     grouped = list(dict.fromkeys([*sensitive, *sliced]))
@@ -83,7 +82,7 @@ def validate(
     kept = schema.parse(curated) if curated else None
     target = label.examine(tables, label_column)
 
-    whole = pa.concat_tables(tables.values())
+    whole = OnDisk(list(splits.values()))
     source = origin.read(train.schema, str(splits["train"])) or Origin(Path(splits["train"]).name, 0, "")
     people = personal.examine(whole, source.masked)
     agreed = waivers_of.parse(list(waivers))
@@ -139,6 +138,7 @@ def validate(
         crossed=tuple(crossed),
         proxies=audited.proxies,
         anonymity=audited.anonymity,
+        audited=audited.looked_at,
         waivers=agreed,
         comparisons=compared.comparisons,
         uncompared=compared.uncompared,
@@ -174,13 +174,6 @@ def _statistics(splits: Mapping[str, str | Path], runner: Sequence[str], folder:
     from cd4ml.validation.statistics_on_beam import on_beam
 
     return on_beam(splits, folder, runner=runner[0], options=runner[1:])
-
-
-def _read(file: Path) -> pa.Table:
-    try:
-        return pq.ParquetFile(file).read()
-    except (pa.ArrowException, OSError) as error:
-        raise statistics.unreadable(file, error) from error
 
 
 def _check_columns(wanted: Sequence[str], there: list[str]) -> None:

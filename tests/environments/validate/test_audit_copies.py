@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
-from audited import alarms, clean, found_in, having
+from audited import alarms, clean, examined, found_in, having
 
 RANDOM = np.random.default_rng(3)
 
@@ -157,3 +157,31 @@ def test_a_label_that_the_features_hardly_tell_is_not_doubted():
     noise = np.random.default_rng(1).random(len(table)) < 0.1
 
     assert [one for one in found_in(having(table.drop(["label"]), label=noise)) if one.kind == "relabel"] == []
+
+
+@pytest.mark.parametrize("differs", ["c0", "visit"])
+def test_copies_are_found_among_more_rows_than_are_looked_at(differs):
+    rows, share = 600_000, 0.02
+    made = {f"c{place}": RANDOM.normal(size=rows).round(place + 3) for place in range(4)}
+    table = pa.table({**made, "label": RANDOM.random(rows) < 0.3, "key": np.arange(rows)})
+
+    with_copies = copied(table, share, [differs] if differs in made else [])
+    if differs not in made:
+        with_copies = having(with_copies, **{differs: RANDOM.permutation(rows)})
+
+    (finding,) = alarms(with_copies)
+
+    assert (finding.kind, finding.split) == ("duplicate", "test")
+    assert finding.interval[0] < share < finding.interval[1]
+    looked_at = int(re.search(r"of ([\d,]+) of its rows that were looked at", finding.message)[1].replace(",", ""))
+    assert looked_at == pytest.approx(20_000, rel=0.1)
+
+
+def test_what_an_audit_looked_at_is_said_where_it_is_not_all():
+    rows = 250_000
+    table = pa.table({"c": np.arange(rows) % 1000, "label": RANDOM.random(rows) < 0.3, "key": np.arange(rows)})
+
+    assert examined(table).looked_at == (
+        "100,000 of the 250,000 rows, drawn by chance, and 201,000 for copies, drawn by what they hold"
+    )
+    assert not examined(table.slice(0, 50_000)).looked_at

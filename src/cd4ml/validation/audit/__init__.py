@@ -11,6 +11,7 @@ from cd4ml.contracts.findings import Anonymity, Finding, Proxy
 from cd4ml.contracts.model import kind_of
 from cd4ml.validation.audit import anonymous, codes, copies, duplicates, leaks, order, proxies, relabel, sample
 from cd4ml.validation.audit.sample import Sample
+from cd4ml.validation.on_disk import Table
 
 FEWEST_OF_A_CLASS = 100
 """Rows of the rarer class; fewer do not tell a leak from luck."""
@@ -20,8 +21,8 @@ FEWEST_OF_A_CLASS = 100
 class Audited:
     """A dataset, and what its columns are."""
 
-    splits: Mapping[str, pa.Table]
-    table: pa.Table
+    splits: Mapping[str, Table]
+    table: Table
     """All splits, one after the other."""
     outcome: pa.ChunkedArray
     """1 and 0 by row, null where there is no label."""
@@ -54,6 +55,8 @@ class Audit:
     findings: tuple[Finding, ...]
     proxies: tuple[Proxy, ...]
     anonymity: Anonymity | None
+    looked_at: str
+    """How many of the rows, in words; empty where these were all."""
 
 
 def examine(audited: Audited) -> Audit:
@@ -62,20 +65,34 @@ def examine(audited: Audited) -> Audit:
     outcome = codes.as_numbers(audited.outcome)
     drawn = sample.draw(audited.table, outcome=outcome, features=features)
     told = tuple(proxies.measure(drawn.features, drawn.rows, audited.sensitive))
-    rows = copies.read(audited.table, features)
+    chosen = copies.choose(audited.table, features)
+    rows = copies.read(audited.table, features, chosen)
     known_to_none = [audited.label, audited.key, audited.time]
     hidden = anonymous.measure(audited.table, sensitive=audited.sensitive, passed_over=known_to_none)
     found = [
         *(_of_the_label(audited, drawn) if drawn.rarer >= FEWEST_OF_A_CLASS else ()),
         *order.after_the_event(audited.table, audited.time, audited.exclude),
-        *duplicates.across(rows, audited.places),
-        *duplicates.conflicts(rows, outcome),
+        *duplicates.across(rows, {split: _among(chosen, place) for split, place in audited.places.items()}),
+        *duplicates.conflicts(rows, outcome[chosen]),
         *proxies.examine(told),
     ]
-    return Audit(tuple(found), told, hidden)
+    return Audit(tuple(found), told, hidden, _looked_at(audited.table.num_rows, len(drawn.rows), len(chosen)))
+
+
+def _among(chosen: np.ndarray, rows: slice) -> slice:
+    """Where the rows of a split are among those that were chosen."""
+    low, high = np.searchsorted(chosen, (rows.start, rows.stop)).tolist()
+    return slice(low, high)
+
+
+def _looked_at(rows: int, drawn: int, chosen: int) -> str:
+    if chosen == rows:
+        return ""
+    return f"{drawn:,} of the {rows:,} rows, drawn by chance, and {chosen:,} for copies, drawn by what they hold"
 
 
 def _of_the_label(audited: Audited, drawn: Sample) -> Iterator[Finding]:
     yield from leaks.examine(drawn, {field.name: field.type for field in audited.table.schema})
-    yield from order.of_key(audited.table.column(audited.key), drawn)
+    keys = audited.table.select([audited.key]).take(pa.array(drawn.rows))
+    yield from order.of_key(keys.column(audited.key), drawn)
     yield from relabel.examine(drawn, audited.places)

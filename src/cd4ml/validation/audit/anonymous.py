@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from cd4ml.contracts.findings import Anonymity
 from cd4ml.names import words
+from cd4ml.validation.on_disk import Table
 
 KNOWN = re.compile(
     r"(^|_)(age|alter|birth_?\w*|dob|year_of_birth|gender|sex|geschlecht|zip|zip_?code|post_?code|postal_?code|plz|"
@@ -18,7 +19,7 @@ KNOWN = re.compile(
 FEW = 5
 
 
-def measure(table: pa.Table, *, sensitive: Iterable[str], passed_over: Sequence[str]) -> Anonymity | None:
+def measure(table: Table, *, sensitive: Iterable[str], passed_over: Sequence[str]) -> Anonymity | None:
     """Counts the rows that share what may be known of a person.
 
     Args:

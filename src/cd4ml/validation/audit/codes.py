@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.validation.on_disk import Table
+
 MISSING = 0
 """The code of a missing value."""
 MOST = 64
@@ -34,7 +36,7 @@ class Coded:
         return Coded(self.names, self.codes[:, rows])
 
 
-def encode(table: pa.Table, names: Sequence[str]) -> Coded:
+def encode(table: Table, names: Sequence[str]) -> Coded:
     """Codes some columns of a table."""
     codes = np.empty((len(names), table.num_rows), np.uint8)
     for place, name in enumerate(names):

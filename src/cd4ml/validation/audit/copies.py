@@ -11,10 +11,13 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cd4ml.contracts.mixing import mixed
 from cd4ml.validation.audit import codes
+from cd4ml.validation.on_disk import Table
 
+MOST_ROWS = 200_000
 MOST_COLUMNS = 24
 """By which it is told how likely a row is; those with the most different values, for they tell the most."""
 ROWS_OF_THE_TREE = 20_000
@@ -33,6 +36,8 @@ class Rows:
     whole: np.ndarray
     """uint64 [rows], of all features: the sum of those of the values."""
     chance: "_Chance"
+    some: bool
+    """Whether they are some of the rows only."""
 
     def all_but(self, *columns: int) -> np.ndarray:
         """The digests without some columns, uint64 [rows]."""
@@ -40,24 +45,48 @@ class Rows:
         return left
 
 
-def read(table: pa.Table, features: Sequence[str]) -> Rows:
-    """Reads the features of all rows."""
-    some = _some(table.num_rows)
-    whole = np.zeros(table.num_rows, np.uint64)
+def choose(table: Table, features: Sequence[str]) -> np.ndarray:
+    """Where the rows stand among which copies are looked for, int64 [rows], rising; all where these are not too many.
+
+    Of more, some values of a column are drawn, and all rows that have these: so copies stay together, and their share
+    of the rows is the same. It is the column with the most different values of those in which any comes twice.
+    """
+    rows = table.num_rows
+    if rows <= MOST_ROWS:
+        return np.arange(rows)
+    sample = table.select(list(features)).take(pa.array(_some(rows)))
+    distinct = {name: pc.count_distinct(sample.column(name)).as_py() for name in features}
+    for name in sorted(features, key=lambda name: -distinct[name]):
+        digests = _digests(table.column(name), 0)
+        chosen = np.flatnonzero(digests < np.uint64(MOST_ROWS / rows * 2**64))
+        if MOST_ROWS / 2 <= len(chosen) <= 2 * MOST_ROWS and len(np.unique(digests[chosen])) < len(chosen):
+            return chosen
+    return np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))  # there are no copies to find
+
+
+def read(table: Table, features: Sequence[str], chosen: np.ndarray) -> Rows:
+    """Reads the features of the rows that `choose` chose."""
+
+    def column(name: str) -> pa.ChunkedArray:
+        whole = table.column(name)
+        return whole if len(chosen) == table.num_rows else whole.take(pa.array(chosen))
+
+    some = _some(len(chosen))
+    whole = np.zeros(len(chosen), np.uint64)
     distinct = []
     for place, name in enumerate(features):
-        digests = _digests(table.column(name), place)
+        digests = _digests(column(name), place)
         whole += digests
         distinct.append(len(np.unique(digests[some])))
     telling = np.argsort(distinct, kind="stable")[::-1][:MOST_COLUMNS]
-    columns = np.empty((len(telling), table.num_rows), np.uint64)
-    coded = np.empty((len(telling), table.num_rows), np.uint8)
-    within = np.empty((len(telling), table.num_rows), np.float32)
+    columns = np.empty((len(telling), len(chosen)), np.uint64)
+    coded = np.empty((len(telling), len(chosen)), np.uint8)
+    within = np.empty((len(telling), len(chosen)), np.float32)
     for at, place in enumerate(telling.tolist()):
-        column = table.column(features[place])
-        columns[at], coded[at] = _digests(column, place), codes.code(column)
+        values = column(features[place])
+        columns[at], coded[at] = _digests(values, place), codes.code(values)
         within[at] = _within(columns[at], coded[at])
-    return Rows(columns, whole, _Chance(coded, within))
+    return Rows(columns, whole, _Chance(coded, within), some=len(chosen) < table.num_rows)
 
 
 @dataclass(frozen=True)

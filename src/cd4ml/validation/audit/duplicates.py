@@ -44,7 +44,7 @@ def across(rows: Rows, splits: Mapping[str, slice]) -> Iterator[Finding]:
         found = int((same | near)[inside].sum()) if split != "train" else 0
         if found >= max(FEWEST, SHARE * (place.stop - place.start)):
             alike = int(same[inside].sum())
-            yield _finding(split, same=alike, found=found, rows=place.stop - place.start)
+            yield _finding(split, same=alike, found=found, rows=place.stop - place.start, some=rows.some)
 
 
 def conflicts(rows: Rows, outcome: np.ndarray) -> Iterator[Finding]:
@@ -64,7 +64,7 @@ def conflicts(rows: Rows, outcome: np.ndarray) -> Iterator[Finding]:
     total, cost = int(labelled.sum()), float(wrong.sum() / labelled.sum())
     ceiling = (
         "rows that are alike in every feature differ in their label: "
-        f"no model is right in more than {percent(1 - cost)} of the {total:,} rows"
+        f"no model is right in more than {percent(1 - cost)} of the {total:,} rows{' looked at' * rows.some}"
     )
     everything = slice(0, len(labelled))
     copied = _copies(rows, (everything, everything))[labelled] & (wrong > 0)[group]
@@ -132,10 +132,11 @@ def _by_chance(alike: Callable[..., np.ndarray], others: Sequence[int]) -> float
     return max(expected, products / pairs) if pairs >= ENOUGH_PAIRS else expected
 
 
-def _finding(split: str, *, same: int, found: int, rows: int) -> Finding:
+def _finding(split: str, *, same: int, found: int, rows: int, some: bool) -> Finding:
     share = found / rows
+    of_rows = f"{rows:,} of its rows that were looked at" if some else f"its {rows:,} rows"
     message = (
-        f"{split}: {found:,} of its {rows:,} rows, {percent(share)}, are in train too, beyond chance: {same:,} are "
+        f"{split}: {found:,} of {of_rows}, {percent(share)}, are in train too, beyond chance: {same:,} are "
         f"alike in every feature, {found - same:,} in all but one; a model that knows them is flattered: "
         "keep one of each, or split by what they have in common (`split: {by: group}`)"
     )

@@ -11,6 +11,7 @@ from cd4ml.contracts.shares import share_interval
 from cd4ml.validation.audit import codes
 from cd4ml.validation.audit.areas import of_codes
 from cd4ml.validation.audit.sample import Sample
+from cd4ml.validation.on_disk import Table
 
 TELLING = 0.6
 """The area that an order must surely have to be a signal: rates that drift with time stay below."""
@@ -26,10 +27,10 @@ def of_key(key: pa.ChunkedArray, sample: Sample) -> Iterator[Finding]:
     """Finds that rows with near keys have the same label, as where one class was appended to the other.
 
     Args:
-        key: Of the whole table.
-        sample: Which of its rows are looked at.
+        key: Of the rows that are looked at.
+        sample: These rows.
     """
-    area = of_codes(codes.bins(_numbers(key)[sample.rows], PARTS), sample.outcome, sample.dealt)
+    area = of_codes(codes.bins(_numbers(key), PARTS), sample.outcome, sample.dealt)
     if area.low < TELLING:
         return
     message = (
@@ -39,7 +40,7 @@ def of_key(key: pa.ChunkedArray, sample: Sample) -> Iterator[Finding]:
     yield Finding("leak", "warning", "all", "", area.value, message, area.interval)
 
 
-def after_the_event(table: pa.Table, time_column: str, exclude: Sequence[str]) -> Iterator[Finding]:
+def after_the_event(table: Table, time_column: str, exclude: Sequence[str]) -> Iterator[Finding]:
     """Finds moments that are later than that of the row.
 
     Args:

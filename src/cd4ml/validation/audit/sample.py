@@ -10,6 +10,7 @@ import pyarrow as pa
 from cd4ml.validation.audit import additive, areas, codes
 from cd4ml.validation.audit.areas import Area
 from cd4ml.validation.audit.codes import Coded
+from cd4ml.validation.on_disk import Table
 
 MOST_ROWS = 100_000
 MOST_CELLS = 10_000_000
@@ -80,7 +81,7 @@ class Sample:
         return Sample(self.features.take(kept), self.outcome[kept], self.dealt[kept], self.rows[kept])
 
 
-def draw(table: pa.Table, *, outcome: np.ndarray, features: Sequence[str]) -> Sample:
+def draw(table: Table, *, outcome: np.ndarray, features: Sequence[str]) -> Sample:
     """Draws rows, the same ones of the same table.
 
     Args:

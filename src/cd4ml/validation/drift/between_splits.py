@@ -11,6 +11,7 @@ from cd4ml.contracts.drift import FALSE_ALARMS, LARGE, Comparison, Uncompared
 from cd4ml.contracts.findings import Finding
 from cd4ml.validation.drift import reference
 from cd4ml.validation.drift.compare import FEWEST_ROWS, compare_samples
+from cd4ml.validation.on_disk import Table
 
 NO_REFERENCE = "no version of this model was published on other data, or the last one keeps no rows to compare with"
 CLEARLY = 0.6
@@ -30,7 +31,7 @@ class Compared:
 
 
 def compare(
-    tables: Mapping[str, pa.Table],
+    tables: Mapping[str, Table],
     *,
     origin: Origin,
     before: str | Path,

@@ -12,6 +12,7 @@ from cd4ml.contracts import reference as contract
 from cd4ml.contracts.dataset import Origin
 from cd4ml.contracts.reference import Reference
 from cd4ml.errors import DataError
+from cd4ml.validation.on_disk import Table
 
 MOST_ROWS = 20_000
 """Of a sample; drift that so many rows do not show has no effect that matters."""
@@ -28,7 +29,7 @@ NUMBERED = "each row has a number of its own"
 
 
 def take(
-    table: pa.Table,
+    table: Table,
     *,
     origin: Origin,
     split: str,
@@ -109,11 +110,11 @@ def repeated(column: pa.ChunkedArray) -> int:
     return int(len(column) - column.null_count - _distinct(column))
 
 
-def _drawn(table: pa.Table) -> pa.Table:
+def _drawn(table: Table) -> pa.Table:
     most = min(MOST_ROWS, max(MOST_CELLS // max(table.num_columns, 1), FEWEST_ROWS))
-    if table.num_rows <= most:
-        return table.combine_chunks()
-    places = np.random.default_rng(0).choice(table.num_rows, most, replace=False, shuffle=False)
+    places = np.arange(table.num_rows)
+    if table.num_rows > most:
+        places = np.random.default_rng(0).choice(table.num_rows, most, replace=False, shuffle=False)
     return table.take(pa.array(np.sort(places))).combine_chunks()
 
 
