@@ -149,7 +149,8 @@ def stop(server: Server, file: Path) -> None:
         _signal_group(server.pid, signal.SIGTERM)
         _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
         for member in alive:
-            member.kill()
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
     file.unlink(missing_ok=True)
 
 
