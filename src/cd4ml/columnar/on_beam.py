@@ -8,11 +8,11 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow_model_analysis as tfma
-from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import types
 from tensorflow_model_analysis.proto import config_pb2
 
+from cd4ml.beam_runner import pipeline
 from cd4ml.columnar.batch import Columns
 from cd4ml.columnar.evaluation import Evaluation
 from cd4ml.errors import EvaluationError
@@ -36,17 +36,15 @@ def run_on_beam(
         options: The options of the pipeline, as on Beam's command line: `--flink_master=...`.
 
     Raises:
-        EvaluationError: Beam knows no such runner, or does not take its options.
+        EvaluationError: Beam knows no such runner or does not take its options, no job server answers, or the runner
+            failed.
     """
     batches = [examples] if isinstance(examples, Mapping) else examples
-    try:
-        pipeline = beam.Pipeline(runner, PipelineOptions(list(options)))
-    except (ValueError, ImportError, SystemExit) as error:  # Beam's parser of options ends the process
-        raise EvaluationError(f"runner: {error}; name one of Beam's, such as FlinkRunner, and its options") from error
-    with warnings.catch_warnings(), pipeline:
+    told = pipeline(runner, options, reached=str(folder), told=EvaluationError)
+    with warnings.catch_warnings(), told as evaluated:
         warnings.simplefilter("ignore", RuntimeWarning)  # TFMA divides by zero where a slice has one class
         _ = (
-            pipeline
+            evaluated
             | "Examples" >> beam.Create([record_batch(columns) for columns in batches])
             | "Evaluate"
             >> tfma.ExtractEvaluateAndWriteResults(

@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.options.pipeline_options import PipelineOptions
 
+from cd4ml.beam_runner import pipeline
 from cd4ml.errors import DataError
 from cd4ml.validation.on_disk import footer
 from cd4ml.validation.quiet_tfdv import tfdv
@@ -32,34 +32,24 @@ def on_beam(
         options: The options of the pipeline, as on Beam's command line: `--flink_master=...`.
 
     Raises:
-        DataError: A file cannot be read, Beam knows no such runner or does not take its options, or it failed.
+        DataError: A file cannot be read, Beam knows no such runner or does not take its options, no job server
+            answers, or the runner failed.
     """
     footers = {split: footer(file) for split, file in splits.items()}
-    try:
-        wanted = PipelineOptions(list(options))
-        wanted.get_all_options()  # finds what is wrong with them
-        pipeline = beam.Pipeline(runner, wanted)
-    except (ValueError, ImportError, SystemExit) as error:  # Beam's parser of options ends the process
-        raise DataError(f"runner: {error}; name one of Beam's, such as FlinkRunner, and its options") from error
     beside = Path(folder).parent
     beside.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="statistics-", dir=beside) as written:
-        for split, known in footers.items():
-            groups = [(str(splits[split]), number) for number in range(known.num_row_groups)]
-            _ = (
-                pipeline
-                | f"{split}: row groups" >> beam.Create(groups)
-                | f"{split}: spread" >> beam.Reshuffle()
-                | f"{split}: rows" >> beam.FlatMap(_read).with_output_types(pa.RecordBatch)
-                | f"{split}: statistics" >> tfdv.GenerateStatistics(OPTIONS)
-                | f"{split}: file" >> tfdv.WriteStatisticsToBinaryFile(str(_file(written, split)))
-            )
-        try:
-            pipeline.run().wait_until_finish()
-        except (RuntimeError, OSError, ValueError) as error:
-            raise DataError(
-                f"runner: {runner} failed: {error}; its workers must reach the files of the splits and {beside}"
-            ) from error
+        with pipeline(runner, options, reached=f"the files of the splits and {beside}", told=DataError) as computed:
+            for split, known in footers.items():
+                groups = [(str(splits[split]), number) for number in range(known.num_row_groups)]
+                _ = (
+                    computed
+                    | f"{split}: row groups" >> beam.Create(groups)
+                    | f"{split}: spread" >> beam.Reshuffle()
+                    | f"{split}: rows" >> beam.FlatMap(_read).with_output_types(pa.RecordBatch)
+                    | f"{split}: statistics" >> tfdv.GenerateStatistics(OPTIONS)
+                    | f"{split}: file" >> tfdv.WriteStatisticsToBinaryFile(str(_file(written, split)))
+                )
         return {
             split: _named(_file(written, split), split, known.schema.to_arrow_schema().names)
             for split, known in footers.items()

@@ -96,6 +96,25 @@ def test_on_beam_the_numbers_are_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("runner", "message"),
+    [
+        (["FlonkRunner"], "runner: .*FlonkRunner.*; name one of Beam's"),
+        (["DirectRunner", "--direct_num_workers=many"], "runner: .*; name one of Beam's"),
+        (
+            ["PortableRunner", "--job_endpoint=localhost:1", "--job_server_timeout=1"],
+            "runner: PortableRunner: no job server answers",
+        ),
+        (["DirectRunner"], "(?s)runner: DirectRunner failed: .*its workers must reach"),
+    ],
+)
+def test_a_runner_of_beam_that_fails_is_told(tmp_path, runner, message):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(EvaluationError, match=message):
+        run_on_beam(configuration(*ALL), examples(), tmp_path / "file" / "out", runner=runner[0], options=runner[1:])
+
+
+@pytest.mark.parametrize(
     ("accumulator", "merge"),
     [
         (

@@ -1,7 +1,12 @@
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.portability import python_urns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,6 +159,10 @@ def test_a_runner_of_beam_computes_the_same(tmp_path):
     [
         (["FlonkRunner"], "runner: .*FlonkRunner.*; name one of Beam's"),
         (["DirectRunner", "--direct_num_workers=many"], "runner: .*; name one of Beam's"),
+        (
+            ["PortableRunner", "--job_endpoint=localhost:1", "--job_server_timeout=1"],
+            "runner: PortableRunner: no job server answers",
+        ),
     ],
 )
 def test_a_runner_that_beam_does_not_take_is_refused(tmp_path, runner, message):
@@ -171,6 +180,29 @@ def test_workers_that_cannot_read_a_file_are_told(tmp_path):
 
     with pytest.raises(DataError, match=r"(?s)runner: DirectRunner failed: .*its workers must reach the files"):
         on_beam({"train": tmp_path / "train.parquet"}, tmp_path / "out", runner="DirectRunner")
+    assert [*tmp_path.rglob("*")] == [tmp_path / "train.parquet"]
+
+
+@pytest.fixture
+def job_server(tmp_path_factory):
+    """The port of the job server that comes with Beam."""
+    port = tmp_path_factory.mktemp("server") / "port"
+    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port_file", str(port)]
+    with subprocess.Popen(command) as server:
+        while not port.exists():
+            assert server.poll() is None
+            time.sleep(0.1)
+        yield port.read_text()
+        server.kill()
+
+
+def test_a_job_server_that_ends_in_the_middle_is_told(tmp_path, job_server):
+    pq.write_table(table(), tmp_path / "train.parquet")
+    worker = [f"--environment_type={python_urns.SUBPROCESS_SDK}", "--environment_config=kill -9 $PPID"]
+    options = [f"--job_endpoint=localhost:{job_server}", *worker]
+
+    with pytest.raises(DataError, match=r"(?s)runner: PortableRunner failed: .*its workers must reach the files"):
+        on_beam({"train": tmp_path / "train.parquet"}, tmp_path / "out", runner="PortableRunner", options=options)
     assert [*tmp_path.rglob("*")] == [tmp_path / "train.parquet"]
 
 
