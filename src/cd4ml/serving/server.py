@@ -21,10 +21,6 @@ from socket import socket
 
 from tornado.netutil import bind_sockets
 
-from cd4ml.serving import protocol
-from cd4ml.serving.listening import Listener, Queue, serve
-from cd4ml.serving.served_model import ServedModel
-
 THREADS = 2
 """That predict: one more than Python computes in at a time, so that many rows do not hold up a few."""
 BACKLOG = 1024
@@ -42,6 +38,10 @@ def main() -> None:
 
     folder, version = Path(os.environ.get("MODEL_FOLDER", "/mnt/models")), os.environ.get("MODEL_VERSION", "")
     gc.disable()  # next to nothing of what is imported is garbage, and the search for it takes a quarter of the time
+    from cd4ml.serving import protocol
+    from cd4ml.serving.listening import Listener, Queue, serve
+    from cd4ml.serving.served_model import ServedModel
+
     model, metrics = ServedModel(folder, version), protocol.Metrics()
     gc.freeze()
     gc.enable()
