@@ -1,7 +1,7 @@
 """A version of a dataset, and where a split comes from: kept inside its file, so that whoever reads the file knows."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cd4ml.contracts.document import Document
@@ -135,6 +135,11 @@ class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_d
     def headline(self) -> str:
         """How many rows, and which version."""
         return f"{self.rows:,} rows, version {self.version}"
+
+    @property
+    def without_times(self) -> "DatasetVersion":
+        """The same where nothing tells when its rows came to be."""
+        return replace(self, newest="", ahead=0, last="")
 
     @property
     def key_column(self) -> str:

@@ -4,14 +4,16 @@ A version is a list of Parquet files in the log of its Delta table. Each file th
 without it, beside the old one, under a name that follows from the old one's. Then each commit that takes an old file
 away takes the new one away too, each that brings an old file is made to bring the new one, and the old files are
 removed. In this order each version is whole at every moment, and the same command goes on where a killed one ended. The
-latest version is committed once more, so that a run that has read it with the rows cannot bring them back.
+latest version is committed once more, so that a run that has read it with the rows cannot bring them back; from then on
+nobody takes an old file away alone, and commits that did so before are settled.
 
 The digest of a version stays that of what was ingested: it says what models were trained on, and the same table does
-not come back as a new version.
+not come back as a new version. When its newest row came to be is told no more, for that may have been a row that is
+gone.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -26,7 +28,7 @@ from cd4ml.data import masking, table
 from cd4ml.data.versions import Dataset
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
-from cd4ml.registry import clock
+from cd4ml.registry import catalogue, clock
 from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store
 from cd4ml.storage.changing import file_system
@@ -60,8 +62,12 @@ def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) 
     while found:  # again for what another run has written meanwhile
         files.rewrite(found, column, wanted)
         table.commit_again(dataset.uri)
+        files.settle()
         found = files.holding(column, wanted)
+    files.settle()  # what a killed one left
     files.remove_old()
+    left = {one.about.version: one.about for one in table.commits(dataset.uri)}.values()
+    catalogue.erased(dataset.store.location, [about for about in left if about == about.without_times])
     if record is None:
         raise DataError(f"{dataset.uri}: no version has a row with such a value in {column!r}")
     return record
@@ -129,7 +135,7 @@ class _Files:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._fs, self._root = file_system(dataset.store, f"datasets/{dataset.name}")
-        if "0" * 20 + ".json" not in self._names("_delta_log"):
+        if "0" * 20 + ".json" not in self._stored("_delta_log"):
             raise DataError(
                 f"{dataset.uri}: the log does not reach back to the first version; its rows cannot be found"
             )
@@ -152,34 +158,50 @@ class _Files:
     def rewrite(self, found: Mapping[str, int], column: str, values: pa.Array) -> None:
         """Writes files without the rows, and has the log name them."""
         new = {name: self._write(name, column, values) for name in found}
-        for changed in (_also_removed, _brought_anew):
-            for log in self._logs():
-                actions = [_saying_less(action, values) for action in changed(log.actions, new)]
-                if actions != log.actions:
-                    self._put(log.path, "".join(f"{json.dumps(action)}\n" for action in actions).encode())
-        for name in self._names("_delta_log"):
+        sizes = self._stored()
+        for log in self._logs():
+            self._change(log, [_saying_less(action, values) for action in _also_removed(log.actions, sizes)])
+        for log in self._logs():
+            self._change(log, _brought_anew(log.actions, new))
+        for name in self._stored("_delta_log"):
             if "checkpoint" in name:  # tells again what the commits tell
                 self._fs.delete_file(f"{self._root}/_delta_log/{name}")
 
+    def settle(self) -> None:
+        """Has each commit that takes an old file away take the new one away, and blanks the times of rows."""
+        sizes, there = self._stored(), set[str]()
+        for log in self._logs():
+            actions = _also_removed(log.actions, sizes)
+            there -= {action["remove"]["path"] for action in actions if "remove" in action}
+            there |= set(log.names())
+            if any(name.endswith(_WITHOUT) for name in there):
+                actions = [_without_times(action) for action in actions]
+            self._change(log, actions)
+
     def remove_old(self) -> None:
         """Removes the files in whose place are others by now."""
-        names = set(self._names())
+        names = set(self._stored())
         named = {name for log in self._logs() for name in log.names()}
         for name in names - named:
             if _without(name) in names:
                 self._fs.delete_file(f"{self._root}/{name}")
 
     def _logs(self) -> list[_Log]:
-        paths = [f"{self._root}/_delta_log/{name}" for name in self._names("_delta_log") if name.endswith(".json")]
+        paths = [f"{self._root}/_delta_log/{name}" for name in self._stored("_delta_log") if name.endswith(".json")]
         found = []
         for path in sorted(paths):
             with self._fs.open_input_stream(path) as stream:
                 found.append(_Log(path, [json.loads(line) for line in stream.read().splitlines() if line.strip()]))
         return found
 
-    def _names(self, folder: str = "") -> list[str]:
+    def _change(self, log: _Log, actions: Sequence[_Action]) -> None:
+        if actions != log.actions:
+            self._put(log.path, "".join(f"{json.dumps(action)}\n" for action in actions).encode())
+
+    def _stored(self, folder: str = "") -> dict[str, int]:
+        """The files of a folder, with how many bytes each has."""
         selected = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{folder}".rstrip("/")))
-        return [one.base_name for one in selected if one.is_file]
+        return {one.base_name: one.size for one in selected if one.is_file}
 
     def _open(self, name: str) -> pa.NativeFile:
         return self._fs.open_input_file(f"{self._root}/{name}")
@@ -192,7 +214,7 @@ class _Files:
     def _write(self, name: str, column: str, values: pa.Array) -> "_New":
         """Writes a file without the rows, from what an erasure that was killed has made of it."""
         new = _without(name)
-        base = new if new in self._names() else name
+        base = new if new in self._stored() else name
         with self._open(base) as file:
             content = pq.ParquetFile(file)
             buffer = pa.BufferOutputStream()
@@ -224,25 +246,37 @@ def _without(name: str) -> str:
 
 def _saying_less(action: _Action, values: pa.Array) -> _Action:
     """A commit's record without the lines of how its data was read that show one of the values."""
+
+    def less(about: DatasetVersion) -> DatasetVersion:
+        shown = [repr(value) for value in values.to_pylist()]
+        return replace(about, said=tuple(line for line in about.said if not any(value in line for value in shown)))
+
+    return _telling(action, less)
+
+
+def _without_times(action: _Action) -> _Action:
+    """A commit's record that does not tell when the rows of its version came to be."""
+    return _telling(action, lambda about: about.without_times)
+
+
+def _telling(action: _Action, change: Callable[[DatasetVersion], DatasetVersion]) -> _Action:
+    """A commit's record with another account of its version; the same where it has none, or nothing changes."""
     text = action.get("commitInfo", {}).get(table.ABOUT)
     if not text:
         return action
     about = DatasetVersion.parse(text, table.ABOUT)
-    said = tuple(line for line in about.said if not any(repr(value) in line for value in values.to_pylist()))
-    if said == about.said:
-        return action
-    return {"commitInfo": {**action["commitInfo"], table.ABOUT: replace(about, said=said).text}}
+    changed = change(about)
+    return action if changed == about else {"commitInfo": {**action["commitInfo"], table.ABOUT: changed.text}}
 
 
-def _also_removed(actions: Sequence[_Action], new: Mapping[str, _New]) -> list[_Action]:
-    """The actions of a commit that takes the new files away beside the old ones."""
-    removed = {action["remove"]["path"] for action in actions if "remove" in action}
-    added = [
-        {"remove": {**action["remove"], "path": new[path].path, "size": new[path].size}}
-        for action in actions
-        if "remove" in action and (path := action["remove"]["path"]) in new and new[path].path not in removed
-    ]
-    return [*actions, *added]
+def _also_removed(actions: Sequence[_Action], sizes: Mapping[str, int]) -> list[_Action]:
+    """The actions of a commit that takes new files, of the sizes that they have, away beside the old ones."""
+    named = {action[kind]["path"] for action in actions for kind in ("add", "remove") if kind in action}
+    found = list(actions)
+    for action in found:  # which grows: a new file may itself be an old one
+        if "remove" in action and (new := _without(action["remove"]["path"])) in sizes and new not in named:
+            found.append({"remove": {**action["remove"], "path": new, "size": sizes[new]}})
+    return found
 
 
 def _brought_anew(actions: Sequence[_Action], new: Mapping[str, _New]) -> list[_Action]:

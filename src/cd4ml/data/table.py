@@ -176,9 +176,11 @@ def add_version(
             raise MovedError(f"{uri}: another run has written to it since it was read; run again")
         if table and _has(table, str(commits[last].get(DIGEST, "")), about.digest):
             found = replace(about, version=_first(commits, last), digest=str(commits[last][DIGEST]))
-            return _arrived(found, commits)
+            return _arrived(_as_left(found, last), commits)
         earlier = next((one for one in sorted(commits) if commits[one].get(DIGEST) == about.digest), None)
-        written = replace(about, version=last + 1 if earlier is None else earlier)
+        written = replace(about, version=last + 1)
+        if earlier is not None:
+            written = _as_left(replace(about, version=earlier), earlier)
         commit = uuid.uuid4().hex
         properties = deltalake.CommitProperties(
             custom_metadata={DIGEST: about.digest, COMMIT: commit, ABOUT: written.text}, max_commit_retries=0
@@ -229,6 +231,11 @@ def _has(table: deltalake.DeltaTable, digest: str, wanted: str) -> bool:
     for batch in reader:
         found.add(of_rows(of_columns(batch).values()))
     return str(found) == wanted
+
+
+def _as_left(about: DatasetVersion, commit: int) -> DatasetVersion:
+    """A version that is there already: where rows of it were erased, the times of the source's are not its own."""
+    return about if opened(about.uri, commit).count() == about.rows else about.without_times
 
 
 def _first(commits: dict[int, dict[str, Any]], version: int) -> int:

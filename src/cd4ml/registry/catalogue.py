@@ -93,6 +93,17 @@ def published(location: str, version: Version) -> None:
 
 
 @_not_failing
+def erased(location: str, versions: Iterable[DatasetVersion]) -> None:
+    """Tells no more when the rows of versions came to be, of which some were erased."""
+    store = open_store(location)
+    for about in versions:
+        known = _known(store, about.name, about.version)
+        if known and known.about != known.about.without_times:
+            keep(store, replace(known, about=known.about.without_times))
+            refresh(store, about.name)
+
+
+@_not_failing
 def changed(location: str, name: str) -> None:
     """Makes the page of a dataset again, of which something was changed by hand."""
     refresh(open_store(location), name)

@@ -20,7 +20,7 @@ def checks(version: DatasetVersion, allowed: Freshness, now: datetime) -> Iterat
         now: The moment at which it is held.
     """
     if allowed.max_age is not None:
-        why_not = "no row has a time that is not in the future"
+        why_not = "no row has a time that is not in the future, or rows were erased"
         if not version.time_column:
             why_not = "the dataset names no `time_column`"
         yield _age("newest row", _newest(version, now), limit=allowed.max_age, now=now, why_not=why_not)

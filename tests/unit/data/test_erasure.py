@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -163,6 +165,60 @@ def test_a_run_that_has_read_the_rows_before_does_not_bring_them_back(
 
 class KilledError(Exception):
     """In place of a signal that nothing survives."""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_run_that_takes_the_old_rows_away_meanwhile_takes_those_that_are_left_away_too(
+    players: Players, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    write, commit_again = deltalake.write_deltalake, table.commit_again
+
+    def opened_before(*args: Any, **kwargs: Any) -> None:
+        def written_before(uri: str) -> None:
+            monkeypatch.undo()
+            write(*args, **kwargs)
+            commit_again(uri)
+            if killed:
+                raise KilledError
+
+        monkeypatch.setattr(table, "commit_again", written_before)
+        with suppress(KilledError):
+            players.erase("bert")
+
+    monkeypatch.setattr(deltalake, "write_deltalake", opened_before)
+    players.take({"id": ["anna", "cleo"], "spend": [9.0, 9.5]}, "replace")
+    if killed:
+        with pytest.raises(DataError, match="no version has a row with such a value"):
+            players.erase("bert")
+
+    assert players.ids()[-2:] == [["anna", "cleo"]] * 2
+    assert players.dataset.latest.about.rows == 2
+    assert b"bert" not in players.bytes()
+
+
+def test_when_the_rows_of_a_version_came_to_be_is_told_no_more(tmp_path: Path) -> None:
+    store, source = tmp_path / "store", tmp_path / "source.parquet"
+
+    def take(**days: int) -> DatasetVersion:
+        at = [datetime(2026, 5, day, tzinfo=UTC) for day in days.values()]
+        pq.write_table(pa.table({"id": list(days), "at": at}), source)
+        return ingest(str(source), store=str(store), name="visits", key="id", time_column="at", mode="replace")
+
+    def dataset() -> Dataset:
+        return Datasets(open_store(store)).find("visits")
+
+    take(anna=1, bert=2)
+    take(anna=1, cleo=3)
+    erasure.erase(dataset(), column="id", values=["bert"], reason="asked for")
+
+    times = {one.about.version: one.about.newest for one in dataset().commits}
+    assert times == {0: "", 1: "2026-05-03T00:00:00+00:00"}
+    assert b"2026-05-02" not in b"".join(file.read_bytes() for file in store.rglob("*") if file.is_file())
+    assert take(anna=1, cleo=3).newest == "2026-05-03T00:00:00+00:00"  # the latest still, and nothing gone of it
+    for _ in range(2):  # made the latest again, and then the latest already
+        back = take(anna=1, bert=2)
+        assert (back.version, back.newest, dataset().latest.about.newest) == (0, "", "")
+    assert take(anna=1).newest == "2026-05-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize("writes", range(12))

@@ -13,9 +13,12 @@ import pytest
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.findings import Findings
 from cd4ml.contracts.verdict import Verdict
+from cd4ml.data import erasure
 from cd4ml.data.ingest import ingest
+from cd4ml.data.versions import Datasets
 from cd4ml.errors import DataError
 from cd4ml.registry import clock
+from cd4ml.storage import open_store
 from cd4ml.validation import gate, limits
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -159,8 +162,8 @@ def test_times_without_a_zone_are_in_utc(data: Data, after: Callable[[timedelta]
     ("ages", "time_column", "why"),
     [
         ([days(1)], "", "the dataset names no `time_column`"),
-        ([None], "at", "no row has a time that is not in the future"),
-        ([days(-1)], "at", "no row has a time that is not in the future"),
+        ([None], "at", "no row has a time that is not in the future, or rows were erased"),
+        ([days(-1)], "at", "no row has a time that is not in the future, or rows were erased"),
     ],
 )
 def test_an_age_that_nothing_tells_does_not_keep_the_limit(
@@ -211,3 +214,15 @@ def test_what_is_no_span_is_told(written: Any) -> None:
 def test_a_limit_of_freshness_that_says_nothing_is_told() -> None:
     with pytest.raises(DataError, match="freshness: write at least one of `max_age` and `max_arrival_age`"):
         limits.parse({"freshness": {}})
+
+
+def test_a_row_that_was_erased_does_not_make_data_fresh(data: Data) -> None:
+    data.take(days(9), days(1))
+    dataset = Datasets(open_store(data.folder / "store")).find("rows")
+    erasure.erase(dataset, column="id", values=[str(days(1))], reason="asked for")
+
+    data.again()  # the source has the row still
+
+    [check] = [one for one in data.check(**WEEK).checks if "newest row" in one.name]
+    assert not check.outcome.lets_pass
+    assert "or rows were erased" in check.reason
