@@ -185,3 +185,14 @@ def test_what_an_audit_looked_at_is_said_where_it_is_not_all():
         "100,000 of the 250,000 rows, drawn by chance, and 201,000 for copies, drawn by what they hold"
     )
     assert not examined(table.slice(0, 50_000)).looked_at
+
+
+def test_more_text_than_an_array_of_texts_holds_is_audited():
+    chunk = pa.array([f"{place}" + "x" * 2**20 for place in range(16)])  # all chunks share its memory
+    text = pa.chunked_array([chunk] * 130)
+    rows = len(text)
+    assert text.nbytes > 2**31
+
+    found = examined(pa.table({"text": text, "label": RANDOM.random(rows) < 0.3, "key": np.arange(rows)}))
+
+    assert not found.looked_at

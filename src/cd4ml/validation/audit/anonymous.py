@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from cd4ml.contracts.findings import Anonymity
 from cd4ml.names import words
+from cd4ml.validation.audit import codes
 from cd4ml.validation.on_disk import Table
 
 KNOWN = re.compile(
@@ -34,7 +35,7 @@ def measure(table: Table, *, sensitive: Iterable[str], passed_over: Sequence[str
     chosen = [name for name in asked if KNOWN.search(words(name)) or name in sensitive]
     if not chosen or not table.num_rows:
         return None
-    numbered = [_numbers(table.column(name)) for name in chosen]
+    numbered = [codes.numbered(table.column(name)) for name in chosen]
     places = pa.table(
         {**{str(place): one for place, one in enumerate(numbered)}, "rows": np.ones(table.num_rows, np.int64)}
     )
@@ -46,9 +47,3 @@ def measure(table: Table, *, sensitive: Iterable[str], passed_over: Sequence[str
         fewer_than_five=int(rows[rows < FEW].sum()),
         rows=table.num_rows,
     )
-
-
-def _numbers(column: pa.ChunkedArray) -> pa.Array:
-    """The number of each value, a missing one among them."""
-    values = pa.concat_arrays(column.cast(pa.string()).chunks)
-    return values.dictionary_encode("encode").indices

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +62,14 @@ def as_numbers(column: pa.ChunkedArray) -> np.ndarray:
     return values
 
 
+def numbered(column: pa.ChunkedArray, missing: Literal["encode", "mask"] = "encode") -> np.ndarray:
+    """The number of each value as text, int32 [rows]; of a missing one a number too, or -1 by `mask`."""
+    encoded = column.cast(pa.large_string()).dictionary_encode(missing)  # a `string` array ends at 2 GiB
+    indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
+    places: np.ndarray = pc.fill_null(indices, -1).to_numpy()
+    return places
+
+
 def bins(values: np.ndarray, most: int) -> np.ndarray:
     """Each value's bin, uint8 [rows]: one a value where they are few, else of equally many rows each."""
     there = np.sort(values[~np.isnan(values)])
@@ -77,9 +86,8 @@ def bins(values: np.ndarray, most: int) -> np.ndarray:
 def _of_text(column: pa.ChunkedArray) -> np.ndarray:
     if column.null_count == len(column):
         return np.full(len(column), MISSING, np.uint8)
-    numbered = pa.concat_arrays(column.cast(pa.string()).chunks).dictionary_encode()
-    places = pc.fill_null(numbered.indices, -1).to_numpy(zero_copy_only=False)
-    rows = np.bincount(places[places >= 0], minlength=len(numbered.dictionary))
+    places = numbered(column, "mask")
+    rows = np.bincount(places[places >= 0])
     frequent = np.argsort(-rows, kind="stable")[: MOST - 1]
     frequent = frequent[rows[frequent] >= FEWEST_OF_A_TEXT]
     of_values = np.full(len(rows) + 1, MOST, np.uint8)

@@ -197,6 +197,4 @@ def _bits(column: pa.ChunkedArray) -> np.ndarray:
             return np.zeros(len(column), np.uint64)
         values = codes.as_numbers(column) + 0.0  # -0 is 0
         return np.where(np.isnan(values), np.nan, values).view(np.uint64)
-    numbered = pa.concat_arrays(column.chunks).dictionary_encode("encode")
-    places: np.ndarray = numbered.indices.to_numpy(zero_copy_only=False).astype(np.uint64)
-    return places
+    return codes.numbered(column).astype(np.uint64)
