@@ -106,6 +106,46 @@ class Anonymity:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """The rows of eval or test that are in train too, beyond chance."""
+
+    split: str
+    rows: int
+    """Those that were looked at."""
+    some: bool
+    """Whether these are some of the split only."""
+    same: int
+    """Rows alike in every feature."""
+    near: int | None
+    """Rows alike in all features but one; None where these were not looked for."""
+
+    @property
+    def found(self) -> int:
+        """All of them."""
+        return self.same + (self.near or 0)
+
+    @property
+    def share(self) -> float:
+        """Their share of the rows that were looked at."""
+        return self.found / self.rows
+
+    @property
+    def interval(self) -> Interval:
+        """Of the share."""
+        return share_interval(self.share, self.rows)
+
+    @property
+    def said(self) -> str:
+        """How many they are, as a sentence."""
+        of_rows = f"{self.rows:,} of its rows that were looked at" if self.some else f"its {self.rows:,} rows"
+        near = "those in all but one were not looked for" if self.near is None else f"{self.near:,} in all but one"
+        return (
+            f"{self.split}: {self.found:,} of {of_rows}, {percent(self.share)}, are in train too, beyond chance: "
+            f"{self.same:,} are alike in every feature, {near}"
+        )
+
+
+@dataclass(frozen=True)
 class Waiver:
     """Why a finding does not count, until when, and who says so."""
 
@@ -150,6 +190,8 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     """Sensitive columns whose groups are not counted, as they are personal data."""
     masked: tuple[Masked, ...] = ()
     """The columns that the dataset does not hold as its source has them."""
+    copies: tuple[Copies, ...] = ()
+    """Of eval and test, however few."""
     audited: str = ""
     """How many of the rows the audit looked at, in words; empty where these were all."""
 

@@ -138,6 +138,7 @@ def validate(
         crossed=tuple(crossed),
         proxies=audited.proxies,
         anonymity=audited.anonymity,
+        copies=audited.copies,
         audited=audited.looked_at,
         waivers=agreed,
         comparisons=compared.comparisons,

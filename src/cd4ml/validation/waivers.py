@@ -14,7 +14,7 @@ from cd4ml.settings import Strict
 
 NEVER = ("label",)
 """Kinds of findings with which no model can be trained."""
-MEASURED = ("representation", "label_balance", "proxy", "drift")
+MEASURED = ("representation", "label_balance", "proxy", "drift", "duplicate")
 """Kinds whose figures a limit is held against, which may be stricter than what makes a finding."""
 KINDS = tuple(kind for kind in get_args(Kind) if kind not in NEVER)
 

@@ -5,6 +5,8 @@ import pyarrow as pa
 import pytest
 from audited import alarms, clean, examined, found_in, having
 
+from cd4ml.validation.audit import copies
+
 RANDOM = np.random.default_rng(3)
 
 
@@ -185,6 +187,41 @@ def test_what_an_audit_looked_at_is_said_where_it_is_not_all():
         "100,000 of the 250,000 rows, drawn by chance, and 201,000 for copies, drawn by what they hold"
     )
     assert not examined(table.slice(0, 50_000)).looked_at
+
+
+def test_copies_of_rows_of_yes_and_no_stay_together_and_near_ones_are_said_not_to_be_looked_for(monkeypatch):
+    monkeypatch.setattr(copies, "MOST_ROWS", 4000)
+
+    (finding,) = alarms(copied(few_values(40_000, 40, 2), 0.05))
+
+    assert (finding.kind, finding.split) == ("duplicate", "test")
+    assert finding.interval[0] < 0.05 < finding.interval[1]
+    assert "alike in every feature, those in all but one were not looked for" in finding.message
+
+
+@pytest.mark.parametrize(("columns", "values"), [(8, 4), (14, 2), (20, 2)])
+def test_rows_drawn_by_all_they_hold_that_chance_makes_alike_raise_no_alarm(columns, values, monkeypatch):
+    monkeypatch.setattr(copies, "MOST_ROWS", 1500)
+
+    found = examined(few_values(20_000, columns, values))
+
+    assert [one for one in found.findings if one.severity != "note"] == []
+    assert "those alike in all features but one were not looked for" in found.looked_at
+
+
+def test_copies_too_few_for_a_finding_are_counted():
+    rows, share = 100_000, 0.0045
+    made = {f"c{place}": RANDOM.normal(size=rows) for place in range(4)}
+    table = copied(pa.table({**made, "label": RANDOM.random(rows) < 0.3, "key": np.arange(rows)}), share)
+    parts = {"train": table.slice(0, 80_000), "eval": table.slice(80_000, 10_000), "test": table.slice(90_000)}
+
+    found = examined(table, parts)
+
+    assert [(one.split, one.same, one.near, one.rows) for one in found.copies] == [
+        ("eval", 0, 0, 10_000),
+        ("test", 45, 0, 10_000),
+    ]
+    assert [one for one in found.findings if one.kind == "duplicate"] == []
 
 
 def test_more_text_than_an_array_of_texts_holds_is_audited():

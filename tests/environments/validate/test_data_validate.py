@@ -820,3 +820,16 @@ def test_a_drift_comparator_of_a_curated_schema_is_held_against_the_last_model(v
     (anomaly,) = found.of_kind("anomaly")
     assert anomaly.message.startswith("train against train of version 4: column 'region': infinity_norm is 0.6")
     assert not check(validation.outputs.findings, {}).passed
+
+
+def test_copies_too_few_for_a_finding_break_a_limit_that_allows_none(validation):
+    places = np.arange(ROWS)
+    places[2500:2505] = range(5)
+    table = players(score=np.random.default_rng(6).normal(size=ROWS))
+    twice = table.take(pa.array(places)).set_column(0, "player", table["player"])
+
+    assert messages(validation(twice)) == []
+
+    assert check(validation.outputs.findings, {"max_copies": 0.01}).passed
+    (reason,) = check(validation.outputs.findings, {"max_copies": 0.0}).reasons
+    assert reason.startswith("test: 5 of its 500 rows, 1.0 %, are in train too, beyond chance: 5 are alike in every")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cd4ml.contracts.drift import Change, Comparison
-from cd4ml.contracts.findings import Anonymity, Finding, Findings, Group, Proxy, Waiver
+from cd4ml.contracts.findings import Anonymity, Copies, Finding, Findings, Group, Proxy, Waiver
 from cd4ml.contracts.verdict import Outcome
 from cd4ml.errors import DataError
 from cd4ml.validation import waivers
@@ -101,21 +101,40 @@ def test_two_waivers_for_the_same_are_refused():
 
 
 def test_copies_proxies_and_anonymity_are_held_against_their_limits(tmp_path):
-    copies = Finding("duplicate", "warning", "test", "", 0.03, "test: 3 of its 100 rows are in train too", (0.01, 0.08))
+    copies = Copies("eval", 100, False, 0, 0), Copies("test", 100, False, 1, 2)
     proxy = Proxy("gender", "female", "", 0.9, (0.85, 0.94))
     hidden = Anonymity(("age", "zip"), smallest=1, alone=7, fewer_than_five=20, rows=1000)
     limits = {"max_copies": 0.02, "max_proxy_auc": 0.8, "min_alike": 5}
 
-    verdict = judged(tmp_path, limits, findings=(copies,), proxies=(proxy,), anonymity=hidden)
+    verdict = judged(tmp_path, limits, findings=(), copies=copies, proxies=(proxy,), anonymity=hidden)
 
     assert verdict.reasons == [
-        "test: 3 of its 100 rows are in train too; at most 2.0 % allowed",
+        "test: 3 of its 100 rows, 3.0 %, are in train too, beyond chance: "
+        "1 are alike in every feature, 2 in all but one; at most 2.0 % allowed",
         "AUC of the features for a sensitive group, gender=female is 0.9 [0.85, 0.94], above the limit 0.8",
         "age, zip: at least 1 rows are alike, at least 5 wanted",
     ]
-    assert judged(tmp_path, {"max_copies": 0.02}, findings=()).passed
+    assert judged(tmp_path, {"max_copies": 0.03}, findings=(), copies=copies).passed
+    assert "run validate_dataset again" in str(judged(tmp_path, {"max_copies": 0.02}, findings=()).reasons)
     assert "so it cannot be checked" in str(judged(tmp_path, {"max_proxy_auc": 0.8}, findings=()).reasons)
     assert "so it cannot be checked" in str(judged(tmp_path, {"min_alike": 5}, findings=()).reasons)
+
+
+def test_copies_too_few_for_a_finding_are_held_against_a_limit_that_is_stricter(tmp_path):
+    copies = Copies("eval", 10_000, False, 0, 0), Copies("test", 10_000, False, 45, 0)
+
+    assert not judged(tmp_path, {"max_copies": 0.0}, findings=(), copies=copies).passed
+    assert judged(tmp_path, {"max_copies": 0.005}, findings=(), copies=copies).passed
+
+
+def test_waived_copies_are_held_against_no_limit(tmp_path):
+    copies = (Copies("test", 100, False, 5, 0),)
+    agreed = waivers.parse([WRITTEN | {"finding": "duplicate", "column": ""}])
+
+    verdict = judged(tmp_path, {"max_copies": 0.02}, findings=(), copies=copies, waivers=agreed)
+
+    assert verdict.passed
+    assert verdict.checks[-1].outcome is Outcome.SKIPPED
 
 
 def compared(*columns):

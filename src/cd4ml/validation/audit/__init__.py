@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from cd4ml.contracts.findings import Anonymity, Finding, Proxy
+from cd4ml.contracts.findings import Anonymity, Copies, Finding, Proxy
 from cd4ml.contracts.model import kind_of
 from cd4ml.validation.audit import anonymous, codes, copies, duplicates, leaks, order, proxies, relabel, sample
+from cd4ml.validation.audit.copies import Chosen
 from cd4ml.validation.audit.sample import Sample
 from cd4ml.validation.on_disk import Table
 
@@ -55,6 +56,7 @@ class Audit:
     findings: tuple[Finding, ...]
     proxies: tuple[Proxy, ...]
     anonymity: Anonymity | None
+    copies: tuple[Copies, ...]
     looked_at: str
     """How many of the rows, in words; empty where these were all."""
 
@@ -67,16 +69,18 @@ def examine(audited: Audited) -> Audit:
     told = tuple(proxies.measure(drawn.features, drawn.rows, audited.sensitive))
     chosen = copies.choose(audited.table, features)
     rows = copies.read(audited.table, features, chosen)
+    among = {split: _among(chosen.places, place) for split, place in audited.places.items()}
+    copied = tuple(duplicates.measure(rows, among))
     known_to_none = [audited.label, audited.key, audited.time]
     hidden = anonymous.measure(audited.table, sensitive=audited.sensitive, passed_over=known_to_none)
     found = [
         *(_of_the_label(audited, drawn) if drawn.rarer >= FEWEST_OF_A_CLASS else ()),
         *order.after_the_event(audited.table, audited.time, audited.exclude),
-        *duplicates.across(rows, {split: _among(chosen, place) for split, place in audited.places.items()}),
-        *duplicates.conflicts(rows, outcome[chosen]),
+        *duplicates.across(copied),
+        *duplicates.conflicts(rows, outcome[chosen.places]),
         *proxies.examine(told),
     ]
-    return Audit(tuple(found), told, hidden, _looked_at(audited.table.num_rows, len(drawn.rows), len(chosen)))
+    return Audit(tuple(found), told, hidden, copied, _looked_at(audited.table.num_rows, len(drawn.rows), chosen))
 
 
 def _among(chosen: np.ndarray, rows: slice) -> slice:
@@ -85,10 +89,12 @@ def _among(chosen: np.ndarray, rows: slice) -> slice:
     return slice(low, high)
 
 
-def _looked_at(rows: int, drawn: int, chosen: int) -> str:
-    if chosen == rows:
+def _looked_at(rows: int, drawn: int, chosen: Chosen) -> str:
+    count = len(chosen.places)
+    if count == rows:
         return ""
-    return f"{drawn:,} of the {rows:,} rows, drawn by chance, and {chosen:,} for copies, drawn by what they hold"
+    said = f"{drawn:,} of the {rows:,} rows, drawn by chance, and {count:,} for copies, drawn by what they hold"
+    return said + ", of which those alike in all features but one were not looked for" * chosen.by_all
 
 
 def _of_the_label(audited: Audited, drawn: Sample) -> Iterator[Finding]:

@@ -28,6 +28,16 @@ _SIZE = 256
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The rows among which copies are looked for."""
+
+    places: np.ndarray
+    """Where they stand, int64 [rows], rising."""
+    by_all: bool = False
+    """Whether they are drawn by all features, so that rows that are alike in all but one are hardly together."""
+
+
+@dataclass(frozen=True)
 class Rows:
     """The rows of a table as digests, by what they hold in the features."""
 
@@ -38,6 +48,8 @@ class Rows:
     chance: "_Chance"
     some: bool
     """Whether they are some of the rows only."""
+    drawn: float
+    """The share of the rows that was drawn by all features; 1 where none was drawn so."""
 
     def all_but(self, *columns: int) -> np.ndarray:
         """The digests without some columns, uint64 [rows]."""
@@ -45,48 +57,54 @@ class Rows:
         return left
 
 
-def choose(table: Table, features: Sequence[str]) -> np.ndarray:
-    """Where the rows stand among which copies are looked for, int64 [rows], rising; all where these are not too many.
+def choose(table: Table, features: Sequence[str]) -> Chosen:
+    """The rows among which copies are looked for; all where these are not too many.
 
     Of more, some values of a column are drawn, and all rows that have these: so copies stay together, and their share
-    of the rows is the same. It is the column with the most different values of those in which any comes twice.
+    of the rows is the same. It is the column with the most different values of those in which any comes twice. Where
+    no column has values that fit, rows are drawn by all they hold, and only those alike in every feature stay together.
     """
     rows = table.num_rows
     if rows <= MOST_ROWS:
-        return np.arange(rows)
+        return Chosen(np.arange(rows))
     sample = table.select(list(features)).take(pa.array(_some(rows)))
     distinct = {name: pc.count_distinct(sample.column(name)).as_py() for name in features}
-    for name in sorted(features, key=lambda name: -distinct[name]):
-        digests = _digests(table.column(name), 0)
+    whole = np.zeros(rows, np.uint64)
+    for place, name in enumerate(sorted(features, key=lambda name: -distinct[name])):
+        digests = _digests(table.column(name), place)
+        whole += digests
         chosen = np.flatnonzero(digests < np.uint64(MOST_ROWS / rows * 2**64))
         if MOST_ROWS / 2 <= len(chosen) <= 2 * MOST_ROWS and len(np.unique(digests[chosen])) < len(chosen):
-            return chosen
-    return np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))  # there are no copies to find
+            return Chosen(chosen)
+    return Chosen(np.sort(np.argpartition(whole, MOST_ROWS)[:MOST_ROWS]), by_all=True)
 
 
-def read(table: Table, features: Sequence[str], chosen: np.ndarray) -> Rows:
+def read(table: Table, features: Sequence[str], chosen: Chosen) -> Rows:
     """Reads the features of the rows that `choose` chose."""
+    count = len(chosen.places)
 
     def column(name: str) -> pa.ChunkedArray:
-        whole = table.column(name)
-        return whole if len(chosen) == table.num_rows else whole.take(pa.array(chosen))
+        whole = table.select([name])
+        return (whole if count == table.num_rows else whole.take(pa.array(chosen.places))).column(name)
 
-    some = _some(len(chosen))
-    whole = np.zeros(len(chosen), np.uint64)
+    some = _some(count)
+    whole = np.zeros(count, np.uint64)
     distinct = []
     for place, name in enumerate(features):
         digests = _digests(column(name), place)
         whole += digests
         distinct.append(len(np.unique(digests[some])))
     telling = np.argsort(distinct, kind="stable")[::-1][:MOST_COLUMNS]
-    columns = np.empty((len(telling), len(chosen)), np.uint64)
-    coded = np.empty((len(telling), len(chosen)), np.uint8)
-    within = np.empty((len(telling), len(chosen)), np.float32)
+    columns = np.empty((len(telling), count), np.uint64)
+    coded = np.empty((len(telling), count), np.uint8)
+    within = np.empty((len(telling), count), np.float32)
     for at, place in enumerate(telling.tolist()):
         values = column(features[place])
         columns[at], coded[at] = _digests(values, place), codes.code(values)
         within[at] = _within(columns[at], coded[at])
-    return Rows(columns, whole, _Chance(coded, within), some=len(chosen) < table.num_rows)
+    among = table.num_rows if chosen.by_all else count
+    chance = _Chance(coded, within, among)
+    return Rows(columns, whole, chance, some=count < table.num_rows, drawn=count / among if among else 1.0)
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,8 @@ class _Chance:
     """uint8 [columns, rows]."""
     within: np.ndarray
     """float32 [columns, rows]: the logarithm of how likely a value is among those of its code."""
+    among: int
+    """The rows of which all that are like one of these are among them."""
 
     def alike(self, without: int | None = None) -> np.ndarray:
         """How many rows are alike by chance, at most; float64 [rows].
@@ -110,8 +130,7 @@ class _Chance:
             for column, parent in enumerate(self._parents):
                 if parent == without:
                     logarithm += self._largest(column) - self._parts[column]
-        rows = self.coded.shape[1]
-        chance: np.ndarray = rows * np.exp(np.minimum(logarithm, 0))
+        chance: np.ndarray = self.among * np.exp(np.minimum(logarithm, 0))
         return chance
 
     @cached_property

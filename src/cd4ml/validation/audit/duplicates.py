@@ -1,12 +1,12 @@
 """Rows of one split that are in another too, and rows that are alike but for their label."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 
 import numpy as np
 
-from cd4ml.contracts.findings import Finding, percent
+from cd4ml.contracts.findings import Copies, Finding, percent
 from cd4ml.contracts.shares import share_interval
 from cd4ml.validation.audit.copies import Rows
 
@@ -26,8 +26,8 @@ LARGEST_COST = 0.01
 """Of accuracy, from which on it is worth to be said."""
 
 
-def across(rows: Rows, splits: Mapping[str, slice]) -> Iterator[Finding]:
-    """Finds rows of eval and test that are in train too, all features alike or all but one, beyond chance.
+def measure(rows: Rows, splits: Mapping[str, slice]) -> Iterator[Copies]:
+    """Counts the rows of eval and test that are in train too, all features alike or all but one, beyond chance.
 
     Args:
         rows: Of all splits.
@@ -37,14 +37,30 @@ def across(rows: Rows, splits: Mapping[str, slice]) -> Iterator[Finding]:
     others = slice(train.stop, len(rows.whole))
     same = _copies(rows, (train, others))
     near = np.zeros(len(same), bool)
-    for column in range(len(rows.columns)) if len(rows.columns) > 1 else ():
+    together = rows.drawn == 1
+    for column in range(len(rows.columns)) if together and len(rows.columns) > 1 else ():
         near |= _copies(rows, (train, others), column, passed_over=same)
     for split, place in splits.items():
         inside = slice(place.start - train.stop, place.stop - train.stop)
-        found = int((same | near)[inside].sum()) if split != "train" else 0
-        if found >= max(FEWEST, SHARE * (place.stop - place.start)):
-            alike = int(same[inside].sum())
-            yield _finding(split, same=alike, found=found, rows=place.stop - place.start, some=rows.some)
+        if split != "train" and place.stop > place.start:
+            yield Copies(
+                split,
+                rows=place.stop - place.start,
+                some=rows.some,
+                same=int(same[inside].sum()),
+                near=int(near[inside].sum()) if together else None,
+            )
+
+
+def across(measured: Iterable[Copies]) -> Iterator[Finding]:
+    """Finds the splits with so many copies that they change what is measured."""
+    for one in measured:
+        if one.found >= max(FEWEST, SHARE * one.rows):
+            message = (
+                f"{one.said}; a model that knows them is flattered: "
+                "keep one of each, or split by what they have in common (`split: {by: group}`)"
+            )
+            yield Finding("duplicate", "warning", one.split, "", one.share, message, one.interval)
 
 
 def conflicts(rows: Rows, outcome: np.ndarray) -> Iterator[Finding]:
@@ -108,7 +124,7 @@ def _copies(rows: Rows, pair: tuple[slice, slice], *columns: int, passed_over: n
     if (
         found.sum() < FEWEST_OF_ONE_KIND
         or found.sum() < TIMES_CHANCE * chance[unlikely].sum()
-        or alike(found).sum() < TIMES_CHANCE * _by_chance(partial(alike, unlikely), others)
+        or alike(found).sum() < TIMES_CHANCE * _by_chance(partial(alike, unlikely), others) / rows.drawn
     ):
         found[:] = False
     return found
@@ -130,14 +146,3 @@ def _by_chance(alike: Callable[..., np.ndarray], others: Sequence[int]) -> float
         if both_differ >= ENOUGH_PAIRS:
             expected = max(expected, differ[one] * differ[other] / both_differ)
     return max(expected, products / pairs) if pairs >= ENOUGH_PAIRS else expected
-
-
-def _finding(split: str, *, same: int, found: int, rows: int, some: bool) -> Finding:
-    share = found / rows
-    of_rows = f"{rows:,} of its rows that were looked at" if some else f"its {rows:,} rows"
-    message = (
-        f"{split}: {found:,} of {of_rows}, {percent(share)}, are in train too, beyond chance: {same:,} are "
-        f"alike in every feature, {found - same:,} in all but one; a model that knows them is flattered: "
-        "keep one of each, or split by what they have in common (`split: {by: group}`)"
-    )
-    return Finding("duplicate", "warning", split, "", share, message, share_interval(share, rows))
