@@ -151,6 +151,11 @@ class _Comparison:
             return f"old.{quoted(name)} IS DISTINCT FROM new.{quoted(name)}"
         return f"{self._text('old', name)} IS DISTINCT FROM {self._text('new', name)}"
 
+    def _equal(self, name: str) -> str:
+        if self._before.field(name).type == self._after.field(name).type:
+            return f"old.{quoted(name)} = new.{quoted(name)}"
+        return f"{self._text('old', name)} = {self._text('new', name)}"
+
     def _text(self, side: str, name: str) -> str:
         return f"CAST({side}.{quoted(name)} AS VARCHAR)"
 
@@ -169,7 +174,7 @@ class _Comparison:
         if first and not self._most:
             return []
         columns = ", ".join(f"{one} AS c{place}" for place, one in enumerate(wanted))
-        on = " AND ".join(f"old.{quoted(name)} = new.{quoted(name)}" for name in self._key)
+        on = " AND ".join(map(self._equal, self._key))
         old, new = map(self._table, self._tables)
         order = ", ".join(f"{first}.{quoted(name)}" for name in self._key)
         end = f" ORDER BY {order} LIMIT {self._most}" if first else ""
@@ -194,6 +199,8 @@ class _EqualRows(_Comparison):
 
     def _keys(self, side: str, condition: str) -> list[str]:
         """The rows, as their first values: their digests say nothing to people."""
+        if not self._most:
+            return []
         digests = ", ".join(f"'{digest}'" for digest in super()._keys(side, condition))
         names = [field.name for field in self._tables[side].schema().fields if field.name != ROW_KEY][:SHOWN]
         values = ", ".join(f"coalesce(CAST({quoted(name)} AS VARCHAR), '')" for name in names)

@@ -91,6 +91,20 @@ def test_a_version_without_the_key_of_now_is_not_compared_and_it_is_said(folder:
     assert "version 0 has no column 'number'" in found.uncompared
 
 
+def test_rows_that_only_all_of_their_values_tell_apart_are_counted(folder: Path) -> None:
+    take({"x": ["a", "a", "b"]}, key="rows")
+
+    assert counts(of_version(take({"x": ["a", "b", "c"]}, key="rows"))) == (0, 1, 1, 0, 2)
+
+
+def test_a_key_of_another_type_is_compared_as_text(folder: Path) -> None:
+    take({"id": [1, 2], "spend": [1.0, 2.0]})
+
+    found = of_version(take({"id": ["2", "k3"], "spend": [2.5, 3.0]}))
+
+    assert counts(found) == (0, 1, 1, 1, 0)
+
+
 def test_a_large_version_is_left_to_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "MOST_ROWS", 3)
     take(JUNE)
