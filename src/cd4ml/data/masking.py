@@ -59,6 +59,9 @@ class Masking:
         Raises:
             DataError: One holds what cannot become that.
         """
+        for name in self._masks:
+            if name not in schema.names and self._masks[name] != masks.DROP:
+                raise DataError(f"{source}: columns.{name}: holds what no version can hold; drop it")
         for field in schema:
             if refused := _refused(field.type, self._masks.get(field.name)):
                 raise DataError(f"{source}: columns.{field.name}: {refused}")
@@ -103,7 +106,8 @@ class Masking:
         match self._masks.get(name):
             case Hash():
                 texts = column.cast(pa.string()).dictionary_encode()
-                return pa.array(_hashes(self._keys[name], texts.dictionary.to_pylist())).take(texts.indices)
+                hashed = pa.array(_hashes(self._keys[name], texts.dictionary.to_pylist()), pa.string())
+                return hashed.take(texts.indices)
             case Buckets(buckets=edges):
                 return _bucketed(column, edges)
         return column

@@ -131,6 +131,22 @@ def test_what_is_missing_stays_missing(people: People) -> None:
     assert people.rows(people.take(columns={"email": {"hash": "PEPPER"}}))["email"] == [None, digest("a@example.org")]
 
 
+def test_a_column_without_any_value_stays_so(people: People) -> None:
+    people.write(pa.table({"number": [1, 2], "email": pa.nulls(2, pa.string())}))
+
+    assert people.rows(people.take(columns={"email": {"hash": "PEPPER"}}))["email"] == [None, None]
+
+
+@pytest.mark.parametrize("mask", [{"hash": "PEPPER"}, {"buckets": [1]}])
+def test_a_column_that_no_version_can_hold_is_not_said_to_be_hashed_or_in_buckets(people: People, mask: Any) -> None:
+    people.write(pa.table({"number": [1, 2], "photo": [b"\xff", b"\xfe"], "tags": [[1], [2]]}))
+
+    for name in ("photo", "tags"):
+        with pytest.raises(DataError, match=f"columns.{name}: holds what no version can hold; drop it"):
+            people.take(columns={name: mask})
+    assert people.take(columns={"photo": "drop"}).masked
+
+
 def test_a_whole_number_is_hashed_as_its_text(people: People) -> None:
     version = people.take(columns={"number": {"hash": "PEPPER"}})
 
