@@ -41,3 +41,17 @@ def test_what_tensorflow_writes_is_read(tmp_path: Path, name: str, compression: 
     assert table["whole"] == wholes.tolist()
     assert table["text"] == texts
     assert table["number"] == [None if row % 3 == 0 else float(numbers[row]) for row in range(ROWS)]
+
+
+def test_a_feature_that_no_record_of_a_block_fills_is_missing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tfrecord, "BLOCK", 40)
+    lists = tf.train
+    with tf.io.TFRecordWriter(str(tmp_path / "t.tfrecord")) as writer:
+        for feature in (lists.Feature(float_list=lists.FloatList(value=[1.5])), *[lists.Feature()] * 4):
+            writer.write(lists.Example(features=lists.Features(feature={"x": feature})).SerializeToString())
+
+    found = tfrecord.rows([File(tmp_path / "t.tfrecord", "t.tfrecord")], Reading(), {})
+
+    assert [one for batch in found.batches for one in batch.column("x").to_pylist()] == [1.5, None, None, None, None]

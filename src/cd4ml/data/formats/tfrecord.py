@@ -193,7 +193,7 @@ def _features(records: _Records, row: int, content: bytes) -> Mapping[str, Any]:
 def _column(feature: _Feature, held: str | None, rows: int) -> pa.Array:
     if held is None:
         return pa.nulls(rows)
-    counts = np.array(feature.counts)
+    counts = np.array(feature.counts, np.int64)
     if (counts > 1).any():
         return pa.nulls(rows, pa.list_(_TYPES[held]))
     values = pa.array(feature.values, pa.binary() if held == "bytes_list" else _TYPES[held])
@@ -201,7 +201,7 @@ def _column(feature: _Feature, held: str | None, rows: int) -> pa.Array:
         with suppress(pa.ArrowInvalid):  # bytes that are no text
             values = values.cast(pa.string())
     places = np.full(rows, -1)
-    places[np.array(feature.rows)[counts == 1]] = np.arange(len(values))
+    places[np.array(feature.rows, np.int64)[counts == 1]] = np.arange(len(values))
     return values.take(pa.array(places, mask=places < 0))
 
 
