@@ -253,3 +253,20 @@ def test_killed_at_any_write_every_version_is_whole_and_the_next_one_goes_on(
     assert players.ids()[:3] == without
     assert b"bert" not in players.bytes()
     assert players.dataset.store.children("erasures/players")
+
+
+def test_the_latest_version_is_committed_again_after_a_run_that_was_faster(
+    players: Players, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, opened = players.dataset.uri, table.opened
+
+    def open_and_be_overtaken(uri: str, version: int | None = None) -> deltalake.DeltaTable:
+        found = opened(uri, version)
+        monkeypatch.setattr(table, "opened", opened)
+        players.take(JULY, "replace")
+        return found
+
+    monkeypatch.setattr(table, "opened", open_and_be_overtaken)
+    table.commit_again(uri)
+
+    assert players.ids()[-2:] == [["dora"], ["dora"]]

@@ -25,7 +25,6 @@ _TIMES = ("", " %H:%M", " %H:%M:%S")
 _PLAIN_DATES = ("%Y/%m/%d", "%d-%b-%Y", "%d %b %Y", "%d.%m.%y")
 
 
-@dataclass(frozen=True)
 class Kind:
     """What a column holds."""
 
