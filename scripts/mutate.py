@@ -77,7 +77,7 @@ ROOMS = {
         "test_judgements records/test_stores_of_before test_card test_registry evaluation/test_publishing"
         " kubeflow/test_kubeflow_runs test_records test_deployments",
     ),
-    "data": room("data", "data/*"),
+    "data": room("data", "data/* test_datasets_command"),
     # What reads the statistics, and draws, is tried in tests/environments/validate.
     "validation": replace(
         room("validation", "validation/*"),

@@ -485,6 +485,16 @@ def test_a_table_and_a_query_of_sqlite_are_read(take: Take) -> None:
     assert "SELECT id FROM orders WHERE id < 4000" in version.source
 
 
+def test_a_database_is_asked_again_each_time(take: Take, sqlite: sqlite3.Connection) -> None:
+    take({"sql": {"url": "SHOP", "table": "orders"}})
+    sqlite.execute("INSERT INTO orders VALUES (5000, 1, 'x')")
+    sqlite.commit()
+
+    version, _ = take({"sql": {"url": "SHOP", "table": "orders"}})
+
+    assert (version.version, version.rows) == (1, 5001)
+
+
 def test_a_column_of_mixed_values_in_sqlite_is_told(take: Take, sqlite: sqlite3.Connection) -> None:
     sqlite.execute("INSERT INTO orders VALUES (5000, 'none', 'x')")
     sqlite.commit()
