@@ -86,7 +86,7 @@ def diff(
 
     dataset = _dataset(name, store)
     old, new = dataset.version(before), dataset.version(after)
-    keys = key or list(new.about.key) or [new.about.key_column]
+    keys = key or new.about.key_in_table
     found = differences.between(dataset.uri, before=old.number, after=new.number, key=keys)
     say("added", f"{found.added:,} rows{_examples(found.added_keys)}")
     say("removed", f"{found.removed:,} rows{_examples(found.removed_keys)}")

@@ -142,6 +142,11 @@ class DatasetVersion(Document, kind="cd4ml/DatasetVersion", remedy="run ingest_d
         return replace(self, newest="", ahead=0, last="")
 
     @property
+    def key_in_table(self) -> tuple[str, ...]:
+        """The columns of the table by which its rows are told apart."""
+        return self.key or (ROW_KEY,)
+
+    @property
     def key_column(self) -> str:
         """The one column that tells rows apart, for later tasks."""
         return self.key[0] if len(self.key) == 1 else ROW_KEY

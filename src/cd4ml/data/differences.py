@@ -92,14 +92,14 @@ class _Comparison:
         self._values = [name for name in self._after.names if name in self._before.names and name not in key]
 
     def difference(self) -> Difference:
-        changes = {name: f"{self._in_both()} AND {self._differs(name)}" for name in self._values}
+        changes = {name: f"{self._in_both()} AND {self._compared(name, 'IS DISTINCT FROM')}" for name in self._values}
         any_change = " OR ".join(f"({change})" for change in changes.values()) or "false"
         counts = [f"count(*) FILTER (WHERE {condition})" for condition in (any_change, *changes.values())]
         added, removed, kept, changed, *by_column = self._rows([*self._counts(), *counts])[0]
         self._check_key(old=removed + kept, new=added + kept)
         found = sorted(zip(self._values, by_column, strict=True), key=lambda each: -each[1])
         columns = [
-            Changed(name, rows, self._examples(name, changes[name]) if place < WITH_EXAMPLES else ())
+            Changed(name, rows, self._examples(name, changes[name]) if self._most and place < WITH_EXAMPLES else ())
             for place, (name, rows) in enumerate(found)
             if rows
         ]
@@ -108,8 +108,8 @@ class _Comparison:
             removed=removed,
             changed=changed,
             same=kept - changed,
-            added_keys=self._keys("new", self._more_in("new")) if added else (),
-            removed_keys=self._keys("old", self._more_in("old")) if removed else (),
+            added_keys=self._keys("new", self._more_in("new")) if self._most and added else (),
+            removed_keys=self._keys("old", self._more_in("old")) if self._most and removed else (),
             columns=columns,
             new_columns=[name for name in self._after.names if name not in self._before.names],
             gone_columns=[name for name in self._before.names if name not in self._after.names],
@@ -146,15 +146,11 @@ class _Comparison:
             if before != after:
                 yield name, (str(before), str(after))
 
-    def _differs(self, name: str) -> str:
-        if self._before.field(name).type == self._after.field(name).type:
-            return f"old.{quoted(name)} IS DISTINCT FROM new.{quoted(name)}"
-        return f"{self._text('old', name)} IS DISTINCT FROM {self._text('new', name)}"
-
-    def _equal(self, name: str) -> str:
-        if self._before.field(name).type == self._after.field(name).type:
-            return f"old.{quoted(name)} = new.{quoted(name)}"
-        return f"{self._text('old', name)} = {self._text('new', name)}"
+    def _compared(self, name: str, by: str) -> str:
+        """The values of a column on both sides; as text, where their types differ."""
+        same = self._before.field(name).type == self._after.field(name).type
+        old, new = (f"{side}.{quoted(name)}" if same else self._text(side, name) for side in self._tables)
+        return f"{old} {by} {new}"
 
     def _text(self, side: str, name: str) -> str:
         return f"CAST({side}.{quoted(name)} AS VARCHAR)"
@@ -170,11 +166,9 @@ class _Comparison:
         return [Example(*row) for row in self._rows(wanted, change, first="new")]
 
     def _rows(self, wanted: Sequence[str], condition: str = "true", *, first: str = "") -> list[tuple[Any, ...]]:
-        """Rows of what both versions have together; where a side is named, examples: the first ones by its key."""
-        if first and not self._most:
-            return []
+        """Rows of what both versions have together; where a side is named, the first ones by its key."""
         columns = ", ".join(f"{one} AS c{place}" for place, one in enumerate(wanted))
-        on = " AND ".join(map(self._equal, self._key))
+        on = " AND ".join(self._compared(name, "=") for name in self._key)
         old, new = map(self._table, self._tables)
         order = ", ".join(f"{first}.{quoted(name)}" for name in self._key)
         end = f" ORDER BY {order} LIMIT {self._most}" if first else ""
@@ -199,8 +193,6 @@ class _EqualRows(_Comparison):
 
     def _keys(self, side: str, condition: str) -> list[str]:
         """The rows, as their first values: their digests say nothing to people."""
-        if not self._most:
-            return []
         digests = ", ".join(f"'{digest}'" for digest in super()._keys(side, condition))
         names = [field.name for field in self._tables[side].schema().fields if field.name != ROW_KEY][:SHOWN]
         values = ", ".join(f"coalesce(CAST({quoted(name)} AS VARCHAR), '')" for name in names)

@@ -60,9 +60,10 @@ def _changes(uri: str, this: Commit, earlier: Commit) -> tuple[RowChanges | None
     if rows > MOST_ROWS:
         asking = f"`cd4ml datasets diff {this.about.name} {since} {this.about.version}`"
         return None, f"it has more than {MOST_ROWS:,} rows; {asking} compares them"
-    key = list(this.about.key) or [this.about.key_column]
     try:
-        found = differences.between(uri, before=earlier.number, after=this.number, key=key, examples=0)
+        found = differences.between(
+            uri, before=earlier.number, after=this.number, key=this.about.key_in_table, examples=0
+        )
     except DataError as error:
         return None, str(error)
     counts = RowChanges(
