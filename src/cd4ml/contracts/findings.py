@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cd4ml.contracts.dataset import Masked
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.drift import Comparison, Uncompared
 from cd4ml.contracts.shares import Interval, share_interval
@@ -188,8 +187,6 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     uncompared: tuple[Uncompared, ...] = ()
     ungrouped: tuple[str, ...] = ()
     """Sensitive columns whose groups are not counted, as they are personal data."""
-    masked: tuple[Masked, ...] = ()
-    """The columns that the dataset does not hold as its source has them."""
     copies: tuple[Copies, ...] = ()
     """Of eval and test, however few."""
     audited: str = ""

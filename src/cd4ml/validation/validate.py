@@ -144,7 +144,6 @@ def validate(
         comparisons=compared.comparisons,
         uncompared=compared.uncompared,
         ungrouped=tuple(column for column in sensitive if column in unseen),
-        masked=source.masked,
     )
 
     statistics.write(measured, outputs.statistics)
