@@ -34,12 +34,17 @@ def check_masked(asked: DatasetVersion, last: Commit, *, source: str) -> None:
     Raises:
         DataError: They are not.
     """
-    other = sorted({one.column for one in {*asked.masked} ^ {*last.about.masked}})
+    other = _masked_otherwise(asked, last)
     if other:
         raise DataError(
-            f"{source}: columns.{other[0]}: the rows of version {last.about.version}, which stay with `mode: "
+            f"{source}: columns.{min(other)}: the rows of version {last.about.version}, which stay with `mode: "
             f"{asked.mode}`, have this column in another way; write `mode: replace` once, with all rows"
         )
+
+
+def _masked_otherwise(asked: DatasetVersion, last: Commit) -> set[str]:
+    """The columns that do not become what they became before."""
+    return {one.column for one in {*asked.masked} ^ {*last.about.masked}}
 
 
 def check_kept(new: Content, last: Commit, *, asked: DatasetVersion, source: str) -> None:
@@ -55,7 +60,7 @@ def check_kept(new: Content, last: Commit, *, asked: DatasetVersion, source: str
         DataError: They are not.
     """
     key = asked.key
-    if {one.column for one in {*asked.masked} ^ {*last.about.masked}} & {*key}:
+    if _masked_otherwise(asked, last) & {*key}:
         return  # rows are told apart by other values than before
     before = table.opened(last.about.uri, last.number)
     schema = pa.schema(before.schema().to_arrow())
