@@ -7,7 +7,6 @@ import json
 import math
 import re
 import shlex
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +19,10 @@ import yaml
 
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.dataset import ROWS
+from cd4ml.data.times import NO_TIMES
 from cd4ml.errors import ArgumentsError
 from cd4ml.names import nearest, shown, words
+from cd4ml.registry import clock
 from cd4ml.validation import personal
 
 MOST_SLICES, MOST_GROUPS = 5, 20
@@ -243,8 +244,8 @@ class _Look:
         """Whether a column holds moments, none of them after now."""
         if not pa.types.is_temporal(self._type(name)):
             return False
-        last = pc.max(self._table.column(name)).cast(pa.timestamp("us")).value
-        return last is not None and bool(last <= time.time() * 1e6)
+        times = NO_TIMES.and_of(self._table.column(name), clock.moment())
+        return times.newest is not None and not times.ahead
 
     def _is_unique(self, name: str) -> bool:
         column, type_ = self._table.column(name), self._type(name)
