@@ -138,9 +138,14 @@ def _markdown(text: str) -> Markup:
     return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))  # noqa: S704
 
 
-def _minute(at: str) -> str:
+def minute(at: str) -> str:
     """A time in ISO 8601 as `2026-11-29 08:00 UTC`; empty where there is none."""
     return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC" if at else ""
+
+
+def _sentence(words: object) -> str:
+    text = str(words)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _code(text: str) -> Markup:
@@ -160,6 +165,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, percent=_percent, counted=_counted, markdown=_markdown, short=short, code=_code, minute=_minute
+        number=_number,
+        percent=_percent,
+        counted=_counted,
+        markdown=_markdown,
+        short=short,
+        code=_code,
+        minute=minute,
+        sentence=_sentence,
     )
     return environment

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.verdict import Check
+from cd4ml.reports.page import minute
 from cd4ml.validation.limits import Freshness
 
 DAY = timedelta(days=1)
@@ -34,7 +35,7 @@ def warnings(version: DatasetVersion, now: datetime) -> Iterator[str]:
     if version.ahead and datetime.fromisoformat(version.last) > now:
         rows = f"{version.ahead:,} row{'s' * (version.ahead != 1)}"
         yield (
-            f"{version.time_column!r} of {rows} was in the future when they came, the last {_shown(version.last)}, and "
+            f"{version.time_column!r} of {rows} was in the future when they came, the last {minute(version.last)}, and "
             "does not count as fresh; look whether it is in another time zone, or stands for a missing one"
         )
 
@@ -49,7 +50,7 @@ def _age(what: str, at: str, *, limit: timedelta, now: datetime, why_not: str) -
     if not at:
         return hold(subject, slice_="", bounds=bounds, measured=Measured(None, why_not=why_not))
     age = now - datetime.fromisoformat(at)
-    said = f"the {what} is {_lasting(age)} old ({_shown(at)}), the limit is {_lasting(limit)}"
+    said = f"the {what} is {_lasting(age)} old ({minute(at)}), the limit is {_lasting(limit)}"
     return hold(subject, slice_="", bounds=bounds, measured=Measured(age / DAY), said=said)
 
 
@@ -63,7 +64,3 @@ def _lasting(span: timedelta) -> str:
     days, hours = minutes // 1440, minutes // 60 % 24
     parts = [(days, "day"), (hours, "hour"), (0 if days else minutes % 60, "minute")]
     return " ".join(f"{count} {unit}{'s' * (count != 1)}" for count, unit in parts if count) or "0 minutes"
-
-
-def _shown(at: str) -> str:
-    return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC"
