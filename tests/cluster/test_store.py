@@ -174,8 +174,8 @@ def test_a_dataset_in_a_bucket_has_versions(bucket, tmp_path) -> None:
 
     assert (first.version, again.version, second.version) == (0, 0, 1)
     assert first.uri == f"{bucket.uri}/datasets/rows"
-    data, digest = table.at_version(first.uri, 0)
-    assert digest == first.digest
+    data, known = table.at_version(first.uri, 0)
+    assert known.digest == first.digest
     assert pa.table(data.to_pyarrow_table()).num_rows == 3
 
 

@@ -310,11 +310,10 @@ def write_splits(
 
     how = parse(split)
     data, found = table.at_version(uri, version)
-    about = table.about(uri, version)
-    if found != digest:
-        raise DataError(f"{uri}: version {version} is {found}, not {digest}; run ingest_dataset again")
+    if found.digest != digest:
+        raise DataError(f"{uri}: version {version} is {found.digest}, not {digest}; run ingest_dataset again")
     _check_columns(data, uri=uri, key=key, how=how)
-    origin = Origin(uri.rsplit("/", 1)[-1], version, digest, about.masked if about else ())
+    origin = Origin(uri.rsplit("/", 1)[-1], version, digest, found.masked)
     files: dict[Name, Path] = {"train": Path(train), "eval": Path(eval), "test": Path(test)}
     unfinished = {name: file.with_name(f"{file.name}.unfinished") for name, file in files.items()}
     try:

@@ -53,15 +53,6 @@ def latest(uri: str) -> DatasetVersion | None:
     return _arrived(about, commits) if about else None
 
 
-def about(uri: str, version: int) -> DatasetVersion | None:
-    """What the commit of a version says of it; None where it says no more than its digest.
-
-    Raises:
-        DocumentError: It cannot be read.
-    """
-    return _about(_commits(uri).get(version, {}), uri)
-
-
 class MovedError(DataError):
     """The latest version is another than it was."""
 
@@ -87,14 +78,8 @@ def commits(uri: str) -> list[Commit]:
     """
     if not exists(uri):
         return []
-    found = []
-    known_commits = _commits(uri)
-    for number, one in sorted(known_commits.items()):
-        known = _about(one, uri)
-        rows = one.get("operationMetrics", {}).get("num_added_rows", 0)
-        about = known or DatasetVersion(uri.rsplit("/", 1)[-1], uri, number, rows, str(one.get(DIGEST, "")))
-        found.append(Commit(number, _time(one), _arrived(about, known_commits)))
-    return found
+    found = _commits(uri)
+    return [Commit(number, _time(found[number]), _known(uri, found, number)) for number in sorted(found)]
 
 
 def restore(commit: Commit) -> None:
@@ -293,19 +278,27 @@ def _about(commit: dict[str, Any], uri: str) -> DatasetVersion | None:
     return DatasetVersion.parse(commit[ABOUT], uri) if ABOUT in commit else None
 
 
-def at_version(uri: str, version: int) -> tuple[deltalake.DeltaTable, str]:
-    """A version of the dataset as it was, and its digest.
+def _known(uri: str, commits: dict[int, dict[str, Any]], number: int) -> DatasetVersion:
+    """What is known of the version that one of the commits made the latest."""
+    commit = commits[number]
+    rows = commit.get("operationMetrics", {}).get("num_added_rows", 0)
+    plain = DatasetVersion(uri.rsplit("/", 1)[-1], uri, number, rows, str(commit.get(DIGEST, "")))
+    return _arrived(_about(commit, uri) or plain, commits)
+
+
+def at_version(uri: str, version: int) -> tuple[deltalake.DeltaTable, DatasetVersion]:
+    """A version of the dataset as it was, and what is known of it.
 
     Raises:
         DataError: There is no such version.
+        DocumentError: What its commit says cannot be read.
     """
     latest = _open(uri)
     if not latest:
         raise DataError(f"{uri}: no dataset here; run ingest_dataset first")
     if not 0 <= version <= latest.version():
         raise DataError(f"{uri}: has no version {version}; its versions are 0 to {latest.version()}")
-    digest = _commits(uri).get(version, {}).get(DIGEST, "")
-    return deltalake.DeltaTable(uri, version=version, storage_options=_options(uri)), str(digest)
+    return opened(uri, version), _known(uri, _commits(uri), version)
 
 
 def _arrived(about: DatasetVersion, commits: dict[int, dict[str, Any]]) -> DatasetVersion:
