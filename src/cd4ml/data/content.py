@@ -137,16 +137,16 @@ def _written(
             writer.write_batch(with_row_key(batch, keyed_by) if keyed else batch)
 
         with ThreadPoolExecutor(1) as beside:  # keeps a batch while the next one is read
-            kept: Future[None] | None = None
+            before: Future[None] | None = None
             for batch in _small(rows):
                 made = masking.batch(plain.batch(batch, count + 1))
                 times = times.and_of(made.column(time_column), now) if time_column else times
-                if kept:
-                    kept.result()
-                kept = beside.submit(keep, made, count + 1)
+                if before:
+                    before.result()
+                before = beside.submit(keep, made, count + 1)
                 count += made.num_rows
-            if kept:
-                kept.result()
+            if before:
+                before.result()
     if not count:
         raise DataError(f"{source}: has no rows; give a table with data")
     said = [*map(masking.line, rows.said), *map(str, masking.record), *plain.said]
