@@ -1,9 +1,11 @@
-"""Machines of others: a proxy, and a bucket."""
+"""What a machine has around it: a proxy, a bucket, a model server."""
 
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from s3_server import S3Server, s3_server
 
@@ -43,3 +45,12 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
         yield server
+
+
+@pytest.fixture
+def process() -> Iterator[psutil.Process]:
+    """In the place of a model server."""
+    sleeping = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield psutil.Process(sleeping.pid)
+    sleeping.kill()
+    sleeping.wait()

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,6 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.setattr(local, "check_environments", lambda _: None)
     (tmp_path / "players.csv").write_text("id,took\n")
     return Command(tmp_path, capsys, monkeypatch)
-
-
-@pytest.fixture
-def process() -> Iterator[psutil.Process]:
-    """In the place of a model server."""
-    sleeping = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    yield psutil.Process(sleeping.pid)
-    sleeping.kill()
-    sleeping.wait()
 
 
 def serve(store: Store, process: psutil.Process, *, run: str, kept: bool) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,6 @@ from cd4ml.storage.folder import FolderStore
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
-
-
-@pytest.fixture
-def server() -> Iterator[psutil.Process]:
-    """A process in the place of a model server."""
-    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    yield psutil.Process(process.pid)
-    process.kill()
-    process.wait()
 
 
 def record(process: psutil.Process) -> dict[str, Any]:
@@ -61,21 +52,21 @@ def test_holding_a_deployment_leaves_the_objects_alone(store: FolderStore) -> No
         assert [path.name for path in store.root.iterdir()] == [".serving"]
 
 
-def test_a_server_that_an_older_version_kept_is_found(store: FolderStore, server: psutil.Process) -> None:
-    keep_as_before(store, "server.json", record(server))
+def test_a_server_that_an_older_version_kept_is_found(store: FolderStore, process: psutil.Process) -> None:
+    keep_as_before(store, "server.json", record(process))
     store.add("deployments/uptake/1.json", "{}")
 
     found = Machine(store, "uptake").server()
 
-    assert found == Server(**record(server))
+    assert found == Server(**record(process))
     assert store.children("deployments/uptake") == ["1.json"]
     assert Machine(store, "uptake").server() == found
 
 
 def test_a_server_that_an_older_version_kept_is_stopped(
-    store: FolderStore, server: psutil.Process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: FolderStore, process: psutil.Process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keep_as_before(store, "server.json", record(server))
+    keep_as_before(store, "server.json", record(process))
 
     monkeypatch.setattr(sys, "argv", ["cd4ml", "stop", "uptake", "--store", store.location])
     with pytest.raises(SystemExit) as ended:
@@ -83,7 +74,7 @@ def test_a_server_that_an_older_version_kept_is_stopped(
 
     assert not ended.value.code
     assert "the server at http://127.0.0.1:9701 has ended" in " ".join(capsys.readouterr().out.split())
-    assert not server.is_running()
+    assert not process.is_running()
     assert Machine(store, "uptake").server() is None
 
 
@@ -106,28 +97,28 @@ OF_BEFORE = Path(__file__).parent / "records" / "v1" / "deployment.json"
 
 
 def test_stopping_what_an_older_version_deployed_is_told_in_the_history(
-    store: FolderStore, server: psutil.Process
+    store: FolderStore, process: psutil.Process
 ) -> None:
-    keep_as_before(store, "server.json", record(server))
+    keep_as_before(store, "server.json", record(process))
     store.add("deployments/uptake/1.json", OF_BEFORE.read_text().replace("promotion-uptake", "uptake"))
 
     rollout.stop(Machine(store, "uptake"))
 
     assert [series.state for series in deployments.every(store, "uptake")] == ["stopped"]
-    assert not server.is_running()
+    assert not process.is_running()
 
 
 def test_a_deployment_of_an_older_version_that_holds_is_not_undone_for_its_note(
-    store: FolderStore, server: psutil.Process
+    store: FolderStore, process: psutil.Process
 ) -> None:
     """As its process leaves it that is killed between the record and the note."""
-    keep_as_before(store, "server.json", record(server))
+    keep_as_before(store, "server.json", record(process))
     keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
     store.add("deployments/uptake/1.json", OF_BEFORE.read_text().replace("promotion-uptake", "uptake"))
 
     assert on_this_machine.recover(store, "uptake") == ""
 
-    assert server.is_running()
+    assert process.is_running()
     assert Machine(store, "uptake").unfinished() is None
     assert deployments.latest(store, "uptake").number == 1
 
@@ -167,7 +158,7 @@ def test_a_note_that_cannot_be_read_is_one_error_that_names_it(
         command(store, "uptake")
 
 
-def test_what_a_newer_version_adds_to_a_server_hides_it_not(store: FolderStore, server: psutil.Process) -> None:
-    keep_as_before(store, "server.json", record(server) | {"protocol": "v2"})
+def test_what_a_newer_version_adds_to_a_server_hides_it_not(store: FolderStore, process: psutil.Process) -> None:
+    keep_as_before(store, "server.json", record(process) | {"protocol": "v2"})
 
-    assert Machine(store, "uptake").server() == Server(**record(server))
+    assert Machine(store, "uptake").server() == Server(**record(process))

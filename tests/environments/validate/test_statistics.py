@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 
+import beam_runners
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -154,17 +155,7 @@ def test_a_runner_of_beam_computes_the_same(tmp_path):
     assert {*tmp_path.rglob("*")} == {*files.values()}
 
 
-@pytest.mark.parametrize(
-    ("runner", "message"),
-    [
-        (["FlonkRunner"], "runner: .*FlonkRunner.*; name one of Beam's"),
-        (["DirectRunner", "--direct_num_workers=many"], "runner: .*; name one of Beam's"),
-        (
-            ["PortableRunner", "--job_endpoint=localhost:1", "--job_server_timeout=1"],
-            "runner: PortableRunner: no job server answers",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("runner", "message"), beam_runners.REFUSED)
 def test_a_runner_that_beam_does_not_take_is_refused(tmp_path, runner, message):
     pq.write_table(table(), tmp_path / "train.parquet")
 

@@ -19,7 +19,7 @@ import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from s3_server import s3_server
+from s3_server import S3Server
 
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.data.formats import json_lines
@@ -306,47 +306,35 @@ def test_a_damaged_row_group_is_named(take: Take, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_bucket_is_read_by_name_folder_and_glob(take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
-    with s3_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        server.objects["sources/t/1.csv"] = b"id,x\n1,a\n"
-        server.objects["sources/t/2.csv"] = b"id,x\n2,b\n"
-        server.objects["sources/t/_SUCCESS"] = b""
+def test_a_bucket_is_read_by_name_folder_and_glob(take: Take, s3: S3Server) -> None:
+    s3.objects["sources/t/1.csv"] = b"id,x\n1,a\n"
+    s3.objects["sources/t/2.csv"] = b"id,x\n2,b\n"
+    s3.objects["sources/t/_SUCCESS"] = b""
 
-        for name in ("t", "t/", "t/*.csv", "t/[12].csv"):
-            assert take(f"s3://cd4ml/sources/{name}")[1].to_pydict() == {"id": [1, 2], "x": ["a", "b"]}
-        assert take("s3://cd4ml/sources/t/2.csv")[0].rows == 1
-        with pytest.raises(StorageError, match="t/3.csv: nothing is stored there; check the name"):
-            take("s3://cd4ml/sources/t/3.csv")
+    for name in ("t", "t/", "t/*.csv", "t/[12].csv"):
+        assert take(f"s3://cd4ml/sources/{name}")[1].to_pydict() == {"id": [1, 2], "x": ["a", "b"]}
+    assert take("s3://cd4ml/sources/t/2.csv")[0].rows == 1
+    with pytest.raises(StorageError, match="t/3.csv: nothing is stored there; check the name"):
+        take("s3://cd4ml/sources/t/3.csv")
 
 
-def test_a_glob_of_a_bucket_is_that_of_a_folder(take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_glob_of_a_bucket_is_that_of_a_folder(take: Take, tmp_path: Path, s3: S3Server) -> None:
     names = ("_raw/g/a.csv", "_raw/g/.h.csv", "_raw/g/_tmp.csv", "_raw/g/sub/z.csv")
-    with s3_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        for number, name in enumerate(names):
-            server.objects[name] = b"id\n%d\n" % number
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_bytes(server.objects[name])
+    for number, name in enumerate(names):
+        s3.objects[name] = b"id\n%d\n" % number
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(s3.objects[name])
 
-        for place in ("s3://cd4ml", tmp_path):
-            assert take(f"{place}/_raw/g/*.csv")[1].to_pydict() == {"id": [0]}
+    for place in ("s3://cd4ml", tmp_path):
+        assert take(f"{place}/_raw/g/*.csv")[1].to_pydict() == {"id": [0]}
 
 
-def test_a_delta_table_in_a_bucket_is_no_folder_of_files(take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
-    with s3_server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        server.objects["lake/t/_delta_log/00000000000000000000.json"] = b"{}"
-        server.objects["lake/t/part-0.parquet"] = b""
+def test_a_delta_table_in_a_bucket_is_no_folder_of_files(take: Take, s3: S3Server) -> None:
+    s3.objects["lake/t/_delta_log/00000000000000000000.json"] = b"{}"
+    s3.objects["lake/t/part-0.parquet"] = b""
 
-        with pytest.raises(DataError, match="lake/t: is a Delta table; write it as {delta: s3://cd4ml/lake/t}"):
-            take("s3://cd4ml/lake/t")
+    with pytest.raises(DataError, match="lake/t: is a Delta table; write it as {delta: s3://cd4ml/lake/t}"):
+        take("s3://cd4ml/lake/t")
 
 
 # ------------------------------------------------------------------------------------------------------------------
