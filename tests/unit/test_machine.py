@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,10 +24,33 @@ from cd4ml.storage import open_store
 VERSION = Version("uptake", 1, "", "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
 
 
+PROGRAM = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+HTTPServer(("127.0.0.1", int(os.environ["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"])), Ready).serve_forever()
+"""
+
+
 @pytest.fixture
-def s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
+def s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    """A bucket, on a machine whose servers are ready at once; whatever serves from it is ended."""
+    program = tmp_path / "program"
+    program.write_text(f"#!{sys.executable} -IS\n{PROGRAM}")
+    program.chmod(0o700)
+    monkeypatch.setattr(servers, "program", lambda: program)
+    monkeypatch.setattr(servers, "STOP_SECONDS", 1)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return s3
+    keys = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
+    yield s3
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    Machine(open_store("s3://cd4ml/team"), "uptake").remove()
 
 
 def publish(folder: Path, number: int = 1) -> Version:
@@ -42,12 +67,12 @@ def raise_(version: Version) -> Machine:
     begun = Begun("uptake", version.version, version.version, version.digest, "run", "machine", "replace", "now")
     machine = Machine(open_store("s3://cd4ml/team"), "uptake")
     with machine.turn():
-        machine.raise_(Release(version, begun, port=free_port(), log_file=Path("/no/such/log")))
+        machine.raise_(Release(version, begun, port=servers.free_port(), log_file=log_of(version)))
     return machine
 
 
-def free_port() -> int:
-    return 20_000 + os.getpid() % 10_000
+def log_of(version: Version) -> Path:
+    return Path(os.environ["XDG_STATE_HOME"]) / f"{version.version}.log"
 
 
 def copies(folder: Path) -> list[Path]:
@@ -125,7 +150,8 @@ def test_what_was_served_before_is_noted_until_it_answers_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servers, "program", lambda: Path("/bin/false"))  # a server that ends before it is ready
-    before = Server("uptake", 2**22, 1.0, free_port(), "models/1/model", str(tmp_path / "log"), "first", kept=True)
+    port, log = servers.free_port(), str(tmp_path / "log")
+    before = Server("uptake", 2**22, 1.0, port, "models/1/model", log, "first", kept=True)
     Replacement("second", before, 2).write(tmp_path / "store" / ".serving" / "uptake" / "replacement.json")
     machine = Machine(open_store(tmp_path / "store"), "uptake")
 
@@ -147,7 +173,7 @@ def test_a_task_whose_run_was_killed_can_still_start_a_server(
         tmp_path / "server.json",
         name="uptake",
         model_folder=tmp_path,
-        port=free_port(),
+        port=servers.free_port(),
         log=tmp_path / "log",
         run="run",
         kept=kept,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
 from cd4ml.deployment import rollout, targets
-from cd4ml.deployment.strategies import Rollout, Route, Step, Strategy
+from cd4ml.deployment.strategies import REPLACE, Rollout, Route, Step, Strategy
 from cd4ml.deployment.targets import Target
 from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.registry import deployments
@@ -107,7 +107,7 @@ def deploy(shelf: Target, *steps: Step, version: int = 1) -> int:
     """Rolls a version out; the number of its deployment."""
     dataset = DatasetReference("players", 0, "sha256:d")
     published = Version("uptake", version, f"sha256:{version}", "2026-01-01", "run", "", dataset)
-    strategy = Strategy("replace", steps or (Route(), Answers()))
+    strategy = Strategy("replace", steps or (Answers(), Route()))
     deployed, _ = rollout.roll_out(
         shelf, strategy, version=published, run="run-1", port=0, log_file=Path("/no/such/log")
     )
@@ -130,8 +130,8 @@ def test_a_documented_target_takes_a_release_through_all_steps_and_the_history_h
     assert shelf.unfinished() is None
     assert kinds(series) == ["Begun", "Step", "Step", "Held"]
     assert [(one.step, one.said) for one in series.events[1:3]] == [
-        ("route", "all requests to http://shelf"),
         ("answers", "3 rows as evaluated, p50 1.0 ms"),
+        ("route", "all requests to http://shelf"),
     ]
     assert (series.begun.target, series.begun.strategy, series.begun.run) == ("shelf", "replace", "run-1")
     assert series.deployment.endpoint == "http://shelf/api/v1.0/predictions"
@@ -155,12 +155,28 @@ def ends(now: Rollout) -> None:
     now.target.top = None
 
 
+def test_a_release_is_verified_at_its_own_address_while_the_one_before_answers_callers(shelf: MortalShelf) -> None:
+    deploy(shelf)
+    seen: list[tuple[str, str, int]] = []
+
+    deploy(
+        shelf,
+        Answers(lambda now: seen.append((now.url, now.endpoint, now.target.current().number))),
+        Route(),
+        version=2,
+    )
+
+    assert [step.name for step in REPLACE.steps] == ["verify", "route"]
+    assert seen == [("http://shelf/2", "", 1)]
+    assert shelf.current().number == 2
+
+
 @pytest.mark.parametrize(
     ("instead", "raised", "reason"),
     [
         (fails, DeploymentError, "it predicts something else"),
         (stopped, SystemExit, "it was stopped"),
-        (ends, DeploymentError, "http://shelf: the release has ended, or was replaced, since it was verified"),
+        (ends, DeploymentError, "http://shelf: the release has ended, was replaced, or never got the requests"),
     ],
 )
 def test_a_step_that_does_not_pass_routes_back_and_says_why(

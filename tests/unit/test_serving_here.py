@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ import pytest
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
-from cd4ml.deployment import on_this_machine, release, rollout
+from cd4ml.deployment import on_this_machine, release, rollout, verify
 from cd4ml.deployment.targets import Served, servers
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.deployment.targets.servers import Server
 from cd4ml.errors import DeploymentError, EnvironmentSetupError
-from cd4ml.registry import deployments, records
+from cd4ml.registry import deployments, models, records
 from cd4ml.storage import Store, open_store
+from cd4ml.supervisor import OUTLIVES
 
 PROGRAM = """
 import json, os, signal, subprocess, sys
@@ -132,6 +133,14 @@ def said(store: Store) -> Any:
     return json.loads(Path(server(store).log).read_text().splitlines()[0])
 
 
+def serving(store: Store) -> set[int]:
+    """The processes that serve the model, by whatever file they are known."""
+    folder = str(Path(store.location) / ".serving" / "uptake")
+    started = psutil.process_iter(["environ", "ppid"])
+    known = {one.pid: one for one in started if (one.info["environ"] or {}).get(OUTLIVES, "").startswith(folder)}
+    return {pid for pid, one in known.items() if one.info["ppid"] not in known and runs(pid)}
+
+
 def states(store: Store) -> list[str]:
     return [series.state for series in deployments.every(store, "uptake")]
 
@@ -219,11 +228,12 @@ def test_the_next_version_takes_the_port_and_is_kept_as_the_one_before_was(
     assert states(store) == ["held", "held"]
 
 
-def test_a_version_that_answers_something_else_is_undone_and_the_one_before_is_served_again(
+def test_a_version_that_answers_something_else_is_undone_while_the_one_before_answers_on(
     store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(servers.KEEP_SERVING, "1")
     deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    before = server(store)
     wrong = publish(store, tmp_path, 2, probability=0.75)
 
     with pytest.raises(DeploymentError) as refused:
@@ -231,18 +241,73 @@ def test_a_version_that_answers_something_else_is_undone_and_the_one_before_is_s
 
     url = f"http://127.0.0.1:{port}"
     told = str(refused.value).splitlines()
-    assert told[0] == (
-        f"{url} does not predict what evaluation did: row 0 gives 0.750000, evaluated 0.250000 "
-        "(allowed difference 1e-05)"
+    assert told[0].endswith(
+        " does not predict what evaluation did: row 0 gives 0.750000, evaluated 0.250000 (allowed difference 1e-05)"
     )
+    assert not told[0].startswith(url)
     assert told[-1] == (
-        f"uptake: the rollout of run run-2 was undone; version 1, which was served before, is served again at {url}"
+        f"uptake: the rollout of run run-2 was undone; version 1, which was served before, is served as before at {url}"
     )
     assert "the server's log says:" in told
     assert states(store) == ["held", "undone"]
-    assert (server(store).number, server(store).run, server(store).kept) == (1, "run-1", True)
+    assert server(store) == before
+    assert before.process() is not None
+    assert serving(store) == {before.pid}
     assert Machine(store, "uptake").unfinished() is None
     assert release.verify_latest(store.location, "uptake").predictions_checked == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "served"),
+    [
+        (servers, "start", 1),
+        (Machine, "route", 1),
+        (servers, "stop", 1),
+        (verify, "check_serves", 1),
+        (deployments, "add", 1),
+        (Machine, "keep", 2),
+    ],
+)
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_a_deploying_process_that_is_killed_is_undone_by_the_next_or_has_deployed(
+    store: Store,
+    tmp_path: Path,
+    port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    where: Any,
+    what: str,
+    served: int,
+    dies: str,
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    version = publish(store, tmp_path, 2)
+
+    process = os.fork()
+    if process == 0:
+        monkeypatch.setattr(where, what, killing(getattr(where, what), dies))
+        deploy(store, tmp_path, version, port=port, run="run-2")
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    on_this_machine.recover(store, "uptake")
+
+    assert release.verify_latest(store.location, "uptake").digest == models.read(store, "uptake", served).digest
+    assert server(store).port == port
+    assert serving(store) == {server(store).pid}
+    assert Machine(store, "uptake").unfinished() is None
+
+
+def killing(does: Callable[..., Any], when: str) -> Callable[..., Any]:
+    """What a function does, and the process is killed before or after."""
+
+    def call(*given: Any, **named: Any) -> None:
+        if when == "after":
+            does(*given, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return call
 
 
 def test_a_server_that_ends_before_it_is_ready_is_told_with_what_it_said(

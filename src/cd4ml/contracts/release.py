@@ -103,6 +103,7 @@ class Verification(Document, kind="cd4ml/Verification", remedy="deploy the model
     """What an endpoint answered."""
 
     endpoint: str
+    """That was asked: the release's own where it was verified beside another."""
     digest: str
     predictions_checked: int
     max_difference: float

@@ -30,6 +30,7 @@ class Deployed:
         """What an artifact says of this release in the UI."""
         return {
             **self.verification.metadata,
+            "endpoint": self.deployment.endpoint,
             "target": self.deployment.target,
             "version": self.deployment.version,
         }

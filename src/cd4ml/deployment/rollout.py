@@ -61,7 +61,7 @@ def rolling_out(
     """Raises a release; it holds when the context ends well, and is undone when it does not.
 
     Yields:
-        The rollout, whose release is raised and gets no requests yet.
+        The rollout, whose release is raised and answers at an address of its own; callers do not reach it yet.
 
     Raises:
         DeploymentError: The release did not come up, or the context failed with such an error; says what became of it.
@@ -76,11 +76,11 @@ def rolling_out(
         may_count = False
         try:
             _say_of_the_one_before(target, begun)
-            target.raise_(rollout.release)
+            rollout.url = target.raise_(rollout.release)
             yield rollout
             _check_served(rollout)
             may_count = True
-            held = Held(f"{rollout.url}{verify.PREDICTIONS}", clock.now())
+            held = Held(f"{rollout.endpoint}{verify.PREDICTIONS}", clock.now())
             deployments.add(target.store, begun, held)
         except BaseException as error:
             outcome = _undo(rollout, _reason(error), may_count=may_count)
@@ -165,7 +165,9 @@ def _standing(target: Target, served: Served | None) -> Series | None:
 def _check_served(rollout: Rollout) -> None:
     current = rollout.target.current()
     if current is None or current.number != rollout.release.begun.number:
-        raise DeploymentError(f"{rollout.url}: the release has ended, or was replaced, since it was verified")
+        raise DeploymentError(
+            f"{rollout.endpoint or rollout.url}: the release has ended, was replaced, or never got the requests"
+        )
 
 
 def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:

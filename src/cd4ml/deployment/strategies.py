@@ -18,7 +18,9 @@ class Rollout:
     target: Target
     release: Release
     url: str = ""
-    """Where it answers; empty before it does."""
+    """Its own address, where it alone answers; empty before it is raised."""
+    endpoint: str = ""
+    """The address that callers ask; empty before they get this release there."""
     verification: Verification | None = None
     """What it answered, when it was verified last."""
 
@@ -39,18 +41,6 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True)
-class Route:
-    """Gives the release all requests."""
-
-    name = "route"
-
-    def take(self, rollout: Rollout) -> str:
-        """Takes the step; where it answers."""
-        rollout.url = rollout.target.route(rollout.release)
-        return f"all requests to {rollout.url}"
-
-
-@dataclass(frozen=True)
 class Verify:
     """Holds what the release answers against what evaluation got."""
 
@@ -64,6 +54,18 @@ class Verify:
 
 
 @dataclass(frozen=True)
+class Route:
+    """Gives the release all requests."""
+
+    name = "route"
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; where callers reach it."""
+        rollout.endpoint = rollout.target.route(rollout.release)
+        return f"all requests to {rollout.endpoint}"
+
+
+@dataclass(frozen=True)
 class Strategy:
     """A way into production, by name."""
 
@@ -71,5 +73,5 @@ class Strategy:
     steps: tuple[Step, ...]
 
 
-REPLACE = Strategy("replace", (Route(), Verify()))
-"""The release takes the place of what was served, and is verified there."""
+REPLACE = Strategy("replace", (Verify(), Route()))
+"""The release is verified beside what is served, and takes its place."""

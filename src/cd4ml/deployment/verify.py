@@ -5,7 +5,8 @@ Servers of this machine and of the cluster are asked, so never through a proxy (
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,11 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
     """
     evaluated = known.read(predictions)
     names, rows, expected = evaluated.names, evaluated.rows, evaluated.probabilities
-    try:
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
-            served = _predict(client, digest=digest, names=names, rows=rows)
-            milliseconds = [
-                _timed(client, digest=digest, names=names, row=rows[index % len(rows)])
-                for index in range(LATENCY_REQUESTS)
-            ]
-    except httpx.RequestError as error:
-        raise DeploymentError(f"{url} does not answer ({error}); is the model deployed?") from error
+    with _asking(url) as client:
+        served = _predict(client, digest=digest, names=names, rows=rows)
+        milliseconds = [
+            _timed(client, digest=digest, names=names, row=rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)
+        ]
     difference = float(np.abs(served - expected).max())
     if not difference <= TOLERANCE:  # also where it is not a number
         worst = int(np.nan_to_num(np.abs(served - expected), nan=np.inf).argmax())
@@ -92,10 +89,31 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
     return Verification(url + PREDICTIONS, digest, len(rows), difference, float(p50), float(p99))
 
 
+def check_serves(store: Store, version: Version, url: str) -> None:
+    """Makes sure that a published version answers at an address, by one row.
+
+    Raises:
+        DeploymentError: Another model answers, or an answer is an error.
+    """
+    with local_copy(store.uri(f"{version.folder}/predictions.parquet")) as predictions:
+        evaluated = known.read(predictions)
+    with _asking(url) as client:
+        _predict(client, digest=version.digest, names=evaluated.names, rows=evaluated.rows[:1])
+
+
 def example_request(predictions: Path) -> str:
     """The JSON of a request for one row that `verify` knows the answer of."""
     evaluated = known.read(predictions)
     return json.dumps({"data": {"names": evaluated.names, "ndarray": evaluated.rows[:1]}})
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[httpx.Client]:
+    try:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            yield client
+    except httpx.RequestError as error:
+        raise DeploymentError(f"{url} does not answer ({error}); is the model deployed?") from error
 
 
 def _predict(client: httpx.Client, *, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:

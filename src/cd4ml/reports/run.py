@@ -165,7 +165,7 @@ def _published(task: Task | None, registered: Registered | None) -> dict[str, An
 def _deployment(task: Task | None) -> dict[str, Any] | None:
     deployment = _read(Deployment, _file(task, "deployment", DEPLOYMENT))
     verification = _read(Verification, _file(task, "deployment", VERIFICATION))
-    return {**asdict(deployment), **asdict(verification)} if deployment and verification else None
+    return {**asdict(verification), **asdict(deployment)} if deployment and verification else None
 
 
 def _chosen(content: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:

@@ -88,8 +88,11 @@ class Target(ABC):
         """What the note says; None where there is none."""
 
     @abstractmethod
-    def raise_(self, release: Release) -> None:
-        """Writes down what is served, and brings up the release beside it, as far as it can be beside.
+    def raise_(self, release: Release) -> str:
+        """Writes down what is served, and brings up the release beside it; callers do not reach it yet.
+
+        Returns:
+            The release's own address, where it alone answers.
 
         Raises:
             DeploymentError: It does not come up.
@@ -100,10 +103,10 @@ class Target(ABC):
         """Has the release get all requests; returns once nothing else answers.
 
         Returns:
-            The address of the server that answers.
+            The address that callers ask, which is the same for one release after another.
 
         Raises:
-            DeploymentError: It does not come up.
+            DeploymentError: It does not answer there.
         """
 
     @abstractmethod

@@ -90,8 +90,8 @@ class Cluster(Target):
         note, series = _note(current), self._series(current)
         return Unfinished(series.begun.number, self._served(note.before)) if note and series else None
 
-    def raise_(self, release: Release) -> None:
-        """Writes the object; Kubernetes starts the new pods beside the old ones."""
+    def raise_(self, release: Release) -> str:
+        """Writes the object, and waits until Kubernetes has ended the old pods and only the new ones answer."""
         manifest = self._manifest(release.version, release=release.begun.release, number=release.begun.number)
         with connection.told():
             while True:
@@ -100,10 +100,15 @@ class Cluster(Target):
                 self._release = release
                 if self._objects.write(self._changed(manifest, current)):
                     log.info("%s: applied release %s in %s", self.model, release.begun.release, self._namespace)
-                    return
+                    break
+        self._wait(release)
+        return self._url
 
-    def route(self, release: Release) -> str:
-        """Waits until Kubernetes has ended the old pods, and nothing but the new ones answers."""
+    def route(self, release: Release) -> str:  # noqa: ARG002
+        """The predictor's own Service has led to the release since it was raised."""
+        return self._url
+
+    def _wait(self, release: Release) -> None:
         deadline = time.monotonic() + self._seconds
         say = _Progress()
         with connection.told():
@@ -116,7 +121,6 @@ class Cluster(Target):
                     )
                 time.sleep(POLL_SECONDS)
         log.info("%s: release %s is rolled out", self.model, release.begun.release)
-        return self._url
 
     def current(self) -> Served | None:  # noqa: D102
         with connection.told():

@@ -1,10 +1,13 @@
 """This machine as a target: one server a model, which takes the port of the one before.
 
-Beside `server.json` (a `Server`, there as long as the server is meant to run) lies `replacement.json`, a `Replacement`,
-while one server takes the place of another. It says what was there before, so that whoever comes next can undo a
-rollout whose process was killed. Both come and go, so they are no objects of the store, which never change. They lie in
-`.serving/<name>/` beside the objects where the store is a folder, and else in the user's state folder, with a copy of
-each model that is served.
+Where that port is taken by the server before, the release comes up on another and is verified there. When it is routed,
+the server before ends and the release starts anew on the port, for a server cannot change its port.
+
+Beside `server.json` (a `Server`, there as long as the server is meant to run) lie, while one takes the place of
+another, `raised.json`, the server that callers do not reach yet, and `replacement.json`, a `Replacement`. It says what
+was there before, so that whoever comes next can undo a rollout whose process was killed. They come and go, so they are
+no objects of the store, which never change. They lie in `.serving/<name>/` beside the objects where the store is a
+folder, and else in the user's state folder, with a copy of each model that is served.
 """
 
 import fcntl
@@ -62,7 +65,8 @@ class Machine(Target):
         super().__init__(store, model)
         self._folder = _folder_of(store) / model
         self._file, self._note_file = self._folder / "server.json", self._folder / "replacement.json"
-        self._marks = {str(self._file)}
+        self._raised_file = self._folder / "raised.json"
+        self._marks = {str(self._file), str(self._raised_file)}
         if isinstance(store, FolderStore):
             before = store.path(f"deployments/{model}")  # where older versions kept the files
             self._marks.add(str(before / self._file.name))
@@ -78,30 +82,28 @@ class Machine(Target):
         note = self._note()
         return Unfinished(note.number, _served(note.before)) if note else None
 
-    def raise_(self, release: Release) -> None:
-        """Brings the model's files, and writes down what is served; the server itself has to wait for its port."""
-        left = self._note()  # where what was killed could not be undone
-        before = self.server() or (left.before if left else None)
-        if not (before and before.port == release.port):
-            servers.check_port(release.port)
+    def raise_(self, release: Release) -> str:
+        """Brings the model's files, writes down what is served, and starts a server beside it."""
+        left, running = self._note(), self.server()
+        port = servers.free_port() if running and running.port == release.port else release.port
+        servers.check_port(port)
         self._bring(release.version)
+        before = running or (left.before if left else None)  # a note is left where what was killed could not be undone
         Replacement(release.begun.run, before, release.begun.number).write(self._note_file)
+        return self._start(self._raised_file, release, port=port).url
 
-    def route(self, release: Release) -> str:  # noqa: D102
-        note = self._note()
-        before = note.before if note else None
+    def route(self, release: Release) -> str:
+        """Ends the server before, so that the release has the port."""
+        raised = servers.find(self._raised_file)
+        if raised is None:
+            raise DeploymentError(f"{self.model}: the server of the release has ended since it was verified")
         self.end_server()
-        server = servers.start(
-            self._file,
-            name=self.model,
-            model_folder=self._model_folder(release.version),
-            port=release.port,
-            log=release.log_file,
-            run=release.begun.run,
-            kept=servers.KEEP_SERVING in os.environ or (before is not None and before.kept),
-            number=release.begun.number,
-        )
-        verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+        if raised.port == release.port:
+            self._raised_file.rename(self._file)
+            return raised.url
+        servers.stop(raised, self._raised_file)
+        server = self._start(self._file, release, port=release.port)
+        verify.check_serves(self.store, release.version, server.url)
         return server.url
 
     def current(self) -> Served | None:  # noqa: D102
@@ -116,8 +118,14 @@ class Machine(Target):
         note = self._note()
         if note is None:
             return ""
-        self._end_all()
-        said = self._put_back(note)
+        running = self.server()
+        if note.before and running and running.process() == note.before.process():
+            said = f"; {_was(running)}, is served as before at {running.url}"
+            self._end_raised(but=running)
+            self._note_file.unlink()
+        else:
+            self._end_all()
+            said = self._put_back(note)
         self._remove_copies()
         return f"{self.model}: the rollout of run {note.run} was undone{said}"
 
@@ -174,7 +182,31 @@ class Machine(Target):
     def _end_all(self) -> None:
         """Ends every server of the model, also one whose file was not written any more."""
         self.end_server()
-        servers.kill_marked(self._marks)
+        self._end_raised()
+
+    def _end_raised(self, but: Server | None = None) -> None:
+        raised = servers.find(self._raised_file)
+        if raised:
+            servers.stop(raised, self._raised_file)
+        self._raised_file.unlink(missing_ok=True)
+        servers.kill_marked(self._marks, but=but)
+
+    def _start(self, file: Path, release: Release, *, port: int) -> Server:
+        """Starts a server of the release and waits until it answers."""
+        note = self._note()
+        before = note.before if note else None
+        server = servers.start(
+            file,
+            name=self.model,
+            model_folder=self._model_folder(release.version),
+            port=port,
+            log=release.log_file,
+            run=release.begun.run,
+            kept=servers.KEEP_SERVING in os.environ or (before is not None and before.kept),
+            number=release.begun.number,
+        )
+        verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+        return server
 
     def _put_back(self, note: Replacement) -> str:
         """Serves again what was kept before; the end of a sentence that says so."""
@@ -182,13 +214,12 @@ class Machine(Target):
         if before is None or not before.kept:
             self._note_file.unlink()
             return "; nothing is served, as no server was kept before"
-        model_folder = Path(before.model_folder)
-        was = f"version {model_folder.parent.name}, which was served before"
+        was = _was(before)
         try:
             server = servers.start(
                 self._file,
                 name=self.model,
-                model_folder=model_folder,
+                model_folder=Path(before.model_folder),
                 port=before.port,
                 log=Path(before.log),
                 run=before.run,
@@ -243,6 +274,10 @@ class Machine(Target):
                 )
             folder.parent.mkdir()
             (unfinished / "model").rename(folder)
+
+
+def _was(before: Server) -> str:
+    return f"version {Path(before.model_folder).parent.name}, which was served before"
 
 
 def _served(server: Server | None) -> Served | None:

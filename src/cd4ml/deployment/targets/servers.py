@@ -154,9 +154,17 @@ def stop(server: Server, file: Path) -> None:
     file.unlink(missing_ok=True)
 
 
-def kill_marked(files: Collection[str]) -> None:
-    """Ends the servers that were started to be known by one of these files, whether or not it was written."""
-    unknown = [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(_MARK) in files]
+def kill_marked(files: Collection[str], *, but: Server | None = None) -> None:
+    """Ends the servers that were started to be known by one of these files, whether or not it was written.
+
+    Args:
+        files: By which they are known.
+        but: A server that stays.
+    """
+    process = but.process() if but else None
+    spared = [process, *process.children(recursive=True)] if process else []
+    marked = [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(_MARK) in files]
+    unknown = [one for one in marked if one not in spared]
     for process in unknown:
         with suppress(psutil.Error):
             process.kill()
@@ -191,11 +199,12 @@ def _environment(model_folder: Path, port: int) -> dict[str, str]:
         "MODEL_HOST": "127.0.0.1",
         "MODEL_VERSION": model_folder.parent.name,
         "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(port),
-        "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(_free_port()),
+        "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(free_port()),
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine where nobody listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
