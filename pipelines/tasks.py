@@ -1,11 +1,13 @@
 """What every task of a pipeline says of itself: its name in the UI, resources, retries, caching, rights."""
 
 import json
+from pathlib import PurePosixPath
 
 from kfp import dsl, kubernetes
 
 from cd4ml import images
 from cd4ml.cluster import accounts
+from cd4ml.contracts import signature
 from cd4ml.registry import notes, records
 
 GPU = "nvidia.com/gpu"
@@ -42,6 +44,17 @@ def with_store(task: dsl.PipelineTask) -> None:
 def with_credentials(task: dsl.PipelineTask) -> None:
     """A task that reads a source: what it logs in with comes from a Secret of the namespace, a file a key."""
     kubernetes.use_secret_as_volume(task, accounts.SOURCES_SECRET, accounts.SOURCES_MOUNTED, optional=True)
+
+
+def with_signing_key(task: dsl.PipelineTask) -> None:
+    """A task that publishes: the key that it signs with comes from a Secret of the namespace."""
+    mounted = str(PurePosixPath(signature.KEY_MOUNTED).parent)
+    kubernetes.use_secret_as_volume(task, accounts.SIGNING_SECRET, mounted, optional=True)
+
+
+def with_trusted_keys(task: dsl.PipelineTask) -> None:
+    """A task that deploys: whose signatures count comes from a ConfigMap of the namespace."""
+    kubernetes.use_config_map_as_volume(task, accounts.TRUSTED_KEYS, signature.TRUSTED_MOUNTED, optional=True)
 
 
 def with_record(task: dsl.PipelineTask, pipeline: str) -> None:

@@ -22,7 +22,9 @@ from cd4ml.pipelines.tasks import (
     with_images_of_models,
     with_locks,
     with_record,
+    with_signing_key,
     with_store,
+    with_trusted_keys,
 )
 from cd4ml.pipelines.training.arguments import Training
 from cd4ml.running.arguments import described_by
@@ -234,6 +236,7 @@ def training(
     with_store(published)
     with_record(published, "training")
     with_locks(published)
+    with_signing_key(published)
     deployed = deploy_model(
         published=published.outputs["published"],
         verdict=judged.outputs["verdict"],
@@ -246,3 +249,4 @@ def training(
     with_store(deployed)
     with_record(deployed, "training")
     with_images_of_models(deployed)
+    with_trusted_keys(deployed)

@@ -44,6 +44,10 @@ class RegistryError(Cd4mlError):
     """A model cannot be published, or found again."""
 
 
+class SignatureError(Cd4mlError):
+    """What was published is not signed by a key that is trusted, or has changed since."""
+
+
 class DeploymentError(Cd4mlError):
     """A model cannot be deployed, or its deployment does not hold."""
 

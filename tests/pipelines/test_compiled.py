@@ -18,6 +18,7 @@ from cd4ml.cluster import accounts
 from cd4ml.components import artifacts
 from cd4ml.components.deployment.deploy_model.component import deploy_model
 from cd4ml.components.validation.check_dataset.component import check_dataset
+from cd4ml.contracts import signature
 
 ROOT = Path(__file__).parents[2]
 COMPILED = ROOT / "pipelines" / "compiled"
@@ -127,16 +128,20 @@ def test_every_task_and_every_run_has_an_end(name: str) -> None:
     assert 3600 <= min(tasks.values()) <= max(tasks.values()) < kubernetes["pipelineConfig"]["activeDeadlineSeconds"]
 
 
-def test_ingestion_alone_finds_what_sources_log_in_with_and_columns_are_hashed_with() -> None:
+def test_ingestion_alone_finds_what_sources_log_in_with_and_publishing_alone_what_versions_are_signed_with() -> None:
     _, platforms = yaml.safe_load_all((COMPILED / "training.yaml").read_text())
     settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     mounted = {
         label: [(one["secretName"], one["mountPath"]) for one in its.get("secretAsVolume", [])]
+        + [(one["configMapName"], one["mountPath"]) for one in its.get("configMapAsVolume", [])]
         for label, its in settings.items()
     }
 
-    secret = [(accounts.SOURCES_SECRET, accounts.SOURCES_MOUNTED)]
-    assert {label: found for label, found in mounted.items() if found} == {"exec-ingest-dataset": secret}
+    assert {label: found for label, found in mounted.items() if found} == {
+        "exec-ingest-dataset": [(accounts.SOURCES_SECRET, accounts.SOURCES_MOUNTED)],
+        "exec-publish-model": [(accounts.SIGNING_SECRET, str(Path(signature.KEY_MOUNTED).parent))],
+        "exec-deploy-model": [(accounts.TRUSTED_KEYS, signature.TRUSTED_MOUNTED)],
+    }
 
 
 def test_the_readmes_are_up_to_date() -> None:

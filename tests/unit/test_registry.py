@@ -96,7 +96,11 @@ def test_the_tasks_that_follow_get_the_version_and_its_card(tmp_path: Path) -> N
         assert (tmp_path / "cards" / "card.md").read_text() == FolderStore(tmp_path / "store").read(
             "models/uptake/1/card.md"
         )
-        assert published.metadata == {**published.version.metadata, "uri": str(tmp_path / "store/models/uptake/1")}
+        assert published.metadata == {
+            **published.version.metadata,
+            "uri": str(tmp_path / "store/models/uptake/1"),
+            "signed": False,
+        }
 
 
 def test_before_an_evaluation_a_candidate_gets_its_number_and_what_it_is_held_against(tmp_path: Path) -> None:

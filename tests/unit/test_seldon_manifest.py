@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cd4ml import images, settings
 from cd4ml.deployment.targets import seldon
@@ -140,6 +142,24 @@ def test_the_pod_fetches_its_model_as_a_user_who_only_reads_models() -> None:
     assert fetch["command"] == ["python", "-m", "cd4ml.storage.fetch", URI, "/mnt/models"]
     assert fetch["envFrom"] == [{"secretRef": {"name": "cd4ml-models"}}]
     assert fetch["volumeMounts"][0] == pod()["containers"][0]["volumeMounts"][0] | {"readOnly": False}
+
+
+def test_a_pod_starts_only_with_the_keys_that_whoever_deploys_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "trusted-keys" not in str(pod())
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (tmp_path / "ours.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    monkeypatch.setenv("CD4ML_TRUSTED_KEYS", str(tmp_path))
+
+    content = pod()
+
+    assert content["volumes"][-1] == {"name": "trusted-keys", "configMap": {"name": "cd4ml-trusted-keys"}}
+    assert content["initContainers"][0]["volumeMounts"][-1] == {
+        "name": "trusted-keys",
+        "mountPath": "/etc/cd4ml/trusted-keys",
+        "readOnly": True,
+    }
 
 
 def test_every_container_keeps_the_restricted_standard() -> None:

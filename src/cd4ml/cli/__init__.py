@@ -10,6 +10,7 @@ from cd4ml.cli import init
 from cd4ml.cli import run
 from cd4ml.cli import plan
 from cd4ml.cli import datasets
+from cd4ml.cli import models
 from cd4ml.cli import deployments
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
@@ -31,6 +32,7 @@ __all__ = [
     "doctor",
     "init",
     "main",
+    "models",
     "pipelines",
     "plan",
     "run",

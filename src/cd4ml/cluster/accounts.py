@@ -6,6 +6,10 @@ MONITORING_SECRET = "cd4ml-monitoring"  # noqa: S105
 SOURCES_SECRET = "cd4ml-sources"  # noqa: S105
 SOURCES_MOUNTED = "/etc/cd4ml/sources"
 """Where the tasks that read sources find what is in it."""
+SIGNING_SECRET = "cd4ml-signing"  # noqa: S105
+"""With the private key that versions are signed with, as `key.pem`."""
+TRUSTED_KEYS = "cd4ml-trusted-keys"
+"""The ConfigMap of the public keys that are trusted, each a file."""
 ARTIFACTS_SECRET = "mlpipeline-minio-artifact"  # noqa: S105
 """KFP's own name for it."""
 ROOT_SECRET = "minio-root"  # noqa: S105

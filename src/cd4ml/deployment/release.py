@@ -14,7 +14,7 @@ from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verifi
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import rollout, strategies, targets, verify
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import deployments, models, records
+from cd4ml.registry import deployments, models, records, signing
 from cd4ml.storage import open_store
 
 
@@ -53,6 +53,7 @@ def deploy(
     Raises:
         DeploymentError: The verdict is not about this version, or a step of the verification failed; then what
             was served before is served again.
+        SignatureError: No key that is trusted here has signed the version.
     """
     with records.failing(location):
         version = Version.read(published_file)
@@ -62,6 +63,7 @@ def deploy(
 
         store = open_store(location)
         models.read(store, version.name, version.version)  # it is there, and whole
+        signing.check(store, version)
         deployment, verification = rollout.roll_out(
             targets.TARGETS.load(target)(store, version.name),
             strategies.REPLACE,

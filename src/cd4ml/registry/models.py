@@ -9,16 +9,20 @@ schema.pbtxt          what the splits were held against, a TFDV text proto
 reference.parquet     a sample of the rows that it was trained on (layout: `cd4ml.contracts.reference`)
 card.md, card.html    the model card
 version.json          what this version is (layout: `cd4ml.contracts.release`)
+signatures/           over all of these, where whoever published it has a key (layout: `cd4ml.contracts.signature`)
 """
 
 import itertools
+import logging
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from cd4ml import images
 from cd4ml.contracts import evaluation as evaluations
-from cd4ml.contracts import model
+from cd4ml.contracts import model, signature
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION, PREDICTIONS, SUMMARY, Summary
 from cd4ml.contracts.problem import BINARY
@@ -27,7 +31,10 @@ from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
 from cd4ml.registry import card, clock, records
 from cd4ml.registry.numbers import numbers
-from cd4ml.storage import AlreadyStoredError, Store, open_store
+from cd4ml.storage import AlreadyStoredError, Content, Store, open_store
+from cd4ml.storage.folder import FolderStore
+
+log = logging.getLogger(__name__)
 
 TREND_VERSIONS = 10
 REFERENCE = "reference.parquet"
@@ -64,11 +71,12 @@ class Published:
     """Where it lies."""
     card: str
     """The model card, Markdown."""
+    signed: bool
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this version in the UI."""
-        return {**self.version.metadata, "uri": self.uri}
+        return {**self.version.metadata, "uri": self.uri, "signed": self.signed}
 
     def write(self, version_file: str, card_file: str) -> Self:
         """Writes both, for the tasks that follow and for the UI."""
@@ -79,7 +87,7 @@ class Published:
 
 
 def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: str, revision: str) -> Published:
-    """Adds a model to the registry; the one that is there already is returned as it is.
+    """Adds a model to the registry, signed where there is a key; the one that is there already is returned as it is.
 
     Args:
         location: The store that holds the registry.
@@ -91,6 +99,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
 
     Raises:
         RegistryError: The verdict is another gate's, or about another model or evaluation, or it did not pass.
+        SignatureError: The key can sign nothing.
     """
     digest = model.digest(judged.model)
     found = evaluations.read(judged.evaluation)
@@ -120,7 +129,8 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
         published = versions(store, name)
         for known in published:
             if known.digest == digest:
-                return Published(known, store.uri(known.folder), store.read(f"{known.folder}/card.md"))
+                signed = signature.SIGNATURES in store.children(known.folder)
+                return Published(known, store.uri(known.folder), store.read(f"{known.folder}/card.md"), signed)
         number = max([number, *(known.version for known in published)]) + 1
         version = Version(
             name=name,
@@ -136,25 +146,42 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             champion=found.models[CHAMPION].digest if CHAMPION in found.models else "",
         )
         card_text = card.text(version, contract=model.read_contract(judged.model), verdict=verdict, summary=found)
+        contents: dict[str, Content] = {
+            "model": Path(judged.model),
+            PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
+            SUMMARY: Path(judged.evaluation) / SUMMARY,
+            "verdict.json": Path(judged.verdict),
+            "statistics": Path(judged.statistics),
+            "schema.pbtxt": Path(judged.schema),
+            REFERENCE: Path(judged.reference),
+            "card.md": card_text,
+            "card.html": card.html(card_text, verdict),
+            "version.json": version.text,
+        }
         try:
-            store.add_folder(
-                version.folder,
-                {
-                    "model": Path(judged.model),
-                    PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
-                    SUMMARY: Path(judged.evaluation) / SUMMARY,
-                    "verdict.json": Path(judged.verdict),
-                    "statistics": Path(judged.statistics),
-                    "schema.pbtxt": Path(judged.schema),
-                    REFERENCE: Path(judged.reference),
-                    "card.md": card_text,
-                    "card.html": card.html(card_text, verdict),
-                    "version.json": version.text,
-                },
-            )
+            signed = _add(store, version.folder, contents)
         except AlreadyStoredError:
             continue  # another run took this number, or was ended while it wrote; take the next
-        return Published(version, store.uri(version.folder), card_text)
+        return Published(version, store.uri(version.folder), card_text, signed)
+
+
+def _add(store: Store, folder: str, contents: Mapping[str, Content]) -> bool:
+    """Stores a version; whether it is signed."""
+    key = signature.signing_key()
+    if key is None:
+        log.warning(
+            "%s is published unsigned: no key is set to sign with (%s); where keys are trusted, it is not deployed",
+            folder,
+            signature.KEY,
+        )
+        store.add_folder(folder, contents)
+        return False
+    with tempfile.TemporaryDirectory(prefix="cd4ml-") as temporary:
+        staged = FolderStore(temporary)
+        staged.add_folder(folder, contents)
+        signature.sign(staged.path(folder), key)
+        store.add_folder(folder, {file.name: file for file in staged.path(folder).iterdir()})
+    return True
 
 
 def versions(store: Store, name: str) -> list[Version]:

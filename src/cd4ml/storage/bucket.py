@@ -180,7 +180,7 @@ def _was_sent_again(answer: urllib3.BaseHTTPResponse) -> bool:
 
 @contextmanager
 def downloaded(uri: str) -> Iterator[Path]:
-    """An object, or all objects under a name, in a temporary folder.
+    """An object, or all objects under a name, in a temporary folder; without the marks of a folder that the store made.
 
     Raises:
         StorageError: Nothing is there, or it cannot be read.
@@ -192,6 +192,8 @@ def downloaded(uri: str) -> Iterator[Path]:
             found = False
             for one in _connection().list_objects(bucket, prefix=key, recursive=True):
                 name = str(one.object_name)
+                if name in (f"{key}/{WRITER}", f"{key}/{COMPLETE}"):
+                    continue  # the store's own
                 if name == key or name.startswith(f"{key}/"):
                     found = True
                     _connection().fget_object(bucket, name, str(_within(target, name.removeprefix(key))))

@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from cd4ml import images, settings
 from cd4ml.cluster import accounts
+from cd4ml.contracts import signature
 from cd4ml.errors import DeploymentError
 
 GROUP = "machinelearning.seldon.io"
@@ -212,11 +213,18 @@ class EmptyFolder(_Part):
     size_limit: Quantity
 
 
+class Files(_Part):
+    """The files of a ConfigMap, without which the pod does not start."""
+
+    name: Name
+
+
 class Volume(_Part):
     """A volume of a pod."""
 
     name: Name
-    empty_dir: EmptyFolder
+    empty_dir: EmptyFolder | None = None
+    config_map: Files | None = None
 
 
 class Container(_Part):
@@ -385,13 +393,16 @@ def service(name: str) -> str:
 def _pod(model_uri: str, version: int) -> dict[str, Any]:
     model, folder = "model", "/mnt/models"
     temporary = {"name": "tmp", "mount_path": "/tmp"}  # noqa: S108 (a volume of the pod's own)
+    keys = {"name": "trusted-keys"}
+    trusts = bool(signature.trusted_keys())
+    mounted = ({**keys, "mount_path": signature.TRUSTED_MOUNTED, "read_only": True},) if trusts else ()
     fetch = {
         "name": "fetch",
         "image": images.TOOLS,
         "command": ("python", "-m", "cd4ml.storage.fetch", model_uri, folder),
         "env_from": ({"secret_ref": {"name": accounts.MODELS_SECRET}},),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
-        "volume_mounts": ({"name": model, "mount_path": folder}, temporary),
+        "volume_mounts": ({"name": model, "mount_path": folder}, temporary, *mounted),
     }
     server = {
         "name": CONTAINER,
@@ -412,6 +423,7 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
         "volumes": (
             {"name": model, "empty_dir": {"size_limit": LARGEST_MODEL}},
             {"name": "tmp", "empty_dir": {"size_limit": LARGEST_MODEL}},
+            *([{**keys, "config_map": {"name": accounts.TRUSTED_KEYS}}] if trusts else []),
         ),
     }
 
