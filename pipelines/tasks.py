@@ -35,10 +35,15 @@ def ending_after(hours: int) -> dsl.PipelineConfig:
     return dsl.PipelineConfig(active_deadline_seconds=hours * HOUR)
 
 
-def with_store(task: dsl.PipelineTask) -> None:
-    """A task that reads or writes the store: where it is, and as whom to ask, comes from a Secret of the namespace."""
+def with_store(task: dsl.PipelineTask, secret: str = accounts.STORE_SECRET) -> None:
+    """A task that reads or writes the store: where it is, and as whom to ask, comes from a Secret of the namespace.
+
+    Args:
+        task: The task.
+        secret: Of the user who may do what the task does (`cd4ml.storage.layout`).
+    """
     variables = {name: name for name in STORE_VARIABLES}
-    kubernetes.use_secret_as_env(task, accounts.STORE_SECRET, variables, optional=True)
+    kubernetes.use_secret_as_env(task, secret, variables, optional=True)
 
 
 def with_credentials(task: dsl.PipelineTask) -> None:
@@ -53,8 +58,8 @@ def with_signing_key(task: dsl.PipelineTask) -> None:
 
 
 def with_trusted_keys(task: dsl.PipelineTask) -> None:
-    """A task that deploys: whose signatures count comes from a ConfigMap of the namespace."""
-    kubernetes.use_config_map_as_volume(task, accounts.TRUSTED_KEYS, signature.TRUSTED_MOUNTED, optional=True)
+    """A task that deploys: whose signatures count comes from a Secret of the namespace."""
+    kubernetes.use_secret_as_volume(task, accounts.TRUSTED_SECRET, signature.TRUSTED_MOUNTED, optional=True)
 
 
 def with_record(task: dsl.PipelineTask, pipeline: str) -> None:

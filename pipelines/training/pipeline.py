@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from cd4ml.cluster import accounts
 from cd4ml.components.data.ingest_dataset.component import ingest_dataset
 from cd4ml.components.data.split_dataset.component import split_dataset
 from cd4ml.components.deployment.deploy_model.component import deploy_model
@@ -233,7 +234,7 @@ def training(
         reference=validated.outputs["reference"],
     )
     light(published, "Publish model", cached=False)
-    with_store(published)
+    with_store(published, accounts.PUBLISHER_SECRET)
     with_record(published, "training")
     with_locks(published)
     with_signing_key(published)
@@ -246,7 +247,7 @@ def training(
         run=run,
     )
     light(deployed, "Deploy model", cached=False, retries=0)
-    with_store(deployed)
+    with_store(deployed, accounts.DEPLOYER_SECRET)
     with_record(deployed, "training")
     with_images_of_models(deployed)
     with_trusted_keys(deployed)

@@ -23,6 +23,8 @@ from cd4ml.images import TOOLS
 
 KEYS = {
     "pipelines": ("cd4ml-store", "AWS_SECRET_ACCESS_KEY"),
+    "publisher": ("cd4ml-publisher", "AWS_SECRET_ACCESS_KEY"),
+    "deployer": ("cd4ml-deployer", "AWS_SECRET_ACCESS_KEY"),
     "artifacts": ("mlpipeline-minio-artifact", "secretkey"),
     "models": ("cd4ml-models", "AWS_SECRET_ACCESS_KEY"),
     "monitoring": ("cd4ml-monitoring", "AWS_SECRET_ACCESS_KEY"),
@@ -42,7 +44,11 @@ SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE, OTHER, ARTIFAC
 )
 MAY = {
     ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE),
-    ("pipelines", "write"): (DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE),
+    ("pipelines", "write"): (DATASET, JUDGEMENT, RUN, PROBE),
+    ("publisher", "read"): (MODEL, ALIAS, RUN),
+    ("publisher", "write"): (MODEL, ALIAS, RUN),
+    ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, RUN),
+    ("deployer", "write"): (DEPLOYMENT, RUN),
     ("artifacts", "read"): (ARTIFACT,),
     ("artifacts", "write"): (ARTIFACT,),
     ("models", "read"): (MODEL,),
@@ -126,7 +132,7 @@ def test_the_keys_are_drawn_and_differ(store: Store) -> None:
         store.secret("minio-root")["MINIO_ROOT_PASSWORD"]
     ]
 
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 7
     assert min(map(len, keys)) >= 40
 
 

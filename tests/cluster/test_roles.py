@@ -19,7 +19,8 @@ TABLE = {
         create workflowtaskresults.argo, patch workflowtaskresults.argo
         """,
         """
-        get secrets/minio-root, get secrets/cd4ml-store, list secrets, list configmaps, create pods,
+        get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-publisher, get secrets/cd4ml-signing,
+        list secrets, list configmaps, create pods,
         create pods/exec, delete pods, get seldondeployments.seldon, create seldondeployments.seldon,
         create workflows.argo, get pods/log
         """,
@@ -59,11 +60,13 @@ TABLE = {
     ),
     "minio-setup": (
         """
-        create secrets, get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-models,
+        create secrets, get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-publisher,
+        get secrets/cd4ml-deployer, get secrets/cd4ml-models,
         get secrets/cd4ml-monitoring, get secrets/mlpipeline-minio-artifact
         """,
         """
-        list secrets, get secrets/other, update secrets/minio-root, delete secrets/minio-root, get pods
+        list secrets, get secrets/other, get secrets/cd4ml-signing, update secrets/minio-root,
+        delete secrets/minio-root, get pods
         """,
     ),
     "cd4ml:viewers": (

@@ -1,13 +1,20 @@
 """The store in a bucket: what holds in a folder holds there, and what goes wrong on the way is said."""
 
+import json
+import os
 import threading
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from minio import MinioAdmin
+from minio.credentials import StaticProvider
 
+from cd4ml.cluster import store_setup
 from cd4ml.data import ingest, table
 from cd4ml.errors import StorageError
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store, probe
@@ -244,3 +251,63 @@ def test_a_bucket_that_is_not_there_is_named(bucket) -> None:
         open_store("s3://no-such-bucket").add("models/1", "text")
     with pytest.raises(StorageError, match="no-such-bucket.* there is no such bucket"):
         open_store("s3://no-such-bucket").children("models")
+
+
+@pytest.fixture
+def as_role(bucket, monkeypatch) -> Iterator[Callable[[str], None]]:
+    """Has the store of the bucket asked as the user of a role, with the policy that `minio-setup` gives it."""
+    keys = StaticProvider(bucket.environment["AWS_ACCESS_KEY_ID"], bucket.environment["AWS_SECRET_ACCESS_KEY"])
+    secure = bucket.environment["AWS_ENDPOINT_URL"].startswith("https")
+    admin = MinioAdmin(endpoint=os.environ["MINIO_ENDPOINT"], secure=secure, credentials=keys)
+    users = {}
+    for role in store_setup.ROLES:
+        name, key = f"{role.user}-{bucket.bucket}", uuid.uuid4().hex
+        statements = json.loads(json.dumps(role.statements).replace("arn:aws:s3:::cd4ml", bucket_arn(bucket.bucket)))
+        admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": statements})
+        admin.user_add(name, key)
+        admin.policy_set(name, user=name)
+        users[role.user] = (name, key)
+
+    def become(role: str) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", users[role][0])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", users[role][1])
+
+    yield become
+    for name, _ in users.values():
+        admin.user_remove(name)
+        admin.policy_remove(name)
+
+
+def bucket_arn(bucket: str) -> str:
+    return f"arn:aws:s3:::{bucket}"
+
+
+def test_who_trains_can_neither_publish_nor_deploy(bucket, as_role, model) -> None:
+    store = open_store(bucket.uri)
+    writers = {
+        "models/uptake/1/card.md": "publisher",
+        "models/uptake/1/signatures/key.json": "publisher",
+        "aliases/uptake/champion/1": "publisher",
+        "deployments/uptake/1/1.json": "deployer",
+        "datasets/players/part": "pipelines",
+        "judgements/uptake/split/1": "pipelines",
+        "tags/players/good/1": "pipelines",
+    }
+    for name, writer in writers.items():
+        for role in ("pipelines", "publisher", "deployer", "models", "monitoring"):
+            as_role(role)
+            if role == writer:
+                store.add(name, "text")
+            else:
+                with pytest.raises(StorageError, match="may not do this"):
+                    store.add(f"{name}-{role}", "text")
+
+    as_role("publisher")
+    store.add_folder("models/uptake/2", {"model": model, "card.md": "# card"})
+    with pytest.raises(StorageError, match="may not do this"):
+        store.read("datasets/players/part")
+    as_role("deployer")
+    assert (store.children("models/uptake"), store.read("models/uptake/2/card.md")) == (["1", "2"], "# card")
+    for role in ("pipelines", "publisher", "deployer"):
+        as_role(role)
+        store.add(f"runs/training/{role}/begun.json", "{}")

@@ -128,19 +128,18 @@ def test_every_task_and_every_run_has_an_end(name: str) -> None:
     assert 3600 <= min(tasks.values()) <= max(tasks.values()) < kubernetes["pipelineConfig"]["activeDeadlineSeconds"]
 
 
-def test_ingestion_alone_finds_what_sources_log_in_with_and_publishing_alone_what_versions_are_signed_with() -> None:
+def test_a_task_finds_the_files_of_those_secrets_that_it_needs_and_of_no_other() -> None:
     _, platforms = yaml.safe_load_all((COMPILED / "training.yaml").read_text())
     settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     mounted = {
         label: [(one["secretName"], one["mountPath"]) for one in its.get("secretAsVolume", [])]
-        + [(one["configMapName"], one["mountPath"]) for one in its.get("configMapAsVolume", [])]
         for label, its in settings.items()
     }
 
     assert {label: found for label, found in mounted.items() if found} == {
         "exec-ingest-dataset": [(accounts.SOURCES_SECRET, accounts.SOURCES_MOUNTED)],
         "exec-publish-model": [(accounts.SIGNING_SECRET, str(Path(signature.KEY_MOUNTED).parent))],
-        "exec-deploy-model": [(accounts.TRUSTED_KEYS, signature.TRUSTED_MOUNTED)],
+        "exec-deploy-model": [(accounts.TRUSTED_SECRET, signature.TRUSTED_MOUNTED)],
     }
 
 

@@ -154,7 +154,7 @@ def test_a_pod_starts_only_with_the_keys_that_whoever_deploys_trusts(
 
     content = pod()
 
-    assert content["volumes"][-1] == {"name": "trusted-keys", "configMap": {"name": "cd4ml-trusted-keys"}}
+    assert content["volumes"][-1] == {"name": "trusted-keys", "secret": {"secretName": "cd4ml-trusted-keys"}}
     assert content["initContainers"][0]["volumeMounts"][-1] == {
         "name": "trusted-keys",
         "mountPath": "/etc/cd4ml/trusted-keys",

@@ -13,7 +13,7 @@ from cd4ml.storage import layout, open_store
 
 ROOT = Path(__file__).parents[2]
 ROLES = {role.user: role for role in store_setup.ROLES}
-OF_THE_STORE = ("pipelines", "models", "monitoring")
+OF_THE_STORE = ("pipelines", "publisher", "deployer", "models", "monitoring")
 
 
 def permitted(user: str, action: str) -> set[str]:

@@ -1,6 +1,8 @@
 """The Secrets, accounts and settings of a namespace by their names, which the manifests bear too."""
 
 STORE_SECRET = "cd4ml-store"  # noqa: S105 (here and below: a Secret's name, not what is in it)
+PUBLISHER_SECRET = "cd4ml-publisher"  # noqa: S105
+DEPLOYER_SECRET = "cd4ml-deployer"  # noqa: S105
 MODELS_SECRET = "cd4ml-models"  # noqa: S105
 MONITORING_SECRET = "cd4ml-monitoring"  # noqa: S105
 SOURCES_SECRET = "cd4ml-sources"  # noqa: S105
@@ -8,8 +10,8 @@ SOURCES_MOUNTED = "/etc/cd4ml/sources"
 """Where the tasks that read sources find what is in it."""
 SIGNING_SECRET = "cd4ml-signing"  # noqa: S105
 """With the private key that versions are signed with, as `key.pem`."""
-TRUSTED_KEYS = "cd4ml-trusted-keys"
-"""The ConfigMap of the public keys that are trusted, each a file."""
+TRUSTED_SECRET = "cd4ml-trusted-keys"  # noqa: S105
+"""With the public keys that are trusted, each a file: no secrets, but only who may write Secrets changes them."""
 ARTIFACTS_SECRET = "mlpipeline-minio-artifact"  # noqa: S105
 """KFP's own name for it."""
 ROOT_SECRET = "minio-root"  # noqa: S105

@@ -116,27 +116,22 @@ def _on_store(role: layout.Role) -> list[dict[str, Any]]:
     ]
 
 
+def _user(role: layout.Role, secret: str) -> Role:
+    """Who asks the store with what stands in the environment."""
+    return Role(user=role, secret=secret, key="AWS_SECRET_ACCESS_KEY", data=_environment, statements=_on_store(role))
+
+
 ROLES = (
-    Role(
-        user=layout.Role.PIPELINES,
-        secret=accounts.STORE_SECRET,
-        key="AWS_SECRET_ACCESS_KEY",
-        data=_environment,
-        statements=_on_store(layout.Role.PIPELINES),
-    ),
+    _user(layout.Role.PIPELINES, accounts.STORE_SECRET),
+    _user(layout.Role.PUBLISHER, accounts.PUBLISHER_SECRET),
+    _user(layout.Role.DEPLOYER, accounts.DEPLOYER_SECRET),
+    _user(layout.Role.MODELS, accounts.MODELS_SECRET),
     Role(
         user="artifacts",
         secret=accounts.ARTIFACTS_SECRET,
         key="secretkey",
         data=_launcher,
         statements=[_allow(_BROWSE, ARTIFACTS), _allow(_READ_AND_WRITE, f"{ARTIFACTS}/*")],
-    ),
-    Role(
-        user=layout.Role.MODELS,
-        secret=accounts.MODELS_SECRET,
-        key="AWS_SECRET_ACCESS_KEY",
-        data=_environment,
-        statements=_on_store(layout.Role.MODELS),
     ),
     Role(
         user=layout.Role.MONITORING,

@@ -23,7 +23,13 @@ from cd4ml.storage import S3, probe
 from cd4ml.storage.bucket import AMAZON, S3Store, region
 
 SECONDS = 10
-SECRETS = (accounts.STORE_SECRET, accounts.MODELS_SECRET, accounts.ARTIFACTS_SECRET)
+SECRETS = (
+    accounts.STORE_SECRET,
+    accounts.PUBLISHER_SECRET,
+    accounts.DEPLOYER_SECRET,
+    accounts.MODELS_SECRET,
+    accounts.ARTIFACTS_SECRET,
+)
 SELDON_CRD = "seldondeployments.machinelearning.seldon.io"
 ARGO = "workflow-controller"
 SIZE_OF_RUNS = "MAX_WORKFLOW_SIZE"

@@ -15,7 +15,11 @@ class Role(StrEnum):
     """As whom the store is asked."""
 
     PIPELINES = "pipelines"
-    """The tasks of a run."""
+    """The tasks of a run, but for the two below."""
+    PUBLISHER = "publisher"
+    """The task that publishes, which alone writes models."""
+    DEPLOYER = "deployer"
+    """The task that deploys, which alone writes deployments."""
     MODELS = "models"
     """The pods that serve a model."""
     MONITORING = "monitoring"
@@ -34,18 +38,30 @@ class Kind:
     """Whether its objects are written again in each other's place, as of no other kind."""
 
 
-_PIPELINES = frozenset({Role.PIPELINES})
+_PIPELINES, _PUBLISHER, _DEPLOYER = (frozenset({role}) for role in (Role.PIPELINES, Role.PUBLISHER, Role.DEPLOYER))
+_TASKS = _PIPELINES | _PUBLISHER | _DEPLOYER
 KINDS = (
     Kind("sources", "data as others bring it; never written by a run", _PIPELINES),
     Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | {Role.MONITORING}, _PIPELINES),
-    Kind("catalogue", "pages about the datasets, and what they are made of", _PIPELINES, _PIPELINES, replaced=True),
-    Kind("tags", "`DATASET/TAG`: a pointer at a version of a dataset", _PIPELINES, _PIPELINES),
+    Kind(
+        "catalogue",
+        "pages about the datasets, and what they are made of",
+        _PIPELINES | _PUBLISHER,
+        _PIPELINES | _PUBLISHER,
+        replaced=True,
+    ),
+    Kind("tags", "`DATASET/TAG`: a pointer at a version of a dataset", _PIPELINES | _PUBLISHER, _PIPELINES),
     Kind("erasures", "`DATASET/NUMBER.json`: what was taken out of all versions of a dataset", _PIPELINES),
-    Kind("models", "`NAME/VERSION`: a published model, whole", _PIPELINES | {Role.MODELS}, _PIPELINES),
-    Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _PIPELINES, _PIPELINES),
-    Kind("deployments", "`NAME/NUMBER/…`: the events of each deployment", _PIPELINES | {Role.MONITORING}, _PIPELINES),
+    Kind("models", "`NAME/VERSION`: a published model, whole", _TASKS | {Role.MODELS}, _PUBLISHER),
+    Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _TASKS, _PUBLISHER),
+    Kind(
+        "deployments",
+        "`NAME/NUMBER/…`: the events of each deployment",
+        _PIPELINES | _DEPLOYER | {Role.MONITORING},
+        _DEPLOYER,
+    ),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
-    Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _PIPELINES, _PIPELINES),
+    Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),
     Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),
 )
 

@@ -214,9 +214,9 @@ class EmptyFolder(_Part):
 
 
 class Files(_Part):
-    """The files of a ConfigMap, without which the pod does not start."""
+    """The files of a Secret, without which the pod does not start."""
 
-    name: Name
+    secret_name: Name
 
 
 class Volume(_Part):
@@ -224,7 +224,7 @@ class Volume(_Part):
 
     name: Name
     empty_dir: EmptyFolder | None = None
-    config_map: Files | None = None
+    secret: Files | None = None
 
 
 class Container(_Part):
@@ -423,7 +423,7 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
         "volumes": (
             {"name": model, "empty_dir": {"size_limit": LARGEST_MODEL}},
             {"name": "tmp", "empty_dir": {"size_limit": LARGEST_MODEL}},
-            *([{**keys, "config_map": {"name": accounts.TRUSTED_KEYS}}] if trusts else []),
+            *([{**keys, "secret": {"secret_name": accounts.TRUSTED_SECRET}}] if trusts else []),
         ),
     }
 
