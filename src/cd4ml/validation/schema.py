@@ -1,8 +1,11 @@
 """The schema of a dataset, and what in a split does not keep it: TFDV's own, as text protos."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from scipy import special
 
 from cd4ml.contracts.findings import Finding
 from cd4ml.errors import DataError
@@ -16,6 +19,8 @@ Anomalies: TypeAlias = Any
 
 KNOWN_SHARE = 0.99
 """In an inferred schema, the share of a text column that must be values which the train split has."""
+CHANCE = 0.001
+"""What chance makes less often than this, where the splits do not differ, is an anomaly."""
 
 
 def parse(text: str) -> Schema:
@@ -35,21 +40,74 @@ def parse(text: str) -> Schema:
         ) from error
 
 
-def infer(train: Statistics, key: str) -> Schema:
+def infer(measured: Mapping[str, Statistics], key: str) -> Schema:
     """Infers a schema from the train split.
 
-    Beyond TFDV's inference: numbers must be finite, the key has no list of known values, and a value that the train
-    split lacks is an anomaly only where it is more than a stray.
+    Beyond TFDV's inference: numbers must be finite, the key has no list of known values, a value that the train split
+    lacks is an anomaly only where it is more than a stray, and what the other splits lack or have beyond it is none
+    where chance explains it, as where a column has many rare values, or misses a few.
+
+    Args:
+        measured: The statistics of the train split, and of others.
+        key: The column that tells rows apart; empty where it is not known.
     """
-    schema = tfdv.infer_schema(train)
+    schema = tfdv.infer_schema(measured["train"])
+    found = {split: _features(content) for split, content in measured.items()}
     for feature in schema.feature:
+        train, *others = [features[feature.name] for features in found.values() if feature.name in features]
         if feature.name == key:
             feature.ClearField("domain_info")
         elif feature.HasField("domain"):
-            feature.distribution_constraints.min_domain_mass = KNOWN_SHARE
+            known = min([KNOWN_SHARE, *(_known_share(train, other) for other in others)])
+            feature.distribution_constraints.min_domain_mass = known
         elif feature.type == feature.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_name["FLOAT"].number:
             feature.float_domain.disallow_inf = True
+        if feature.presence.min_fraction == 1 and others:
+            _let_strays_be_missing(feature, train, others)
     return schema
+
+
+def _features(content: Statistics) -> dict[str, Any]:
+    return {feature.path.step[0]: feature for feature in content.datasets[0].features}
+
+
+def _known_share(train: Any, other: Any) -> float:
+    """The share of a split's texts that the train split has; 1 where the others are more than chance makes.
+
+    That of texts that the train split lacks is at most what its texts of one row let expect (Good and Turing).
+    """
+    counts = {one.label: one.sample_count for one in train.string_stats.rank_histogram.buckets}
+    there = sum(one.sample_count for one in other.string_stats.rank_histogram.buckets if one.label in counts)
+    rows = other.string_stats.common_stats.num_non_missing
+    if there >= rows:
+        return 1.0
+    once = sum(count == 1 for count in counts.values())
+    expected = min(1.0, special.chdtri(2 * (once + 1), CHANCE) / 2 / sum(counts.values()))
+    is_chance = special.bdtrc(rows - there - 1, rows, expected) >= CHANCE
+    return math.floor(there / rows * 1e6) / 1e6 if is_chance else 1.0
+
+
+def _let_strays_be_missing(feature: Any, train: Any, others: Sequence[Any]) -> None:
+    """Allows the missing values of the other splits, where so few may by chance be in none of the train split."""
+    rows = [_present(one) + _missing(one) for one in (train, *others)]
+    count = sum(map(_missing, others))
+    if count and (1 - rows[0] / sum(rows)) ** count >= CHANCE:
+        feature.ClearField("shape")
+        feature.value_count.min = feature.value_count.max = 1
+        lowest = min(_present(one) / size for one, size in zip(others, rows[1:], strict=True))
+        feature.presence.min_fraction = math.floor(lowest * 1e6) / 1e6
+
+
+def _present(feature: Any) -> int:
+    return int(_counts(feature).num_non_missing)
+
+
+def _missing(feature: Any) -> int:
+    return int(_counts(feature).num_missing)
+
+
+def _counts(feature: Any) -> Any:
+    return getattr(feature, feature.WhichOneof("stats")).common_stats
 
 
 def text(schema: Schema) -> str:

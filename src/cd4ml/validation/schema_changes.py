@@ -60,7 +60,7 @@ def propose(folder: str | Path, *, key: str, curated: str) -> Proposal:
         DataError: The statistics cannot be read, or the schema is none.
     """
     statistics = _read(Path(folder))
-    inferred = schemas.infer(statistics["train"], key)
+    inferred = schemas.infer(statistics, key)
     if not curated:
         return Proposal(schemas.text(inferred), ())
     before = schemas.parse(curated)

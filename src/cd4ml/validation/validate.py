@@ -91,7 +91,7 @@ def validate(
     measured = _statistics(splits, runner, outputs.statistics)
     for content in measured.values():
         statistics.forget(content, unseen)
-    rules = schema.infer(measured["train"], key) if kept is None else kept
+    rules = schema.infer(measured, key) if kept is None else kept
     anomalies = {split: schema.anomalies(content, rules) for split, content in measured.items()}
 
     outcome = target.outcome(whole)

@@ -194,6 +194,34 @@ def test_new_values_are_an_anomaly_when_they_are_more_than_strays(validation, st
     assert len(validation(players(region=region)).of_kind("anomaly")) == anomalies
 
 
+def test_values_that_chance_keeps_out_of_train_are_no_anomaly(validation):
+    random = np.random.default_rng(2)
+    cabin = pa.array([f"C{number}" for number in random.integers(0, 99, ROWS)], mask=random.random(ROWS) < 0.94)
+
+    assert messages(validation(players().append_column("cabin", cabin))) == []
+
+
+def test_a_value_of_many_rows_is_an_anomaly_beside_values_that_chance_keeps_out_of_train(validation):
+    random = np.random.default_rng(2)
+    cabin = [f"C{number}" for number in random.integers(0, 99, ROWS)]
+    cabin[2500:2700] = ["D1"] * 200
+
+    (finding,) = validation(players().append_column("cabin", pa.array(cabin))).of_kind("anomaly")
+
+    assert (finding.split, finding.column) == ("test", "cabin")
+
+
+@pytest.mark.parametrize(("missing", "anomalies"), [(1, 0), (4, 0), (50, 1)])
+@pytest.mark.parametrize("column", ["spend", "region"])
+def test_missing_values_are_an_anomaly_when_they_are_more_than_chance_keeps_out_of_train(
+    validation, column, missing, anomalies
+):
+    values = players()[column].to_pylist()
+    values[2100 : 2100 + missing] = [None] * missing
+
+    assert len(validation(players(**{column: values})).of_kind("anomaly")) == anomalies
+
+
 def test_a_curated_schema_is_held_against_every_split(validation):
     validation(players())
     curated = tfdv.load_schema_text(str(validation.outputs.schema))

@@ -46,7 +46,7 @@ def curated(write):
 def test_the_first_proposal_is_what_validation_infers(write):
     found = propose(write(train=orders(), test=orders(region=["west"] * ROWS)), key="order", curated="")
 
-    assert found.schema == schema.text(schema.infer(statistics.compute(orders(), "train"), "order"))
+    assert found.schema == schema.text(schema.infer({"train": statistics.compute(orders(), "train")}, "order"))
     assert found.changes == ()
 
 
