@@ -187,6 +187,10 @@ def _uuids(column: pa.Array) -> pa.Array:
 def _wrong(column: pa.Array) -> tuple[int, str] | None:
     """The place of a value that cannot be kept, and what it is."""
     if pa.types.is_string(column.type):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            return _not_utf8(column), "holds a text that is not UTF-8"
         wrong, said = pc.greater(pc.binary_length(column), LONGEST), f"holds a text of more than {LONGEST >> 20} MiB"
     elif pa.types.is_timestamp(column.type):
         moments = column.cast(pa.int64())
@@ -195,3 +199,13 @@ def _wrong(column: pa.Array) -> tuple[int, str] | None:
     else:
         return None
     return (pc.index(wrong, True).as_py(), said) if pc.any(wrong, min_count=0).as_py() else None
+
+
+def _not_utf8(column: pa.Array) -> int:
+    """The place of the first text that is not UTF-8."""
+    for place, content in enumerate(column.cast(pa.binary()).to_pylist()):
+        try:
+            (content or b"").decode()
+        except UnicodeDecodeError:
+            return place
+    raise AssertionError  # one was found

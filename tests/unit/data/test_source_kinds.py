@@ -491,6 +491,20 @@ def test_a_column_of_mixed_values_in_sqlite_is_told(take: Take, sqlite: sqlite3.
         take({"sql": {"url": "SHOP", "table": "orders"}})
 
 
+def test_text_that_is_no_utf_8_is_told_with_its_row_whatever_the_source(
+    take: Take, tmp_path: Path, sqlite: sqlite3.Connection
+) -> None:
+    (tmp_path / "t.jsonl").write_bytes('{"id": 1, "text": "a"}\n{"id": 2, "text": "ü"}\n'.encode("latin-1"))
+    wrong = pa.array([None, "ü".encode("latin-1")]).view(pa.string())
+    pq.write_table(pa.table({"id": [1, 2], "text": wrong}), tmp_path / "t.parquet")
+    sqlite.execute("CREATE TABLE notes AS SELECT 1 AS id, 'a' AS text UNION ALL SELECT 2, CAST(x'fc' AS TEXT)")
+    sqlite.commit()
+
+    for source in (f"{tmp_path}/t.jsonl", f"{tmp_path}/t.parquet", {"sql": {"url": "SHOP", "table": "notes"}}):
+        with pytest.raises(DataError, match="row 2: column 'text' holds a text that is not UTF-8; mend it, or leave"):
+            take(source)
+
+
 @pytest.mark.usefixtures("sqlite")
 @pytest.mark.parametrize(
     ("sql", "told"),
