@@ -406,6 +406,18 @@ def test_a_row_that_does_not_end_is_told(ingested: Ingest, monkeypatch: pytest.M
         ingested('id,text\na,"never closed\n' + "x,y\n" * 300_000)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_quote_that_is_never_closed_takes_no_rows_with_it(ingested: Ingest, encoding: str, end: str) -> None:
+    content = f'id,text\na,x\nb,"y\nc,z\nd,w{end}'
+
+    with pytest.raises(DataError, match="row 2, column 'text': its quote is never closed"):
+        ingested(content.encode(encoding))
+
+    _, table = ingested(f'id,text\na,x\nb,"y\nc,z\nd,w"{end}'.encode(encoding))
+    assert table["text"].to_pylist() == ["x", "y\nc,z\nd,w"]
+
+
 def test_a_row_of_many_mebibytes_is_read(ingested: Ingest) -> None:
     wide = ",".join(f'"{"x" * 900_000}"' for _ in range(8))
 

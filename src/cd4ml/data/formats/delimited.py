@@ -269,12 +269,20 @@ def _texts(file: File, dialect: Dialect, *, block: int, comments: _Comments) -> 
         DataError: A row has more or fewer cells than the header, or is not in the encoding of the file.
     """
     ragged: list[pacsv.InvalidRow] = []
+    count, last = 0, ""
     try:
         with unpacked(file) as source:
             if _ends_in_header(file, dialect):
                 return
             for batch in _opened(source, dialect, block=block, ragged=ragged, comments=comments):
+                if batch.num_rows:
+                    count, last = count + batch.num_rows, batch.column(-1)[-1].as_py()
                 yield _without_comments(_trimmed(batch, dialect), dialect, comments)
+        if ("\n" in last or "\r" in last) and not _ends_in_quote(file, dialect):
+            raise DataError(
+                f"{file.name}: row {count:,}, column {dialect.names[-1]!r}: its quote is never closed, so that all "
+                'after it would be one cell; close it, or say another quote, as `read: {quote: "\'"}`'
+            )
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
             raise _LongRowError from error
@@ -339,6 +347,15 @@ def _ends_in_header(file: File, dialect: Dialect) -> bool:
         beginning = source.read(SAMPLE)
     lines = beginning.decode(dialect.encoding, "ignore").splitlines()
     return len(beginning) < SAMPLE and not any(line.strip() for line in lines[dialect.skip :])
+
+
+def _ends_in_quote(file: File, dialect: Dialect) -> bool:
+    """Whether the last cell of a file is closed, where it has a quote."""
+    end = b""
+    with unpacked(file) as source:
+        while content := source.read(BLOCK):
+            end = (end + content).replace(b"\0", b"").rstrip()[-8:]  # UTF-16 has NULs
+    return end.endswith(dialect.quote.encode())
 
 
 def _ragged(file: File, dialect: Dialect, block: int) -> DataError:
