@@ -7,6 +7,7 @@ the version and a digest of the files that the images are made of.
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 from cd4ml.version import VERSION
@@ -17,6 +18,9 @@ TAG = "CD4ML_IMAGE_TAG"
 """The environment variable with their tag, in place of the one that their content gives; set inside each image."""
 LOCKS = "CD4ML_LOCKS"
 """The environment variable with the digest of each environment's lock, as JSON, for a task that has no checkout."""
+IN_THE_IMAGE = Path("/opt/images")
+"""Where an image keeps the locks of all."""
+_PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;]+)", re.MULTILINE)
 MADE_OF = ("components", "images", "pipelines", "pyproject.toml", "scripts/uv.txt", "src")
 NOT_MADE_OF = {"README.md", "compiled", "__pycache__"}
 
@@ -36,8 +40,24 @@ def locks() -> dict[str, str]:
     if os.environ.get(LOCKS):
         told: dict[str, str] = json.loads(os.environ[LOCKS])
         return told
-    files = sorted((Path(__file__).parents[2] / "images").glob("*/requirements.txt"))
-    return {file.parent.name: f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files}
+    return {name: _digest(lock) for name, lock in _lock_files().items()}
+
+
+def packages() -> dict[str, list[tuple[str, str]]]:
+    """By environment the packages that its lock names, each with its version; of the locks that `locks` is about."""
+    known = locks()
+    found = {name: lock for name, lock in _lock_files().items() if known.get(name) == _digest(lock)}
+    return {name: _PINNED.findall(lock.decode()) for name, lock in found.items()}
+
+
+def _lock_files() -> dict[str, bytes]:
+    """By environment its lock: of this checkout, or of the one that this image was built of."""
+    folder = next(filter(Path.is_dir, (Path(__file__).parents[2] / "images", IN_THE_IMAGE)), None)
+    return {file.parent.name: file.read_bytes() for file in sorted(folder.glob("*/requirements.txt"))} if folder else {}
+
+
+def _digest(lock: bytes) -> str:
+    return f"sha256:{hashlib.sha256(lock).hexdigest()}"
 
 
 def content_digest(checkout: Path) -> str:

@@ -47,18 +47,15 @@ def text(version: Version, *, contract: Contract, verdict: Verdict, summary: Sum
             verdict=verdict,
             summary=summary,
             problem=problem,
-            metrics=[
-                at(name, summary.thresholds[0]) if problem.metric(name).at_thresholds else name
-                for name in problem.headlines
-            ],
+            metrics=headlines(summary),
             overall=summary.of(CANDIDATE)[OVERALL],
             unitary=[one for one in slices if len(one.values) <= 1],
             intersectional=[one for one in slices if len(one.values) > 1],
             factors=_columns(slices),
             sensitive=list(dict.fromkeys(name for one in fairness for name in columns_of(one.column))),
             fairness=fairness,
-            widest=_widest(fairness),
-            too_small=_too_small(fairness),
+            widest=widest(fairness),
+            caveats=caveats(verdict, summary),
             inputs=[one.name for one in contract.inputs],
         )
     )
@@ -79,20 +76,36 @@ def html(card: str, verdict: Verdict) -> str:
         return file.read_text(encoding="utf-8")
 
 
+def headlines(summary: Summary) -> list[str]:
+    """The metrics that say most of a model, by their names in a summary."""
+    problem = summary.problem
+    return [
+        at(name, summary.thresholds[0]) if problem.metric(name).at_thresholds else name for name in problem.headlines
+    ]
+
+
+def caveats(verdict: Verdict, summary: Summary) -> list[str]:
+    """What whoever uses the model has to know, a sentence each."""
+    small = dict.fromkeys(
+        f"{one.column} {group}" for one in summary.fairness if one.model == CANDIDATE for group in one.too_small
+    )
+    return [
+        *(f"{warning}." for warning in verdict.warnings),
+        *([f"Groups too small to judge by at least one rate: {'; '.join(small)}."] if small else []),
+        "It is as good as this on rows like those of the test split; on others it is not known.",
+    ]
+
+
 def _columns(slices: Sequence[Slice]) -> list[str]:
     """What the slices are by, each kind once: `gender × region`."""
     return list(dict.fromkeys(" × ".join(one.values) for one in slices if one.values))
 
 
-def _widest(fairness: Sequence[Fairness]) -> list[Fairness]:
+def widest(fairness: Sequence[Fairness]) -> list[Fairness]:
     """By column the rate with the widest gap; calibration, which is no share of rows, is left out."""
     judged = [one for one in fairness if one.gap is not None and one.threshold is not None]
     columns = dict.fromkeys(one.column for one in judged)
     return [max((one for one in judged if one.column == column), key=lambda one: one.gap or 0) for column in columns]
-
-
-def _too_small(fairness: Sequence[Fairness]) -> list[str]:
-    return list(dict.fromkeys(f"{one.column} {group}" for one in fairness for group in one.too_small))
 
 
 def _environment() -> Environment:

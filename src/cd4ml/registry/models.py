@@ -8,6 +8,7 @@ statistics/           those of the splits that it was trained and evaluated on (
 schema.pbtxt          what the splits were held against, a TFDV text proto
 reference.parquet     a sample of the rows that it was trained on (layout: `cd4ml.contracts.reference`)
 card.md, card.html    the model card
+bom.cdx.json          the bill of materials, CycloneDX (`cd4ml.registry.bom`)
 version.json          what this version is (layout: `cd4ml.contracts.release`)
 signatures/           over all of these, where whoever published it has a key (layout: `cd4ml.contracts.signature`)
 """
@@ -29,7 +30,7 @@ from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
-from cd4ml.registry import card, clock, records
+from cd4ml.registry import bom, card, clock, records
 from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Content, Store, open_store
 from cd4ml.storage.folder import FolderStore
@@ -145,7 +146,8 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             arguments=record.arguments if record else {},
             champion=found.models[CHAMPION].digest if CHAMPION in found.models else "",
         )
-        card_text = card.text(version, contract=model.read_contract(judged.model), verdict=verdict, summary=found)
+        contract = model.read_contract(judged.model)
+        card_text = card.text(version, contract=contract, verdict=verdict, summary=found)
         contents: dict[str, Content] = {
             "model": Path(judged.model),
             PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
@@ -156,6 +158,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             REFERENCE: Path(judged.reference),
             "card.md": card_text,
             "card.html": card.html(card_text, verdict),
+            bom.FILE: bom.text(version, contract=contract, verdict=verdict, summary=found, dataset=dataset),
             "version.json": version.text,
         }
         try:
