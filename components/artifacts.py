@@ -93,6 +93,13 @@ class ModelVerdict(dsl.Artifact):  # type: ignore[misc]
     schema_version = VERSION
 
 
+class Predictions(dsl.Dataset):  # type: ignore[misc]
+    """A version of a table of predictions (layout: `cd4ml.contracts.predicted`)."""
+
+    schema_title = "system.Cd4mlPredictions"
+    schema_version = VERSION
+
+
 class PublishedVersion(dsl.Artifact):  # type: ignore[misc]
     """A version of a model in the registry (layout: `cd4ml.registry.models`)."""
 

@@ -24,9 +24,11 @@ def light(task: dsl.PipelineTask, display_name: str, *, cached: bool = True, ret
     kubernetes.set_timeout(task, 6 * HOUR)
 
 
-def heavy(task: dsl.PipelineTask, display_name: str, *, cpu: str, memory: str, hours: int = 24) -> None:
-    """A task that computes: its result is worth caching."""
-    _describe(task, display_name=display_name, requested="1", cpu=cpu, memory=memory, cached=True, retries=1)
+def heavy(
+    task: dsl.PipelineTask, display_name: str, *, cpu: str, memory: str, hours: int = 24, cached: bool = True
+) -> None:
+    """A task that computes: as a rule its result is worth caching."""
+    _describe(task, display_name=display_name, requested="1", cpu=cpu, memory=memory, cached=cached, retries=1)
     kubernetes.set_timeout(task, hours * HOUR)
 
 

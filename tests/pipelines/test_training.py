@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import deltalake
 import httpx
 import psutil
 import pyarrow.compute as pc
@@ -540,6 +541,26 @@ def test_a_model_in_a_bucket_is_served_by_this_machine_until_it_is_stopped(
         assert workplace.run("stop", name, "--store", location).code == 0
         assert workplace.servers() == []
         assert deployments.latest(store, name) is None
+
+
+def test_a_table_is_predicted_as_the_server_predicts_its_rows(first: Outcome, workplace: Workplace) -> None:
+    assert workplace.run("run", "--keep-serving", workplace.arguments()).code == 0
+
+    predicted = workplace.run("predict", "promotion-uptake", "--dataset", "players")
+
+    assert predicted.code == 0, predicted.output
+    assert predicted.states() == {"Predict dataset": "passed"}
+    assert "players, version 0: 12,000 rows by promotion-uptake" in predicted.output
+    store = workplace.folder / "store"
+    table = deltalake.DeltaTable(store / "predictions/promotion-uptake/players").to_pyarrow_table()
+    offline = dict(zip(table["player_id"].to_pylist(), table["probability"].to_pylist(), strict=True))
+    rows = pq.read_table(workplace.folder / "players.parquet").slice(0, 500)
+    names = [one["name"] for one in httpx.get(f"{SERVER}/metadata").json()["inputs"]]
+    asked = [list(row.values()) for row in rows.select(names).to_pylist()]
+    answer = httpx.post(f"{SERVER}/api/v1.0/predictions", json={"data": {"names": names, "ndarray": asked}}).json()
+    online = [value for (value,) in answer["data"]["ndarray"]]
+    assert online == pytest.approx([offline[player] for player in rows["player_id"].to_pylist()], abs=1e-6)
+    assert workplace.run("stop", "promotion-uptake").code == 0
 
 
 def test_a_server_that_is_kept_answers_until_it_is_stopped(first: Outcome, workplace: Workplace) -> None:

@@ -45,7 +45,15 @@ def test_the_parameters_of_a_pipeline_are_the_arguments_of_its_model(name: str) 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_default_is_what_a_person_could_write(name: str) -> None:
     model = model_of(name)
-    given = {"name": "uptake", "source": "a.csv", "dataset": "a", "key": "id", "label": "took", "store": "store"}
+    given = {
+        "name": "uptake",
+        "model": "uptake@1",
+        "source": "a.csv",
+        "dataset": "a",
+        "key": "id",
+        "label": "took",
+        "store": "store",
+    }
     required = {one: given[one] for one, field in model.model_fields.items() if field.is_required()}
     written = {one: field.default for one, field in model.model_fields.items() if not field.is_required()}
     file = run_file.RunFile(Path("run.yaml"), name, required | written)

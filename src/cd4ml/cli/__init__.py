@@ -9,6 +9,7 @@ from rich.markup import escape
 from cd4ml.cli import init
 from cd4ml.cli import run
 from cd4ml.cli import plan
+from cd4ml.cli import predict
 from cd4ml.cli import datasets
 from cd4ml.cli import models
 from cd4ml.cli import deployments
@@ -35,6 +36,7 @@ __all__ = [
     "models",
     "pipelines",
     "plan",
+    "predict",
     "run",
     "runs",
     "schedules",

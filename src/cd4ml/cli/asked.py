@@ -17,6 +17,7 @@ from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.running.arguments import Arguments
+    from cd4ml.running.run_file import RunFile
     from cd4ml.running.walk import Part
 
 RunFileArgument = Annotated[
@@ -93,7 +94,15 @@ def read(file: Path, *, in_a_cluster: bool = False) -> Asked:
     """
     from cd4ml.running import run_file
 
-    said = run_file.read(file, pipelines())
+    return checked(run_file.read(file, pipelines()), in_a_cluster=in_a_cluster)
+
+
+def checked(said: "RunFile", *, in_a_cluster: bool = False) -> Asked:
+    """Checks what a run is asked to do, as `read` does where it stands in a file.
+
+    Raises:
+        ArgumentsError: With every mistake.
+    """
     # These take their time, and a file that is not there is told without them.
     from cd4ml.running.arguments import Means, check, model_of
 

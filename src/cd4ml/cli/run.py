@@ -67,16 +67,26 @@ def run(
     cd4ml run examples/promotions/training.yaml --only check-model --run training-20261125-101500
     """
     wanted = asked.read(file)
-    # These take their time, and a file that is not as it should be is told without them.
+    part = asked.part(wanted, runs, from_task=from_task, only=only, run=earlier_run)
+    raise typer.Exit(execute(wanted, runs, keep_serving=keep_serving, part=part))
+
+
+def execute(wanted: asked.Asked, runs: Path, *, keep_serving: bool = False, part: "Part | None" = None) -> int:
+    """Runs a pipeline on this machine, and says how it went; the exit code.
+
+    Args:
+        wanted: What is to run.
+        runs: The folder that takes the runs.
+        keep_serving: Whether a model server that is started stays up.
+        part: What of the pipeline is to run; all where None.
+    """
     from cd4ml.running import local
 
-    part = asked.part(wanted, runs, from_task=from_task, only=only, run=earlier_run)
     _clear_up(wanted)
     _check_port(wanted)
     local.check_environments(wanted.pipeline)
     with _told_of_a_full_disk(runs), _stopped_by_one_signal() as ending:
-        code = _run(wanted, runs, keep_serving=keep_serving, part=part, ending=ending)
-    raise typer.Exit(code)
+        return _run(wanted, runs, keep_serving=keep_serving, part=part, ending=ending)
 
 
 def _run(

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-SORTED_IN = ("datafusion.runtime.memory_limit = '256M'", "datafusion.execution.target_partitions = 1")
+IN_ORDER = ("datafusion.execution.target_partitions = 1",)
+"""One file is read after the other, so that rows come in the same order each time."""
+SORTED_IN = ("datafusion.runtime.memory_limit = '256M'", *IN_ORDER)
 """The memory in which rows are sorted, the others on the disk; more threads would have to share it."""
 
 

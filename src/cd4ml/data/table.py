@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.data.content import Content
 from cd4ml.data.digest import PREFIX, Digest, of_columns, of_rows
-from cd4ml.data.queries import query, quoted
+from cd4ml.data.queries import IN_ORDER, query, quoted
 from cd4ml.errors import DataError
 from cd4ml.registry import clock
 from cd4ml.storage import S3, local_path, open_store
@@ -202,7 +202,7 @@ def _write(
         mode=over or ("append" if table else "error"),
         schema_mode=over,
         configuration=None if table else FOREVER,
-        storage_options=_options(uri),
+        storage_options=options(uri),
         commit_properties=properties,
     )
 
@@ -237,7 +237,7 @@ def opened(uri: str, version: int | None = None) -> deltalake.DeltaTable:
     """
     place = uri if uri.startswith(S3) else str(local_path(uri))
     try:
-        return deltalake.DeltaTable(place, version=version, storage_options=_options(place))
+        return deltalake.DeltaTable(place, version=version, storage_options=options(place))
     except TableNotFoundError as error:
         raise DataError(f"{uri}: no Delta table here; check the place") from error
     except (DeltaError, OSError) as error:
@@ -255,15 +255,18 @@ def columns(uri: str, version: int) -> dict[str, str]:
     return {field.name: str(getattr(field.type, "type", field.type)) for field in fields}
 
 
-def rows_of_version(table: deltalake.DeltaTable, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+def rows_of_version(
+    table: deltalake.DeltaTable, columns: Sequence[str] | None = None, *, in_order: bool = False
+) -> pa.RecordBatchReader:
     """The rows of a version of a table, as plain Arrow: text is `string`.
 
     Args:
         table: The version.
         columns: Those that are read; all where None.
+        in_order: Whether they come in the same order each time.
     """
     wanted = "*" if columns is None else ", ".join(map(quoted, columns))
-    found = query(f"SELECT {wanted} FROM data", data=table)  # noqa: S608 (names are quoted)
+    found = query(f"SELECT {wanted} FROM data", settings=IN_ORDER if in_order else (), data=table)  # noqa: S608 (quoted)
     fields = [field.with_type(_old(field.type)) for field in found.schema]
     schema = pa.schema(fields)
     return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in found))
@@ -316,22 +319,23 @@ def _commits(uri: str) -> dict[int, dict[str, Any]]:
     deltalake numbers them downwards from the version that it opened, so they count only if none came meanwhile.
     """
     while True:
-        table = deltalake.DeltaTable(uri, storage_options=_options(uri))
+        table = deltalake.DeltaTable(uri, storage_options=options(uri))
         history = table.history()
-        if deltalake.DeltaTable(uri, storage_options=_options(uri)).version() == table.version():
+        if deltalake.DeltaTable(uri, storage_options=options(uri)).version() == table.version():
             return {int(one["version"]): one for one in history}
 
 
 def _open(uri: str) -> deltalake.DeltaTable | None:
     try:
-        return deltalake.DeltaTable(uri, storage_options=_options(uri))
+        return deltalake.DeltaTable(uri, storage_options=options(uri))
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
         raise DataError(f"{uri}: cannot be read ({_brief(error)}); mend the store, or name another") from error
 
 
-def _options(uri: str) -> dict[str, str] | None:
+def options(uri: str) -> dict[str, str] | None:
+    """What deltalake has to know of where a table lies."""
     if not uri.startswith(S3):
         return None
     from cd4ml.storage.bucket import delta_options

@@ -60,6 +60,7 @@ KINDS = (
         _PIPELINES | _DEPLOYER | {Role.MONITORING},
         _DEPLOYER,
     ),
+    Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),
     Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),

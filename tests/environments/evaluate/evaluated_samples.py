@@ -14,7 +14,8 @@ CLASSES = ("false", "true")
 
 
 class Scores(tf.Module):
-    """Adds up: probability = sigmoid(weight * income - less), with yet less for a region that it passes over."""
+    """Adds up: probability = sigmoid(weight * income - less), with yet less for a region that it passes over;
+    an income that is missing counts as none."""
 
     def __init__(self, weight: float, passed_over: str, less: float) -> None:
         super().__init__()
@@ -30,7 +31,8 @@ class Scores(tf.Module):
     )
     def __call__(self, income, region):
         less = tf.where(region == self.passed_over, 2.0, 0.0)
-        return {"probability": tf.sigmoid(self.weight * income - less - self.less)}
+        known = tf.where(tf.math.is_nan(income), 0.0, income)
+        return {"probability": tf.sigmoid(self.weight * known - less - self.less)}
 
 
 def make_model(folder: Path, weight: float = 1.0, passed_over: str = "", less: float = 0.0, **contract: Any) -> Path:

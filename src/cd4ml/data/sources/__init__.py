@@ -127,20 +127,29 @@ def parse(source: str) -> Source:
         DataError: It is no source.
     """
     try:
-        content = _as_object(source)
+        content = as_object(source)
         kind = _named(content)
     except (ValueError, PluginError) as error:
         raise DataError(f"source: {error}") from error
     return settings.parse(kind, content=content, name="source", error=DataError)
 
 
-def _checked(source: Any) -> Source:
-    content = _as_object(source)
+def checked(source: Any) -> Source:
+    """The source that a person wrote, as a part of other settings.
+
+    Raises:
+        ValueError: It is none; a `ValidationError` where its settings are not as they should be.
+    """
+    content = as_object(source)
     return settings.within(_named(content), content)
 
 
-def _as_object(source: Any) -> Mapping[str, Any]:
-    """The object that a text stands for: a path is a file, and a parameter of KFP holds an object as JSON."""
+def as_object(source: Any) -> Mapping[str, Any]:
+    """The object that a text stands for: a path is a file, and a parameter of KFP holds an object as JSON.
+
+    Raises:
+        ValueError: It stands for none.
+    """
     if isinstance(source, Mapping):
         return source
     if not isinstance(source, str):
@@ -176,11 +185,11 @@ def _named(content: Mapping[str, Any]) -> type[Source]:
             raise ValueError(f"names {len(several)} sources, {' and '.join(several)}; write one of them")
 
 
-def _types() -> Iterator[Any]:
+def types() -> Iterator[Any]:
     """What a person can write."""
     yield Annotated[str, Field(min_length=1)]
     yield from map(SOURCES.load, SOURCES.names)
 
 
-AnySource = Annotated[Source, OneOf(_checked, _types)]
+AnySource = Annotated[Source, OneOf(checked, types)]
 """A source as a part of other settings."""

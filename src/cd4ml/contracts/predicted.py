@@ -1,0 +1,100 @@
+"""What a model predicted for a table: kept in the commit that made the predictions, and told to the tasks after it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cd4ml.contracts.document import Document
+
+PROBABILITY, PREDICTED = "probability", "predicted"
+"""The columns of what a model gives, beside the key's; the class is there where the threshold is known."""
+MODEL, VERSION, DIGEST, AT = "model", "version", "digest", "predicted_at"
+"""The columns that say which model gave it, and when."""
+ROW = "row"
+"""The column of the rows' numbers, from 1, where no key was asked for."""
+COLUMNS = (PROBABILITY, PREDICTED, MODEL, VERSION, DIGEST, AT)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Texts of a feature that the model does not know: it takes them all for one unknown value."""
+
+    rows: int
+    values: tuple[str, ...]
+    """The first of them."""
+
+
+@dataclass(frozen=True)
+class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset again"):
+    """A version of the table of predictions, as `predict_dataset` tells of it."""
+
+    uri: str
+    """Where the Delta Lake table lies."""
+    version: int
+    """Of the table: the number of its commit."""
+    rows: int
+    model: str
+    model_version: int
+    digest: str
+    """Of the model's files."""
+    source: str
+    """Where the rows came from, as JSON."""
+    state: str
+    """The source's at one look; empty where only reading tells."""
+    fingerprint: str
+    """Tells the rows, as far as they were read, and their order from every other."""
+    key: tuple[str, ...]
+    """The columns that tell rows apart; none where that is their number."""
+    classes: tuple[str, ...]
+    """The label's values: the probability is that of the second of two."""
+    threshold: float | None
+    """The probability above which a row is predicted to be of the second class; None where nobody has said."""
+    predicted: int
+    """Rows that this run predicted; of the others it found what an earlier one had."""
+    mean: float
+    """Of the probabilities."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """By feature: the rows without a value, where there are any."""
+    unseen: Mapping[str, Unseen] = field(default_factory=dict)
+    """By feature: the rows whose text the model does not know, where there are any."""
+    said: tuple[str, ...] = ()
+    """How the source was read: what was found by looking, a line each."""
+    at: str = ""
+    """When it was committed, ISO 8601 in UTC."""
+    run: str = ""
+    revision: str = ""
+    """Of the code."""
+    cd4ml: str = ""
+    """The version of cd4ml that predicted."""
+
+    @property
+    def headline(self) -> str:
+        """How many rows, by which model."""
+        return f"{self.rows:,} rows by {self.model} {self.model_version}"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the UI compares between runs."""
+        return {
+            "rows": self.rows,
+            "mean_probability": self.mean,
+            "missing_values": sum(self.missing.values()),
+            "unseen_values": sum(one.rows for one in self.unseen.values()),
+        }
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person has to know of the rows, a line each."""
+        missing = [f"{name}: missing in {self._of(rows)}" for name, rows in self.missing.items()]
+        unseen = [
+            f"{name}: unknown to the model in {self._of(one.rows)}, as {', '.join(map(repr, one.values))}"
+            for name, one in self.unseen.items()
+        ]
+        return missing + unseen
+
+    def is_as(self, other: "Predicted") -> bool:
+        """Whether both are of one model and are asked for alike."""
+        fields = ("model", "model_version", "digest", "source", "key", "threshold", "cd4ml")
+        return all(getattr(self, name) == getattr(other, name) for name in fields)
+
+    def _of(self, rows: int) -> str:
+        return f"{rows:,} of {self.rows:,} rows"

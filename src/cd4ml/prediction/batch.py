@@ -1,0 +1,337 @@
+"""A model's predictions for a whole table, in columns: memory does not grow with the rows.
+
+Rows are taken in shards. A shard's predictions are an immutable object, called by the model and by the very rows, so
+that a run that was killed, or meets rows again, finds them; all of them are committed at once.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cd4ml.contracts import model as models
+from cd4ml.contracts import predicted as names
+from cd4ml.contracts.model import Contract
+from cd4ml.contracts.predicted import Predicted, Unseen
+from cd4ml.contracts.release import Version
+from cd4ml.data.digest import of_columns, of_rows
+from cd4ml.data.raw import Plain
+from cd4ml.data.rows import ReadAgain, Rows, at_once
+from cd4ml.errors import DataError
+from cd4ml.names import nearest
+from cd4ml.prediction import given, loading, results
+from cd4ml.prediction.loading import LoadedModel
+from cd4ml.prediction.results import File
+from cd4ml.registry import clock, named
+from cd4ml.storage import AlreadyStoredError, Store, open_store
+from cd4ml.version import VERSION
+
+SHARD = 4
+"""Batches of rows whose predictions are one file."""
+EXAMPLES = 3
+"""Unknown texts that are told of a feature."""
+
+
+def predict(
+    model: str,
+    *,
+    source: str,
+    store: str,
+    output: str = "",
+    key: Sequence[str] = (),
+    run: str = "",
+    revision: str = "",
+) -> Predicted:
+    """Predicts every row of a source or a dataset, as a version of a table of predictions; none where nothing changed.
+
+    Args:
+        model: `NAME@VERSION`, or `NAME`: the champion.
+        source: As ingestion takes it (`cd4ml.data.sources`); or `{"dataset": "NAME@VERSION"}`, as JSON.
+        store: The store that holds the registry and the datasets, and takes the predictions.
+        output: What the table is called; as the dataset or the file if not said.
+        key: Columns that the table gets beside the predictions; if not said, those that tell the rows of a dataset
+            apart, else the number of the row.
+        run: The run that asks.
+        revision: Of its code.
+
+    Raises:
+        DataError: The source cannot be read, or is no table that the model takes.
+        RegistryError: There is no such model.
+        EvaluationError: The model gives no probabilities.
+    """
+    opened = open_store(store)
+    version = named.find(opened, model)
+    rows = given.parse(source, store)
+    folder = results.folder(version.name, given.output(output, rows.text))
+    asked = Predicted(
+        uri=opened.uri(folder),
+        version=0,
+        rows=0,
+        model=version.name,
+        model_version=version.version,
+        digest=version.digest,
+        source=rows.text,
+        state=rows.state,
+        fingerprint="",
+        key=tuple(key) or rows.key,
+        classes=(),
+        threshold=_threshold(version),
+        predicted=0,
+        mean=0.0,
+        run=run,
+        revision=revision,
+        cd4ml=VERSION,
+    )
+    latest = results.latest(asked.uri)
+    if latest and rows.state and latest.state == rows.state and latest.is_as(asked):
+        return latest
+    with loading.files(opened, version) as files:
+        known = loading.vocabularies(opened, version)
+        work = _Work(rows.name, opened, folder, version, files, known)
+        with rows.rows([*work.features, *asked.key]) as found:
+            return _predicted(found, asked, work)
+
+
+def _threshold(version: Version) -> float | None:
+    """The first of those that the model was evaluated at."""
+    thresholds = version.arguments.get("thresholds")
+    return float(thresholds[0]) if thresholds else None
+
+
+@dataclass
+class _Work:
+    """What predicts shards."""
+
+    source: str
+    """What errors call the rows."""
+    store: Store
+    folder: str
+    """Of the table, in the store."""
+    version: Version
+    files: Path
+    """The model's."""
+    known: Mapping[str, Sequence[str]]
+    """By column the texts that the model knows."""
+
+    @cached_property
+    def contract(self) -> Contract:
+        return models.read_contract(self.files)
+
+    @cached_property
+    def features(self) -> list[str]:
+        return [one.name for one in self.contract.inputs]
+
+    @cached_property
+    def there(self) -> set[str]:
+        """The files that lie there."""
+        return set(self.store.children(self.folder))
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        return LoadedModel(self.version, self.files)
+
+    def predict(self, shard: pa.Table) -> np.ndarray:
+        """The probabilities, float32 [rows].
+
+        Raises:
+            DataError: A column is of a type that the model does not take.
+        """
+        try:
+            return self.model.predict(shard)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from error
+
+
+@dataclass
+class _Tally:
+    """What is known of the rows so far."""
+
+    rows: int = 0
+    predicted: int = 0
+    total: float = 0.0
+    """Of the probabilities."""
+    missing: dict[str, int] = field(default_factory=dict)
+    unseen: dict[str, Unseen] = field(default_factory=dict)
+
+    def add(self, table: pa.Table, work: _Work) -> None:
+        """Counts the rows of a shard, and what of them the model does not know."""
+        self.rows += len(table)
+        for one in work.contract.inputs:
+            column = table.column(one.name)
+            empty = column.null_count
+            if one.kind == "category" and pa.types.is_string(column.type):
+                is_empty = pc.equal(column, "")
+                empty += pc.sum(is_empty).as_py() or 0
+                self._add_unseen(one.name, column.filter(pc.invert(is_empty)), work.known.get(one.name))
+            if empty:
+                self.missing[one.name] = self.missing.get(one.name, 0) + empty
+
+    def _add_unseen(self, name: str, texts: pa.ChunkedArray, known: Sequence[str] | None) -> None:
+        if known is None:
+            return
+        new = texts.filter(pc.invert(pc.is_in(texts, value_set=pa.array(known, pa.string()))))
+        if len(new):
+            before = self.unseen.get(name, Unseen(0, ()))
+            values = dict.fromkeys([*before.values, *new.unique()[:EXAMPLES].to_pylist()])
+            self.unseen[name] = Unseen(before.rows + len(new), tuple(values)[:EXAMPLES])
+
+
+def _predicted(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
+    while True:
+        try:
+            return _all(rows, asked, work)
+        except ReadAgain as better:
+            rows = better.rows
+
+
+def _all(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
+    wanted = _columns(rows.schema, asked, work)
+    plain = Plain(pa.schema([rows.schema.field(name) for name in wanted]), work.source, key=asked.key, time_column="")
+    schema = _schema(plain.schema, asked)
+    made_by = f"{asked.digest} {asked.threshold} {schema}"
+    tally, files, content = _Tally(), list[File](), hashlib.sha256()
+    size = at_once(len(wanted))
+    for place, shard in enumerate(_shards(_plain(rows.batches, plain, size), SHARD * size)):
+        of_shard = _fingerprint(shard)
+        content.update(of_shard)
+        name = f"{hashlib.sha256(f'{made_by} {place} '.encode() + of_shard).hexdigest()[:32]}.parquet"
+        tally.add(shard, work)
+        files.append(_file(name, shard, schema=schema, asked=asked, work=work, tally=tally))
+        print(f"{work.source}: {tally.rows:,} rows")  # noqa: T201 (the log of the task)
+    if not tally.rows:
+        raise DataError(f"{work.source}: has no rows; give a table with data")
+    about = replace(
+        asked,
+        rows=tally.rows,
+        fingerprint=f"sha256:{content.hexdigest()}",
+        classes=work.contract.classes,
+        predicted=tally.predicted,
+        mean=tally.total / tally.rows,
+        missing=tally.missing,
+        unseen=tally.unseen,
+        said=tuple(map(str, rows.said)),
+    )
+    return results.commit(about, files, schema)
+
+
+def _columns(schema: pa.Schema, asked: Predicted, work: _Work) -> list[str]:
+    """The columns that are needed, each once.
+
+    Raises:
+        DataError: One is not there, or a column of the key is called as one of the predictions.
+    """
+    uses = dict.fromkeys(asked.key, "a column of the key") | dict.fromkeys(work.features, "a feature of the model")
+    absent = [
+        f"{work.source}: column {name!r}, {use}, is not there; {nearest(name, schema.names)}"
+        for name, use in uses.items()
+        if name not in schema.names
+    ]
+    taken = [
+        f"{work.source}: key column {name!r} is called as a column of the predictions; rename it"
+        for name in asked.key
+        if name.lower() in names.COLUMNS
+    ]
+    if absent or taken:
+        raise DataError("\n  ".join([*absent, *taken]))
+    return list(uses)
+
+
+def _plain(batches: Iterable[pa.RecordBatch], plain: Plain, size: int) -> Iterator[pa.RecordBatch]:
+    row = 1
+    for batch in batches:
+        for start in range(0, batch.num_rows, size):
+            made = plain.batch(batch.slice(start, size), row)
+            row += made.num_rows
+            yield made
+
+
+def _shards(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of so many, the last of fewer."""
+    held: list[pa.RecordBatch] = []
+    lacking = rows
+    for batch in batches:
+        while batch.num_rows:
+            held.append(batch.slice(0, lacking))
+            batch = batch.slice(lacking)
+            lacking -= held[-1].num_rows
+            if not lacking:
+                yield pa.Table.from_batches(held)
+                held, lacking = [], rows
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _fingerprint(shard: pa.Table) -> bytes:
+    """Tells the rows, in their order, from every other."""
+    found = hashlib.sha256()
+    for batch in shard.combine_chunks().to_batches():
+        found.update(of_rows(of_columns(batch).values()).tobytes())
+    return found.digest()
+
+
+def _file(name: str, shard: pa.Table, *, schema: pa.Schema, asked: Predicted, work: _Work, tally: _Tally) -> File:
+    """The file with the predictions of a shard, which an earlier run may have made."""
+    place = f"{work.folder}/{name}"
+    content = None
+    if name not in work.there:
+        made = _table(shard, start=tally.rows - len(shard), schema=schema, asked=asked, work=work)
+        content = _parquet(made)
+        try:
+            work.store.add(place, content)
+            tally.predicted += len(shard)
+        except AlreadyStoredError:
+            content = None  # another run has the same rows in hand
+    content = content or work.store.read_bytes(place)
+    probabilities = pq.read_table(pa.BufferReader(content), columns=[names.PROBABILITY]).column(0)
+    tally.total += pc.sum(probabilities.cast(pa.float64())).as_py()
+    return File(name, len(content), len(shard))
+
+
+def _schema(plain: pa.Schema, asked: Predicted) -> pa.Schema:
+    key = [plain.field(name) for name in asked.key] or [pa.field(names.ROW, pa.int64())]
+    return pa.schema(
+        [
+            *key,
+            (names.PROBABILITY, pa.float32()),
+            *([] if asked.threshold is None else [(names.PREDICTED, pa.string())]),
+            (names.MODEL, pa.string()),
+            (names.VERSION, pa.int64()),
+            (names.DIGEST, pa.string()),
+            (names.AT, pa.timestamp("us", "UTC")),
+        ]
+    )
+
+
+def _table(shard: pa.Table, *, start: int, schema: pa.Schema, asked: Predicted, work: _Work) -> pa.Table:
+    probabilities = work.predict(shard)
+    rows = len(shard)
+    columns: dict[str, Any] = {
+        names.ROW: np.arange(start + 1, start + rows + 1),
+        names.PROBABILITY: probabilities,
+        names.MODEL: _repeated(asked.model, rows),
+        names.VERSION: np.full(rows, asked.model_version),
+        names.DIGEST: _repeated(asked.digest, rows),
+        names.AT: pa.repeat(pa.scalar(clock.moment(), schema.field(names.AT).type), rows),
+    }
+    if asked.threshold is not None:
+        codes = pa.array((probabilities > asked.threshold).astype(np.int32))
+        columns[names.PREDICTED] = pa.DictionaryArray.from_arrays(codes, list(work.contract.classes))
+    columns |= {name: shard.column(name) for name in asked.key}
+    return pa.table({name: columns[name] for name in schema.names})
+
+
+def _repeated(text: str, rows: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [text])
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", store_schema=False)
+    return bytes(sink.getvalue())
