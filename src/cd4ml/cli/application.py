@@ -1,8 +1,9 @@
 """The application that every command belongs to, and how it prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cd4ml.errors import StorageError
+
+if TYPE_CHECKING:
+    from cd4ml.reports.comparison import Section
 
 app = typer.Typer(
     help="Continuous delivery for machine learning on Kubeflow Pipelines.",
@@ -40,6 +44,19 @@ def print_whole(shown: Table) -> None:
 def print_outcome(state: str, colour: str, words: str) -> None:
     """How something ended, and what there is to say of it."""
     console.print(f"[bold {colour}]{state}[/] {escape(words)}", soft_wrap=True)
+
+
+def print_sections(sections: Sequence["Section"], names: Sequence[str]) -> None:
+    """Rows by section, a column a thing that is compared; what differs is marked."""
+    for section in sections:
+        if not section.rows:
+            continue
+        shown = table("", section.title.lower(), *(escape(name) for name in names))
+        for row in section.rows:
+            style = "yellow" if row.differs else ""
+            shown.add_row("≠" if row.differs else "", escape(row.name), *map(escape, row.values), style=style)
+        console.print()
+        console.print(shown)
 
 
 def say(word: str, what: str) -> None:

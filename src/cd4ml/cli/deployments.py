@@ -6,11 +6,11 @@ import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, table
+from cd4ml.cli.application import app, console, print_sections, table
 from cd4ml.errors import RegistryError
 from cd4ml.storage import open_store
 
-deployments_app = typer.Typer(help="The history of what was deployed: list, show.", no_args_is_help=True)
+deployments_app = typer.Typer(help="The history of what was deployed: list, show, history, diff.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 
 
@@ -55,6 +55,45 @@ def show(
     for event in series.events:
         shown.add_row(event.at, WORDS[type(event)], escape(event.headline))
     console.print(shown)
+
+
+@deployments_app.command()
+def history(name: Name, store: asked.StoreOption = asked.STORE) -> None:
+    """Lists what was in production, the newest first, and what each deployment changed: data, code, settings, quality.
+
+    Example: cd4ml deployments history promotion-uptake
+    """
+    from cd4ml.registry import shipped
+
+    opened = open_store(store)
+    found = shipped.every(opened, name)
+    if not found:
+        raise RegistryError(f"store {opened.location}: {name} was never in production")
+    shown = table("number", "version", "since", "state", "what it changed")
+    for before, one in reversed(list(zip([None, *found], found, strict=False))):
+        begun = one.series.begun
+        shown.add_row(
+            str(begun.number), str(begun.version), begun.at, one.series.state, escape(shipped.changed(before, one))
+        )
+    console.print(shown)
+
+
+@deployments_app.command()
+def diff(
+    name: Name,
+    before: Annotated[int, typer.Argument(help="A deployment's number, of `list`.")],
+    after: Annotated[int, typer.Argument(help="Another's.")],
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Shows in what two deployments differ: how they went, their data, code, model, settings and figures.
+
+    Example: cd4ml deployments diff promotion-uptake 3 4
+    """
+    from cd4ml.registry import shipped
+
+    opened = open_store(store)
+    found = [shipped.find(opened, name, number) for number in (before, after)]
+    print_sections(shipped.differences(found), [f"deployment {number}" for number in (before, after)])
 
 
 app.add_typer(deployments_app, name="deployments")

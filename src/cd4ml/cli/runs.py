@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, errors, print_outcome, say, table, writing
+from cd4ml.cli.application import app, console, errors, print_outcome, print_sections, say, table, writing
 from cd4ml.cli.progress import MARKS
 from cd4ml.errors import Cd4mlError, RegistryError
 from cd4ml.storage import local_path, open_store
@@ -18,7 +18,7 @@ from cd4ml.storage import local_path, open_store
 if TYPE_CHECKING:
     from cd4ml.kubeflow.connection import Address
     from cd4ml.kubeflow.runs import Run
-    from cd4ml.reports.comparison import Column, Section
+    from cd4ml.reports.comparison import Column
     from cd4ml.storage import Store
 
 runs_app = typer.Typer(help="Runs, by their records in the store or on KFP: list, show, compare.", no_args_is_help=True)
@@ -81,7 +81,7 @@ def show_run(address: "Address", run: RunArgument, store: StoreOption = None) ->
     column = comparison.of(found)
     say("run", f"{found.name}, {found.status}, id {found.run_id}")
     say("record", opened.uri(f"{records.FOLDER}/{found.pipeline}/{found.run_id}"))
-    _print_sections(comparison.sections([column]), [column.name])
+    print_sections(comparison.sections([column]), [column.name])
     if found.failure:
         console.print()
         print_outcome(found.status, "red", found.failure)
@@ -117,7 +117,7 @@ def compare_runs(
             comparison.write(found, html)
         say("written", str(html))
     else:
-        _print_sections(comparison.sections(found), [one.name for one in found])
+        print_sections(comparison.sections(found), [one.name for one in found])
 
 
 def _store(address: "Address", store: str | None) -> "Store | None":
@@ -175,7 +175,7 @@ def _show_on_kfp(address: "Address", run: str) -> None:
         shown.add_row(MARKS[state], escape(made.display_name), escape(str(headline)))
     if found.tasks_made:
         console.print(shown)
-    _print_sections(comparison.sections([found.column]), [found.name])
+    print_sections(comparison.sections([found.column]), [found.name])
     if found.state == "failed":
         failed = [one.name for one in found.tasks_made if found.tasks.get(one.name, one.state) == "failed"]
         said = found.record.failure if found.record else ""
@@ -186,16 +186,3 @@ def _warn_of(found: "Sequence[Run]") -> None:
     missing = next((one.without_metadata for one in found if one.without_metadata), "")
     if missing:
         errors.print(f"metrics and artifacts are left out: {missing}", markup=False, soft_wrap=True)
-
-
-def _print_sections(sections: Sequence["Section"], names: Sequence[str]) -> None:
-    """Rows by section, a column a run; what differs is marked."""
-    for section in sections:
-        if not section.rows:
-            continue
-        shown = table("", section.title.lower(), *(escape(name) for name in names))
-        for row in section.rows:
-            style = "yellow" if row.differs else ""
-            shown.add_row("≠" if row.differs else "", escape(row.name), *map(escape, row.values), style=style)
-        console.print()
-        console.print(shown)

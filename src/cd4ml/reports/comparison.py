@@ -87,10 +87,10 @@ class Section:
 def sections(runs: Sequence[Column]) -> list[Section]:
     """Everything that there is to say of runs, one row a thing."""
     return [
-        Section("Run", _rows([_facts(run) for run in runs])),
-        Section("Parameters", _rows([flat(run.parameters) for run in runs])),
-        Section("Metrics", _rows([_texts(run.metrics) for run in runs])),
-        Section("Artifacts", _rows([_texts(run.artifacts) for run in runs])),
+        Section("Run", rows([_facts(run) for run in runs])),
+        Section("Parameters", rows([flat(run.parameters) for run in runs])),
+        Section("Metrics", rows([_texts(run.metrics) for run in runs])),
+        Section("Artifacts", rows([_texts(run.artifacts) for run in runs])),
     ]
 
 
@@ -101,13 +101,13 @@ def write(runs: Sequence[Column], file: Path) -> None:
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested mappings as one, so that a difference within is a row: `candidate.model`."""
-    rows: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            rows |= flat(value, f"{prefix}{name}.")
+            found |= flat(value, f"{prefix}{name}.")
         else:
-            rows[prefix + name] = text(value)
-    return rows
+            found[prefix + name] = text(value)
+    return found
 
 
 def text(value: Any) -> str:
@@ -117,7 +117,8 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _rows(columns: Sequence[Mapping[str, str]]) -> list[Row]:
+def rows(columns: Sequence[Mapping[str, str]]) -> list[Row]:
+    """Texts by name side by side, one row a name."""
     names = dict.fromkeys(name for column in columns for name in column)
     return [Row(name, [column.get(name, "") for column in columns]) for name in names]
 

@@ -1,0 +1,140 @@
+"""What deployments brought into production: the version of each, and how two of them differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cd4ml.contracts.deployment import Held, StepTaken
+from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, ModelSummary, Summary
+from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.release import Version
+from cd4ml.errors import RegistryError
+from cd4ml.registry import deployments, models
+from cd4ml.registry.deployments import Series
+from cd4ml.reports import comparison
+from cd4ml.reports.comparison import Section
+from cd4ml.storage import Store
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A deployment, with what the registry has of its version."""
+
+    series: Series
+    version: Version
+    evaluated: ModelSummary | None
+    """None where it was published by a cd4ml that kept no summary."""
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        begun, said = (
+            self.series.begun,
+            {one.step: one.said for one in self.series.events if isinstance(one, StepTaken)},
+        )
+        held = next((one.at for one in self.series.events if isinstance(one, Held)), "")
+        return {
+            "state": self.series.state,
+            "begun": begun.at,
+            "held": held,
+            "target": begun.target,
+            "strategy": begun.strategy,
+            "run": begun.run,
+            **said,
+        }
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        data = self.version.dataset
+        return {"dataset": data.name, "version": data.version, "digest": data.digest}
+
+    @property
+    def _code(self) -> dict[str, Any]:
+        locks = {f"lock of {name}": digest for name, digest in self.version.locks.items()}
+        return {"revision": self.version.revision, "image": self.version.image, **locks}
+
+    @property
+    def _model(self) -> dict[str, Any]:
+        version = self.version
+        return {"version": version.version, "digest": version.digest, "published": version.published_at}
+
+    @property
+    def _figures(self) -> dict[str, str]:
+        if self.evaluated is None:
+            return {}
+        ends = self.evaluated.intervals
+        return {
+            name: comparison.text(value) + (f" [{ends[name][0]:.6g}, {ends[name][1]:.6g}]" if name in ends else "")
+            for name, value in self.evaluated.metrics.items()
+            if value is not None
+        }
+
+
+def find(store: Store, name: str, number: int) -> Shipped:
+    """A deployment by its number.
+
+    Raises:
+        RegistryError: There is no such deployment, or its version is gone.
+    """
+    series = deployments.find(store, name, number)
+    if series is None:
+        raise RegistryError(
+            f"store {store.location}: {name} has no deployment {number}; `cd4ml deployments list {name}` has all"
+        )
+    return _of(store, series)
+
+
+def every(store: Store, name: str) -> list[Shipped]:
+    """The deployments that held, the oldest first; those whose version is gone are left out."""
+    held = [one for one in deployments.every(store, name) if any(isinstance(event, Held) for event in one.events)]
+    known = {one.version for one in models.versions(store, name)}
+    return [_of(store, series) for series in held if series.begun.version in known]
+
+
+def differences(several: Sequence[Shipped]) -> list[Section]:
+    """In what deployments differ: how each went, its data, code, model, settings and figures."""
+    sections = [
+        Section("Deployment", comparison.rows([comparison.flat(one._facts) for one in several])),
+        Section("Data", comparison.rows([comparison.flat(one._data) for one in several])),
+        Section("Code", comparison.rows([comparison.flat(one._code) for one in several])),
+        Section("Model", comparison.rows([comparison.flat(one._model) for one in several])),
+        Section("Settings", comparison.rows([comparison.flat(one.version.arguments) for one in several])),
+        Section("Figures", comparison.rows([one._figures for one in several])),
+    ]
+    return [Section(one.title, [row for row in one.rows if row.differs]) for one in sections]
+
+
+def changed(before: Shipped | None, after: Shipped) -> str:
+    """What a deployment changed, in a few words."""
+    figure = _figure(after)
+    if before is None:
+        return ", ".join(filter(None, ("the first", figure)))
+    old, new = before.version, after.version
+    if old.digest == new.digest:
+        return "the same model again"
+    settings = comparison.rows([comparison.flat(one.version.arguments) for one in (before, after)])
+    said = (
+        f"back to version {new.version}" if new.version < old.version else "",
+        f"data {old.dataset.version} → {new.dataset.version}" if old.dataset != new.dataset else "",
+        "code" if old.revision != new.revision else "",
+        "packages" if old.locks != new.locks else "",
+        ", ".join(row.name for row in settings if row.differs and row.name != "revision"),
+        f"{_figure(before)} → {_value(after)}" if figure and _figure(before) else figure,
+    )
+    return ", ".join(filter(None, said))
+
+
+def _of(store: Store, series: Series) -> Shipped:
+    version = models.read(store, series.begun.name, series.begun.version)
+    file = f"{version.folder}/{SUMMARY}"
+    kept = SUMMARY in store.children(version.folder)
+    found = Summary.parse(store.read(file), store.uri(file)).models[CANDIDATE] if kept else None
+    return Shipped(series, version, found)
+
+
+def _figure(one: Shipped) -> str:
+    return f"{BINARY.primary} {_value(one)}" if _value(one) else ""
+
+
+def _value(one: Shipped) -> str:
+    value = one.evaluated.metrics.get(BINARY.primary) if one.evaluated else None
+    return "" if value is None else f"{value:.3f}"
