@@ -104,12 +104,14 @@ def _plan(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) ->
     missing = tuple(reading.missing) if reading.missing is not None else ()
     texts = [_present(pc.utf8_trim_whitespace(one), (*kinds.MISSING_NUMBERS, *missing)) for one in sample.columns]
     known = kinds.conventions([pc.unique(one) for one in texts], delimiter=dialect.delimiter, reading=reading)
-    columns, left_out = [], []
+    columns, unnamed = [], []
     for place, name in enumerate(dialect.names):
         column = _present(sample.column(place), missing)
-        if not name and _says_nothing(column):
-            left_out.append("left out a column without a name, which numbers the rows or is empty")
-            continue
+        if name in dialect.nameless:
+            if _says_nothing(column):
+                unnamed.append("left out a column without a name, which numbers the rows or is empty")
+                continue
+            unnamed.append(f"called a column without a name {name!r}")
         asked = types.get(name)
         kind = kinds.of_type(asked, column, known) if asked else kinds.guessed(column, known)
         columns.append(_Column(name, place, kind, asked))
@@ -122,8 +124,10 @@ def _plan(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) ->
             else one
             for one in columns
         ]
-    told_of = {column.name: (sample.column(column.place), column.kind) for column in columns if not column.said}
-    said = [*dialect.said, *left_out, *findings.of(told_of, reading, missing)]
+    seen = {column.name: (sample.column(column.place), column.kind) for column in columns}
+    told_of = {column.name: seen[column.name] for column in columns if not column.said}
+    headless = findings.headless(seen) if reading.header is True else ()
+    said = [*dialect.said, *unnamed, *headless, *findings.of(told_of, reading, missing)]
     return _Plan(files, reading, dialect, known, columns, missing, said, _block(len(columns)))
 
 

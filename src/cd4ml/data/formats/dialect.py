@@ -38,7 +38,9 @@ class Dialect:
     skip: int
     """The lines before the rows: titles, comments and the header."""
     names: tuple[str, ...]
-    """Of the columns, as they stand in the file."""
+    """Of the columns, as they stand in the file; by its place where one has none."""
+    nameless: tuple[str, ...]
+    """Those that are called by their place."""
     said: tuple[str, ...]
     """What was found, for people."""
 
@@ -75,6 +77,9 @@ def find(sample: bytes, *, name: str, whole: bool, reading: Reading) -> Dialect:
     names = _names(table[0], reading)
     if reading.header is True and spaced:
         names = tuple(one.lstrip(" ") for one in names)
+    numbered = tuple(f"column_{number}" for number in range(1, len(names) + 1))
+    nameless = tuple(number for name, number in zip(names, numbered, strict=True) if not name)
+    names = tuple(name or number for name, number in zip(names, numbered, strict=True))
     if len(names) != len(table[0].cells):
         raise DataError(f"{name}: has {len(table[0].cells)} columns, and `header` names {len(names)}; name them all")
     rows = table[1:] if reading.header is True else table
@@ -100,6 +105,7 @@ def find(sample: bytes, *, name: str, whole: bool, reading: Reading) -> Dialect:
         spaced=spaced,
         skip=skip + before,
         names=names,
+        nameless=nameless,
         said=(f"read {said}",),
     )
 

@@ -15,6 +15,7 @@ from cd4ml.data.formats.kinds import (
     Number,
     Text,
     Whole,
+    fits,
 )
 from cd4ml.data.reading import Reading
 from cd4ml.data.rows import Example
@@ -57,6 +58,19 @@ def of(
         if kind.type == pa.string():
             present = texts.filter(pc.invert(pc.is_in(texts, pa.array([*MISSING, *missing]))))
             yield from (_stays_text(name, why) for why in _text(present, kind))
+
+
+def headless(columns: Mapping[str, tuple[pa.Array, Kind]]) -> Iterator[str]:
+    """Whether the header is a row like the others: its names are what the columns hold."""
+    typed = {name: kind for name, (_, kind) in columns.items() if kind.type != pa.string()}
+    texts = {name: values for name, (values, kind) in columns.items() if kind.type == pa.string()}
+    kinds_of_names = {name: Number() if isinstance(kind, Whole) else kind for name, kind in typed.items()}
+    if not all(fits(pa.array([name.strip()]), kind) for name, kind in kinds_of_names.items()):
+        return
+    known = [name for name, values in texts.items() if pc.index(values, name).as_py() >= 0]
+    if (typed and (known or not texts)) or (len(texts) > 1 and known == [*texts]):
+        names = ", ".join(shown(name) for name in [*columns][:SEVERAL])
+        yield f"the header ({names}) holds what the rows do; where the file has none, write `read: {{header: false}}`"
 
 
 def widened(name: str, before: Kind, after: Kind, *, value: str, place: str) -> Iterator[Example]:

@@ -247,13 +247,13 @@ def conventions(columns: Sequence[pa.Array], *, delimiter: str, reading: Reading
         return Conventions([reading.decimal], reading.thousands, reading.dates)
     points = sum(
         _any(pc.match_substring(one, "."))
-        and _fits(one, Number("."))
+        and fits(one, Number("."))
         and not _all(pc.match_substring_regex(one, _GROUPED % ("[.]", ",") + r"|^-?\d+$"))
         for one in columns
     )
     commas = sum(
         _any(pc.match_substring(one, ","))
-        and _fits(one, Number(","))
+        and fits(one, Number(","))
         and (delimiter != "," or not _all(pc.match_substring_regex(one, _GROUPED % (",", "[.]") + r"|^-?\d+$")))
         for one in columns
     )
@@ -282,7 +282,7 @@ def guessed(texts: pa.Array, known: Conventions) -> Kind:
     few = told.slice(0, 20)
     sign = next((one for one in SIGNS if one in told[0].as_py()), "")
     for kind in known.kinds(sign):
-        if _fits(few, kind) and _fits(told, kind):
+        if fits(few, kind) and fits(told, kind):
             return kind
     return Text()
 
@@ -310,14 +310,15 @@ def misfit(texts: pa.Array, kind: Kind) -> int:
     first = 0
     while len(texts) > 1:
         half = len(texts) // 2
-        if _fits(texts.slice(0, half), kind):
+        if fits(texts.slice(0, half), kind):
             first, texts = first + half, texts.slice(half)
         else:
             texts = texts.slice(0, half)
     return first
 
 
-def _fits(texts: pa.Array, kind: Kind) -> bool:
+def fits(texts: pa.Array, kind: Kind) -> bool:
+    """Whether texts are of a kind; missing ones are of any."""
     try:
         kind.values(texts.drop_null())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
