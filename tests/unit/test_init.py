@@ -60,7 +60,11 @@ def test_the_file_is_a_run_file_with_what_the_table_tells(
     assert arguments["exclude"] == ["contact", "vendor"]
     assert (arguments["sensitive"], arguments["slices"]) == (["Gender"], ["vip", "plan"])
     assert arguments["thresholds"] == [0.1]
-    assert arguments["data_limits"] == {"anomalies": 0, "personal_data": 1}
+    assert arguments["data_limits"] == {
+        "anomalies": 0,
+        "personal_data": 1,
+        "drift": {"max_effect": 0.1, "false_alarm_rate": 0.01},
+    }
     assert told.startswith("read 400 rows, 10 columns")
     assert "churned 'yes' counts as positive, 'no' as negative" in told
     assert told.endswith("wrote training.yaml; look through it, then: cd4ml run training.yaml")
@@ -158,7 +162,70 @@ def test_without_a_key_all_columns_tell_rows_apart_and_how_the_table_was_read_is
 
     assert "read ';' as the delimiter, 2 columns" in output
     assert "no column tells rows apart, so all of them do" in output
-    assert yaml.safe_load(Path("training.yaml").read_text())["arguments"]["key"] == "rows"
+    text = Path("training.yaml").read_text()
+    assert yaml.safe_load(text)["arguments"]["key"] == "rows"
+    assert "  #   ',' as the decimal sign in 'age'\n" in text
+    assert (
+        "  # To say otherwise, write the source as {file: PATH, read: {missing: [unknown]}, types: {zip: text}}."
+        in text
+    )
+
+
+@pytest.mark.usefixtures("customers")
+def test_how_a_column_of_personal_data_was_read_stands_in_no_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{row},0170{row:07},{row},{row % 2}\n" for row in range(100))
+    Path("calls.csv").write_text(f"id,phone,days,churned\n{rows}x,+1,unknown,1\n")
+
+    said(capsys, monkeypatch, "calls.csv")
+
+    text = Path("training.yaml").read_text()
+    assert "'unknown'" in text
+    assert "01700000000" not in text
+
+
+@pytest.mark.usefixtures("customers")
+def test_columns_that_number_the_rows_teach_nothing_and_one_without_a_name_can_be_the_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{row * 3 + 7},{row},c{row},{row % 7},{row % 2}\n" for row in range(100))
+    Path("kept.csv").write_text(f",Unnamed: 0,customer_id,visits,churned\n{rows}")
+
+    said(capsys, monkeypatch, "kept.csv")
+
+    arguments = asked.read(Path("training.yaml")).arguments
+    assert (arguments["key"], arguments["exclude"]) == ("customer_id", ["Unnamed: 0"])
+
+    rows = "".join(f"{row * 3 + 7},{row % 7},{row % 2}\n" for row in range(100))
+    Path("kept.csv").write_text(f",visits,churned\n{rows}")
+    said(capsys, monkeypatch, "kept.csv", "--output", "nameless.yaml")
+    arguments = asked.read(Path("nameless.yaml")).arguments
+    assert (arguments["key"], arguments["exclude"]) == ("column_1", [])
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_source_may_be_an_object_and_stands_in_the_file_as_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("headless.data").write_text("a;yes\nb;no\nc;yes\n")
+    source = '{"file": "headless.data", "read": {"format": "csv", "header": false}}'
+
+    said(capsys, monkeypatch, source)
+
+    arguments = yaml.safe_load(Path("training.yaml").read_text())["arguments"]
+    assert arguments["source"] == {"file": "headless.data", "read": {"format": "csv", "header": False}}
+    assert asked.read(Path("training.yaml"))
+    assert (arguments["key"], arguments["label"]) == ("column_1", "column_2")
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_label_that_some_rows_lack_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("gaps.csv").write_text("id,churned\na,yes\nb,no\nc,\nd,yes\n")
+
+    assert "1 rows have none, which a run refuses: take them out first" in said(capsys, monkeypatch, "gaps.csv")
 
 
 def test_the_time_column_is_neither_a_birthday_nor_a_day_to_come(

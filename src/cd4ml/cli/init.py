@@ -18,7 +18,9 @@ from cd4ml.storage import local_path
 
 @app.command()
 def init(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="The source: a path or `s3://` URI.")],
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="The source: a path, an address, or an object in JSON.")
+    ],
     label: Annotated[
         str | None, typer.Option(help="The column to predict; asked for, or guessed, if not said.")
     ] = None,
@@ -35,6 +37,8 @@ def init(
     cd4ml init customers.csv
 
     cd4ml init customers.csv --label churned --output churn.yaml
+
+    cd4ml init '{"sql": {"url": "WAREHOUSE", "table": "customers"}}'
     """
     if output.exists():
         raise ArgumentsError(f"{output}: is there already; remove it, or name another file with --output")
@@ -44,10 +48,10 @@ def init(
 
     content, read = look(sources.parse(table))
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(table.rstrip("/")).name.partition(".")[0]).strip("-") or "model"
-    found = propose(content, source=table, name=name, key=key, label=label)
+    found = propose(content, source=table, name=name, key=key, label=label, read=read)
     if label is None and sys.stdin.isatty():
         wanted = typer.prompt(f"label, the column to predict ({found.label.why})", default=found.label.value)
-        found = propose(content, source=table, name=name, key=key, label=wanted)
+        found = propose(content, source=table, name=name, key=key, label=wanted, read=read)
     _write(found.as_yaml(str(output)), output)
     say("read", f"{found.rows:,} rows, {found.columns} columns")
     for line in read:

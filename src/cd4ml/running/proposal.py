@@ -76,6 +76,8 @@ class Proposal:
     threshold: Guess
     personal: Sequence[str]
     """Columns that seem to be personal data."""
+    read: Sequence[str]
+    """How the table was read, a line each, without values of such columns."""
 
     @property
     def said(self) -> list[tuple[str, Guess]]:
@@ -99,11 +101,13 @@ class Proposal:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters |= {"yaml": _written, "shell": shlex.quote}
+        environment.filters |= {"yaml": _written, "source": _source, "shell": shlex.quote}
         return environment.get_template("run_file.yaml.j2").render(proposal=self, file=file).rstrip() + "\n"
 
 
-def propose(table: pa.Table, *, source: str, name: str, key: str | None, label: str | None) -> Proposal:
+def propose(
+    table: pa.Table, *, source: str, name: str, key: str | None, label: str | None, read: Sequence[str] = ()
+) -> Proposal:
     """Looks at a table, and proposes how to train a model on it.
 
     Args:
@@ -112,6 +116,7 @@ def propose(table: pa.Table, *, source: str, name: str, key: str | None, label: 
         name: What model and dataset are to be called.
         key: The column that tells rows apart, where that is known.
         label: The column to predict, where that is known.
+        read: How it was read, a line each.
 
     Raises:
         ArgumentsError: There is no such column, or none that could be the key or the label.
@@ -128,6 +133,7 @@ def propose(table: pa.Table, *, source: str, name: str, key: str | None, label: 
     taken += [one.value for one in exclude] + ([time_column.value] if time_column else [])
     sensitive = look.sensitive(but=taken)
     taken += [one.value for one in sensitive]
+    values = tuple(f"column {one!r} " for one in look.personal)
     return Proposal(
         source=source,
         name=name,
@@ -141,6 +147,7 @@ def propose(table: pa.Table, *, source: str, name: str, key: str | None, label: 
         slices=look.slices(but=taken),
         threshold=look.threshold(the_label.value),
         personal=look.personal,
+        read=[" ".join(line.split()) for line in read if not line.startswith(values)],
     )
 
 
@@ -152,7 +159,7 @@ class _Look:
 
     def key(self, *, but: Sequence[str | None]) -> Guess:
         """A column whose values are all there and differ; one that is called so before others."""
-        unique = [name for name in self._table.column_names if name not in (*but, ROWS) and self._is_unique(name)]
+        unique = [name for name in self._table.column_names if name not in (*but, ROWS, "") and self._is_unique(name)]
         if not unique:
             return Guess(ROWS, "no column tells rows apart, so all of them do")
         named = [name for name in unique if KEYS.search(words(name))]
@@ -177,7 +184,9 @@ class _Look:
         low, high = sorted(map(_text, self._values[chosen]))
         others = ", ".join(_written(name) for name in two if name != chosen)
         also = f"; others of two values: {others}" if others else ""
-        return Guess(chosen, f"{high!r} counts as positive, {low!r} as negative{also}")
+        missing = self._table.column(chosen).null_count
+        without = f"; {missing:,} rows have none, which a run refuses: take them out first" if missing else ""
+        return Guess(chosen, f"{high!r} counts as positive, {low!r} as negative{without}{also}")
 
     def time(self, *, but: Sequence[str]) -> Guess | None:
         """A column of moments at which rows may have come to be; one called so before others, the fewest missing."""
@@ -192,9 +201,10 @@ class _Look:
             (lambda name: self._values.get(name, "many") in ([], [None]), "it has no values"),
             (lambda name: len(self._values.get(name, "many")) == 1, "it has one value only"),
             (lambda name: is_text(self._type(name)) and self._is_unique(name), "each row has a value of its own"),
+            (self._numbers_rows, "it numbers the rows"),
         ]
         found = []
-        for name in self._others(but):
+        for name in self._others([*but, ""]):
             why = next((why for holds, why in reasons if holds(name)), None)
             if why:
                 found.append(Guess(name, why))
@@ -253,6 +263,13 @@ class _Look:
             return False
         return bool(pc.count_distinct(column).as_py() == self._table.num_rows)
 
+    def _numbers_rows(self, name: str) -> bool:
+        """Whether a column holds whole numbers without a gap."""
+        if is_text(self._type(name)) or not self._is_unique(name):
+            return False
+        ends = pc.min_max(self._table.column(name)).as_py()
+        return bool(ends["max"] - ends["min"] == self._table.num_rows - 1)
+
     def _others(self, but: Iterable[str]) -> list[str]:
         return [name for name in self._table.column_names if name not in but]
 
@@ -262,6 +279,11 @@ class _Look:
 
 def _text(value: Any) -> str:
     return shown(value) if isinstance(value, bool) else str(value)
+
+
+def _source(text: str) -> str:
+    """A source as it is written in a run file: an object in JSON is one in YAML."""
+    return text if text.lstrip().startswith("{") else _written(text)
 
 
 def _written(value: Any) -> str:
