@@ -211,7 +211,7 @@ def test_spaces_around_numbers_and_dates_do_not_count_and_texts_keep_theirs(inge
     assert "spaces around values left out in 'n', 'price', 'on'" in version.said
 
 
-@pytest.mark.parametrize("missing", ["NA", "?", "-", "N/A", "NaN", "null", r"\N", ""])
+@pytest.mark.parametrize("missing", ["NA", "?", "-", "N/A", "NaN", "null", r"\N", "", ".", "NaT", "#DIV/0!"])
 def test_in_a_column_of_numbers_what_stands_for_nothing_is_missing(ingested: Ingest, missing: str) -> None:
     version, table = ingested(f"id,age\na,31\nb,{missing}\nc,44\n")
 
@@ -257,7 +257,16 @@ def test_cells_that_are_numbers_are_numbers(ingested: Ingest, cells: list[str], 
     [
         (["01234", "98765"], "'01234' (1 of the first 2 values) have leading zeros, as codes have"),
         (["12345678901234567890", "12345678901234567891"], "its numbers have more digits than a number holds"),
-        (["$5", "€6"], "written in several ways"),
+        (["$5", "€6"], "its numbers, as '$5' and '€6', are written in several ways"),
+        (["12%", "13"], "its numbers, as '12%' and '13', are written in several ways"),
+        (
+            ["+4917012345", "+4917067890"],
+            "'+4917012345', '+4917067890' (2 of the first 2 values) have a plus, as phone",
+        ),
+        (["12.5 kg", "3 kg"], "its cells, as '12.5 kg', are numbers and 'kg'; export the numbers alone"),
+        (["CHF 12.50", "CHF 3"], "are numbers and 'CHF'"),
+        (["₹12", "₹30"], "are numbers and '₹'"),
+        (["1\u202f234.5", "12\u00a0345.5"], "its numbers, as"),
     ],
 )
 def test_numbers_that_would_lose_something_stay_text_and_it_is_said(
@@ -277,8 +286,13 @@ def test_a_column_of_numbers_that_stays_text_is_told_with_the_first_that_are_non
     assert any(line.startswith(told) for line in version.said)
 
 
-def test_texts_are_no_finding(ingested: Ingest) -> None:
-    assert len(ingested("id,text\na,x\nb,7\nc,y\n")[0].said) == 1
+@pytest.mark.parametrize(
+    "texts", ["x 7 y", "C85 E46 B42", "3rd 1st 2nd", "12A 13B 14A", "10:30 11:00 12:00", "10-20 20-30 1-2"]
+)
+def test_texts_are_no_finding(ingested: Ingest, texts: str) -> None:
+    first, second, third = texts.split()
+
+    assert len(ingested(f"id,text\na,{first}\nb,{second}\nc,{third}\n")[0].said) == 1
 
 
 def test_a_type_can_be_said(ingested: Ingest) -> None:
@@ -305,6 +319,17 @@ def test_a_type_can_be_said(ingested: Ingest) -> None:
         (["1.2.2026", "31.12.2026"], [datetime(2026, 2, 1), datetime(2026, 12, 31)]),
         (["13/02/2026 10:30", "01/02/2026 11:00"], [datetime(2026, 2, 13, 10, 30), datetime(2026, 2, 1, 11)]),
         (["2026/02/13", "2026/01/02"], [datetime(2026, 2, 13), datetime(2026, 1, 2)]),
+        (["31.12.9999", "01.01.0001"], [datetime(9999, 12, 31), datetime(1, 1, 1)]),
+        (["12/31/9999", "01/01/0001"], [datetime(9999, 12, 31), datetime(1, 1, 1)]),
+        (["0000-00-00", "2026-03-01"], [None, datetime(2026, 3, 1)]),
+        (["02/13/2026 03:04 PM", "02/01/2026 12:00 am"], [datetime(2026, 2, 13, 15, 4), datetime(2026, 2, 1)]),
+        (
+            ["2026-02-13 3:04:05 PM", "2026-02-01 11:00:00 AM"],
+            [datetime(2026, 2, 13, 15, 4, 5), datetime(2026, 2, 1, 11)],
+        ),
+        (["13 February 2026", "1 May 2026"], [datetime(2026, 2, 13), datetime(2026, 5, 1)]),
+        (['"February 13, 2026"', '"May 1, 2026"'], [datetime(2026, 2, 13), datetime(2026, 5, 1)]),
+        (["Feb 13 2026", "May 1 2026"], [datetime(2026, 2, 13), datetime(2026, 5, 1)]),
         (["01-Mar-2026", "15-Apr-2026"], [datetime(2026, 3, 1), datetime(2026, 4, 15)]),
         (
             ["2026-03-01T10:00:00Z", "2026-03-01 10:00+02:00"],
@@ -324,8 +349,11 @@ def test_dates_are_moments(ingested: Ingest, cells: list[str], moments: list[dat
             ["2026-03-01T10:00:00Z", "2026-03-01 10:00"],
             "'2026-03-01 10:00' (1 of the first 2 values) have no time zone",
         ),
-        (["30/02/2026", "13/02/2026"], "are written in several ways"),
-        (["13/02/26", "14/02/26"], "are written in several ways"),
+        (
+            ["30/02/2026", "13/02/2026"],
+            "as '13/02/2026' and '30/02/2026', are written in several ways, or some are none",
+        ),
+        (["13/02/26", "14/02/26"], "as '13/02/26', are in no form that is known; say it, as `read: {dates:"),
     ],
 )
 def test_dates_that_could_be_others_stay_text_and_it_is_said(ingested: Ingest, cells: list[str], why: str) -> None:
@@ -413,6 +441,11 @@ def test_a_file_that_becomes_suspiciously_large_is_refused(ingested: Ingest, mon
         ("id,age\na,1,x\nb,2,y\n", "the header has 2 names, and every row has 3 cells"),
         ("id,age,age\na,1,2\n", "column 'age' is there more than once"),
         ("id,age\n", "has no rows"),
+        ("<!DOCTYPE html>\n<html>\n<body>Sign in, please</body>\n</html>\n", "is a web page and no table"),
+        (gzip.compress(b"id,age\na,1\n"), "is packed by gzip; give it a name that ends in .gz"),
+        (bz2.compress(b"id,age\na,1\n"), "is packed by bzip2"),
+        (b"PK\x03\x04\x00", "is a ZIP archive or a workbook of Excel; unpack it, or export it as CSV"),
+        (b"PAR1\x15\x00", "is of Parquet; give it a name that ends in .parquet"),
         ("\n\n", "holds no table"),
         (b"id,age\na,\x001\n", "line 2 has a NUL"),
         (b"id,b\n\xff\xfe\x00\x01", "has a NUL"),

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,38 @@ def test_a_later_line_of_json_widens_its_column_as_if_it_had_come_first(
     assert take(f"{tmp_path}/?.jsonl")[1]["x"].to_pylist() == values
 
 
+@pytest.mark.parametrize(
+    ("texts", "type_", "first"),
+    [
+        (["2026-03-01", "2026-03-01T10:00:00.123456"], pa.timestamp("us"), datetime(2026, 3, 1)),
+        (["2026-03-01T10:00:00+02:00", None], pa.timestamp("us", "UTC"), datetime(2026, 3, 1, 8, tzinfo=UTC)),
+        (["2026-03-01T10:00:00Z", "2026-03-01T10:00:00"], pa.string(), "2026-03-01T10:00:00Z"),
+        (["9999-12-31", "0001-01-01"], pa.timestamp("us"), datetime(9999, 12, 31)),
+    ],
+)
+@pytest.mark.parametrize("block", [16 << 20, 16])
+def test_moments_of_json_keep_their_zone_and_their_fractions(
+    take: Take,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    texts: list[str | None],
+    type_: pa.DataType,
+    first: object,
+    block: int,
+) -> None:
+    monkeypatch.setattr(json_lines, "BLOCK", block)
+    (tmp_path / "t.jsonl").write_text(
+        "".join(json.dumps({"id": place, "at": text}) + "\n" for place, text in enumerate(texts))
+    )
+
+    version, table = take(str(tmp_path / "t.jsonl"))
+
+    assert (table.schema.field("at").type, table["at"][0].as_py()) == (type_, first)
+    assert any("column 'at' stays text" in line and "time zone" in line for line in version.said) == (
+        type_ == pa.string()
+    )
+
+
 def test_a_column_that_comes_later_in_json_lines_is_missing_before(
     take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,11 +446,20 @@ def test_a_token_comes_from_the_environment(take: Take, web: Web, monkeypatch: p
     version, _ = take({"http": web.url, "token": "WEB_TOKEN"})
 
     assert web.authorization == "Bearer secret"
+    web.status = 403
+    with pytest.raises(DataError, match="the server answers 403 Forbidden; check the token in WEB_TOKEN"):
+        take({"http": web.url, "token": "WEB_TOKEN", "types": {"x": "text"}})
     assert "secret" not in version.text
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"), [({"cut": True}, "cannot be fetched"), ({"status": 404}, "the server answers 404 Not Found")]
+    ("broken", "told"),
+    [
+        ({"cut": True}, "cannot be fetched"),
+        ({"status": 404}, "the server answers 404 Not Found; check the address"),
+        ({"status": 401}, "the server answers 401 Unauthorized; name the variable of a token as `token`"),
+        ({"status": 503}, "the server answers 503 Service Unavailable; try again later"),
+    ],
 )
 def test_an_answer_that_is_none_is_told_without_the_query(
     take: Take, web: Web, broken: dict[str, Any], told: str

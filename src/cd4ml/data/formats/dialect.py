@@ -17,6 +17,16 @@ DELIMITERS = ("\t", ";", "|", ",")
 """The first of those that explain a file equally well: a comma stands in texts and numbers too."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NAMES = {"\t": "a tab", " ": "a space"}
+_OTHERS = {
+    b"\x1f\x8b": "is packed by gzip; give it a name that ends in .gz",
+    b"BZh": "is packed by bzip2; give it a name that ends in .bz2",
+    b"\x28\xb5\x2f\xfd": "is packed by zstandard; give it a name that ends in .zst",
+    b"PK\x03\x04": "is a ZIP archive or a workbook of Excel; unpack it, or export it as CSV",
+    b"\xd0\xcf\x11\xe0": "is a workbook of Excel; export it as CSV",
+    b"PAR1": "is of Parquet; give it a name that ends in .parquet, or write `read: {format: parquet}`",
+}
+"""What files that are no text begin with."""
+_WEB_PAGE = re.compile(r"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _FIRST_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\s*")
 """As Excel writes it, and reads it."""
 
@@ -57,8 +67,15 @@ def find(sample: bytes, *, name: str, whole: bool, reading: Reading) -> Dialect:
     Raises:
         DataError: It is no text, or not in the encoding that was said.
     """
+    if other := next((said for mark, said in _OTHERS.items() if sample.startswith(mark)), None):
+        raise DataError(f"{name}: {other}")
     encoding = reading.encoding or _encoding(sample)
-    lines = _lines(_decoded(sample, encoding=encoding, name=name), whole=whole)
+    text = _decoded(sample, encoding=encoding, name=name)
+    if _WEB_PAGE.match(text):
+        raise DataError(
+            f"{name}: is a web page and no table; a page to log in, perhaps: look at it, and check the address"
+        )
+    lines = _lines(text, whole=whole)
     named = None if reading.skip is not None else _FIRST_LINE.fullmatch(lines[0])
     before = 1 if named else reading.skip or 0
     lines = lines[before:]
@@ -94,7 +111,7 @@ def find(sample: bytes, *, name: str, whole: bool, reading: Reading) -> Dialect:
         "a space after each delimiter": spaced,
         f"{titles} line{'s' * (titles > 1)} before the header as a title": titles > 0,
     }
-    said = ", ".join([*(one for one, is_so in found.items() if is_so), f"{len(names)} columns"])
+    said = ", ".join([*(one for one, is_so in found.items() if is_so), f"{len(names)} column{'s' * (len(names) > 1)}"])
     return Dialect(
         encoding=encoding,
         delimiter=delimiter,

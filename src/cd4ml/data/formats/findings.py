@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 from cd4ml.data.formats.kinds import (
     MISSING,
     MISSING_NUMBERS,
+    PHONE,
+    Conventions,
     EitherDate,
     Instant,
     Kind,
@@ -16,6 +18,8 @@ from cd4ml.data.formats.kinds import (
     Text,
     Whole,
     fits,
+    guessed,
+    misfit,
 )
 from cd4ml.data.reading import Reading
 from cd4ml.data.rows import Example
@@ -24,9 +28,16 @@ from cd4ml.names import shown
 SHARE = 0.5
 """From which share of its texts on a column counts as one of numbers, or dates, with a few that are none."""
 SEVERAL = 3
-_NUMBER = r"^[-+]?[$€£¥]?\s?\d[\d.,' ]*(e[-+]?\d+)?\s?[%$€£¥]?$"
+LOOKED_AT = 20
+"""Texts that are looked at for one that is of a kind."""
+_NUMBER = r"^[-+]?[$€£¥]?\s?\d[\d.,' \x{a0}\x{202f}]*(e[-+]?\d+)?\s?[%$€£¥]?$"
 _DATE = r"^\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ].*)?$"
 _ZONE = r"(Z|[+-]\d\d:?\d\d)$"
+_UNIT = (
+    r"^(?P<before>(?:\p{Sc}|[A-Z]{3} )?) ?[-+]?\d+(?:[.,' \x{a0}\x{202f}]\d+)*"
+    r" ?(?P<after>(?:[^\d\s.,:/-][^\d\s]{0,9})?)$"
+)
+"""A number beside what it is of."""
 
 
 def of(
@@ -57,7 +68,7 @@ def of(
     for name, (texts, kind) in columns.items():
         if kind.type == pa.string():
             present = texts.filter(pc.invert(pc.is_in(texts, pa.array([*MISSING, *missing]))))
-            yield from (_stays_text(name, why) for why in _text(present, kind))
+            yield from (_stays_text(name, why) for why in _text(present, kind, reading.dates))
 
 
 def headless(columns: Mapping[str, tuple[pa.Array, Kind]]) -> Iterator[str]:
@@ -71,6 +82,17 @@ def headless(columns: Mapping[str, tuple[pa.Array, Kind]]) -> Iterator[str]:
     if (typed and (known or not texts)) or (len(texts) > 1 and known == [*texts]):
         names = ", ".join(shown(name) for name in [*columns][:SEVERAL])
         yield f"the header ({names}) holds what the rows do; where the file has none, write `read: {{header: false}}`"
+
+
+def dates(columns: Mapping[str, pa.Array]) -> Iterator[Example]:
+    """Why columns of texts that are dates stay text, a line each."""
+    for name, texts in columns.items():
+        present = texts.drop_null()
+        fit = pc.match_substring_regex(present, _DATE)
+        if (pc.mean(fit).as_py() or 0) >= SHARE:
+            yield _stays_text(
+                name, _mixed_dates(present, None) if pc.all(fit).as_py() else _none(present, fit, "dates")
+            )
 
 
 def widened(name: str, before: Kind, after: Kind, *, value: str, place: str) -> Iterator[Example]:
@@ -98,7 +120,7 @@ def _of_kind(kind: Kind, reading: Reading) -> Iterator[str]:
             yield f"{kind.sign!r} beside numbers left out" + (" (12 % is 12)" if kind.sign == "%" else "")
 
 
-def _text(texts: pa.Array, kind: Kind) -> Iterator[str]:
+def _text(texts: pa.Array, kind: Kind, dates: str | None) -> Iterator[str]:
     """Why a column stays text that seems to be something else."""
     if isinstance(kind, EitherDate):
         yield (
@@ -107,24 +129,37 @@ def _text(texts: pa.Array, kind: Kind) -> Iterator[str]:
         )
         return
     for pattern, word in ((_DATE, "dates"), (_NUMBER, "numbers")):
-        fits = pc.match_substring_regex(texts, pattern, ignore_case=True)
-        share = pc.mean(fits).as_py() or 0
+        fit = pc.match_substring_regex(texts, pattern, ignore_case=True)
+        share = pc.mean(fit).as_py() or 0
         if share < SHARE:
             continue
         if share < 1:
-            yield f"{_first(texts, fits)} are no {word}; clean them, or say what is missing"
+            yield _none(texts, fit, word)
         elif word == "dates":
-            yield _mixed_dates(texts)
+            yield _mixed_dates(texts, dates)
         else:
             yield _odd_numbers(texts)
         return
+    yield from _units(texts)
 
 
-def _mixed_dates(texts: pa.Array) -> str:
+def _units(texts: pa.Array) -> Iterator[str]:
+    """What stands beside all numbers of a column."""
+    found = pc.extract_regex(texts, _UNIT)
+    if not len(texts) or found.null_count:
+        return
+    units = [one for part in ("before", "after") for one in pc.unique(pc.struct_field(found, part)).to_pylist()]
+    if len(units) == 2 and any(units):
+        unit = " and ".join(repr(one.strip()) for one in units if one)
+        yield f"its cells, as {shown(texts[0].as_py())}, are numbers and {unit}; export the numbers alone"
+
+
+def _mixed_dates(texts: pa.Array, dates: str | None) -> str:
     zoned = pc.match_substring_regex(texts, _ZONE)
     if 0 < (pc.mean(zoned).as_py() or 0) < 1:
         return f"{_first(texts, zoned)} have no time zone, and others do; write all alike"
-    return f"its dates, as {shown(texts[0].as_py())}, are written in several ways"
+    said = _unlike("dates", texts, Conventions((".",), None, dates))
+    return f"{said}; say it, as `read: {{dates: '%d.%m.%y'}}`"
 
 
 def _odd_numbers(texts: pa.Array) -> str:
@@ -133,7 +168,24 @@ def _odd_numbers(texts: pa.Array) -> str:
         return f"{_first(texts, pc.invert(zeros))} have leading zeros, as codes have"
     if pc.any(pc.match_substring_regex(texts, r"^-?\d{16,}$"), min_count=0).as_py():
         return "its numbers have more digits than a number holds, as keys have"
-    return f"its numbers, as {shown(texts[0].as_py())}, are written in several ways"
+    phones = pc.match_substring_regex(texts, PHONE)
+    if pc.any(phones, min_count=0).as_py():
+        return f"{_first(texts, pc.invert(phones))} have a plus, as phone numbers have"
+    return _unlike("numbers", texts, Conventions((".", ","), None, None))
+
+
+def _unlike(what: str, texts: pa.Array, known: Conventions) -> str:
+    """That texts are not all of one kind, with one of it and one that is not."""
+    for text in texts.slice(0, LOOKED_AT).to_pylist():
+        kind = guessed(pa.array([text]), known)
+        if not isinstance(kind, Text):
+            both = f"{shown(text)} and {shown(texts[misfit(texts, kind)].as_py())}"
+            return f"its {what}, as {both}, are written in several ways, or some are none"
+    return f"its {what}, as {shown(texts[0].as_py())}, are in no form that is known"
+
+
+def _none(texts: pa.Array, fit: pa.Array, what: str) -> str:
+    return f"{_first(texts, fit)} are no {what}; clean them, or say what is missing"
 
 
 def _first(texts: pa.Array, fits: pa.Array) -> str:

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from cd4ml.data.files import File
-from cd4ml.data.formats.kinds import EXACT
+from cd4ml.data.formats import findings
+from cd4ml.data.formats.kinds import EXACT, Instant, Moment, fits
 from cd4ml.data.formats.stream import told, unpacked
 from cd4ml.data.formats.typed import merged, widening
 from cd4ml.data.reading import Reading, Type
@@ -48,14 +49,20 @@ def rows(files: Sequence[File], reading: Reading, types: Mapping[str, Type]) -> 
     Raises:
         DataError: One cannot be read, or they do not fit together.
     """
-    schemas = [_beginning(file) for file in files]
-    return widening(files, schemas, types, tables=_tables, alike=partial(_alike, types))
+    beginnings = [_beginning(file, types) for file in files]
+    schemas, said = [schema for schema, _ in beginnings], beginnings[0][1]
+    return widening(files, schemas, types, tables=_tables, alike=partial(_alike, types), said=said)
 
 
-def _beginning(file: File) -> pa.Schema:
+def _beginning(file: File, types: Mapping[str, Type]) -> tuple[pa.Schema, list[Example]]:
+    """The columns that the first lines show, and why dates among them stay text."""
     with told(file.name):
         lines = next(_blocks(file), None)
-        return _read(lines, pa.schema([])).schema if lines else pa.schema([])
+        if lines is None:
+            return pa.schema([]), []
+        table = _read(lines, pa.schema([]))
+    texts = [name for name in table.column_names if pa.types.is_string(table[name].type) and name not in types]
+    return table.schema, list(findings.dates({name: table[name].combine_chunks() for name in texts}))
 
 
 def _tables(file: File, known: pa.Schema) -> Iterator[tuple[pa.Table, pa.Schema]]:
@@ -114,7 +121,35 @@ def _read(lines: _Lines, known: pa.Schema) -> pa.Table:
     return table
 
 
-def _parsed(block: bytes, schema: pa.Schema) -> pa.Table:
+def _parsed(block: bytes, known: pa.Schema) -> pa.Table:
+    """The rows of some lines; Arrow would leave the zones of moments out."""
+    schema = _moments_as_text(known)
+    table = _inferred(block, schema)
+    inferred = pa.schema(field for field in table.schema if field.name not in known.names)
+    if any(pa.types.is_timestamp(type_) for type_ in inferred.types):
+        table = _inferred(block, pa.schema([*schema, *_moments_as_text(inferred)]))
+    for place, field in enumerate(table.schema):
+        wanted = known.field(field.name).type if field.name in known.names else None
+        if pa.types.is_string(field.type) and wanted != pa.string():
+            table = table.set_column(place, field.name, _moments(table.column(place), wanted))
+    return table
+
+
+def _moments_as_text(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(field.with_type(pa.string()) if pa.types.is_timestamp(field.type) else field for field in schema)
+
+
+def _moments(column: pa.ChunkedArray, wanted: pa.DataType | None) -> pa.ChunkedArray:
+    """Texts as moments, where all are, and of the type that is wanted, if any is; else as they are."""
+    texts = column.combine_chunks()
+    for kind in (Moment(), Instant()):
+        if wanted in (None, kind.type) and fits(texts, kind):
+            return pa.chunked_array([kind.values(texts)])
+    return column
+
+
+def _inferred(block: bytes, schema: pa.Schema) -> pa.Table:
+    """The rows of some lines, in types that are known or that they show."""
     return pajson.read_json(
         pa.BufferReader(block),
         read_options=pajson.ReadOptions(block_size=len(block)),

@@ -14,15 +14,21 @@ from cd4ml.data.reading import Reading, Type
 
 MISSING = ("", "null", "NULL", "NaN", "nan")
 """In every column. Not `NA`, which is also a country and a region."""
-MISSING_NUMBERS = (*MISSING, "NA", "N/A", "n/a", "#N/A", "Null", "None", "none", "NAN", "?", "-", "--", r"\N")
-"""In a column whose other cells are numbers, dates or truth values."""
+MISSING_NUMBERS = (
+    *(*MISSING, "NA", "N/A", "n/a", "n.a.", "N.A.", "Null", "None", "none", "NAN", "?", "-", "--", r"\N"),
+    *("NaT", "<NA>", ".", "#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"),
+    *("0000-00-00", "0000-00-00 00:00:00"),
+)
+"""In a column whose other cells are numbers, dates or truth values; also of pandas, SAS, Excel and MySQL."""
 SIGNS = "%$€£¥"
 EXACT = 2**53
 """From here on a floating-point number does not hold every whole one."""
+PHONE = r"^\+\d{7,}$"
 _GROUPED = r"^-?[1-9]\d{0,2}(%s\d{3})+(%s\d*)?$"
 _DATES = ("%d{0}%m{0}%Y", "%m{0}%d{0}%Y")
-_TIMES = ("", " %H:%M", " %H:%M:%S")
-_PLAIN_DATES = ("%Y/%m/%d", "%d-%b-%Y", "%d %b %Y", "%d.%m.%y")
+_TIMES, _HALVES = (" %H:%M", " %H:%M:%S"), (" %I:%M %p", " %I:%M:%S %p")
+_PLAIN_DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d-%b-%Y", "%d %b %Y", "%d.%m.%y")
+_NAMED_DATES = ("%d %B %Y", "%d. %B %Y", "%b %d %Y", "%b %d, %Y", "%B %d %Y", "%B %d, %Y")
 
 
 class Kind:
@@ -116,6 +122,8 @@ class Number(Kind):
             plain = pc.replace_substring(plain, self.decimal, ".")
         if _any(pc.match_substring_regex(plain.filter(pc.starts_with(plain, "0")), r"^0\d")):
             raise pa.ArrowInvalid("it has leading zeros")
+        if _any(pc.match_substring_regex(plain.filter(pc.starts_with(plain, "+")), PHONE)):
+            raise pa.ArrowInvalid("it has a plus, as phone numbers have")
         numbers = plain.cast(pa.float64())
         large = plain.filter(pc.greater_equal(pc.abs(numbers), EXACT))
         if len(large) and _any(pc.match_substring_regex(large, r"^-?\d{16,}$")):
@@ -199,8 +207,13 @@ class Conventions:
     dates: str | None
     """`day first`, `month first` or a format, where it is known."""
 
-    def kinds(self, sign: str) -> Iterator[Kind]:
-        """All that a column can be, the first that takes its texts is meant."""
+    def kinds(self, like: str) -> Iterator[Kind]:
+        """All that a column can be, the first that takes its texts is meant.
+
+        Args:
+            like: One of them.
+        """
+        sign = next((one for one in SIGNS if one in like), "")
         yield Whole(sign=sign)
         for decimal in self.decimals:
             yield Number(decimal, sign=sign)
@@ -214,8 +227,9 @@ class Conventions:
             yield Moment(self.dates)
         yield Moment()
         yield Instant()
+        times = [""] if ":" not in like else _HALVES if like[-1] in "mM" else _TIMES
         for separator in "./-":
-            for time in _TIMES:
+            for time in times:
                 day, month = (date.format(separator) + time for date in _DATES)
                 if separator == "." or self.dates == "day first":
                     yield Moment(day)
@@ -225,8 +239,8 @@ class Conventions:
                     yield EitherDate((day, month))
                     yield Moment(day)
                     yield Moment(month)
-        for date in _PLAIN_DATES:
-            for time in _TIMES:
+        for date in (*_PLAIN_DATES, *_NAMED_DATES):
+            for time in times:
                 yield Moment(date + time)
 
     def _thousands(self, decimal: str) -> list[str]:
@@ -280,8 +294,7 @@ def guessed(texts: pa.Array, known: Conventions) -> Kind:
     if not len(told):
         return Unknown()
     few = told.slice(0, 20)
-    sign = next((one for one in SIGNS if one in told[0].as_py()), "")
-    for kind in known.kinds(sign):
+    for kind in known.kinds(told[0].as_py()):
         if fits(few, kind) and fits(told, kind):
             return kind
     return Text()
@@ -352,7 +365,8 @@ def _dates(texts: pa.Array, format_: str) -> pa.Array:
         pa.ArrowInvalid: There is no such moment.
     """
     found = pc.strptime(texts, format=format_, unit="us")
-    if _any(pc.less(pc.year(found), 100)):
+    of_antiquity = texts.filter(pc.fill_null(pc.less(pc.year(found), 100), False))
+    if not _all(pc.match_substring_regex(of_antiquity, r"(^|\D)00\d\d(\D|$)")):
         raise pa.ArrowInvalid("its year has two digits")
     early = pc.fill_null(pc.less_equal(pc.day(found), 3), False)
     written = pc.strftime(found.filter(early).cast(pa.timestamp("s"), safe=False), format=format_)

@@ -53,6 +53,7 @@ def widening(
     *,
     tables: Callable[[File, pa.Schema], Iterator[tuple[pa.Table, pa.Schema]]],
     alike: Callable[[Sequence[pa.Schema]], list[pa.Schema]] = list,
+    said: Sequence[str | Example] = (),
 ) -> Rows:
     """The rows of files whose columns only their rows tell: where a later one does not fit, all are read again.
 
@@ -65,6 +66,7 @@ def widening(
         tables: Gives the rows of a file whose schema is known so far, some at once, each time with the schema that
             holds them as well.
         alike: Makes of the schemas of files such as go together.
+        said: What is said of them already.
 
     Raises:
         DataError: As `joined`.
@@ -84,9 +86,26 @@ def widening(
     def batches() -> Iterator[pa.RecordBatch]:
         yield from found.batches
         if seen != known:
-            raise ReadAgain(widening(files, seen, types, tables=tables, alike=alike))
+            again = [*said, *(_no_dates(name) for name in _lost_dates(known, seen))]
+            raise ReadAgain(widening(files, seen, types, tables=tables, alike=alike, said=again))
 
-    return Rows(found.schema, batches(), found.said)
+    return Rows(found.schema, batches(), [*said, *found.said])
+
+
+def _lost_dates(before: Sequence[pa.Schema], after: Sequence[pa.Schema]) -> list[str]:
+    """The columns of moments that later rows made texts."""
+    return list(
+        dict.fromkeys(
+            field.name
+            for one, other in zip(before, after, strict=True)
+            for field in one
+            if pa.types.is_timestamp(field.type) and pa.types.is_string(other.field(field.name).type)
+        )
+    )
+
+
+def _no_dates(name: str) -> str:
+    return f"column {name!r} stays text: some of its values are no dates, or some have a time zone and others none"
 
 
 def with_folders(fields: Mapping[str, pa.DataType], files: Sequence[File]) -> tuple[pa.Schema, list[str]]:

@@ -83,7 +83,7 @@ class HttpSource(Source):
         with self._asked("GET") as answer, file.open("wb") as target:
             if not answer.is_success:
                 said = f"{answer.status_code} {answer.reason_phrase}"
-                raise DataError(f"{self}: the server answers {said}; check the address")
+                raise DataError(f"{self}: the server answers {said}; {self._remedy(answer.status_code)}")
             for part in answer.iter_raw():
                 content.update(part)
                 target.write(part)
@@ -94,6 +94,11 @@ class HttpSource(Source):
                 "or write its new digest"
             )
         return file
+
+    def _remedy(self, status: int) -> str:
+        if status in (401, 403):
+            return f"check the token in {self.token}" if self.token else "name the variable of a token as `token`"
+        return "try again later" if status == 429 or status >= 500 else "check the address"
 
     @contextmanager
     def _asked(self, method: str) -> Iterator["httpx.Response"]:
