@@ -30,6 +30,9 @@ $(VENVS)/%/ready: images/%/requirements.txt | $(VENVS)/uv
 $(VENVS)/dev/ready: tests/requirements.txt | $(VENVS)/uv
 	@scripts/make-environment $(PYTHON) dev $<
 
+$(VENVS)/seldon/ready: tests/seldon/requirements.txt | $(VENVS)/uv
+	@scripts/make-environment $(PYTHON) seldon $<
+
 $(VENVS)/audit/ready: scripts/audit.txt | $(VENVS)/uv
 	@scripts/make-environment $(PYTHON) audit $<
 
@@ -41,6 +44,7 @@ lock: $(VENVS)/uv ## Compile the dependency groups of pyproject.toml into the ha
 	@for name in $(ENVIRONMENTS); do scripts/lock $$name images/$$name/requirements.txt; done
 	@scripts/lock cuda images/train/cuda.txt images/train/requirements.txt
 	@scripts/lock dev tests/requirements.txt
+	@scripts/lock seldon tests/seldon/requirements.txt
 	@scripts/lock uv scripts/uv.txt
 	@scripts/lock audit scripts/audit.txt
 	@scripts/lock mutants scripts/mutants.txt
@@ -118,6 +122,7 @@ LOCAL_TESTS := test-pipelines test-evaluate $(filter-out test-evaluate,$(OF_ENVI
 .PHONY: test-unit test-pipelines $(OF_ENVIRONMENTS)
 test-unit test-pipelines: test-%: $(READY)
 	@echo "$@" && $(TOOLS)/python -m pytest tests/$*
+test-serve: $(VENVS)/seldon/ready
 $(OF_ENVIRONMENTS): test-%: $(READY)
 	@echo "$@" && $(VENVS)/$*/bin/python -m pytest tests/environments/$*
 

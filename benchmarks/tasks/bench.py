@@ -28,7 +28,7 @@ LIBRARIES = {
     images.VALIDATE: "tensorflow_data_validation",
     images.TRAIN: "tensorflow",
     images.EVALUATE: "tensorflow_model_analysis",
-    images.SERVE: "seldon_core, tensorflow",
+    images.SERVE: "uvicorn, tensorflow",
 }
 REPEATS = 3
 SECONDS = 300

@@ -140,7 +140,7 @@ def test_prometheus_finds_what_the_alerts_and_the_dashboard_read(
     metrics = shared_cluster.kubectl("get", "--raw", place + asked["path"])
 
     labels = dict(re.findall(r'(\w+)="([^"]*)"', next(line for line in metrics.splitlines() if "_total{" in line)))
-    assert (labels["deployment_name"], labels["predictor_version"]) == ("promotion-uptake", "1")
+    assert (labels["model"], labels["version"]) == ("promotion-uptake", "1")
     for file in ("rules.yaml", "cd4ml.json"):
         read = re.findall(r"sum by \(([^)]*)\) ?\s*\(rate\((cd4ml_\w+)", (MONITORING / file).read_text())
         assert read

@@ -33,7 +33,7 @@ class Ready(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-HTTPServer(("127.0.0.1", int(os.environ["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"])), Ready).serve_forever()
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Ready).serve_forever()
 """
 
 
@@ -173,6 +173,7 @@ def test_a_task_whose_run_was_killed_can_still_start_a_server(
         tmp_path / "server.json",
         name="uptake",
         model_folder=tmp_path,
+        digest="sha256:d",
         port=servers.free_port(),
         log=tmp_path / "log",
         run="run",

@@ -41,7 +41,9 @@ def test_the_container_is_named_as_its_node_and_listens_where_the_service_does()
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"http": seldon.PORT, "metrics": 6000}
     assert container["env"] == [
+        {"name": "MODEL_NAME", "value": "uptake"},
         {"name": "MODEL_VERSION", "value": "3"},
+        {"name": "MODEL_DIGEST", "value": "abc"},
     ]
 
 

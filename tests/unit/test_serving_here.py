@@ -62,7 +62,7 @@ class Answers(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-address = os.environ["MODEL_HOST"], int(os.environ["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"])
+address = os.environ["MODEL_HOST"], int(os.environ["PORT"])
 ThreadingHTTPServer(address, Answers).serve_forever()
 """
 
@@ -185,13 +185,15 @@ def test_a_server_is_told_its_model_and_its_ports_and_nothing_of_its_run(
     monkeypatch.setenv(servers.KEEP_SERVING, "1")
     monkeypatch.setenv(servers.OWNER, str(os.getpid()))
 
-    deploy(store, tmp_path, publish(store, tmp_path, 3), port=port)
+    version = publish(store, tmp_path, 3)
+    deploy(store, tmp_path, version, port=port)
 
     environment = said(store)["environment"]
     assert environment["MODEL_FOLDER"] == str(tmp_path / "store/models/uptake/3/model")
     assert (environment["MODEL_HOST"], environment["MODEL_VERSION"], environment["LANG"]) == ("127.0.0.1", "3", "C")
-    assert environment["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"] == str(port)
-    assert int(environment["PREDICTIVE_UNIT_METRICS_SERVICE_PORT"]) not in (0, port)
+    assert (environment["MODEL_NAME"], environment["MODEL_DIGEST"]) == ("uptake", version.digest)
+    assert environment["PORT"] == str(port)
+    assert int(environment["METRICS_PORT"]) not in (0, port)
     assert not {"TMPDIR", servers.KEEP_SERVING, servers.OWNER} & environment.keys()
     assert said(store)["argv"] == ["-P", "-m", "cd4ml.serving.server"]
     one = server(store)

@@ -1,244 +1,210 @@
-"""Where the server listens: a client that is slow, idle or greedy costs a socket, and nobody else's time.
+"""Where a server listens: a client that is slow, idle or greedy costs a socket, and nobody else's time.
 
-Tornado reads on one loop, so a request takes a thread only when it is there as a whole. It has seconds to arrive, and
-what arrives or waits has a bound, beyond which a client is asked to come again.
+uvicorn reads all connections on one loop, and limits neither how long a request may take to arrive nor how many
+connections are idle; `Connection` does. A port takes any ASGI application.
 """
 
 import asyncio
-import json
 import resource
 import signal
-import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from functools import partial
-from socket import socket
+import socket
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tornado.gen import TimeoutError, with_timeout
-from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine, ResponseStartLine
-from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream, StreamClosedError
-from tornado.wsgi import WSGIContainer
-from werkzeug import Response
-
-from cd4ml.serving.protocol import failure
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 REQUEST_SECONDS = 10
 """How long a head may take, from the connection or the last answer on; then its body; then the client, to read."""
 HEAD_BYTES = 64 * 2**10
-BODY_BYTES = 8 * 2**20
-BODIES_BYTES = 64 * 2**20
-"""What the requests of a port that arrive or wait may hold together."""
-WAITING = 128
-"""The requests of a queue, with those that have a thread."""
 CONNECTIONS = 4096
 """Of a port; one more takes the place of one that is idle. Fewer where the limit of open files is low."""
+BACKLOG = 1024
+"""Connections that the kernel holds until they are taken."""
 LINGER_SECONDS = 2
 """How long a server that ends keeps idle connections, for a request that is on its way."""
 END_SECONDS = 6
 """How long it waits after that for its last answers."""
+SWEEP_SECONDS = 0.5
+"""How often connections are looked at for one whose time is up."""
+NEVER = 2**31
 
 
-class Queue:
-    """Requests that wait for one of a few threads."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads)
-        self._waiting = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether it takes no more."""
-        return self._waiting >= WAITING
-
-    def answer(self, application: Any, environment: dict[str, Any]) -> "asyncio.Future[Response]":
-        """Has a thread call a WSGI application."""
-        call = partial(Response.from_app, application, environment, buffered=True)
-        answer = asyncio.get_running_loop().run_in_executor(self._threads, call)
-        self._waiting += 1
-        answer.add_done_callback(self._answered)
-        return answer
-
-    def end(self) -> None:
-        """Forgets who still waits."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _answered(self, _: "asyncio.Future[Response]") -> None:
-        self._waiting -= 1
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens; who connects waits until it is served."""
+    return socket.create_server((host, port), backlog=BACKLOG)
 
 
-class Listener(HTTPServer):  # type: ignore[misc]
-    """One port.
+def allow_most_files() -> None:
+    """Lets this process open as many files as it may: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class Port:
+    """One port, and its connections.
 
     Args:
-        application: A WSGI application.
-        queue: Says by the path of a request where it waits.
+        application: An ASGI application.
+        listening: Its socket.
     """
 
-    def initialize(self, application: Any, queue: Callable[[str], Queue]) -> None:
-        """What Tornado has in place of `__init__`."""
-        super().initialize(
-            None,
-            max_header_size=HEAD_BYTES,
-            max_body_size=sys.maxsize,  # the limit is `_Request`'s, which says 413
-            idle_connection_timeout=REQUEST_SECONDS,
-            body_timeout=REQUEST_SECONDS,
+    def __init__(self, application: Any, listening: socket.socket) -> None:
+        self.config = Config(
+            application,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=NEVER,  # `Connection` ends idle ones
         )
-        self.application = application
-        self.queue = queue
-        self.bodies_bytes = 0
-        self.idle: dict[IOStream, None] = {}
+        self.state = ServerState()
+        self.idle: dict[Connection, None] = {}
         """Connections that wait for the head of a request, the longest first."""
+        self.ending = False
+        self._socket = listening
         self._most = min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
     @property
     def connections(self) -> int:
         """How many are open."""
-        return len(self._connections)
+        return len(self.state.connections)
 
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Takes a new connection."""
-        if self.connections >= self._most:
+    async def open(self) -> None:
+        """Takes connections from now on."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self), sock=self._socket, backlog=BACKLOG
+        )
+
+    def make_room(self) -> bool:
+        """Whether a further connection fits, if need be in place of the one that is idle the longest."""
+        if self.connections > self._most:
             if not self.idle:
-                stream.close()
-                return
+                return False
             longest = next(iter(self.idle))
             del self.idle[longest]
-            longest.close()
-        self.idle[stream] = None
-        super().handle_stream(stream, address)
+            longest.transport.abort()
+        return True
 
-    def start_request(self, server_conn: HTTP1ServerConnection, request_conn: HTTP1Connection) -> "_Request":
-        """Waits for the next request of a connection."""
-        self.idle[server_conn.stream] = None
-        return _Request(self, request_conn)
-
-    def on_close(self, server_conn: HTTP1ServerConnection) -> None:
-        """Forgets a connection."""
-        self.idle.pop(server_conn.stream, None)
-        super().on_close(server_conn)
+    def sweep(self, now: float) -> None:
+        """Ends the connections whose time is up."""
+        for connection in [one for one in self.state.connections if one.is_overdue(now)]:
+            connection.transport.abort()
 
     def end(self) -> None:
         """Takes no further connection, and closes each after its next answer."""
-        self.stop()
-        self.conn_params.no_keep_alive = True
+        self._server.close()
+        self.ending = True
+        for connection in self.state.connections:
+            connection.end()
 
 
-class _Request:
-    """One request as it comes in (Tornado's `HTTPMessageDelegate`)."""
+class Connection(HttpToolsProtocol):  # type: ignore[misc]
+    """A connection whose requests have seconds to arrive, and to be read."""
 
-    def __init__(self, listener: Listener, connection: HTTP1Connection) -> None:
-        self._listener = listener
-        self._connection = connection
-        self._body = bytearray()
-        self._refused = False
+    def __init__(self, port: Port) -> None:
+        super().__init__(port.config, port.state, {})
+        self._port = port
+        self._since = self.loop.time()
+        """When the client's turn began."""
+        self._head_bytes: int | None = None
+        """Of a head that is not whole."""
+        self._goes_on = True
+        """Whether it outlives the answer to the request that comes in."""
 
-    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
-        self._listener.idle.pop(self._connection.stream, None)
-        self._request = HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
-        if _announced_bytes(headers) > BODY_BYTES:
-            self._refuse_size()
+    def is_overdue(self, now: float) -> bool:
+        """Whether the client has taken too long to send or to read."""
+        cycle = self.cycle
+        its_turn = cycle is None or cycle.more_body or cycle.response_complete or self.flow.write_paused
+        return bool(its_turn) and now - self._since > REQUEST_SECONDS
 
-    def data_received(self, chunk: bytes) -> None:
-        if self._refused:
-            return
-        if len(self._body) + len(chunk) > BODY_BYTES:
-            self._refuse_size()
-        elif self._listener.bodies_bytes + len(chunk) > BODIES_BYTES:
-            self._refuse_for_now()
+    def end(self) -> None:
+        """Closes it after its next answer."""
+        self._goes_on = False
+        if self.cycle and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Takes a new connection, or none where there is no room."""
+        super().connection_made(transport)
+        if self._port.make_room():
+            self._port.idle[self] = None
         else:
-            self._body += chunk
-            self._listener.bodies_bytes += len(chunk)
+            transport.abort()
 
-    def finish(self) -> None:
-        if not self._refused:
-            environment = self._environment()
-            queue = self._listener.queue(environment["PATH_INFO"])
-            if not queue.full:
-                answer = queue.answer(self._listener.application, environment)
-                IOLoop.current().spawn_callback(self._write_answer, answer)
-                return
-            self._refuse_for_now()
-        self._connection.finish()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets it."""
+        self._port.idle.pop(self, None)
+        super().connection_lost(exc)
 
-    def on_connection_close(self) -> None:
-        self._release()
+    def data_received(self, data: bytes) -> None:
+        """Reads on."""
+        super().data_received(data)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"A head has {HEAD_BYTES // 2**10} KiB at most.")
 
-    async def _write_answer(self, answer: "asyncio.Future[Response]") -> None:
-        try:
-            response = await answer
-        except BaseException:
-            self._connection.close()
-            raise
-        finally:
-            self._release()
-        written = self._write(response)
-        self._connection.finish()
-        try:
-            await with_timeout(timedelta(seconds=REQUEST_SECONDS), written)
-        except TimeoutError:
-            self._connection.close()
-        except StreamClosedError:
-            pass  # the client did not wait
+    def on_message_begin(self) -> None:
+        """The head of a request begins."""
+        self._head_bytes = 0
+        super().on_message_begin()
 
-    def _environment(self) -> dict[str, Any]:
-        self._request.body = bytes(self._body)
-        self._request.host = "localhost"  # what the client says may be no host and port
-        environment = WSGIContainer(self._listener.application).environ(self._request)
-        return {**environment, "wsgi.input_terminated": True}  # also where it came in chunks, without a length
+    def on_headers_complete(self) -> None:
+        """It is whole: from here on its body has its own time."""
+        self._head_bytes = None
+        self._since = self.loop.time()
+        self._port.idle.pop(self, None)
+        super().on_headers_complete()
+        self._goes_on = self.cycle.keep_alive and not self._port.ending
+        self.cycle.keep_alive = True  # closed with a body on its way, the client would not see why it is refused
 
-    def _refuse_size(self) -> None:
-        complaint = f"a request has {BODY_BYTES // 2**20} MiB at most; send the rows in several"
-        self._refuse(413, failure(complaint, "REQUEST_TOO_LARGE"))
+    def on_message_complete(self) -> None:
+        """The body is whole, or what came of it was dropped as the request is answered already."""
+        super().on_message_complete()
+        self.cycle.keep_alive = self._goes_on
+        if self.cycle.response_complete and not self._goes_on:
+            self.transport.close()
 
-    def _refuse_for_now(self) -> None:
-        self._refuse(429, failure("too many requests wait; come again in a second", "BUSY"), {"Retry-After": "1"})
+    def on_response_complete(self) -> None:
+        """It is answered."""
+        super().on_response_complete()
+        self._since = self.loop.time()
+        if self.cycle.response_complete:  # none is left that came behind it
+            self._port.idle[self] = None
 
-    def _refuse(self, status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        """Answers at once; what is still to come of the body is read and dropped, or the client sees no answer."""
-        self._refused = True
-        self._release()
-        self._request.headers.pop("Expect", None)
-        self._write(Response(json.dumps(content), status, headers, content_type="application/json"))
-
-    def _write(self, response: Response) -> "asyncio.Future[None]":
-        body = b"" if self._request.method == "HEAD" else response.get_data()
-        start_line = ResponseStartLine("HTTP/1.1", response.status_code, response.status.partition(" ")[2])
-        written: asyncio.Future[None] = self._connection.write_headers(start_line, HTTPHeaders(response.headers), body)
-        return written
-
-    def _release(self) -> None:
-        self._listener.bodies_bytes -= len(self._body)
-        self._body.clear()
+    def pause_writing(self) -> None:
+        """The client has yet to read what was answered."""
+        self._since = self.loop.time()
+        super().pause_writing()
 
 
-def _announced_bytes(headers: HTTPHeaders) -> int:
-    try:
-        return int(headers.get("Content-Length", "0"))
-    except ValueError:
-        return 0  # Tornado refuses it
-
-
-async def serve(ports: list[tuple[Listener, list[socket]]], queues: list[Queue]) -> None:
+async def serve(ports: Sequence[Port]) -> None:
     """Serves until the process is told to end; then answers what has come."""
-    ended = asyncio.Event()
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    for listener, sockets in ports:
-        listener.add_sockets(sockets)
+        loop.add_signal_handler(number, ended.set)
+    sweeping = loop.create_task(_sweep(ports))
+    for port in ports:
+        await port.open()
     await ended.wait()
 
-    listeners = [listener for listener, _ in ports]
-    for listener in listeners:
-        listener.end()
-    await _until(lambda: not any(listener.connections for listener in listeners), LINGER_SECONDS)
-    await _until(lambda: all(listener.connections == len(listener.idle) for listener in listeners), END_SECONDS)
-    for queue in queues:
-        queue.end()
+    for port in ports:
+        port.end()
+    await _until(lambda: not any(port.connections for port in ports), LINGER_SECONDS)
+    await _until(lambda: all(port.connections == len(port.idle) for port in ports), END_SECONDS)
+    sweeping.cancel()
+
+
+async def _sweep(ports: Sequence[Port]) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        for port in ports:
+            port.sweep(asyncio.get_running_loop().time())
 
 
 async def _until(true: Callable[[], bool], seconds: float) -> None:

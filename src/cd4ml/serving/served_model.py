@@ -1,76 +1,70 @@
-"""The model that is served: rows in, probabilities out, in the form that Seldon's methods ask for."""
+"""The model that is served: inputs in, probabilities out."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from seldon_core.flask_utils import SeldonMicroserviceException
 
 from cd4ml.contracts.model import SAVED_MODEL, digest, read_contract
-from cd4ml.serving.rows import columns, missing_row
+from cd4ml.errors import DeploymentError
+from cd4ml.serving.rows import Encoder, Inputs
+
+WARM_UP_ROWS = (1, 64, 1000)
+THREADS = 2
+"""Of TensorFlow, for the rows of one call; a model that is served is small, and its server shares the machine."""
 
 
 class ServedModel:
-    """What the methods of Seldon call.
+    """A model that is loaded and has predicted.
 
     Args:
         folder: The model's (layout: `cd4ml.contracts.model`).
-        version: Its version in the registry; every answer names it, and the digest of the model.
+        expected: The digest that it must have; empty where nobody said.
 
     Raises:
         StorageError: The folder holds no model.
+        DeploymentError: It holds another model than it ought to.
     """
 
-    def __init__(self, folder: Path, version: str) -> None:
-        self._contract = read_contract(folder)
-        self._tags = {"digest": digest(folder), "version": version}
+    def __init__(self, folder: Path, expected: str) -> None:
+        self.contract = read_contract(folder)
+        self.digest = digest(folder)
+        if expected and self.digest != expected:
+            raise DeploymentError(
+                f"{folder} holds the model {self.digest}, not {expected} as MODEL_DIGEST says; "
+                "fetch that model again, or deploy the one that is there"
+            )
+        self.encoder = Encoder(self.contract)
 
-        import tensorflow as tf  # takes seconds, so a folder without a model is told before
+        import tensorflow as tf  # takes seconds, so a folder without its model is told before
 
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
         self._tensor = tf.constant
-        self._signature = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures["serving_default"]
-        self._predict(missing_row(self._contract))
+        self._loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # functions do not keep its variables alive
+        self._function = self._packed(self._loaded.signatures["serving_default"])
+        for rows in WARM_UP_ROWS:
+            self.predict(self.encoder.missing_rows(rows))
 
-    def predict_raw(self, message: Any) -> dict[str, Any]:
-        """Answers a request; raw, for Seldon's own parsing turns a row of mixed types into text."""
-        started = time.perf_counter()
-        probabilities = self._predict(columns(message, self._contract))
-        milliseconds = (time.perf_counter() - started) * 1000
-        data = {"names": [self._contract.output], "ndarray": probabilities[:, None].tolist()}
-        return {"data": data, "meta": {"tags": self._tags, "metrics": _metrics(len(probabilities), milliseconds)}}
-
-    def health_status(self) -> np.ndarray:
-        """Predicts a row whose values are all missing: whoever asks knows that the model answers."""
-        return self._predict(missing_row(self._contract))
-
-    def init_metadata(self) -> dict[str, Any]:
-        """Says which model this is and what it takes."""
-        inputs = [
-            {"name": one.name, "datatype": "BYTES" if one.dtype == "string" else "FP32", "shape": [-1]}
-            for one in self._contract.inputs
-        ]
-        return {
-            "name": self._contract.label,
-            "versions": [self._tags["version"]],
-            "platform": "cd4ml",
-            "inputs": inputs,
-            "outputs": [{"name": self._contract.output, "datatype": "FP32", "shape": [-1]}],
-            "custom": self._tags,
-        }
-
-    def _predict(self, features: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(self, inputs: Inputs) -> np.ndarray:
         """The probabilities, float32 [rows]."""
-        outputs = self._signature(**{name: self._tensor(values) for name, values in features.items()})
-        probabilities: np.ndarray = outputs[self._contract.output].numpy()
-        if not np.isfinite(probabilities).all():
-            raise SeldonMicroserviceException("the model gives no finite probability", 500, reason="MODEL_FAILED")
+        probabilities: np.ndarray = self._function(self._tensor(inputs.numbers), self._tensor(inputs.texts)).numpy()
         return probabilities
 
+    def _packed(self, signature: Any) -> Any:
+        """The signature as a function of two tensors: to make one for each feature takes longer than to predict."""
+        import tensorflow as tf
 
-def _metrics(rows: int, milliseconds: float) -> list[dict[str, Any]]:
-    """What Seldon counts for Prometheus; it keeps the timer in seconds."""
-    return [
-        {"type": "COUNTER", "key": "cd4ml_predictions", "value": rows},
-        {"type": "TIMER", "key": "cd4ml_predict_seconds", "value": milliseconds},
-    ]
+        numbers, texts = self.encoder.tensors
+
+        specification = [
+            tf.TensorSpec([None, len(numbers)], tf.float32),
+            tf.TensorSpec([None, len(texts)], tf.string),
+        ]
+
+        @tf.function(input_signature=specification)  # type: ignore[untyped-decorator]
+        def packed(number_columns: Any, text_columns: Any) -> Any:
+            columns = [*tf.unstack(number_columns, axis=1), *tf.unstack(text_columns, axis=1)]
+            return signature(**dict(zip([*numbers, *texts], columns, strict=True)))[self.contract.output]
+
+        return packed.get_concrete_function()

@@ -1,67 +1,80 @@
 """The model server: `python -m cd4ml.serving.server`.
 
     MODEL_FOLDER     the model (layout: `cd4ml.contracts.model`); by default where the init container puts it
-    MODEL_VERSION    its version in the registry; every answer names it, and the digest of the model
+    MODEL_NAME       its name in the registry
+    MODEL_VERSION    its version there; every answer names it, and the digest of the model
+    MODEL_DIGEST     the digest that it must have; another model is not served
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the server to this machine
+    PORT             where requests are answered (9000)
+    METRICS_PORT     where Prometheus asks /metrics or /prometheus (6000)
 
-A request is `{"data": {"names": [...], "ndarray": [[...], ...]}}`, one list a row, null or "" for a missing
-value; columns that the model does not know are ignored. The answer has the one column `probability`.
-
-Its ports come from Seldon's operator: `PREDICTIVE_UNIT_HTTP_SERVICE_PORT` (9000) and
-`PREDICTIVE_UNIT_METRICS_SERVICE_PORT` (6000), where Prometheus asks /metrics or /prometheus.
+It speaks Seldon's protocol (`cd4ml.serving.seldon_protocol`).
 """
 
-import asyncio
 import gc
 import logging
 import os
-import resource
+import sys
 from pathlib import Path
 from socket import socket
 
-from tornado.netutil import bind_sockets
+from cd4ml.errors import Cd4mlError
+from cd4ml.serving import listening
 
-THREADS = 2
-"""That predict: one more than Python computes in at a time, so that many rows do not hold up a few."""
-BACKLOG = 1024
-"""Connections that the kernel holds until they are taken."""
+logger = logging.getLogger("cd4ml.serving")
 
 
 def main() -> None:
     """Serves one model, in one process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("tornado").setLevel(logging.WARNING)  # below, it tells what a client sent
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    sockets = _bind("PREDICTIVE_UNIT_HTTP_SERVICE_PORT", 9000)
-    metrics_sockets = _bind("PREDICTIVE_UNIT_METRICS_SERVICE_PORT", 6000)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below, it tells of each request that is none
+    logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow's
+    listening.allow_most_files()
+    requests, metrics = _bind("PORT", 9000), _bind("METRICS_PORT", 6000)
+    try:
+        serve(requests, metrics)
+    except Cd4mlError as error:
+        logger.error("%s", error)
+        sys.exit(1)
 
-    folder, version = Path(os.environ.get("MODEL_FOLDER", "/mnt/models")), os.environ.get("MODEL_VERSION", "")
+
+def serve(requests: socket, metrics_requests: socket) -> None:
+    """Loads the model and serves it until the process is told to end.
+
+    Args:
+        requests: Where requests are answered.
+        metrics_requests: Where Prometheus asks.
+
+    Raises:
+        Cd4mlError: There is no model to serve, or another than there ought to be.
+    """
+    folder, name = Path(os.environ.get("MODEL_FOLDER", "/mnt/models")), os.environ.get("MODEL_NAME", "model")
+    version, digest = os.environ.get("MODEL_VERSION", ""), os.environ.get("MODEL_DIGEST", "")
     gc.disable()  # next to nothing of what is imported is garbage, and the search for it takes a quarter of the time
-    from cd4ml.serving import protocol
-    from cd4ml.serving.listening import Listener, Queue, serve
+    import uvloop
+
+    from cd4ml.serving.application import Application
+    from cd4ml.serving.metrics import Metrics
+    from cd4ml.serving.predictor import Predictor
+    from cd4ml.serving.seldon_protocol import SeldonProtocol
     from cd4ml.serving.served_model import ServedModel
 
-    model, metrics = ServedModel(folder, version), protocol.Metrics()
+    metrics = Metrics(name, version)
+    predictor = Predictor(ServedModel(folder, digest), name=name, version=version, metrics=metrics)
     gc.freeze()
     gc.enable()
-    predicting, beside = Queue(THREADS), Queue(1)
-
-    def queue(path: str) -> Queue:
-        return beside if path in protocol.BESIDE_PREDICTIONS else predicting
+    application = Application([SeldonProtocol(predictor).protocol()], metrics.answered)
+    exposition = Application([metrics.protocol()], metrics.answered)
 
     async def run() -> None:
-        listener = Listener(protocol.predictions(model, metrics), queue)
-        metrics_listener = Listener(protocol.prometheus(metrics), queue)
-        await serve([(listener, sockets), (metrics_listener, metrics_sockets)], [predicting, beside])
+        await listening.serve([listening.Port(application, requests), listening.Port(exposition, metrics_requests)])
 
-    asyncio.run(run())
+    uvloop.run(run())
 
 
-def _bind(variable: str, default: int) -> list[socket]:
+def _bind(variable: str, default: int) -> socket:
     host = os.environ.get("MODEL_HOST", "0.0.0.0")  # noqa: S104 (a container's port)
-    sockets: list[socket] = bind_sockets(int(os.environ.get(variable, default)), host, backlog=BACKLOG)
-    return sockets
+    return listening.bind(host, int(os.environ.get(variable, default)))
 
 
 if __name__ == "__main__":

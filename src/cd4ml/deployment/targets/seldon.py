@@ -376,7 +376,7 @@ def deployment(
         "labels": {**labels, "version": str(version)},  # Seldon writes it into metrics, as `predictor_version`
         "annotations": annotations,
         "graph": {"name": CONTAINER},
-        "component_specs": ({"spec": _pod(model_uri, version)},),
+        "component_specs": ({"spec": _pod(name, model_uri=model_uri, version=version, digest=digest)},),
     }
     content = {
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
@@ -390,7 +390,7 @@ def service(name: str) -> str:
     return f"{name}-{PREDICTOR}"
 
 
-def _pod(model_uri: str, version: int) -> dict[str, Any]:
+def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, Any]:
     model, folder = "model", "/mnt/models"
     temporary = {"name": "tmp", "mount_path": "/tmp"}  # noqa: S108 (a volume of the pod's own)
     keys = {"name": "trusted-keys"}
@@ -408,7 +408,11 @@ def _pod(model_uri: str, version: int) -> dict[str, Any]:
         "name": CONTAINER,
         "image": images.SERVE,
         "command": ("python", "-m", "cd4ml.serving.server"),
-        "env": ({"name": "MODEL_VERSION", "value": str(version)},),
+        "env": (
+            {"name": "MODEL_NAME", "value": name},
+            {"name": "MODEL_VERSION", "value": str(version)},
+            {"name": "MODEL_DIGEST", "value": digest},
+        ),
         "ports": ({"name": "http", "container_port": PORT}, {"name": "metrics", "container_port": METRICS_PORT}),
         "startup_probe": _probe("/health/status", period=2, timeout=30, failures=150),
         "readiness_probe": _probe("/health/status", period=5, timeout=10, failures=3),

@@ -46,6 +46,8 @@ class Server(
     """Whose end is its own where it is not kept: the pid of a process, and when that was made."""
     number: int | None = None
     """Its deployment's, in the history; None where an older version started it."""
+    digest: str = ""
+    """The model's; empty where an older version started it."""
 
     @property
     def url(self) -> str:
@@ -85,7 +87,16 @@ def program() -> Path:
 
 
 def start(
-    file: Path, *, name: str, model_folder: Path, port: int, log: Path, run: str, kept: bool, number: int | None
+    file: Path,
+    *,
+    name: str,
+    model_folder: Path,
+    digest: str,
+    port: int,
+    log: Path,
+    run: str,
+    kept: bool,
+    number: int | None,
 ) -> Server:
     """Starts a server and writes its file; it is not ready yet.
 
@@ -93,6 +104,7 @@ def start(
         file: By which it is known.
         name: The model's.
         model_folder: What it serves.
+        digest: The model's; the server ends where another one lies there.
         port: Where it listens.
         log: Takes what it says.
         run: The run that starts it.
@@ -109,7 +121,14 @@ def start(
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
             [python, "-P", "-m", "cd4ml.serving.server"],  # -P: no module from the folder of the run
-            env={**_environment(model_folder, port), _MARK: str(file)},
+            env={
+                **_environment(port),
+                "MODEL_NAME": name,
+                "MODEL_FOLDER": str(model_folder),
+                "MODEL_VERSION": model_folder.parent.name,
+                "MODEL_DIGEST": digest,
+                _MARK: str(file),
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -118,7 +137,17 @@ def start(
     try:
         started = psutil.Process(process.pid).create_time()
         server = Server(
-            name, process.pid, started, port, str(model_folder), str(log), run, kept, None if kept else _owner(), number
+            name=name,
+            pid=process.pid,
+            started=started,
+            port=port,
+            model_folder=str(model_folder),
+            log=str(log),
+            run=run,
+            kept=kept,
+            owner=None if kept else _owner(),
+            number=number,
+            digest=digest,
         )
         server.write(file)
     except BaseException:
@@ -190,16 +219,14 @@ def _owner() -> tuple[int, float] | None:
         return int(pid), 0.0  # the run was killed: whoever comes next ends what it served
 
 
-def _environment(model_folder: Path, port: int) -> dict[str, str]:
+def _environment(port: int) -> dict[str, str]:
     of_the_run = ("TMPDIR", KEEP_SERVING, OWNER)  # and gone with it
     inherited = {name: value for name, value in os.environ.items() if name not in of_the_run}
     return {
         **inherited,
-        "MODEL_FOLDER": str(model_folder),
         "MODEL_HOST": "127.0.0.1",
-        "MODEL_VERSION": model_folder.parent.name,
-        "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(port),
-        "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(free_port()),
+        "PORT": str(port),
+        "METRICS_PORT": str(free_port()),
     }
 
 

@@ -1,0 +1,234 @@
+"""HTTP as a server of models needs it: fixed paths, bodies with a bound, and failures in a protocol's own form.
+
+A client's mistake is a 4xx that says what is wrong; 500 is a fault of ours. No answer permits a web page of another
+origin to read it, and no value of a request gets into the log.
+"""
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+BODY_BYTES = 8 * 2**20
+BODIES_BYTES = 64 * 2**20
+"""What the requests of a port that arrive or wait may hold together."""
+LONGEST_COMPLAINT = 1000
+JSON = "application/json"
+
+logger = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """A request that is not answered as it was meant.
+
+    Args:
+        status: Of HTTP.
+        complaint: What is wrong, and what to do.
+        reason: The same in one word.
+        headers: Of the answer.
+    """
+
+    def __init__(self, status: int, complaint: str, reason: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(complaint)
+        self.status = status
+        self.complaint = complaint[:LONGEST_COMPLAINT]
+        self.reason = reason
+        self.headers = headers or {}
+
+
+def bad(complaint: str) -> RefusedError:
+    """A mistake in what was sent."""
+    return RefusedError(400, complaint, "BAD_REQUEST")
+
+
+def too_large(complaint: str) -> RefusedError:
+    """More than is taken at once."""
+    return RefusedError(413, complaint, "REQUEST_TOO_LARGE")
+
+
+def busy() -> RefusedError:
+    """More than can wait."""
+    return RefusedError(429, "too many requests wait; come again in a second", "BUSY", headers={"Retry-After": "1"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that has come as a whole."""
+
+    query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    """With names in lower case, as they came."""
+    body: bytes
+
+    @cached_property
+    def content_type(self) -> str:
+        """In lower case, without parameters."""
+        (given,) = _values(self.headers, b"content-type") or ("",)
+        return given.partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is answered."""
+
+    content: bytes
+    content_type: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to talk to a server."""
+
+    name: str
+    routes: Mapping[str, Mapping[str, Handler]]
+    """By path, by method."""
+    failure: Callable[[RefusedError], bytes]
+    """The form of a failed request, as JSON."""
+    prefix: str = ""
+    """Of all its paths, known or not."""
+
+
+class Application:
+    """What a port answers (ASGI).
+
+    Args:
+        protocols: The first whose prefix a path has answers it.
+        observe: Is told the protocol and the status of each answer.
+    """
+
+    def __init__(self, protocols: Sequence[Protocol], observe: Callable[[str, int], None]) -> None:
+        self._protocols = protocols
+        self._observe = observe
+        self._room = _Room()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answers one request."""
+        path = scope["path"]
+        protocol = next(one for one in self._protocols if path.startswith(one.prefix))
+        incoming = _Body(self._room)
+        try:
+            handler = self._handler(protocol, scope)
+            body = await incoming.read(receive, scope["headers"]) if scope["method"] == "POST" else b""
+            answer = await handler(Request(scope["query_string"], scope["headers"], body))
+        except RefusedError as refused:
+            answer = _refusal(protocol, refused)
+        except _GoneError:
+            return
+        except Exception as error:
+            # Without its message, which may hold values of the request.
+            logger.error("%s answering %s\n%s", type(error).__name__, _known(protocol, path), _places(error))
+            complaint = "the model server failed; its log says where"
+            answer = _refusal(protocol, RefusedError(500, complaint, "MICROSERVICE_INTERNAL_ERROR"))
+        finally:
+            incoming.release()
+        self._observe(protocol.name, answer.status)
+        headers = [
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", b"%d" % len(answer.content)),
+            *((name.encode(), value.encode()) for name, value in answer.headers.items()),
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.content})
+
+    def _handler(self, protocol: Protocol, scope: Any) -> Handler:
+        if len(_values(scope["headers"], b"host")) > 1:
+            raise bad("name one host")
+        methods = protocol.routes.get(scope["path"])
+        if methods is None:
+            raise RefusedError(404, "there is nothing at this path", "NOT_FOUND")
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        if method in methods:
+            return methods[method]
+        allowed = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
+        if method == "OPTIONS":
+            return _options(allowed)
+        raise RefusedError(405, f"the methods here are {allowed}", "METHOD_NOT_ALLOWED", headers={"Allow": allowed})
+
+
+class _GoneError(Exception):
+    """The client did not wait."""
+
+
+@dataclass
+class _Room:
+    """What all requests hold together."""
+
+    taken: int = 0
+
+
+class _Body:
+    """The body of one request."""
+
+    def __init__(self, room: _Room) -> None:
+        self._room = room
+        self._held = 0
+
+    async def read(self, receive: Any, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Reads it to its end.
+
+        Raises:
+            RefusedError: It is too large, there is no room now, or it is compressed.
+        """
+        if any(value not in ("", "identity") for value in _values(headers, b"content-encoding")):
+            raise RefusedError(415, "send the body as it is, without a Content-Encoding", "UNSUPPORTED_MEDIA_TYPE")
+        if len(_values(headers, b"content-type")) > 1:
+            raise RefusedError(415, "name one Content-Type", "UNSUPPORTED_MEDIA_TYPE")
+        announced = _values(headers, b"content-length")
+        if announced and int(announced[0]) > BODY_BYTES:
+            raise _too_large()
+        parts = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _GoneError
+            parts.append(message["body"])
+            more = message["more_body"]
+            self._hold(len(message["body"]))
+        return b"".join(parts)
+
+    def release(self) -> None:
+        """Makes room."""
+        self._room.taken -= self._held
+
+    def _hold(self, count: int) -> None:
+        if self._held + count > BODY_BYTES:
+            raise _too_large()
+        if self._room.taken + count > BODIES_BYTES:
+            raise busy()
+        self._held += count
+        self._room.taken += count
+
+
+def _too_large() -> RefusedError:
+    return too_large(f"a request has {BODY_BYTES // 2**20} MiB at most; send the rows in several")
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def _refusal(protocol: Protocol, refused: RefusedError) -> Answer:
+    return Answer(protocol.failure(refused), status=refused.status, headers=refused.headers)
+
+
+def _options(allowed: str) -> Handler:
+    async def options(_: Request) -> Answer:
+        return Answer(b"", "text/plain", headers={"Allow": allowed})
+
+    return options
+
+
+def _known(protocol: Protocol, path: str) -> str:
+    return path if path in protocol.routes else "a path that is not there"
+
+
+def _places(error: BaseException) -> str:
+    return "".join(traceback.format_tb(error.__traceback__))

@@ -1,0 +1,106 @@
+"""What Prometheus reads of a model server; every figure has the model and its version as labels."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+
+from cd4ml.serving.application import Answer, Protocol, RefusedError, Request
+from cd4ml.serving.rows import Inputs
+
+PATHS = ("/metrics", "/prometheus")
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+BINS = 20
+"""Of the distribution of probabilities."""
+
+
+class Metrics:
+    """The figures of one server.
+
+    Args:
+        model: Its name.
+        version: Its version in the registry.
+    """
+
+    def __init__(self, model: str, version: str) -> None:
+        self._labels = {"model": model, "version": version}
+        self._registry = CollectorRegistry()
+        names = tuple(self._labels)
+
+        def counter(name: str, says: str, *more: str) -> Counter:
+            return Counter(f"cd4ml_{name}", says, (*names, *more), registry=self._registry)
+
+        def histogram(name: str, says: str, buckets: Sequence[float]) -> Histogram:
+            one = Histogram(f"cd4ml_{name}", says, names, buckets=buckets, registry=self._registry)
+            return one.labels(**self._labels)
+
+        self._requests = counter("requests", "Requests by protocol and HTTP status.", "protocol", "status")
+        self._predictions = counter("predictions", "Rows that were predicted.").labels(**self._labels)
+        self._missing = counter("missing_values", "Rows that lacked a feature's value.", "feature")
+        self._seconds = histogram("predict_seconds", "From a whole request to its predictions.", SECONDS)
+        self._batch = histogram("batch_rows", "Rows of one call of the model.", ROWS)
+        self._probabilities = _Distribution(self._labels)
+        self._registry.register(self._probabilities)
+
+    def answered(self, protocol: str, status: int) -> None:
+        """Counts a request."""
+        self._requests.labels(**self._labels, protocol=protocol, status=status).inc()
+
+    def took(self, seconds: float) -> None:
+        """Counts the time of a request that was predicted."""
+        self._seconds.observe(seconds)
+
+    def predicted(self, batch: Sequence[Inputs], probabilities: np.ndarray) -> None:
+        """Counts a batch."""
+        self._predictions.inc(len(probabilities))
+        self._batch.observe(len(probabilities))
+        self._probabilities.add(probabilities)
+        for inputs in batch:
+            for feature, count in inputs.missing.items():
+                self._missing.labels(**self._labels, feature=feature).inc(count)
+
+    def protocol(self) -> Protocol:
+        """The paths that Prometheus asks."""
+
+        async def expose(_: Request) -> Answer:
+            return Answer(generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
+
+        return Protocol("prometheus", {path: {"GET": expose} for path in PATHS}, failure)
+
+
+def failure(refused: RefusedError) -> bytes:
+    """A failed request in JSON."""
+    content: bytes = orjson.dumps({"error": refused.complaint})
+    return content
+
+
+class _Distribution:
+    """A histogram that takes many values at once."""
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        self._labels = labels
+        self._counts = np.zeros(BINS, np.int64)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+
+    def add(self, probabilities: np.ndarray) -> None:
+        """Counts values from 0 to 1, float32 [rows]; a bin has its upper bound in it, as Prometheus has it."""
+        bins = np.clip(np.ceil(probabilities * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        counts = np.bincount(bins, minlength=BINS)
+        with self._lock:
+            self._counts += counts
+            self._sum += float(probabilities.sum())
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        family = HistogramMetricFamily("cd4ml_probability", "What was predicted.", labels=tuple(self._labels))
+        with self._lock:
+            below, total = np.cumsum(self._counts), self._sum
+        bounds = [*(f"{number / BINS:g}" for number in range(1, BINS + 1)), "+Inf"]
+        family.add_metric(tuple(self._labels.values()), list(zip(bounds, [*below, below[-1]], strict=True)), total)
+        yield family

@@ -1,0 +1,102 @@
+"""The one way to a prediction, whatever the protocol."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from cd4ml.serving.application import RefusedError, Request, busy
+from cd4ml.serving.batches import Batches
+from cd4ml.serving.metrics import Metrics
+from cd4ml.serving.rows import Inputs
+from cd4ml.serving.served_model import ServedModel
+
+READ_AT_ONCE_BYTES = 128 * 2**10
+"""A body beyond that is read in a thread, so that small requests do not wait for it."""
+
+WAITING = 128
+"""Requests that wait, with those that are being read or predicted."""
+
+Form = TypeVar("Form")
+
+
+@dataclass(frozen=True)
+class Asked(Generic[Form]):
+    """A request that was read."""
+
+    inputs: Inputs
+    form: Form
+    """What its protocol has to know to answer."""
+
+
+class Predictor:
+    """A model that answers requests.
+
+    Args:
+        model: The model.
+        name: Its name in the registry.
+        version: Its version there.
+        metrics: Count what is predicted.
+    """
+
+    def __init__(self, model: ServedModel, *, name: str, version: str, metrics: Metrics) -> None:
+        self.name = name
+        self.identity = {"digest": model.digest, "version": version}
+        """What every answer says of the model."""
+        self.contract = model.contract
+        self.encoder = model.encoder
+        self._batches = Batches(model.predict, metrics.predicted)
+        self._missing_row = self.encoder.missing_rows(1)
+        self._reading = ThreadPoolExecutor(1, "read")
+        self._waiting = 0
+        self._took = metrics.took
+
+    async def predict(self, request: Request, read: Callable[[Request], Asked[Form]]) -> tuple[Asked[Form], np.ndarray]:
+        """Has a request read, and its rows predicted.
+
+        Args:
+            request: The request.
+            read: Of its protocol.
+
+        Returns:
+            What `read` gave, and the probabilities, float32 [rows].
+
+        Raises:
+            RefusedError: Too many wait already, the client's mistake, or the model gives no probability.
+        """
+        if self._waiting >= WAITING:
+            raise busy()
+        self._waiting += 1
+        started = time.perf_counter()
+        try:
+            if len(request.body) <= READ_AT_ONCE_BYTES:
+                asked = read(request)
+            else:
+                asked = await asyncio.get_running_loop().run_in_executor(self._reading, read, request)
+            probabilities = _finite(await self._batches.predict(asked.inputs))
+        finally:
+            self._waiting -= 1
+        self._took(time.perf_counter() - started)
+        return asked, probabilities
+
+    async def check(self) -> np.ndarray:
+        """Predicts a row whose values are all missing, before all that wait: whoever asks knows that the model answers.
+
+        Raises:
+            RefusedError: It gives no probability.
+        """
+        return _finite(await self._batches.predict_first(self._missing_row))
+
+    def said(self, inputs: Inputs) -> dict[str, Any]:
+        """What an answer says of the model and of the rows."""
+        return {**self.identity, **({"missing": inputs.missing} if inputs.missing else {})}
+
+
+def _finite(probabilities: np.ndarray) -> np.ndarray:
+    if not np.isfinite(probabilities).all():
+        raise RefusedError(500, "the model gives no finite probability", "MODEL_FAILED")
+    return probabilities

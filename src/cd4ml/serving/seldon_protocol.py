@@ -1,0 +1,184 @@
+"""Seldon's protocol, version 1, for one model: what its clients, its executor and its wrapper speak.
+
+A request has rows as `data.ndarray` or `data.tensor`, with `data.names`, or as `jsonData`, a list of objects by name.
+An answer has the form of its request; to `jsonData` it is a tensor. Its `meta.tags` say which model it comes from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import numpy as np
+import orjson
+
+from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request, bad
+from cd4ml.serving.json_body import parse, parse_text
+from cd4ml.serving.predictor import Asked, Predictor
+from cd4ml.serving.rows import Encoder, Inputs, check_names, check_size
+
+PREDICTIONS = ("/api/v1.0/predictions", "/api/v0.1/predictions")
+PREDICT = "/predict"
+"""As its wrapper has it; a request may also be the field `json` of a form, or of the query."""
+PING = "/health/ping"
+HEALTH = ("/health/status", "/api/v1.0/health/status")
+METADATA = ("/metadata", "/api/v1.0/metadata")
+FORM = "application/x-www-form-urlencoded"
+EXPECTED = 'send {"data": {"names": [...], "ndarray": [[...], ...]}} with at least one name and one row'
+
+
+@dataclass(frozen=True)
+class _Form:
+    as_tensor: bool
+    meta: Mapping[str, Any]
+
+
+class SeldonProtocol:
+    """The protocol for one model.
+
+    Args:
+        predictor: The model.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def protocol(self) -> Protocol:
+        """Its paths."""
+        post, get = "POST", "GET"
+        routes: dict[str, dict[str, Handler]] = {
+            PREDICT: {get: self._predict, post: self._predict},
+            **{path: {post: self._predict} for path in PREDICTIONS},
+            PING: {get: _pong},
+            **{path: {get: self._check} for path in HEALTH},
+            **{path: {get: self._describe} for path in METADATA},
+        }
+        return Protocol("seldon", routes, failure)
+
+    async def _predict(self, request: Request) -> Answer:
+        asked, probabilities = await self._predictor.predict(request, self._read)
+        values = _tensor(probabilities[:, None]) if asked.form.as_tensor else {"ndarray": probabilities[:, None]}
+        data = {"names": [self._predictor.contract.output], **values}
+        return _answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
+
+    async def _check(self, _: Request) -> Answer:
+        return _answer({"data": {"names": [], **_tensor(await self._predictor.check())}, "meta": {}})
+
+    async def _describe(self, _: Request) -> Answer:
+        contract, identity = self._predictor.contract, self._predictor.identity
+        inputs = [
+            {"name": one.name, "datatype": "BYTES" if one.dtype == "string" else "FP32", "shape": [-1]}
+            for one in contract.inputs
+        ]
+        return _answer(
+            {
+                "name": contract.label,
+                "versions": [identity["version"]],
+                "platform": "cd4ml",
+                "inputs": inputs,
+                "outputs": [{"name": contract.output, "datatype": "FP32", "shape": [-1]}],
+                "custom": identity,
+            }
+        )
+
+    def _read(self, request: Request) -> Asked[_Form]:
+        message = _message(request)
+        if not isinstance(message, dict):
+            raise bad(EXPECTED)
+        meta, encoder = message.get("meta"), self._predictor.encoder
+        puid = meta.get("puid") if isinstance(meta, dict) else None
+        inputs, as_tensor = _inputs(message, encoder)
+        return Asked(inputs, _Form(as_tensor, {"puid": puid} if isinstance(puid, str) else {}))
+
+
+def failure(refused: RefusedError) -> bytes:
+    """Seldon's form of a failed request."""
+    status = {"code": -1, "info": refused.complaint, "reason": refused.reason, "status": 1}
+    content: bytes = orjson.dumps({"status": status})
+    return content
+
+
+async def _pong(_: Request) -> Answer:
+    return Answer(b"pong", "text/plain")
+
+
+def _answer(content: Any) -> Answer:
+    return Answer(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _tensor(values: np.ndarray) -> dict[str, Any]:
+    return {"tensor": {"shape": values.shape, "values": values.ravel()}}
+
+
+def _message(request: Request) -> Any:
+    if request.content_type == FORM:
+        return _field(request.body)
+    if request.body or request.content_type:
+        return parse(request)
+    return _field(request.query)
+
+
+def _field(form: bytes) -> Any:
+    try:
+        (text,) = parse_qs(form, max_num_fields=10).get(b"json", [b""])
+    except ValueError as error:
+        raise bad("a form has one field `json`") from error
+    return parse_text(text)
+
+
+def _inputs(message: dict[str, Any], encoder: Encoder) -> tuple[Inputs, bool]:
+    """The rows of a request, and whether they are answered by a tensor."""
+    data = message.get("data")
+    if "jsonData" in message:
+        return _of_objects(message["jsonData"], encoder), True
+    if not isinstance(data, dict):
+        raise bad(EXPECTED)
+    names = data.get("names")
+    if not (isinstance(names, list) and names and _all(str, names)):
+        raise bad(EXPECTED)
+    if "tensor" in data:
+        return _of_tensor(names, data["tensor"], encoder), True
+    rows = data.get("ndarray")
+    if not (isinstance(rows, list) and rows and _all(list, rows)):
+        raise bad(EXPECTED)
+    return _of_rows(names, rows, encoder), False
+
+
+def _of_rows(names: list[str], rows: list[list[Any]], encoder: Encoder) -> Inputs:
+    _check(names, len(rows))
+    try:
+        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    except ValueError as error:
+        raise bad(f"every row of data.ndarray must be a list of {len(names)} values, one a name") from error
+    return encoder.inputs(columns, len(rows), "data.names")
+
+
+def _of_tensor(names: list[str], tensor: Any, encoder: Encoder) -> Inputs:
+    shape, values = (tensor.get("shape"), tensor.get("values")) if isinstance(tensor, dict) else (None, None)
+    if not (isinstance(shape, list) and isinstance(values, list) and values and _all(int, shape)):
+        raise bad('data.tensor has {"shape": [rows, names], "values": [...]}; ' + EXPECTED)
+    if shape != [len(values) // len(names), len(names)] or len(values) % len(names):
+        raise bad(f"the shape of data.tensor must be [rows, {len(names)}], with as many values; or {EXPECTED}")
+    _check(names, shape[0])
+    columns = {name: values[place :: len(names)] for place, name in enumerate(names)}
+    return encoder.inputs(columns, shape[0], "data.names")
+
+
+def _of_objects(given: Any, encoder: Encoder) -> Inputs:
+    rows = given if isinstance(given, list) else [given]
+    if not (rows and _all(dict, rows)):
+        raise bad(f"jsonData is an object by name, or a list of some; or {EXPECTED}")
+    names = rows[0].keys()
+    check_size(len(rows), len(names))
+    if any(row.keys() != names for row in rows):
+        raise bad("every object of jsonData must have the same names")
+    return encoder.inputs({name: [row[name] for row in rows] for name in names}, len(rows), "jsonData")
+
+
+def _check(names: list[str], rows: int) -> None:
+    check_size(rows, len(names))
+    check_names(names, "data.names")
+
+
+def _all(kind: type, values: list[Any]) -> bool:
+    return set(map(type, values)) == {kind}
