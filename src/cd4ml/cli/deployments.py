@@ -1,16 +1,19 @@
 """Commands for what is in production, and was: `cd4ml deployments`, `cd4ml stop`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, print_sections, table
-from cd4ml.errors import RegistryError
-from cd4ml.storage import open_store
+from cd4ml.cli.application import app, console, print_outcome, print_sections, table
+from cd4ml.errors import DeploymentError, RegistryError
+from cd4ml.storage import local_path, open_store
 
-deployments_app = typer.Typer(help="The history of what was deployed: list, show, history, diff.", no_args_is_help=True)
+deployments_app = typer.Typer(
+    help="The history of what was deployed: list, show, history, diff, analyse.", no_args_is_help=True
+)
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 
 
@@ -94,6 +97,46 @@ def diff(
     opened = open_store(store)
     found = [shipped.find(opened, name, number) for number in (before, after)]
     print_sections(shipped.differences(found), [f"deployment {number}" for number in (before, after)])
+
+
+COLOURS = {"passed": "green", "inconclusive": "yellow", "error": "red", "failed": "red"}
+"""Of the outcomes of a check."""
+
+
+@deployments_app.command()
+def analyse(
+    folder: Annotated[Path, typer.Argument(parser=local_path, metavar="FOLDER", help="What a router captured.")],
+    champion: Annotated[str, typer.Option(metavar="ARM", help="The arm that has served so far.")],
+    challenger: Annotated[str, typer.Option(metavar="ARM", help="The arm that is held against it.")],
+    limits: Annotated[
+        Path, typer.Option(parser=local_path, metavar="FILE", help="YAML: limits, as docs/comparing.md has them.")
+    ],
+) -> None:
+    """Holds one arm against another by the requests that a router captured of both.
+
+    May be asked as often as one likes while requests come in: the error that the limits state holds all the same.
+
+    Example: cd4ml deployments analyse capture --champion deployment-3 --challenger deployment-4 --limits limits.yaml
+    """
+    from cd4ml.deployment import analysis, compared
+    from cd4ml.running import yaml_file
+
+    said = yaml_file.read(limits)
+    if said.mistakes:
+        lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())
+        raise DeploymentError(f"{limits}: not as it should be{lines}")
+    wanted = analysis.parse(said.value)
+    found = compared.read(folder, champion=champion, challenger=challenger)
+    if not found.count:
+        raise DeploymentError(
+            f"{folder}: has no request that {champion} or {challenger} had a chance to get; name the folder of a "
+            "capture, and arms that both have a weight"
+        )
+    verdict = analysis.analyse(found, wanted, about={"champion": champion, "challenger": challenger})
+    for check in verdict.checks:
+        print_outcome(check.outcome, COLOURS[check.outcome], check.reason)
+    if not verdict.passed:
+        raise typer.Exit(1)
 
 
 app.add_typer(deployments_app, name="deployments")

@@ -54,7 +54,7 @@ class Check:
     slice: str = ""
     """The rows it was measured on, as `cd4ml.contracts.evaluation` names them; empty where that is not one slice."""
     interval: Interval | None = None
-    """Of the value, at 95% confidence; None where it has none."""
+    """Of the value, at 95% confidence, or at what its gate states; None where it has none."""
 
 
 def _with_outcomes(content: Content) -> Content:

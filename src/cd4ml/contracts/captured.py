@@ -1,0 +1,56 @@
+"""What the router keeps of requests, and of what became of them: two tables of Parquet files in one folder.
+
+    requests/<day>/*.parquet    one row an answer of an arm, those of mirrors included (`REQUESTS`)
+    feedback/<day>/*.parquet    one row a feedback (`FEEDBACK`); it is about the request with its `request_id`
+
+Files are written whole, and only added to; one day's (UTC) lie in one folder, so that old days can be removed.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+REQUESTS = pa.schema(
+    [
+        ("at", pa.timestamp("us", "UTC")),  # when the request had come in
+        ("request_id", pa.string()),  # one for an answer and its mirrored ones
+        ("arm", pa.string()),
+        ("version", pa.string()),  # of the arm's model
+        ("propensity", pa.float64()),  # how likely this arm was to get this request; 1 where it is a mirror
+        ("mirrored", pa.bool_()),  # whether the answer was given to nobody
+        ("unit", pa.string()),  # tells whose requests are one caller's; null where the caller is not known
+        ("status", pa.int16()),  # of HTTP; 502, 503 and 504 also where the arm was broken, away or late
+        ("latency_ms", pa.float64()),  # of the arm, as the router sees it
+        ("features", pa.string()),  # JSON: the values of the rows by name, for features that may be captured; else null
+        ("outputs", pa.list_(pa.string())),  # the names of what is predicted for a row; null where nothing was
+        ("predictions", pa.list_(pa.float64())),  # row after row, each with a value an output; null where nothing was
+    ]
+)
+FEEDBACK = pa.schema(
+    [
+        ("at", pa.timestamp("us", "UTC")),  # when it had come in
+        ("request_id", pa.string()),
+        ("reward", pa.float64()),  # of the whole request; null where it has labels alone
+        (
+            "labels",
+            pa.list_(pa.string()),
+        ),  # what came to be true, one a row, as JSON text; null where it has a reward alone
+    ]
+)
+_FOLDERS = {"requests": REQUESTS, "feedback": FEEDBACK}
+
+
+def requests(folder: Path) -> ds.Dataset:
+    """What is kept of requests; empty where nothing is yet."""
+    return _dataset(folder, "requests")
+
+
+def feedback(folder: Path) -> ds.Dataset:
+    """What is kept of feedback; empty where nothing is yet."""
+    return _dataset(folder, "feedback")
+
+
+def _dataset(folder: Path, name: str) -> ds.Dataset:
+    files = sorted(map(str, (folder / name).glob("*/[!.]*.parquet")))
+    return ds.dataset(files, schema=_FOLDERS[name], format="parquet")

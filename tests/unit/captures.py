@@ -1,0 +1,87 @@
+"""What a router captured of two arms, made up by chance with a seed."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """How the arms `old` and `new` do, each pair the old one's first."""
+
+    weight: float = 0.5
+    """Of `new`."""
+    errors: tuple[float, float] = (0.02, 0.02)
+    latencies: tuple[float, float] = (3.0, 3.0)
+    """The medians in milliseconds."""
+    predictions: tuple[float, float] = (0.3, 0.3)
+    """The means."""
+    rewards: tuple[float, float] = (0.4, 0.4)
+    """The means of those of every second request."""
+
+
+def write(folder: Path, requests: int, arms: Arms = Arms(), *, seed: int = 0, unit: int | None = None) -> Path:
+    """Writes a capture, a request a second.
+
+    Args:
+        folder: Takes it.
+        requests: How many.
+        arms: How they do.
+        seed: Of chance.
+        unit: How many requests each caller sends; None where callers are not known.
+    """
+    table, feedback = captured(requests, arms, seed=seed, unit=unit)
+    for name, one in (("requests", table), ("feedback", feedback)):
+        (folder / name / "2026-01-01").mkdir(parents=True, exist_ok=True)
+        pq.write_table(one, folder / name / "2026-01-01" / f"{seed}.parquet")
+    return folder
+
+
+def captured(requests: int, arms: Arms, *, seed: int, unit: int | None) -> tuple[pa.Table, pa.Table]:
+    """Both tables."""
+    random = np.random.default_rng(seed)
+    callers = np.arange(requests) // (unit or 1)
+    new = (random.random(requests) < arms.weight)[callers]
+    at = [BEGIN + timedelta(seconds=number) for number in range(requests)]
+    ids = [f"{seed}-{number}" for number in range(requests)]
+    regions = random.choice(["north", "south"], requests)
+
+    def of(pair: tuple[float, float]) -> np.ndarray:
+        return np.where(new, pair[1], pair[0])
+
+    table = pa.table(
+        [
+            at,
+            ids,
+            np.where(new, "new", "old"),
+            np.where(new, "2", "1"),
+            np.where(new, arms.weight, 1 - arms.weight),
+            np.zeros(requests, bool),
+            callers.astype(str) if unit else pa.nulls(requests, pa.string()),
+            np.where(random.random(requests) < of(arms.errors), 500, 200).astype(np.int16),
+            random.lognormal(np.log(of(arms.latencies)), 0.4),
+            [json.dumps({"region": [region]}) for region in regions],
+            [["probability"]] * requests,
+            [[float(one)] for one in np.clip(random.normal(of(arms.predictions), 0.1), 0, 1)],
+        ],
+        schema=REQUESTS,
+    )
+    feedback = pa.table(
+        [
+            [moment + timedelta(hours=1) for moment in at],
+            ids,
+            (random.random(requests) < of(arms.rewards)) * 1.0,
+            pa.nulls(requests, pa.list_(pa.string())),
+        ],
+        schema=FEEDBACK,
+    )
+    return table, feedback.take(np.arange(0, requests, 2))

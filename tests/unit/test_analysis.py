@@ -1,0 +1,283 @@
+"""A challenger is held against the champion by what was captured: passed, failed, or about so many requests more."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from captures import BEGIN, Arms, captured, write
+from typer.testing import CliRunner
+
+from cd4ml.cli import app
+from cd4ml.contracts.verdict import Check, Verdict, worst
+from cd4ml.deployment import analysis, compared
+from cd4ml.errors import DeploymentError
+
+EVERYTHING = {
+    "error_rate": {"max_increase": 0.02},
+    "latency_p50": {"max_ratio": 1.1},
+    "latency_p99": {"max_ratio": 1.5},
+    "mean_prediction": {"max_change": 0.02},
+    "reward": {"min_change": -0.05},
+}
+
+
+def analysed(folder: Path, limits: dict[str, Any], **more: Any) -> Verdict:
+    found = compared.read(folder, champion="old", challenger="new", **more)
+    return analysis.analyse(found, analysis.parse(limits), about={"champion": "1", "challenger": "2"})
+
+
+def check(verdict: Verdict, name: str) -> Check:
+    return next(one for one in verdict.checks if one.name == name)
+
+
+def test_a_challenger_that_does_as_well_passes_every_limit(tmp_path: Path) -> None:
+    verdict = analysed(write(tmp_path, 12_000), EVERYTHING)
+
+    assert verdict.passed, verdict.reasons
+    assert [one.name for one in verdict.checks] == ["sample_ratio", *EVERYTHING]
+    errors = check(verdict, "error_rate")
+    assert errors.limit == "at most 0.02"
+    assert errors.interval[0] < 0 < errors.interval[1] < 0.02
+    assert re.fullmatch(
+        r"error_rate: [-+]\S+ \[-\S+, \+\S+\], from 0.0\d+ of [56],\d{3} to 0.0\d+ of [56],\d{3}; at most 0.02 is kept",
+        errors.reason,
+    ), errors.reason
+
+
+@pytest.mark.parametrize(
+    ("arms", "broken", "reason"),
+    [
+        (Arms(errors=(0.02, 0.2)), "error_rate", "at most 0.02 is broken"),
+        (Arms(latencies=(3, 4)), "latency_p50", "at most 1.1 is broken"),
+        (Arms(latencies=(3, 9)), "latency_p99", "at most 1.5 is broken"),
+        (Arms(predictions=(0.3, 0.4)), "mean_prediction", "at least -0.02 and at most 0.02 is broken"),
+        (Arms(predictions=(0.4, 0.3)), "mean_prediction", "at least -0.02 and at most 0.02 is broken"),
+        (Arms(rewards=(0.5, 0.3)), "reward", "at least -0.05 is broken"),
+    ],
+)
+def test_a_challenger_that_does_worse_fails_the_limit_that_it_breaks(
+    tmp_path: Path, arms: Arms, broken: str, reason: str
+) -> None:
+    verdict = analysed(write(tmp_path, 4000, arms), EVERYTHING)
+
+    assert check(verdict, broken).outcome == "failed"
+    assert check(verdict, broken).reason.endswith(reason)
+    assert worst(one.outcome for one in verdict.checks) == "failed"
+    kept = [one for one in verdict.checks if not one.name.startswith((broken, "latency"))]
+    assert all(one.outcome in ("passed", "inconclusive") for one in kept)
+
+
+@pytest.mark.parametrize("name", ["error_rate", "latency_p99", "reward"])
+def test_about_so_many_requests_more_as_are_said_tell(tmp_path: Path, name: str) -> None:
+    limits = {name: EVERYTHING[name] if name != "reward" else {"min_change": -0.1}}
+    first = check(analysed(write(tmp_path / "first", 1500), limits), name)
+    assert first.outcome == "inconclusive"
+    more = int(re.search(r"; about ([\d,]+) requests more, like these, tell whether", first.reason)[1].replace(",", ""))
+
+    then = check(analysed(write(tmp_path / "then", 1500 + 2 * more), limits), name)
+
+    assert more < 20_000
+    assert then.outcome == "passed", then.reason
+
+
+def test_before_an_arm_has_a_request_nothing_is_told(tmp_path: Path) -> None:
+    verdict = analysed(write(tmp_path, 20, Arms(weight=1e-9)), EVERYTHING)
+
+    assert check(verdict, "sample_ratio").outcome == "passed"
+    said = "nothing is known of the challenger yet; whether at most 0.02 is kept cannot be told yet"
+    assert check(verdict, "error_rate").reason == f"error_rate: {said}"
+    assert {one.outcome for one in verdict.checks[1:]} == {"inconclusive"}
+    assert {one.interval for one in verdict.checks if one.name.startswith("latency")} == {None}
+    nothing = analysed(tmp_path / "nothing", EVERYTHING)
+    assert {one.outcome for one in nothing.checks[1:]} == {"inconclusive"}
+
+
+def test_when_nothing_differs_rollouts_that_are_looked_at_again_and_again_are_hardly_ever_undone() -> None:
+    limits = analysis.parse({"error_rate": {"max_increase": 0.001}, "reward": {"min_change": -0.001}, "error": 0.1})
+    undone = 0
+    for seed in range(200):
+        table, feedback = captured(400, Arms(errors=(0.1, 0.1)), seed=seed, unit=None)
+        everything = compared.among(table, feedback, challenger="new")
+        looks = (everything.first(count) for count in (50, 100, 200, 400))
+        verdicts = (analysis.analyse(look, limits, about={}) for look in looks)
+        undone += any(worst(one.outcome for one in verdict.checks) in ("failed", "error") for verdict in verdicts)
+
+    assert undone / 200 <= 0.1
+
+
+def test_a_group_that_is_treated_worse_fails_alone(tmp_path: Path) -> None:
+    folder = write(tmp_path, 6000)
+    file = next(folder.glob("requests/*/*.parquet"))
+    table = pq.read_table(file)
+    south_by_new = [
+        arm == "new" and "south" in features
+        for arm, features in zip(table["arm"].to_pylist(), table["features"].to_pylist(), strict=True)
+    ]
+    status = pa.array([500 if hit else 200 for hit in south_by_new], pa.int16())
+    pq.write_table(table.set_column(table.column_names.index("status"), "status", status), file)
+
+    verdict = analysed(folder, {"error_rate": {"max_increase": 0.02, "slices": ["region=south", "region=north"]}})
+
+    assert check(verdict, "error_rate on region=south").outcome == "failed"
+    north = check(verdict, "error_rate on region=north")
+    assert (north.outcome, north.slice) == ("passed", "region=north")
+
+
+def test_a_slice_whose_features_are_not_captured_is_never_told(tmp_path: Path) -> None:
+    verdict = analysed(write(tmp_path, 1000), {"error_rate": {"max_increase": 0.02, "slices": ["gender=female"]}})
+
+    assert check(verdict, "error_rate on gender=female").outcome == "inconclusive"
+
+
+def test_requests_that_one_arm_loses_make_the_comparison_an_error(tmp_path: Path) -> None:
+    folder = write(tmp_path, 2000)
+    file = next(folder.glob("requests/*/*.parquet"))
+    table = pq.read_table(file)
+    lost = [arm == "new" and number % 5 == 0 for number, arm in enumerate(table["arm"].to_pylist())]
+    pq.write_table(table.filter(pa.array([not one for one in lost])), file)
+
+    ratio = check(analysed(folder, EVERYTHING), "sample_ratio")
+
+    assert ratio.outcome == "error"
+    assert "which is not chance, so that the arms cannot be compared" in ratio.reason
+
+
+def test_of_a_caller_the_first_request_alone_counts(tmp_path: Path) -> None:
+    folder = write(tmp_path, 4000, unit=4)
+
+    found = compared.read(folder, champion="old", challenger="new")
+
+    assert found.count == 1000
+    assert found.table["request_id"].to_pylist()[:3] == ["0-0", "0-4", "0-8"]
+    assert found.rewards["request"].to_pylist()[:3] == [0, 1, 2]
+
+
+def test_requests_of_a_time_alone_are_compared(tmp_path: Path) -> None:
+    folder = write(tmp_path, 1000)
+
+    since, until = BEGIN + timedelta(seconds=100), BEGIN + timedelta(seconds=300)
+    found = compared.read(folder, champion="old", challenger="new", since=since, until=until)
+
+    assert found.count == 200
+    assert found.table["request_id"][0].as_py() == "0-100"
+
+
+def test_a_third_arm_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeploymentError, match="new answered too, and two arms are compared"):
+        compared.read(write(tmp_path, 100), champion="old", challenger="newest")
+
+
+def rewards_of_100(table: pa.Table) -> pa.Table:
+    return table.set_column(2, "reward", pa.array([100.0] * len(table)))
+
+
+def test_values_out_of_their_range_are_told(tmp_path: Path) -> None:
+    folder = write(tmp_path, 1000)
+    file = next(folder.glob("feedback/*/*.parquet"))
+    pq.write_table(rewards_of_100(pq.read_table(file)), file)
+
+    told = check(analysed(folder, {"reward": {"min_change": -0.05}}), "reward")
+    wide = check(analysed(folder, {"reward": {"min_change": -10, "range": [0, 200]}}), "reward")
+
+    assert told.outcome == "error"
+    assert told.reason == (
+        "reward: 500 of 500 values are not from 0 to 1, such as 100; write the `range` that they have; "
+        "the limit 'at least -0.05' could not be checked"
+    )
+    assert (wide.outcome, wide.value) == ("passed", pytest.approx(0, abs=2))
+
+
+def test_a_change_of_the_hour_is_not_taken_for_one_between_the_arms(tmp_path: Path) -> None:
+    """The challenger gets more of the requests of the hour in which more fail."""
+    write(tmp_path, 3000, Arms(weight=0.1, errors=(0.02, 0.02)), seed=1)
+    write(tmp_path, 3000, Arms(weight=0.6, errors=(0.3, 0.3)), seed=2)
+
+    found = check(analysed(tmp_path, {"error_rate": {"max_increase": 0.02}}), "error_rate")
+
+    assert found.outcome == "inconclusive"
+    assert found.interval[0] < 0 < found.interval[1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({}, "so that every challenger would pass; write one, such as error_rate: {max_increase: 0.01}"),
+        ({"error": 0.01}, "names no limit"),
+        ({"error_rate": {"max_increas": 0.1}}, "error_rate.max_increas: unknown; did you mean 'max_increase'?"),
+        ({"error_rate": {"max_increase": 0}}, "error_rate.max_increase: Input should be greater than 0, not 0"),
+        ({"eror_rate": {"max_increase": 0.1}}, "eror_rate: unknown; did you mean 'error_rate'?"),
+        ({"reward": {"min_change": 0, "range": [1, 0]}}, "reward: range: write the least value and then a greater one"),
+        (
+            {"error_rate": {"max_increase": 0.1, "slices": ["region=*"]}},
+            "error_rate: slices: 'region=*' stands for several; name each, for each needs a part of the error",
+        ),
+    ],
+)
+def test_limits_that_say_nothing_or_another_thing_are_refused(limits: dict[str, Any], told: str) -> None:
+    with pytest.raises(DeploymentError) as refused:
+        analysis.parse(limits)
+
+    assert told in str(refused.value)
+
+
+def asked(folder: Path, limits: str, *, challenger: str = "new") -> tuple[int, str, Exception | None]:
+    """The exit status of `cd4ml deployments analyse`, what it printed, and its error."""
+    file = folder / "limits.yaml"
+    file.write_text(limits)
+    arms = ["--champion", "old", "--challenger", challenger]
+    done = CliRunner().invoke(app, ["deployments", "analyse", str(folder), *arms, "--limits", str(file)])
+    return done.exit_code, done.output, done.exception
+
+
+@pytest.mark.parametrize(
+    ("increase", "status", "outcome"), [(0.1, 0, "passed"), (0.0201, 1, "inconclusive"), (0.001, 1, "failed")]
+)
+def test_the_command_line_says_of_each_limit_what_became_of_it(
+    tmp_path: Path, increase: float, status: int, outcome: str
+) -> None:
+    errors = (0.02, 0.4) if outcome == "failed" else (0.02, 0.02)
+    write(tmp_path, 2000, Arms(errors=errors))
+
+    ended, output, _ = asked(tmp_path, f"error_rate: {{max_increase: {increase}}}")
+
+    assert ended == status
+    ratio, rate = output.splitlines()
+    assert ratio.startswith("passed sample_ratio: ")
+    assert rate.startswith(f"{outcome} error_rate: ")
+
+
+@pytest.mark.parametrize(
+    ("limits", "challenger", "told"),
+    [
+        ("error_rate: {max_increase: 0.1, max_increase: 0.2}", "new", "error_rate.max_increase: is there twice"),
+        ("error_rate: 0.1", "new", "error_rate: Input should be a valid dictionary"),
+        ("error_rate: {max_increase: 0.1}", "nwe", "new answered too"),
+    ],
+)
+def test_the_command_line_tells_what_it_cannot_use(tmp_path: Path, limits: str, challenger: str, told: str) -> None:
+    _, _, error = asked(write(tmp_path, 100), limits, challenger=challenger)
+
+    assert isinstance(error, DeploymentError)
+    assert told in str(error)
+
+
+def test_the_command_line_tells_a_folder_without_a_capture(tmp_path: Path) -> None:
+    _, _, error = asked(tmp_path, "error_rate: {max_increase: 0.1}")
+
+    assert isinstance(error, DeploymentError)
+    assert f"{tmp_path}: has no request that old or new had a chance to get" in str(error)
+
+
+def test_the_documented_limits_are_held(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
+    documented = re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+
+    _, output, _ = asked(write(tmp_path, 100), documented)
+
+    told = [line.split(": ")[0].split(" ", 1)[1] for line in output.splitlines()]
+    limited = ["error_rate", "latency_p99", "mean_prediction", "mean_prediction on region=south", "reward"]
+    assert told == ["sample_ratio", *limited]
