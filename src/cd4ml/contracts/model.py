@@ -48,6 +48,8 @@ class Input:
     kind: Kind
     encoded: str = ""
     """What the signature calls it, where that cannot be its name."""
+    vocabulary: tuple[str, ...] | None = None
+    """Of a category: the values that training knew; None where an older version trained the model."""
 
     @property
     def tensor(self) -> str:
@@ -112,11 +114,17 @@ def _is_plain(name: str) -> bool:
 def write_contract(contract: Contract, folder: str | Path) -> None:
     """Writes the contract into a model's folder."""
     content = asdict(contract)
-    content["inputs"] = [
-        {"name": one.name, "kind": one.kind, "dtype": one.dtype} | ({"encoded": one.encoded} if one.encoded else {})
-        for one in contract.inputs
-    ]
+    content["inputs"] = [_written(one) for one in contract.inputs]
     document.write(Path(folder) / CONTRACT, content)
+
+
+def _written(one: Input) -> dict[str, Any]:
+    content: dict[str, Any] = {"name": one.name, "kind": one.kind, "dtype": one.dtype}
+    if one.encoded:
+        content["encoded"] = one.encoded
+    if one.vocabulary is not None:
+        content["vocabulary"] = list(one.vocabulary)
+    return content
 
 
 def read_contract(folder: str | Path) -> Contract:
@@ -132,12 +140,17 @@ def read_contract(folder: str | Path) -> Contract:
         return Contract(
             label=content["label"],
             classes=(negative, positive),
-            inputs=tuple(Input(one["name"], one["kind"], one.get("encoded", "")) for one in content["inputs"]),
+            inputs=tuple(_read(one) for one in content["inputs"]),
             model=content["model"],
             output=content["output"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{file}: not a model's contract ({error}); give a folder that train_model wrote") from error
+
+
+def _read(content: Mapping[str, Any]) -> Input:
+    vocabulary = tuple(content["vocabulary"]) if "vocabulary" in content else None
+    return Input(content["name"], content["kind"], content.get("encoded", ""), vocabulary)
 
 
 def digest(folder: str | Path) -> str:

@@ -100,4 +100,4 @@ class Batches:
 def _together(batch: Sequence[Inputs]) -> Inputs:
     if len(batch) == 1:
         return batch[0]
-    return Inputs(np.concatenate([one.numbers for one in batch]), np.concatenate([one.texts for one in batch]), {})
+    return Inputs(np.concatenate([one.numbers for one in batch]), np.concatenate([one.texts for one in batch]), {}, {})

@@ -1,10 +1,10 @@
-"""A request's JSON."""
+"""JSON as it is read from a request, and written into an answer."""
 
 from typing import Any
 
 import orjson
 
-from cd4ml.serving.application import JSON, RefusedError, Request, bad
+from cd4ml.serving.application import JSON, Answer, RefusedError, Request, bad
 
 
 def parse(request: Request) -> Any:
@@ -28,3 +28,14 @@ def parse_text(text: bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise bad(f"the request is not JSON, or nested too deeply: {error.msg}, at byte {error.pos}") from error
+
+
+def answer(content: Any) -> Answer:
+    """An answer in JSON; arrays are lists."""
+    return Answer(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def failure(refused: RefusedError) -> bytes:
+    """The plain form of a failed request, which is also that of the Open Inference Protocol."""
+    content: bytes = orjson.dumps({"error": refused.complaint})
+    return content

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import orjson
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
-from cd4ml.serving.application import Answer, Protocol, RefusedError, Request
+from cd4ml.serving.application import Answer, Protocol, Request
+from cd4ml.serving.json_body import failure
 from cd4ml.serving.rows import Inputs
 
 PATHS = ("/metrics", "/prometheus")
@@ -42,6 +42,7 @@ class Metrics:
         self._requests = counter("requests", "Requests by protocol and HTTP status.", "protocol", "status")
         self._predictions = counter("predictions", "Rows that were predicted.").labels(**self._labels)
         self._missing = counter("missing_values", "Rows that lacked a feature's value.", "feature")
+        self._unknown = counter("unknown_values", "Rows whose text training did not know.", "feature")
         self._seconds = histogram("predict_seconds", "From a whole request to its predictions.", SECONDS)
         self._batch = histogram("batch_rows", "Rows of one call of the model.", ROWS)
         self._probabilities = _Distribution(self._labels)
@@ -61,8 +62,9 @@ class Metrics:
         self._batch.observe(len(probabilities))
         self._probabilities.add(probabilities)
         for inputs in batch:
-            for feature, count in inputs.missing.items():
-                self._missing.labels(**self._labels, feature=feature).inc(count)
+            for counter, counts in ((self._missing, inputs.missing), (self._unknown, inputs.unknown)):
+                for feature, count in counts.items():
+                    counter.labels(**self._labels, feature=feature).inc(count)
 
     def protocol(self) -> Protocol:
         """The paths that Prometheus asks."""
@@ -71,12 +73,6 @@ class Metrics:
             return Answer(generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
 
         return Protocol("prometheus", {path: {"GET": expose} for path in PATHS}, failure)
-
-
-def failure(refused: RefusedError) -> bytes:
-    """A failed request in JSON."""
-    content: bytes = orjson.dumps({"error": refused.complaint})
-    return content
 
 
 class _Distribution:

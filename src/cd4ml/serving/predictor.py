@@ -91,9 +91,24 @@ class Predictor:
         """
         return _finite(await self._batches.predict_first(self._missing_row))
 
+    def metadata(self) -> dict[str, Any]:
+        """Says which model this is, and what it takes and gives."""
+        inputs = [
+            {"name": one.name, "datatype": "BYTES" if one.dtype == "string" else "FP32", "shape": [-1]}
+            for one in self.contract.inputs
+        ]
+        return {
+            "name": self.name,
+            "versions": [self.identity["version"]],
+            "platform": "cd4ml",
+            "inputs": inputs,
+            "outputs": [{"name": self.contract.output, "datatype": "FP32", "shape": [-1]}],
+        }
+
     def said(self, inputs: Inputs) -> dict[str, Any]:
         """What an answer says of the model and of the rows."""
-        return {**self.identity, **({"missing": inputs.missing} if inputs.missing else {})}
+        counted = {"missing": inputs.missing, "unknown": inputs.unknown}
+        return {**self.identity, **{name: found for name, found in counted.items() if found}}
 
 
 def _finite(probabilities: np.ndarray) -> np.ndarray:

@@ -7,13 +7,16 @@ import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.model import Contract, Input, features
 from cd4ml.names import nearest
 from cd4ml.serving.application import RefusedError, bad, too_large
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROWS = 10_000
 NAMES = 10_000
@@ -34,6 +37,8 @@ class Inputs:
     """object [rows, features that are text], "" for missing."""
     missing: Mapping[str, int]
     """By feature that has any: the rows that lack a value."""
+    unknown: Mapping[str, int]
+    """By feature that has any: the rows whose text training did not know."""
 
     @property
     def rows(self) -> int:
@@ -49,8 +54,10 @@ class Encoder:
     """
 
     def __init__(self, contract: Contract) -> None:
+        self._contract = contract
         self._numbers = [one for one in contract.inputs if one.kind != "category"]
         self._texts = [one for one in contract.inputs if one.kind == "category"]
+        self._known = {one.name: {"", *one.vocabulary} for one in self._texts if one.vocabulary is not None}
 
     @property
     def tensors(self) -> tuple[list[str], list[str]]:
@@ -68,23 +75,43 @@ class Encoder:
         Raises:
             RefusedError: A feature lacks, or has a value that it does not take; the client's mistake.
         """
-        numbers = np.empty((rows, len(self._numbers)), np.float32)
-        texts = np.empty((rows, len(self._texts)), object)
-        missing = {}
-        for place_of_it, one in enumerate(self._numbers):
-            numbers[:, place_of_it], lacking = _numbers(_column(one.name, columns, place), one)
-            if lacking:
-                missing[one.name] = lacking
-        for place_of_it, one in enumerate(self._texts):
-            texts[:, place_of_it], lacking = _texts(_column(one.name, columns, place), one)
-            if lacking:
-                missing[one.name] = lacking
-        return Inputs(numbers, texts, missing)
+        return self._inputs(
+            [_numbers(_column(one.name, columns, place), one) for one in self._numbers],
+            [_texts(_column(one.name, columns, place), one) for one in self._texts],
+            rows,
+        )
+
+    def inputs_of_table(self, table: "pa.Table") -> Inputs:
+        """The inputs of a table; NaN is a missing value in it, as null is.
+
+        Raises:
+            DataError: A column is missing or of a type that the model does not take.
+            RefusedError: A column has a value that the feature does not take.
+        """
+        arrays = features(table, self._contract)
+        return self._inputs(
+            [_checked(arrays[one.tensor], one) for one in self._numbers],
+            [arrays[one.tensor].tolist() for one in self._texts],
+            len(table),
+        )
 
     def missing_rows(self, rows: int) -> Inputs:
         """Rows that lack every value."""
-        features = (*self._numbers, *self._texts)
-        return self.inputs({one.name: [None] * rows for one in features}, rows, "")
+        return self.inputs({one.name: [None] * rows for one in self._contract.inputs}, rows, "")
+
+    def _inputs(self, numbers: Sequence[np.ndarray], texts: Sequence[Sequence[str]], rows: int) -> Inputs:
+        matrix, words = np.empty((rows, len(numbers)), np.float32), np.empty((rows, len(texts)), object)
+        missing, unknown = {}, {}
+        for place, (one, column) in enumerate(zip(self._numbers, numbers, strict=True)):
+            matrix[:, place] = column
+            missing[one.name] = int(np.count_nonzero(np.isnan(column)))
+        for place, (one, values) in enumerate(zip(self._texts, texts, strict=True)):
+            words[:, place] = values
+            missing[one.name] = values.count("")
+            if one.name in self._known:
+                known = self._known[one.name]
+                unknown[one.name] = sum(value not in known for value in values)
+        return Inputs(matrix, words, missing=_those_there(missing), unknown=_those_there(unknown))
 
 
 def check_size(rows: int, names: int) -> None:
@@ -118,34 +145,47 @@ def _column(name: str, columns: Mapping[str, Sequence[Any]], place: str) -> Sequ
     raise bad(f"feature {name!r} is not in {place}{proposal}")
 
 
-def _numbers(column: Sequence[Any], one: Input) -> tuple[np.ndarray, int]:
-    """The values, float32 [rows], and how many are missing."""
+def _numbers(column: Sequence[Any], one: Input) -> np.ndarray:
+    """The values, float32 [rows], NaN for missing."""
     lacking = 0
     if not NUMBERS.issuperset(map(type, column)):
-        lacking = sum(value is None or value == "" for value in column)
         known = [value for value in column if value is not None and value != ""]
         if not NUMBERS.issuperset(map(type, known)):
             raise _not_a_value(next(value for value in known if type(value) not in NUMBERS), one)
+        lacking = len(column) - len(known)
         column = [np.nan if value is None or value == "" else value for value in column]
-    try:
-        values = np.array(column, np.float64)
-    except OverflowError as error:
-        raise bad(f"feature {one.name!r}: a number is too large") from error
-    fits = np.isin(values, (0, 1)) if one.kind == "boolean" else np.abs(values) <= LARGEST
-    if np.count_nonzero(fits) + lacking < len(values):
-        strange = ~fits & ~np.isnan(values) if lacking else ~fits
-        raise _not_a_value(column[int(np.argmax(strange))], one)
-    return values.astype(np.float32), lacking
+    values = np.array(column, np.float64)
+    if np.count_nonzero(_fits(values, one)) + lacking < len(values):
+        raise _not_a_value(column[int(np.argmin(_fits(values, one) | np.isnan(values)))], one)
+    return values.astype(np.float32)
 
 
-def _texts(column: Sequence[Any], one: Input) -> tuple[Sequence[str], int]:
-    """The values, and how many are missing."""
-    if not TEXTS.issuperset(map(type, column)):
-        known = [value for value in column if value is not None]
-        if not TEXTS.issuperset(map(type, known)):
-            raise _not_a_value(next(value for value in known if type(value) is not str), one)
-        column = [value or "" for value in column]
-    return column, column.count("")
+def _checked(values: np.ndarray, one: Input) -> np.ndarray:
+    """Values of a table, float32 [rows]."""
+    fits = _fits(values, one) | np.isnan(values)
+    if not fits.all():
+        raise _not_a_value(float(values[np.argmin(fits)]), one)
+    return values
+
+
+def _fits(values: np.ndarray, one: Input) -> np.ndarray:
+    """Which of some values a feature takes; NaN is none of them."""
+    fits: np.ndarray = (values == 0) | (values == 1) if one.kind == "boolean" else np.abs(values) <= LARGEST
+    return fits
+
+
+def _texts(column: Sequence[Any], one: Input) -> Sequence[str]:
+    """The values, "" for missing."""
+    if TEXTS.issuperset(map(type, column)):
+        return column
+    known = [value for value in column if value is not None]
+    if not TEXTS.issuperset(map(type, known)):
+        raise _not_a_value(next(value for value in known if type(value) is not str), one)
+    return [value or "" for value in column]
+
+
+def _those_there(counts: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: count for name, count in counts.items() if count}
 
 
 def _not_a_value(value: Any, one: Input) -> RefusedError:

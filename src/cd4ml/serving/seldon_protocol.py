@@ -12,8 +12,9 @@ from urllib.parse import parse_qs
 import numpy as np
 import orjson
 
+from cd4ml.serving import arrow_body
 from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request, bad
-from cd4ml.serving.json_body import parse, parse_text
+from cd4ml.serving.json_body import answer, parse, parse_text
 from cd4ml.serving.predictor import Asked, Predictor
 from cd4ml.serving.rows import Encoder, Inputs, check_names, check_size
 
@@ -56,30 +57,18 @@ class SeldonProtocol:
         return Protocol("seldon", routes, failure)
 
     async def _predict(self, request: Request) -> Answer:
+        if request.content_type == arrow_body.TYPE:
+            return await arrow_body.predict(self._predictor, request)
         asked, probabilities = await self._predictor.predict(request, self._read)
         values = _tensor(probabilities[:, None]) if asked.form.as_tensor else {"ndarray": probabilities[:, None]}
         data = {"names": [self._predictor.contract.output], **values}
-        return _answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
+        return answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
 
     async def _check(self, _: Request) -> Answer:
-        return _answer({"data": {"names": [], **_tensor(await self._predictor.check())}, "meta": {}})
+        return answer({"data": {"names": [], **_tensor(await self._predictor.check())}, "meta": {}})
 
     async def _describe(self, _: Request) -> Answer:
-        contract, identity = self._predictor.contract, self._predictor.identity
-        inputs = [
-            {"name": one.name, "datatype": "BYTES" if one.dtype == "string" else "FP32", "shape": [-1]}
-            for one in contract.inputs
-        ]
-        return _answer(
-            {
-                "name": contract.label,
-                "versions": [identity["version"]],
-                "platform": "cd4ml",
-                "inputs": inputs,
-                "outputs": [{"name": contract.output, "datatype": "FP32", "shape": [-1]}],
-                "custom": identity,
-            }
-        )
+        return answer({**self._predictor.metadata(), "custom": self._predictor.identity})
 
     def _read(self, request: Request) -> Asked[_Form]:
         message = _message(request)
@@ -100,10 +89,6 @@ def failure(refused: RefusedError) -> bytes:
 
 async def _pong(_: Request) -> Answer:
     return Answer(b"pong", "text/plain")
-
-
-def _answer(content: Any) -> Answer:
-    return Answer(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def _tensor(values: np.ndarray) -> dict[str, Any]:

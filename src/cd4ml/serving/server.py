@@ -8,7 +8,8 @@
     PORT             where requests are answered (9000)
     METRICS_PORT     where Prometheus asks /metrics or /prometheus (6000)
 
-It speaks Seldon's protocol (`cd4ml.serving.seldon_protocol`).
+It speaks Seldon's protocol (`cd4ml.serving.seldon_protocol`) and the Open Inference Protocol
+(`cd4ml.serving.open_inference`), and takes many rows as Arrow (`cd4ml.serving.arrow_body`).
 """
 
 import gc
@@ -53,8 +54,10 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     gc.disable()  # next to nothing of what is imported is garbage, and the search for it takes a quarter of the time
     import uvloop
 
+    from cd4ml.serving import openapi
     from cd4ml.serving.application import Application
     from cd4ml.serving.metrics import Metrics
+    from cd4ml.serving.open_inference import OpenInference
     from cd4ml.serving.predictor import Predictor
     from cd4ml.serving.seldon_protocol import SeldonProtocol
     from cd4ml.serving.served_model import ServedModel
@@ -63,7 +66,12 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     predictor = Predictor(ServedModel(folder, digest), name=name, version=version, metrics=metrics)
     gc.freeze()
     gc.enable()
-    application = Application([SeldonProtocol(predictor).protocol()], metrics.answered)
+    protocols = [
+        OpenInference(predictor).protocol(),
+        openapi.protocol(predictor),
+        SeldonProtocol(predictor).protocol(),
+    ]
+    application = Application(protocols, metrics.answered)
     exposition = Application([metrics.protocol()], metrics.answered)
 
     async def run() -> None:

@@ -1,6 +1,7 @@
 """Which columns a model is trained on, and what each is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -53,7 +54,11 @@ def select(
             f"no feature is left of the columns {', '.join(columns.names)}: a feature is listed in the schema, is a "
             "number, a text that occurs more than once or a boolean, and is neither the label nor excluded"
         )
-    return inputs(kinds)
+    return tuple(replace(one, vocabulary=_vocabulary(statistics[one.name])) for one in inputs(kinds))
+
+
+def _vocabulary(column: Column) -> tuple[str, ...] | None:
+    return column.values if isinstance(column, Text) else None
 
 
 def _listed(schema: Path) -> list[str]:

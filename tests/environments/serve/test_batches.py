@@ -12,7 +12,7 @@ from cd4ml.serving.rows import Inputs
 
 
 def inputs(*values: float) -> Inputs:
-    return Inputs(np.array(values, np.float32)[:, None], np.empty((len(values), 0), object), {})
+    return Inputs(np.array(values, np.float32)[:, None], np.empty((len(values), 0), object), {}, {})
 
 
 class Model:

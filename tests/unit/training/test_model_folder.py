@@ -61,6 +61,13 @@ def test_a_contract_of_plain_names_is_written_as_the_versions_before_read_it(tmp
     ]
 
 
+def test_a_contract_keeps_what_training_knew_of_a_category(tmp_path):
+    known = replace(CONTRACT, inputs=(Input("region", "category", vocabulary=("north", "")), Input("x", "category")))
+    model.write_contract(known, tmp_path)
+
+    assert model.read_contract(tmp_path) == known
+
+
 def test_a_contract_of_the_versions_before_calls_its_tensors_as_its_columns(tmp_path):
     """They took names such as `a-b` and `a.b` for the signature as they were."""
     inputs = [{"name": name, "kind": "number", "dtype": "float32"} for name in ("a-b", "a.b", "Encoded_1", "class")]
