@@ -184,10 +184,15 @@ def features(table: "pa.Table", contract: Contract) -> dict[str, np.ndarray]:
     Raises:
         DataError: A column is missing or of a type that the model does not take.
     """
+    return {name: one if isinstance(one, np.ndarray) else _numpy(one) for name, one in columns(table, contract).items()}
+
+
+def columns(table: "pa.Table", contract: Contract) -> "dict[str, np.ndarray | pa.ChunkedArray]":
+    """The same, but texts stay Arrow's, of type string: a text that is there often need not become many objects."""
     return {one.tensor: _input(column(table, one.name), one) for one in contract.inputs}
 
 
-def _input(given: "pa.ChunkedArray", one: Input) -> np.ndarray:
+def _input(given: "pa.ChunkedArray", one: Input) -> "np.ndarray | pa.ChunkedArray":
     import pyarrow as pa
 
     kind = kind_of(given.type)
@@ -198,7 +203,7 @@ def _input(given: "pa.ChunkedArray", one: Input) -> np.ndarray:
             "clean the source, or train on data of this type"
         )
     if one.kind == "category":
-        return _numpy(given.cast(pa.string()).fill_null(""))
+        return given.cast(pa.string()).fill_null("")
     return _numpy(given.cast(pa.float32(), safe=False).fill_null(float("nan")))
 
 

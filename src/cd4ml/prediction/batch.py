@@ -4,6 +4,7 @@ Rows are taken in shards. A shard's predictions are an immutable object, called 
 that a run that was killed, or meets rows again, finds them; all of them are committed at once.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,6 @@ from cd4ml.contracts import predicted as names
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.predicted import Predicted, Unseen
 from cd4ml.contracts.release import Version
-from cd4ml.data.digest import of_columns, of_rows
 from cd4ml.data.raw import Plain
 from cd4ml.data.rows import ReadAgain, Rows, at_once
 from cd4ml.errors import DataError
@@ -270,25 +270,21 @@ def _shards(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
 
 def _fingerprint(shard: pa.Table) -> bytes:
     """Tells the rows, in their order, from every other."""
-    found = hashlib.sha256()
+    found = hashlib.sha256(str(shard.schema).encode())
     for batch in shard.combine_chunks().to_batches():
-        found.update(of_rows(of_columns(batch).values()).tobytes())
+        found.update(batch.serialize())
     return found.digest()
 
 
 def _file(name: str, shard: pa.Table, *, schema: pa.Schema, asked: Predicted, work: _Work, tally: _Tally) -> File:
     """The file with the predictions of a shard, which an earlier run may have made."""
     place = f"{work.folder}/{name}"
-    content = None
     if name not in work.there:
         made = _table(shard, start=tally.rows - len(shard), schema=schema, asked=asked, work=work)
-        content = _parquet(made)
-        try:
-            work.store.add(place, content)
-            tally.predicted += len(shard)
-        except AlreadyStoredError:
-            content = None  # another run has the same rows in hand
-    content = content or work.store.read_bytes(place)
+        tally.predicted += len(shard)
+        with contextlib.suppress(AlreadyStoredError):  # another run has the same rows in hand
+            work.store.add(place, _parquet(made))
+    content = work.store.read_bytes(place)
     probabilities = pq.read_table(pa.BufferReader(content), columns=[names.PROBABILITY]).column(0)
     tally.total += pc.sum(probabilities.cast(pa.float64())).as_py()
     return File(name, len(content), len(shard))
@@ -333,5 +329,6 @@ def _repeated(text: str, rows: int) -> pa.DictionaryArray:
 
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", store_schema=False)
+    repeated = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    pq.write_table(table, sink, compression="zstd", store_schema=False, use_dictionary=repeated)
     return bytes(sink.getvalue())

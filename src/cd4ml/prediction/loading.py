@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts import model as models
+from cd4ml.contracts.model import Contract
 from cd4ml.contracts.release import Version
 from cd4ml.errors import RegistryError
 from cd4ml.registry import named
@@ -49,7 +50,7 @@ class LoadedModel:
             DataError: A column is missing, or of a type that the model does not take.
             EvaluationError: The model gives no probabilities.
         """
-        return self._model.predict(models.features(table, self.contract))
+        return self._model.predict(models.columns(table, self.contract))
 
 
 def load_model(store: str, model: str) -> LoadedModel:
@@ -84,6 +85,12 @@ def files(store: Store, version: Version) -> Iterator[Path]:
                 f"{uri}: is the model {found}, not {version.digest}, which was published; publish it again"
             )
         yield folder
+
+
+def contract(store: Store, version: Version) -> Contract:
+    """What a published model takes and gives."""
+    with files(store, version) as folder:
+        return models.read_contract(folder)
 
 
 def vocabularies(store: Store, version: Version) -> Mapping[str, tuple[str, ...]]:
