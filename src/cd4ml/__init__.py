@@ -6,6 +6,8 @@ What a team brings: `Source` reads a table, `Trainer` trains a model, `Network` 
 `Metric` is a row in the table of a `Problem`, and `Target` serves a model. An entry point makes each known
 (docs/development.md).
 
+`load_model` gives a published model, to ask it in a process of one's own (docs/using-a-model.md).
+
 What a run leaves behind are `Document`s, to be read as `Summary.read("evaluation/summary.json")`.
 
 What a user can mend is a `Cd4mlError`, whose message says what, where and what to do.
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from cd4ml.contracts.findings import Finding as Finding
     from cd4ml.contracts.findings import Findings as Findings
     from cd4ml.contracts.model import Contract as Contract
+    from cd4ml.contracts.predicted import Predicted as Predicted
     from cd4ml.contracts.problem import Metric as Metric
     from cd4ml.contracts.problem import Problem as Problem
     from cd4ml.contracts.release import Deployment as Deployment
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from cd4ml.errors import RegistryError as RegistryError
     from cd4ml.errors import StorageError as StorageError
     from cd4ml.errors import TrainingError as TrainingError
+    from cd4ml.prediction.loading import LoadedModel as LoadedModel
+    from cd4ml.prediction.loading import load_model as load_model
     from cd4ml.training.fit import Epoch as Epoch
     from cd4ml.training.job import Fitted as Fitted
     from cd4ml.training.job import TrainingJob as TrainingJob
@@ -59,6 +64,7 @@ _PUBLIC = {
     "contracts.evaluation": ["Summary"],
     "contracts.findings": ["Finding", "Findings"],
     "contracts.model": ["Contract"],
+    "contracts.predicted": ["Predicted"],
     "contracts.problem": ["Metric", "Problem"],
     "contracts.release": ["Deployment", "Verification", "Version"],
     "contracts.verdict": ["Check", "Outcome", "Verdict"],
@@ -79,6 +85,7 @@ _PUBLIC = {
         "StorageError",
         "TrainingError",
     ],
+    "prediction.loading": ["LoadedModel", "load_model"],
     "training.fit": ["Epoch"],
     "training.job": ["Fitted", "TrainingJob"],
     "training.trainers": ["Network", "Trainer"],

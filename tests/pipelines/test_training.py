@@ -49,6 +49,8 @@ RUN_ALWAYS = {
     "Publish model",
     "Deploy model",
 }
+PAGE = Path(__file__).parents[2] / "docs/using-a-model.md"
+EVALUATE = Path(sys.prefix).parent / "evaluate/bin"
 ANOTHER = 2
 """The seed of a model that is not that of the first run."""
 
@@ -560,6 +562,20 @@ def test_a_table_is_predicted_as_the_server_predicts_its_rows(first: Outcome, wo
     answer = httpx.post(f"{SERVER}/api/v1.0/predictions", json={"data": {"names": names, "ndarray": asked}}).json()
     online = [value for (value,) in answer["data"]["ndarray"]]
     assert online == pytest.approx([offline[player] for player in rows["player_id"].to_pylist()], abs=1e-6)
+    blocks = re.findall(
+        r"<!-- executed by [^\n]+\n```(sh|python)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
+    )
+    for language, content in blocks:
+        programs = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [str(EVALUATE / "python"), "-c"]}
+        done = subprocess.run(
+            [*programs[language], content.replace(":9500/", f":{PORT}/")],
+            cwd=workplace.folder,
+            env={**os.environ, "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len(blocks) == 7
     assert workplace.run("stop", "promotion-uptake").code == 0
 
 

@@ -1,0 +1,49 @@
+"""A published model: a package that needs TensorFlow alone.
+
+VERSION says where it comes from, CONTRACT what it takes. `predict` takes the columns by name and gives a probability a
+row, that of the second of the contract's classes; None and NaN are missing:
+
+    predict({"age": [31, None], "region": ["north", "south"]})
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+FOLDER = Path(__file__).parent
+VERSION = json.loads((FOLDER / "version.json").read_text(encoding="utf-8"))
+CONTRACT = json.loads((FOLDER / "contract.json").read_text(encoding="utf-8"))
+
+
+def digest() -> str:
+    """Tells the files that predict from all others."""
+    whole = hashlib.sha256()
+    files = [FOLDER / "contract.json", *(file for file in (FOLDER / "saved_model").rglob("*") if file.is_file())]
+    for name, file in sorted((file.relative_to(FOLDER).as_posix(), file) for file in files):
+        whole.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
+
+
+if digest() != VERSION["digest"]:
+    raise ImportError(f"{FOLDER}: these are not the files of {VERSION['digest']}, which was published; export it again")
+_loaded = tf.saved_model.load(str(FOLDER / "saved_model"))  # holds the variables of the signature
+
+
+def predict(columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """The probabilities, float32 [rows]."""
+    given = {
+        one.get("encoded") or one["name"]: _tensor(columns[one["name"]], one["kind"]) for one in CONTRACT["inputs"]
+    }
+    probabilities: np.ndarray = _loaded.signatures["serving_default"](**given)[CONTRACT["output"]].numpy()
+    return probabilities
+
+
+def _tensor(values: Sequence[Any], kind: str) -> tf.Tensor:
+    if kind == "category":
+        return tf.constant(["" if value is None or value != value else str(value) for value in values], tf.string)
+    return tf.constant(np.asarray(values, np.float32))

@@ -1,0 +1,70 @@
+"""`cd4ml models`: what is published."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cd4ml.cli import app
+from cd4ml.contracts.deployment import Held
+from cd4ml.contracts.model import Contract, Input, digest, write_contract
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.errors import RegistryError
+from cd4ml.registry import deployments
+from cd4ml.storage.folder import FolderStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    made = FolderStore(tmp_path / "store")
+    for number in (1, 2):
+        folder = tmp_path / f"model-{number}"
+        (folder / "saved_model").mkdir(parents=True)
+        (folder / "saved_model" / "saved_model.pb").write_text(str(number))
+        inputs = (Input("age", "number"), Input("[red]region", "category"))
+        write_contract(Contract("took", ("no", "yes"), inputs, {"model": "linear"}), folder)
+        version = Version(
+            name="uptake",
+            version=number,
+            digest=digest(folder),
+            published_at=f"2026-11-2{number}T12:00:00+00:00",
+            run=f"run-{number}",
+            revision="",
+            dataset=DatasetReference("players", 3, "rows:1"),
+        )
+        made.add_folder(version.folder, {"model": folder, "version.json": version.text})
+        if number == 1:
+            begun = deployments.begin(made, version, run="run-1", target="machine", strategy="replace")
+            deployments.add(made, begun, Held(endpoint="http://127.0.0.1:1", at=begun.at))
+    return made
+
+
+def ask(store: FolderStore, *words: str) -> str:
+    ended = CliRunner().invoke(app, ["models", *words, "--store", store.location])
+    if ended.exception:
+        raise ended.exception
+    return ended.output
+
+
+def test_the_versions_are_listed_the_newest_first(store: FolderStore) -> None:
+    _, newest, oldest = ask(store, "list").splitlines()
+
+    assert newest.split() == ["uptake@2", "2026-11-22T12:00:00+00:00", "players@3", "run-2"]
+    assert oldest.split() == ["uptake@1", "2026-11-21T12:00:00+00:00", "players@3", "run-1", "champion"]
+
+
+def test_the_champion_is_shown_where_no_version_is_named(store: FolderStore) -> None:
+    shown = ask(store, "show", "uptake")
+
+    assert "uptake@1, published 2026-11-21T12:00:00+00:00 by run-1" in shown
+    assert "the probability that took is yes" in shown
+    assert [line.split() for line in shown.splitlines()[-2:]] == [["age", "number"], ["[red]region", "category"]]
+
+
+def test_what_is_not_published_is_told(store: FolderStore, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="no version 7 of the model uptake; published: 1, 2"):
+        ask(store, "show", "uptake@7")
+    with pytest.raises(RegistryError, match="has no champion, for no deployment of it counts; and no version of it is"):
+        ask(store, "export", "others", str(tmp_path / "others"))
+    with pytest.raises(RegistryError, match="no model is published; the pipeline `training` publishes them"):
+        ask(FolderStore(tmp_path / "empty"), "list")
