@@ -86,14 +86,14 @@ ROOMS = {
             for name in ("distributions", "gate", "groups", "label", "limits", "outliers", "personal")
         ),
     ),
-    # targets/cluster.py is tried on a cluster, in tests/cluster.
     "deployment": replace(
         room(
             "deployment",
             "test_deployment_lock test_ports test_targets test_seldon_manifest test_serving_files test_server_logs"
-            " test_machine test_rollout test_verify test_deployments test_serving_here",
+            " test_machine test_rollout test_verify test_deployments test_serving_here"
+            " test_cluster_target",
         ),
-        code=("src/cd4ml/deployment/*.py", "src/cd4ml/deployment/targets/[!c]*.py"),
+        code=("src/cd4ml/deployment/*.py", "src/cd4ml/deployment/targets/*.py"),
     ),
     "kubeflow": room("kubeflow", "kubeflow/*"),
     "cli": room(

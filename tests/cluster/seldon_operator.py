@@ -32,6 +32,8 @@ class Operator:
     namespace: str
     container: dict[str, Any] | None
     """Stands in for the containers that are to run; without it they run as they were asked for."""
+    plays: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Stand-ins of their own, by the container's name."""
     hesitates: threading.Event = field(default_factory=threading.Event)
     """While it is set, the operator sees nothing: what it said of the object before stays as it was."""
     states: list[str] = field(default_factory=list)
@@ -114,7 +116,8 @@ class Operator:
         if self.container is not None:
             pod = content["spec"]["template"]["spec"]
             kept = {key: value for key, value in pod["containers"][0].items() if key in KEPT}
-            pod |= {"initContainers": [], "containers": [{**kept, **self.container}]}
+            played = self.plays.get(kept["name"], self.container)
+            pod |= {"initContainers": [], "containers": [{**kept, **played}]}
         return content
 
     def _remove_others(self, found: dict[str, Any]) -> None:

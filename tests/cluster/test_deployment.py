@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout as engine
 from cd4ml.deployment.strategies import Rollout, Route
 from cd4ml.deployment.targets import cluster as target
-from cd4ml.deployment.targets import seldon
+from cd4ml.deployment.targets import seldon, stable
 from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.images import TOOLS
 from cd4ml.registry import deployments
@@ -105,22 +107,93 @@ def operator(namespace: str) -> Iterator[Operator]:
         yield acting
 
 
-def test_a_first_rollout_serves_and_is_verified_when_its_context_ends(
+def test_a_first_rollout_is_reached_by_callers_when_it_is_routed_and_verified_when_its_context_ends(
     operator: Operator, cluster: Cluster, namespace: str
 ) -> None:
-    with rollout(namespace, 1, "first") as now:
-        assert now.url == f"http://uptake-default.{namespace}.svc:8000"
+    with raised(namespace, 1, "first") as now:
+        assert now.url == f"http://uptake-1-p.{namespace}.svc:8000"
+        assert served(cluster, namespace) == ("", False)
+        Route().take(now)
+        assert now.endpoint == f"http://uptake.{namespace}.svc:8000"
         assert served(cluster, namespace) == ("first", False)
 
     assert served(cluster, namespace) == ("first", True)
 
 
-def test_the_model_that_was_served_ends_before_the_new_one_is_verified(operator: Operator, namespace: str) -> None:
-    operator.container = LINGERING
+def test_a_release_comes_up_beside_the_one_that_serves_which_goes_when_it_holds(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
     serve(namespace, 1, "first")
 
-    with rollout(namespace, 2, "second"):
-        assert releases_that_run(namespace) == ["second"]
+    with raised(namespace, 2, "second") as now:
+        assert sorted(releases_that_run(namespace)) == ["first", "second"]
+        assert served(cluster, namespace) == ("first", False)
+        Route().take(now)
+        assert sorted(releases_that_run(namespace)) == ["first", "second"]
+
+    assert served(cluster, namespace) == ("second", True)
+    assert objects(cluster, namespace) == ["uptake-2"]
+    seldon_kind.wait_until(lambda: releases_that_run(namespace) == ["second"], "the first to go")
+
+
+def test_no_request_fails_and_none_is_answered_by_an_unverified_release(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    operator.container = LISTENING
+    serve(namespace, 1, "first")
+
+    with asking(namespace) as answers:
+        with pytest.raises(DeploymentError), raised(namespace, 2, "wrong"):
+            raise DeploymentError("differs")
+        undone = len(answers)
+        serve(namespace, 3, "third")
+        time.sleep(1)
+
+    assert undone > 5
+    assert set(answers[:undone]) == {"1"}
+    assert set(answers[undone:]) == {"1", "3"}
+    assert answers[-1] == "3"
+
+
+def test_a_model_that_a_version_before_served_is_replaced_and_no_request_fails(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    operator.container = LISTENING
+    serve_as_before(operator, cluster, namespace)
+    where = target.Cluster(STORES[namespace], "uptake", namespace=namespace)
+    assert where.current().url == f"http://uptake-default.{namespace}.svc:8000"
+
+    with raised(namespace, 2, "second") as now, asking(namespace) as answers:
+        time.sleep(1)
+        Route().take(now)
+        time.sleep(1)
+
+    assert set(answers) == {"1", "2"}
+    assert objects(cluster, namespace) == ["uptake-1"]
+    assert served(cluster, namespace) == ("second", True)
+
+
+def test_a_model_that_a_version_before_served_stays_where_its_replacement_fails(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    serve_as_before(operator, cluster, namespace)
+
+    put_back = "uptake, which was served before, was put back"
+    with pytest.raises(DeploymentError, match=put_back), rollout(namespace, 2, "second"):
+        raise DeploymentError("differs")
+
+    assert objects(cluster, namespace) == ["uptake"]
+    assert served(cluster, namespace) == ("before", True)
+
+
+def test_a_rollout_that_a_version_before_has_not_ended_is_told(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    serve_as_before(operator, cluster, namespace)
+    cluster.kubectl("annotate", "sdep", "uptake", "-n", namespace, f"{stable.NOTE}=x")
+
+    with pytest.raises(DeploymentError, match="annotation cd4ml/unverified says that a rollout of an earlier version"):
+        serve(namespace, 2, "second")
 
 
 def test_the_model_server_listens_and_knows_its_version_by_what_the_operator_leaves_of_the_pod(
@@ -147,30 +220,38 @@ def test_what_is_stored_is_what_was_sent(operator: Operator, cluster: Cluster, n
         release="first-1",
         number=1,
     )
-    assert stored(cluster, namespace)["spec"] == sent.manifest()["spec"]
+    assert stored(cluster, namespace, "uptake-1")["spec"] == sent.manifest()["spec"]
 
 
-def test_a_stale_available_is_no_rollout(operator: Operator, cluster: Cluster, namespace: str) -> None:
+def test_a_release_that_the_operator_does_not_see_is_told(operator: Operator, cluster: Cluster, namespace: str) -> None:
     serve(namespace, 1, "first")
-    seldon_kind.wait_until(lambda: state(namespace) == "Available", "the operator to see the pods")
     operator.hesitates.set()
 
-    with pytest.raises(DeploymentError, match="was not rolled out in 2 s; it waited for Seldon's operator to act"):
+    with pytest.raises(DeploymentError, match="did not come up in 2 s; it waited for Seldon's operator to act"):
         serve(namespace, 2, "second", seconds=2)
 
-    assert state(namespace) == "Available"
     assert served(cluster, namespace) == ("first", True)
+    assert objects(cluster, namespace) == ["uptake-1"]
 
 
-def test_a_state_that_flaps_to_available_is_no_rollout(operator: Operator, namespace: str) -> None:
-    serve(namespace, 1, "first")
-    operator.container = NEVER_READY
-    operator.states.clear()
+def test_a_release_is_up_when_every_deployment_of_its_object_is(
+    operator: Operator, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = seldon.SeldonDeployment.manifest
 
-    with pytest.raises(DeploymentError, match="it waited for 1 new pods: 1 made, 0 ready, 1 old"):
-        serve(namespace, 2, "second", seconds=6)
+    def with_another(one: seldon.SeldonDeployment) -> dict:
+        content = made(one)
+        components = content["spec"]["predictors"][0]["componentSpecs"]
+        container = {**components[0]["spec"]["containers"][0], "name": "other"}
+        pod = {**components[0]["spec"], "containers": [container]}
+        components.append({"metadata": {"name": "other"}, "spec": pod})
+        return content
 
-    assert "Available" in operator.states
+    monkeypatch.setattr(seldon.SeldonDeployment, "manifest", with_another)
+    operator.plays = {"other": NEVER_READY}
+
+    with pytest.raises(DeploymentError, match="did not come up in 8 s; it waited for 1 new pods: 2 made, 1 ready"):
+        serve(namespace, 1, "first", seconds=8)
 
 
 def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(
@@ -180,12 +261,12 @@ def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(
     pod = names_of_pods(namespace)
     operator.container = NEVER_READY
 
-    with pytest.raises(DeploymentError) as raised:
+    with pytest.raises(DeploymentError) as told:
         serve(namespace, 2, "second", seconds=6)
 
-    assert "container model: runs, but is not ready" in str(raised.value)
-    assert "event: Readiness probe failed: dial tcp" in str(raised.value)
-    assert "release first-1, which was served before, was put back" in str(raised.value)
+    assert "container model: runs, but is not ready" in str(told.value)
+    assert "event: Readiness probe failed: dial tcp" in str(told.value)
+    assert "uptake-1, which was served before, is served as before" in str(told.value)
     assert served(cluster, namespace) == ("first", True)
     assert set(pod) <= set(names_of_pods(namespace))
 
@@ -193,12 +274,12 @@ def test_a_pod_that_never_gets_ready_is_told_and_the_model_before_serves_on(
 def test_a_crash_is_told_with_its_exception_before_the_time_is_up(operator: Operator, namespace: str) -> None:
     operator.container = CRASHING
 
-    with pytest.raises(DeploymentError, match="container model: CrashLoopBackOff: ended with 1") as raised:
+    with pytest.raises(DeploymentError, match="container model: CrashLoopBackOff: ended with 1") as told:
         serve(namespace, 1, "first", seconds=600)
 
-    assert "its log says:\n" in str(raised.value)
-    assert "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/model'" in str(raised.value)
-    assert "so far so good" not in str(raised.value)
+    assert "its log says:\n" in str(told.value)
+    assert "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/model'" in str(told.value)
+    assert "so far so good" not in str(told.value)
 
 
 def test_an_image_that_is_not_there_is_told_before_the_time_is_up(operator: Operator, namespace: str) -> None:
@@ -221,7 +302,7 @@ def test_a_first_rollout_that_fails_leaves_nothing(operator: Operator, cluster: 
     with pytest.raises(DeploymentError, match="uptake was not served before and was removed again"):
         serve(namespace, 1, "first")
 
-    assert not cluster.kubectl("get", "sdep", "-n", namespace, "-o", "name")
+    assert not cluster.kubectl("get", "sdep,service", "-n", namespace, "-o", "name")
 
 
 @pytest.mark.parametrize("failure", [DeploymentError("differs"), SystemExit(143), KeyboardInterrupt()])
@@ -247,33 +328,100 @@ def test_what_holds_and_cannot_be_recorded_is_put_back_too(
     assert served(cluster, namespace) == ("first", True)
 
 
-def test_what_a_dead_process_left_is_never_put_back(
-    operator: Operator, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+def test_what_a_dead_process_left_is_undone_by_the_next_also_in_the_history(
+    operator: Operator,
+    cluster: Cluster,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     serve(namespace, 1, "first")
     monkeypatch.setattr(target, "VERIFICATION_SECONDS", -10)
     killed = rollout(namespace, 2, "second", seconds=10)
     killed.__enter__()
+    assert (served(cluster, namespace), states(namespace)) == (("second", False), ["held", "begun"])
 
-    put_back = "release first-1, which was served before, was put back"
-    with pytest.raises(DeploymentError, match=put_back), rollout(namespace, 3, "third"):
-        raise DeploymentError("differs")
+    with raised(namespace, 3, "third") as now:
+        seen = [served(cluster, namespace), objects(cluster, namespace)]
+        Route().take(now)
 
-    assert served(cluster, namespace) == ("first", True)
+    assert seen == [("first", False), ["uptake-1", "uptake-3"]]
+    assert "uptake-1, which was served before, was put back" in caplog.text
+    assert objects(cluster, namespace) == ["uptake-3"]
+    assert states(namespace) == ["held", "undone", "held"]
 
 
-def test_what_a_dead_process_left_is_undone_in_the_history_by_the_next(
-    operator: Operator, namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("act", range(1, 9))
+def test_wherever_the_process_is_killed_the_next_finds_one_release_that_serves(
+    operator: Operator, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch, act: int
 ) -> None:
+    serve(namespace, 1, "first")
+    monkeypatch.setattr(target, "VERIFICATION_SECONDS", -30)
+
+    process = os.fork()
+    if process == 0:
+        killed_before(act, monkeypatch)
+        serve(namespace, 2, "second", seconds=30)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert (os.WIFSIGNALED(status), os.WEXITSTATUS(status)) == (act <= ACTS, 0)
+
+    where = target.Cluster(STORES[namespace], "uptake", namespace=namespace)
+    with where.turn():
+        engine.put_right(where)
+
+    holds = act > HELD
+    last = ("second", 2) if holds else ("first", 1)
+    assert served(cluster, namespace) == (last[0], True)
+    assert objects(cluster, namespace) == [f"uptake-{last[1]}"]
+    assert deployments.latest(STORES[namespace], "uptake").number == where.current().number == last[1]
+    serve(namespace, 3, "third")
+    assert objects(cluster, namespace) == [f"uptake-{where.current().number}"]
+
+
+ACTS, HELD = 7, 5
+"""How many changes a rollout makes, and which of them is the event that it holds."""
+
+
+def killed_before(act: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has this process be killed when it is about to make its change of that number."""
+    left = iter(range(1, act))
+
+    def mortal(change):
+        def call(*given, **named):
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*given, **named)
+
+        return call
+
+    for where, name in (
+        (S3Store, "add"),
+        (stable.StableService, "write"),
+        (stable.StableService, "delete"),
+        (client.CustomObjectsApi, "create_namespaced_custom_object"),
+        (client.CustomObjectsApi, "delete_namespaced_custom_object"),
+    ):
+        monkeypatch.setattr(where, name, mortal(getattr(where, name)))
+
+
+def test_what_another_store_left_is_undone_by_the_next(
+    operator: Operator, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(namespace, 1, "first")
+    here = STORES[namespace]
+    STORES[namespace] = Recorded(f"{here.location}/other")
+    deployments.begin(STORES[namespace], published(1), run="x", target="cluster", strategy="replace")
     monkeypatch.setattr(target, "VERIFICATION_SECONDS", -10)
-    killed = rollout(namespace, 1, "first", seconds=10)
+    killed = rollout(namespace, 2, "others", seconds=10)
     killed.__enter__()
-    assert states(namespace) == ["begun"]
+    STORES[namespace] = here
+    assert objects(cluster, namespace) == ["uptake-1", "uptake-2"]
 
-    serve(namespace, 2, "second")
+    serve(namespace, 3, "third")
 
-    assert states(namespace) == ["undone", "held"]
-    assert "a rollout whose process was killed is undone: the next takes its place" in caplog.text
+    assert objects(cluster, namespace) == ["uptake-2"]
+    assert served(cluster, namespace) == ("third", True)
 
 
 def test_a_deployment_that_holds_is_neither_waited_for_nor_undone_where_its_note_was_left(
@@ -285,11 +433,12 @@ def test_a_deployment_that_holds_is_neither_waited_for_nor_undone_where_its_note
         serve(namespace, 2, "second")
     assert served(cluster, namespace) == ("second", False)
 
-    put_back = "release second-2, which was served before, was put back"
+    put_back = "uptake-2, which was served before, was put back"
     with pytest.raises(DeploymentError, match=put_back), rollout(namespace, 3, "third"):
         raise DeploymentError("differs")
 
     assert served(cluster, namespace) == ("second", True)
+    assert objects(cluster, namespace) == ["uptake-2"]
     assert states(namespace) == ["held", "held", "undone"]
 
 
@@ -298,8 +447,9 @@ def test_what_is_stopped_is_removed_and_counts_no_more(operator: Operator, clust
 
     ended = engine.stop(target.Cluster(STORES[namespace], "uptake", namespace=namespace))
 
-    assert ended.served.url == f"http://uptake-default.{namespace}.svc:8000"
-    assert not cluster.kubectl("get", "sdep", "-n", namespace, "-o", "name")
+    assert ended.served.url == f"http://uptake.{namespace}.svc:8000"
+    assert not objects(cluster, namespace)
+    assert "service/uptake" not in cluster.kubectl("get", "service", "-n", namespace, "-o", "name").split()
     assert states(namespace) == ["stopped"]
 
 
@@ -307,7 +457,7 @@ def test_who_may_not_remove_what_is_served_does_not_stop_it_in_the_history_eithe
     operator: Operator, cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(namespace, 1, "first")
-    kind, account = "seldondeployments.machinelearning.seldon.io", f"--serviceaccount={namespace}:default"
+    kind, account = "seldondeployments.machinelearning.seldon.io,services", f"--serviceaccount={namespace}:default"
     cluster.kubectl("create", "role", "looking", "-n", namespace, "--verb=get", f"--resource={kind}")
     cluster.kubectl("create", "rolebinding", "looking", "-n", namespace, "--role=looking", account)
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of_account(cluster, namespace, tmp_path)))
@@ -350,18 +500,47 @@ def test_a_rollout_goes_on_while_others_write_to_its_object(
         meddler.join()
 
     assert served(cluster, namespace) == ("second", True)
-    assert "meddled" in stored(cluster, namespace)["metadata"]["labels"]
+    assert "meddled" in service(namespace).metadata.labels
 
 
-def test_an_object_that_is_not_ours_is_left_alone(cluster: Cluster, namespace: str) -> None:
+def test_an_object_that_is_not_ours_is_left_alone(operator: Operator, cluster: Cluster, namespace: str) -> None:
     manifest = manifest_of(namespace)
     manifest["metadata"]["labels"] = {}
     cluster.kubectl("create", "-f", "-", input=json.dumps(manifest))
 
-    with pytest.raises(DeploymentError, match="was not made by cd4ml"):
+    with pytest.raises(DeploymentError, match="there is a SeldonDeployment uptake-1 in .* already, .*: deploy again"):
         serve(namespace, 2, "second")
+    serve(namespace, 2, "second")
 
-    assert releases(stored(cluster, namespace)) == ["x"]
+    assert objects(cluster, namespace) == ["uptake-1", "uptake-2"]
+    assert served(cluster, namespace) == ("second", True)
+
+
+def test_a_service_that_is_not_ours_is_left_alone(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("create", "service", "clusterip", "uptake", "--tcp=80", "-n", namespace)
+
+    with pytest.raises(DeploymentError, match="the Service uptake in .* was not made by cd4ml .*: remove it, or give"):
+        serve(namespace, 1, "first")
+
+    assert service(namespace).spec.ports[0].port == 80
+    assert not objects(cluster, namespace)
+    assert states(namespace) == []
+
+
+def test_models_whose_names_meet_those_of_objects_do_not_meet(
+    operator: Operator, cluster: Cluster, namespace: str
+) -> None:
+    serve(namespace, 1, "first")
+
+    other = target.Cluster(STORES[namespace], "uptake-1", namespace=namespace)
+    assert other.current() is None
+    with engine.rolling_out(
+        other, "replace", version=published(1, "uptake-1"), run="other", port=0, log_file=Path("/no/such/log")
+    ) as now:
+        Route().take(now)
+
+    assert objects(cluster, namespace) == ["uptake-1", "uptake-1-1"]
+    assert served(cluster, namespace) == ("first", True)
 
 
 def test_the_pods_keep_the_restricted_standard(cluster: Cluster, namespace: str) -> None:
@@ -396,7 +575,7 @@ def test_the_stand_in_makes_what_the_real_operator_made(cluster: Cluster, namesp
 def test_all_goes_with_the_object(operator: Operator, cluster: Cluster, namespace: str) -> None:
     serve(namespace, 1, "first")
 
-    cluster.kubectl("delete", "sdep", "uptake", "-n", namespace)
+    cluster.kubectl("delete", "sdep", "uptake-1", "-n", namespace)
 
     seldon_kind.wait_until(lambda: not made_for(cluster, namespace) and not pods(namespace), "all to go", seconds=60)
 
@@ -425,7 +604,7 @@ def test_a_deployment_whose_selector_changes_is_made_again(
     """So one of the same name must not change from without an executor to with one: nothing answers meanwhile."""
     apps = client.AppsV1Api(connection.connect())
     operator.hesitates.set()
-    wanted = seldon_objects.deployments({**manifest_of(namespace), "metadata": {"name": "uptake", "uid": "1"}})[0]
+    wanted = seldon_objects.deployments({**manifest_of(namespace), "metadata": {"name": "uptake-1", "uid": "1"}})[0]
     del wanted["metadata"]["ownerReferences"]
     for labels in (wanted["spec"]["selector"]["matchLabels"], wanted["spec"]["template"]["metadata"]["labels"]):
         labels["seldon-app"] = "another"
@@ -444,14 +623,15 @@ def test_missing_permissions_are_told_together_before_anything_is_changed(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of_account(cluster, namespace, tmp_path)))
 
-    with pytest.raises(DeploymentError) as raised:
+    with pytest.raises(DeploymentError) as told:
         serve(namespace, 1, "first")
 
-    assert str(raised.value) == (
+    assert str(told.value) == (
         f"system:serviceaccount:{namespace}:default must not get seldondeployments, create seldondeployments, "
-        "update seldondeployments, delete seldondeployments, list deployments, list pods, "
+        "delete seldondeployments, get services, create services, update services, delete services, "
+        "list endpointslices, list deployments, list pods, "
         f"get pods/log, list events in the namespace {namespace}: run the pipeline with the ServiceAccount `deployer` "
-        "of that namespace, or ask its admin for that role"
+        "of that namespace, or ask its admin for that role (manifests/base/tasks.yaml has it)"
     )
 
 
@@ -459,8 +639,9 @@ def test_a_role_for_the_namespace_is_enough(
     operator: Operator, cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for resources, verbs in (
-        ("seldondeployments.machinelearning.seldon.io", "get,create,update,delete"),
-        ("deployments.apps,pods,events", "list"),
+        ("seldondeployments.machinelearning.seldon.io", "get,create,delete"),
+        ("services", "get,create,update,delete"),
+        ("deployments.apps,endpointslices.discovery.k8s.io,pods,events", "list"),
         ("pods/log", "get"),
     ):
         role = f"role-{verbs.replace(',', '-')}"
@@ -531,7 +712,10 @@ REFUSED = {
     "one with 1": (of_the_first(traffic=1), "Traffic must sum be 100 for a single predictor when set"),
     "one with 99": (of_the_first(traffic=99), "Traffic must sum be 100 for a single predictor when set"),
     "50 and 49": (both(of_the_first(traffic=50), beside(traffic=49)), "Traffic must sum to 100 for multiple"),
-    "equal names": (both(of_the_first(traffic=50), beside(traffic=50, name="default")), "Duplicate predictor name"),
+    "equal names": (
+        both(of_the_first(traffic=50), beside(traffic=50, name=seldon.PREDICTOR)),
+        "Duplicate predictor name",
+    ),
     "two shadows": (both(beside(shadow=True), beside(shadow=True, name="third")), "Multiple shadows are not allowed"),
     "only a shadow": (of_the_first(shadow=True), "Shadow can not exist as only predictor"),
     "several nodes": (of_the_first(graph=PARENT), "Running without engine only valid for single element graphs"),
@@ -613,7 +797,7 @@ def kind_in(namespace: str) -> tuple[str, str, str, str]:
 def made_for(cluster: Cluster, namespace: str) -> list[dict]:
     """The Deployments and Services of a namespace, without what the API gives to each."""
     found = json.loads(cluster.kubectl("get", "deployments,services", "-n", namespace, "-o", "json"))["items"]
-    return [bare(one) for one in found]
+    return [bare(one) for one in found if one["metadata"].get("ownerReferences")]
 
 
 def bare(made: dict) -> dict:
@@ -631,31 +815,83 @@ def bare(made: dict) -> dict:
 
 
 @contextmanager
-def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Rollout]:
+def raised(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Rollout]:
+    """A rollout whose release is up, and reached by nobody."""
     where = target.Cluster(
         STORES.get(namespace, Recorded("s3://cd4ml")), "uptake", namespace=namespace, seconds=seconds
     )
     with engine.rolling_out(
         where, "replace", version=published(version), run=release, port=0, log_file=Path("/no/such/log")
     ) as now:
+        yield now
+
+
+@contextmanager
+def rollout(namespace: str, version: int, release: str, seconds: float = 60) -> Iterator[Rollout]:
+    """A rollout whose release gets all requests."""
+    with raised(namespace, version, release, seconds) as now:
         Route().take(now)
         yield now
 
 
-def published(version: int) -> Version:
+def published(version: int, model: str = "uptake") -> Version:
     dataset = DatasetReference("players", 0, "sha256:d")
-    return Version("uptake", version, "abc", "2026-01-01", run="run", revision="", dataset=dataset)
+    return Version(model, version, "abc", "2026-01-01", run="run", revision="", dataset=dataset)
 
 
 def serve(namespace: str, version: int, release: str, seconds: float = 60) -> None:
-    with rollout(namespace, version, release, seconds):
-        pass
+    with raised(namespace, version, release, seconds) as now:
+        Route().take(now)
+
+
+def serve_as_before(operator: Operator, cluster: Cluster, namespace: str) -> None:
+    """The object by which a version before served a model, with its pod ready."""
+    content = manifest_of(namespace)
+    content["metadata"]["name"] = "uptake"
+    [predictor] = content["spec"]["predictors"]
+    predictor["name"] = "default"
+    predictor["annotations"]["cd4ml/release"] = "before-1"
+    [container] = predictor["componentSpecs"][0]["spec"]["containers"]
+    container["env"] = [{"name": "MODEL_VERSION", "value": "1"}]
+    cluster.kubectl("create", "-f", "-", input=json.dumps(content))
+    seldon_kind.wait_until(
+        lambda: stored(cluster, namespace, "uptake").get("status", {}).get("state") == "Available", "the one before"
+    )
+
+
+@contextmanager
+def asking(namespace: str) -> Iterator[list[str]]:
+    """What the Service of the model answers while the context lasts; a request that fails is answered so."""
+    core, answers, ended = client.CoreV1Api(connection.connect()), list[str](), threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.05):
+            try:
+                answers.append(core.connect_get_namespaced_service_proxy("uptake:http", namespace))
+            except client.ApiException as error:
+                answers.append(f"failed: {error.status} {error.body}")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    yield answers
+    ended.set()
+    asker.join()
 
 
 def served(cluster: Cluster, namespace: str) -> tuple[str, bool]:
-    """The release that is applied, and whether it was verified."""
-    content = stored(cluster, namespace)
-    return releases(content)[0], target.UNVERIFIED not in content["metadata"].get("annotations", {})
+    """The release that callers reach, and whether no rollout is under way."""
+    found = service(namespace)
+    name = stable.selected(found)
+    return releases(stored(cluster, namespace, name))[0] if name else "", stable.note_of(found) is None
+
+
+def service(namespace: str):
+    return client.CoreV1Api(connection.connect()).read_namespaced_service("uptake", namespace)
+
+
+def objects(cluster: Cluster, namespace: str) -> list[str]:
+    found = cluster.kubectl("get", "sdep", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}")
+    return sorted(found.split())
 
 
 def states(namespace: str) -> list[str]:
@@ -664,8 +900,8 @@ def states(namespace: str) -> list[str]:
     return [series.state for series in reversed(list(found))]
 
 
-def stored(cluster: Cluster, namespace: str) -> dict:
-    return json.loads(cluster.kubectl("get", "sdep", "uptake", "-n", namespace, "-o", "json"))
+def stored(cluster: Cluster, namespace: str, name: str) -> dict:
+    return json.loads(cluster.kubectl("get", "sdep", name, "-n", namespace, "-o", "json"))
 
 
 def releases(found: dict) -> list[str]:
@@ -674,10 +910,6 @@ def releases(found: dict) -> list[str]:
 
 def run_of(release: str) -> str:
     return release.rpartition("-")[0]
-
-
-def state(namespace: str) -> str:
-    return seldon_deployments().get_namespaced_custom_object(*kind_in(namespace), "uptake")["status"]["state"]
 
 
 def pods(namespace: str) -> list:
@@ -694,12 +926,11 @@ def releases_that_run(namespace: str) -> list[str]:
 
 
 def meddle(namespace: str, ended: threading.Event) -> None:
-    api = seldon_deployments()
+    core = client.CoreV1Api(connection.connect())
     count = 0
     while not ended.is_set():
         count += 1
-        label = {"metadata": {"labels": {"meddled": str(count)}}}
-        api.patch_namespaced_custom_object(*kind_in(namespace), "uptake", label)
+        core.patch_namespaced_service("uptake", namespace, {"metadata": {"labels": {"meddled": str(count)}}})
 
 
 def kubeconfig_of_account(cluster: Cluster, namespace: str, folder: Path) -> Path:

@@ -28,12 +28,13 @@ TABLE = {
     "deployer": (
         """
         get secrets/mlpipeline-minio-artifact, create workflowtaskresults.argo, get seldondeployments.seldon,
-        create seldondeployments.seldon, update seldondeployments.seldon, delete seldondeployments.seldon,
-        list deployments.apps, list pods, get pods/log, list events
+        create seldondeployments.seldon, delete seldondeployments.seldon, get services, create services,
+        update services, delete services, list endpointslices.discovery, list deployments.apps, list pods,
+        get pods/log, list events
         """,
         """
         create deployments.apps, patch deployments.apps, get secrets/minio-root, get secrets/cd4ml-store,
-        patch seldondeployments.seldon, list services, list seldondeployments.seldon, create services, create pods,
+        update seldondeployments.seldon, list services, list seldondeployments.seldon, patch services, create pods,
         delete pods, create pods/exec, create rolebindings.rbac
         """,
     ),
@@ -91,7 +92,8 @@ TABLE = {
     "cd4ml:engineers": (
         """
         create runs.kfp, create pipelines.kfp, delete pods, create jobs.kfp, create seldondeployments.seldon,
-        create pods/portforward, list pods
+        create services, update services, delete services, list endpointslices.discovery, create pods/portforward,
+        list pods
         """,
         """
         get secrets, create secrets, create pods, create pods/exec, create rolebindings.rbac,
@@ -117,6 +119,7 @@ GROUPS = {
     "argo": "argoproj.io",
     "rbac": "rbac.authorization.k8s.io",
     "networking": "networking.k8s.io",
+    "discovery": "discovery.k8s.io",
 }
 ELSEWHERE = ("list pods", "get secrets", "create seldondeployments.seldon")
 

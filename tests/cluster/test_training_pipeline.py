@@ -125,7 +125,7 @@ def test_the_registry_in_the_bucket_has_the_model_and_its_deployment(
     assert version["digest"] == trained["Publish model"].parameters["digest"] == begun["digest"]
     assert version["run"] == "training-1"
     assert begun["target"] == "cluster"
-    assert held["endpoint"].startswith(f"http://promotion-uptake-default.{installed.namespace}.svc:8000/")
+    assert held["endpoint"].startswith(f"http://promotion-uptake.{installed.namespace}.svc:8000/")
 
 
 def test_prometheus_finds_what_the_alerts_and_the_dashboard_read(

@@ -19,9 +19,10 @@ URI = "s3://cd4ml/models/uptake/3/model"
 def test_a_version_becomes_one_predictor_with_all_traffic() -> None:
     content = manifest()
 
-    assert content["metadata"]["name"] == "uptake"
+    assert content["metadata"]["name"] == "uptake-1"
+    assert content["metadata"]["labels"] == {"app.kubernetes.io/part-of": "cd4ml", "cd4ml/model": "uptake"}
     [predictor] = content["spec"]["predictors"]
-    assert (predictor["name"], predictor["traffic"], predictor["replicas"]) == ("default", 100, 1)
+    assert (predictor["name"], predictor["traffic"], predictor["replicas"]) == ("p", 100, 1)
     assert predictor["graph"] == {"name": "model", "type": "MODEL"}
     assert predictor["annotations"] == {
         "seldon.io/no-engine": "true",
@@ -180,11 +181,11 @@ def test_every_container_keeps_the_restricted_standard() -> None:
 
 
 def test_the_longest_name_is_one_that_seldon_does_not_hash() -> None:
-    assert len(f"{'a' * 47}-default-0-model") == 63
-    assert manifest(name="a" * 47)["metadata"]["name"] == "a" * 47
+    assert len(f"{'a' * 47}-99999-p-0-model") == 63
+    assert manifest(name="a" * 47, number=99_999)["metadata"]["name"] == f"{'a' * 47}-99999"
 
-    with pytest.raises(DeploymentError, match="has 48 characters; at most 47"):
-        manifest(name="a" * 48)
+    with pytest.raises(DeploymentError, match="has 54 characters; at most 53"):
+        manifest(name="a" * 48, number=99_999)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -195,7 +196,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
     assert str(raised.value).splitlines() == [
         "the deployment of Up_take: not as it should be",
-        "  - metadata.name: 'Up_take' is not a name as Services have it (a-z, 0-9 and '-', a letter first, "
+        "  - metadata.name: 'Up_take-1' is not a name as Services have it (a-z, 0-9 and '-', a letter first, "
         "63 characters at most)",
         "  - spec.predictors.0.annotations: 'cd4ml/release' has a '=' in its value, for which Seldon drops all "
         "annotations",
@@ -253,9 +254,9 @@ def test_there_is_one_predictor(count: int) -> None:
         parse(content)
 
 
-def manifest(name: str = "uptake", release: str = "run-1") -> dict[str, Any]:
+def manifest(name: str = "uptake", release: str = "run-1", number: int = 1) -> dict[str, Any]:
     return seldon.deployment(
-        name, namespace="team", model_uri=URI, version=3, digest="abc", release=release, number=1
+        name, namespace="team", model_uri=URI, version=3, digest="abc", release=release, number=number
     ).manifest()
 
 

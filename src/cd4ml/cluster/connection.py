@@ -32,7 +32,11 @@ def connect() -> client.ApiClient:
             f"no cluster is known here ({error}); name one by KUBECONFIG, or run this in a pod of the cluster"
         ) from error
     settings.retries = urllib3.Retry(
-        total=5, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+        total=5,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+        allowed_methods=None,  # also POST: who makes an object twice is told of the first
     )
     return client.ApiClient(settings)
 
@@ -70,7 +74,8 @@ def check(api: client.ApiClient, namespace: str, needed: Mapping[tuple[str, str,
         user = client.AuthenticationV1Api(api).create_self_subject_review({}).status.user_info.username
         raise DeploymentError(
             f"{user} must not {', '.join(missing)} in the namespace {namespace}: run the pipeline with the "
-            f"ServiceAccount `{accounts.DEPLOYER}` of that namespace, or ask its admin for that role"
+            f"ServiceAccount `{accounts.DEPLOYER}` of that namespace, or ask its admin for that role "
+            "(manifests/base/tasks.yaml has it)"
         )
     _check_namespace(api, namespace)
 

@@ -1,28 +1,28 @@
-"""A model on a cluster: rolled out by Seldon, watched until it really serves, put back when it does not.
+"""A model on a cluster: each release is a SeldonDeployment of its own, beside the one that serves.
 
-Seldon's own `status.state` says Available until it has seen a change, and comes and goes while it rolls out, so it
-counts for nothing here. What counts is the Deployment that Seldon makes: its pods carry the release's id, its
-controller has seen it, all pods are new and available, and no pod of another release still answers.
+A SeldonDeployment is named as the model and the number of the deployment, and never changes after it is made. It is up
+when every Deployment that Seldon makes of it is: its controller has seen it, and all its pods are available. Seldon's
+own `status.state` says Available too early, so it counts for nothing here. The release then answers at the Service that
+Seldon makes for it, and nobody else asks there. Routing switches the model's own Service (`stable`) to it, and back.
 
-Between the first change and the end of the verification, the object holds a note (annotation `cd4ml/unverified`) of
-what was there before. While it holds, another rollout of the same name waits for its turn; where it was left by a
-process that died, the next rollout knows what to put back.
+Versions before served a model by one SeldonDeployment of its name, which they changed. It is replaced like any other.
 """
 
-import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
+import urllib3
 from kubernetes import client
 
 from cd4ml.cluster import connection, pods
+from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import Version
-from cd4ml.deployment.targets import CLUSTER, Release, Served, Target, Unfinished, seldon
+from cd4ml.deployment.targets import CLUSTER, Release, Served, Target, Unfinished, seldon, stable
+from cd4ml.deployment.targets.stable import Note, StableService
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments
 from cd4ml.registry.deployments import Series
@@ -34,11 +34,10 @@ ROLLOUT_SECONDS = 600.0
 VERIFICATION_SECONDS = 300.0
 """How long whoever rolls out may take to verify, before another rollout takes the process for dead."""
 POLL_SECONDS = 2.0
-UNVERIFIED = "cd4ml/unverified"
-OURS = ("app.kubernetes.io/part-of", "cd4ml")
-"""The label of what we made."""
 NEEDED = {
-    (seldon.GROUP, seldon.PLURAL, ""): ("get", "create", "update", "delete"),
+    (seldon.GROUP, seldon.PLURAL, ""): ("get", "create", "delete"),
+    ("", "services", ""): ("get", "create", "update", "delete"),
+    ("discovery.k8s.io", "endpointslices", ""): ("list",),
     ("apps", "deployments", ""): ("list",),
     ("", "pods", ""): ("list",),
     ("", "pods", "log"): ("get",),
@@ -58,9 +57,10 @@ class Cluster(Target):
         self._namespace = namespace or connection.own_namespace()
         self._seconds = seconds
         self._api, self._apps, self._core = api, client.AppsV1Api(api), client.CoreV1Api(api)
+        self._slices = client.DiscoveryV1Api(api)
         self._objects = _Objects(api, self._namespace, model)
-        self._release: Release | None = None  # that is raised
-        self._before: dict[str, Any] | None = None
+        self._service = StableService(api, self._namespace, model)
+        self._begun: Begun | None = None  # of the release that is raised
 
     def check(self, version: Version) -> None:  # noqa: D102
         self._manifest(version, release="any", number=1)
@@ -84,106 +84,79 @@ class Cluster(Target):
         yield
 
     def unfinished(self) -> Unfinished | None:
-        """What the note says; where it is none of this history's, the next rollout takes the place of that one."""
+        """What the note says; one that is none of this history's is put back by the next rollout."""
         with connection.told():
-            current = self._objects.read()
-        note, series = _note(current), self._series(current)
-        return Unfinished(series.begun.number, self._served(note.before)) if note and series else None
+            note = stable.note_of(self._service.read())
+            series = note and self._series(note.number, note.release)
+            return Unfinished(series.begun.number, self._served(note.before)) if note and series else None
 
     def raise_(self, release: Release) -> str:
-        """Writes the object, and waits until Kubernetes has ended the old pods and only the new ones answer."""
-        manifest = self._manifest(release.version, release=release.begun.release, number=release.begun.number)
+        """Notes what is served, makes the release's object, and waits until all its pods are up."""
+        begun = release.begun
+        manifest = self._manifest(release.version, release=begun.release, number=begun.number)
+        with connection.told():
+            self._begun = begun
+            self._note(begun)
+            self._objects.create(manifest)
+            log.info("%s: release %s comes up as %s", self.model, begun.release, self._name(begun.number))
+            self._wait(begun, self._missing_of_release, "did not come up")
+        return f"http://{seldon.service(self._name(begun.number))}.{self._namespace}.svc:{seldon.PORT}"
+
+    def route(self, release: Release) -> str:
+        """Switches the model's Service, and waits until it leads to the pods of the release and to no other."""
+        name = self._name(release.begun.number)
         with connection.told():
             while True:
-                current = self._when_free()
-                self._before = self._verified(current)
-                self._release = release
-                if self._objects.write(self._changed(manifest, current)):
-                    log.info("%s: applied release %s in %s", self.model, release.begun.release, self._namespace)
+                service = self._service.read()
+                note = stable.note_of(service)
+                if note is None or note.release != release.begun.release:
+                    raise DeploymentError(f"{self.model}: {release.begun.release} was undone by another rollout")
+                stable.select(service, name)
+                if self._service.write(service):
                     break
-        self._wait(release)
-        return self._url
-
-    def route(self, release: Release) -> str:  # noqa: ARG002
-        """The predictor's own Service has led to the release since it was raised."""
-        return self._url
-
-    def _wait(self, release: Release) -> None:
-        deadline = time.monotonic() + self._seconds
-        say = _Progress()
-        with connection.told():
-            while waits_for := self._waits_for():
-                say(f"{self.model}: waiting for {waits_for}")
-                if time.monotonic() > deadline:
-                    raise DeploymentError(
-                        f"release {release.begun.release} of {self.model} in {self._namespace} was not rolled out in "
-                        f"{self._seconds:.0f} s; it waited for {waits_for}{self._words(self._pods())}"
-                    )
-                time.sleep(POLL_SECONDS)
-        log.info("%s: release %s is rolled out", self.model, release.begun.release)
+            self._wait(release.begun, self._missing_of_route, "does not get the requests")
+        log.info("%s: all requests to %s", self.model, name)
+        return self._service.url
 
     def current(self) -> Served | None:  # noqa: D102
         with connection.told():
-            found = self._objects.read()
-        if not found or not _is_ours(found) or _is_ending(found):
-            return None
-        return self._served(found)
+            service = self._service.read()
+            return self._served(stable.selected(service) if service else self._of_before())
 
-    def keep(self) -> None:  # noqa: D102
+    def keep(self) -> None:
+        """Removes what was served before, and then the note: killed in between, the next rollout does both again."""
         with connection.told():
-            while (current := self._objects.read()) and _note(current) and self._holds(current):
-                current["metadata"]["annotations"].pop(UNVERIFIED)
-                if self._objects.write(current):
+            while (note := stable.note_of(service := self._service.read())) and self._holds(note):
+                self._objects.delete(note.before)
+                stable.write_note(service, None)
+                if self._service.write(service):
                     return
 
     def undo(self) -> str:  # noqa: D102
         try:
             with connection.told():
-                if self._release is None and self.unfinished():
-                    return f"{self.model}: a rollout whose process was killed is undone: the next takes its place"
-                return self._undo() if self._release else f"nothing was changed in {self._namespace}"
+                note = stable.note_of(self._service.read())
+                if note and (self._begun is None or note.release == self._begun.release):
+                    return self._put_back(note)
+                if self._begun:  # another has taken this rollout for dead
+                    self._objects.delete(self._name(self._begun.number), release=self._begun.release)
+                return f"nothing is left of it in {self._namespace}"
         except DeploymentError as error:
             return f"what was there before could not be put back: {error}"
 
-    def _undo(self) -> str:
-        while current := self._ours():
-            if self._before is None:
-                self._objects.delete(current["metadata"]["uid"])
-                return f"{self.model} was not served before and was removed again"
-            metadata = {**current["metadata"], **self._before["metadata"]}
-            if self._objects.write({**current, "metadata": metadata, "spec": self._before["spec"]}):
-                return f"release {_release(self._before)}, which was served before, was put back"
-        return f"{self.model} is another's by now, or is gone, and was left as it is"
-
     def remove(self) -> None:  # noqa: D102
         with connection.told():
-            found = self._objects.read()
-            if found and _is_ours(found):
-                self._objects.delete(found["metadata"]["uid"])
+            while True:
+                service = self._service.read()
+                note = stable.note_of(service)
+                ours = {stable.selected(service), self._of_before()}
+                for name in ours | ({note.before, self._name(note.number)} if note else set()):
+                    self._objects.delete(name)
+                if service is None or self._service.delete(service):
+                    return
 
-    def _served(self, found: dict[str, Any] | None) -> Served | None:
-        if found is None:
-            return None
-        series = self._series(found)
-        return Served(series.begun.number if series else None, self._url)
-
-    def _series(self, found: dict[str, Any] | None) -> Series | None:
-        """What the history has of a release; nothing of one of another store, or of an older version."""
-        number = found["spec"]["predictors"][0].get("annotations", {}).get(seldon.DEPLOYMENT, "") if found else ""
-        series = deployments.find(self.store, self.model, int(number)) if NUMBER.fullmatch(number) else None
-        return series if series and found and series.begun.release == _release(found) else None
-
-    def _holds(self, found: dict[str, Any]) -> bool:
-        series = self._series(found)
-        return series is not None and series.state in ("held", "stopped")
-
-    @property
-    def _id(self) -> str:
-        return self._release.begun.release if self._release else ""
-
-    @property
-    def _url(self) -> str:
-        return f"http://{seldon.service(self.model)}.{self._namespace}.svc:{seldon.PORT}"
+    def _name(self, number: int) -> str:
+        return seldon.object_name(self.model, number)
 
     def _manifest(self, version: Version, *, release: str, number: int) -> dict[str, Any]:
         return seldon.deployment(
@@ -196,106 +169,167 @@ class Cluster(Target):
             number=number,
         ).manifest()
 
-    def _when_free(self) -> dict[str, Any] | None:
-        """The object, once no rollout but ours may change it."""
+    def _when_free(self, but: str = "") -> Any:
+        """The model's Service, once no rollout may change it but the one whose release is named."""
         say = _Progress()
         while True:
-            current = self._objects.read()
-            if current and not _is_ours(current):
-                raise DeploymentError(
-                    f"the SeldonDeployment {self.model} in {self._namespace} was not made by cd4ml (it lacks the label "
-                    f"{'='.join(OURS)}): remove it, or give the model another name"
-                )
-            if not current or not (_is_ending(current) or self._is_under_way(current)):
-                return current
-            say(f"{self.model}: waiting for the rollout {_release(current)} to end")
+            service = self._service.read()
+            note = stable.note_of(service)
+            if note is None or note.release == but or not self._is_under_way(note):
+                return service
+            say(f"{self.model}: waiting for the rollout {note.release} to end")
             time.sleep(POLL_SECONDS)
 
-    def _is_under_way(self, current: dict[str, Any]) -> bool:
-        note = _note(current)
-        if note is None or note.until <= _now():
+    def _is_under_way(self, note: Note) -> bool:
+        if note.until <= _now():
             return False
-        series = self._series(current)
+        series = self._series(note.number, note.release)
         return series is None or series.state == "begun"
 
-    def _verified(self, current: dict[str, Any] | None) -> dict[str, Any] | None:
-        """What of the object, or of its note, was served and verified last."""
-        note = _note(current)
-        if current is None or note is None or self._holds(current):
-            return _content(current)
-        return note.before
+    def _note(self, begun: Begun) -> None:
+        """Writes down what is served, once there is no other rollout."""
+        while True:
+            service = self._when_free(but=begun.release)
+            left = stable.note_of(service)
+            if left and left.release == begun.release:
+                return  # written before, and the answer was lost
+            if left:
+                self.keep() if self._holds(left) else self._put_back(left)
+                continue
+            before = stable.selected(service) if service else self._of_before()
+            service = service or self._service.new(before)
+            until = _now() + timedelta(seconds=self._seconds + VERIFICATION_SECONDS)
+            stable.write_note(service, Note(until, release=begun.release, number=begun.number, before=before))
+            if self._service.write(service):
+                return
 
-    def _ours(self) -> dict[str, Any] | None:
-        current = self._objects.read()
-        return current if current and _release(current) == self._id else None
+    def _of_before(self) -> str:
+        """The SeldonDeployment by which a version before served the model; empty where there is none.
 
-    def _changed(self, manifest: dict[str, Any], current: dict[str, Any] | None) -> dict[str, Any]:
-        until = _now() + timedelta(seconds=self._seconds + VERIFICATION_SECONDS)
-        note = _Note(until, self._before)
-        metadata = current["metadata"] if current else {}
-        return {
-            **manifest,
-            "metadata": {
-                **metadata,
-                **manifest["metadata"],
-                "labels": {**metadata.get("labels", {}), **manifest["metadata"]["labels"]},
-                "annotations": {**metadata.get("annotations", {}), UNVERIFIED: note.text},
-            },
-        }
+        Raises:
+            DeploymentError: A rollout of that version is not over.
+        """
+        found = self._objects.read(self.model)
+        if not found or not self._objects.is_ours(found) or _is_ending(found):
+            return ""
+        if stable.NOTE in found["metadata"].get("annotations", {}):
+            raise DeploymentError(
+                f"the SeldonDeployment {self.model} in {self._namespace}: its annotation {stable.NOTE} says that a "
+                "rollout of an earlier version of cd4ml is not over; wait for it, or take the annotation away, and "
+                "what is served now counts"
+            )
+        return self.model
 
-    def _waits_for(self) -> str:
-        """What is still missing; empty when all is there."""
-        current = self._objects.read()
-        if not current or _release(current) != self._id:
-            by = f"was replaced by release {_release(current)}" if current else "was deleted"
-            raise DeploymentError(f"{self.model} in {self._namespace} {by} while release {self._id} rolled out")
-        deployment = self._deployment()
-        if not deployment:
+    def _put_back(self, note: Note) -> str:
+        """Routes back to what a note has, and takes away the release and then the note; what became of it."""
+        said = "is served as before"
+        while True:
+            service = self._service.read()
+            now = stable.note_of(service)
+            if now is None or now.release != note.release:
+                return f"{self.model} is another's by now, or is gone, and was left as it is"
+            if note.before and stable.selected(service) != note.before:
+                stable.select(service, note.before)
+                self._service.write(service)
+                said = "was put back"
+                continue
+            self._objects.delete(self._name(note.number), release=note.release)
+            if not note.before:
+                if self._service.delete(service):
+                    return f"{self.model} was not served before and was removed again"
+                continue
+            stable.write_note(service, None)
+            if self._service.write(service):
+                return f"{note.before}, which was served before, {said}"
+
+    def _served(self, name: str) -> Served | None:
+        found = self._objects.read(name) if name else None
+        if not found or _is_ending(found):
+            return None
+        number = _annotation(found, seldon.DEPLOYMENT)
+        series = self._series(int(number), _annotation(found, seldon.RELEASE)) if NUMBER.fullmatch(number) else None
+        of_before = f"http://{self.model}-default.{self._namespace}.svc:{seldon.PORT}"
+        url = of_before if name == self.model and self._service.read() is None else self._service.url
+        return Served(series.begun.number if series else None, url)
+
+    def _series(self, number: int, release: str) -> Series | None:
+        """What the history has of a release; nothing of one of another store, or of an older version."""
+        series = deployments.find(self.store, self.model, number)
+        return series if series and series.begun.release == release else None
+
+    def _holds(self, note: Note) -> bool:
+        series = self._series(note.number, note.release)
+        return series is not None and series.state in ("held", "stopped")
+
+    def _wait(self, begun: Begun, missing: Callable[[Begun, str], str], failed: str) -> None:
+        """Waits until nothing of a release is missing any more; the cluster's API may be away meanwhile."""
+        name = self._name(begun.number)
+        deadline, say = time.monotonic() + self._seconds, _Progress()
+        while waits_for := _unless_away(lambda: missing(begun, name)):
+            say(f"{self.model}: waiting for {waits_for}")
+            if time.monotonic() > deadline:
+                raise DeploymentError(
+                    f"release {begun.release} of {self.model} in {self._namespace} {failed} in "
+                    f"{self._seconds:.0f} s; it waited for {waits_for}{self._words(self._pods(name))}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _missing_of_release(self, begun: Begun, name: str) -> str:
+        """What of a release is not up yet; empty when all is."""
+        current = self._objects.read(name)
+        if not current or _is_ending(current) or _annotation(current, seldon.RELEASE) != begun.release:
+            raise DeploymentError(f"the SeldonDeployment {name} in {self._namespace} was deleted while it came up")
+        wanted = sum(len(predictor["componentSpecs"]) for predictor in current["spec"]["predictors"])
+        found = [one for one in self._deployments(name) if _release_of(one.spec.template) == begun.release]
+        if len(found) < wanted:
             status = current.get("status", {})
             failed = status.get("state") == "Failed" and status.get("description")
             return "Seldon's operator to act" + (f" (it says: {failed})" if failed else "")
+        others = [pod.metadata.name for pod in self._pods(name) if _release_of(pod) != begun.release]
+        if others:  # of another store's deployment of that number
+            return f"the pods of another release to end: {', '.join(others)}"
+        return next(filter(None, (self._missing_of(deployment, name) for deployment in found)), "")
 
-        status, wanted = deployment.status, current["spec"]["predictors"][0]["replicas"]
+    def _missing_of(self, deployment: Any, name: str) -> str:
+        status, wanted = deployment.status, deployment.spec.replicas
         if (status.observed_generation or 0) < deployment.metadata.generation:
             return "the cluster to see the new Deployment"
-        self._check_pods(deployment)
-        counts = (status.replicas, status.updated_replicas, status.available_replicas)
-        if deployment.spec.replicas != wanted or counts != (wanted, wanted, wanted):
-            return self._missing(status, wanted)
-        answering = [pod.metadata.name for pod in self._pods(other=True) if not _has_ended(pod)]
-        return f"the pods of the release before to end: {', '.join(answering)}" if answering else ""
+        self._check_pods(deployment, name)
+        if (status.replicas, status.updated_replicas, status.available_replicas) == (wanted, wanted, wanted):
+            return ""
+        found = self._pods(name)
+        trouble = next(iter(pods.troubles(found)), None)
+        counts = f"{len(found)} made, {sum(map(pods.is_ready, found))} ready"
+        return f"{wanted} new pods: {counts}" + (f" ({trouble})" if trouble else "")
 
-    def _deployment(self) -> Any:
-        """The Deployment of this release; found by labels, for its name can be a hash."""
-        found = self._apps.list_namespaced_deployment(
-            self._namespace, label_selector=f"seldon-deployment-id={self.model}"
-        ).items
-        return next((one for one in found if _annotation(one.spec.template) == self._id), None)
+    def _missing_of_route(self, begun: Begun, name: str) -> str:  # noqa: ARG002
+        """Which pods the model's Service leads to that are not of a release, or that it leads to none."""
+        label = f"kubernetes.io/service-name={self.model}"
+        slices = self._slices.list_namespaced_endpoint_slice(self._namespace, label_selector=label).items
+        endpoints = [one for part in slices for one in part.endpoints or [] if one.conditions.ready is not False]
+        answering = {one.target_ref.name for one in endpoints if one.target_ref}
+        others = answering - {pod.metadata.name for pod in self._pods(name)}
+        if others:
+            return f"the Service {self.model} to leave the pods {', '.join(sorted(others))}"
+        return "" if answering else f"the Service {self.model} to find the pods of {name}"
 
-    def _pods(self, other: bool = False) -> list[Any]:
-        """The pods of this release, or all others of this name."""
-        found = self._core.list_namespaced_pod(
-            self._namespace, label_selector=f"seldon-deployment-id={self.model}"
-        ).items
-        return [pod for pod in found if (_annotation(pod) != self._id) == other]
+    def _deployments(self, name: str) -> list[Any]:
+        label = f"{seldon.POD}={name}"
+        found: list[Any] = self._apps.list_namespaced_deployment(self._namespace, label_selector=label).items
+        return found
 
-    def _check_pods(self, deployment: Any) -> None:
+    def _pods(self, name: str) -> list[Any]:
+        label = f"{seldon.POD}={name}"
+        found: list[Any] = self._core.list_namespaced_pod(self._namespace, label_selector=label).items
+        return found
+
+    def _check_pods(self, deployment: Any, name: str) -> None:
         for condition in deployment.status.conditions or []:
             if condition.type == "ReplicaFailure" and condition.status == "True":
                 raise DeploymentError(f"the cluster refuses the pods of {self.model}: {condition.message}")
-        found = self._pods()
+        found = self._pods(name)
         if any(trouble.hopeless for trouble in pods.troubles(found)):
-            raise DeploymentError(f"release {self._id} of {self.model} does not come up{self._words(found)}")
-
-    def _missing(self, status: Any, wanted: int) -> str:
-        found = self._pods()
-        trouble = next(iter(pods.troubles(found)), None)
-        old = (status.replicas or 0) - (status.updated_replicas or 0)
-        return (
-            f"{wanted} new pods: {len(found)} made, {sum(map(pods.is_ready, found))} ready"
-            + (f", {old} old" if old else "")
-            + (f" ({trouble})" if trouble else "")
-        )
+            raise DeploymentError(f"{name} does not come up{self._words(found)}")
 
     def _words(self, found: list[Any]) -> str:
         told = [pods.words(self._core, self._namespace, trouble) for trouble in pods.troubles(found)[:3]]
@@ -318,63 +352,53 @@ def _check_seldon(api: client.ApiClient) -> None:
 
 
 class _Objects:
-    """The SeldonDeployment of a name."""
+    """The SeldonDeployments of a model."""
 
-    def __init__(self, api: client.ApiClient, namespace: str, name: str) -> None:
+    def __init__(self, api: client.ApiClient, namespace: str, model: str) -> None:
         self._api = client.CustomObjectsApi(api)
+        self._namespace = namespace
+        self._labels = dict([stable.OURS], **{seldon.MODEL: model})
         self._kind = (seldon.GROUP, seldon.API_VERSION, namespace, seldon.PLURAL)
-        self._name = name
 
-    def read(self) -> dict[str, Any] | None:
+    def is_ours(self, found: dict[str, Any]) -> bool:
+        """Whether we made it, for this model."""
+        labels: dict[str, str] = found["metadata"].get("labels", {})
+        return self._labels.items() <= labels.items()
+
+    def read(self, name: str) -> dict[str, Any] | None:
         try:
-            content: dict[str, Any] = self._api.get_namespaced_custom_object(*self._kind, self._name)
+            content: dict[str, Any] = self._api.get_namespaced_custom_object(*self._kind, name)
         except client.ApiException as error:
             if error.status == 404:
                 return None
             raise
         return content
 
-    def write(self, content: dict[str, Any]) -> bool:
-        """Whether it was written; not when the object has changed since it was read."""
+    def create(self, content: dict[str, Any]) -> None:
         try:
-            if "resourceVersion" in content["metadata"]:
-                self._api.replace_namespaced_custom_object(*self._kind, self._name, content)
-            else:
-                self._api.create_namespaced_custom_object(*self._kind, content)
+            self._api.create_namespaced_custom_object(*self._kind, content)
         except client.ApiException as error:
-            if error.status == 409:
-                return False
-            raise
-        return True
+            if error.status != 409:
+                raise
+            found = self.read(content["metadata"]["name"])
+            if found and _annotation(found, seldon.RELEASE) == _annotation(content, seldon.RELEASE):
+                return  # made before, and the answer was lost
+            raise DeploymentError(
+                f"there is a SeldonDeployment {content['metadata']['name']} in {self._namespace} already, which this "
+                "rollout did not make: deploy again, which takes the next number, or remove it"
+            ) from error
 
-    def delete(self, uid: str) -> None:
+    def delete(self, name: str, release: str = "") -> None:
+        """Deletes what is ours; where a release is named, only if it is that one's."""
+        found = self.read(name) if name else None
+        if not found or not self.is_ours(found) or (release and _annotation(found, seldon.RELEASE) != release):
+            return
         try:
-            self._api.delete_namespaced_custom_object(*self._kind, self._name, body={"preconditions": {"uid": uid}})
+            only = {"preconditions": {"uid": found["metadata"]["uid"]}}
+            self._api.delete_namespaced_custom_object(*self._kind, name, body=only)
         except client.ApiException as error:
             if error.status not in (404, 409):
                 raise
-
-
-@dataclass(frozen=True)
-class _Note:
-    """What the annotation of an object says of a rollout that is not over."""
-
-    until: datetime
-    """When others may take its process for dead."""
-    before: dict[str, Any] | None
-    """What of the object was served when it began."""
-
-    @classmethod
-    def of(cls, text: str) -> Self:
-        content = json.loads(text)
-        before = content["before"]
-        if before is not None:
-            before = {"metadata": {**before["metadata"]}, "spec": {**before["spec"]}}
-        return cls(datetime.fromisoformat(content["until"]).astimezone(UTC), before)
-
-    @property
-    def text(self) -> str:
-        return json.dumps({"until": self.until.isoformat(timespec="seconds"), "before": self.before})
 
 
 class _Progress:
@@ -389,53 +413,30 @@ class _Progress:
         self._said = words
 
 
-def _content(current: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What of an object is its maker's."""
-    if current is None:
-        return None
-    metadata = current["metadata"]
-    annotations = {key: value for key, value in metadata.get("annotations", {}).items() if key != UNVERIFIED}
-    kept = {"labels": metadata.get("labels", {}), "annotations": annotations}
-    return {"metadata": kept, "spec": current["spec"]}
-
-
-def _note(current: dict[str, Any] | None) -> _Note | None:
-    metadata = (current or {}).get("metadata", {})
-    text = (metadata.get("annotations") or {}).get(UNVERIFIED)
-    if not text:
-        return None
+def _unless_away(missing: Callable[[], str]) -> str:
+    """What is missing; the cluster's API itself, where it does not answer."""
     try:
-        return _Note.of(text)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise DeploymentError(
-            f"the SeldonDeployment {metadata['name']}: its annotation {UNVERIFIED} is no note of what was served "
-            f"before ({error!r}); take the annotation away, and what is served now counts"
-        ) from error
+        return missing()
+    except client.ApiException as error:
+        if error.status != 429 and error.status < 500:
+            raise
+        return f"the cluster's API to answer (it says {error.status} {error.reason})"
+    except urllib3.exceptions.HTTPError as error:
+        return f"the cluster's API to answer ({error})"
 
 
-def _release(manifest: dict[str, Any]) -> str:
-    release: str = manifest["spec"]["predictors"][0].get("annotations", {}).get(seldon.RELEASE, "")
-    return release
-
-
-def _annotation(one: Any) -> str:
+def _release_of(one: Any) -> str:
     release: str = (one.metadata.annotations or {}).get(seldon.RELEASE, "")
     return release
 
 
-def _is_ours(current: dict[str, Any]) -> bool:
-    key, value = OURS
-    return bool(current["metadata"].get("labels", {}).get(key) == value)
+def _annotation(manifest: dict[str, Any], key: str) -> str:
+    value: str = manifest["spec"]["predictors"][0].get("annotations", {}).get(key, "")
+    return value
 
 
 def _is_ending(current: dict[str, Any]) -> bool:
     return "deletionTimestamp" in current["metadata"]
-
-
-def _has_ended(pod: Any) -> bool:
-    """Whether a pod answers no more; one of a lost node can stay in the API for long after its end."""
-    ending = pod.metadata.deletion_timestamp
-    return pod.status.phase in ("Succeeded", "Failed") or (ending is not None and ending < _now())
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-"""The SeldonDeployment that serves a published model, as Seldon Core 1.17.1 takes it.
+"""The SeldonDeployment that serves a release of a published model, as Seldon Core 1.17.1 takes it.
 
 Seldon's webhook lets mistakes pass that its operator fails on later, or never (a weight of 150, `type: MODLE`, minus
 one replica, a name that is too long), so the whole object is checked here before it is sent.
@@ -26,7 +26,12 @@ from cd4ml.errors import DeploymentError
 GROUP = "machinelearning.seldon.io"
 API_VERSION = "v1"
 PLURAL = "seldondeployments"
-PREDICTOR = "default"
+PREDICTOR = "p"
+"""Short, for names are made of its name and of others, and hashes of those that get too long."""
+POD = "seldon-deployment-id"
+"""The label with the object's name that Seldon gives to its Deployments and pods."""
+MODEL = "cd4ml/model"
+"""The label with the model's name."""
 CONTAINER = "model"
 PORT = 8000
 METRICS_PORT = 6000
@@ -347,10 +352,10 @@ class SeldonDeployment(_Part):
 def deployment(
     name: str, *, namespace: str, model_uri: str, version: int, digest: str, release: str, number: int
 ) -> SeldonDeployment:
-    """The object that serves a published version.
+    """The object that serves a published version for a deployment.
 
     Args:
-        name: The model's name, and the object's.
+        name: The model's name.
         namespace: Where it is served.
         model_uri: The model's folder in the store, `s3://bucket/path`; another version has another.
         version: Its version in the registry.
@@ -361,7 +366,7 @@ def deployment(
     Raises:
         DeploymentError: Seldon would not serve that; names every mistake.
     """
-    labels = {"app.kubernetes.io/part-of": "cd4ml", "cd4ml/model": name}
+    labels = {"app.kubernetes.io/part-of": "cd4ml", MODEL: name}
     annotations = {
         NO_EXECUTOR: "true",
         RELEASE: release,
@@ -379,14 +384,19 @@ def deployment(
         "component_specs": ({"spec": _pod(name, model_uri=model_uri, version=version, digest=digest)},),
     }
     content = {
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {"name": object_name(name, number), "namespace": namespace, "labels": labels},
         "spec": {"predictors": (predictor,)},
     }
     return settings.parse(SeldonDeployment, content=content, name=f"the deployment of {name}", error=DeploymentError)
 
 
+def object_name(model: str, number: int) -> str:
+    """What the object of a deployment is called."""
+    return f"{model}-{number}"
+
+
 def service(name: str) -> str:
-    """The Service of the predictor."""
+    """The Service that Seldon makes for an object."""
     return f"{name}-{PREDICTOR}"
 
 

@@ -1,0 +1,457 @@
+"""A rollout on a cluster, whatever happens to its process and to the cluster's API: callers reach what was verified."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from kubernetes import client
+from kubernetes_api import Api, Fault, Object
+
+from cd4ml.contracts.release import DatasetReference, Verification, Version
+from cd4ml.deployment import rollout
+from cd4ml.deployment.strategies import Rollout, Route, Strategy
+from cd4ml.deployment.targets import cluster, seldon, stable
+from cd4ml.deployment.targets.cluster import Cluster
+from cd4ml.deployment.targets.stable import NOTE, OURS, StableService
+from cd4ml.errors import DeploymentError
+from cd4ml.registry import deployments
+from cd4ml.storage import Store
+from cd4ml.storage.folder import FolderStore
+
+CHANGES = (
+    "store: begun",
+    "write the note",
+    "make the object",
+    "store: verified",
+    "route",
+    "store: routed",
+    "store: held",
+    "delete the one before",
+    "take the note away",
+)
+"""What a rollout changes, in turn."""
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    with Api() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
+        monkeypatch.setattr(cluster, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(urllib3.Retry, "get_backoff_time", lambda _: 0)
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return FolderStore(tmp_path / "store")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A step that says that the release answers as evaluated; or does what else it was told to."""
+
+    name = "answers"
+    instead: Callable[[Rollout], object] = lambda _: None
+
+    def take(self, now: Rollout) -> str:
+        self.instead(now)
+        now.verification = Verification(now.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
+        return now.verification.headline
+
+
+def deploy(
+    store: Store, version: int, instead: Callable[[Rollout], object] = lambda _: None, *, seconds: float = 5
+) -> int:
+    """Rolls a version out; the number of its deployment."""
+    dataset = DatasetReference("players", 0, "sha256:d")
+    published = Version("uptake", version, f"sha256:{version}", "2026-01-01", "run", "", dataset)
+    deployed, _ = rollout.roll_out(
+        Cluster(store, "uptake", seconds=seconds),
+        Strategy("replace", (Answers(instead), Route())),
+        version=published,
+        run=f"run-{version}",
+        port=0,
+        log_file=Path("/no/such/log"),
+    )
+    return deployed.number
+
+
+def states(store: Store) -> list[str]:
+    return [series.state for series in deployments.every(store, "uptake")]
+
+
+def note(api: Api) -> Any:
+    return (api.service()["metadata"].get("annotations") or {}).get(NOTE)
+
+
+def fails(_: Rollout) -> None:
+    raise DeploymentError("it predicts something else")
+
+
+def settle(store: Store) -> str:
+    """What the next process says when it looks for what was left."""
+    where = Cluster(store, "uptake")
+    with where.turn():
+        return rollout.put_right(where)
+
+
+def test_each_release_is_an_object_of_its_own_which_callers_reach_by_one_address(api: Api, store: Store) -> None:
+    seen: list[tuple[str, list[str], str]] = []
+
+    def look(now: Rollout) -> None:
+        seen.append((now.url, api.names("seldondeployments"), api.reached()))
+
+    deploy(store, 1, look)
+    deploy(store, 2, look)
+
+    assert seen == [
+        ("http://uptake-1-p.team.svc:8000", ["uptake-1"], ""),
+        ("http://uptake-2-p.team.svc:8000", ["uptake-1", "uptake-2"], "uptake-1"),
+    ]
+    assert deployments.latest(store, "uptake").endpoint == "http://uptake.team.svc:8000/api/v1.0/predictions"
+    assert (api.names("seldondeployments"), api.reached(), note(api)) == (["uptake-2"], "uptake-2", None)
+    assert Cluster(store, "uptake").current().number == 2
+    assert {"name": "http", "port": 8000, "targetPort": "http"}.items() <= api.service()["spec"]["ports"][0].items()
+
+
+def test_what_is_not_as_evaluated_is_never_reached_and_goes(api: Api, store: Store) -> None:
+    deploy(store, 1)
+    api.answered.clear()
+
+    with pytest.raises(DeploymentError) as told:
+        deploy(store, 2, fails)
+
+    assert str(told.value) == ("it predicts something else\nuptake-1, which was served before, is served as before")
+    assert (set(api.answered), api.names("seldondeployments")) == ({"uptake-1"}, ["uptake-1"])
+    assert states(store) == ["held", "undone"]
+
+
+def test_a_first_release_that_fails_leaves_nothing(api: Api, store: Store) -> None:
+    with pytest.raises(DeploymentError, match="uptake was not served before and was removed again"):
+        deploy(store, 1, fails)
+
+    assert api.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "change"),
+    [(False, change) for change in (*CHANGES, "not at all")]
+    + [(True, change) for change in CHANGES if change != "delete the one before"],
+)
+def test_wherever_a_process_is_killed_the_next_finds_one_release_that_is_verified(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch, *, first: bool, change: str
+) -> None:
+    before = None if first else deploy(store, 1)
+    api.answered.clear()
+    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+    changes = [*(one for one in CHANGES if not (first and one == "delete the one before")), "not at all"]
+
+    process = os.fork()
+    if process == 0:
+        die_before(changes.index(change) + 1, monkeypatch)
+        deploy(store, 2)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert os.WIFSIGNALED(status) == (change != "not at all")
+    settle(store)
+
+    number = 1 if first else 2
+    holds = number if changes.index(change) > changes.index("store: held") else before
+    latest = deployments.latest(store, "uptake")
+    assert (latest.number if latest else None) == holds
+    assert api.names("seldondeployments") == ([f"uptake-{holds}"] if holds else [])
+    assert api.reached() == (f"uptake-{holds}" if holds else "")
+    assert api.names("services") == (["uptake"] if holds else [])
+    assert not holds or note(api) is None
+    assert first or set(api.answered) <= {"uptake-1", "uptake-2"}
+    deploy(store, 3)
+    assert api.names("seldondeployments") == [api.reached()]
+
+
+def die_before(change: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has this process be killed when it is about to make its change of that number."""
+    left = iter(range(1, change))
+
+    def mortal(does: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return does(*given, **named)
+
+        return call
+
+    for where, name in (
+        (FolderStore, "add"),
+        (StableService, "write"),
+        (StableService, "delete"),
+        (client.CustomObjectsApi, "create_namespaced_custom_object"),
+        (client.CustomObjectsApi, "delete_namespaced_custom_object"),
+    ):
+        monkeypatch.setattr(where, name, mortal(getattr(where, name)))
+
+
+@pytest.mark.parametrize("status", [0, 429, 500, 503])
+@pytest.mark.parametrize("does", [False, True], ids=["refused", "done and not answered"])
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("GET", "services"), ("PUT", "services"), ("POST", "seldondeployments"), ("DELETE", "seldondeployments")],
+)
+def test_an_api_that_fails_for_a_moment_is_asked_again(
+    api: Api, store: Store, *, method: str, kind: str, status: int, does: bool
+) -> None:
+    deploy(store, 1)
+    api.answered.clear()
+    api.faults.append(Fault(method, kind, status, times=1, does=does))
+
+    deploy(store, 2)
+
+    assert api.faults[0].times == 0
+    assert set(api.answered) == {"uptake-1", "uptake-2"}
+    assert (api.names("seldondeployments"), api.reached(), note(api)) == (["uptake-2"], "uptake-2", None)
+
+
+@pytest.mark.parametrize("does", [False, True])
+def test_a_first_service_whose_answer_is_lost_is_made_once(api: Api, store: Store, does: bool) -> None:
+    api.faults.append(Fault("POST", "services", 0, times=1, does=does))
+
+    deploy(store, 1)
+
+    assert (api.reached(), note(api)) == ("uptake-1", None)
+
+
+def test_an_api_that_is_away_while_a_release_comes_up_is_waited_for(api: Api, store: Store) -> None:
+    api.faults += [Fault("GET", "deployments", 503, times=20), Fault("GET", "endpointslices", 0, times=20)]
+
+    deploy(store, 1)
+
+    assert api.reached() == "uptake-1"
+
+
+def test_an_api_that_stays_away_leaves_the_one_before_and_the_next_takes_the_rest_away(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(store, 1)
+    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+
+    def goes(_: Rollout) -> None:
+        api.faults += [Fault(method, "", 500, times=1000) for method in ("GET", "PUT", "POST", "DELETE")]
+
+    with pytest.raises(DeploymentError, match="not now\nwhat was there before could not be put back: .*not now"):
+        deploy(store, 2, goes)
+    api.faults.clear()
+    assert (api.reached(), api.names("seldondeployments")) == ("uptake-1", ["uptake-1", "uptake-2"])
+
+    assert settle(store) == "uptake-1, which was served before, is served as before"
+    assert api.names("seldondeployments") == ["uptake-1"]
+
+
+def test_a_service_that_others_write_to_is_written_again(api: Api, store: Store) -> None:
+    deploy(store, 1)
+
+    def meddle() -> None:
+        service = api.service()
+        api.put("services", {**service, "metadata": {**service["metadata"], "annotations": {"mine": "kept"}}})
+
+    def later(_: Rollout) -> None:
+        service = api.service()
+        marked = {**service["metadata"]["annotations"], "mine": "kept"}
+        api.before_put = lambda: api.put(
+            "services", {**service, "metadata": {**service["metadata"], "annotations": marked}}
+        )
+
+    api.before_put = meddle
+    deploy(store, 2, later)
+
+    assert api.reached() == "uptake-2"
+    assert api.service()["metadata"]["annotations"] == {"mine": "kept"}
+
+
+def test_what_the_cluster_refuses_is_told_and_nothing_is_left(api: Api, store: Store) -> None:
+    api.faults.append(Fault("POST", "seldondeployments", 403, times=1))
+
+    with pytest.raises(DeploymentError, match="^the cluster refuses: not now\nuptake was not served before"):
+        deploy(store, 1)
+
+    assert api.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [("hidden", "it waited for Seldon's operator to act"), ("waits", "it waited for 1 new pods: 1 made, 0 ready")],
+)
+def test_a_release_that_does_not_come_up_is_told_and_the_one_before_is_served(
+    api: Api, store: Store, what: str, said: str
+) -> None:
+    deploy(store, 1)
+    getattr(api, what).add("uptake-2")
+
+    with pytest.raises(DeploymentError, match=said):
+        deploy(store, 2, seconds=0.2)
+
+    assert (api.reached(), api.names("seldondeployments")) == ("uptake-1", ["uptake-1"])
+
+
+def test_a_cluster_without_seldon_is_told(api: Api, store: Store) -> None:
+    api.seldon = False
+
+    with pytest.raises(DeploymentError, match="Seldon Core is not installed in this cluster"):
+        deploy(store, 1)
+
+    assert api.objects == {}
+
+
+def test_a_service_of_that_name_that_is_not_ours_is_left_alone(api: Api, store: Store) -> None:
+    api.put("services", {"metadata": {"name": "uptake"}, "spec": {}})
+
+    with pytest.raises(DeploymentError, match="the Service uptake in team was not made by cd4ml"):
+        deploy(store, 1)
+
+    assert (api.names("services"), api.names("seldondeployments"), states(store)) == (["uptake"], [], [])
+
+
+def test_an_object_of_that_name_that_is_not_ours_is_left_alone(api: Api, store: Store) -> None:
+    api.put("seldondeployments", served_by("uptake-1", labels={}))
+
+    with pytest.raises(
+        DeploymentError, match="there is a SeldonDeployment uptake-1 in team already, which this rollou"
+    ):
+        deploy(store, 1)
+    deploy(store, 2)
+
+    assert (api.names("seldondeployments"), api.reached()) == (["uptake-1", "uptake-2"], "uptake-2")
+
+
+def test_the_object_by_which_a_version_before_served_is_replaced(api: Api, store: Store) -> None:
+    api.put("seldondeployments", served_by("uptake"))
+    assert Cluster(store, "uptake").current().url == "http://uptake-default.team.svc:8000"
+
+    with pytest.raises(DeploymentError, match="uptake, which was served before, is served as before"):
+        deploy(store, 1, fails)
+    assert (api.names("seldondeployments"), api.reached()) == (["uptake"], "uptake")
+    deploy(store, 2)
+
+    assert set(api.answered) == {"uptake", "uptake-2"}
+    assert (api.names("seldondeployments"), api.reached()) == (["uptake-2"], "uptake-2")
+
+
+def test_a_rollout_of_a_version_before_that_is_not_over_is_told(api: Api, store: Store) -> None:
+    api.put("seldondeployments", served_by("uptake", annotations={NOTE: "{}"}))
+
+    with pytest.raises(DeploymentError, match="a rollout of an earlier version of cd4ml is not over; wait for it"):
+        deploy(store, 1)
+
+    assert (api.names("seldondeployments"), api.names("services")) == (["uptake"], [])
+
+
+def test_the_object_of_another_model_is_not_taken_for_one_of_a_version_before(api: Api, store: Store) -> None:
+    deploy(store, 1)
+
+    assert Cluster(store, "uptake-1").current() is None
+
+
+def test_stopping_ends_all_that_is_served_and_halfway(api: Api, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(store, 1)
+    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+    process = os.fork()
+    if process == 0:
+        die_before(CHANGES.index("store: verified") + 1, monkeypatch)
+        deploy(store, 2)
+    os.waitpid(process, 0)
+    assert api.names("seldondeployments") == ["uptake-1", "uptake-2"]
+
+    assert rollout.stop(Cluster(store, "uptake")).halfway
+
+    assert api.objects == {}
+    assert states(store) == ["stopped", "undone"]
+    with pytest.raises(DeploymentError, match="nothing of the model uptake is served at the namespace team"):
+        rollout.stop(Cluster(store, "uptake"))
+
+
+def test_who_was_taken_for_dead_and_lives_does_not_route(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(store, 1)
+    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+
+    with pytest.raises(DeploymentError, match="uptake: run-2-2 was undone by another rollout"):
+        deploy(store, 2, lambda _: deploy(store, 3))
+
+    assert (api.reached(), api.names("seldondeployments"), note(api)) == ("uptake-3", ["uptake-3"], None)
+    assert states(store) == ["held", "undone", "held"]
+
+
+def test_two_at_once_take_turns(api: Api, store: Store) -> None:
+    waiting: list[threading.Thread] = []
+
+    def another(_: Rollout) -> None:
+        waiting.append(threading.Thread(target=deploy, args=(store, 3)))
+        waiting[0].start()
+        waiting[0].join(0.5)
+        assert waiting[0].is_alive()
+        assert api.names("seldondeployments") == ["uptake-1", "uptake-2"]
+
+    deploy(store, 1)
+    deploy(store, 2, another)
+    waiting[0].join()
+
+    assert api.reached() == "uptake-3"
+    assert states(store) == ["held", "held", "held"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "null", "{}", "[" * 100_000]
+    + [
+        json.dumps({"until": "2026-01-01T00:00:00+00:00", "release": "x", "number": 1, "before": "", **wrong})
+        for wrong in (
+            {"until": "soon"},
+            {"until": 5},
+            {"number": "1"},
+            {"number": True},
+            {"before": None},
+            {"release": 5},
+        )
+    ],
+)
+def test_a_note_that_cannot_be_read_is_told_with_its_service(api: Api, store: Store, text: str) -> None:
+    metadata = {"name": "uptake", "labels": dict([OURS]), "annotations": {NOTE: text}}
+    api.put("services", {"metadata": metadata, "spec": {}})
+
+    with pytest.raises(DeploymentError, match=f"^the Service uptake: its annotation {NOTE} is no note"):
+        rollout.put_right(Cluster(store, "uptake"))
+
+
+@pytest.mark.parametrize("number", ["first", "", "-1", "01"])
+def test_an_object_whose_number_is_none_is_of_no_deployment_of_the_history(api: Api, store: Store, number: str) -> None:
+    api.put("seldondeployments", served_by("uptake", number=number))
+
+    current = Cluster(store, "uptake").current()
+
+    assert current is not None
+    assert current.number is None
+
+
+def served_by(
+    name: str, *, number: str = "7", labels: Object | None = None, annotations: Object | None = None
+) -> Object:
+    """A SeldonDeployment of the model, whoever made it."""
+    ours = dict([OURS], **{seldon.MODEL: "uptake"}) if labels is None else labels
+    predictor = {"annotations": {seldon.DEPLOYMENT: number, seldon.RELEASE: "before-7"}, "componentSpecs": [{}]}
+    metadata = {"name": name, "labels": ours, "annotations": annotations or {}}
+    return {"metadata": metadata, "spec": {"predictors": [predictor]}}
+
+
+def test_the_service_is_labelled_as_ours(api: Api, store: Store) -> None:
+    deploy(store, 1)
+
+    assert api.service()["metadata"]["labels"] == {"app.kubernetes.io/part-of": "cd4ml", "cd4ml/model": "uptake"}
+    assert stable.StableService(client.ApiClient(), "team", "uptake").url == "http://uptake.team.svc:8000"
