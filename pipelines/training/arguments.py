@@ -140,8 +140,7 @@ class Training(Arguments):
         """What a cluster cannot use; also a target that is the machine of the task."""
         yield from on_this_machine("source", self.source.place)
         yield from super().mistakes_in_a_cluster()
-        if self.target == targets.MACHINE:
-            yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'"
+        yield from targets.mistakes_in_a_cluster(self.target)
 
     def _columns_named(self) -> dict[str, list[str]]:
         """By argument the columns that it names."""

@@ -47,6 +47,7 @@ def test_a_default_is_what_a_person_could_write(name: str) -> None:
     model = model_of(name)
     given = {
         "name": "uptake",
+        "version": 3,
         "model": "uptake@1",
         "source": "a.csv",
         "dataset": "a",

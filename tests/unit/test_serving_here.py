@@ -17,6 +17,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from cd4ml import cli
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
@@ -459,3 +460,66 @@ def test_a_machine_without_the_serve_environment_is_told_what_to_do(
     (tmp_path / "serve" / "bin").mkdir(parents=True)
     (tmp_path / "serve" / "bin" / "python").touch()
     machine.check(version)
+
+
+def published_with_a_verdict(store: Store, tmp_path: Path, number: int, *, passed: bool = True, **answers: Any) -> None:
+    version = publish(store, tmp_path, number, **answers)
+    outcome = gates.Outcome.PASSED if passed else gates.Outcome.FAILED
+    check = gates.Check("auc on overall", "at least 0.7", 0.8, outcome, "auc on overall is 0.8")
+    verdict = gates.Verdict("check_model", {"model": version.digest}, (check,))
+    store.add(f"{version.folder}/verdict.json", verdict.text)
+
+
+def rolled_back(store: Store, tmp_path: Path, *options: str) -> str:
+    """What `cd4ml deployments rollback` exits with."""
+    command = ["cd4ml", "deployments", "rollback", "uptake", "--store", store.location]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [*command, "--runs", str(tmp_path / "runs"), *options])
+        patch.setenv(servers.KEEP_SERVING, "")  # which is put back
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return str(ended.value.code or "")
+
+
+def served_version(store: Store) -> int:
+    return int(Path(server(store).model_folder).parent.name)
+
+
+def test_a_rollback_serves_the_version_before_and_another_one_leads_further_back(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2, 3):
+        published_with_a_verdict(store, tmp_path, number)
+        deploy(store, tmp_path, models.read(store, "uptake", number), port=port, run=f"run-{number}")
+
+    assert rolled_back(store, tmp_path) == ""
+    assert (served_version(store), server(store).kept) == (2, True)
+    assert f"uptake version 2 is served at http://127.0.0.1:{port}/api" in " ".join(capsys.readouterr().out.split())
+    assert rolled_back(store, tmp_path) == ""
+    assert served_version(store) == 1
+    assert rolled_back(store, tmp_path) == "1"
+    assert "nothing was in production before version 1 of uptake; name a published" in capsys.readouterr().err
+    assert rolled_back(store, tmp_path, "--to", "3") == ""
+    assert (served_version(store), states(store)) == (3, ["held"] * 6)
+
+
+def test_a_version_whose_verdict_did_not_pass_is_not_rolled_back_to_and_what_is_served_stays(
+    store: Store, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published_with_a_verdict(store, tmp_path, 1, passed=False)
+    published_with_a_verdict(store, tmp_path, 2)
+    deploy(store, tmp_path, models.read(store, "uptake", 2), port=port)
+    pid = server(store).pid
+
+    assert rolled_back(store, tmp_path, "--to", "1") == "1"
+    assert "has no passed verdict of check_model" in capsys.readouterr().err
+    assert rolled_back(store, tmp_path, "--to", "9") == "1"
+    assert "no version 9 of the model uptake; published: 1, 2" in capsys.readouterr().err
+    assert (server(store).pid, states(store)) == (pid, ["held"])
+
+
+def test_where_nothing_is_in_production_there_is_nothing_to_roll_back(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rolled_back(store, tmp_path) == "1"
+    assert "nothing of uptake is in production" in capsys.readouterr().err

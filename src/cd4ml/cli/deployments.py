@@ -1,18 +1,27 @@
 """Commands for what is in production, and was: `cd4ml deployments`, `cd4ml stop`."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.markup import escape
 
+from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
+from cd4ml.cli.address import ServiceAccount, Yes
 from cd4ml.cli.application import app, console, print_outcome, print_sections, table
+from cd4ml.cluster import accounts
 from cd4ml.errors import DeploymentError, RegistryError
-from cd4ml.storage import local_path, open_store
+from cd4ml.storage import Store, local_path, open_store
+
+if TYPE_CHECKING:
+    from cd4ml.contracts.release import Deployment
+    from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
-    help="The history of what was deployed: list, show, history, diff, analyse.", no_args_is_help=True
+    help="What was deployed: list, show, history, diff, rollback, analyse.", no_args_is_help=True
 )
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 
@@ -137,6 +146,76 @@ def analyse(
         print_outcome(check.outcome, COLOURS[check.outcome], check.reason)
     if not verdict.passed:
         raise typer.Exit(1)
+
+
+@deployments_app.command()
+@kfp.options
+def rollback(
+    name: Name,
+    address: "Address",
+    to: Annotated[
+        int | None,
+        typer.Option("--to", metavar="VERSION", help="The version; the one that was in production before if not said."),
+    ] = None,
+    store: asked.StoreOption = asked.STORE,
+    runs: asked.RunsOption = asked.RUNS,
+    service_account: ServiceAccount = accounts.DEPLOYER,
+    yes: Yes = False,
+) -> None:
+    """Puts an earlier version back into production, where the one that is served is: on this machine, or by KFP.
+
+    It goes the way of any deployment: the verdict that it was published with has to have passed, it is verified, and
+    the history has it. Where it fails, what was served before is served again.
+
+    Example: cd4ml deployments rollback promotion-uptake --to 3
+    """
+    from cd4ml.cli.submit import named, submitted, wait_for
+    from cd4ml.deployment.targets import CLUSTER
+    from cd4ml.registry import deployments
+    from cd4ml.running.run_file import RunFile
+
+    opened = open_store(store)
+    now = deployments.latest(opened, name)
+    if now is None:
+        raise RegistryError(f"store {opened.location}: nothing of {name} is in production")
+    earlier = deployments.before(opened, name)
+    if to is None and earlier is None:
+        raise RegistryError(
+            f"store {opened.location}: nothing was in production before version {now.version} of {name}; name a "
+            "published version with --to"
+        )
+    version = to or (earlier.version if earlier else now.version)
+    if now.target == CLUSTER:
+        arguments = {"name": name, "version": version, "store": store, "target": now.target}
+        wanted = asked.checked(RunFile(Path("rollback"), "deployment", arguments), in_a_cluster=True)
+        connection = kfp.connected(address, changes=True, sure=yes)
+        run_id = submitted(connection, wanted, name=named("rollback"), service_account=service_account, cache=False)
+        raise typer.Exit(wait_for(connection, run_id, wanted))
+    _deploy_here(opened, now, version, folder=runs / named(f"rollback-{name}"))
+
+
+def _deploy_here(store: Store, now: "Deployment", version: int, folder: Path) -> None:
+    """Serves a version in place of what a deployment on this machine serves, for good."""
+    from cd4ml.deployment import release
+    from cd4ml.deployment.targets import servers
+    from cd4ml.registry import models
+
+    os.environ[servers.KEEP_SERVING] = "1"
+    files = [str(folder / name) for name in ("version.json", "verdict.json")]
+    models.find(store.location, now.name, version).write(*files)
+    deployed = release.deploy(
+        store.location,
+        published_file=files[0],
+        verdict_file=files[1],
+        target=now.target,
+        port=urlsplit(now.endpoint).port or 0,
+        run=folder.name,
+        folder=str(folder),
+    )
+    shown = (
+        f"{now.name} version {version} is served at {deployed.deployment.endpoint}: {deployed.verification.headline}"
+    )
+    print_outcome("rolled back", "green", shown)
 
 
 app.add_typer(deployments_app, name="deployments")

@@ -42,9 +42,32 @@ def submit(
     """
     wanted = asked.read(file, in_a_cluster=True)
     connection = kfp.connected(address, changes=True, sure=yes)
+    name = run_name or named(wanted.name)
+    run_id = submitted(
+        connection, wanted, name=name, experiment=experiment, service_account=service_account, cache=cache
+    )
+    if wait:
+        raise typer.Exit(wait_for(connection, run_id, wanted))
+    say("wait", f"cd4ml runs show {run_id}")
+
+
+def named(what: str) -> str:
+    """The name of a run that begins now."""
+    return f"{what}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def submitted(
+    connection: "Connection",
+    wanted: asked.Asked,
+    *,
+    name: str,
+    experiment: str | None = None,
+    service_account: str | None,
+    cache: bool = True,
+) -> str:
+    """Submits a run, and says where to look at it; its id."""
     from cd4ml.kubeflow import runs
 
-    name = run_name or f"{wanted.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     run_id = runs.submit(
         connection,
         pipeline=wanted.pipeline,
@@ -58,12 +81,10 @@ def submit(
     link = connection.link(f"runs/details/{run_id}")
     if link:
         say("look", link)
-    if wait:
-        raise typer.Exit(_wait(connection, run_id, wanted))
-    say("wait", f"cd4ml runs show {run_id}")
+    return run_id
 
 
-def _wait(connection: "Connection", run_id: str, wanted: asked.Asked) -> int:
+def wait_for(connection: "Connection", run_id: str, wanted: asked.Asked) -> int:
     """Shows a run as it goes on; the exit code that its end asks for."""
     from cd4ml.kubeflow import runs
     from cd4ml.running import compiled

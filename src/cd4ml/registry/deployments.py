@@ -132,6 +132,18 @@ def latest(store: Store, name: str) -> Deployment | None:
     return next((series.deployment for series in newest_first(store, name) if series.deployment), None)
 
 
+def before(store: Store, name: str) -> Deployment | None:
+    """What was in production before the version that is: where that came back after others, what came before it first.
+
+    So one step back after another leads to ever earlier versions, and never to one that was left.
+    """
+    counted = history(store, name)
+    if not counted:
+        return None
+    first = next(place for place, one in enumerate(counted) if one.version == counted[-1].version)
+    return counted[first - 1] if first else None
+
+
 def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]:
     """The model in production that a candidate is to be held against.
 

@@ -187,6 +187,33 @@ def _add(store: Store, folder: str, contents: Mapping[str, Content]) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Found:
+    """A published version, and the verdict that it was published with."""
+
+    version: Version
+    verdict: Verdict
+
+    def write(self, version_file: str, verdict_file: str) -> Self:
+        """Writes both, for the tasks that follow."""
+        self.version.write(version_file)
+        self.verdict.write(verdict_file)
+        return self
+
+
+def find(location: str, name: str, number: int) -> Found:
+    """A published version with its verdict.
+
+    Raises:
+        RegistryError: There is no such version.
+        DocumentError: It was published without a verdict, or that cannot be read.
+    """
+    store = open_store(location)
+    version = read(store, name, number)
+    file = f"{version.folder}/verdict.json"
+    return Found(version, Verdict.parse(store.read(file), store.uri(file)))
+
+
 def versions(store: Store, name: str) -> list[Version]:
     """All published versions of a model, the oldest first."""
     return [read(store, name, number) for number in numbers(store, f"models/{name}")]

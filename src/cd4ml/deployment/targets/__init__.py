@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,12 @@ def check(target: str) -> str:
     if target not in TARGETS.names:
         raise DeploymentError(f"target {target!r}: no such place to serve a model; {nearest(target, TARGETS.names)}")
     return target
+
+
+def mistakes_in_a_cluster(target: str) -> Iterator[str]:
+    """Why a pod cannot serve a model at a target."""
+    if target == MACHINE:
+        yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'"
 
 
 def check_together(target: str, store: str, name: str) -> None:

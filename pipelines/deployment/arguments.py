@@ -1,0 +1,37 @@
+"""What the deployment pipeline takes."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import WithJsonSchema
+
+from cd4ml.deployment import targets
+from cd4ml.running.arguments import Arguments, Means, Name, Store, Within, checked_by, told
+
+MOST_VERSIONS = 10**9
+
+
+class Deployment(Arguments):
+    """A run of the deployment pipeline."""
+
+    name: Annotated[Name, Means.MODEL]
+    """The model's name in the registry."""
+    version: Annotated[int, Within(1, MOST_VERSIONS)]
+    """The number of the published version."""
+    store: Store
+    """The store that holds the registry."""
+    target: Annotated[str, checked_by(targets.check), WithJsonSchema({"enum": targets.TARGETS.names}), Means.TARGET] = (
+        targets.MACHINE
+    )
+    """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""
+    port: Annotated[int, Within(1024, 65535), Means.PORT] = 9500
+    """Where the model is served on this machine."""
+
+    def mistakes_together(self) -> Iterator[str]:
+        """What of the target does not fit the store or the name."""
+        yield from told(lambda: targets.check_together(self.target, self.store, self.name))
+
+    def mistakes_in_a_cluster(self) -> Iterator[str]:
+        """What a cluster cannot use; also a target that is the machine of the task."""
+        yield from super().mistakes_in_a_cluster()
+        yield from targets.mistakes_in_a_cluster(self.target)

@@ -1,0 +1,51 @@
+"""`cd4ml deployments rollback` of what a cluster serves: a run of the pipeline `deployment` there."""
+
+import pytest
+from conftest import Command
+from kfp_server import KfpServer
+from test_kubeflow_submit import look, node
+
+from cd4ml.contracts.deployment import Held
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.registry import deployments
+from cd4ml.storage import Store, open_store
+
+PASSED = [look("SUCCEEDED", *(node(name, "SUCCEEDED") for name in ("find-version", "deploy-model")))]
+
+
+@pytest.fixture
+def store(s3: object) -> Store:
+    """A store whose versions 1 and 2 were deployed on a cluster."""
+    opened = open_store("s3://cd4ml")
+    for number in (1, 2):
+        version = Version("uptake", number, f"sha256:{number}", "now", "run", "", DatasetReference("p", 0, "sha256:d"))
+        begun = deployments.begin(opened, version, run="run", target="cluster", strategy="replace")
+        deployments.add(opened, begun, Held("http://uptake-default.cd4ml.svc:8000/api/v1.0/predictions", "now"))
+    return opened
+
+
+@pytest.mark.parametrize(("options", "version"), [((), 1), (("--to", "7"), 7)])
+def test_the_pipeline_deploys_the_version_as_the_deployer(
+    kfp: KfpServer, cd4ml: Command, store: Store, options: tuple[str, ...], version: int
+) -> None:
+    kfp.progress = list(PASSED)
+
+    outcome = cd4ml("deployments", "rollback", "uptake", *options, "--store", store.location, "--host", kfp.host)
+
+    assert outcome.code == 0, outcome.all
+    [sent] = kfp.runs
+    assert sent["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "deployment"
+    assert sent["runtime_config"]["parameters"] == {
+        "name": "uptake",
+        "version": version,
+        "store": "s3://cd4ml",
+        "target": "cluster",
+    }
+    assert sent["service_account"] == "deployer"
+    assert "passed" in outcome.out
+
+
+def test_a_run_that_fails_is_told(kfp: KfpServer, cd4ml: Command, store: Store) -> None:
+    kfp.progress = [look("FAILED", node("find-version", "SUCCEEDED"), node("deploy-model", "FAILED"))]
+
+    assert cd4ml("deployments", "rollback", "uptake", "--store", store.location, "--host", kfp.host).code == 1
