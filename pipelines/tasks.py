@@ -18,10 +18,10 @@ HOUR = 3600
 STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
 
-def light(task: dsl.PipelineTask, display_name: str, *, cached: bool = True, retries: int = 1) -> None:
+def light(task: dsl.PipelineTask, display_name: str, *, cached: bool = True, retries: int = 1, hours: int = 6) -> None:
     """A task of the tools image: it reads and writes files, and computes little."""
     _describe(task, display_name=display_name, requested="250m", cpu="1", memory="1G", cached=cached, retries=retries)
-    kubernetes.set_timeout(task, 6 * HOUR)
+    kubernetes.set_timeout(task, hours * HOUR)
 
 
 def heavy(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import WithJsonSchema
 
-from cd4ml.deployment import targets
+from cd4ml.deployment import targets, waiting
 from cd4ml.running.arguments import Arguments, Means, Name, Store, Within, checked_by, told
 
 MOST_VERSIONS = 10**9
@@ -24,6 +24,8 @@ class Deployment(Arguments):
         targets.MACHINE
     )
     """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""
+    approvals: Annotated[int, Within(0, waiting.MOST)] = 0
+    """How many people have to approve the version before it is deployed (docs/deploying.md)."""
     port: Annotated[int, Within(1024, 65535), Means.PORT] = 9500
     """Where the model is served on this machine."""
 

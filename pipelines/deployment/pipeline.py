@@ -5,14 +5,17 @@ from kfp import dsl
 from cd4ml.cluster import accounts
 from cd4ml.components.deployment.deploy_model.component import deploy_model
 from cd4ml.components.deployment.find_version.component import find_version
+from cd4ml.deployment import waiting
 from cd4ml.pipelines.deployment.arguments import Deployment
 from cd4ml.pipelines.tasks import ending_after, light, with_images_of_models, with_store, with_trusted_keys
 from cd4ml.running.arguments import described_by
 
 
-@dsl.pipeline(name="deployment", display_name="Deploy a published version", pipeline_config=ending_after(hours=18))
+@dsl.pipeline(name="deployment", display_name="Deploy a published version", pipeline_config=ending_after(hours=4 * 24))
 @described_by(Deployment)
-def deployment(name: str, version: int, store: str, target: str = "machine", port: int = 9500) -> None:
+def deployment(
+    name: str, version: int, store: str, target: str = "machine", approvals: int = 0, port: int = 9500
+) -> None:
     """Serves a published version in place of the one before, through the verdict that it was published with."""
     found = find_version(store=store, name=name, version=version)
     light(found, "Find version", cached=False)
@@ -22,10 +25,11 @@ def deployment(name: str, version: int, store: str, target: str = "machine", por
         verdict=found.outputs["verdict"],
         store=store,
         target=target,
+        approvals=approvals,
         port=port,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )
-    light(deployed, "Deploy model", cached=False, retries=0)
+    light(deployed, "Deploy model", cached=False, retries=0, hours=waiting.HOURS + 6)
     with_store(deployed, accounts.DEPLOYER_SECRET)
     with_images_of_models(deployed)
     with_trusted_keys(deployed)

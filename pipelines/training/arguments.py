@@ -10,7 +10,7 @@ from cd4ml.data import curated, masks
 from cd4ml.data.masks import Masks
 from cd4ml.data.sources import AnySource
 from cd4ml.data.split import AnySplit
-from cd4ml.deployment import targets
+from cd4ml.deployment import targets, waiting
 from cd4ml.evaluation import arguments as evaluation
 from cd4ml.evaluation.written import ModelLimits
 from cd4ml.names import shown
@@ -115,6 +115,8 @@ class Training(Arguments):
         targets.MACHINE
     )
     """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""
+    approvals: Annotated[int, Within(0, waiting.MOST)] = 0
+    """How many people have to approve the version before it is deployed (docs/deploying.md)."""
     port: Annotated[int, Within(1024, 65535), Means.PORT] = 9500
     """Where the model is served on this machine."""
     revision: Annotated[str, Means.REVISION] = ""

@@ -14,6 +14,7 @@ from cd4ml.components.running.check_arguments.component import check_arguments
 from cd4ml.components.training.train_model.component import train_model
 from cd4ml.components.validation.check_dataset.component import check_dataset
 from cd4ml.components.validation.validate_dataset.component import validate_dataset
+from cd4ml.deployment import waiting
 from cd4ml.pipelines.tasks import (
     ending_after,
     heavy,
@@ -63,6 +64,7 @@ def training(
     runner: list = [],  # noqa: B006
     model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
     target: str = "machine",
+    approvals: int = 0,
     port: int = 9500,
     revision: str = "",
 ) -> None:
@@ -98,6 +100,7 @@ def training(
         runner=runner,
         model_limits=model_limits,
         target=target,
+        approvals=approvals,
         port=port,
         revision=revision,
     )
@@ -243,10 +246,11 @@ def training(
         verdict=judged.outputs["verdict"],
         store=store,
         target=target,
+        approvals=approvals,
         port=port,
         run=run,
     )
-    light(deployed, "Deploy model", cached=False, retries=0)
+    light(deployed, "Deploy model", cached=False, retries=0, hours=waiting.HOURS + 6)
     with_store(deployed, accounts.DEPLOYER_SECRET)
     with_record(deployed, "training")
     with_images_of_models(deployed)

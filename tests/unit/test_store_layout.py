@@ -49,6 +49,10 @@ def test_a_user_s_policy_and_the_admin_s_table_say_what_the_layout_says(user: st
     assert told(user) == (read, written)
 
 
+def test_no_task_can_approve_what_it_deploys() -> None:
+    assert [user for user in OF_THE_STORE if "approvals" in permitted(user, "s3:PutObject")] == []
+
+
 def test_nobody_may_delete() -> None:
     actions = [action for role in store_setup.ROLES for one in role.statements for action in one["Action"]]
 

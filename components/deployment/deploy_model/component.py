@@ -16,6 +16,7 @@ def deploy_model(
     run: str,
     deployment: dsl.Output[artifacts.Deployment],
     metrics: dsl.Output[dsl.Metrics],
+    approvals: int = 0,
 ) -> None:
     """Serves a published model in place of the one before, verifies it, and undoes it when a step fails.
 
@@ -29,6 +30,7 @@ def deploy_model(
         target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
         port: The port on this machine where the model is served.
         run: The run that deploys.
+        approvals: How many people have to approve the version first; it waits for them, and its log says how they do.
 
     Returns:
         deployment: Where it is served and what it answered (layout: `cd4ml.deployment.release`).
@@ -47,6 +49,7 @@ def deploy_model(
             port=port,
             run=run,
             folder=deployment.path,
+            approvals=approvals,
         )
     deployment.metadata.update(released.metadata)
     metrics.metadata.update(released.verification.metrics)

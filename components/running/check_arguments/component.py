@@ -35,6 +35,7 @@ def check_arguments(
     runner: list,
     model_limits: dict,
     target: str,
+    approvals: int,
     port: int,
     revision: str,
 ) -> None:

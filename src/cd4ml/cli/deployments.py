@@ -1,6 +1,9 @@
 """Commands for what is in production, and was: `cd4ml deployments`, `cd4ml stop`."""
 
+import getpass
 import os
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
-    help="What was deployed: list, show, history, diff, rollback, analyse.", no_args_is_help=True
+    help="What was deployed: list, show, history, diff, approve, rollback, analyse.", no_args_is_help=True
 )
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 
@@ -55,7 +58,7 @@ def show(
 ) -> None:
     """Shows the events of a deployment: when it began, its steps, whether it held, and how it ended."""
     from cd4ml.contracts.deployment import WORDS
-    from cd4ml.registry import deployments
+    from cd4ml.registry import approvals, deployments
 
     opened = open_store(store)
     series = deployments.find(opened, name, number)
@@ -64,6 +67,8 @@ def show(
             f"store {opened.location}: {name} has no deployment {number}; `cd4ml deployments list {name}` has all"
         )
     shown = table("at", "event", "")
+    for approval in approvals.at(opened, series.begun):
+        shown.add_row(approval.at, "approved", escape(approval.headline))
     for event in series.events:
         shown.add_row(event.at, WORDS[type(event)], escape(event.headline))
     console.print(shown)
@@ -146,6 +151,39 @@ def analyse(
         print_outcome(check.outcome, COLOURS[check.outcome], check.reason)
     if not verdict.passed:
         raise typer.Exit(1)
+
+
+@deployments_app.command()
+def approve(
+    name: Name,
+    version: Annotated[int, typer.Argument(help="The version's number.")],
+    reason: Annotated[str, typer.Option(help="Why; one line.")],
+    by: Annotated[str, typer.Option(help="Who approves; whoever is logged in here if not said.")] = "",
+    days: Annotated[int, typer.Option(help="How long the approval stands.", min=1, max=90)] = 7,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Lets a published version into production: what a run with `approvals` waits for.
+
+    Example: cd4ml deployments approve promotion-uptake 4 --reason "better in the south" --store s3://cd4ml
+    """
+    from cd4ml.registry import approvals, models
+
+    opened = open_store(store)
+    found = models.read(opened, name, version)
+    made = approvals.approve(opened, found, by=by or _whoever(), reason=reason, valid=timedelta(days=days))
+    standing = approvals.standing(opened, found)
+    console.print(
+        f"{escape(made.by)} approves {name} version {version}, {found.digest}, until {made.until}; "
+        f"{len(standing)} {'person approves' if len(standing) == 1 else 'people approve'} it now",
+        soft_wrap=True,
+    )
+
+
+def _whoever() -> str:
+    """Who is logged in here; empty where nobody knows."""
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return ""
 
 
 @deployments_app.command()

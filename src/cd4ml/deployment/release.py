@@ -12,7 +12,7 @@ from typing import Any
 
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
-from cd4ml.deployment import rollout, strategies, targets, verify
+from cd4ml.deployment import rollout, strategies, targets, verify, waiting
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments, models, records, signing
 from cd4ml.storage import open_store
@@ -37,7 +37,15 @@ class Deployed:
 
 
 def deploy(
-    location: str, *, published_file: str, verdict_file: str, target: str, port: int, run: str, folder: str
+    location: str,
+    *,
+    published_file: str,
+    verdict_file: str,
+    target: str,
+    port: int,
+    run: str,
+    folder: str,
+    approvals: int = 0,
 ) -> Deployed:
     """Serves a published version in place of the one that was served.
 
@@ -49,6 +57,7 @@ def deploy(
         port: Where the server of a machine listens.
         run: The run that deploys.
         folder: Takes the result and the server's log.
+        approvals: How many people have to approve the version first.
 
     Raises:
         DeploymentError: The verdict is not about this version, or a step of the verification failed; then what
@@ -63,6 +72,7 @@ def deploy(
 
         store = open_store(location)
         models.read(store, version.name, version.version)  # it is there, and whole
+        waiting.wait(store, version, approvals)
         signing.check(store, version)
         deployment, verification = rollout.roll_out(
             targets.TARGETS.load(target)(store, version.name),

@@ -55,6 +55,11 @@ KINDS = (
     Kind("models", "`NAME/VERSION`: a published model, whole", _TASKS | {Role.MODELS}, _PUBLISHER),
     Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _TASKS, _PUBLISHER),
     Kind(
+        "approvals",
+        "`NAME/VERSION/NUMBER.json`: who lets a version into production; written by people alone",
+        _PIPELINES | _DEPLOYER,
+    ),
+    Kind(
         "deployments",
         "`NAME/NUMBER/…`: the events of each deployment",
         _PIPELINES | _DEPLOYER | {Role.MONITORING},

@@ -1,0 +1,37 @@
+"""That a person lets a version into production: an event of its own, about one model, until it expires."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cd4ml.contracts.document import Document
+
+
+@dataclass(frozen=True)
+class Approval(Document, kind="cd4ml/Approval", remedy="remove it, and approve again"):
+    """A person's word that a version may be deployed."""
+
+    name: str
+    version: int
+    digest: str
+    """Of the model: another under the same number is not approved."""
+    by: str
+    """Who, as they say themselves."""
+    reason: str
+    at: str
+    """ISO 8601, UTC."""
+    until: str
+    """When it expires; ISO 8601, UTC."""
+
+    def __post_init__(self) -> None:
+        for time in (self.at, self.until):
+            if datetime.fromisoformat(time).tzinfo is None:
+                raise ValueError(f"{time} has no zone")
+
+    @property
+    def headline(self) -> str:
+        """Who, and why."""
+        return f"{self.by}: {self.reason}"
+
+    def stands(self, digest: str, at: datetime) -> bool:
+        """Whether it is about this model, and has not expired by then."""
+        return self.digest == digest and datetime.fromisoformat(self.at) <= at < datetime.fromisoformat(self.until)

@@ -1,0 +1,58 @@
+"""A deployment that waits until people let its version into production."""
+
+import logging
+import shlex
+import time
+
+from cd4ml.contracts.approval import Approval
+from cd4ml.contracts.release import Version
+from cd4ml.errors import DeploymentError
+from cd4ml.registry import approvals
+from cd4ml.storage import Store
+
+log = logging.getLogger(__name__)
+
+MOST = 10
+"""How many people can be waited for."""
+HOURS = 72
+"""How long a deployment waits."""
+LOOK_SECONDS = 10.0
+
+
+def wait(store: Store, version: Version, persons: int) -> list[Approval]:
+    """Waits until as many people as that have approved a version.
+
+    Args:
+        store: Holds the approvals.
+        version: Which is to be deployed.
+        persons: How many different ones; 0 waits for nobody.
+
+    Returns:
+        What they said.
+
+    Raises:
+        DeploymentError: They did not in time.
+    """
+    end, known = time.monotonic() + HOURS * 3600, None
+    while True:
+        standing = approvals.standing(store, version)
+        missing = persons - len(standing)
+        if missing <= 0:
+            return list(standing.values())[:persons]
+        if time.monotonic() > end:
+            raise DeploymentError(
+                f"{version.name} version {version.version} was not approved in {HOURS:g} hours: {missing} of {persons} "
+                "approvals are missing; approve it, and run this again"
+            )
+        if missing != known:
+            log.warning("%s", _question(store, version, missing=missing, persons=persons))
+        known = missing
+        time.sleep(LOOK_SECONDS)
+
+
+def _question(store: Store, version: Version, *, missing: int, persons: int) -> str:
+    command = ["cd4ml", "deployments", "approve", version.name, str(version.version), "--store", store.location]
+    return (
+        f"{version.name} version {version.version} ({version.digest}) waits for {missing} of {persons} approvals; "
+        f"to approve it: {shlex.join(command)} --reason WHY"
+    )

@@ -1,0 +1,76 @@
+"""Who lets which version into production: `approvals/<name>/<version>/<1, 2, …>.json` in the store.
+
+They are written by people, and by no task: what a run does, a run cannot approve.
+"""
+
+from datetime import datetime, timedelta
+
+from cd4ml.contracts.approval import Approval
+from cd4ml.contracts.deployment import Begun
+from cd4ml.contracts.release import Version
+from cd4ml.errors import RegistryError
+from cd4ml.registry import clock
+from cd4ml.registry.numbers import numbers
+from cd4ml.storage import AlreadyStoredError, Store
+
+VALID = timedelta(days=7)
+"""How long an approval stands."""
+LONGEST = 200
+
+
+def approve(store: Store, version: Version, *, by: str, reason: str, valid: timedelta = VALID) -> Approval:
+    """Says that a version may be deployed.
+
+    Args:
+        store: The store.
+        version: Which.
+        by: Who says so.
+        reason: Why.
+        valid: How long it stands.
+
+    Raises:
+        RegistryError: Who or why is missing, or too long.
+    """
+    for what, said in (("who approves (--by)", by), ("the reason", reason)):
+        if not said.strip() or len(said) > LONGEST or not said.isprintable():
+            raise RegistryError(f"{what}: write one line of 1 to {LONGEST} characters")
+    now = clock.moment()
+    approval = Approval(
+        name=version.name,
+        version=version.version,
+        digest=version.digest,
+        by=" ".join(by.split()),
+        reason=reason.strip(),
+        at=clock.written(now),
+        until=clock.written(now + valid),
+    )
+    folder = _folder(version)
+    place = max(numbers(store, folder, ".json"), default=0)
+    while True:
+        place += 1
+        try:
+            store.add(f"{folder}/{place}.json", approval.text)
+        except AlreadyStoredError:
+            continue  # another has approved at the same moment
+        return approval
+
+
+def standing(store: Store, version: Version) -> dict[str, Approval]:
+    """By person the last approval of this very model that has not expired."""
+    now = clock.moment()
+    return {one.by.casefold(): one for one in _read(store, _folder(version)) if one.stands(version.digest, now)}
+
+
+def at(store: Store, begun: Begun) -> list[Approval]:
+    """The approvals that stood when a deployment began."""
+    found = _read(store, f"approvals/{begun.name}/{begun.version}")
+    return [one for one in found if one.stands(begun.digest, datetime.fromisoformat(begun.at))]
+
+
+def _read(store: Store, folder: str) -> list[Approval]:
+    files = [f"{folder}/{place}.json" for place in numbers(store, folder, ".json")]
+    return [Approval.parse(store.read(file), store.uri(file)) for file in files]
+
+
+def _folder(version: Version) -> str:
+    return f"approvals/{version.name}/{version.version}"
