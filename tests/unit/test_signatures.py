@@ -109,7 +109,7 @@ def remove(folder: Path) -> None:
 
 
 def add(folder: Path) -> None:
-    (folder / "model/.gitignore").write_text("x")
+    (folder / ".gitignore").write_text("x")
 
 
 def link(folder: Path) -> None:
