@@ -515,6 +515,22 @@ def test_a_table_and_a_query_of_sqlite_are_read(take: Take) -> None:
     assert "SELECT id FROM orders WHERE id < 4000" in version.source
 
 
+def test_the_columns_of_a_database_hold_what_is_said(take: Take, sqlite: sqlite3.Connection) -> None:
+    sqlite.execute("CREATE TABLE visits AS SELECT 1 AS id, '2026-03-01 10:30:00' AS at, 7 AS code")
+    sqlite.commit()
+    visits = {"url": "SHOP", "table": "visits"}
+
+    _, table = take({"sql": visits, "types": {"at": "date", "code": "text"}})
+
+    assert table.to_pylist() == [{"id": 1, "at": datetime(2026, 3, 1, 10, 30), "code": "7"}]
+    with pytest.raises(DataError, match="SHOP: visits: types: no column 'on' is there; there are id, at, code"):
+        take({"sql": visits, "types": {"on": "date"}})
+    sqlite.execute("INSERT INTO visits VALUES (2, 'soon', 8)")
+    sqlite.commit()
+    with pytest.raises(DataError, match=r"SHOP: visits: column 'at' does not fit timestamp\[us\] .*'soon'"):
+        take({"sql": visits, "types": {"at": "date"}})
+
+
 def test_a_database_is_asked_again_each_time(take: Take, sqlite: sqlite3.Connection) -> None:
     take({"sql": {"url": "SHOP", "table": "orders"}})
     sqlite.execute("INSERT INTO orders VALUES (5000, 1, 'x')")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
@@ -44,6 +44,22 @@ def joined(opened: Sequence[Opened], types: Mapping[str, Type]) -> Rows:
         if name not in schema.names:
             raise DataError(f"types: no column {name!r} is there; {nearest(name, schema.names)}")
     return Rows(schema, _batches(opened, schema), said)
+
+
+def as_asked(rows: Rows, types: Mapping[str, Type], source: str) -> Rows:
+    """Rows of which some columns hold what a person says.
+
+    Raises:
+        DataError: There is no such column, or, as they are read, a value is not of its type.
+    """
+    for name in types:
+        if name not in rows.schema.names:
+            raise DataError(f"{source}: types: no column {name!r} is there; {nearest(name, rows.schema.names)}")
+    schema = pa.schema(
+        field.with_type(TYPES[types[field.name]]) if field.name in types else field for field in rows.schema
+    )
+    batches = (fitted(batch, schema, partial(_misfit, source)) for batch in rows.batches)
+    return replace(rows, schema=schema, batches=batches)
 
 
 def widening(
@@ -189,6 +205,10 @@ def _batches(opened: Sequence[Opened], schema: pa.Schema) -> Iterator[pa.RecordB
 
 def refused(file: File, field: pa.Field, _: pa.DataType, why: str) -> DataError:
     """The error of a column of a file that does not fit the type that it is to have."""
-    misfit = f"{file.name}: column {field.name!r} does not fit {field.type}"
+    return _misfit(file.name, field, _, why)
+
+
+def _misfit(source: str, field: pa.Field, _: pa.DataType, why: str) -> DataError:
+    misfit = f"{source}: column {field.name!r} does not fit {field.type}"
     remedy = "; clean the source, or say another type under `types`"
     return ShownError(Example(field.name, f"{misfit} ({why}){remedy}", f"{misfit}{remedy}"))

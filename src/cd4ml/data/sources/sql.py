@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import Field, model_validator
 
 from cd4ml.data.queries import quoted
+from cd4ml.data.reading import Type
 from cd4ml.data.sources import Source
 from cd4ml.data.sources.credentials import Credential, credential
 from cd4ml.errors import DataError
@@ -49,6 +50,8 @@ class SqlSource(Source):
 
     sql: Query
     """What is asked of which database."""
+    types: dict[str, Type] | None = None
+    """What columns hold, where the database does not tell: `{ordered: date}` of a text of SQLite."""
 
     def __str__(self) -> str:
         """The table or the query."""
@@ -56,6 +59,7 @@ class SqlSource(Source):
 
     def read(self) -> "Rows":
         """Asks the database; its answer comes in batches."""
+        from cd4ml.data.formats.typed import as_asked
         from cd4ml.data.rows import Rows
 
         with ExitStack() as held:
@@ -64,7 +68,8 @@ class SqlSource(Source):
                 cursor = held.enter_context(closing(connection.cursor()))
                 cursor.execute(self.sql.statement)
                 reader = cursor.fetch_record_batch()
-            return Rows(reader.schema, self._batches(reader), close=held.pop_all().close)
+            rows = Rows(reader.schema, self._batches(reader), close=held.pop_all().close)
+            return as_asked(rows, self.types or {}, str(self))
         raise AssertionError  # an ExitStack lets every error through
 
     def _batches(self, reader: "pa.RecordBatchReader") -> Iterator["pa.RecordBatch"]:
