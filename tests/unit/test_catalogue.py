@@ -45,6 +45,7 @@ class Place:
         gate.judge(
             self.folder / "findings",
             {},
+            model_limits={},
             dataset=self.folder / "dataset",
             store=self.store,
             file=self.folder / "verdict",

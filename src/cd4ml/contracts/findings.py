@@ -191,6 +191,8 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     """Of eval and test, however few."""
     audited: str = ""
     """How many of the rows the audit looked at, in words; empty where these were all."""
+    positives: Mapping[str, int] | None = None
+    """The rows with the positive label, by split; None where the label is of no use."""
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""

@@ -144,6 +144,9 @@ def validate(
         comparisons=compared.comparisons,
         uncompared=compared.uncompared,
         ungrouped=tuple(column for column in sensitive if column in unseen),
+        positives={split: pc.sum(target.outcome(table)).as_py() or 0 for split, table in tables.items()}
+        if target.positive
+        else None,
     )
 
     statistics.write(measured, outputs.statistics)

@@ -785,6 +785,8 @@ def test_the_findings_are_json_that_anyone_can_read(validation):
 
     content = json.loads(validation.outputs.findings.read_text())
     assert content["rows"] == {"train": 2000, "eval": 500, "test": 500}
+    took = players()["took"].to_numpy()
+    assert content["positives"] == {split: int(took[rows].sum()) for split, rows in SPLITS.items()}
     assert set(content["groups"][0]) == {
         "column",
         "value",
@@ -823,6 +825,14 @@ def test_what_changed_since_the_last_model_is_a_finding_and_stands_in_the_report
     assert "<code>spend</code> is about 100 times what it was: cents instead of euros?" in changes
     assert "<svg" in changes
     assert findings.Findings.read(validation.outputs.findings) == found
+
+
+def test_a_column_that_changed_in_two_ways_counts_once(validation):
+    again(validation, players(spend=(players()["spend"].to_numpy() * 100).astype(int)))
+
+    changes = re.search(r"<h2>Changes</h2>(.*?)</table>", validation.report, re.DOTALL)[1]
+    assert changes.count("<code>spend</code> ") == 2
+    assert "1 of 6 columns changed beyond chance" in changes
 
 
 def test_nothing_is_said_of_the_same_rows_again(validation):
