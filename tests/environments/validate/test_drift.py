@@ -93,6 +93,14 @@ SKEWED = {
         lambda values: np.where(np.arange(len(values)) % 20 == 0, -999, values),
         "`x`: -999 is the value of 5.0 % of the rows, of 0 % before: does it stand for a missing one?",
     ),
+    "narrow": (
+        lambda values: 1 + values / 200,
+        "`x` spreads 0.0049 times as wide as before, and the mean is 1.03, 6.04 before",
+    ),
+    "one value": (
+        lambda values: np.full(len(values), 7.0),
+        "`x` is 7 wherever it is there, and had 4,000 values before",
+    ),
     "clipped": (lambda values: np.minimum(values, 8.5), "`x`: 8.5 is the value of"),
 }
 

@@ -118,6 +118,9 @@ def _missing(changed: Pair) -> Iterator[str]:
 
 
 def _numbers(changed: Pair) -> list[str]:
+    known, now = (np.unique(one[np.isfinite(one)]) for one in changed.there)
+    if len(now) == 1 and len(known) > 1:
+        return [f"is {number(float(now[0]))} wherever it is there, and had {number(len(known))} values before"]
     spike = _spike(changed)
     values = [values[values != spike] for values in changed.there] if spike is not None else [*changed.there]
     found = [] if spike is None else [_of_spike(changed, spike)]
@@ -200,10 +203,12 @@ def _moved(before: np.ndarray, after: np.ndarray) -> str:
         return means
     steps, spread = (after.mean() - before.mean()) / deviation, after.std() / deviation
     error = np.sqrt((1 + spread**2) / min(len(before), len(after)))
-    if abs(steps) > STANDARD_ERRORS * error and abs(steps) > abs(np.log(max(spread, 1e-12))):
+    has_moved = abs(steps) > STANDARD_ERRORS * error
+    if has_moved and abs(steps) > abs(np.log(max(spread, 1e-12))):
         return f"{means} ({number(abs(steps), 2)} standard deviations {'more' if steps > 0 else 'less'})"
     if not 1 / 1.1 < spread < 1.1:
-        return f"spreads {number(spread, 2)} times as wide as before, about the same mean"
+        wide = f"spreads {number(spread, 2)} times as wide as before"
+        return f"{wide}, and {means}" if has_moved else f"{wide}, about the same mean"
     return f"lies otherwise than before, about the same mean ({number(after.mean(), 3)})"
 
 
