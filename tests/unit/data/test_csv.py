@@ -151,6 +151,7 @@ def test_the_delimiter_is_what_a_first_line_for_excel_says(ingested: Ingest, fir
         ("39, State-gov, 7.5\n50, Private, 8\n38, State-gov, 9\n", True),
         ("1,2.5,2026-01-01\n2,3.5,2026-01-02\n", True),
         ("a,b\na,b\nc,d\n", True),
+        ("1,2.5,a\n2,3.5,b\n", True),
         ("country,2019,2020\nFrance,1,2\nSpain,3,4\n", False),
         ("id,State-gov\n1,State-gov\n2,Private\n", False),
         ("a,b\nc,d\n", False),

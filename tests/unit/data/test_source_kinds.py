@@ -383,6 +383,7 @@ class Web:
     authorization: str | None = None
     cut: bool = False
     status: int = 200
+    encoding: str = ""
     url: str = ""
 
 
@@ -402,6 +403,8 @@ def web() -> Iterator[Web]:
             served.authorization = self.headers["Authorization"]
             self.send_response(served.status)
             self.send_header("ETag", served.etag)
+            if served.encoding:
+                self.send_header("Content-Encoding", served.encoding)
             self.send_header("Content-Length", str(len(served.content)))
             self.end_headers()
             self.wfile.write(body)
@@ -425,6 +428,18 @@ def test_a_file_of_the_web_is_fetched_once_as_long_as_it_is_the_same(take: Take,
 
     web.etag, web.content = '"2"', b"id,x\n2,b\n3,c\n"
     assert take(web.url)[0].version == 1
+
+
+def test_a_file_that_the_web_sends_packed_is_unpacked(take: Take, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.content, web.encoding = gzip.compress(web.content), "gzip"
+
+    assert take(web.url)[1].num_rows == 2
+    assert take(web.url.replace("t.csv", "t.csv.gz"))[1].num_rows == 2
+
+    monkeypatch.setattr("cd4ml.data.formats.stream.FREE", 1 << 16)
+    web.content, web.etag = gzip.compress(b"id,x\n" + b"1,a\n" * 500_000), "bomb"
+    with pytest.raises(DataError, match="t.csv: becomes more than 200 times as large when it is unpacked"):
+        take(web.url)
 
 
 def test_a_digest_must_match(take: Take, web: Web) -> None:

@@ -79,7 +79,8 @@ def headless(columns: Mapping[str, tuple[pa.Array, Kind]]) -> Iterator[str]:
     if not all(fits(pa.array([name.strip()]), kind) for name, kind in kinds_of_names.items()):
         return
     known = [name for name, values in texts.items() if pc.index(values, name).as_py() >= 0]
-    if (typed and (known or not texts)) or (len(texts) > 1 and known == [*texts]):
+    is_no_year = any(not name.strip().isdecimal() for name in typed)
+    if (typed and (known or not texts or is_no_year)) or (len(texts) > 1 and known == [*texts]):
         names = ", ".join(shown(name) for name in [*columns][:SEVERAL])
         yield f"the header ({names}) holds what the rows do; where the file has none, write `read: {{header: false}}`"
 

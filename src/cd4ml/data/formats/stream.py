@@ -45,27 +45,41 @@ def unpacked(file: File) -> pa.NativeFile:
         source = pa.OSFile(str(file.path))
         if packed is None:
             return source
-        bounded = _Bounded(pa.CompressedInputStream(source, packed), file.name, max(FREE, TIMES * size))
+        bounded = _Bounded(pa.CompressedInputStream(source, packed), file.name, size)
         return pa.PythonFile(bounded, "r")
+
+
+def check_size(size: int, *, packed: int, name: str) -> None:
+    """Refuses a file that becomes suspiciously large.
+
+    Args:
+        size: The bytes that it has become so far.
+        packed: Its bytes, packed.
+        name: What errors call it.
+
+    Raises:
+        DataError: It is such a file.
+    """
+    if size > max(FREE, TIMES * packed):
+        raise DataError(
+            f"{name}: becomes more than {TIMES} times as large when it is unpacked, as no table does; unpack it first "
+            "if you trust it"
+        )
 
 
 class _Bounded(io.RawIOBase):
     """A stream that ends in an error where it becomes suspiciously long."""
 
-    def __init__(self, stream: pa.NativeFile, name: str, left: int) -> None:
-        self._stream, self._name, self._left = stream, name, left
+    def __init__(self, stream: pa.NativeFile, name: str, packed: int) -> None:
+        self._stream, self._name, self._packed, self._size = stream, name, packed, 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         content = cast(bytes, self._stream.read(size))
-        self._left -= len(content)
-        if self._left < 0:
-            raise DataError(
-                f"{self._name}: becomes more than {TIMES} times as large when it is unpacked, as no table does; "
-                "unpack it first if you trust it"
-            )
+        self._size += len(content)
+        check_size(self._size, packed=self._packed, name=self._name)
         return content
 
     def close(self) -> None:

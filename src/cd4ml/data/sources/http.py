@@ -78,15 +78,20 @@ class HttpSource(Source):
         raise AssertionError  # an ExitStack lets every error through
 
     def _fetched(self, folder: Path) -> Path:
+        from cd4ml.data import files, formats
+        from cd4ml.data.formats import stream
+
         file = folder / (unquote(PurePosixPath(urlsplit(self.http).path).name).replace("/", "_") or "table")
         content = hashlib.sha256()
         with self._asked("GET") as answer, file.open("wb") as target:
             if not answer.is_success:
                 said = f"{answer.status_code} {answer.reason_phrase}"
                 raise DataError(f"{self}: the server answers {said}; {self._remedy(answer.status_code)}")
-            for part in answer.iter_raw():
+            packed = formats.compression(files.File(file, str(self)))
+            for part in answer.iter_raw() if packed else answer.iter_bytes():  # some send any file packed
                 content.update(part)
                 target.write(part)
+                stream.check_size(target.tell(), packed=answer.num_bytes_downloaded, name=str(self))
         found = f"sha256:{content.hexdigest()}"
         if self.digest and found != self.digest:
             raise DataError(
