@@ -1,0 +1,110 @@
+"""Which arm of a model gets which share of the requests: what the router follows, and who deploys writes.
+
+The file may change at any time; it is written whole.
+"""
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from cd4ml.contracts.document import Document
+from cd4ml.names import shown
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SERVER = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?")
+_TOLERANCE = 1e-6
+"""Of the sum of the weights."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One release that answers requests, or is only shown them."""
+
+    name: str
+    """The release's; tags, metrics and what is captured call it so."""
+    url: str
+    """Of the server, without a path: `http://127.0.0.1:9001`."""
+    weight: float
+    """The share of the requests that it answers, in [0, 1]; the weights of all arms sum to 1."""
+    version: str = ""
+    """The model's, in the registry."""
+    mirror: bool = False
+    """Whether it is shown a copy of every request, and its answers are captured and given to nobody."""
+
+
+@dataclass(frozen=True)
+class Sticky:
+    """By what a caller is known, so that one arm answers all of its requests: a header, or a feature of the model."""
+
+    header: str | None = None
+    feature: str | None = None
+
+
+@dataclass(frozen=True)
+class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/routing.md says"):
+    """The arms of a model, and who is answered by which."""
+
+    arms: tuple[Arm, ...]
+    sticky: Sticky | None = None
+    """None: each request has an arm of its own."""
+    captured_features: tuple[str, ...] = ()
+    """The features whose values are captured; the values of all others are not, for they may tell of persons."""
+
+    def __post_init__(self) -> None:
+        mistakes = [said for arm in self.arms for said in _mistakes_of(arm)]
+        twice = [name for name, count in Counter(arm.name for arm in self.arms).items() if count > 1]
+        mistakes += [f"arm {name} is there more than once" for name in twice]
+        whole = math.fsum(arm.weight for arm in self.arms)
+        if not abs(whole - 1) <= _TOLERANCE:
+            mistakes.append(f"the weights of the arms sum to {whole:g}, not 1")
+        if self.sticky:
+            mistakes += _mistakes_of_sticky(self.sticky)
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+
+    @property
+    def answering(self) -> tuple[Arm, ...]:
+        """The arms with a weight."""
+        return tuple(arm for arm in self.arms if arm.weight)
+
+    @property
+    def mirrors(self) -> tuple[Arm, ...]:
+        """The arms that are shown a copy of every request."""
+        return tuple(arm for arm in self.arms if arm.mirror)
+
+    @property
+    def headline(self) -> str:
+        """Who gets how much."""
+        return ", ".join(f"{arm.name} {'mirror' if arm.mirror else f'{arm.weight:.4g}'}" for arm in self.arms)
+
+
+def _mistakes_of(arm: Arm) -> list[str]:
+    mistakes = []
+    if not _NAME.fullmatch(arm.name):
+        mistakes.append(
+            "its name is not at most 63 small letters, digits, '-' and '.' that begin and end with a letter or digit"
+        )
+    if "@" in arm.url:
+        mistakes.append("its url names a user; it has to be http://HOST:PORT alone")
+    elif not _is_server(arm.url):
+        mistakes.append(f"its url is {shown(arm.url)}, not http://HOST:PORT")
+    if not 0 <= arm.weight <= 1:
+        mistakes.append(f"its weight is {arm.weight:g}, not in [0, 1]")
+    elif arm.mirror and arm.weight:
+        mistakes.append(f"a mirror answers nobody, so its weight is 0, not {arm.weight:g}")
+    return [f"arm {shown(arm.name)}: {said}" for said in mistakes]
+
+
+def _mistakes_of_sticky(sticky: Sticky) -> list[str]:
+    if bool(sticky.header) == bool(sticky.feature):
+        return ["sticky: takes either the name of a header or that of a feature"]
+    if sticky.header and not _HEADER.fullmatch(sticky.header):
+        return [f"sticky: {shown(sticky.header)} is no name of a header"]
+    return []
+
+
+def _is_server(url: str) -> bool:
+    found = _SERVER.fullmatch(url)
+    return found is not None and 0 < int(found["port"] or 80) < 2**16

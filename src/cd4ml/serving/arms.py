@@ -1,0 +1,145 @@
+"""The arms that answer: which one a caller gets, and asking it."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import aiohttp
+
+from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.serving.application import JSON, Answer, RefusedError
+
+ANSWER_SECONDS = 10
+"""How long an arm may take, from the first attempt to connect on."""
+CONNECT_SECONDS = 2
+RETRY_SECONDS = 0.1
+"""After which an arm that took no connection is asked once more."""
+READY_SECONDS = 2
+KEEP_ALIVE_SECONDS = 5
+"""How long a connection that no request uses is kept: less than a model server keeps it."""
+ANSWER_BYTES = 64 * 2**20
+AT_ONCE = 256
+"""The requests that one arm may be busy with, so that one that hangs holds up no other."""
+PASSED_ON = {"Allow", "Retry-After"}
+"""The headers of an answer that the caller gets."""
+READY = "/api/v1.0/health/status"
+"""What a model server answers, and Seldon's executor before one."""
+
+
+def choose(traffic: Traffic, key: str) -> Arm:
+    """The arm of a caller: each is as likely as its weight says.
+
+    As few callers as can be get another arm when weights change: an arm whose weight grows takes from others, and no
+    other takes from another (weighted rendezvous hashing). With other arms all is drawn anew, so that who was in one
+    experiment is spread evenly over the next.
+
+    Args:
+        traffic: The arms.
+        key: What the caller is known by.
+    """
+    experiment = ",".join(sorted(arm.name for arm in traffic.arms if not arm.mirror))
+    return min(
+        traffic.answering,
+        key=lambda arm: -math.log(_uniform(f"{experiment}\0{arm.name}\0{key}")) / arm.weight,
+    )
+
+
+def _uniform(text: str) -> float:
+    """A number in (0, 1] that a text always gets."""
+    return (int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") + 0.5) / 2**64
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as an arm gets it."""
+
+    method: str
+    path: str
+    """With its query."""
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Arms:
+    """The connections to all arms."""
+
+    def __init__(self) -> None:
+        self._busy: Counter[str] = Counter()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        )
+
+    async def close(self) -> None:
+        """Closes them."""
+        await self._session.close()
+
+    async def ask(self, arm: Arm, asked: Asked) -> Answer:
+        """Asks an arm; once more where it takes no connection or closes it, for a prediction changes nothing.
+
+        Raises:
+            RefusedError: It gives no answer.
+        """
+        if self._busy[arm.name] >= AT_ONCE:
+            complaint = f"too many requests wait for arm {arm.name}; come again in a second"
+            raise RefusedError(429, complaint, "BUSY", headers={"Retry-After": "1"})
+        self._busy[arm.name] += 1
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._ask_again(arm, asked)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise RefusedError(503, f"arm {arm.name} takes no connection", "ARM_AWAY") from error
+        except TimeoutError as error:
+            raise RefusedError(504, f"arm {arm.name} gave no answer in {ANSWER_SECONDS} seconds", "ARM_LATE") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise RefusedError(502, f"arm {arm.name} broke its answer off", "ARM_BROKEN") from error
+        finally:
+            self._busy[arm.name] -= 1
+
+    async def not_ready(self, arms: Iterable[Arm]) -> list[str]:
+        """The names of those that cannot answer now."""
+        asked = list(arms)
+        ready = await asyncio.gather(*(self._is_ready(arm) for arm in asked))
+        return [arm.name for arm, is_ready in zip(asked, ready, strict=True) if not is_ready]
+
+    async def _is_ready(self, arm: Arm) -> bool:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                return (await self._ask(arm, Asked("GET", READY, {}, b""))).status == 200
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return False
+
+    async def _ask_again(self, arm: Arm, asked: Asked) -> Answer:
+        try:
+            return await self._ask(arm, asked)
+        except aiohttp.ClientConnectorError:
+            await asyncio.sleep(RETRY_SECONDS)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            pass  # a kept connection, which it closed as the request was on its way
+        return await self._ask(arm, asked)
+
+    async def _ask(self, arm: Arm, asked: Asked) -> Answer:
+        async with self._session.request(
+            asked.method,
+            arm.url.rstrip("/") + asked.path,
+            headers=asked.headers,
+            data=asked.body or None,
+            allow_redirects=False,
+        ) as response:
+            body = bytearray()
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > ANSWER_BYTES:
+                    raise aiohttp.ClientPayloadError(f"more than {ANSWER_BYTES} bytes")
+            return Answer(
+                bytes(body),
+                response.headers.get("Content-Type", JSON),
+                response.status,
+                {name: value for name, value in response.headers.items() if name in PASSED_ON},
+            )

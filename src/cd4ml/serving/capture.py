@@ -1,0 +1,133 @@
+"""What the router keeps of requests and feedback, written every few seconds (layout: `cd4ml.contracts.captured`).
+
+What is not written yet has a bound, so that a disk that is full or slow costs rows of the capture, which are counted,
+and no caller anything.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+
+ROWS = 20_000
+"""Of a table: with so many it is written at once."""
+MOST_ROWS = 100_000
+"""Of a table, that wait to be written."""
+MOST_BYTES = 128 * 2**20
+"""Of a table's features and predictions that wait to be written, about."""
+UNFINISHED = ".unfinished-"
+NOBODYS_SECONDS = 600
+"""After which an unfinished file is that of a process that was killed."""
+
+Row = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+
+class Table:
+    """One of the two.
+
+    Args:
+        folder: Its files'.
+        schema: Of its rows.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self._folder, self._schema = folder, schema
+        self._rows: list[tuple[Row, int]] = []
+        self._bytes = 0
+        self._many = asyncio.Event()
+        self._failed = False
+        self.lost = 0
+        """The rows for which there was no room."""
+        for file in folder.glob(f"*/{UNFINISHED}*"):
+            if file.stat().st_mtime < time.time() - NOBODYS_SECONDS:
+                file.unlink()
+
+    def add(self, row: Row, size: int = 0) -> None:
+        """Keeps a row.
+
+        Args:
+            row: By the names of the schema.
+            size: The bytes of what in it may be large, about.
+        """
+        if len(self._rows) >= MOST_ROWS or self._bytes + size > MOST_BYTES:
+            self.lost += 1
+            return
+        self._rows.append((row, size))
+        self._bytes += size
+        if len(self._rows) == ROWS:
+            self._many.set()
+
+    async def keep(self, seconds: float) -> None:
+        """Writes for ever what waits, after so many seconds or earlier."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._many.wait()
+            await self.write()
+
+    async def write(self) -> None:
+        """Writes what waits; what cannot be written waits on."""
+        self._many.clear()
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        try:
+            await asyncio.to_thread(self._write, [row for row, _ in rows])
+            self._bytes -= sum(size for _, size in rows)
+            self._failed = False
+        except OSError as error:
+            self._rows[:0] = rows
+            if not self._failed:
+                logger.error("%s: cannot be written (%s); rows wait, as long as there is room", self._folder, error)
+            self._failed = True
+
+    def _write(self, rows: list[Row]) -> None:
+        now = datetime.now(UTC)
+        folder = self._folder / now.strftime("%Y-%m-%d")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{now.strftime('%H%M%S')}-{uuid.uuid4().hex}.parquet"
+        unfinished = folder / f"{UNFINISHED}{name}"
+        try:
+            pq.write_table(pa.Table.from_pylist(rows, self._schema), unfinished, compression="zstd")
+            unfinished.rename(folder / name)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+class Capture:
+    """Both tables in a folder.
+
+    Args:
+        folder: Theirs; it is made.
+        seconds: After which what waits is written.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self._seconds = seconds
+        self.requests = Table(folder / "requests", REQUESTS)
+        self.feedback = Table(folder / "feedback", FEEDBACK)
+
+    @property
+    def lost(self) -> int:
+        """The rows for which there was no room."""
+        return self.requests.lost + self.feedback.lost
+
+    async def keep(self) -> None:
+        """Writes for ever."""
+        await asyncio.gather(self.requests.keep(self._seconds), self.feedback.keep(self._seconds))
+
+    async def close(self) -> None:
+        """Writes what waits still; nobody keeps it any more."""
+        await asyncio.gather(self.requests.write(), self.feedback.write())

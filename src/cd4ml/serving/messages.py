@@ -1,0 +1,122 @@
+"""Requests and answers as the router reads them, of Seldon's protocol and of the Open Inference Protocol v2.
+
+What a model server would refuse is no mistake here: it is without features, and the arm's answer says what is wrong.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import orjson
+
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_NOT_THERE = (AttributeError, LookupError, StopIteration, TypeError, ValueError)
+
+
+def parse(body: bytes) -> Any:
+    """JSON; None where it is something else."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def text(content: Any) -> bytes:
+    """JSON of what `parse` gave."""
+    made: bytes = orjson.dumps(content)
+    return made
+
+
+def request_id(content: Any, header: str | None = None) -> str | None:
+    """What a request or an answer is called; None where it does not say so, or in more than 128 printable letters.
+
+    Args:
+        content: Its JSON.
+        header: What its header says, which goes first.
+    """
+    given = header
+    if given is None and isinstance(content, dict):
+        meta = content.get("meta")
+        given = meta.get("puid") if isinstance(meta, dict) else content.get("id")
+    return given if isinstance(given, str) and _ID.fullmatch(given) else None
+
+
+def feature(content: Any, name: str) -> list[Any] | None:
+    """The values that a request has for a feature, one a row; None where it has none."""
+    try:
+        if "inputs" in content:
+            return list(next(one["data"] for one in content["inputs"] if one["name"] == name))
+        if "jsonData" in content:
+            rows = content["jsonData"]
+            return [row[name] for row in (rows if isinstance(rows, list) else [rows])]
+        data = content["data"]
+        column = data["names"].index(name)
+        if "tensor" in data:
+            _, width = data["tensor"]["shape"]
+            return list(data["tensor"]["values"][column::width])
+        return [row[column] for row in data["ndarray"]]
+    except _NOT_THERE:
+        return None
+
+
+def features(content: Any, names: Iterable[str]) -> str | None:
+    """JSON of the values of some features by name, one a row, of those that a request has."""
+    found = {name: values for name in names if (values := feature(content, name)) is not None}
+    return orjson.dumps(found).decode() if found else None
+
+
+def caller(content: Any, name: str) -> str | None:
+    """What a feature says of who asks: its value in the first row; None where that has none."""
+    values = feature(content, name)
+    if not values or values[0] is None or values[0] == "":
+        return None
+    value = values[0]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def predictions(content: Any) -> tuple[list[str], list[float]] | tuple[None, None]:
+    """The names of what an answer predicts, and row after row the values; None where those are no numbers."""
+    try:
+        outputs, values = _v2_values(content["outputs"]) if "outputs" in content else _seldon_values(content["data"])
+        numbers = [float(value) for value in values]
+    except (*_NOT_THERE, OverflowError):
+        return None, None
+    if not all(isinstance(name, str) for name in outputs) or not all(map(math.isfinite, numbers)):
+        return None, None
+    return outputs, numbers
+
+
+def tag(content: Any, request_id: str, tags: dict[str, Any]) -> bool:
+    """Writes into an answer what it is called, and how it came to be; says whether it could."""
+    if not isinstance(content, dict):
+        return False
+    if "outputs" in content:
+        content["id"] = request_id
+        _object(content, "parameters").update(tags)
+    else:
+        meta = _object(content, "meta")
+        meta["puid"] = request_id
+        _object(meta, "tags").update(tags)
+    return True
+
+
+def _object(content: dict[str, Any], name: str) -> dict[str, Any]:
+    if not isinstance(content.get(name), dict):
+        content[name] = {}
+    found: dict[str, Any] = content[name]
+    return found
+
+
+def _seldon_values(data: Any) -> tuple[list[str], Iterable[Any]]:
+    if "tensor" in data:
+        return data["names"], data["tensor"]["values"]
+    return data["names"], chain.from_iterable(data["ndarray"])
+
+
+def _v2_values(tensors: Any) -> tuple[list[str], Iterable[Any]]:
+    columns = [one["data"] for one in tensors]
+    return [one["name"] for one in tensors], chain.from_iterable(zip(*columns, strict=True))

@@ -1,0 +1,88 @@
+"""The router: `python -m cd4ml.serving.router`.
+
+    TRAFFIC_FILE     says who is answered by which arm (`cd4ml.contracts.traffic`); it may change at any time
+    CAPTURE_FOLDER   takes what is kept of requests and feedback (layout: `cd4ml.contracts.captured`); unset: nothing is
+    CAPTURE_SECONDS  after which what waits is written (5); a router that is killed loses what came since
+    MODEL_HOST       the address to listen on; 127.0.0.1 keeps the router to this machine
+    PORT             takes what a model server takes, and feedback (9000)
+    METRICS_PORT     answers /prometheus, and /traffic: what is followed of the file (6000)
+
+A request goes whole to one arm. `/health/ping` says that the router lives, `/health/status` that every arm with a
+weight can answer.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import uvloop
+
+from cd4ml.errors import Cd4mlError, EnvironmentSetupError
+from cd4ml.serving.application import Application
+from cd4ml.serving.arms import Arms
+from cd4ml.serving.capture import Capture
+from cd4ml.serving.listening import Port, allow_most_files, bind, serve
+from cd4ml.serving.router_metrics import RouterMetrics
+from cd4ml.serving.routing import Router, watched
+from cd4ml.serving.traffic_file import TrafficFile
+
+MOST_OFTEN, MOST_SELDOM = 0.1, 600.0
+"""Seconds between two writes of the capture."""
+
+
+def main() -> None:
+    """Routes, in one process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below, it tells of each request that is none
+    allow_most_files()
+    try:
+        capture = _capture()
+        uvloop.run(_route(TrafficFile(_traffic_file()), capture))
+    except Cd4mlError as error:
+        sys.exit(str(error))
+
+
+async def _route(file: TrafficFile, capture: Capture | None) -> None:
+    host = os.environ.get("MODEL_HOST", "0.0.0.0")  # noqa: S104 (a container's port)
+    metrics, arms = RouterMetrics(), Arms()
+    router = Router(file, arms=arms, capture=capture, metrics=metrics)
+    watching = watched(file, capture=capture, metrics=metrics)
+    ports = [
+        Port(Application(router.protocols, metrics.observe), bind(host, int(os.environ.get("PORT", "9000")))),
+        Port(Application([watching], lambda *_: None), bind(host, int(os.environ.get("METRICS_PORT", "6000")))),
+    ]
+    async with asyncio.TaskGroup() as group:
+        beside = [group.create_task(file.follow())]
+        if capture:
+            beside.append(group.create_task(capture.keep()))
+        await serve(ports)
+        await router.mirrors.close()
+        for task in beside:
+            task.cancel()
+    await arms.close()
+    if capture:
+        await capture.close()
+
+
+def _traffic_file() -> Path:
+    try:
+        return Path(os.environ["TRAFFIC_FILE"])
+    except KeyError as error:
+        raise EnvironmentSetupError("TRAFFIC_FILE: name the file that says who is answered by which arm") from error
+
+
+def _capture() -> Capture | None:
+    folder, given = os.environ.get("CAPTURE_FOLDER"), os.environ.get("CAPTURE_SECONDS", "5")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0
+    if not MOST_OFTEN <= seconds <= MOST_SELDOM:
+        raise EnvironmentSetupError(f"CAPTURE_SECONDS: {given!r} is not a number from {MOST_OFTEN} to {MOST_SELDOM}")
+    return Capture(Path(folder), seconds) if folder else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""What the router answers: callers, by an arm, and those who watch it."""
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.serving import feedback, json_body, messages
+from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request
+from cd4ml.serving.arms import Arms, Asked, choose
+from cd4ml.serving.capture import Capture
+from cd4ml.serving.metrics import PATHS
+from cd4ml.serving.mirrors import Mirrors
+from cd4ml.serving.router_metrics import RouterMetrics
+from cd4ml.serving.seldon_protocol import HEALTH, METADATA, PING, PREDICT, PREDICTIONS, failure
+from cd4ml.serving.traffic_file import TrafficFile
+
+FEEDBACK = ("/send-feedback", "/api/v1.0/feedback", "/api/v0.1/feedback")
+INFER = re.compile(r"/v2/models/[A-Za-z0-9._-]+(/versions/[A-Za-z0-9._-]+)?/infer")
+TRAFFIC = "/traffic"
+PUID = "seldon-puid"
+"""The header with the id of a request."""
+
+_PASSED_ON = {b"accept", b"content-type", b"traceparent", b"tracestate"}
+"""The headers of a request that an arm gets."""
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A request that is on its way."""
+
+    at: datetime
+    id: str
+    caller: str | None
+    """What who asks is known by; None where that is not known."""
+    asked: Asked
+    features: str | None
+    """JSON of what of it is captured."""
+
+    @property
+    def unit(self) -> str | None:
+        """Stands for the caller in what is captured."""
+        return blake2b(self.caller.encode(), digest_size=8).hexdigest() if self.caller else None
+
+
+class Router:
+    """What callers ask.
+
+    Args:
+        file: Who is answered by which arm.
+        arms: Are asked.
+        capture: Takes what they answer; None where nothing is kept.
+        metrics: Count it.
+    """
+
+    def __init__(self, file: TrafficFile, *, arms: Arms, capture: Capture | None, metrics: RouterMetrics) -> None:
+        self._file, self._arms, self._capture, self._metrics = file, arms, capture, metrics
+        self.mirrors = Mirrors(metrics.dropped)
+
+    @property
+    def protocols(self) -> list[Protocol]:
+        """The Open Inference Protocol, and Seldon's for all other paths."""
+        routes: dict[str, Mapping[str, Handler]] = {PING: {"GET": _pong}}
+        routes |= {path: {"POST": partial(self._predict, path)} for path in (PREDICT, *PREDICTIONS)}
+        routes |= {path: {"GET": partial(self._describe, path)} for path in METADATA}
+        routes |= {path: {"GET": self._ready} for path in HEALTH}
+        if self._capture:
+            routes |= {path: {"POST": partial(self._take_feedback, self._capture)} for path in FEEDBACK}
+        others = {"/v2/health/live": {"GET": _pong}, "/v2/health/ready": {"GET": self._ready}}
+        open_inference = _OpenInference(self._predict, others)
+        return [
+            Protocol("open-inference", open_inference, json_body.failure, "/v2"),
+            Protocol("seldon", routes, failure),
+        ]
+
+    async def _predict(self, path: str, request: Request) -> Answer:
+        traffic = self._file.traffic
+        routed = _routed(path, request, traffic)
+        arm = choose(traffic, routed.caller or routed.id)
+        tags = {"arm": arm.name, "propensity": arm.weight}
+        headers = {PUID: routed.id, **{f"cd4ml-{name}": str(value) for name, value in tags.items()}}
+        answer, content = await self._ask(arm, routed, propensity=arm.weight, mirrored=False)
+        for mirror in traffic.mirrors:
+            show = partial(self._ask, mirror, routed, propensity=1.0, mirrored=True)
+            self.mirrors.show(mirror, len(request.body), show)
+        if isinstance(answer, RefusedError):
+            answer.headers = {**answer.headers, **headers}
+            raise answer
+        tagged = answer.status == 200 and messages.tag(content, routed.id, tags)
+        text = messages.text(content) if tagged else answer.content
+        return Answer(text, answer.content_type, answer.status, {**answer.headers, **headers})
+
+    async def _ask(
+        self, arm: Arm, routed: Routed, *, propensity: float, mirrored: bool
+    ) -> tuple[Answer | RefusedError, Any]:
+        """What an arm answers, and that as JSON has it, or why it does not; counted and kept."""
+        started = time.perf_counter()
+        answer: Answer | RefusedError
+        try:
+            answer = await self._arms.ask(arm, routed.asked)
+            content = messages.parse(answer.content)
+        except RefusedError as refused:
+            answer, content = refused, None
+        seconds = time.perf_counter() - started
+        self._metrics.answered(arm, answer.status, seconds)
+        if self._capture:
+            outputs, predictions = messages.predictions(content) if answer.status == 200 else (None, None)
+            row = {
+                "at": routed.at,
+                "request_id": routed.id,
+                "arm": arm.name,
+                "version": arm.version,
+                "propensity": propensity,
+                "mirrored": mirrored,
+                "unit": routed.unit,
+                "status": answer.status,
+                "latency_ms": seconds * 1000,
+                "features": routed.features,
+                "outputs": outputs,
+                "predictions": predictions,
+            }
+            self._capture.requests.add(row, len(routed.features or "") + 8 * len(predictions or ()))
+        return answer, content
+
+    async def _take_feedback(self, capture: Capture, request: Request) -> Answer:
+        given = feedback.read(messages.parse(request.body), _header(request, PUID))
+        capture.feedback.add({"at": datetime.now(UTC), **asdict(given)}, len(request.body))
+        self._metrics.fed_back()
+        return Answer(messages.text({"meta": {"puid": given.request_id}}))
+
+    async def _ready(self, _: Request) -> Answer:
+        away = await self._arms.not_ready(self._file.traffic.answering)
+        if away:
+            raise RefusedError(503, f"arms that cannot answer: {', '.join(away)}", "NOT_READY")
+        return Answer(messages.text({"arms": [arm.name for arm in self._file.traffic.answering]}))
+
+    async def _describe(self, path: str, _: Request) -> Answer:
+        """What the arm says of its model that answers most."""
+        arm = max(self._file.traffic.answering, key=lambda one: one.weight)
+        return await self._arms.ask(arm, Asked("GET", path, {}, b""))
+
+
+def watched(file: TrafficFile, *, capture: Capture | None, metrics: RouterMetrics) -> Protocol:
+    """What those ask who watch the router.
+
+    Args:
+        file: Who is answered by which arm.
+        capture: What is kept; None where nothing is.
+        metrics: What is counted.
+    """
+
+    async def expose(_: Request) -> Answer:
+        metrics.lost.set(capture.lost if capture else 0)
+        metrics.traffic_refused.set(bool(file.mistake))
+        return Answer(metrics.text, CONTENT_TYPE_PLAIN_0_0_4)
+
+    async def show_traffic(_: Request) -> Answer:
+        return Answer(messages.text({"followed": file.traffic.content, "mistake": file.mistake}))
+
+    routes = {path: {"GET": expose} for path in PATHS} | {TRAFFIC: {"GET": show_traffic}}
+    return Protocol("watched", routes, json_body.failure)
+
+
+class _OpenInference(Mapping[str, Mapping[str, Handler]]):
+    """The paths of the Open Inference Protocol: predictions whatever the model is called, and some others."""
+
+    def __init__(
+        self, predict: Callable[[str, Request], Awaitable[Answer]], others: Mapping[str, Mapping[str, Handler]]
+    ) -> None:
+        self._predict, self._others = predict, others
+
+    def __getitem__(self, path: str) -> Mapping[str, Handler]:
+        return {"POST": partial(self._predict, path)} if INFER.fullmatch(path) else self._others[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._others)
+
+    def __len__(self) -> int:
+        return len(self._others)
+
+
+async def _pong(_: Request) -> Answer:
+    return Answer(b"pong", "text/plain")
+
+
+def _routed(path: str, request: Request, traffic: Traffic) -> Routed:
+    content = messages.parse(request.body)
+    request_id = messages.request_id(content, _header(request, PUID)) or uuid.uuid4().hex
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers if name in _PASSED_ON}
+    return Routed(
+        at=datetime.now(UTC),
+        id=request_id,
+        caller=_caller(request, content, traffic),
+        asked=Asked("POST", path, {**headers, PUID: request_id}, request.body),
+        features=messages.features(content, traffic.captured_features),
+    )
+
+
+def _caller(request: Request, content: Any, traffic: Traffic) -> str | None:
+    if traffic.sticky is None:
+        return None
+    if traffic.sticky.header:
+        return _header(request, traffic.sticky.header)
+    return messages.caller(content, traffic.sticky.feature or "")
+
+
+def _header(request: Request, name: str) -> str | None:
+    wanted = name.lower().encode()
+    return next((value.decode("latin-1") for key, value in request.headers if key == wanted and value), None)
