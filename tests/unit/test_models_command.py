@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.model import Contract, Input, digest, write_contract
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.errors import RegistryError
+from cd4ml.errors import RegistryError, SignatureError
 from cd4ml.registry import deployments
 from cd4ml.storage.folder import FolderStore
 
@@ -59,6 +61,18 @@ def test_the_champion_is_shown_where_no_version_is_named(store: FolderStore) -> 
     assert "uptake@1, published 2026-11-21T12:00:00+00:00 by run-1" in shown
     assert "the probability that took is yes" in shown
     assert [line.split() for line in shown.splitlines()[-2:]] == [["age", "number"], ["[red]region", "category"]]
+
+
+def test_what_no_trusted_key_has_signed_is_not_exported(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (tmp_path / "ours.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    monkeypatch.setenv("CD4ML_TRUSTED_KEYS", str(tmp_path / "ours.pem"))
+
+    with pytest.raises(SignatureError, match="models/uptake/1: is not signed, and the keys that are trusted here are"):
+        ask(store, "export", "uptake@1", str(tmp_path / "exported"))
+    assert not (tmp_path / "exported").exists()
 
 
 def test_what_is_not_published_is_told(store: FolderStore, tmp_path: Path) -> None:
