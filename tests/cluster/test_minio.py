@@ -30,12 +30,13 @@ KEYS = {
     "monitoring": ("cd4ml-monitoring", "AWS_SECRET_ACCESS_KEY"),
 }
 """By user: the Secret that holds its key, and where."""
-SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE, OTHER, ARTIFACT = OBJECTS = (
+SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, PREDICTION, JUDGEMENT, RUN, PROBE, OTHER, ARTIFACT = OBJECTS = (
     "cd4ml/sources/a",
     "cd4ml/datasets/a",
     "cd4ml/models/a/1/model",
     "cd4ml/aliases/a",
     "cd4ml/deployments/a",
+    "cd4ml/predictions/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
     "cd4ml/probes/a",
@@ -43,8 +44,8 @@ SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE, OTHER, ARTIFAC
     "mlpipeline/v2/a",
 )
 MAY = {
-    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, JUDGEMENT, RUN, PROBE),
-    ("pipelines", "write"): (DATASET, JUDGEMENT, RUN, PROBE),
+    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, PREDICTION, JUDGEMENT, RUN, PROBE),
+    ("pipelines", "write"): (DATASET, PREDICTION, JUDGEMENT, RUN, PROBE),
     ("publisher", "read"): (MODEL, ALIAS, RUN),
     ("publisher", "write"): (MODEL, ALIAS, RUN),
     ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, RUN),

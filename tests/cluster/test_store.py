@@ -5,6 +5,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from minio import MinioAdmin
 from minio.credentials import StaticProvider
 
 from cd4ml.cluster import store_setup
+from cd4ml.contracts.predicted import Predicted
 from cd4ml.data import ingest, table
 from cd4ml.errors import StorageError
+from cd4ml.prediction import results
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store, probe
 
 PAGES = ("index", "datasets/rows")
@@ -184,6 +187,44 @@ def test_a_dataset_in_a_bucket_has_versions(bucket, tmp_path) -> None:
     data, known = table.at_version(first.uri, 0)
     assert known.digest == first.digest
     assert pa.table(data.to_pyarrow_table()).num_rows == 3
+
+
+def test_predictions_in_a_bucket_have_versions_of_what_they_were_made_of(bucket) -> None:
+    store = open_store(bucket.uri)
+    folder = results.folder("uptake", "players")
+    schema = pa.schema([("row", pa.int64()), ("probability", pa.float32())])
+    about = Predicted(
+        uri=store.uri(folder),
+        version=0,
+        rows=1,
+        model="uptake",
+        model_version=1,
+        digest="sha256:abc",
+        source="{}",
+        state="",
+        fingerprint="",
+        key=(),
+        classes=("no", "yes"),
+        threshold=None,
+        predicted=1,
+        mean=0.5,
+    )
+    files = []
+    for number in (1, 2, 3):
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table([[number], [0.5]], schema=schema), sink)
+        content = bytes(sink.getvalue())
+        store.add(f"{folder}/{number}.parquet", content)
+        files.append(results.File(f"{number}.parquet", len(content), 1))
+
+    first = results.commit(replace(about, fingerprint="1, 2"), files[:2], schema)
+    again = results.commit(replace(about, fingerprint="1, 2"), files[:2], schema)
+    second = results.commit(replace(about, fingerprint="1, 3"), [files[0], files[2]], schema)
+
+    assert (again, second.version) == (first, 1)
+    assert results.latest(about.uri) == second
+    versions = [table.opened(about.uri, number).to_pyarrow_table()["row"].to_pylist() for number in (0, 1)]
+    assert [sorted(one) for one in versions] == [[1, 2], [1, 3]]
 
 
 def test_the_catalogue_in_a_bucket_is_of_pages_that_are_replaced(bucket, tmp_path) -> None:

@@ -149,7 +149,7 @@ def erase(
     history of commands. What is kept of it is a record: when, why, how many rows of which versions, and which models
     were trained on them. Whoever does it has to have the right to delete in the store. Erase in the source first: what
     is there still comes back with the next change. Copies outside of the dataset stay: the folders of runs, KFP's
-    artifacts, and rows that published models keep to be verified by.
+    artifacts, tables of predictions, and rows that published models keep to be verified by.
 
     Example: cd4ml datasets erase customers --reason "request 17" <ids.txt
     """

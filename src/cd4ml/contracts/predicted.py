@@ -15,7 +15,7 @@ COLUMNS = (PROBABILITY, PREDICTED, MODEL, VERSION, DIGEST, AT)
 
 
 @dataclass(frozen=True)
-class Unseen:
+class Unknown:
     """Texts of a feature that the model does not know: it takes them all for one unknown value."""
 
     rows: int
@@ -54,7 +54,7 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
     """Of the probabilities."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """By feature: the rows without a value, where there are any."""
-    unseen: Mapping[str, Unseen] = field(default_factory=dict)
+    unknown: Mapping[str, Unknown] = field(default_factory=dict)
     """By feature: the rows whose text the model does not know, where there are any."""
     said: tuple[str, ...] = ()
     """How the source was read: what was found by looking, a line each."""
@@ -78,18 +78,18 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
             "rows": self.rows,
             "mean_probability": self.mean,
             "missing_values": sum(self.missing.values()),
-            "unseen_values": sum(one.rows for one in self.unseen.values()),
+            "unknown_values": sum(one.rows for one in self.unknown.values()),
         }
 
     @property
     def lines(self) -> list[str]:
         """What a person has to know of the rows, a line each."""
         missing = [f"{name}: missing in {self._of(rows)}" for name, rows in self.missing.items()]
-        unseen = [
+        unknown = [
             f"{name}: unknown to the model in {self._of(one.rows)}, as {', '.join(map(repr, one.values))}"
-            for name, one in self.unseen.items()
+            for name, one in self.unknown.items()
         ]
-        return missing + unseen
+        return missing + unknown
 
     def is_as(self, other: "Predicted") -> bool:
         """Whether both are of one model and are asked for alike."""

@@ -6,7 +6,7 @@ that a run that was killed, or meets rows again, finds them; all of them are com
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from cd4ml.contracts import model as models
 from cd4ml.contracts import predicted as names
 from cd4ml.contracts.model import Contract
-from cd4ml.contracts.predicted import Predicted, Unseen
+from cd4ml.contracts.predicted import Predicted, Unknown
 from cd4ml.contracts.release import Version
 from cd4ml.data.raw import Plain
 from cd4ml.data.rows import ReadAgain, Rows, at_once
@@ -80,7 +80,7 @@ def predict(
         source=rows.text,
         state=rows.state,
         fingerprint="",
-        key=tuple(key) or rows.key,
+        key=tuple(dict.fromkeys(key)) or rows.key,
         classes=(),
         threshold=_threshold(version),
         predicted=0,
@@ -93,8 +93,7 @@ def predict(
     if latest and rows.state and latest.state == rows.state and latest.is_as(asked):
         return latest
     with loading.files(opened, version) as files:
-        known = loading.vocabularies(opened, version)
-        work = _Work(rows.name, opened, folder, version, files, known)
+        work = _Work(rows.name, opened, folder, version, files)
         with rows.rows([*work.features, *asked.key]) as found:
             return _predicted(found, asked, work)
 
@@ -117,8 +116,6 @@ class _Work:
     version: Version
     files: Path
     """The model's."""
-    known: Mapping[str, Sequence[str]]
-    """By column the texts that the model knows."""
 
     @cached_property
     def contract(self) -> Contract:
@@ -158,7 +155,7 @@ class _Tally:
     total: float = 0.0
     """Of the probabilities."""
     missing: dict[str, int] = field(default_factory=dict)
-    unseen: dict[str, Unseen] = field(default_factory=dict)
+    unknown: dict[str, Unknown] = field(default_factory=dict)
 
     def add(self, table: pa.Table, work: _Work) -> None:
         """Counts the rows of a shard, and what of them the model does not know."""
@@ -169,18 +166,18 @@ class _Tally:
             if one.kind == "category" and pa.types.is_string(column.type):
                 is_empty = pc.equal(column, "")
                 empty += pc.sum(is_empty).as_py() or 0
-                self._add_unseen(one.name, column.filter(pc.invert(is_empty)), work.known.get(one.name))
+                self._add_unknown(one.name, column.filter(pc.invert(is_empty)), one.vocabulary)
             if empty:
                 self.missing[one.name] = self.missing.get(one.name, 0) + empty
 
-    def _add_unseen(self, name: str, texts: pa.ChunkedArray, known: Sequence[str] | None) -> None:
+    def _add_unknown(self, name: str, texts: pa.ChunkedArray, known: Sequence[str] | None) -> None:
         if known is None:
             return
         new = texts.filter(pc.invert(pc.is_in(texts, value_set=pa.array(known, pa.string()))))
         if len(new):
-            before = self.unseen.get(name, Unseen(0, ()))
+            before = self.unknown.get(name, Unknown(0, ()))
             values = dict.fromkeys([*before.values, *new.unique()[:EXAMPLES].to_pylist()])
-            self.unseen[name] = Unseen(before.rows + len(new), tuple(values)[:EXAMPLES])
+            self.unknown[name] = Unknown(before.rows + len(new), tuple(values)[:EXAMPLES])
 
 
 def _predicted(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
@@ -215,7 +212,7 @@ def _all(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
         predicted=tally.predicted,
         mean=tally.total / tally.rows,
         missing=tally.missing,
-        unseen=tally.unseen,
+        unknown=tally.unknown,
         said=tuple(map(str, rows.said)),
     )
     return results.commit(about, files, schema)

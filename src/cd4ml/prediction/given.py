@@ -133,7 +133,7 @@ def output(name: str, source: str) -> str:
 def _names_dataset(written: str) -> bool:
     try:
         content = json.loads(written)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, Mapping) and DATASET in content
 

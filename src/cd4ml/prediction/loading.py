@@ -1,6 +1,6 @@
 """A published model in this process, made sure to be the one that was published."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,6 @@ from cd4ml.storage import Store, local_copy, open_store
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-
-STATISTICS = "statistics"
 
 
 class LoadedModel:
@@ -91,14 +89,3 @@ def contract(store: Store, version: Version) -> Contract:
     """What a published model takes and gives."""
     with files(store, version) as folder:
         return models.read_contract(folder)
-
-
-def vocabularies(store: Store, version: Version) -> Mapping[str, tuple[str, ...]]:
-    """The texts that a model knows, by column, as far as the version keeps what it was trained on."""
-    from cd4ml.training import statistics
-
-    if STATISTICS not in store.children(version.folder):
-        return {}
-    with local_copy(store.uri(f"{version.folder}/{STATISTICS}")) as folder:
-        columns = statistics.read(folder)
-    return {name: column.values for name, column in columns.items() if isinstance(column, statistics.Text)}

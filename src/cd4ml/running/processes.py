@@ -25,9 +25,9 @@ STOP_SECONDS = supervisor.STOP_SECONDS + 2 * supervisor.KILL_SECONDS
 WAITING_BYTES = 10**9
 """What a process that has imported TensorFlow and waits takes, and as much again for those that work."""
 LATE = {
-    "evaluate": ("cd4ml.evaluation.predict", "cd4ml.evaluation.tfma_run", "matplotlib.figure"),
+    "cd4ml.evaluation.evaluate": ("cd4ml.evaluation.predict", "cd4ml.evaluation.tfma_run", "matplotlib.figure"),
 }
-"""By environment: what a task imports only when it computes."""
+"""By module: what it imports only when it computes."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Program:
     @property
     def modules(self) -> list[str]:
         """What it imports, KFP's executor first."""
-        return ["kfp.dsl.executor_main", *_imported(self.source), *LATE.get(self.environment, ())]
+        imported = _imported(self.source)
+        return ["kfp.dsl.executor_main", *imported, *(late for one in imported for late in LATE.get(one, ()))]
 
 
 @dataclass

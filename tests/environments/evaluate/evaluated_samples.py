@@ -39,7 +39,7 @@ def make_model(folder: Path, weight: float = 1.0, passed_over: str = "", less: f
     folder.mkdir(parents=True)
     module = Scores(weight, passed_over, less)
     tf.saved_model.save(module, str(folder / "saved_model"), signatures=module.__call__)
-    inputs = (Input("income", "number"), Input("region", "category"))
+    inputs = (Input("income", "number"), Input("region", "category", vocabulary=("north", "south", "isle")))
     given = {"label": "took", "classes": CLASSES, "inputs": inputs, "model": {"model": "dnn"}}
     write_contract(Contract(**{**given, **contract}), folder)
     return folder

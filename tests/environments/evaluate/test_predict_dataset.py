@@ -65,14 +65,14 @@ def test_each_row_of_a_dataset_is_predicted_and_says_by_which_model(store, playe
     assert {*zip(table["model"], table["version"], table["digest"], strict=True)} == {("uptake", 1, found.digest)}
     assert {f"{one:%Z}" for one in table["predicted_at"]} == {"UTC"}
     assert found.uri == store.uri("predictions/uptake/players")
-    assert (found.rows, found.predicted, found.missing, found.unseen) == (ROWS, ROWS, {}, {})
+    assert (found.rows, found.predicted, found.missing, found.unknown) == (ROWS, ROWS, {}, {})
     assert found.mean == pytest.approx(expected(players).mean(), abs=1e-6)
 
 
 def test_a_file_is_predicted_with_the_columns_that_are_asked_for_or_the_numbers_of_its_rows(store, players, tmp_path):
     file = str(tmp_path / "players.parquet")
 
-    keyed = predict("uptake@1", source=file, store=store.location, key=["player", "level"], output="keyed")
+    keyed = predict("uptake@1", source=file, store=store.location, key=["player", "level", "player"], output="keyed")
     numbered = predict("uptake@1", source=file, store=store.location)
 
     assert read(keyed.uri).select(["player", "level"]).to_pydict() == players.select(["player", "level"]).to_pydict()
@@ -224,6 +224,7 @@ def test_a_cell_counts_the_same_wherever_it_stands(store, tmp_path):
         ({"source": '{"dataset": "playrs"}'}, "no dataset 'playrs'; did you mean 'players'"),
         ({"source": '{"dataset": "players@9"}'}, "no version '9'"),
         ({"source": '{"dataset": "a/b"}'}, "cannot be a name"),
+        ({"source": '{"dataset":' * 100_000}, "is no object in JSON"),
         ({"output": "a/b"}, "cannot be a name"),
     ],
 )
