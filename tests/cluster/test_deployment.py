@@ -48,7 +48,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(os.environ["MODEL_VERSION"].encode())
-port = int(os.environ.get("PREDICTIVE_UNIT_HTTP_SERVICE_PORT", 9000))
+port = int(os.environ.get("PORT", 9000))
 http.server.HTTPServer(("", port), Answers).serve_forever()
 """
 """Takes its port as the model server does."""

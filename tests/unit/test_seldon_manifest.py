@@ -45,6 +45,8 @@ def test_the_container_is_named_as_its_node_and_listens_where_the_service_does()
         {"name": "MODEL_NAME", "value": "uptake"},
         {"name": "MODEL_VERSION", "value": "3"},
         {"name": "MODEL_DIGEST", "value": "abc"},
+        {"name": "PORT", "value": str(ports["http"])},
+        {"name": "METRICS_PORT", "value": str(ports["metrics"])},
     ]
 
 

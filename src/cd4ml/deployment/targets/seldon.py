@@ -3,8 +3,9 @@
 Seldon's webhook lets mistakes pass that its operator fails on later, or never (a weight of 150, `type: MODLE`, minus
 one replica, a name that is too long), so the whole object is checked here before it is sent.
 
-The operator gives the model's container its ports, by environment variables made of the ports named `http` and
-`metrics`, and a path for metrics, `/prometheus`. Of the variables that it sets none may be there before.
+The operator makes the Services of the model container's port named `http`, and environment variables of both its ports.
+Of the variables that it sets none may be there before, so the server is told its ports by others, `PORT` and
+`METRICS_PORT`.
 
 The model's container answers by itself, without Seldon's executor, and the pod fetches its model itself, so that the
 graph's `modelUri` stays empty. The executor and the initializer that Seldon would add do not keep the restricted pod
@@ -95,7 +96,7 @@ def _not_set_by_seldon(name: str) -> str:
     if name in SET_BY_SELDON:
         raise ValueError(
             f"Seldon's operator sets {name} itself, and where such a name is there already it can drop the container's "
-            "whole environment: leave it out (the server's ports are those named 'http' and 'metrics')"
+            "whole environment: leave it out (the server's ports are PORT and METRICS_PORT)"
         )
     return name
 
@@ -305,7 +306,7 @@ class Predictor(_Part):
             if sorted(ports) != [("http", PORT), ("metrics", METRICS_PORT)]:
                 raise ValueError(
                     f"the ports of {container.name} are {ports}; they have to be 'http' ({PORT}) and 'metrics' "
-                    f"({METRICS_PORT}), of which Seldon makes the server's own and those of the Service"
+                    f"({METRICS_PORT}), where the server listens, and of which Seldon makes those of the Service"
                 )
         return self
 
@@ -422,6 +423,8 @@ def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, A
             {"name": "MODEL_NAME", "value": name},
             {"name": "MODEL_VERSION", "value": str(version)},
             {"name": "MODEL_DIGEST", "value": digest},
+            {"name": "PORT", "value": str(PORT)},
+            {"name": "METRICS_PORT", "value": str(METRICS_PORT)},
         ),
         "ports": ({"name": "http", "container_port": PORT}, {"name": "metrics", "container_port": METRICS_PORT}),
         "startup_probe": _probe("/health/status", period=2, timeout=30, failures=150),
