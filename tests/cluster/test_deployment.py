@@ -852,7 +852,8 @@ def serve_as_before(operator: Operator, cluster: Cluster, namespace: str) -> Non
     predictor["name"] = "default"
     predictor["annotations"]["cd4ml/release"] = "before-1"
     [container] = predictor["componentSpecs"][0]["spec"]["containers"]
-    container["env"] = [{"name": "MODEL_VERSION", "value": "1"}]
+    container["env"] = [one for one in container["env"] if one["name"] in ("PORT", "METRICS_PORT")]
+    container["env"].append({"name": "MODEL_VERSION", "value": "1"})
     cluster.kubectl("create", "-f", "-", input=json.dumps(content))
     seldon_kind.wait_until(
         lambda: stored(cluster, namespace, "uptake").get("status", {}).get("state") == "Available", "the one before"
