@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
 ELSEWHERE = {
     "dev": "tests/requirements.txt",
+    "seldon": "tests/seldon/requirements.txt",
     "uv": "scripts/uv.txt",
     "audit": "scripts/audit.txt",
     "mutants": "scripts/mutants.txt",
