@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import WithJsonSchema
 
-from cd4ml.deployment import targets, waiting
+from cd4ml.deployment import strategies, targets, waiting
+from cd4ml.deployment.strategies import AnyStrategy
 from cd4ml.running.arguments import Arguments, Means, Name, Store, Within, checked_by, told
 
 MOST_VERSIONS = 10**9
@@ -26,12 +27,15 @@ class Deployment(Arguments):
     """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""
     approvals: Annotated[int, Within(0, waiting.MOST)] = 0
     """How many people have to approve the version before it is deployed (docs/deploying.md)."""
+    strategy: Annotated[AnyStrategy, Means.TEXT_IN_KFP] = "replace"
+    """How the model gets the requests: `replace`, `canary`, or a list of steps (docs/comparing.md; JSON, in KFP)."""
     port: Annotated[int, Within(1024, 65535), Means.PORT] = 9500
     """Where the model is served on this machine."""
 
     def mistakes_together(self) -> Iterator[str]:
-        """What of the target does not fit the store or the name."""
+        """What of the target does not fit the store, the name or the strategy."""
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
+        yield from told(lambda: strategies.check_together(strategies.parse(self.strategy), self.target))
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

@@ -14,7 +14,13 @@ from cd4ml.running.arguments import described_by
 @dsl.pipeline(name="deployment", display_name="Deploy a published version", pipeline_config=ending_after(hours=4 * 24))
 @described_by(Deployment)
 def deployment(
-    name: str, version: int, store: str, target: str = "machine", approvals: int = 0, port: int = 9500
+    name: str,
+    version: int,
+    store: str,
+    target: str = "machine",
+    approvals: int = 0,
+    strategy: str = "replace",
+    port: int = 9500,
 ) -> None:
     """Serves a published version in place of the one before, through the verdict that it was published with."""
     found = find_version(store=store, name=name, version=version)
@@ -26,6 +32,7 @@ def deployment(
         store=store,
         target=target,
         approvals=approvals,
+        strategy=strategy,
         port=port,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )

@@ -10,7 +10,8 @@ from cd4ml.data import curated, masks
 from cd4ml.data.masks import Masks
 from cd4ml.data.sources import AnySource
 from cd4ml.data.split import AnySplit
-from cd4ml.deployment import targets, waiting
+from cd4ml.deployment import strategies, targets, waiting
+from cd4ml.deployment.strategies import AnyStrategy
 from cd4ml.evaluation import arguments as evaluation
 from cd4ml.evaluation.written import ModelLimits
 from cd4ml.names import shown
@@ -117,6 +118,8 @@ class Training(Arguments):
     """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""
     approvals: Annotated[int, Within(0, waiting.MOST)] = 0
     """How many people have to approve the version before it is deployed (docs/deploying.md)."""
+    strategy: Annotated[AnyStrategy, Means.TEXT_IN_KFP] = "replace"
+    """How the model gets the requests: `replace`, `canary`, or a list of steps (docs/comparing.md; JSON, in KFP)."""
     port: Annotated[int, Within(1024, 65535), Means.PORT] = 9500
     """Where the model is served on this machine."""
     revision: Annotated[str, Means.REVISION] = ""
@@ -137,6 +140,7 @@ class Training(Arguments):
             yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
         yield from masks.unfit(self.columns, self._columns_named())
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
+        yield from told(lambda: strategies.check_together(strategies.parse(self.strategy), self.target))
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

@@ -65,6 +65,7 @@ def training(
     model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
     target: str = "machine",
     approvals: int = 0,
+    strategy: str = "replace",
     port: int = 9500,
     revision: str = "",
 ) -> None:
@@ -101,6 +102,7 @@ def training(
         model_limits=model_limits,
         target=target,
         approvals=approvals,
+        strategy=strategy,
         port=port,
         revision=revision,
     )
@@ -248,6 +250,7 @@ def training(
         store=store,
         target=target,
         approvals=approvals,
+        strategy=strategy,
         port=port,
         run=run,
     )

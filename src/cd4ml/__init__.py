@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cd4ml.contracts.verdict import Outcome as Outcome
     from cd4ml.contracts.verdict import Verdict as Verdict
     from cd4ml.data.sources import Source as Source
+    from cd4ml.deployment.strategies import Strategy as Strategy
     from cd4ml.deployment.targets import Release as Release
     from cd4ml.deployment.targets import Served as Served
     from cd4ml.deployment.targets import Target as Target
@@ -69,6 +70,7 @@ _PUBLIC = {
     "contracts.release": ["Deployment", "Verification", "Version"],
     "contracts.verdict": ["Check", "Outcome", "Verdict"],
     "data.sources": ["Source"],
+    "deployment.strategies": ["Strategy"],
     "deployment.targets": ["Release", "Served", "Target", "Unfinished"],
     "errors": [
         "ArgumentsError",

@@ -1,7 +1,9 @@
 """Settings that come as plain data, from YAML or from KFP: checked once, with every mistake reported together."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import (
@@ -13,6 +15,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic.fields import FieldInfo
@@ -33,6 +36,28 @@ Whole = Annotated[int, BeforeValidator(_number), Field(strict=False)]
 MAX_SEED = 2**31 - 1
 """Every generator of random numbers takes a seed up to here."""
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
+
+
+_WORDS = re.compile(r"(\d+) (minute|hour|day|week)s?")
+
+
+def _span(text: Any) -> timedelta:
+    """The span that `7 days` or, as ISO 8601 has it, `P7D` means."""
+    words = _WORDS.fullmatch(text) if isinstance(text, str) else None
+    try:
+        if words:
+            found = timedelta(**{f"{words[2]}s": int(words[1])})
+        elif isinstance(text, str) and text.startswith("P"):
+            found = TypeAdapter(timedelta).validate_python(text)
+        else:
+            raise ValueError
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{shown(text)} is no span of time; write one such as `7 days`, `36 hours` or P7D") from error
+    return found
+
+
+Span = Annotated[timedelta, BeforeValidator(_span), Field(gt=timedelta()), WithJsonSchema({"type": "string"})]
+"""A span of time, as `7 days`, `36 hours` or P7D."""
 
 
 class Strict(BaseModel):

@@ -171,7 +171,8 @@ def test_a_verdict_about_data_cannot_be_wired_where_one_about_a_model_belongs() 
             store="store",
         )
         verdict = checked.outputs["verdict"]
-        deploy_model(published=published, verdict=verdict, store="store", target="machine", port=9500, run="run")
+        given = {"store": "store", "target": "machine", "strategy": "replace", "port": 9500, "run": "run"}
+        deploy_model(published=published, verdict=verdict, **given)
 
     with pytest.raises(InconsistentTypeException, match=r"Cd4mlDatasetVerdict.* incompatible .*Cd4mlModelVerdict"):
         dsl.pipeline(wired)

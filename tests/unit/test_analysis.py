@@ -84,6 +84,27 @@ def test_about_so_many_requests_more_as_are_said_tell(tmp_path: Path, name: str)
     assert then.outcome == "passed", then.reason
 
 
+def test_the_error_is_divided_among_the_limits(tmp_path: Path) -> None:
+    folder = write(tmp_path, 2000)
+
+    alone, among = (
+        check(analysed(folder, limits), "error_rate").interval
+        for limits in ({"error_rate": EVERYTHING["error_rate"]}, EVERYTHING)
+    )
+
+    assert among[0] < alone[0] < alone[1] < among[1]
+
+
+def test_a_request_that_was_no_good_is_not_the_fault_of_an_arm(tmp_path: Path) -> None:
+    folder = write(tmp_path, 3000, Arms(errors=(0.02, 0.3)))
+    file = next(folder.glob("requests/*/*.parquet"))
+    table = pq.read_table(file)
+    status = pa.array([400 if one == 500 else one for one in table["status"].to_pylist()], pa.int16())
+    pq.write_table(table.set_column(table.column_names.index("status"), "status", status), file)
+
+    assert analysed(folder, {"error_rate": {"max_increase": 0.02}}).passed
+
+
 def test_before_an_arm_has_a_request_nothing_is_told(tmp_path: Path) -> None:
     verdict = analysed(write(tmp_path, 20, Arms(weight=1e-9)), EVERYTHING)
 
@@ -274,7 +295,7 @@ def test_the_command_line_tells_a_folder_without_a_capture(tmp_path: Path) -> No
 
 def test_the_documented_limits_are_held(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
-    documented = re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    documented = re.search(r"^```yaml\n(error_rate.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
 
     _, output, _ = asked(write(tmp_path, 100), documented)
 

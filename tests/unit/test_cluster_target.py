@@ -16,7 +16,8 @@ from kubernetes_api import Api, Fault, Object
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
 from cd4ml.deployment import rollout
-from cd4ml.deployment.strategies import Rollout, Route, Strategy
+from cd4ml.deployment.steps import Rollout, Route
+from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import cluster, seldon, stable
 from cd4ml.deployment.targets.cluster import Cluster
 from cd4ml.deployment.targets.stable import NOTE, OURS, StableService

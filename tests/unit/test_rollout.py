@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
 from cd4ml.deployment import rollout, targets
-from cd4ml.deployment.strategies import REPLACE, Rollout, Route, Step, Strategy
+from cd4ml.deployment.steps import Rollout, Route, Step
+from cd4ml.deployment.strategies import REPLACE, Strategy
 from cd4ml.deployment.targets import Target
 from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.registry import deployments

@@ -12,6 +12,7 @@ def deploy_model(
     verdict: dsl.Input[artifacts.ModelVerdict],
     store: str,
     target: str,
+    strategy: str,
     port: int,
     run: str,
     deployment: dsl.Output[artifacts.Deployment],
@@ -20,14 +21,15 @@ def deploy_model(
 ) -> None:
     """Serves a published model in place of the one before, verifies it, and undoes it when a step fails.
 
-    The steps: the server is ready, it serves this very model, its predictions are those of the evaluation to
-    1e-5, and its latency is measured.
+    First it is verified: the server is ready, it serves this very model, its predictions are those of the evaluation to
+    1e-5, and its latency is measured. Then follow the steps of the strategy, and in the end it gets all requests.
 
     Args:
         published: What `publish_model` wrote.
         verdict: What `check_model` wrote about this model; without a passed verdict nothing is deployed.
         store: The store that holds the registry.
         target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
+        strategy: How it gets the requests: `replace` (all at once), `canary`, or steps as JSON.
         port: The port on this machine where the model is served.
         run: The run that deploys.
         approvals: How many people have to approve the version first; it waits for them, and its log says how they do.
@@ -46,6 +48,7 @@ def deploy_model(
             published_file=published.path,
             verdict_file=verdict.path,
             target=target,
+            strategy=strategy,
             port=port,
             run=run,
             folder=deployment.path,

@@ -36,6 +36,7 @@ def check_arguments(
     model_limits: dict,
     target: str,
     approvals: int,
+    strategy: str,
     port: int,
     revision: str,
 ) -> None:

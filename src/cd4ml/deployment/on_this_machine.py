@@ -13,7 +13,7 @@ def check_free(store: Store, model: str, port: int) -> None:
         DeploymentError: The port is in use, or cannot be had for another reason.
     """
     server = Machine(store, model).server()
-    if server is None or server.port != port:
+    if server is None or server.public_port != port:
         check_port(port)
 
 

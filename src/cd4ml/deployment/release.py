@@ -46,6 +46,7 @@ def deploy(
     run: str,
     folder: str,
     approvals: int = 0,
+    strategy: str = "replace",
 ) -> Deployed:
     """Serves a published version in place of the one that was served.
 
@@ -58,6 +59,7 @@ def deploy(
         run: The run that deploys.
         folder: Takes the result and the server's log.
         approvals: How many people have to approve the version first.
+        strategy: How it takes that place: a name, or JSON of a list of steps.
 
     Raises:
         DeploymentError: The verdict is not about this version, or a step of the verification failed; then what
@@ -67,6 +69,8 @@ def deploy(
     with records.failing(location):
         version = Version.read(published_file)
         targets.check_together(targets.check(target), location, version.name)
+        way = strategies.parse(strategy)
+        strategies.check_together(way, target)
         _check_verdict(version, Verdict.read(verdict_file))
         signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 
@@ -76,7 +80,7 @@ def deploy(
         signing.check(store, version)
         deployment, verification = rollout.roll_out(
             targets.TARGETS.load(target)(store, version.name),
-            strategies.REPLACE,
+            way,
             version=version,
             run=run,
             port=port,

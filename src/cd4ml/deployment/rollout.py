@@ -14,7 +14,8 @@ from cd4ml.cluster import logs
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
 from cd4ml.deployment import verify
-from cd4ml.deployment.strategies import Rollout, Strategy
+from cd4ml.deployment.steps import Rollout
+from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Served, Target, Unfinished
 from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import clock, deployments
@@ -43,6 +44,7 @@ def roll_out(
         DeploymentError: A step failed; then what was served before is served again.
     """
     with rolling_out(target, strategy.name, version=version, run=run, port=port, log_file=log_file) as rollout:
+        rollout.steps = strategy.steps
         for step in strategy.steps:
             taken = StepTaken(step.name, step.take(rollout), clock.now())
             deployments.add(target.store, rollout.release.begun, taken)

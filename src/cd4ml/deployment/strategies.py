@@ -1,68 +1,33 @@
-"""How a release gets into production: a strategy is a list of steps, each of which passes or fails."""
+"""How a release gets into production: a strategy is a list of steps, of which the first verifies and the last routes.
 
+A strategy is named, or written as the steps between these two.
+"""
+
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Any, Self
 
-from cd4ml.contracts.release import Verification
-from cd4ml.deployment import verify
-from cd4ml.deployment.targets import Release, Target
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
-READY_SECONDS = 60
-"""How long a server may take to answer that its target holds for ready: the cluster's Services may lag behind."""
-
-
-@dataclass
-class Rollout:
-    """A release on its way, as its steps find and leave it."""
-
-    target: Target
-    release: Release
-    url: str = ""
-    """Its own address, where it alone answers; empty before it is raised."""
-    endpoint: str = ""
-    """The address that callers ask; empty before they get this release there."""
-    verification: Verification | None = None
-    """What it answered, when it was verified last."""
+from cd4ml import settings
+from cd4ml.deployment import targets
+from cd4ml.deployment.steps import Analyse, AnyStep, Route, Step, Traffic, Verify
+from cd4ml.errors import DeploymentError
+from cd4ml.names import nearest, shown
+from cd4ml.plugins import PluginPoint
+from cd4ml.settings import OneOf
 
 
-class Step(Protocol):
-    """A step of a strategy."""
+class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_length=1)]]):
+    model_config = ConfigDict(frozen=True)
 
-    @property
-    def name(self) -> str:
-        """What the history calls it."""
-
-    def take(self, rollout: Rollout) -> str:
-        """Takes the step; what came of it, for people.
-
-        Raises:
-            DeploymentError: It failed, which undoes the rollout.
-        """
-
-
-@dataclass(frozen=True)
-class Verify:
-    """Holds what the release answers against what evaluation got."""
-
-    name = "verify"
-
-    def take(self, rollout: Rollout) -> str:
-        """Takes the step; how many rows were held against the evaluation."""
-        verify.wait_until_ready(rollout.url, READY_SECONDS, alive=lambda: True)
-        rollout.verification = verify.verify_version(rollout.target.store, rollout.release.version, rollout.url)
-        return rollout.verification.headline
-
-
-@dataclass(frozen=True)
-class Route:
-    """Gives the release all requests."""
-
-    name = "route"
-
-    def take(self, rollout: Rollout) -> str:
-        """Takes the step; where callers reach it."""
-        rollout.endpoint = rollout.target.route(rollout.release)
-        return f"all requests to {rollout.endpoint}"
+    @model_validator(mode="after")
+    def _compares_two(self) -> Self:
+        for number, step in enumerate(self.root):
+            if isinstance(step, Analyse) and not any(isinstance(one, Traffic) for one in self.root[:number]):
+                raise ValueError(f"{number}: analyse comes before any traffic; write {{traffic: 10}} before it")
+        return self
 
 
 @dataclass(frozen=True)
@@ -72,6 +37,77 @@ class Strategy:
     name: str
     steps: tuple[Step, ...]
 
+    @classmethod
+    def of(cls, name: str, written: Sequence[Any]) -> Self:
+        """Verifies the release, takes the steps that a person wrote, and gives it all requests.
+
+        Raises:
+            DeploymentError: A step is not as it should be.
+        """
+        steps = settings.parse(_Steps, content=list(written), name=f"strategy {name}", error=DeploymentError)
+        return cls(name, (Verify(), *steps.root, Route()))
+
+    @property
+    def splits(self) -> bool:
+        """Whether requests are divided between the release and what was served before."""
+        return any(isinstance(step, Traffic) for step in self.steps)
+
 
 REPLACE = Strategy("replace", (Verify(), Route()))
 """The release is verified beside what is served, and takes its place."""
+_KEPT = {"error_rate": {"max_increase": 0.02}, "latency_p95": {"max_ratio": 1.5}, "within": "6 hours"}
+CANARY = Strategy.of("canary", [{"traffic": 10}, {"analyse": _KEPT}, {"traffic": 50}, {"analyse": _KEPT}])
+"""The release gets some of the requests, and more once it is known that it does as well."""
+STRATEGIES: PluginPoint[Strategy] = PluginPoint(
+    kind="strategy",
+    group="cd4ml.strategies",
+    of=Strategy,
+    built_in={"replace": f"{__name__}:REPLACE", "canary": f"{__name__}:CANARY"},
+)
+
+
+def parse(strategy: str | Sequence[Any]) -> Strategy:
+    """A strategy as a person names or writes it, or as JSON has it.
+
+    Raises:
+        DeploymentError: There is no such strategy, or a step is not as it should be.
+    """
+    if isinstance(strategy, str) and not strategy.startswith("["):
+        if strategy not in STRATEGIES.names:
+            raise DeploymentError(f"{strategy!r} is no strategy; {nearest(strategy, STRATEGIES.names)}")
+        return STRATEGIES.load(strategy)
+    try:
+        steps = json.loads(strategy) if isinstance(strategy, str) else strategy
+    except ValueError as error:
+        raise DeploymentError(f"strategy: {shown(strategy)} is no JSON ({error}); write a name, or steps") from error
+    return _of_steps(settings.parse(_Steps, content=steps, name="strategy", error=DeploymentError))
+
+
+def _of_steps(steps: _Steps) -> Strategy:
+    return Strategy(", ".join(step.name for step in steps.root), (Verify(), *steps.root, Route()))
+
+
+def _checked(strategy: Any) -> Any:
+    if isinstance(strategy, list):
+        _of_steps(settings.within(_Steps, strategy))
+    elif isinstance(strategy, str):
+        parse(strategy)
+    else:
+        raise ValueError(f"write a name or a list of steps, not {shown(strategy)}")
+    return strategy
+
+
+AnyStrategy = Annotated[Any, OneOf(_checked, lambda: [str, list[AnyStep]])]
+"""A strategy as a person writes it, as a part of other settings."""
+
+
+def check_together(strategy: Strategy, target: str) -> None:
+    """Makes sure that a target can follow a strategy.
+
+    Raises:
+        DeploymentError: It cannot.
+    """
+    if strategy.splits and not targets.TARGETS.load(target).splits:
+        raise DeploymentError(
+            f"strategy {strategy.name!r}: the target {target!r} gives all requests to one version; write `replace`"
+        )

@@ -32,8 +32,11 @@ NEVER = 2**31
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; who connects waits until it is served."""
-    return socket.create_server((host, port), backlog=BACKLOG)
+    """A socket that listens; who connects waits until it is served.
+
+    Another one may listen there too: so a router takes the place of a server that answers until then.
+    """
+    return socket.create_server((host, port), backlog=BACKLOG, reuse_port=True)
 
 
 def allow_most_files() -> None:

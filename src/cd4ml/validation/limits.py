@@ -1,16 +1,13 @@
 """The limits that a dataset must keep to be trained on."""
 
-import re
-from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from cd4ml import settings
 from cd4ml.contracts.drift import FALSE_ALARMS, LARGE
 from cd4ml.errors import DataError
-from cd4ml.names import shown
-from cd4ml.settings import Strict, Whole
+from cd4ml.settings import Span, Strict, Whole
 
 Count = Annotated[Whole, Field(ge=0)]
 
@@ -22,27 +19,6 @@ class Drift(Strict):
     """The largest effect of a column that has changed beyond chance."""
     false_alarm_rate: float = Field(default=FALSE_ALARMS, gt=0, lt=1)
     """Of comparisons of tables that do not differ, the share that may raise an alarm."""
-
-
-_WORDS = re.compile(r"(\d+) (minute|hour|day|week)s?")
-
-
-def _span(text: Any) -> timedelta:
-    """The span that `7 days` or, as ISO 8601 has it, `P7D` means."""
-    words = _WORDS.fullmatch(text) if isinstance(text, str) else None
-    try:
-        if words:
-            found = timedelta(**{f"{words[2]}s": int(words[1])})
-        elif isinstance(text, str) and text.startswith("P"):
-            found = TypeAdapter(timedelta).validate_python(text)
-        else:
-            raise ValueError
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{shown(text)} is no span of time; write one such as `7 days`, `36 hours` or P7D") from error
-    return found
-
-
-Span = Annotated[timedelta, BeforeValidator(_span), Field(gt=timedelta()), WithJsonSchema({"type": "string"})]
 
 
 class Freshness(Strict):

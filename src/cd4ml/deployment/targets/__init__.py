@@ -53,6 +53,18 @@ class Unfinished:
     """What was served when it began."""
 
 
+@dataclass(frozen=True)
+class Split:
+    """How requests are divided between a release and what was served before."""
+
+    capture: Path
+    """Where the router keeps them."""
+    champion: str
+    """The arm of what was served before."""
+    challenger: str
+    """The arm of the release."""
+
+
 class Target(ABC):
     """Where one model is served: a few verbs, which the engine (`cd4ml.deployment.rollout`) calls in turn.
 
@@ -62,6 +74,8 @@ class Target(ABC):
 
     name: ClassVar[str]
     """As the argument `target` has it."""
+    splits: ClassVar[bool] = False
+    """Whether it can divide requests, which is to have `share`."""
 
     def __init__(self, store: Store, model: str) -> None:
         """Names the model, and the store that has its versions and its history; nothing is asked yet."""
@@ -109,6 +123,22 @@ class Target(ABC):
         Raises:
             DeploymentError: It does not answer there.
         """
+
+    def share(self, release: Release, weight: float, features: list[str]) -> Split | None:  # noqa: ARG002
+        """Has the release get a part of the requests, by chance; returns once it does.
+
+        Args:
+            release: It is raised.
+            weight: The part, strictly between 0 and 1.
+            features: Those whose values are to be captured.
+
+        Returns:
+            How they are divided; None where nothing was served before, so that the release gets none yet.
+
+        Raises:
+            DeploymentError: They cannot be divided here.
+        """
+        raise DeploymentError(f"{self.where} gives all requests to one version; use another strategy")
 
     @abstractmethod
     def current(self) -> Served | None:

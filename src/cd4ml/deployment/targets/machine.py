@@ -3,6 +3,9 @@
 Where that port is taken by the server before, the release comes up on another and is verified there. When it is routed,
 the server before ends and the release starts anew on the port, for a server cannot change its port.
 
+Where requests are divided, a router takes the port, and the server before moves to another. The router stays: from then
+on a release is routed to without a server that starts anew, and the one before ends when the release holds.
+
 Beside `server.json` (a `Server`, there as long as the server is meant to run) lie, while one takes the place of
 another, `raised.json`, the server that callers do not reach yet, and `replacement.json`, a `Replacement`. It says what
 was there before, so that whoever comes next can undo a rollout whose process was killed. They come and go, so they are
@@ -14,17 +17,19 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cd4ml.contracts.document import Content, Document
 from cd4ml.contracts.model import digest as digest_of
 from cd4ml.contracts.release import Version
+from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.deployment import verify
-from cd4ml.deployment.targets import MACHINE, Release, Served, Target, Unfinished, servers
-from cd4ml.deployment.targets.servers import Server
+from cd4ml.deployment.targets import MACHINE, Release, Served, Split, Target, Unfinished, servers
+from cd4ml.deployment.targets.router import Place
+from cd4ml.deployment.targets.servers import Known, Server
 from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.storage import Store, local_copy, local_path, scratch
 from cd4ml.storage.folder import FolderStore
@@ -60,13 +65,16 @@ class Machine(Target):
     """This machine."""
 
     name = MACHINE
+    splits = True
 
     def __init__(self, store: Store, model: str) -> None:
         super().__init__(store, model)
         self._folder = _folder_of(store) / model
         self._file, self._note_file = self._folder / "server.json", self._folder / "replacement.json"
         self._raised_file = self._folder / "raised.json"
-        self._marks = {str(self._file), str(self._raised_file)}
+        self._moved_file = self._folder / "moved.json"
+        self._place = Place(self._folder)
+        self._marks = {str(one) for one in (self._file, self._raised_file, self._moved_file, self._place.file)}
         if isinstance(store, FolderStore):
             before = store.path(f"deployments/{model}")  # where older versions kept the files
             self._marks.add(str(before / self._file.name))
@@ -85,7 +93,7 @@ class Machine(Target):
     def raise_(self, release: Release) -> str:
         """Brings the model's files, writes down what is served, and starts a server beside it."""
         left, running = self._note(), self.server()
-        port = servers.free_port() if running and running.port == release.port else release.port
+        port = servers.free_port() if running and running.public_port == release.port else release.port
         servers.check_port(port)
         self._bring(release.version)
         before = running or (left.before if left else None)  # a note is left where what was killed could not be undone
@@ -93,10 +101,14 @@ class Machine(Target):
         return self._start(self._raised_file, release, port=port).url
 
     def route(self, release: Release) -> str:
-        """Ends the server before, so that the release has the port."""
-        raised = servers.find(self._raised_file)
-        if raised is None:
-            raise DeploymentError(f"{self.model}: the server of the release has ended since it was verified")
+        """Has the router ask the release alone; without one ends the server before, and gives the release its port."""
+        raised, running = self._raised(), self.server()
+        if running and running.router_port == release.port:
+            self._follow(Traffic((_arm(raised, 1.0),)))
+            routed = replace(raised, router_port=release.port)
+            routed.write(self._file)
+            self._raised_file.unlink()
+            return routed.url
         self.end_server()
         if raised.port == release.port:
             self._raised_file.rename(self._file)
@@ -106,10 +118,25 @@ class Machine(Target):
         verify.check_serves(self.store, release.version, server.url)
         return server.url
 
-    def current(self) -> Served | None:  # noqa: D102
-        return _served(self.server())
+    def share(self, release: Release, weight: float, features: list[str]) -> Split | None:
+        """Has the router ask the release for a part; without a router, one takes the place of what is served."""
+        raised, running = self._raised(), self.server()
+        if running is None:
+            return None
+        before = running if running.router_port else self._move(running, release)
+        arms = _arm(before, 1 - weight), _arm(raised, weight)
+        self._follow(Traffic(arms, captured_features=tuple(features)))
+        return Split(self._place.capture, *(arm.name for arm in arms))
 
-    def keep(self) -> None:  # noqa: D102
+    def current(self) -> Served | None:  # noqa: D102
+        server = self.server()
+        return _served(server) if server and (not server.router_port or self._place.router()) else None
+
+    def keep(self) -> None:
+        """Ends the server before, where it still runs, and takes away the note."""
+        note, running = self._note(), self.server()
+        if note and note.before and running and note.before.process() != running.process():
+            servers.stop(note.before, self._moved_file)
         self._note_file.unlink(missing_ok=True)
         self._remove_copies()
 
@@ -118,10 +145,15 @@ class Machine(Target):
         note = self._note()
         if note is None:
             return ""
-        running = self.server()
-        if note.before and running and running.process() == note.before.process():
-            said = f"; {_was(running)}, is served as before at {running.url}"
-            self._end_raised(but=running)
+        before, router = note.before, self._place.router()
+        if before and before.process() and (router or not before.router_port):
+            stay: list[Known] = [before]
+            if router and before.router_port:
+                self._place.follow(router, Traffic((_arm(before, 1.0),)))
+                stay.append(router)
+            before.write(self._file)
+            said = f"; {_was(before)}, is served as before at {before.url}"
+            self._end_raised(but=stay)
             self._note_file.unlink()
         else:
             self._end_all()
@@ -174,8 +206,10 @@ class Machine(Target):
                 yield True
 
     def end_server(self) -> None:
-        """Ends the running server; whoever calls it holds the deployment (`alone`)."""
-        server = self.server()
+        """Ends the running server, and its router; whoever calls it holds the deployment (`alone`)."""
+        router, server = self._place.router(), self.server()
+        if router:
+            servers.stop(router, self._place.file)
         if server:
             servers.stop(server, self._file)
 
@@ -184,12 +218,47 @@ class Machine(Target):
         self.end_server()
         self._end_raised()
 
-    def _end_raised(self, but: Server | None = None) -> None:
+    def _end_raised(self, but: Iterable[Known] = ()) -> None:
         raised = servers.find(self._raised_file)
         if raised:
             servers.stop(raised, self._raised_file)
         self._raised_file.unlink(missing_ok=True)
+        self._moved_file.unlink(missing_ok=True)
         servers.kill_marked(self._marks, but=but)
+
+    def _raised(self) -> Server:
+        raised = servers.find(self._raised_file)
+        if raised is None:
+            raise DeploymentError(f"{self.model}: the server of the release has ended since it was verified")
+        return raised
+
+    def _move(self, running: Server, release: Release) -> Server:
+        """Moves what is served to another port; a router takes its place, beside which it serves until that routes."""
+        moved = servers.start(
+            self._moved_file,
+            name=self.model,
+            model_folder=Path(running.model_folder),
+            digest=running.digest,
+            port=servers.free_port(),
+            log=self._folder / "moved.log",
+            run=running.run,
+            kept=running.kept,
+            number=running.number,
+        )
+        verify.wait_until_ready(moved.address, READY_SECONDS, alive=lambda: moved.process() is not None)
+        self._place.start(running.port, Traffic((_arm(moved, 1.0),)))
+        servers.stop(running, self._file)
+        moved = replace(moved, router_port=running.port, owner=running.owner)
+        moved.write(self._file)
+        Replacement(release.begun.run, moved, release.begun.number).write(self._note_file)
+        self._moved_file.unlink()
+        return moved
+
+    def _follow(self, traffic: Traffic) -> None:
+        router = self._place.router()
+        if router is None:
+            raise DeploymentError(f"{self.model}: the router has ended")
+        self._place.follow(router, traffic)
 
     def _start(self, file: Path, release: Release, *, port: int) -> Server:
         """Starts a server of the release and waits until it answers."""
@@ -222,7 +291,7 @@ class Machine(Target):
                 name=self.model,
                 model_folder=Path(before.model_folder),
                 digest=before.digest,
-                port=before.port,
+                port=before.public_port,
                 log=Path(before.log),
                 run=before.run,
                 kept=True,
@@ -276,6 +345,13 @@ class Machine(Target):
                 )
             folder.parent.mkdir()
             (unfinished / "model").rename(folder)
+
+
+def _arm(server: Server, weight: float) -> Arm:
+    """What the router calls a server: the number of its deployment, which tells two of one version apart."""
+    version = Path(server.model_folder).parent.name
+    name = f"version-{version}" if server.number is None else f"deployment-{server.number}"
+    return Arm(name, server.address, weight, version)
 
 
 def _was(before: Server) -> str:

@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import psutil
 
@@ -24,6 +25,20 @@ OWNER = "CD4ML_RUN_PROCESS"
 """The variable that names the process of the run."""
 CLOCK_SECONDS = 2
 """How far the time at which a process was made may move when the machine's clock is set."""
+
+
+class Known(Protocol):
+    """A process that is known by a file."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def process(self) -> psutil.Process | None:
+        """The process, while it runs."""
+
+
+Process = TypeVar("Process", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -48,22 +63,34 @@ class Server(
     """Its deployment's, in the history; None where an older version started it."""
     digest: str = ""
     """The model's; empty where an older version started it."""
+    router_port: int | None = None
+    """Where callers ask, where a router stands before it."""
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Where callers ask."""
+        return f"http://127.0.0.1:{self.public_port}"
+
+    @property
+    def public_port(self) -> int:
+        """Where callers ask."""
+        return self.router_port or self.port
+
+    @property
+    def address(self) -> str:
+        """Where it alone answers."""
         return f"http://127.0.0.1:{self.port}"
 
     def process(self) -> psutil.Process | None:
         """The process, while it runs."""
-        return _process(self.pid, self.started)
+        return process_of(self.pid, self.started)
 
     def owner_lives(self) -> bool:
         """Whether the run that started it goes on, as far as is known."""
-        return self.owner is None or _process(*self.owner) is not None
+        return self.owner is None or process_of(*self.owner) is not None
 
 
-def _process(pid: int, started: float) -> psutil.Process | None:
+def process_of(pid: int, started: float) -> psutil.Process | None:
     """The process of a pid, while it runs and is the one that was made then."""
     try:
         process = psutil.Process(pid)
@@ -115,30 +142,22 @@ def start(
         EnvironmentSetupError: The serve environment is not on this machine.
         DeploymentError: The port is in use.
     """
-    python = program()
+    program()
     check_port(port)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
-            [python, "-P", "-m", "cd4ml.serving.server"],  # -P: no module from the folder of the run
-            env={
-                **_environment(port),
-                "MODEL_NAME": name,
-                "MODEL_FOLDER": str(model_folder),
-                "MODEL_VERSION": model_folder.parent.name,
-                "MODEL_DIGEST": digest,
-                _MARK: str(file),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        started = psutil.Process(process.pid).create_time()
-        server = Server(
+    return spawn(
+        file,
+        "cd4ml.serving.server",
+        environment={
+            **ports(port, free_port()),
+            "MODEL_NAME": name,
+            "MODEL_FOLDER": str(model_folder),
+            "MODEL_VERSION": model_folder.parent.name,
+            "MODEL_DIGEST": digest,
+        },
+        log=log,
+        known=lambda pid, started: Server(
             name=name,
-            pid=process.pid,
+            pid=pid,
             started=started,
             port=port,
             model_folder=str(model_folder),
@@ -148,12 +167,50 @@ def start(
             owner=None if kept else _owner(),
             number=number,
             digest=digest,
+        ),
+    )
+
+
+def spawn(
+    file: Path,
+    module: str,
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    known: Callable[[int, float], Process],
+) -> Process:
+    """Starts a program of the serve environment that outlives this one, and writes its file.
+
+    Args:
+        file: By which it is known.
+        module: The program.
+        environment: What it is told beside what this process was, and nothing of its run.
+        log: Takes what it says.
+        known: Makes of its pid, and of when it was made, what the file says.
+
+    Raises:
+        EnvironmentSetupError: The serve environment is not on this machine.
+    """
+    python = program()
+    of_the_run = ("TMPDIR", KEEP_SERVING, OWNER)  # and gone with it
+    inherited = {name: value for name, value in os.environ.items() if name not in of_the_run}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 (our own program, without a shell)
+            [python, "-P", "-m", module],  # -P: no module from the folder of the run
+            env={**inherited, **environment, "MODEL_HOST": "127.0.0.1", _MARK: str(file)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-        server.write(file)
+    try:
+        found = known(process.pid, psutil.Process(process.pid).create_time())
+        found.write(file)
     except BaseException:
         _signal_group(process.pid, signal.SIGKILL)  # nobody would find it any more
         raise
-    return server
+    return found
 
 
 def find(file: Path) -> Server | None:
@@ -170,34 +227,36 @@ def find(file: Path) -> Server | None:
     return server if server.process() else None
 
 
-def stop(server: Server, file: Path) -> None:
-    """Ends a server with all its children, and removes its file."""
+def stop(server: Known, file: Path) -> None:
+    """Ends a server, or a router, with all its children, and removes its file."""
     process = server.process()
     if process:
-        family = [process, *process.children(recursive=True)]
         _signal_group(server.pid, signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
+        _, alive = psutil.wait_procs(_family(process), timeout=STOP_SECONDS)
         for member in alive:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
     file.unlink(missing_ok=True)
 
 
-def kill_marked(files: Collection[str], *, but: Server | None = None) -> None:
+def kill_marked(files: Collection[str], *, but: Iterable[Known] = ()) -> None:
     """Ends the servers that were started to be known by one of these files, whether or not it was written.
 
     Args:
         files: By which they are known.
-        but: A server that stays.
+        but: Those that stay.
     """
-    process = but.process() if but else None
-    spared = [process, *process.children(recursive=True)] if process else []
+    spared = [one for known in but if (process := known.process()) for one in _family(process)]
     marked = [one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(_MARK) in files]
     unknown = [one for one in marked if one not in spared]
     for process in unknown:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(unknown, timeout=STOP_SECONDS)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
 
 
 _MARK = supervisor.OUTLIVES
@@ -219,15 +278,14 @@ def _owner() -> tuple[int, float] | None:
         return int(pid), 0.0  # the run was killed: whoever comes next ends what it served
 
 
-def _environment(port: int) -> dict[str, str]:
-    of_the_run = ("TMPDIR", KEEP_SERVING, OWNER)  # and gone with it
-    inherited = {name: value for name, value in os.environ.items() if name not in of_the_run}
-    return {
-        **inherited,
-        "MODEL_HOST": "127.0.0.1",
-        "PORT": str(port),
-        "METRICS_PORT": str(free_port()),
-    }
+def ports(port: int, watched: int) -> dict[str, str]:
+    """How a program of the serve environment is told where it listens.
+
+    Args:
+        port: Where callers ask.
+        watched: Where those ask who watch it.
+    """
+    return {"PORT": str(port), "METRICS_PORT": str(watched)}
 
 
 def free_port() -> int:

@@ -1,0 +1,222 @@
+"""The steps of a strategy, each of which passes or fails.
+
+A person writes those that come between the verification of a release and its route: `{traffic: 10}`,
+`{hold: 5 minutes}`, `{analyse: {...}}`.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
+
+from cd4ml import settings
+from cd4ml.contracts.release import Verification
+from cd4ml.contracts.slices import Pattern
+from cd4ml.contracts.verdict import Outcome, Verdict, worst
+from cd4ml.deployment import analysis, compared, verify
+from cd4ml.deployment.analysis import Limits
+from cd4ml.deployment.targets import Release, Split, Target
+from cd4ml.errors import DeploymentError
+from cd4ml.names import nearest, shown
+from cd4ml.settings import OneOf, Span, Strict
+
+READY_SECONDS = 60
+"""How long a server may take to answer that its target holds for ready: the cluster's Services may lag behind."""
+LOOK_SECONDS = 5
+LATE_SECONDS = 15
+"""How much later than a request its answer may be captured: those that are slow come last, and would be missing."""
+NOBODY = "nothing was served before"
+
+log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Rollout:
+    """A release on its way, as its steps find and leave it."""
+
+    target: Target
+    release: Release
+    url: str = ""
+    """Its own address, where it alone answers; empty before it is raised."""
+    endpoint: str = ""
+    """The address that callers ask; empty before they get this release there."""
+    verification: Verification | None = None
+    """What it answered, when it was verified last."""
+    steps: tuple["Step", ...] = ()
+    """All of them."""
+    split: Split | None = None
+    """How requests are divided; None where one server gets all of them."""
+    split_at: datetime | None = None
+    """Since when."""
+
+
+class Step(Protocol):
+    """A step of a strategy."""
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; what came of it, for people.
+
+        Raises:
+            DeploymentError: It failed, which undoes the rollout.
+        """
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Holds what the release answers against what evaluation got."""
+
+    name = "verify"
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; how many rows were held against the evaluation."""
+        verify.wait_until_ready(rollout.url, READY_SECONDS, alive=lambda: True)
+        rollout.verification = verify.verify_version(rollout.target.store, rollout.release.version, rollout.url)
+        return rollout.verification.headline
+
+
+@dataclass(frozen=True)
+class Route:
+    """Gives the release all requests."""
+
+    name = "route"
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; where callers reach it."""
+        rollout.endpoint = rollout.target.route(rollout.release)
+        return f"all requests to {rollout.endpoint}"
+
+
+class Traffic(Strict):
+    """Gives the release a part of the requests, by chance."""
+
+    traffic: Annotated[float, Field(gt=0, lt=100)]
+    """Percent."""
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return f"traffic {self.traffic:g}"
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; who gets how much."""
+        features = sorted({column for step in _analyses(rollout.steps) for column in step.columns})
+        rollout.split = rollout.target.share(rollout.release, self.traffic / 100, features)
+        rollout.split_at = now()
+        if rollout.split is None:
+            return f"{NOBODY}, so there is nothing to divide"
+        return f"{self.traffic:g}% of the requests to version {rollout.release.version.version}"
+
+
+class Hold(Strict):
+    """Waits."""
+
+    hold: Span
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return "hold"
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; how long it waited."""
+        if rollout.split is None:
+            return f"{NOBODY}, so there is nothing to wait for"
+        end = time.monotonic() + self.hold.total_seconds()
+        while (left := end - time.monotonic()) > 0:
+            _check_lives(rollout)
+            time.sleep(min(left, LOOK_SECONDS))
+        return f"waited {self.hold}"
+
+
+class Analysed(Limits):
+    """What the release must keep against what was served before, and how long it may take to tell."""
+
+    within: Span = timedelta(hours=1)
+    """After which what cannot be told has failed."""
+
+
+class Analyse(Strict):
+    """Waits until the requests since the last change of traffic tell whether the release keeps limits."""
+
+    analyse: Analysed
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return "analyse"
+
+    @property
+    def columns(self) -> set[str]:
+        """The features that the slices of its limits need."""
+        return {column for _, slice_, _ in self.analyse.each() for column in Pattern.parse(slice_).columns}
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; by what it passed."""
+        if rollout.split is None:
+            return f"{NOBODY}, so there is nothing to compare with"
+        end = time.monotonic() + self.analyse.within.total_seconds()
+        before = ""
+        while True:
+            verdict = self._look(rollout, rollout.split)
+            outcome, said = worst(check.outcome for check in verdict.checks), "; ".join(verdict.reasons)
+            if outcome is Outcome.PASSED:
+                return "; ".join(check.reason for check in verdict.checks)
+            if outcome is not Outcome.INCONCLUSIVE:
+                raise DeploymentError(f"the release does not keep its limits: {said}")
+            if time.monotonic() > end:
+                raise DeploymentError(f"after {self.analyse.within} it is not known whether limits are kept: {said}")
+            if said != before:
+                log.info("%s", said)
+            before = said
+            _check_lives(rollout)
+            time.sleep(LOOK_SECONDS)
+
+    def _look(self, rollout: Rollout, split: Split) -> Verdict:
+        found = compared.read(
+            split.capture,
+            champion=split.champion,
+            challenger=split.challenger,
+            since=rollout.split_at,
+            until=now() - timedelta(seconds=LATE_SECONDS),
+        )
+        about = {"champion": split.champion, "challenger": split.challenger}
+        return analysis.analyse(found, self.analyse, about=about, looks=len(list(_analyses(rollout.steps))))
+
+
+def _check_lives(rollout: Rollout) -> None:
+    if rollout.target.current() is None:
+        raise DeploymentError("what was served before has ended, or the router has")
+    verify.wait_until_ready(rollout.url, READY_SECONDS, alive=lambda: True)
+
+
+WRITTEN: dict[str, type[Traffic | Hold | Analyse]] = {"traffic": Traffic, "hold": Hold, "analyse": Analyse}
+"""Those that a person writes, by their one key."""
+
+
+def _checked(content: Any) -> Traffic | Hold | Analyse:
+    if not isinstance(content, dict) or len(content) != 1:
+        raise ValueError(f"write a step with one name, such as {{traffic: 10}}, not {shown(content)}")
+    (name,) = content
+    if name not in WRITTEN:
+        raise ValueError(f"{name!r} is no step; {nearest(str(name), WRITTEN)}")
+    return settings.within(WRITTEN[name], content)
+
+
+AnyStep = Annotated[Traffic | Hold | Analyse, OneOf(_checked, WRITTEN.values)]
+
+
+def _analyses(steps: tuple[Step, ...]) -> Iterator[Analyse]:
+    return (step for step in steps if isinstance(step, Analyse))

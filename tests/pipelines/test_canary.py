@@ -1,0 +1,313 @@
+"""A canary on this machine through the router itself, a small program in the place of each model server."""
+
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+
+from cd4ml.contracts import model, predictions
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify
+from cd4ml.deployment.targets import router, servers
+from cd4ml.deployment.targets.machine import Machine
+from cd4ml.errors import DeploymentError
+from cd4ml.registry import deployments
+from cd4ml.storage import Store, open_store
+from cd4ml.supervisor import OUTLIVES
+
+ROUTER = Path(__file__).parents[2] / ".venvs" / "serve" / "bin" / "python"
+PROGRAM = """
+import json, os, random, signal, sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+if sys.argv[3] == "cd4ml.serving.router":
+    os.execv(ROUTER, [ROUTER, *sys.argv[1:]])
+model = json.load(open(os.path.join(os.environ["MODEL_FOLDER"], "answers.json")))
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200, {})
+
+    def do_POST(self):
+        rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]["ndarray"]
+        if rows == [[99]] and random.random() < model["errors"]:  # no row that verification asks for
+            return self.answer(500, {})
+        served = {"names": ["p"], "ndarray": [[0.25]] * len(rows)}
+        self.answer(200, {"data": served, "meta": {"tags": {"digest": model["digest"]}}})
+
+    def answer(self, status, content):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+class Shared(ThreadingHTTPServer):
+    allow_reuse_port = True
+    request_queue_size = 128
+    daemon_threads = False
+
+server = Shared((os.environ["MODEL_HOST"], int(os.environ["PORT"])), Answers)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever(poll_interval=0.05)
+server.server_close()  # once what has come is answered
+"""
+ROUTED = [{"traffic": 50}]
+"""Has a router take the port, and compares nothing."""
+STEPS = [{"traffic": 50}, {"analyse": {"error_rate": {"max_increase": 0.5}, "within": "1 minute"}}]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store on a machine with the router and these servers, whose captures are written and looked at at once."""
+    program = tmp_path / "program"
+    program.write_text(f"#!{sys.executable} -IS\nROUTER = {str(ROUTER)!r}\n{PROGRAM}")
+    program.chmod(0o700)
+    monkeypatch.setattr(servers, "program", lambda: program)
+    monkeypatch.setattr(verify, "LATENCY_REQUESTS", 5)
+    monkeypatch.setattr(steps, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(steps, "LATE_SECONDS", 0.5)
+    monkeypatch.setenv("CAPTURE_SECONDS", "0.1")
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    opened = open_store(tmp_path / "store")
+    yield opened
+    Machine(opened, "uptake").remove()
+    assert serving(opened) == []
+
+
+def serving(store: Store) -> list[str]:
+    """The files by which processes are known that serve the model."""
+    folder = str(Path(store.location) / ".serving" / "uptake")
+    started = (one.info["environ"] or {} for one in psutil.process_iter(["environ"]))
+    return [environment[OUTLIVES] for environment in started if environment.get(OUTLIVES, "").startswith(folder)]
+
+
+def deploy(store: Store, tmp_path: Path, number: int, way: Any = "replace", *, errors: float = 0.0) -> str:
+    """Deploys a version that fails some of the requests of users, and says where it is asked."""
+    trained = tmp_path / f"trained-{number}"
+    (trained / "saved_model").mkdir(parents=True)
+    (trained / "saved_model" / "weights").write_text(f"weights {number}")
+    (trained / "contract.json").write_text("{}")
+    digest = model.digest(trained)
+    (trained / "answers.json").write_text(json.dumps({"digest": digest, "errors": errors}))
+    known = tmp_path / "predictions.parquet"
+    predictions.write(pa.table({"age": [1, 2, 3]}), np.array([0.25] * 3), known)
+    version = Version("uptake", number, digest, "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
+    store.add_folder(version.folder, {"model": trained, "predictions.parquet": known, "version.json": version.text})
+    served = Machine(store, "uptake").server()
+    deployed, _ = rollout.roll_out(
+        Machine(store, "uptake"),
+        strategies.parse(way),
+        version=version,
+        run=f"run-{number}",
+        port=served.public_port if served else servers.free_port(),
+        log_file=tmp_path / f"{number}.log",
+    )
+    return deployed.endpoint
+
+
+class Users:
+    """Those who ask as long as the context lasts; what became of their requests."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: Counter[str] = Counter()
+        self._end = threading.Event()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(2)]
+
+    def __enter__(self) -> "Users":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            while not self._end.wait(random.random() / 100):
+                try:
+                    answer = client.post(self.url, json={"data": {"names": ["age"], "ndarray": [[99]]}})
+                    self.answers[str(answer.status_code)] += 1
+                except httpx.TransportError as error:
+                    self.answers[type(error).__name__] += 1
+
+
+def history(store: Store) -> list[str]:
+    return [series.state for series in deployments.every(store, "uptake")]
+
+
+def test_a_canary_that_does_as_well_gets_all_requests_and_none_fails(store: Store, tmp_path: Path) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with Users(url) as users:
+        assert deploy(store, tmp_path, 3, STEPS) == url
+        assert deploy(store, tmp_path, 4) == url
+
+    assert users.answers.keys() == {"200"}
+    assert users.answers["200"] > 100
+    assert history(store) == ["held"] * 4
+    events = {one.step: one.said for one in deployments.every(store, "uptake")[2].events[1:-1]}
+    assert list(events) == ["verify", "traffic 50", "analyse", "route"]
+    assert events["traffic 50"] == "50% of the requests to version 3"
+    assert "error_rate: +0 [" in events["analyse"]
+    assert "at most 0.5 is kept" in events["analyse"]
+    served = Machine(store, "uptake").server()
+    assert (served.number, served.url) == (4, url.removesuffix("/api/v1.0/predictions"))
+    assert len(serving(store)) == 2
+
+
+def test_hardly_a_request_is_lost_when_a_router_takes_the_port_of_a_server(store: Store, tmp_path: Path) -> None:
+    url = deploy(store, tmp_path, 1)
+
+    with Users(url) as users:
+        deploy(store, tmp_path, 2, ROUTED)
+
+    assert users.answers.total() - users.answers["200"] <= len(users.threads)  # those on their way as the port changes
+
+
+def test_a_canary_that_does_worse_is_undone_and_the_one_before_answers_on(store: Store, tmp_path: Path) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with Users(url) as users, pytest.raises(DeploymentError) as told:
+        deploy(store, tmp_path, 3, [{"traffic": 20}, {"analyse": {"error_rate": {"max_increase": 0.1}}}], errors=1.0)
+    with Users(url) as after:
+        while after.answers.total() < 20:
+            pass
+
+    assert "the release does not keep its limits: error_rate: +" in str(told.value)
+    assert "at most 0.1 is broken" in str(told.value)
+    assert "version 2, which was served before, is served as before at" in str(told.value)
+    assert users.answers.keys() == {"200", "500"}
+    assert users.answers["500"] < users.answers["200"] / 2
+    assert after.answers.keys() == {"200"}
+    assert history(store) == ["held", "held", "undone"]
+    assert len(serving(store)) == 2
+
+
+def test_what_cannot_be_told_in_time_is_undone_and_says_how_many_requests_were_lacking(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = deploy(store, tmp_path, 1)
+    limits = {"error_rate": {"max_increase": 0.001}, "within": "PT3S"}
+
+    with Users(url), pytest.raises(DeploymentError) as told:
+        deploy(store, tmp_path, 2, [{"traffic": 50}, {"analyse": limits}])
+
+    assert "after 0:00:03 it is not known whether limits are kept: error_rate: " in str(told.value)
+    assert history(store) == ["held", "undone"]
+
+
+def test_a_first_version_has_nobody_to_be_compared_with(store: Store, tmp_path: Path) -> None:
+    deploy(store, tmp_path, 1, [*STEPS, {"hold": "1 hour"}])
+
+    said = [one.said for one in deployments.every(store, "uptake")[0].events[2:5]]
+    assert said == [
+        "nothing was served before, so there is nothing to divide",
+        "nothing was served before, so there is nothing to compare with",
+        "nothing was served before, so there is nothing to wait for",
+    ]
+
+
+def test_a_router_that_ends_undoes_the_canary(store: Store, tmp_path: Path) -> None:
+    url = deploy(store, tmp_path, 1)
+
+    def end_router() -> None:
+        while len(deployments.every(store, "uptake")) < len(("first", "canary")):
+            time.sleep(0.1)
+        place = router.Place(Path(store.location) / ".serving" / "uptake")
+        while len(deployments.every(store, "uptake")[-1].events) < len(("begun", "verify", "traffic")):
+            time.sleep(0.1)
+        os.kill(place.router().pid, signal.SIGKILL)
+
+    threading.Thread(target=end_router).start()
+    with pytest.raises(DeploymentError, match="what was served before has ended, or the router has"):
+        deploy(store, tmp_path, 2, STEPS)
+
+    answer = httpx.post(url, json={"data": {"names": ["age"], "ndarray": [[99]]}}, trust_env=False)
+    assert answer.status_code == 200
+    assert history(store) == ["held", "undone"]
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "dies", "routed", "held"),
+    [
+        (servers, "spawn", "after", False, False),
+        (router.Place, "start", "after", False, False),
+        (router.Place, "follow", "after", False, False),
+        (router.Place, "follow", "before", True, False),
+        (servers, "stop", "before", False, False),
+        (servers, "stop", "after", False, False),
+        (servers, "stop", "before", True, True),
+        (servers, "stop", "after", True, True),
+        (Machine, "share", "after", False, False),
+        (Machine, "share", "after", True, False),
+        (Machine, "route", "after", False, False),
+        (Machine, "route", "after", True, False),
+        (Machine, "keep", "before", False, True),
+        (Machine, "keep", "after", True, True),
+    ],
+)
+def test_a_canary_whose_process_is_killed_is_undone_by_the_next_or_has_held(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    where: Any,
+    what: str,
+    dies: str,
+    routed: bool,
+    held: bool,
+) -> None:
+    url = deploy(store, tmp_path, 1)
+    if routed:
+        deploy(store, tmp_path, 2, ROUTED)
+    before = Machine(store, "uptake").server().number
+
+    process = os.fork()
+    if process == 0:
+        monkeypatch.setattr(where, what, killing(getattr(where, what), dies))
+        deploy(store, tmp_path, 3, ROUTED)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    on_this_machine.recover(store, "uptake")
+
+    now = Machine(store, "uptake").current()
+    assert now.number == before + held
+    answer = httpx.post(url, json={"data": {"names": ["age"], "ndarray": [[99]]}}, trust_env=False)
+    assert answer.status_code == 200
+    assert Machine(store, "uptake").unfinished() is None
+    assert len(serving(store)) <= len(("server", "router"))
+
+
+def killing(does: Callable[..., Any], when: str) -> Callable[..., Any]:
+    """What a function does, and the process is killed before or after."""
+
+    def call(*given: Any, **named: Any) -> None:
+        if when == "after":
+            does(*given, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return call

@@ -1,0 +1,206 @@
+"""A strategy is named or written as steps; what it divides is analysed, and it ends as the analysis does."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from captures import BEGIN, Arms, write
+from development_page import shown
+
+from cd4ml.contracts.release import DatasetReference, Verification, Version
+from cd4ml.deployment import rollout, steps, strategies
+from cd4ml.deployment.strategies import Strategy
+from cd4ml.deployment.targets import Release, Split
+from cd4ml.errors import DeploymentError
+from cd4ml.registry import deployments
+from cd4ml.storage.folder import FolderStore
+
+names: dict[str, Any] = {}
+exec(shown("A new target")["acme_shelf.py"], names)
+LIMITS = {"error_rate": {"max_increase": 0.05, "slices": ["overall", "region=south"]}}
+
+
+class Clock:
+    """A day of the capture that passes while one sleeps, in seconds."""
+
+    passed = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+
+    def monotonic(self) -> float:
+        return self.passed
+
+
+class Divided(names["Shelf"]):  # type: ignore[misc]
+    """A shelf whose requests of a day, a second each, were captured before."""
+
+    splits = True
+    features: list[str] | None = None
+    arms = Arms()
+
+    def share(self, release: Release, weight: float, features: list[str]) -> Split | None:  # noqa: ARG002
+        self.features = features
+        if self.current() is None:
+            return None
+        arms = Arms(weight, self.arms.errors)
+        folder = self.store.root.parent / f"capture-{weight:g}"
+        return Split(write(folder, 20_000, arms) if not folder.exists() else folder, "old", "new")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(steps, "time", clock)
+    monkeypatch.setattr(steps, "LOOK_SECONDS", 500)
+    monkeypatch.setattr(steps, "now", lambda: BEGIN + timedelta(seconds=clock.passed))
+    monkeypatch.setattr(steps.verify, "wait_until_ready", lambda *_, **__: None)
+
+    def verified(_: steps.Verify, at: steps.Rollout) -> str:
+        at.verification = Verification(at.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
+        return "as evaluated"
+
+    monkeypatch.setattr(steps.Verify, "take", verified)
+    return clock
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, clock: Clock) -> Divided:
+    return Divided(FolderStore(tmp_path / "store"), "uptake")
+
+
+def deploy(shelf: Divided, way: Any, number: int = 1) -> None:
+    version = Version(
+        "uptake", number, f"sha256:{number}", "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d")
+    )
+    strategy = strategies.parse(way)
+    rollout.roll_out(shelf, strategy, version=version, run="run", port=0, log_file=Path("/no/such/log"))
+
+
+def told(shelf: Divided) -> dict[str, str]:
+    """What the last deployment says of its steps."""
+    return {one.step: one.said for one in deployments.every(shelf.store, "uptake")[-1].events[1:-1]}
+
+
+def test_a_release_gets_more_as_it_is_known_that_it_does_as_well(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+
+    deploy(
+        shelf,
+        [{"traffic": 10}, {"hold": "5 minutes"}, {"analyse": {**LIMITS, "within": "5 hours"}}, {"traffic": 50}],
+        number=2,
+    )
+
+    said = told(shelf)
+    assert list(said) == ["verify", "traffic 10", "hold", "analyse", "traffic 50", "route"]
+    assert (said["traffic 10"], said["hold"]) == ("10% of the requests to version 2", "waited 0:05:00")
+    assert re.search(r"error_rate on region=south: .*; at most 0.05 is kept", said["analyse"])
+    assert 1000 < clock.passed < 20_000
+    series = deployments.every(shelf.store, "uptake")[-1]
+    assert (series.state, series.begun.strategy) == ("held", "traffic 10, hold, analyse, traffic 50")
+    assert shelf.features == ["region"]
+
+
+def test_a_release_that_does_worse_is_undone_as_soon_as_that_is_known(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+    shelf.arms = Arms(errors=(0.02, 0.5))
+
+    with pytest.raises(DeploymentError, match=r"does not keep its limits: error_rate: .* at most 0.05 is broken"):
+        deploy(shelf, [{"traffic": 50}, {"analyse": LIMITS}], number=2)
+
+    assert clock.passed <= 1000
+    assert shelf.current().number == 1
+
+
+def test_what_is_not_known_in_time_is_undone(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+
+    with pytest.raises(DeploymentError) as refused:
+        deploy(
+            shelf,
+            [{"traffic": 50}, {"analyse": {"error_rate": {"max_increase": 0.0001}, "within": "1 hour"}}],
+            number=2,
+        )
+
+    assert str(refused.value).startswith("after 1:00:00 it is not known whether limits are kept: error_rate: ")
+    assert "like these, tell whether at most 0.0001 is kept" in str(refused.value)
+    assert 3600 <= clock.passed < 4200
+
+
+def test_what_ends_meanwhile_is_told_at_the_next_look(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+    clock.sleep = lambda seconds: setattr(clock, "passed", clock.passed + seconds) or setattr(shelf, "top", None)  # type: ignore[method-assign, func-returns-value]
+
+    with pytest.raises(DeploymentError, match="what was served before has ended, or the router has"):
+        deploy(shelf, [{"traffic": 50}, {"hold": "1 hour"}], number=2)
+
+
+def test_the_error_is_divided_among_the_analyses_of_a_rollout(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+    widths = []
+    for count in (1, 3):
+        clock.passed = 0.0
+        analyses = [{"analyse": {"error_rate": {"max_increase": 0.2}}}] * count
+        deploy(shelf, [{"traffic": 50}, {"hold": "1 hour"}, *analyses], number=2)
+        said = told(shelf)["analyse"]
+        assert "of 3,585 requests" in said  # whatever is younger than 15 seconds may lack an answer that is slow
+        low, high = re.search(r"error_rate: \S+ \[([-+.\d]+), ([-+.\d]+)\]", said).groups()
+        widths.append(float(high) - float(low))
+
+    assert widths[1] > widths[0]
+
+
+def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided) -> None:
+    deploy(shelf, "canary")
+
+    assert told(shelf)["analyse"] == "nothing was served before, so there is nothing to compare with"
+    assert shelf.current().number == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("canry", "'canry' is no strategy; did you mean 'canary'?"),
+        ([], "strategy: not as it should be\n  - Tuple should have at least 1 item"),
+        ("[{", "is no JSON (Expecting property name"),
+        ([{"trafic": 10}], "0: 'trafic' is no step; did you mean 'traffic'?"),
+        ([{"traffic": 10, "hold": "1 hour"}], "0: write a step with one name, such as {traffic: 10}, not {"),
+        ([{"traffic": 100}], "0.traffic: Input should be less than 100, not 100"),
+        ([{"hold": "soon"}], "0.hold: 'soon' is no span of time; write one such as `7 days`, `36 hours` or P7D"),
+        ([{"analyse": LIMITS}], "0: analyse comes before any traffic; write {traffic: 10} before it"),
+        ([{"traffic": 9}, {"analyse": {}}], "1.analyse: names no limit, so that every challenger would pass"),
+        ([{"traffic": 9}, {"analyse": {"eror": 1}}], "1.analyse.eror: unknown; did you mean 'error'?"),
+    ],
+)
+def test_what_is_no_strategy_is_told_with_its_place(way: Any, said: str) -> None:
+    with pytest.raises(DeploymentError) as refused:
+        strategies.parse(way)
+
+    assert said in str(refused.value)
+
+
+def test_a_target_that_gives_all_requests_to_one_version_takes_no_strategy_that_divides_them() -> None:
+    with pytest.raises(DeploymentError, match="strategy 'canary': the target 'cluster' gives all requests to one"):
+        strategies.check_together(strategies.CANARY, "cluster")
+    strategies.check_together(strategies.REPLACE, "cluster")
+    strategies.check_together(strategies.CANARY, "machine")
+
+
+def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any) -> None:
+    named = documented("A new strategy")["strategy"]
+
+    found = strategies.parse(named)
+
+    assert isinstance(found, Strategy)
+    assert [step.name for step in found.steps] == ["verify", "traffic 1", "hold", "route"]
+
+
+def test_the_documented_strategies_are_those_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
+    canary, own = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+    assert strategies.parse(yaml.safe_load(canary)).steps == strategies.CANARY.steps
+    assert strategies.parse(yaml.safe_load(own)).splits
