@@ -6,6 +6,7 @@ origin to read it, and no value of a request gets into the log.
 
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,8 @@ BODY_BYTES = 8 * 2**20
 BODIES_BYTES = 64 * 2**20
 """What the requests of a port that arrive or wait may hold together."""
 LONGEST_COMPLAINT = 1000
+ONCE = frozenset({b"content-encoding", b"content-length", b"content-type", b"host"})
+"""The headers that a request has once."""
 JSON = "application/json"
 
 logger = logging.getLogger(__name__)
@@ -58,15 +61,14 @@ class Request:
     """A request that has come as a whole."""
 
     query: bytes
-    headers: Sequence[tuple[bytes, bytes]]
-    """With names in lower case, as they came."""
+    headers: Mapping[bytes, bytes]
+    """By name in lower case."""
     body: bytes
 
     @cached_property
     def content_type(self) -> str:
         """In lower case, without parameters."""
-        (given,) = _values(self.headers, b"content-type") or ("",)
-        return given.partition(";")[0].strip().lower()
+        return self.headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,10 @@ class Application:
         protocol = next(one for one in self._protocols if path.startswith(one.prefix))
         incoming = _Body(self._room)
         try:
-            handler = self._handler(protocol, scope)
-            body = await incoming.read(receive, scope["headers"]) if scope["method"] == "POST" else b""
-            answer = await handler(Request(scope["query_string"], scope["headers"], body))
+            headers = _headers(scope["headers"])
+            handler = _handler(protocol, scope)
+            body = await incoming.read(receive, headers) if scope["method"] == "POST" else b""
+            answer = await handler(Request(scope["query_string"], headers, body))
         except RefusedError as refused:
             answer = _refusal(protocol, refused)
         except _GoneError:
@@ -129,27 +132,35 @@ class Application:
         finally:
             incoming.release()
         self._observe(protocol.name, answer.status)
-        headers = [
+        answered = [
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.content)),
             *((name.encode(), value.encode()) for name, value in answer.headers.items()),
         ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.start", "status": answer.status, "headers": answered})
         await send({"type": "http.response.body", "body": answer.content})
 
-    def _handler(self, protocol: Protocol, scope: Any) -> Handler:
-        if len(_values(scope["headers"], b"host")) > 1:
-            raise bad("name one host")
-        methods = protocol.routes.get(scope["path"])
-        if methods is None:
-            raise RefusedError(404, "there is nothing at this path", "NOT_FOUND")
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        if method in methods:
-            return methods[method]
-        allowed = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
-        if method == "OPTIONS":
-            return _options(allowed)
-        raise RefusedError(405, f"the methods here are {allowed}", "METHOD_NOT_ALLOWED", headers={"Allow": allowed})
+
+def _headers(given: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
+    headers = dict(given)
+    if len(headers) < len(given):
+        twice = ONCE & {name for name, count in Counter(name for name, _ in given).items() if count > 1}
+        if twice:
+            raise bad(f"the header {min(twice).decode()} is there more than once")
+    return headers
+
+
+def _handler(protocol: Protocol, scope: Any) -> Handler:
+    methods = protocol.routes.get(scope["path"])
+    if methods is None:
+        raise RefusedError(404, "there is nothing at this path", "NOT_FOUND")
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    if method in methods:
+        return methods[method]
+    allowed = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
+    if method == "OPTIONS":
+        return _options(allowed)
+    raise RefusedError(405, f"the methods here are {allowed}", "METHOD_NOT_ALLOWED", headers={"Allow": allowed})
 
 
 class _GoneError(Exception):
@@ -170,18 +181,15 @@ class _Body:
         self._room = room
         self._held = 0
 
-    async def read(self, receive: Any, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    async def read(self, receive: Any, headers: Mapping[bytes, bytes]) -> bytes:
         """Reads it to its end.
 
         Raises:
             RefusedError: It is too large, there is no room now, or it is compressed.
         """
-        if any(value not in ("", "identity") for value in _values(headers, b"content-encoding")):
+        if headers.get(b"content-encoding", b"identity") not in (b"", b"identity"):
             raise RefusedError(415, "send the body as it is, without a Content-Encoding", "UNSUPPORTED_MEDIA_TYPE")
-        if len(_values(headers, b"content-type")) > 1:
-            raise RefusedError(415, "name one Content-Type", "UNSUPPORTED_MEDIA_TYPE")
-        announced = _values(headers, b"content-length")
-        if announced and int(announced[0]) > BODY_BYTES:
+        if int(headers.get(b"content-length", b"0")) > BODY_BYTES:
             raise _too_large()
         parts = []
         more = True
@@ -209,10 +217,6 @@ class _Body:
 
 def _too_large() -> RefusedError:
     return too_large(f"a request has {BODY_BYTES // 2**20} MiB at most; send the rows in several")
-
-
-def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in headers if key == name]
 
 
 def _refusal(protocol: Protocol, refused: RefusedError) -> Answer:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -94,7 +95,8 @@ class Batches:
             self._observe(batch, probabilities)
         except Exception as error:
             return [error] if len(batch) == 1 else [self._outcomes([one])[0] for one in batch]
-        return np.split(probabilities, np.cumsum([one.rows for one in batch])[:-1])
+        ends = list(accumulate(one.rows for one in batch))
+        return [probabilities[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _together(batch: Sequence[Inputs]) -> Inputs:

@@ -39,6 +39,7 @@ class Metrics:
             one = Histogram(f"cd4ml_{name}", says, names, buckets=buckets, registry=self._registry)
             return one.labels(**self._labels)
 
+        self._answered: dict[tuple[str, int], Counter] = {}
         self._requests = counter("requests", "Requests by protocol and HTTP status.", "protocol", "status")
         self._predictions = counter("predictions", "Rows that were predicted.").labels(**self._labels)
         self._missing = counter("missing_values", "Rows that lacked a feature's value.", "feature")
@@ -50,7 +51,11 @@ class Metrics:
 
     def answered(self, protocol: str, status: int) -> None:
         """Counts a request."""
-        self._requests.labels(**self._labels, protocol=protocol, status=status).inc()
+        counter = self._answered.get((protocol, status))
+        if counter is None:
+            counter = self._requests.labels(**self._labels, protocol=protocol, status=status)
+            self._answered[protocol, status] = counter
+        counter.inc()
 
     def took(self, seconds: float) -> None:
         """Counts the time of a request that was predicted."""

@@ -49,7 +49,7 @@ class Predictor:
         """What every answer says of the model."""
         self.contract = model.contract
         self.encoder = model.encoder
-        self._batches = Batches(model.predict, metrics.predicted)
+        self._batches = Batches(lambda inputs: _finite(model.predict(inputs)), metrics.predicted)
         self._missing_row = self.encoder.missing_rows(1)
         self._reading = ThreadPoolExecutor(1, "read")
         self._waiting = 0
@@ -77,7 +77,7 @@ class Predictor:
                 asked = read(request)
             else:
                 asked = await asyncio.get_running_loop().run_in_executor(self._reading, read, request)
-            probabilities = _finite(await self._batches.predict(asked.inputs))
+            probabilities = await self._batches.predict(asked.inputs)
         finally:
             self._waiting -= 1
         self._took(time.perf_counter() - started)
@@ -89,7 +89,7 @@ class Predictor:
         Raises:
             RefusedError: It gives no probability.
         """
-        return _finite(await self._batches.predict_first(self._missing_row))
+        return await self._batches.predict_first(self._missing_row)
 
     def metadata(self) -> dict[str, Any]:
         """Says which model this is, and what it takes and gives."""

@@ -194,7 +194,7 @@ async def _pong(_: Request) -> Answer:
 def _routed(path: str, request: Request, traffic: Traffic) -> Routed:
     content = messages.parse(request.body)
     request_id = messages.request_id(content, _header(request, PUID)) or uuid.uuid4().hex
-    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers if name in _PASSED_ON}
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers.items() if name in _PASSED_ON}
     return Routed(
         at=datetime.now(UTC),
         id=request_id,
@@ -214,4 +214,5 @@ def _caller(request: Request, content: Any, traffic: Traffic) -> str | None:
 
 def _header(request: Request, name: str) -> str | None:
     wanted = name.lower().encode()
-    return next((value.decode("latin-1") for key, value in request.headers if key == wanted and value), None)
+    value = request.headers.get(wanted)
+    return value.decode("latin-1") if value else None

@@ -7,6 +7,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class Encoder:
         self._contract = contract
         self._numbers = [one for one in contract.inputs if one.kind != "category"]
         self._texts = [one for one in contract.inputs if one.kind == "category"]
+        self._boolean = [place for place, one in enumerate(self._numbers) if one.kind == "boolean"]
         self._known = {one.name: {"", *one.vocabulary} for one in self._texts if one.vocabulary is not None}
 
     @property
@@ -75,11 +77,13 @@ class Encoder:
         Raises:
             RefusedError: A feature lacks, or has a value that it does not take; the client's mistake.
         """
-        return self._inputs(
-            [_numbers(_column(one.name, columns, place), one) for one in self._numbers],
-            [_texts(_column(one.name, columns, place), one) for one in self._texts],
-            rows,
-        )
+        numbers = [_column(one.name, columns, place) for one in self._numbers]
+        texts = [_column(one.name, columns, place) for one in self._texts]
+        if not NUMBERS.issuperset(map(type, chain.from_iterable(numbers))):
+            numbers = [_numbers(column, one) for column, one in zip(numbers, self._numbers, strict=True)]
+        if not TEXTS.issuperset(map(type, chain.from_iterable(texts))):
+            texts = [_texts(column, one) for column, one in zip(texts, self._texts, strict=True)]
+        return self._inputs(numbers, texts, rows)
 
     def inputs_of_table(self, table: "pa.Table") -> Inputs:
         """The inputs of a table; NaN is a missing value in it, as null is.
@@ -89,29 +93,32 @@ class Encoder:
             RefusedError: A column has a value that the feature does not take.
         """
         arrays = features(table, self._contract)
-        return self._inputs(
-            [_checked(arrays[one.tensor], one) for one in self._numbers],
-            [arrays[one.tensor].tolist() for one in self._texts],
-            len(table),
-        )
+        texts = [arrays[one.tensor].tolist() for one in self._texts]
+        return self._inputs([arrays[one.tensor] for one in self._numbers], texts, len(table))
 
     def missing_rows(self, rows: int) -> Inputs:
         """Rows that lack every value."""
         return self.inputs({one.name: [None] * rows for one in self._contract.inputs}, rows, "")
 
-    def _inputs(self, numbers: Sequence[np.ndarray], texts: Sequence[Sequence[str]], rows: int) -> Inputs:
-        matrix, words = np.empty((rows, len(numbers)), np.float32), np.empty((rows, len(texts)), object)
-        missing, unknown = {}, {}
-        for place, (one, column) in enumerate(zip(self._numbers, numbers, strict=True)):
-            matrix[:, place] = column
-            missing[one.name] = int(np.count_nonzero(np.isnan(column)))
-        for place, (one, values) in enumerate(zip(self._texts, texts, strict=True)):
-            words[:, place] = values
-            missing[one.name] = values.count("")
-            if one.name in self._known:
-                known = self._known[one.name]
-                unknown[one.name] = sum(value not in known for value in values)
-        return Inputs(matrix, words, missing=_those_there(missing), unknown=_those_there(unknown))
+    def _inputs(self, numbers: Sequence[Any], texts: Sequence[Sequence[str]], rows: int) -> Inputs:
+        values = np.array(numbers, np.float64).reshape(len(numbers), rows)
+        gaps = np.isnan(values)
+        fits = (np.abs(values) <= LARGEST) | gaps
+        fits[self._boolean] &= ((values == 0) | (values == 1) | gaps)[self._boolean]
+        if not fits.all():
+            feature, row = divmod(int(np.argmin(fits)), rows)
+            value = numbers[feature][row]
+            raise _not_a_value(value.item() if isinstance(value, np.generic) else value, self._numbers[feature])
+        missing = {self._numbers[place].name: int(gaps[place].sum()) for place in np.flatnonzero(gaps.any(axis=1))}
+        unknown = {}
+        for one, column in zip(self._texts, texts, strict=True):
+            if "" in column:
+                missing[one.name] = column.count("")
+            strange = _strange(column, self._known.get(one.name))
+            if strange:
+                unknown[one.name] = strange
+        words = np.array(texts, object).reshape(len(texts), rows)
+        return Inputs(values.T.astype(np.float32, order="C"), np.ascontiguousarray(words.T), missing, unknown)
 
 
 def check_size(rows: int, names: int) -> None:
@@ -145,47 +152,25 @@ def _column(name: str, columns: Mapping[str, Sequence[Any]], place: str) -> Sequ
     raise bad(f"feature {name!r} is not in {place}{proposal}")
 
 
-def _numbers(column: Sequence[Any], one: Input) -> np.ndarray:
-    """The values, float32 [rows], NaN for missing."""
-    lacking = 0
-    if not NUMBERS.issuperset(map(type, column)):
-        known = [value for value in column if value is not None and value != ""]
-        if not NUMBERS.issuperset(map(type, known)):
-            raise _not_a_value(next(value for value in known if type(value) not in NUMBERS), one)
-        lacking = len(column) - len(known)
-        column = [np.nan if value is None or value == "" else value for value in column]
-    values = np.array(column, np.float64)
-    if np.count_nonzero(_fits(values, one)) + lacking < len(values):
-        raise _not_a_value(column[int(np.argmin(_fits(values, one) | np.isnan(values)))], one)
-    return values.astype(np.float32)
+def _numbers(column: Sequence[Any], one: Input) -> Sequence[float]:
+    """The values, NaN for missing."""
+    known = [value for value in column if value is not None and value != ""]
+    if not NUMBERS.issuperset(map(type, known)):
+        raise _not_a_value(next(value for value in known if type(value) not in NUMBERS), one)
+    return [np.nan if value is None or value == "" else value for value in column]
 
 
-def _checked(values: np.ndarray, one: Input) -> np.ndarray:
-    """Values of a table, float32 [rows]."""
-    fits = _fits(values, one) | np.isnan(values)
-    if not fits.all():
-        raise _not_a_value(float(values[np.argmin(fits)]), one)
-    return values
-
-
-def _fits(values: np.ndarray, one: Input) -> np.ndarray:
-    """Which of some values a feature takes; NaN is none of them."""
-    fits: np.ndarray = (values == 0) | (values == 1) if one.kind == "boolean" else np.abs(values) <= LARGEST
-    return fits
+def _strange(column: Sequence[str], known: set[str] | None) -> int:
+    """How many values are not known, where anyone says which are."""
+    return 0 if known is None or known.issuperset(column) else sum(value not in known for value in column)
 
 
 def _texts(column: Sequence[Any], one: Input) -> Sequence[str]:
     """The values, "" for missing."""
-    if TEXTS.issuperset(map(type, column)):
-        return column
     known = [value for value in column if value is not None]
     if not TEXTS.issuperset(map(type, known)):
         raise _not_a_value(next(value for value in known if type(value) is not str), one)
     return [value or "" for value in column]
-
-
-def _those_there(counts: Mapping[str, int]) -> Mapping[str, int]:
-    return {name: count for name, count in counts.items() if count}
 
 
 def _not_a_value(value: Any, one: Input) -> RefusedError:

@@ -334,7 +334,7 @@ GOOD = json.dumps({"data": {"names": NAMES, "ndarray": [ROWS[0]]}}).encode()
         (200, GOOD, [JSON, "Expect: 100-continue"]),
         (415, GOOD, []),
         (415, GOOD, ["Content-Type: text/plain"]),
-        (415, GOOD, [JSON, "Content-Type: text/plain"]),
+        (400, GOOD, [JSON, "Content-Type: text/plain"]),
         (415, GOOD, [JSON, "Content-Encoding: gzip"]),
         (400, b"", [JSON]),
         (400, b"{", [JSON]),
