@@ -17,7 +17,8 @@ from minio.credentials import StaticProvider
 
 from cd4ml.cluster import store_setup
 from cd4ml.contracts.predicted import Predicted
-from cd4ml.data import ingest, table
+from cd4ml.data import erasure, ingest, table
+from cd4ml.data.versions import Datasets
 from cd4ml.errors import StorageError
 from cd4ml.prediction import results
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store, probe
@@ -225,6 +226,26 @@ def test_predictions_in_a_bucket_have_versions_of_what_they_were_made_of(bucket)
     assert results.latest(about.uri) == second
     versions = [table.opened(about.uri, number).to_pyarrow_table()["row"].to_pylist() for number in (0, 1)]
     assert [sorted(one) for one in versions] == [[1, 2], [1, 3]]
+
+
+def test_rows_are_taken_out_of_all_versions_in_a_bucket_while_others_come(bucket, tmp_path) -> None:
+    def take(*ids: str) -> None:
+        pq.write_table(pa.table({"id": ids}), tmp_path / f"{ids[0]}.parquet")
+        ingest.ingest(str(tmp_path / f"{ids[0]}.parquet"), store=bucket.uri, name="rows", key="id", mode="append")
+
+    take("anna", "bert", "cleo")
+    adding = [threading.Thread(target=take, args=[name]) for name in ("dora", "emil")]
+    for one in adding:
+        one.start()
+    erasure.erase(Datasets(open_store(bucket.uri)).find("rows"), column="id", values=["bert"], reason="asked for")
+    for one in adding:
+        one.join()
+
+    dataset = Datasets(open_store(bucket.uri)).find("rows")
+    ids = [table.rows_of_version(table.opened(dataset.uri, one.number)).read_all()["id"] for one in dataset.commits]
+    assert sorted(ids[-1].to_pylist()) == ["anna", "cleo", "dora", "emil"]
+    assert all(len(one) == len(one.unique()) for one in ids)
+    assert not any("bert" in one.to_pylist() for one in ids)
 
 
 def test_the_catalogue_in_a_bucket_is_of_pages_that_are_replaced(bucket, tmp_path) -> None:

@@ -1,11 +1,14 @@
 """Takes the rows of a person out of all versions of a dataset.
 
 A version is a list of Parquet files in the log of its Delta table. Each file that holds such a row is written anew
-without it, beside the old one, under a name that follows from the old one's. Then each commit that takes an old file
-away takes the new one away too, each that brings an old file is made to bring the new one, and the old files are
-removed. In this order each version is whole at every moment, and the same command goes on where a killed one ended. The
-latest version is committed once more, so that a run that has read it with the rows cannot bring them back; from then on
-nobody takes an old file away alone, and commits that did so before are settled.
+without it, beside the old one, under a name that follows from the old one's. Then each commit, the newest first, is
+made to bring the new file where it brings the old one, and to take away both where it takes away the old one; and the
+old files are removed. In this order each version is whole at every moment, and the same command goes on where a killed
+one ended.
+
+Meanwhile nobody else commits: a commit says until when the table is held, which is moved on as the work goes on, so
+that a killed erasure holds it no longer than that. Whoever has read the table before that commit, or before the one by
+which it ends, has to read it again.
 
 The digest of a version stays that of what was ingested: it says what models were trained on, and the same table does
 not come back as a new version. When its newest row came to be is told no more, for that may have been a row that is
@@ -13,8 +16,12 @@ gone.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -25,7 +32,7 @@ from pyarrow import fs
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.erasure import Erasure
 from cd4ml.data import masking, table
-from cd4ml.data.versions import Dataset
+from cd4ml.data.versions import Dataset, Datasets
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.registry import catalogue, clock
@@ -35,7 +42,14 @@ from cd4ml.storage.changing import file_system
 
 ERASURES = "erasures"
 _Action: TypeAlias = dict[str, Any]
-_PARQUET, _WITHOUT = ".parquet", ".without.parquet"
+TURN = timedelta(minutes=3)
+"""How long a dataset is held at a time."""
+STEP = timedelta(minutes=1)
+"""More than anything takes that is not cut short when the turn ends: an object that is written."""
+CHECKPOINT_EVERY = 100
+"""Commits, as Delta Lake has it."""
+_PARQUET, _WITHOUT, _UNFINISHED = ".parquet", ".without.parquet", ".unfinished"
+_COMMIT, _CHECKPOINT = re.compile(r"\d{20}\.json"), re.compile(r"\d{20}\.checkpoint\..*|_last_checkpoint")
 
 
 def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) -> Erasure:
@@ -51,26 +65,34 @@ def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) 
         DataError: No version has such a column or such a row, the log does not reach back to the first version, or the
             key that the column was hashed with is not there.
     """
+    subjects = sorted(set(values))
+    nobody = DataError(f"{dataset.uri}: no version has a row with such a value in {column!r}")
     files = _Files(dataset)
-    subjects = set(values)
-    wanted = pa.array(sorted(subjects | _hashed(dataset, column, sorted(subjects))), pa.string())
-    found = files.holding(column, wanted)
-    record: Erasure | None = None
-    if found:
-        record = _record(dataset, files, found, column=column, subjects=len(subjects), reason=reason)
-        _keep(dataset.store, record)
-    while found:  # again for what another run has written meanwhile
-        files.rewrite(found, column, wanted)
-        table.commit_again(dataset.uri)
-        files.settle()
-        found = files.holding(column, wanted)
-    files.settle()  # what a killed one left
-    files.remove_old()
-    left = {one.about.version: one.about for one in table.commits(dataset.uri)}.values()
-    catalogue.erased(dataset.store.location, [about for about in left if about == about.without_times])
+    with suppress(FileNotFoundError):  # another erasure is at work
+        if not files.holding(column, _wanted(dataset, column, subjects)) and not files.left():
+            raise nobody
+    try:
+        with files.alone():
+            dataset = Datasets(dataset.store).find(dataset.name)
+            wanted = _wanted(dataset, column, subjects)
+            found = files.holding(column, wanted)
+            record: Erasure | None = None
+            if found:
+                record = _record(dataset, files, found, column=column, subjects=len(subjects), reason=reason)
+                _keep(dataset.store, record)
+            files.rewrite(found, column, wanted)
+            files.clean()
+    except OSError as error:
+        raise DataError(f"{dataset.uri}: {error}; mend the store, and run again: it goes on from here") from error
+    told = {one.about.version: one.about for one in table.commits(dataset.uri)}.values()
+    catalogue.erased(dataset.store.location, [about for about in told if about == about.without_times])
     if record is None:
-        raise DataError(f"{dataset.uri}: no version has a row with such a value in {column!r}")
+        raise nobody  # any more: what a killed one left is done
     return record
+
+
+def _wanted(dataset: Dataset, column: str, subjects: Sequence[str]) -> pa.Array:
+    return pa.array(sorted({*subjects, *_hashed(dataset, column, subjects)}), pa.string())
 
 
 def _hashed(dataset: Dataset, column: str, values: Sequence[str]) -> set[str]:
@@ -134,6 +156,8 @@ class _Files:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
+        self._until: datetime | None = None
+        self._begun = ""
         self._fs, self._root = file_system(dataset.store, f"datasets/{dataset.name}")
         if "0" * 20 + ".json" not in self._stored("_delta_log"):
             raise DataError(
@@ -147,7 +171,7 @@ class _Files:
 
     def holding(self, column: str, values: pa.Array) -> dict[str, int]:
         """The files that a commit adds and that hold such rows, with how many."""
-        names = sorted({name for log in self._logs() for name in log.names()})
+        names = sorted(self._named())
         columns = {name: pq.read_schema(self._open(name)).names for name in names}
         known = sorted({one for each in columns.values() for one in each})
         if column not in known:
@@ -155,48 +179,90 @@ class _Files:
         counts = {name: self._count(name, column, values) for name in names if column in columns[name]}
         return {name: count for name, count in counts.items() if count}
 
+    def left(self) -> list[str]:
+        """What lies there and is of no commit: files that a killed run left, or that one is writing."""
+        named = self._named()
+        data = [name for name in self._stored() if name not in named]
+        known = (_COMMIT.fullmatch, _CHECKPOINT.fullmatch)
+        logs = [name for name in self._stored("_delta_log") if not any(one(name) for one in known)]
+        return [*data, *(f"_delta_log/{name}" for name in logs)]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else commits as long as the context lasts; what others are writing when it begins is of no use."""
+        self._until = clock.moment() + TURN
+        begun = table.begin_erasing(self._dataset.uri, self._until)
+        self._begun = f"{self._root}/_delta_log/{begun:020}.json"
+        try:
+            yield
+        finally:
+            table.end_erasing(self._dataset.uri, begun)
+
     def rewrite(self, found: Mapping[str, int], column: str, values: pa.Array) -> None:
         """Writes files without the rows, and has the log name them."""
-        new = {name: self._write(name, column, values) for name in found}
-        sizes = self._stored()
-        for log in self._logs():
-            self._change(log, [_saying_less(action, values) for action in _also_removed(log.actions, sizes)])
-        for log in self._logs():
-            self._change(log, _brought_anew(log.actions, new))
-        for name in self._stored("_delta_log"):
-            if "checkpoint" in name:  # tells again what the commits tell
-                self._fs.delete_file(f"{self._root}/_delta_log/{name}")
-
-    def settle(self) -> None:
-        """Has each commit that takes an old file away take the new one away, and blanks the times of rows."""
-        sizes, there = self._stored(), set[str]()
-        for log in self._logs():
-            actions = _also_removed(log.actions, sizes)
+        logs = self._logs()
+        named = {name for log in logs for name in log.names()}
+        new = {name: self._write(_last(name, named), column, values) for name in found}
+        sizes, there, changed = self._stored(), set[str](), list[tuple[_Log, list[_Action]]]()
+        for log in logs:
+            actions = _brought_anew(_also_removed(log.actions, sizes), new)
+            actions = [_saying_less(action, values) for action in actions]
             there -= {action["remove"]["path"] for action in actions if "remove" in action}
-            there |= set(log.names())
+            there |= {action["add"]["path"] for action in actions if "add" in action}
             if any(name.endswith(_WITHOUT) for name in there):
                 actions = [_without_times(action) for action in actions]
+            changed.append((log, actions))
+        for log, actions in reversed(changed):
             self._change(log, actions)
 
-    def remove_old(self) -> None:
-        """Removes the files in whose place are others by now."""
-        names = set(self._stored())
-        named = {name for log in self._logs() for name in log.names()}
-        for name in names - named:
-            if _without(name) in names:
-                self._fs.delete_file(f"{self._root}/{name}")
+    def clean(self) -> None:
+        """Removes what tells again what the commits tell, and all that is of no commit."""
+        self._await_checkpoint()
+        for name in sorted(self._stored("_delta_log"), reverse=True):  # the one that names the last first
+            if _CHECKPOINT.fullmatch(name):
+                self._delete(f"_delta_log/{name}")
+        for name in self.left():
+            self._delete(name)
+
+    def _await_checkpoint(self) -> None:
+        """Waits for who committed right before this began, and may be writing a checkpoint."""
+        *before, _ = table.commits(self._dataset.uri)
+        due = [one.at + STEP for one in before if (one.number + 1) % CHECKPOINT_EVERY == 0]
+        while due and clock.moment() < max(due):
+            self._hold()
+            time.sleep(table.ASKED_EVERY)
+
+    def _hold(self) -> None:
+        """Makes sure that the table, where it is held, is so for long enough for what comes next."""
+        if self._until is None:
+            return
+        now = clock.moment()
+        if self._until < now + STEP:
+            raise DataError(f"{self._dataset.uri}: a step took longer than {TURN - STEP}; run again: it goes on")
+        if self._until < now + 2 * STEP:
+            self._until = now + TURN
+            self._put(self._begun, _held(self._log(self._begun).actions, self._until))
+
+    def _named(self) -> set[str]:
+        """The files that commits bring."""
+        return {name for log in self._logs() for name in log.names()}
 
     def _logs(self) -> list[_Log]:
         paths = [f"{self._root}/_delta_log/{name}" for name in self._stored("_delta_log") if name.endswith(".json")]
-        found = []
-        for path in sorted(paths):
-            with self._fs.open_input_stream(path) as stream:
-                found.append(_Log(path, [json.loads(line) for line in stream.read().splitlines() if line.strip()]))
-        return found
+        return [self._log(path) for path in sorted(paths)]
+
+    def _log(self, path: str) -> _Log:
+        with self._fs.open_input_stream(path) as stream:
+            return _Log(path, [json.loads(line) for line in stream.read().splitlines() if line.strip()])
 
     def _change(self, log: _Log, actions: Sequence[_Action]) -> None:
         if actions != log.actions:
-            self._put(log.path, "".join(f"{json.dumps(action)}\n" for action in actions).encode())
+            self._hold()
+            self._put(log.path, _held(actions, self._until))
+
+    def _delete(self, name: str) -> None:
+        self._hold()
+        self._fs.delete_file(f"{self._root}/{name}")
 
     def _stored(self, folder: str = "") -> dict[str, int]:
         """The files of a folder, with how many bytes each has."""
@@ -207,33 +273,44 @@ class _Files:
         return self._fs.open_input_file(f"{self._root}/{name}")
 
     def _count(self, name: str, column: str, values: pa.Array) -> int:
+        count = 0
         with self._open(name) as file:
-            batches = pq.ParquetFile(file).iter_batches(columns=[column])
-            return sum(pc.sum(_are(batch.column(0), values)).as_py() or 0 for batch in batches)
+            for batch in pq.ParquetFile(file).iter_batches(columns=[column]):
+                self._hold()
+                count += pc.sum(_are(batch.column(0), values)).as_py() or 0
+        return count
 
     def _write(self, name: str, column: str, values: pa.Array) -> "_New":
-        """Writes a file without the rows, from what an erasure that was killed has made of it."""
-        new = _without(name)
-        base = new if new in self._stored() else name
-        with self._open(base) as file:
+        """Writes a file without the rows."""
+        new, rows = _without(name), 0
+        path = f"{self._root}/{new}"
+        with self._open(name) as file, self._fs.open_output_stream(path + _UNFINISHED) as sink:
             content = pq.ParquetFile(file)
-            buffer = pa.BufferOutputStream()
-            rows = 0
-            with pq.ParquetWriter(buffer, content.schema_arrow) as writer:
+            with pq.ParquetWriter(sink, content.schema_arrow) as writer:
                 for batch in content.iter_batches():
+                    self._hold()
                     kept = batch.filter(pc.invert(_are(batch[column], values)))
                     rows += kept.num_rows
                     writer.write_batch(kept)
-        written = buffer.getvalue()
-        self._put(f"{self._root}/{new}", written)
-        return _New(new, written.size, rows)
+            size = sink.tell()
+        self._hold()
+        self._fs.move(path + _UNFINISHED, path)
+        return _New(new, size, rows)
 
-    def _put(self, path: str, content: bytes | pa.Buffer) -> None:
-        """Writes a file, whole or not at all."""
-        unfinished = f"{path}.unfinished"
-        with self._fs.open_output_stream(unfinished) as stream:
-            stream.write(content)
-        self._fs.move(unfinished, path)
+    def _put(self, path: str, actions: Sequence[_Action]) -> None:
+        """Writes a commit, whole or not at all."""
+        with self._fs.open_output_stream(path + _UNFINISHED) as stream:
+            stream.write("".join(f"{json.dumps(action)}\n" for action in actions).encode())
+        self._fs.move(path + _UNFINISHED, path)
+
+
+def _held(actions: Sequence[_Action], until: datetime | None) -> list[_Action]:
+    """The actions of a commit; where a table is held by it, until a time."""
+    held = {table.ERASING: clock.written(until)} if until else {}
+    return [
+        {"commitInfo": action["commitInfo"] | held} if table.ERASING in action.get("commitInfo", {}) else action
+        for action in actions
+    ]
 
 
 def _are(column: pa.Array, values: pa.Array) -> pa.Array:
@@ -242,6 +319,11 @@ def _are(column: pa.Array, values: pa.Array) -> pa.Array:
 
 def _without(name: str) -> str:
     return name.removesuffix(_PARQUET) + _WITHOUT
+
+
+def _last(name: str, named: Collection[str]) -> str:
+    """The file that an erasure which was killed has put in the place of one in some commits, or that one."""
+    return _last(_without(name), named) if _without(name) in named else name
 
 
 def _saying_less(action: _Action, values: pa.Array) -> _Action:

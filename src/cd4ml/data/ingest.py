@@ -139,7 +139,7 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
     """Makes a version of what came and, as the mode has it, of what was there."""
     if asked.mode == "replace":
         return table.add_version(_about(asked, came), came)
-    before = table.commits(asked.uri)
+    before = table.commits(asked.uri) if table.free(asked.uri) else []
     if not before:
         return table.add_version(_about(asked, came), came, base=table.NONE)
     last = before[-1]

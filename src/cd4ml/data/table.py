@@ -5,10 +5,12 @@ Each version is the whole table; its files may be those of the one before and so
 cleaned away.
 """
 
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import deltalake
@@ -26,11 +28,17 @@ from cd4ml.storage import S3, local_path, open_store
 DIGEST = "cd4ml_digest"
 COMMIT = "cd4ml_commit"
 ABOUT = "cd4ml_version"
+ERASING = "cd4ml_erasing"
+"""Of a commit: until when rows may be being taken out of all versions, so that nobody else commits after it."""
 FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
 ATTEMPTS = 10
+PATIENCE = timedelta(minutes=15)
+"""How long an erasure is waited for."""
+ASKED_EVERY = 2.0
+"""Seconds."""
 NONE = -1
 """In place of the number of a commit, where there is none."""
 
@@ -90,38 +98,84 @@ def restore(commit: Commit) -> None:
         DataError: The store cannot be written.
     """
     about = commit.about
+    latest = free(about.uri) or opened(about.uri)
     properties = deltalake.CommitProperties(
         custom_metadata={DIGEST: about.digest, ABOUT: about.text}, max_commit_retries=0
     )
     try:
-        opened(about.uri).restore(commit.number, commit_properties=properties)
+        latest.restore(commit.number, commit_properties=properties)
     except CommitFailedError as error:
         raise MovedError(f"{about.uri}: another run writes to it; run again when it is done") from error
     except (DeltaError, OSError) as error:
         raise DataError(f"{about.uri}: cannot be written ({_brief(error)}); mend the store") from error
 
 
-def commit_again(uri: str) -> None:
-    """Commits the latest version once more: whoever makes the next from rows that were read before it reads them again.
+def free(uri: str) -> deltalake.DeltaTable | None:
+    """The latest version, as soon as no rows are being taken out of all of them; None where there is no table.
 
     Raises:
-        DataError: The store cannot be written.
+        DataError: The table cannot be read, or an erasure takes too long.
+    """
+    since = clock.moment()
+    while True:
+        table = _open(uri)
+        until = table.history(1)[0].get(ERASING, "") if table else ""
+        if until < clock.now():
+            return table
+        if clock.moment() > since + PATIENCE:
+            raise DataError(f"{uri}: rows are being taken out of its versions, and that takes long; run again later")
+        print(f"{uri}: waiting for an erasure, at least until {until}")  # noqa: T201 (the log of the task)
+        time.sleep(ASKED_EVERY)
+
+
+def begin_erasing(uri: str, until: datetime) -> int:
+    """Commits the latest version once more, after which nobody else commits until a time.
+
+    Whoever has read the table before, and makes the next version from that, reads it again.
+
+    Args:
+        uri: Of the dataset.
+        until: The time; it can be moved on in the log.
+
+    Returns:
+        The number of the commit.
+
+    Raises:
+        DataError: The store cannot be written, or another erasure takes too long.
     """
     while True:
-        latest = commits(uri)[-1]
-        table = opened(uri, latest.number)
-        properties = deltalake.CommitProperties(
-            custom_metadata={DIGEST: latest.about.digest, ABOUT: latest.about.text}, max_commit_retries=0
+        last = free(uri)
+        if not last:
+            raise DataError(f"{uri}: no dataset here")
+        with suppress(MovedError):  # another run was faster
+            return _commit_again(uri, last.version(), {ERASING: clock.written(until)})
+
+
+def end_erasing(uri: str, begun: int) -> None:
+    """Commits the latest version once more, after which others commit again.
+
+    Raises:
+        MovedError: The time was over, and another run has committed.
+        DataError: The store cannot be written.
+    """
+    _commit_again(uri, begun, {})
+
+
+def _commit_again(uri: str, number: int, more: dict[str, str]) -> int:
+    """Commits what a commit has made the latest, right after it; the number of the new one."""
+    table, about = opened(uri, number), _known(uri, _commits(uri), number)
+    properties = deltalake.CommitProperties(
+        custom_metadata={DIGEST: about.digest, ABOUT: about.text, **more}, max_commit_retries=0
+    )
+    try:
+        table.create_write_transaction(
+            [], mode="append", schema=table.schema(), partition_by=[], commit_properties=properties
         )
-        try:
-            table.create_write_transaction(
-                [], mode="append", schema=table.schema(), partition_by=[], commit_properties=properties
-            )
-        except CommitFailedError:
-            continue  # another run was faster
-        except (DeltaError, OSError) as error:
-            raise DataError(f"{uri}: cannot be written ({_brief(error)}); mend the store") from error
-        return
+    except CommitFailedError as error:
+        raise MovedError(f"{uri}: another run has written to it meanwhile; run again") from error
+    except (DeltaError, OSError) as error:
+        raise DataError(f"{uri}: cannot be written ({_brief(error)}); mend the store") from error
+    return number + 1
 
 
 def exists(uri: str) -> bool:
@@ -154,7 +208,7 @@ def add_version(
     """
     uri = about.uri
     for _ in range(ATTEMPTS):
-        table = _open(uri)
+        table = free(uri)
         last = table.version() if table else NONE
         commits = {number: one for number, one in (_commits(uri) if table else {}).items() if number <= last}
         if base is not None and base != last:
@@ -178,8 +232,9 @@ def add_version(
         except CommitFailedError:
             continue  # another run was faster, perhaps with this very content
         except (DeltaError, OSError) as error:
-            if not table and _open(uri):
-                continue
+            now = _open(uri)
+            if now and now.version() != last:
+                continue  # likewise, and an erasure removes what is of no commit
             raise DataError(f"{uri}: cannot be written ({_brief(error)}); mend the store, or name another") from error
         commits = _commits(uri)
         if any(one.get(COMMIT) == commit for one in commits.values()):
@@ -277,8 +332,8 @@ def _old(type_: pa.DataType) -> pa.DataType:
 
 
 def _about(commit: dict[str, Any], uri: str) -> DatasetVersion | None:
-    """What a commit says of its version; None where it was written before it said more than the digest."""
-    return DatasetVersion.parse(commit[ABOUT], uri) if ABOUT in commit else None
+    """What a commit says of its version, wherever the store lay; None where it says no more than the digest."""
+    return replace(DatasetVersion.parse(commit[ABOUT], uri), uri=uri) if ABOUT in commit else None
 
 
 def _known(uri: str, commits: dict[int, dict[str, Any]], number: int) -> DatasetVersion:
@@ -296,12 +351,16 @@ def at_version(uri: str, version: int) -> tuple[deltalake.DeltaTable, DatasetVer
         DataError: There is no such version.
         DocumentError: What its commit says cannot be read.
     """
-    latest = _open(uri)
-    if not latest:
-        raise DataError(f"{uri}: no dataset here; run ingest_dataset first")
-    if not 0 <= version <= latest.version():
-        raise DataError(f"{uri}: has no version {version}; its versions are 0 to {latest.version()}")
-    return opened(uri, version), _known(uri, _commits(uri), version)
+    while True:
+        latest = free(uri)
+        if not latest:
+            raise DataError(f"{uri}: no dataset here; run ingest_dataset first")
+        if not 0 <= version <= latest.version():
+            raise DataError(f"{uri}: has no version {version}; its versions are 0 to {latest.version()}")
+        found = opened(uri, version), _known(uri, _commits(uri), version)
+        after = free(uri)
+        if after and after.version() == latest.version():  # else rows may have been taken out while it was opened
+            return found
 
 
 def _arrived(about: DatasetVersion, commits: dict[int, dict[str, Any]]) -> DatasetVersion:
