@@ -22,6 +22,11 @@ def words(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).strip("_").lower()
 
 
+def shape(text: str) -> str:
+    """What a text looks like, without what it says: `'9,999.99 EUR'` as `'#,###.## aaa'`."""
+    return shown(re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "#", text)))
+
+
 def shown(value: Any) -> str:
     """What was given, cut where it is long: `true`, `null`, `'a text'`."""
     if value is None or isinstance(value, bool):

@@ -18,7 +18,7 @@ from cd4ml.data.digest import Digest, of_columns, of_rows
 from cd4ml.data.keys import Keys, Places, with_row_key
 from cd4ml.data.masking import UNMASKED, Masking
 from cd4ml.data.raw import Plain
-from cd4ml.data.rows import ReadAgain, Rows, at_once
+from cd4ml.data.rows import Example, ReadAgain, Rows, at_once
 from cd4ml.data.times import NO_TIMES, Times
 from cd4ml.errors import DataError
 from cd4ml.registry import clock
@@ -40,7 +40,7 @@ class Content:
     digest: str
     sums: str
     """Of the rows' hashes, as the digest has them."""
-    said: tuple[str, ...]
+    said: tuple[str | Example, ...]
     times: Times
     left_out: Places
     """The places of the rows that are none of the version."""
@@ -149,10 +149,10 @@ def _written(
                 before.result()
     if not count:
         raise DataError(f"{source}: has no rows; give a table with data")
-    said = [*map(masking.line, rows.said), *map(str, masking.record), *plain.said]
+    said = [*rows.said, *map(str, masking.record), *plain.said]
     repeated = keys.repeated() if key is not None else NONE
     if len(repeated) and key:
-        raise keys.refusal(repeated, _row(file, int(repeated[0])))
+        raise keys.refusal(repeated, there=rows.there)
     if len(repeated):
         said.append(equal(len(repeated), "left out" if drop else "kept"))
     left_out = repeated if drop else NONE
@@ -186,14 +186,6 @@ def _without(content: Content, schema: pa.Schema) -> Content:
     for batch in content.reader():
         digest.add(of_rows(of_columns(batch.select(schema.names)).values()))
     return replace(content, digest=str(digest), sums=digest.sums)
-
-
-def _row(file: Path, place: int) -> pa.RecordBatch:
-    for batch in _read(file):
-        if place < batch.num_rows:
-            return batch.slice(place, 1)
-        place -= batch.num_rows
-    raise IndexError(place)
 
 
 def _read(file: Path) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ from cd4ml.contracts.dataset import ROWS, DatasetVersion, Duplicates, Mode, key_
 from cd4ml.data import content, masks, modes, sources, table
 from cd4ml.data.content import Content
 from cd4ml.data.masking import Masking
-from cd4ml.data.rows import rows_of
+from cd4ml.data.rows import hiding_values, rows_of, without_values
 from cd4ml.data.sources import Source
 from cd4ml.data.table import Commit
 from cd4ml.errors import DataError
@@ -90,7 +90,7 @@ def ingest(
     latest = table.latest(uri)
     if latest and _is_same(latest, asked):
         return latest
-    with masking.hiding():
+    with hiding_values():
         found = _read(origin, asked, masking)
     catalogue.came(store, found, table.columns(uri, found.version))
     return found
@@ -104,7 +104,7 @@ def look(source: Source) -> tuple[pa.Table, list[str]]:
     """
     rows = rows_of(source.read(), str(source))
     with closing(rows), content.kept(rows, str(source), key=None, time_column="", drop=False) as found:
-        return found.reader().read_all(), list(found.said)
+        return found.reader().read_all(), [one if isinstance(one, str) else one.line for one in found.said]
 
 
 def _is_same(latest: DatasetVersion, asked: DatasetVersion) -> bool:
@@ -128,7 +128,7 @@ def _read(origin: Source, asked: DatasetVersion, masking: Masking) -> DatasetVer
             masking=masking,
         ) as found,
     ):
-        for line in found.said:
+        for line in without_values(found.said):
             print(f"{source}: {line}")  # noqa: T201 (the log of the task)
         while True:
             with suppress(table.MovedError):
@@ -139,7 +139,8 @@ def _added(asked: DatasetVersion, came: Content, source: str) -> DatasetVersion:
     """Makes a version of what came and, as the mode has it, of what was there."""
     if asked.mode == "replace":
         return table.add_version(_about(asked, came), came)
-    before = table.commits(asked.uri) if table.free(asked.uri) else []
+    table.free(asked.uri)
+    before = table.commits(asked.uri)
     if not before:
         return table.add_version(_about(asked, came), came, base=table.NONE)
     last = before[-1]
@@ -168,7 +169,7 @@ def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:
         rows=found.rows,
         digest=found.digest,
         sums=found.sums,
-        said=found.said,
+        said=without_values(found.said),
         newest=clock.written(times.newest) if times.newest else "",
         ahead=times.ahead,
         last=clock.written(times.last) if times.last else "",
@@ -176,7 +177,7 @@ def _about(asked: DatasetVersion, found: Content) -> DatasetVersion:
 
 
 def _about_both(asked: DatasetVersion, came: Content, whole: Content) -> DatasetVersion:
-    return replace(_about(asked, whole), came=came.digest, said=(*came.said, *whole.said))
+    return replace(_about(asked, whole), came=came.digest, said=without_values((*came.said, *whole.said)))
 
 
 def _made_of(latest: DatasetVersion, before: Sequence[Commit]) -> Iterator[str]:

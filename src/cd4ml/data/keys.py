@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from cd4ml.contracts.dataset import ROW_KEY
 from cd4ml.data.digest import Hashes, of_rows
 from cd4ml.errors import DataError
-from cd4ml.names import shown
 
 Places = npt.NDArray[np.int64]
 
@@ -67,18 +66,21 @@ class Keys:
         again[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
         return np.sort(order[again])
 
-    def refusal(self, repeated: Places, example: pa.RecordBatch) -> DataError:
-        """The error of a table whose rows the key does not tell apart.
+    def refusal(self, repeated: Places, *, there: int) -> DataError:
+        """The error of a table whose rows the key does not tell apart, without a key, which may tell who a person is.
 
         Args:
             repeated: What `repeated` gave.
-            example: The first of these rows.
+            there: How many of the rows, the first ones, are of a version before.
         """
-        values = [example.column(name)[0].as_py() for name in self._columns]
+        again = int(repeated[0])
+        found = np.concatenate(self._found, axis=1)
+        first = int(np.flatnonzero((found == found[:, [again]]).all(axis=0))[0])
+        other = f"row {first + 1 - there:,}" if first >= there else "a row that was there"
         names = " and ".join(map(repr, self._columns))
         return DataError(
-            f"{self._source}: key {names}: {len(repeated):,} rows have the key of another row, for one "
-            f"{' and '.join(map(shown, values))}; keep one row of each, name more columns as the key, or write "
+            f"{self._source}: key {names}: {len(repeated):,} rows have the key of another row, as row "
+            f"{again + 1 - there:,} has that of {other}; keep one row of each, name more columns as the key, or write "
             "`key: rows`"
         )
 

@@ -1,8 +1,7 @@
 """Drops, hashes and puts into buckets what a dataset is not to hold, batch by batch, before anything is written."""
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -13,7 +12,6 @@ import pyarrow as pa
 from cd4ml.contracts.dataset import Masked
 from cd4ml.data import masks
 from cd4ml.data.masks import Buckets, Hash, Mask
-from cd4ml.data.rows import Example, ShownError
 from cd4ml.data.sources.credentials import credential
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
@@ -71,27 +69,6 @@ class Masking:
         """Plain rows as they become."""
         columns = [self._masked(field.name, batch.column(field.name)) for field in batch.schema]
         return pa.RecordBatch.from_arrays(columns, names=batch.schema.names) if self._masks else batch
-
-    def line(self, found: str | Example) -> str:
-        """A line of how a table was read, without values of the columns that it does not keep."""
-        if isinstance(found, str):
-            return found
-        return found.without if self._hides(found.column) else found.line
-
-    @contextmanager
-    def hiding(self) -> Iterator[None]:
-        """Takes the values of such columns out of what is raised.
-
-        Raises:
-            DataError: In place of an error that shows a value.
-        """
-        try:
-            yield
-        except ShownError as error:
-            raise DataError(self.line(error.example)) from None
-
-    def _hides(self, column: str) -> bool:
-        return column in self._masks or (not column and bool(self._masks))
 
     def _record(self, name: str, mask: Mask) -> Masked:
         found = Masked(name, masks.how(mask))

@@ -13,7 +13,7 @@ from cd4ml.data import table
 from cd4ml.data.content import Content, equal
 from cd4ml.data.digest import Digest, Hashes, of_columns, of_rows
 from cd4ml.data.keys import Keys
-from cd4ml.data.rows import Rows, fitted
+from cd4ml.data.rows import Example, Rows, ShownError, fitted
 from cd4ml.data.table import Commit
 from cd4ml.data.times import NO_TIMES
 from cd4ml.errors import DataError
@@ -135,7 +135,8 @@ def together(mode: str, new: Content, last: Commit, *, key: Sequence[str], sourc
     """
     if mode == "merge" and not key:
         raise DataError(f"{source}: mode: merge wants a key by which rows take the place of others; write append")
-    latest = table.rows_of_version(table.opened(last.about.uri, last.number))
+    before = table.opened(last.about.uri, last.number)
+    latest = table.rows_of_version(before)
     old, came = _without_row_key(latest.schema), _without_row_key(new.schema)
     schema = _unified(old, came, source)
     missing = [name for name in key if name not in old.names]
@@ -155,7 +156,7 @@ def together(mode: str, new: Content, last: Commit, *, key: Sequence[str], sourc
         for batch in new.reader():
             yield fitted(batch, schema, _refused)
 
-    return Rows(schema, batches(), said, latest.close)
+    return Rows(schema, batches(), said, latest.close, there=before.count() if mode == "append" else 0)
 
 
 def _keys(content: Content, key: pa.Schema) -> Hashes:
@@ -201,7 +202,6 @@ def _without_row_key(schema: pa.Schema) -> pa.Schema:
 
 
 def _refused(field: pa.Field, has: pa.DataType, why: str) -> DataError:
-    return DataError(
-        f"column {field.name!r} is {has} in some rows, and {field.type} in others, which cannot hold them ({why}); say "
-        "how it is to be read by `types`, or replace the dataset"
-    )
+    misfit = f"column {field.name!r} is {has} in some rows, and {field.type} in others, which cannot hold them"
+    remedy = "; say how it is to be read by `types`, or replace the dataset"
+    return ShownError(Example(f"{misfit} ({why}){remedy}", f"{misfit}{remedy}"))

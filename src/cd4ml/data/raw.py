@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from cd4ml.data.rows import Example, ShownError
 from cd4ml.errors import DataError
-from cd4ml.names import nearest, shown
+from cd4ml.names import nearest
 
 LONGEST = 1 << 20
 """Bytes that a text may have."""
@@ -68,16 +68,21 @@ class Plain:
         columns = []
         for field in self.schema:
             column = batch.column(batch.schema.get_field_index(field.name))
+            column_ = f"{self._source}: column {field.name!r}: "
             try:
                 column = _plain(column, field.type)
+            except _TooExactError as error:
+                raise DataError(
+                    f"{column_}a number has more digits than a number holds; ask for it as text, as by CAST in the "
+                    "query"
+                ) from error
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 said = str(error).splitlines()[0]
-                column_ = f"{self._source}: column {field.name!r}: "
                 raise ShownError(
                     Example(
-                        field.name,
                         f"{column_}{said}; clean the source",
-                        f"{column_}a value cannot be held as {field.type}; clean the source",
+                        f"{column_}a value of the rows from {row:,} to {row + batch.num_rows - 1:,} cannot be held as "
+                        f"{field.type}; clean the source",
                     )
                 ) from error
             if wrong := _wrong(column):
@@ -166,12 +171,14 @@ def _plain(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     return plain
 
 
+class _TooExactError(Exception):
+    """A number has more digits than one of ours holds."""
+
+
 def _check_exact(texts: pa.Array) -> None:
     long = texts.filter(pc.match_substring_regex(texts, r"^-?\d{16,}$"))
     if len(long):
-        raise pa.ArrowInvalid(
-            f"{shown(long[0].as_py())} has more digits than a number holds; ask for it as text, as by CAST in the query"
-        )
+        raise _TooExactError
 
 
 def _uuids(column: pa.Array) -> pa.Array:

@@ -1,6 +1,7 @@
 """The rows of a source: record batches of one schema, never the whole."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,13 +23,16 @@ def at_once(columns: int) -> int:
 
 @dataclass(frozen=True)
 class Example:
-    """A line that shows a value of a column."""
+    """A line that shows a value: to who looks at a table of their own, and to nobody in a log or a record."""
 
-    column: str
-    """Empty where the value may be one of any column."""
     line: str
     without: str
     """What it says without the value."""
+
+
+def without_values(said: Iterable[str | Example]) -> tuple[str, ...]:
+    """Lines as logs and records have them."""
+    return tuple(one if isinstance(one, str) else one.without for one in said)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Rows:
     """What was found by looking where nobody had said it, a line each."""
     close: Callable[[], object] = _nothing
     """Frees what the source holds."""
+    there: int = 0
+    """How many of the rows, the first ones, are of a version before."""
 
 
 class ShownError(DataError):
@@ -49,7 +55,20 @@ class ShownError(DataError):
     def __init__(self, example: Example) -> None:
         """Says the line of the example."""
         super().__init__(example.line)
-        self.example = example
+        self.without = example.without
+
+
+@contextmanager
+def hiding_values() -> Iterator[None]:
+    """Takes values out of what is raised.
+
+    Raises:
+        DataError: In place of an error that shows a value.
+    """
+    try:
+        yield
+    except ShownError as error:
+        raise DataError(error.without) from None
 
 
 class ReadAgain(Exception):  # noqa: N818 (no error: the rows are good)

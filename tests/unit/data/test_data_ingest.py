@@ -210,7 +210,7 @@ def test_a_truncated_parquet_file_is_refused(tmp_path, parquet, store):
 
 def test_a_broken_csv_file_is_refused_with_its_line(tmp_path, store):
     (tmp_path / "players.csv").write_text("player,age\np1,3\np2,4,5\n")
-    assert "row 2 has 3 cells, and the header 2: 'p2,4,5'" in refusal(str(tmp_path / "players.csv"), store)
+    assert "row 2 has 3 cells, and the header 2; mend it" in refusal(str(tmp_path / "players.csv"), store)
 
 
 def test_a_file_of_another_format_is_refused(tmp_path, store):
@@ -265,7 +265,7 @@ def test_rows_without_a_key_are_counted(parquet, store):
 
 def test_repeated_keys_are_counted_with_an_example(parquet, store):
     table = PLAYERS.set_column(0, "player", [["p1", "p2", "p2"]])
-    assert "key 'player': 1 rows have the key of another row, for one 'p2'" in refusal(parquet(table), store)
+    assert "key 'player': 1 rows have the key of another row, as row 3 has" in refusal(parquet(table), store)
 
 
 def test_a_missing_time_column_names_the_nearest(parquet, store):
@@ -354,5 +354,5 @@ def test_runs_at_once_make_one_version_of_one_content_and_lose_none(parquet, sto
 def test_a_decimal_of_more_digits_than_a_number_holds_is_told(parquet, store):
     long = pa.table({"player": ["p1"], "code": pa.array([Decimal(12345678901234567890)], pa.decimal128(38, 0))})
 
-    with pytest.raises(DataError, match="'code'.*12345678901234567890.* has more digits than a number holds"):
+    with pytest.raises(DataError, match="'code': a number has more digits than a number holds"):
         ingest(parquet(long), store=store, name="players", key="player")

@@ -44,9 +44,9 @@ def test_several_columns_tell_rows_apart_and_stay_columns(take: Take) -> None:
     assert found.select(ROWS.column_names).equals(ROWS)
     assert version.key_column == ROW_KEY
     assert len(set(found[ROW_KEY].to_pylist())) == 3
-    with pytest.raises(DataError, match="key 'player': 1 rows have the key of another row, for one 'a'; .*key: rows"):
+    with pytest.raises(DataError, match="key 'player': 1 rows .* as row 2 has that of row 1; .*key: rows"):
         take(ROWS, "player")
-    with pytest.raises(DataError, match="key 'player' and 'month': 1 rows have .* for one 'a' and 1"):
+    with pytest.raises(DataError, match="key 'player' and 'month': 1 rows have .* as row [0-9] has that of row [0-9]"):
         take(pa.concat_tables([ROWS, ROWS.slice(0, 1)]), ["player", "month"])
 
 

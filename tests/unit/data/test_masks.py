@@ -119,10 +119,8 @@ def test_a_hashed_key_tells_rows_apart_as_before(people: People) -> None:
 
     assert sorted(people.rows(merged)["age"]) == [17, 18, 50]
     people.write(pa.concat_tables([PEOPLE, PEOPLE.slice(1, 1)]))
-    with pytest.raises(DataError, match="1 rows have the key of another row") as refused:
+    with pytest.raises(DataError, match="1 rows have the key of another row, as row 4 has that of row 2"):
         people.take("email", columns=columns)
-    assert digest("bert@example.org")[:20] in str(refused.value)
-    assert "bert@example.org" not in str(refused.value)
 
 
 def test_what_is_missing_stays_missing(people: People) -> None:
@@ -234,8 +232,7 @@ def test_how_a_column_was_read_is_said_without_its_values(people: People, tmp_pa
 
     version = people.take(source=source(tmp_path, text), columns={"zip": "drop", "phone": {"hash": "PEPPER"}})
 
-    assert "column 'zip' stays text" in version.said
-    assert any(line.startswith("column 'code' stays text: '007'") for line in version.said)
+    assert any(line.startswith("column 'zip' stays text: '#####' (2 of the first 2") for line in version.said)
     assert "010" not in "".join(version.said)
     assert "0351" not in "".join(version.said)
 
@@ -245,14 +242,14 @@ def test_a_later_row_that_widens_a_column_is_said_without_its_value(people: Peop
 
     version = people.take(source=source(tmp_path, f"number,phone\n{rows}900000,call Anna\n"), columns={"phone": "drop"})
 
-    assert "column 'phone' stays text" in version.said
+    assert any(line.startswith("column 'phone' stays text: 'aaaa aaaa' (row 900001 of") for line in version.said)
     assert version.rows == 900_001
 
 
 @pytest.mark.parametrize(
     ("text", "how", "told"),
     [
-        ("number,age\n1,17\n2,Anna\n", {"types": {"age": "whole"}}, "row 2, column 'age': its value is no whole"),
+        ("number,age\n1,17\n2,Anna\n", {"types": {"age": "whole"}}, "row 2, column 'age': 'aaaa' is no whole"),
         ("number,age\n1,17\n2,Anna,x\n", {}, "row 2 has 3 cells, and the header 2; mend it"),
     ],
 )
@@ -264,10 +261,3 @@ def test_an_error_shows_no_value_of_such_a_column(
 
     assert told in str(refused.value)
     assert "Anna" not in str(refused.value)
-
-
-def test_an_error_about_another_column_shows_its_value(people: People, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"row 1, column 'age': 'old' is no whole"):
-        people.take(
-            source=source(tmp_path, "number,age,name\n1,old,Anna\n", types={"age": "whole"}), columns={"name": "drop"}
-        )

@@ -141,7 +141,7 @@ def test_shards_of_csv_may_order_their_columns_otherwise_and_must_have_the_same(
 
     assert table.to_pydict() == {"id": [1, 2], "x": ["1,5", "many"]}
     assert (
-        f"column 'x' stays text: 'many' (row 1 of {tmp_path}/b.csv) is no number, as those before it are"
+        f"column 'x' stays text: 'aaaa' (row 1 of {tmp_path}/b.csv) is no number, as those before it are"
         in version.said
     )
     (tmp_path / "b.csv").write_text("id;y\n2;2\n")
@@ -170,7 +170,7 @@ def test_json_lines_are_read(take: Take, tmp_path: Path, suffix: str) -> None:
         ('{"id": 2, "id": 3}', "line 3 is no JSON (a name is there more than once); export it again"),
         ('{"id": 2', "line 3 is no JSON (Expecting ',' delimiter"),
         ("[2]", "line 3 holds no object"),
-        ('{"id": 2, "x": 9007199254740993}', "line 3, column 'x': 9007199254740993 has more digits than a number"),
+        ('{"id": 2, "x": 9007199254740993}', "line 3, column 'x': a value has more digits than a number"),
     ],
 )
 @pytest.mark.parametrize("block", [16 << 20, 32])
@@ -542,7 +542,7 @@ def test_the_columns_of_a_database_hold_what_is_said(take: Take, sqlite: sqlite3
         take({"sql": visits, "types": {"on": "date"}})
     sqlite.execute("INSERT INTO visits VALUES (2, 'soon', 8)")
     sqlite.commit()
-    with pytest.raises(DataError, match=r"SHOP: visits: column 'at' does not fit timestamp\[us\] .*'soon'"):
+    with pytest.raises(DataError, match=r"SHOP: visits: column 'at' does not fit timestamp\[us\]; clean"):
         take({"sql": visits, "types": {"at": "date"}})
 
 

@@ -23,7 +23,7 @@ from cd4ml.data.formats.typed import refused, with_folders, with_partition
 from cd4ml.data.reading import Reading, Type
 from cd4ml.data.rows import Example, ReadAgain, Rows, ShownError, fitted
 from cd4ml.errors import DataError
-from cd4ml.names import nearest, shown
+from cd4ml.names import nearest, shape, shown
 
 SAMPLE = 4 << 20
 """Bytes at the beginning of a file that are looked at."""
@@ -198,7 +198,7 @@ def _batches(plan: _Plan, schema: pa.Schema, said: list[str | Example]) -> Itera
         raise ReadAgain(_rows(replace(plan, columns=columns, said=[*plan.said, *widened.said])))
     if comments.lines:
         left_out = f"left out {comments.lines:,} lines among the rows as comments"
-        said.append(Example("", f"{left_out}, the first {shown(comments.first)}", left_out))
+        said.append(Example(f"{left_out}, the first {shown(comments.first)}", left_out))
 
 
 def _places(file: File, names: Sequence[str], plan: _Plan) -> list[int]:
@@ -238,9 +238,7 @@ def _values(texts: pa.Array, column: _Column, *, plan: _Plan, at: tuple[File, in
         if column.said:
             cell = f"{file.name}: row {start + place}, column {column.name!r}:"
             is_none = f"is no {column.said}; clean the source, or say another type under `types`"
-            raise ShownError(
-                Example(column.name, f"{cell} {shown(value)} {is_none}", f"{cell} its value {is_none}")
-            ) from error
+            raise ShownError(Example(f"{cell} {shown(value)} {is_none}", f"{cell} {shape(value)} {is_none}")) from error
         found = kind.joined(kinds.guessed(_present(texts, plan.missing), plan.conventions))
         found = Text() if found == kind else found
         widened.kinds[column.name] = found
@@ -377,7 +375,7 @@ def _ragged(file: File, dialect: Dialect, block: int) -> DataError:
         f"{len(dialect.names)}"
     )
     remedy = f"; mend it, put quotes around cells that hold {dialect.delimiter!r}, or say another delimiter"
-    return ShownError(Example("", f"{counted}: {shown(row.text)}{remedy}", f"{counted}{remedy}"))
+    return ShownError(Example(f"{counted}: {shown(row.text)}{remedy}", f"{counted}{remedy}"))
 
 
 def _trimmed(batch: pa.RecordBatch, dialect: Dialect) -> pa.RecordBatch:

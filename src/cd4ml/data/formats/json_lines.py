@@ -196,7 +196,7 @@ def _check_digits(lines: _Lines) -> None:
             if isinstance(value, int) and abs(value) >= EXACT and int(float(value)) != value:
                 cell = f"{lines.place(number)}, column {name!r}:"
                 why = "has more digits than a number holds; write it as text, in quotes"
-                raise ShownError(Example(name, f"{cell} {value} {why}", f"{cell} a value {why}"))
+                raise ShownError(Example(f"{cell} {value} {why}", f"{cell} a value {why}"))
 
 
 def _objects(lines: _Lines) -> Iterator[tuple[int, dict[str, Any]]]:

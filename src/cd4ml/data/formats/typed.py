@@ -211,4 +211,4 @@ def refused(file: File, field: pa.Field, _: pa.DataType, why: str) -> DataError:
 def _misfit(source: str, field: pa.Field, _: pa.DataType, why: str) -> DataError:
     misfit = f"{source}: column {field.name!r} does not fit {field.type}"
     remedy = "; clean the source, or say another type under `types`"
-    return ShownError(Example(field.name, f"{misfit} ({why}){remedy}", f"{misfit}{remedy}"))
+    return ShownError(Example(f"{misfit} ({why}){remedy}", f"{misfit}{remedy}"))
