@@ -70,6 +70,26 @@ def test_the_file_is_a_run_file_with_what_the_table_tells(
     assert told.endswith("wrote training.yaml; look through it, then: cd4ml run training.yaml")
 
 
+@pytest.mark.parametrize(
+    ("name", "guessed"),
+    [
+        *[(name, True) for name in ("Geschlecht", "Alter", "Nationalität", "Staatsangehörigkeit", "Familienstand")],
+        *[(name, True) for name in ("sexe", "Âge", "nationalité", "Tranche d'âge", "état civil")],
+        *[(name, True) for name in ("sexo", "edad", "género", "grupo_de_edad", "religión")],
+        *[(name, False) for name in ("alternate", "stage", "genre", "message", "land")],
+    ],
+)
+def test_groups_of_persons_are_known_by_german_french_and_spanish_names_too(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, guessed: bool
+) -> None:
+    table = pq.read_table(customers / "my customers.parquet").rename_columns({"Gender": name})
+    pq.write_table(table, customers / "my customers.parquet")
+
+    said(capsys, monkeypatch, "my customers.parquet")
+
+    assert (name in asked.read(customers / "training.yaml").arguments.get("sensitive", [])) == guessed
+
+
 def test_each_guess_stands_in_the_file_with_its_reason(
     customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shlex
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +44,11 @@ TIMES = re.compile(_WORDS.format("at|on|date|day|time|timestamp|when|created|upd
 SENSITIVE = re.compile(
     _WORDS.format(
         "sex|gender|race|ethnic(ity)?|religion|nationality|(native_)?country|marital(_status)?|disab(led|ility)|"
-        "orientation|age_?(group|band|range|cat)|region|language"
+        "orientation|age_?(group|band|range|cat)|region|language|"
+        # German, French and Spanish, without marks
+        "geschlecht|alter(sgruppe|sklasse)?|familienstand|konfession|staatsangehorigkeit|nationalit(at|e)|herkunft|"
+        "(schwer)?behinder(t|ung)|muttersprache|sexe|age|tranche_d_age|situation_familiale|etat_civil|handicap|langue|"
+        "sexo|genero|edad|grupo_(de_)?edad|nacionalidad|estado_civil|discapacidad|raza|etnia|idioma"
     )
 )
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./~-]*")
@@ -212,7 +217,7 @@ class _Look:
 
     def sensitive(self, *, but: Sequence[str]) -> list[Guess]:
         """Columns of groups that are to be treated fairly, by their names."""
-        return [Guess(name, "by its name") for name in self._groups(but) if SENSITIVE.search(words(name))]
+        return [Guess(name, "by its name") for name in self._groups(but) if SENSITIVE.search(words(_unmarked(name)))]
 
     def slices(self, *, but: Sequence[str]) -> list[Guess]:
         """Columns of a few values, the fewest first."""
@@ -294,3 +299,8 @@ def _written(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_written, value))}]"
     return json.dumps(value)
+
+
+def _unmarked(name: str) -> str:
+    """A name without the marks of its letters: `Nationalitat` for `Nationalität`."""
+    return "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
