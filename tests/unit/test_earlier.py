@@ -78,6 +78,16 @@ def test_a_task_alone_runs_with_nothing_after_it_and_a_group_as_a_whole(whole: P
     assert loop.executed == ["for-loop-2.0.tell-2", "for-loop-2.1.tell-2"]
 
 
+def test_a_first_task_alone_needs_no_earlier_run(tmp_path: Path) -> None:
+    first = earlier.needing_nothing(chain, "keep", alone=True)
+
+    assert first
+    assert ran(tmp_path / "first", ARGUMENTS, part=first).executed == ["keep"]
+    assert earlier.needing_nothing(chain, "count-all", alone=True) is None
+    with pytest.raises(ArgumentsError, match="kept: no such task"):
+        earlier.needing_nothing(chain, "kept", alone=True)
+
+
 def test_a_part_can_be_taken_up_again_from_the_run_of_a_part(whole: Path) -> None:
     second = whole.with_name("second")
     ran(second, ARGUMENTS, part=part("count-all", whole))

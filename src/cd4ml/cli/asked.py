@@ -139,6 +139,9 @@ def part(wanted: Asked, runs: Path, *, from_task: str | None, only: str | None, 
     from cd4ml.running import earlier, elsewhere
     from cd4ml.running.arguments import Means
 
+    first = None if run else earlier.needing_nothing(wanted.pipeline, task, alone=only is not None)
+    if first:
+        return first
     folder = local_path(runs / run) if run else earlier.latest(runs, wanted.pipeline)
     arguments = wanted.arguments
     if run and wanted.store and not folder.is_dir():

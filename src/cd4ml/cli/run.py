@@ -103,8 +103,8 @@ def _run(
     folder = _new_folder(runs, wanted.name)
     tree = compiled.tree(pipeline, folder)
     if part:
-        taken = ", ".join(part.given) or "nothing"
-        say("from run", f"{part.run}: {taken}")
+        if part.run:
+            say("from run", f"{part.run}: {', '.join(part.given) or 'nothing'}")
         if wanted.store:
             records.begin_part(wanted.store, pipeline=wanted.name, run=folder.name, arguments=wanted.recorded)
     kept = {servers.KEEP_SERVING: "1"} if keep_serving else {}

@@ -63,6 +63,17 @@ def outputs(run: Path, task: str) -> dict[str, Any]:
     return found
 
 
+def needing_nothing(pipeline: Any, task: str, *, alone: bool) -> Part | None:
+    """A task with all that comes after it, or alone, where none of these waits for one before it; None else.
+
+    Raises:
+        ArgumentsError: There is no such task.
+    """
+    spec: pb.PipelineSpec = pipeline.pipeline_spec
+    wanted, waits = chosen(spec, task, alone=alone), compiled.after(spec.root.dag.tasks)
+    return Part("", frozenset(wanted), {}) if all(wanted.issuperset(waits[one]) for one in wanted) else None
+
+
 def part(
     pipeline: Any,
     *,

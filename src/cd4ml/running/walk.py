@@ -75,7 +75,7 @@ class Part:
     """What of a pipeline is to run, by the names of its tasks and groups, none of which is within another."""
 
     run: str
-    """The name of the run in which the whole of it ran."""
+    """The name of the run in which the whole of it ran; empty where nothing is taken from one."""
     chosen: frozenset[str]
     given: Mapping[str, Values]
     """What those gave in that run on which the chosen ones wait; all others are skipped."""
