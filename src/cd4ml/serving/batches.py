@@ -27,6 +27,7 @@ Outcome = np.ndarray | Exception
 class _Waiting:
     inputs: Inputs
     predicted: "asyncio.Future[np.ndarray]"
+    counts: bool
 
 
 class Batches:
@@ -34,7 +35,7 @@ class Batches:
 
     Args:
         predict: The model.
-        observe: Is told the requests and the probabilities of each batch, in the thread that predicts.
+        observe: Is told the requests and the probabilities of each batch that counts, in the thread that predicts.
     """
 
     def __init__(self, predict: Predict, observe: Callable[[Sequence[Inputs], np.ndarray], None]) -> None:
@@ -46,15 +47,15 @@ class Batches:
 
     async def predict(self, inputs: Inputs) -> np.ndarray:
         """The probabilities of a request's rows, float32 [rows]."""
-        return await self._join(inputs, self._waiting.append)
+        return await self._join(inputs, self._waiting.append, counts=True)
 
     async def predict_first(self, inputs: Inputs) -> np.ndarray:
-        """The same, before all that wait: for who asks whether the model is well."""
-        return await self._join(inputs, self._waiting.appendleft)
+        """The same, before all that wait, and not counted: for who asks whether the model is well."""
+        return await self._join(inputs, self._waiting.appendleft, counts=False)
 
-    async def _join(self, inputs: Inputs, join: Callable[[_Waiting], None]) -> np.ndarray:
+    async def _join(self, inputs: Inputs, join: Callable[[_Waiting], None], *, counts: bool) -> np.ndarray:
         loop = asyncio.get_running_loop()
-        one = _Waiting(inputs, loop.create_future())
+        one = _Waiting(inputs, loop.create_future(), counts)
         join(one)
         if not self._working:
             self._working = True
@@ -64,7 +65,7 @@ class Batches:
     def _begin(self) -> None:
         batch = self._next()
         loop = asyncio.get_running_loop()
-        work = self._thread.submit(self._outcomes, [one.inputs for one in batch])
+        work = self._thread.submit(self._outcomes, batch)
         work.add_done_callback(lambda done: loop.call_soon_threadsafe(partial(self._answer, batch, done.result())))
 
     def _answer(self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
@@ -82,20 +83,21 @@ class Batches:
     def _next(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
         rows = batch[0].inputs.rows
-        while self._waiting and rows + self._waiting[0].inputs.rows <= BATCH_ROWS:
+        while batch[0].counts and self._waiting and rows + self._waiting[0].inputs.rows <= BATCH_ROWS:
             batch.append(self._waiting.popleft())
             rows += batch[-1].inputs.rows
         return batch
 
-    def _outcomes(self, batch: Sequence[Inputs]) -> Sequence[Outcome]:
+    def _outcomes(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
         """What came of each request; one that the model fails on spoils no other."""
+        requests = [one.inputs for one in batch]
         try:
-            together = _together(batch)
-            probabilities = self._predict(together)
-            self._observe(batch, probabilities)
+            probabilities = self._predict(_together(requests))
+            if batch[0].counts:
+                self._observe(requests, probabilities)
         except Exception as error:
             return [error] if len(batch) == 1 else [self._outcomes([one])[0] for one in batch]
-        ends = list(accumulate(one.rows for one in batch))
+        ends = list(accumulate(one.rows for one in requests))
         return [probabilities[start:end] for start, end in pairwise([0, *ends])]
 
 

@@ -62,10 +62,11 @@ class Metrics:
         self._seconds.observe(seconds)
 
     def predicted(self, batch: Sequence[Inputs], probabilities: np.ndarray) -> None:
-        """Counts a batch."""
-        self._predictions.inc(len(probabilities))
+        """Counts a batch; what the model gave no finite probability for was not predicted."""
         self._batch.observe(len(probabilities))
-        self._probabilities.add(probabilities)
+        finite = probabilities[np.isfinite(probabilities)]
+        self._predictions.inc(len(finite))
+        self._probabilities.add(finite)
         for inputs in batch:
             for counter, counts in ((self._missing, inputs.missing), (self._unknown, inputs.unknown)):
                 for feature, count in counts.items():

@@ -92,6 +92,22 @@ def test_who_asks_whether_the_model_is_well_comes_before_all_that_wait():
     assert [len(one) for one in model.calls] == [BATCH_ROWS + 1, 1, BATCH_ROWS + 1]
 
 
+def test_who_asks_whether_the_model_is_well_is_not_counted():
+    model, counted = Model(), []
+    model.may.release(100)
+
+    def count(requests: Sequence[Inputs], probabilities: np.ndarray) -> None:
+        counted.append((len(requests), probabilities.tolist()))
+
+    async def ask() -> None:
+        batches = Batches(model, count)
+        await asyncio.gather(batches.predict_first(inputs(4)), batches.predict(inputs(2)), batches.predict(inputs(6)))
+
+    asyncio.run(ask())
+
+    assert counted == [(2, [1, 3])]
+
+
 def test_a_client_that_is_gone_holds_up_nobody():
     def ask(batches: Batches) -> Sequence[asyncio.Future]:
         asked = [asyncio.ensure_future(batches.predict(one)) for one in (inputs(2), inputs(4))]
