@@ -408,6 +408,18 @@ def test_two_at_once_take_turns(api: Api, store: Store) -> None:
     assert states(store) == ["held", "held", "held"]
 
 
+@pytest.mark.parametrize("meddle", [rollout.put_right, Cluster.undo])
+def test_who_has_changed_nothing_yet_leaves_a_rollout_that_began_at_the_same_moment_alone(
+    api: Api, store: Store, meddle: Callable[[Cluster], str]
+) -> None:
+    deploy(store, 1)
+
+    deploy(store, 2, lambda _: meddle(Cluster(store, "uptake")))
+
+    assert (api.reached(), api.names("seldondeployments"), note(api)) == ("uptake-2", ["uptake-2"], None)
+    assert states(store) == ["held", "held"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", "null", "{}", "[" * 100_000]

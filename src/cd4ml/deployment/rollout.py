@@ -116,6 +116,8 @@ def put_right(target: Target) -> str:
 def _halfway(target: Target) -> Unfinished | None:
     """The rollout that a killed process left, which the history is told; of one that holds only the note is left."""
     left = target.unfinished()
+    if left and left.under_way:  # it began at the same moment, and goes first
+        return None
     series = deployments.find(target.store, target.model, left.number) if left else None
     if series and series.state in ("held", "stopped"):
         target.keep()

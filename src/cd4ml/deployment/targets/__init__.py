@@ -51,6 +51,8 @@ class Unfinished:
     """Its deployment's."""
     before: Served | None
     """What was served when it began."""
+    under_way: bool = False
+    """Whether its process may be at it; where a target has locks, who has the turn finds none that is."""
 
 
 @dataclass(frozen=True)

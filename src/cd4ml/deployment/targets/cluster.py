@@ -88,7 +88,9 @@ class Cluster(Target):
         with connection.told():
             note = stable.note_of(self._service.read())
             series = note and self._series(note.number, note.release)
-            return Unfinished(series.begun.number, self._served(note.before)) if note and series else None
+            if not note or not series:
+                return None
+            return Unfinished(series.begun.number, self._served(note.before), under_way=self._is_under_way(note))
 
     def raise_(self, release: Release) -> str:
         """Notes what is served, makes the release's object, and waits until all its pods are up."""
@@ -136,7 +138,7 @@ class Cluster(Target):
         try:
             with connection.told():
                 note = stable.note_of(self._service.read())
-                if note and (self._begun is None or note.release == self._begun.release):
+                if note and (note.release == self._begun.release if self._begun else not self._is_under_way(note)):
                     return self._put_back(note)
                 if self._begun:  # another has taken this rollout for dead
                     self._objects.delete(self._name(self._begun.number), release=self._begun.release)
