@@ -144,6 +144,21 @@ def test_a_server_without_a_file_is_ended_by_its_mark(store: FolderStore) -> Non
     assert not any(psutil.pid_exists(one.pid) for one in servers)
 
 
+def test_a_server_without_a_file_is_told_to_end_so_that_it_answers_what_it_has_begun(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
+    ends = f"trap 'echo told > {tmp_path}/end; exit' TERM; echo; while :; do sleep 0.1; done"
+    mark = {"CD4ML_OUTLIVES_TASK": str(store.root / ".serving/uptake/server.json")}
+    server = subprocess.Popen(["/bin/sh", "-c", ends], env=mark, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    server.stdout.readline()
+
+    on_this_machine.recover(store, "uptake")
+
+    assert (tmp_path / "end").read_text() == "told\n"
+
+
 @pytest.mark.parametrize("name", ["server.json", "replacement.json"])
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"run": "a", "before": {"pid": 1}, "number": 1}'])
 @pytest.mark.parametrize("command", [on_this_machine.recover, lambda store, name: rollout.stop(Machine(store, name))])

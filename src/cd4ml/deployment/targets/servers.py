@@ -231,11 +231,9 @@ def stop(server: Known, file: Path) -> None:
     """Ends a server, or a router, with all its children, and removes its file."""
     process = server.process()
     if process:
+        family = _family(process)
         _signal_group(server.pid, signal.SIGTERM)
-        _, alive = psutil.wait_procs(_family(process), timeout=STOP_SECONDS)
-        for member in alive:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
+        _end(family)
     file.unlink(missing_ok=True)
 
 
@@ -251,8 +249,17 @@ def kill_marked(files: Collection[str], *, but: Iterable[Known] = ()) -> None:
     unknown = [one for one in marked if one not in spared]
     for process in unknown:
         with suppress(psutil.Error):
+            process.terminate()
+    _end(unknown)
+
+
+def _end(told: list[psutil.Process]) -> None:
+    """Waits for processes that were told to end, and kills those that do not."""
+    _, alive = psutil.wait_procs(told, timeout=STOP_SECONDS)
+    for process in alive:
+        with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(unknown, timeout=STOP_SECONDS)
+    psutil.wait_procs(alive, timeout=STOP_SECONDS)
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:
