@@ -24,6 +24,7 @@ from cd4ml.contracts.release import DatasetReference, Deployment, Verification, 
 from cd4ml.deployment import on_this_machine, release, rollout, verify
 from cd4ml.deployment.targets import Served, servers
 from cd4ml.deployment.targets.machine import Machine
+from cd4ml.deployment.targets.router import Router
 from cd4ml.deployment.targets.servers import Server
 from cd4ml.errors import DeploymentError, EnvironmentSetupError
 from cd4ml.registry import deployments, models, records
@@ -370,6 +371,22 @@ def test_a_version_moves_to_another_port(store: Store, tmp_path: Path, port: int
 
     assert server(store).port == other
     servers.check_port(port)
+
+
+def test_a_router_whose_server_was_killed_keeps_the_port_from_nobody(store: Store, tmp_path: Path, port: int) -> None:
+    folder = Path(store.location) / ".serving" / "uptake"
+    listens = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); time.sleep(60)"
+    router = subprocess.Popen([sys.executable, "-c", listens], stdout=subprocess.PIPE, start_new_session=True)
+    assert router.stdout is not None
+    router.stdout.readline()
+    started = psutil.Process(router.pid).create_time()
+    Router(router.pid, started, port, watch_port=1, log="router.log").write(folder / "router.json")
+
+    on_this_machine.check_free(store, "uptake", port)
+    deploy(store, tmp_path, publish(store, tmp_path), port=port)
+
+    assert not psutil.pid_exists(router.pid)
+    assert server(store).url == f"http://127.0.0.1:{port}"
 
 
 def test_a_server_that_does_not_heed_is_killed_with_its_children(store: Store, tmp_path: Path, port: int) -> None:

@@ -7,13 +7,12 @@ from cd4ml.storage import Store
 
 
 def check_free(store: Store, model: str, port: int) -> None:
-    """Makes sure that a model can be served at a port, where its own server may listen already.
+    """Makes sure that a model can be served at a port, where its own server or router may listen already.
 
     Raises:
         DeploymentError: The port is in use, or cannot be had for another reason.
     """
-    server = Machine(store, model).server()
-    if server is None or server.public_port != port:
+    if Machine(store, model).port() != port:
         check_port(port)
 
 

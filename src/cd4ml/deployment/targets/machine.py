@@ -93,6 +93,8 @@ class Machine(Target):
     def raise_(self, release: Release) -> str:
         """Brings the model's files, writes down what is served, and starts a server beside it."""
         left, running = self._note(), self.server()
+        if running is None:
+            self.end_server()  # a router stays when the server behind it is killed
         port = servers.free_port() if running and running.public_port == release.port else release.port
         servers.check_port(port)
         self._bring(release.version)
@@ -169,6 +171,11 @@ class Machine(Target):
     def server(self) -> Server | None:
         """The running server."""
         return servers.find(self._file)
+
+    def port(self) -> int | None:
+        """Where the model is asked here: at its router, also where no server is left behind that, or at its server."""
+        router, server = self._place.router(), self.server()
+        return router.port if router else server.port if server else None
 
     def may_change(self) -> bool:
         """Whether servers of the model are known here, and are ours to change."""
