@@ -16,7 +16,7 @@ from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import release, waiting
-from cd4ml.errors import DeploymentError, DocumentError, RegistryError
+from cd4ml.errors import DeploymentError, DocumentError, RegistryError, StorageError
 from cd4ml.registry import approvals, clock, deployments
 from cd4ml.storage.folder import FolderStore
 
@@ -68,6 +68,47 @@ def test_a_deployment_waits_until_somebody_approves_and_says_how(
         "uptake version 4 (sha256:four) waits for 1 of 1 approvals; to approve it: "
         f"cd4ml deployments approve uptake 4 --store {store.location} --reason WHY"
     )
+
+
+class Away(FolderStore):
+    """It cannot be asked at some times of those at which it is."""
+
+    def away(self, *times: int) -> None:
+        self.asked, self.times = 0, times
+
+    def children(self, place: str) -> list[str]:
+        self.asked += 1
+        if self.asked == 4:
+            approve(FolderStore(self.root), "Ada")
+        if self.asked in self.times:
+            raise StorageError("the store does not answer")
+        return super().children(place)
+
+
+@pytest.fixture
+def unsteady(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> Away:
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.001)
+    return Away(store.root)
+
+
+def test_a_store_that_is_away_for_a_while_ends_no_wait_of_days(
+    unsteady: Away, caplog: pytest.LogCaptureFixture
+) -> None:
+    unsteady.away(2, 3)
+
+    assert [one.by for one in waiting.wait(unsteady, VERSION, 1)] == ["Ada"]
+    assert caplog.messages[1:] == ["the store does not answer; it is asked again"] * 2
+
+
+@pytest.mark.parametrize(("times", "seconds"), [((1,), 60), ((2,), 0)])
+def test_a_store_that_never_answers_or_not_for_long_ends_the_wait(
+    unsteady: Away, monkeypatch: pytest.MonkeyPatch, times: tuple[int, ...], seconds: float
+) -> None:
+    monkeypatch.setattr(waiting, "AWAY_SECONDS", seconds)
+    unsteady.away(*times)
+
+    with pytest.raises(StorageError, match="does not answer"):
+        waiting.wait(unsteady, VERSION, 1)
 
 
 def test_four_eyes_are_those_of_two_people(store: FolderStore, impatient: None) -> None:

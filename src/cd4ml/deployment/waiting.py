@@ -6,7 +6,7 @@ import time
 
 from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.release import Version
-from cd4ml.errors import DeploymentError
+from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.registry import approvals
 from cd4ml.storage import Store
 
@@ -17,6 +17,8 @@ MOST = 10
 HOURS = 72
 """How long a deployment waits."""
 LOOK_SECONDS = 10.0
+AWAY_SECONDS = 3600.0
+"""How long the store may be away meanwhile."""
 
 
 def wait(store: Store, version: Version, persons: int) -> list[Approval]:
@@ -32,14 +34,12 @@ def wait(store: Store, version: Version, persons: int) -> list[Approval]:
 
     Raises:
         DeploymentError: They did not in time.
+        StorageError: The store cannot be asked.
     """
-    end, known = time.monotonic() + HOURS * 3600, None
-    while True:
-        standing = approvals.standing(store, version)
-        missing = persons - len(standing)
-        if missing <= 0:
-            return list(standing.values())[:persons]
-        if time.monotonic() > end:
+    begun = looked = time.monotonic()
+    standing, known = approvals.standing(store, version), None
+    while (missing := persons - len(standing)) > 0:
+        if time.monotonic() > begun + HOURS * 3600:
             raise DeploymentError(
                 f"{version.name} version {version.version} was not approved in {HOURS:g} hours: {missing} of {persons} "
                 "approvals are missing; approve it, and run this again"
@@ -48,6 +48,13 @@ def wait(store: Store, version: Version, persons: int) -> list[Approval]:
             log.warning("%s", _question(store, version, missing=missing, persons=persons))
         known = missing
         time.sleep(LOOK_SECONDS)
+        try:
+            standing, looked = approvals.standing(store, version), time.monotonic()
+        except StorageError as error:
+            if time.monotonic() > looked + AWAY_SECONDS:
+                raise
+            log.warning("%s; it is asked again", error)
+    return list(standing.values())[:persons]
 
 
 def _question(store: Store, version: Version, *, missing: int, persons: int) -> str:
