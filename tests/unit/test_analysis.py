@@ -187,6 +187,17 @@ def test_requests_of_a_time_alone_are_compared(tmp_path: Path) -> None:
     assert found.table["request_id"][0].as_py() == "0-100"
 
 
+def test_what_was_captured_on_earlier_days_is_not_even_read(tmp_path: Path) -> None:
+    folder = write(tmp_path, 100)
+    for name in ("requests", "feedback"):
+        (folder / name / "2025-12-31").mkdir()
+        (folder / name / "2025-12-31" / "1.parquet").write_bytes(b"removed, or about to be")
+
+    assert compared.read(folder, champion="old", challenger="new", since=BEGIN).count == 100
+    with pytest.raises(DeploymentError, match="cannot be read"):
+        compared.read(folder, champion="old", challenger="new")
+
+
 def test_a_third_arm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match="new answered too, and two arms are compared"):
         compared.read(write(tmp_path, 100), champion="old", challenger="newest")

@@ -6,6 +6,7 @@
 Files are written whole, and only added to; one day's (UTC) lie in one folder, so that old days can be removed.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,16 +42,22 @@ FEEDBACK = pa.schema(
 _FOLDERS = {"requests": REQUESTS, "feedback": FEEDBACK}
 
 
-def requests(folder: Path) -> ds.Dataset:
-    """What is kept of requests; empty where nothing is yet."""
-    return _dataset(folder, "requests")
+def requests(folder: Path, since: datetime | None = None) -> ds.Dataset:
+    """What is kept of requests, of the days from a moment on; empty where nothing is yet."""
+    return _dataset(folder, "requests", since)
 
 
-def feedback(folder: Path) -> ds.Dataset:
-    """What is kept of feedback; empty where nothing is yet."""
-    return _dataset(folder, "feedback")
+def feedback(folder: Path, since: datetime | None = None) -> ds.Dataset:
+    """What is kept of feedback, of the days from a moment on; empty where nothing is yet."""
+    return _dataset(folder, "feedback", since)
 
 
-def _dataset(folder: Path, name: str) -> ds.Dataset:
-    files = sorted(map(str, (folder / name).glob("*/[!.]*.parquet")))
+def day(at: datetime) -> str:
+    """What the folder of a day is called."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def _dataset(folder: Path, name: str, since: datetime | None) -> ds.Dataset:
+    first = day(since) if since else ""
+    files = sorted(str(file) for file in (folder / name).glob("*/[!.]*.parquet") if file.parent.name >= first)
     return ds.dataset(files, schema=_FOLDERS[name], format="parquet")

@@ -118,8 +118,8 @@ def read(
         DeploymentError: A third arm answered too, or what was captured cannot be read.
     """
     try:
-        requests = captured.requests(folder).filter(_answered(since, until)).to_table().sort_by("at")
-        feedback = captured.feedback(folder).to_table().sort_by("at")
+        requests = captured.requests(folder, since).filter(_answered(since, until)).to_table().sort_by("at")
+        feedback = captured.feedback(folder, since).to_table().sort_by("at")
     except (OSError, pa.ArrowException) as error:
         raise DeploymentError(f"{folder}: what was captured cannot be read: {error}") from error
     others = set(requests["arm"].unique().to_pylist()) - {champion, challenger}

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 
 ROWS = 20_000
@@ -94,7 +95,7 @@ class Table:
 
     def _write(self, rows: list[Row]) -> None:
         now = datetime.now(UTC)
-        folder = self._folder / now.strftime("%Y-%m-%d")
+        folder = self._folder / captured.day(now)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{now.strftime('%H%M%S')}-{uuid.uuid4().hex}.parquet"
         unfinished = folder / f"{UNFINISHED}{name}"
