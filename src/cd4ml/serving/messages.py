@@ -47,7 +47,8 @@ def feature(content: Any, name: str) -> list[Any] | None:
     """The values that a request has for a feature, one a row; None where it has none."""
     try:
         if "inputs" in content:
-            return list(next(one["data"] for one in content["inputs"] if one["name"] == name))
+            values = next(one["data"] for one in content["inputs"] if one["name"] == name)
+            return [one[0] if isinstance(one, list) and len(one) == 1 else one for one in values]  # [rows, 1] or [rows]
         if "jsonData" in content:
             rows = content["jsonData"]
             return [row[name] for row in (rows if isinstance(rows, list) else [rows])]

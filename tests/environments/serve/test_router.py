@@ -337,10 +337,11 @@ def test_the_id_of_a_request_is_kept(model, router):
     assert len(of_nobody.id) == 32
 
 
-def test_the_open_inference_protocol_has_arm_and_propensity_among_the_parameters(model, router):
+@pytest.mark.parametrize(("shape", "data"), [([2], [40, 20]), ([2, 1], [[40], [20]])])
+def test_the_open_inference_protocol_has_arm_and_propensity_among_the_parameters(model, router, shape, data):
     running = router(model("champion", 0.25).arm(1, version="3"), captured_features=("age",))
 
-    inputs = [{"name": "age", "datatype": "FP32", "shape": [2], "data": [40, 20]}]
+    inputs = [{"name": "age", "datatype": "FP32", "shape": shape, "data": data}]
     answer = running.ask(V2, {"id": "mine", "inputs": inputs})
 
     assert answer.content["parameters"] == {"arm": "champion", "propensity": 1.0}
