@@ -166,6 +166,7 @@ def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided) -> None:
         ("canry", "'canry' is no strategy; did you mean 'canary'?"),
         ([], "strategy: not as it should be\n  - Tuple should have at least 1 item"),
         ("[{", "is no JSON (Expecting property name"),
+        ("[" * 100_000, "is no JSON (maximum recursion depth exceeded"),
         ([{"trafic": 10}], "0: 'trafic' is no step; did you mean 'traffic'?"),
         ([{"traffic": 10, "hold": "1 hour"}], "0: write a step with one name, such as {traffic: 10}, not {"),
         ([{"traffic": 100}], "0.traffic: Input should be less than 100, not 100"),

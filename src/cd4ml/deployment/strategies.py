@@ -78,7 +78,7 @@ def parse(strategy: str | Sequence[Any]) -> Strategy:
         return STRATEGIES.load(strategy)
     try:
         steps = json.loads(strategy) if isinstance(strategy, str) else strategy
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DeploymentError(f"strategy: {shown(strategy)} is no JSON ({error}); write a name, or steps") from error
     return _of_steps(settings.parse(_Steps, content=steps, name="strategy", error=DeploymentError))
 
