@@ -514,6 +514,8 @@ def test_a_rollback_serves_the_version_before_and_another_one_leads_further_back
     assert f"uptake version 2 is served at http://127.0.0.1:{port}/api" in " ".join(capsys.readouterr().out.split())
     assert rolled_back(store, tmp_path) == ""
     assert served_version(store) == 1
+    assert rolled_back(store, tmp_path, "--to", "0") == "2"
+    assert "greater than or equal to 1" in capsys.readouterr().err
     assert rolled_back(store, tmp_path) == "1"
     assert "nothing was in production before version 1 of uptake; name a published" in capsys.readouterr().err
     assert rolled_back(store, tmp_path, "--to", "3") == ""

@@ -193,7 +193,9 @@ def rollback(
     address: "Address",
     to: Annotated[
         int | None,
-        typer.Option("--to", metavar="VERSION", help="The version; the one that was in production before if not said."),
+        typer.Option(
+            "--to", metavar="VERSION", min=1, help="The version; the one that was in production before if not said."
+        ),
     ] = None,
     store: asked.StoreOption = asked.STORE,
     runs: asked.RunsOption = asked.RUNS,
