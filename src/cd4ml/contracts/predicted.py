@@ -19,8 +19,8 @@ class Unknown:
     """Texts of a feature that the model does not know: it takes them all for one unknown value."""
 
     rows: int
-    values: tuple[str, ...]
-    """The first of them."""
+    first: int
+    """The number of the first of them, from 1. The text is not told, for it may be of a person."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
         """What a person has to know of the rows, a line each."""
         missing = [f"{name}: missing in {self._of(rows)}" for name, rows in self.missing.items()]
         unknown = [
-            f"{name}: unknown to the model in {self._of(one.rows)}, as {', '.join(map(repr, one.values))}"
+            f"{name}: unknown to the model in {self._of(one.rows)}, from row {one.first:,} on"
             for name, one in self.unknown.items()
         ]
         return missing + unknown

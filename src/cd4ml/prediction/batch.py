@@ -35,8 +35,6 @@ from cd4ml.version import VERSION
 
 SHARD = 4
 """Batches of rows whose predictions are one file."""
-EXAMPLES = 3
-"""Unknown texts that are told of a feature."""
 
 
 def predict(
@@ -159,25 +157,25 @@ class _Tally:
 
     def add(self, table: pa.Table, work: _Work) -> None:
         """Counts the rows of a shard, and what of them the model does not know."""
+        before = self.rows
         self.rows += len(table)
         for one in work.contract.inputs:
             column = table.column(one.name)
             empty = column.null_count
             if one.kind == "category" and pa.types.is_string(column.type):
-                is_empty = pc.equal(column, "")
-                empty += pc.sum(is_empty).as_py() or 0
-                self._add_unknown(one.name, column.filter(pc.invert(is_empty)), one.vocabulary)
+                empty += pc.sum(pc.equal(column, "")).as_py() or 0
+                self._add_unknown(one.name, column, one.vocabulary, before=before)
             if empty:
                 self.missing[one.name] = self.missing.get(one.name, 0) + empty
 
-    def _add_unknown(self, name: str, texts: pa.ChunkedArray, known: Sequence[str] | None) -> None:
+    def _add_unknown(self, name: str, texts: pa.ChunkedArray, known: Sequence[str] | None, *, before: int) -> None:
         if known is None:
             return
-        new = texts.filter(pc.invert(pc.is_in(texts, value_set=pa.array(known, pa.string()))))
-        if len(new):
-            before = self.unknown.get(name, Unknown(0, ()))
-            values = dict.fromkeys([*before.values, *new.unique()[:EXAMPLES].to_pylist()])
-            self.unknown[name] = Unknown(before.rows + len(new), tuple(values)[:EXAMPLES])
+        is_new = pc.invert(pc.is_in(texts, value_set=pa.array([None, "", *known], pa.string())))
+        count = pc.sum(is_new).as_py()
+        if count:
+            so_far = self.unknown.get(name) or Unknown(0, before + pc.index(is_new, True).as_py() + 1)
+            self.unknown[name] = replace(so_far, rows=so_far.rows + count)
 
 
 def _predicted(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
@@ -213,7 +211,7 @@ def _all(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
         mean=tally.total / tally.rows,
         missing=tally.missing,
         unknown=tally.unknown,
-        said=tuple(map(str, rows.said)),
+        said=tuple(one if isinstance(one, str) else one.without for one in rows.said),
     )
     return results.commit(about, files, schema)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import deltalake
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from evaluated_samples import make_table
@@ -88,7 +89,20 @@ def test_what_the_model_does_not_know_is_counted(store, tmp_path):
     found = predict("uptake@1", source=str(tmp_path / "new.parquet"), store=store.location)
 
     assert found.missing == {"income": 2, "region": 2}
-    assert found.lines[-1] == "region: unknown to the model in 3 of 6 rows, as 'moon', 'mars'"
+    assert found.lines[-1] == "region: unknown to the model in 3 of 6 rows, from row 4 on"
+
+
+def test_no_value_of_a_row_is_told_in_the_log_or_the_record(store, tmp_path, small, capfd):
+    table = make_table(60, region=["north"] * 50 + ["Erika"] * 10, code=[f"0{number}" for number in range(60)])
+    pacsv.write_csv(table, tmp_path / "new.csv")
+
+    found = predict("uptake@1", source=str(tmp_path / "new.csv"), store=store.location, output="new")
+
+    assert found.lines[-1] == "region: unknown to the model in 10 of 60 rows, from row 51 on"
+    assert found.said[-1].startswith("column 'code' stays text")
+    log = "".join(file.read_text() for file in Path(found.uri).glob("_delta_log/*.json")) + "".join(capfd.readouterr())
+    assert "Erika" not in log
+    assert "'07'" not in log
 
 
 def test_nothing_is_done_again_where_nothing_changed(store, players, tmp_path):
