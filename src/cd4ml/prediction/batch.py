@@ -23,7 +23,7 @@ from cd4ml.contracts.model import Contract
 from cd4ml.contracts.predicted import Predicted, Unknown
 from cd4ml.contracts.release import Version
 from cd4ml.data.raw import Plain
-from cd4ml.data.rows import ReadAgain, Rows, at_once
+from cd4ml.data.rows import ReadAgain, Rows, at_once, hiding_values, without_values
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.prediction import given, loading, results
@@ -92,7 +92,7 @@ def predict(
         return latest
     with loading.files(opened, version) as files:
         work = _Work(rows.name, opened, folder, version, files)
-        with rows.rows([*work.features, *asked.key]) as found:
+        with hiding_values(), rows.rows([*work.features, *asked.key]) as found:
             return _predicted(found, asked, work)
 
 
@@ -189,6 +189,13 @@ def _predicted(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
 def _all(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
     wanted = _columns(rows.schema, asked, work)
     plain = Plain(pa.schema([rows.schema.field(name) for name in wanted]), work.source, key=asked.key, time_column="")
+    types = {name: rows.schema.field(name).type for name in work.features if name not in plain.schema.names}
+    nested = [
+        f"{work.source}: column {name!r}, a feature of the model, holds {type_}; give plain values"
+        for name, type_ in types.items()
+    ]
+    if nested:
+        raise DataError("\n  ".join(nested))
     schema = _schema(plain.schema, asked)
     made_by = f"{asked.digest} {asked.threshold} {schema}"
     tally, files, content = _Tally(), list[File](), hashlib.sha256()
@@ -211,7 +218,7 @@ def _all(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
         mean=tally.total / tally.rows,
         missing=tally.missing,
         unknown=tally.unknown,
-        said=tuple(one if isinstance(one, str) else one.without for one in rows.said),
+        said=without_values(rows.said),
     )
     return results.commit(about, files, schema)
 

@@ -104,6 +104,12 @@ def test_no_value_of_a_row_is_told_in_the_log_or_the_record(store, tmp_path, sma
     assert "Erika" not in log
     assert "'07'" not in log
 
+    with (tmp_path / "new.csv").open("a") as file:
+        file.write("Erika,and,a,row,of,more,cells,than,others\n")
+    with pytest.raises(DataError, match=r"new\.csv: row 61 has 9 cells") as told:
+        predict("uptake@1", source=str(tmp_path / "new.csv"), store=store.location, output="new")
+    assert "Erika" not in str(told.value)
+
 
 def test_nothing_is_done_again_where_nothing_changed(store, players, tmp_path):
     file = str(tmp_path / "players.parquet")
@@ -294,3 +300,11 @@ def test_memory_does_not_grow_with_the_rows(store, tmp_path):
         peaks.append(int(output.splitlines()[-1]))
 
     assert peaks[1] < peaks[0] + 250
+
+
+def test_a_feature_of_a_type_that_no_table_keeps_is_told(store, tmp_path):
+    table = make_table(4).drop_columns("income").append_column("income", pa.array([[1.0]] * 4))
+    pq.write_table(table, tmp_path / "lists.parquet")
+
+    with pytest.raises(DataError, match="lists.parquet: column 'income', a feature of the model, holds list<"):
+        predict("uptake@1", source=str(tmp_path / "lists.parquet"), store=store.location)
