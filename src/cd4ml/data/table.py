@@ -116,7 +116,7 @@ def free(uri: str) -> deltalake.DeltaTable | None:
     Raises:
         DataError: The table cannot be read, or an erasure takes too long.
     """
-    since = clock.moment()
+    since, told = clock.moment(), ""
     while True:
         table = _open(uri)
         until = table.history(1)[0].get(ERASING, "") if table else ""
@@ -124,7 +124,9 @@ def free(uri: str) -> deltalake.DeltaTable | None:
             return table
         if clock.moment() > since + PATIENCE:
             raise DataError(f"{uri}: rows are being taken out of its versions, and that takes long; run again later")
-        print(f"{uri}: waiting for an erasure, at least until {until}")  # noqa: T201 (the log of the task)
+        if until != told:
+            print(f"{uri}: waiting for an erasure, at least until {until}")  # noqa: T201 (the log of the task)
+        told = until
         time.sleep(ASKED_EVERY)
 
 

@@ -239,7 +239,9 @@ def test_a_run_whose_file_is_taken_for_one_that_was_left_writes_it_again(
     assert write is deltalake.write_deltalake
 
 
-def test_a_run_that_comes_meanwhile_waits_until_it_is_over(players: Players, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_comes_meanwhile_waits_until_it_is_over(
+    players: Players, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     commits = [*players.dataset.commits]
     began = table.begin_erasing(players.dataset.uri, clock.moment() + timedelta(minutes=1))
     waits: list[float] = []
@@ -253,6 +255,7 @@ def test_a_run_that_comes_meanwhile_waits_until_it_is_over(players: Players, mon
     players.take({"id": ["emil"], "spend": [1.0]}, "append")
 
     assert waits == [table.ASKED_EVERY] * 2
+    assert capsys.readouterr().out.count("waiting for an erasure") == 1
     assert len(players.dataset.commits) == len(commits) + 3
     assert players.ids()[-1] == ["anna", "bert", "cleo", "emil"]
 
