@@ -191,6 +191,15 @@ def test_without_a_key_all_columns_tell_rows_apart_and_how_the_table_was_read_is
     )
 
 
+def test_a_table_of_the_web_is_to_be_written_as_one() -> None:
+    table = pa.table({"id": ["a", "b", "c"], "took": [True, False, True]})
+    read = ["read ',' as the delimiter, 2 columns"]
+
+    found = proposal.propose(table, source="https://shop/uptake.csv", name="uptake", key=None, label=None, read=read)
+
+    assert "write the source as {http: ADDRESS, read: {missing: [unknown]}," in found.as_yaml("training.yaml")
+
+
 @pytest.mark.usefixtures("customers")
 def test_how_a_column_of_personal_data_was_read_stands_in_no_file(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

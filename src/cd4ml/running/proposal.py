@@ -85,6 +85,11 @@ class Proposal:
     """How the table was read, a line each, without values of such columns."""
 
     @property
+    def is_on_the_web(self) -> bool:
+        """Whether the source is an address."""
+        return self.source.startswith(("http://", "https://"))
+
+    @property
     def said(self) -> list[tuple[str, Guess]]:
         """What stands for each argument, for people."""
         several = [("exclude", self.exclude), ("sensitive", self.sensitive), ("slices", self.slices)]
