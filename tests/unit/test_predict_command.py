@@ -45,6 +45,7 @@ def test_the_rows_are_named_once(words: list[str]) -> None:
             {"source": {"file": ["a.csv", "b.csv"]}},
             "does not tell what its predictions are to be called",
         ),
+        ({"source": {"http": "https://shop/?day=1"}}, "output: the source does not tell"),
         ({"output": "a/b"}, "'a/b' cannot be a name"),
         ({"key": [1]}, "key: 1 is no name of a column"),
     ],
@@ -69,7 +70,7 @@ def test_a_cluster_predicts_no_file_of_this_machine() -> None:
         ({"file": "exports/players.csv.gz"}, "players"),
         ({"file": "s3://lake/players/"}, "players"),
         ({"dataset": "players@3"}, "players"),
-        ({"http": "https://shop/players.csv"}, "players"),
+        ({"http": "https://shop/players.csv?region=north/east"}, "players"),
     ],
 )
 def test_predictions_are_called_as_what_was_predicted(source: dict[str, str], name: str) -> None:

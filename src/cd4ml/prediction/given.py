@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
@@ -123,10 +124,11 @@ def output(name: str, source: str) -> str:
     """
     if name:
         return check_name(name)
-    place = str(next(iter(json.loads(source).values())))
-    found = place.rstrip("/").rpartition("/")[2].partition(".")[0].partition("@")[0]
+    kind, place = next(iter(json.loads(source).items()))
+    path = urlsplit(place).path if kind == "http" else str(place)
+    found = path.rstrip("/").rpartition("/")[2].partition(".")[0].partition("@")[0]
     if not is_name(found):
-        raise DataError(f"output: {source} does not tell what its predictions are to be called; name the output")
+        raise DataError("output: the source does not tell what its predictions are to be called; name the output")
     return found
 
 
