@@ -1,4 +1,4 @@
-"""A canary on this machine through the router itself, a small program in the place of each model server."""
+"""A canary and a shadow on this machine through the router itself; small programs stand for model servers."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import httpx
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from cd4ml.contracts import model, predictions
+from cd4ml.contracts import captured, model, predictions
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify
 from cd4ml.deployment.targets import router, servers
@@ -43,9 +45,12 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self):
         rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]["ndarray"]
-        if rows == [[99]] and random.random() < model["errors"]:  # no row that verification asks for
+        users = rows == [[99]]  # no row that verification asks for
+        if users and model["hangs"]:
+            threading.Event().wait()
+        if users and random.random() < model["errors"]:
             return self.answer(500, {})
-        served = {"names": ["p"], "ndarray": [[0.25]] * len(rows)}
+        served = {"names": ["p"], "ndarray": [[model["predicts"] if users else 0.25]] * len(rows)}
         self.answer(200, {"data": served, "meta": {"tags": {"digest": model["digest"]}}})
 
     def answer(self, status, content):
@@ -62,16 +67,29 @@ class Answers(BaseHTTPRequestHandler):
 class Shared(ThreadingHTTPServer):
     allow_reuse_port = True
     request_queue_size = 128
-    daemon_threads = False
+    daemon_threads = model["hangs"]
 
 server = Shared((os.environ["MODEL_HOST"], int(os.environ["PORT"])), Answers)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 server.serve_forever(poll_interval=0.05)
 server.server_close()  # once what has come is answered
 """
+ANSWERS = {"errors": 0.0, "predicts": 0.25, "hangs": False}
+"""How users are answered: the part that fails, what is predicted, whether nothing ever comes."""
 ROUTED = [{"traffic": 50}]
 """Has a router take the port, and compares nothing."""
 STEPS = [{"traffic": 50}, {"analyse": {"error_rate": {"max_increase": 0.5}, "within": "1 minute"}}]
+MIRRORED = [{"mirror": 100}]
+SHADOW = [
+    {"mirror": 100},
+    {
+        "analyse": {
+            "error_rate": {"max_increase": 0.1},
+            "prediction_difference": {"max_mean": 0.1},
+            "within": "1 minute",
+        }
+    },
+]
 
 
 @pytest.fixture
@@ -84,6 +102,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setattr(verify, "LATENCY_REQUESTS", 5)
     monkeypatch.setattr(steps, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(steps, "LATE_SECONDS", 0.5)
+    monkeypatch.setattr(steps, "LATE_COPY_SECONDS", 2.0)
     monkeypatch.setenv("CAPTURE_SECONDS", "0.1")
     monkeypatch.setenv(servers.KEEP_SERVING, "1")
     opened = open_store(tmp_path / "store")
@@ -99,14 +118,14 @@ def serving(store: Store) -> list[str]:
     return [environment[OUTLIVES] for environment in started if environment.get(OUTLIVES, "").startswith(folder)]
 
 
-def deploy(store: Store, tmp_path: Path, number: int, way: Any = "replace", *, errors: float = 0.0) -> str:
-    """Deploys a version that fails some of the requests of users, and says where it is asked."""
+def deploy(store: Store, tmp_path: Path, number: int, way: Any = "replace", **otherwise: Any) -> str:
+    """Deploys a version that answers users as it is told, and says where it is asked."""
     trained = tmp_path / f"trained-{number}"
     (trained / "saved_model").mkdir(parents=True)
     (trained / "saved_model" / "weights").write_text(f"weights {number}")
     (trained / "contract.json").write_text("{}")
     digest = model.digest(trained)
-    (trained / "answers.json").write_text(json.dumps({"digest": digest, "errors": errors}))
+    (trained / "answers.json").write_text(json.dumps({"digest": digest, **ANSWERS, **otherwise}))
     known = tmp_path / "predictions.parquet"
     predictions.write(pa.table({"age": [1, 2, 3]}), np.array([0.25] * 3), known)
     version = Version("uptake", number, digest, "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
@@ -129,6 +148,8 @@ class Users:
     def __init__(self, url: str) -> None:
         self.url = url
         self.answers: Counter[str] = Counter()
+        self.predictions: set[float] = set()
+        self.slowest = 0.0
         self._end = threading.Event()
         self.threads = [threading.Thread(target=self._ask) for _ in range(2)]
 
@@ -148,6 +169,9 @@ class Users:
                 try:
                     answer = client.post(self.url, json={"data": {"names": ["age"], "ndarray": [[99]]}})
                     self.answers[str(answer.status_code)] += 1
+                    self.slowest = max(self.slowest, answer.elapsed.total_seconds())
+                    if answer.status_code == 200:
+                        self.predictions.add(answer.json()["data"]["ndarray"][0][0])
                 except httpx.TransportError as error:
                     self.answers[type(error).__name__] += 1
 
@@ -219,6 +243,74 @@ def test_what_cannot_be_told_in_time_is_undone_and_says_how_many_requests_were_l
     assert history(store) == ["held", "undone"]
 
 
+def test_a_shadow_that_does_as_well_gets_all_requests_and_nobody_saw_an_answer_of_it_before(
+    store: Store, tmp_path: Path
+) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with Users(url) as users:
+        deploy(store, tmp_path, 3, SHADOW, predicts=0.26)
+        while len(users.predictions) == 1:
+            pass
+
+    assert users.answers.keys() == {"200"}
+    assert users.predictions == {0.25, 0.26}
+    series = deployments.every(store, "uptake")[2]
+    events = {one.step: one for one in series.events[1:-1]}
+    assert list(events) == ["verify", "mirror 100", "analyse", "route"]
+    assert events["mirror 100"].said == "copies of 100% of the requests to version 3"
+    assert "prediction_difference: +0.01 [" in events["analyse"].said
+    answered = captured.requests(Path(store.location) / ".serving" / "uptake" / "capture").to_table()
+    judged = answered.filter(pc.field("at") < datetime.fromisoformat(events["analyse"].at))
+    theirs = judged.filter(pc.field("arm") == "deployment-3")
+    assert theirs.num_rows > 50
+    assert theirs["mirrored"].to_pylist() == [True] * theirs.num_rows
+    assert Machine(store, "uptake").server().number == 3
+    assert len(serving(store)) == 2
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "said"),
+    [
+        ({"errors": 1.0}, "error_rate: +1 ["),
+        ({"predicts": 0.75}, "prediction_difference: +0.5 ["),
+    ],
+)
+def test_a_shadow_that_does_worse_is_undone_and_no_caller_had_anything_of_it(
+    store: Store, tmp_path: Path, otherwise: dict[str, float], said: str
+) -> None:
+    url = deploy(store, tmp_path, 1)
+
+    with pytest.raises(DeploymentError) as told, Users(url) as users:
+        deploy(store, tmp_path, 2, SHADOW, **otherwise)
+
+    assert str(told.value).startswith("the release does not keep its limits: ")
+    assert said in str(told.value)
+    assert "version 1, which was served before, is served as before at" in str(told.value)
+    assert users.answers.total() - users.answers["200"] <= len(users.threads)  # on their way as the router came
+    assert users.predictions == {0.25}
+    assert history(store) == ["held", "undone"]
+    assert len(serving(store)) == 2
+
+
+def test_a_shadow_that_hangs_is_undone_and_no_caller_waits_for_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "LATE_COPY_SECONDS", 11)  # a copy is given up after 10
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with pytest.raises(DeploymentError) as told, Users(url) as users:
+        deploy(store, tmp_path, 3, [{"mirror": 5}, *SHADOW[1:]], hangs=True)
+
+    assert "the release does not keep its limits: error_rate: +1 [" in str(told.value)
+    assert users.answers.keys() == {"200"}
+    assert users.slowest < 2
+    assert history(store) == ["held", "held", "undone"]
+    assert len(serving(store)) == 2
+
+
 def test_a_first_version_has_nobody_to_be_compared_with(store: Store, tmp_path: Path) -> None:
     deploy(store, tmp_path, 1, [*STEPS, {"hold": "1 hour"}])
 
@@ -263,13 +355,15 @@ def test_a_router_that_ends_undoes_the_canary(store: Store, tmp_path: Path) -> N
         (servers, "stop", "after", True, True),
         (Machine, "share", "after", False, False),
         (Machine, "share", "after", True, False),
+        (Machine, "mirror", "after", False, False),
+        (Machine, "mirror", "after", True, False),
         (Machine, "route", "after", False, False),
         (Machine, "route", "after", True, False),
         (Machine, "keep", "before", False, True),
         (Machine, "keep", "after", True, True),
     ],
 )
-def test_a_canary_whose_process_is_killed_is_undone_by_the_next_or_has_held(
+def test_a_canary_or_a_shadow_whose_process_is_killed_is_undone_by_the_next_or_has_held(
     store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -288,7 +382,7 @@ def test_a_canary_whose_process_is_killed_is_undone_by_the_next_or_has_held(
     process = os.fork()
     if process == 0:
         monkeypatch.setattr(where, what, killing(getattr(where, what), dies))
-        deploy(store, tmp_path, 3, ROUTED)
+        deploy(store, tmp_path, 3, MIRRORED if what == "mirror" else ROUTED)
         os._exit(0)
     _, status = os.waitpid(process, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL

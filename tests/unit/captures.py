@@ -1,9 +1,10 @@
 """What a router captured of two arms, made up by chance with a seed."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,10 +41,36 @@ def write(folder: Path, requests: int, arms: Arms = Arms(), *, seed: int = 0, un
         unit: How many requests each caller sends; None where callers are not known.
     """
     table, feedback = captured(requests, arms, seed=seed, unit=unit)
-    for name, one in (("requests", table), ("feedback", feedback)):
-        (folder / name / "2026-01-01").mkdir(parents=True, exist_ok=True)
-        pq.write_table(one, folder / name / "2026-01-01" / f"{seed}.parquet")
+    _write(folder, seed, requests=table, feedback=feedback)
     return folder
+
+
+def write_mirrored(folder: Path, requests: int, arms: Arms = Arms(), *, copied: float = 1.0) -> None:
+    """Writes a capture of requests of which `new` got copies, a request a second."""
+    _write(folder, 0, requests=pa.concat_tables(mirrored(requests, arms, copied=copied)))
+
+
+def mirrored(requests: int, arms: Arms = Arms(), *, copied: float = 1.0, seed: int = 0) -> tuple[pa.Table, pa.Table]:
+    """The answers of `old` to callers, and those of `new` to copies of the same requests.
+
+    What chance makes of a request is the same for both.
+    """
+    asked, copies = (captured(requests, replace(arms, weight=weight), seed=seed, unit=None)[0] for weight in (0, 1))
+    copies = with_column(copies, "mirrored", np.ones(requests, bool))
+    copies = with_column(copies, "propensity", np.full(requests, copied))
+    return asked, copies.filter(pa.array(np.random.default_rng(seed).random(requests) < copied))
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    """A table with other values in a column."""
+    field = table.schema.field(name)
+    return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
+
+
+def _write(folder: Path, number: int, **tables: pa.Table) -> None:
+    for name, table in tables.items():
+        (folder / name / "2026-01-01").mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, folder / name / "2026-01-01" / f"{number}.parquet")
 
 
 def captured(requests: int, arms: Arms, *, seed: int, unit: int | None) -> tuple[pa.Table, pa.Table]:

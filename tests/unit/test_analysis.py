@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts.verdict import Check, Verdict, worst
-from cd4ml.deployment import analysis, compared
+from cd4ml.deployment import analysis, divided
 from cd4ml.errors import DeploymentError
 
 EVERYTHING = {
@@ -26,7 +26,7 @@ EVERYTHING = {
 
 
 def analysed(folder: Path, limits: dict[str, Any], **more: Any) -> Verdict:
-    found = compared.read(folder, champion="old", challenger="new", **more)
+    found = divided.read(folder, champion="old", challenger="new", **more)
     return analysis.analyse(found, analysis.parse(limits), about={"champion": "1", "challenger": "2"})
 
 
@@ -122,7 +122,7 @@ def test_when_nothing_differs_rollouts_that_are_looked_at_again_and_again_are_ha
     undone = 0
     for seed in range(200):
         table, feedback = captured(400, Arms(errors=(0.1, 0.1)), seed=seed, unit=None)
-        everything = compared.among(table, feedback, challenger="new")
+        everything = divided.among(table, feedback, challenger="new")
         looks = (everything.first(count) for count in (50, 100, 200, 400))
         verdicts = (analysis.analyse(look, limits, about={}) for look in looks)
         undone += any(worst(one.outcome for one in verdict.checks) in ("failed", "error") for verdict in verdicts)
@@ -170,7 +170,7 @@ def test_requests_that_one_arm_loses_make_the_comparison_an_error(tmp_path: Path
 def test_of_a_caller_the_first_request_alone_counts(tmp_path: Path) -> None:
     folder = write(tmp_path, 4000, unit=4)
 
-    found = compared.read(folder, champion="old", challenger="new")
+    found = divided.read(folder, champion="old", challenger="new")
 
     assert found.count == 1000
     assert found.table["request_id"].to_pylist()[:3] == ["0-0", "0-4", "0-8"]
@@ -181,7 +181,7 @@ def test_requests_of_a_time_alone_are_compared(tmp_path: Path) -> None:
     folder = write(tmp_path, 1000)
 
     since, until = BEGIN + timedelta(seconds=100), BEGIN + timedelta(seconds=300)
-    found = compared.read(folder, champion="old", challenger="new", since=since, until=until)
+    found = divided.read(folder, champion="old", challenger="new", since=since, until=until)
 
     assert found.count == 200
     assert found.table["request_id"][0].as_py() == "0-100"
@@ -193,14 +193,14 @@ def test_what_was_captured_on_earlier_days_is_not_even_read(tmp_path: Path) -> N
         (folder / name / "2025-12-31").mkdir()
         (folder / name / "2025-12-31" / "1.parquet").write_bytes(b"removed, or about to be")
 
-    assert compared.read(folder, champion="old", challenger="new", since=BEGIN).count == 100
+    assert divided.read(folder, champion="old", challenger="new", since=BEGIN).count == 100
     with pytest.raises(DeploymentError, match="cannot be read"):
-        compared.read(folder, champion="old", challenger="new")
+        divided.read(folder, champion="old", challenger="new")
 
 
 def test_a_third_arm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match="new answered too, and two arms are compared"):
-        compared.read(write(tmp_path, 100), champion="old", challenger="newest")
+        divided.read(write(tmp_path, 100), champion="old", challenger="newest")
 
 
 def rewards_of_100(table: pa.Table) -> pa.Table:
@@ -311,5 +311,5 @@ def test_the_documented_limits_are_held(tmp_path: Path) -> None:
     _, output, _ = asked(write(tmp_path, 100), documented)
 
     told = [line.split(": ")[0].split(" ", 1)[1] for line in output.splitlines()]
-    limited = ["error_rate", "latency_p99", "mean_prediction", "mean_prediction on region=south", "reward"]
-    assert told == ["sample_ratio", *limited]
+    predicted = ["mean_prediction", "mean_prediction on region=south", "prediction_difference"]
+    assert told == ["sample_ratio", "error_rate", "latency_p99", *predicted, "reward"]

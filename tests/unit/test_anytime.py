@@ -43,6 +43,48 @@ def test_a_true_difference_is_hardly_ever_refuted_though_one_looks_after_every_r
     assert np.isfinite(after).mean() <= ERROR / 2
 
 
+def pairs(rates: tuple[float, float], *, both: float, requests: int, chunk: int = 50) -> Iterator[np.ndarray]:
+    """Some rollouts at a time of requests that both had, of which so many fail for both: what came of each."""
+    random = np.random.default_rng(7)
+    for _ in range(ROLLOUTS // chunk):
+        chance = random.random((chunk, requests))
+        first = chance < rates[0]
+        second = (chance < both) | ((chance >= rates[0]) & (chance < rates[0] + rates[1] - both))
+        yield np.stack([first, second]) * 1.0
+
+
+@pytest.mark.parametrize("above", [True, False])
+@pytest.mark.parametrize(
+    ("rates", "both"), [((0.3, 0.3), 0.0), ((0.3, 0.3), 0.25), ((0.02, 0.02), 0.01), ((0, 0.1), 0)]
+)
+def test_a_true_difference_is_hardly_ever_refuted_by_pairs_though_one_looks_after_every_request(
+    rates: tuple[float, float], both: float, above: bool
+) -> None:
+    refuted = []
+    for champion, challenger in pairs(rates, both=both, requests=1000):
+        evidence = anytime.paired(challenger, champion).against(rates[1] - rates[0], above=above)
+        refuted.append((evidence >= math.log(2 / ERROR)).any(axis=-1))
+
+    assert np.concatenate(refuted).mean() <= ERROR / 2
+
+
+def test_pairs_that_are_as_far_apart_as_can_be_ruin_nobody_at_once() -> None:
+    guesses = anytime.paired(np.ones(100), np.zeros(100))
+
+    assert 0.8 < guesses.interval(ERROR)[0] < guesses.interval(ERROR)[1] == 1
+    assert np.isfinite(guesses.against(-1.0, above=True)).all()
+
+
+def test_pairs_tell_a_difference_that_there_is_the_sooner_the_more_they_have_in_common() -> None:
+    needed = []
+    for both in (0.0, 0.09):
+        champion, challenger = next(pairs((0.1, 0.1), both=both, requests=2000))
+        told = anytime.paired(challenger, champion).against(0.05, above=True) >= math.log(2 / ERROR)
+        needed.append(np.median(np.where(told.any(axis=-1), told.argmax(axis=-1), np.inf)))
+
+    assert needed[1] < needed[0] / 2
+
+
 def test_a_test_for_one_look_would_not_pass_this_simulation() -> None:
     alarms = []
     for outcomes, challenged in rollouts((0.3, 0.3), weight=0.5, requests=1000):
@@ -128,6 +170,26 @@ def test_a_true_ratio_of_quantiles_is_hardly_ever_left_out_though_one_looks_agai
 
 
 LOOKS = (5, 10, 20, 40, 80, 120, 160, 200)
+
+
+def test_a_true_ratio_is_hardly_ever_left_out_of_what_pairs_say_of_whom_one_is_slow_as_the_other_is_fast() -> None:
+    random, left_out = np.random.default_rng(3), 0
+    for _ in range(ROLLOUTS // 2):
+        slow = np.exp(random.normal(2, 0.5, 200))
+        looks = (anytime.ratio(slow[:n], 1 / slow[:n], quantile=0.5, error=ERROR, pairs=True) for n in LOOKS)
+        left_out += any(not low <= math.exp(4) <= high for low, high in looks)
+
+    assert left_out / (ROLLOUTS // 2) <= ERROR
+
+
+def test_pairs_say_less_of_a_ratio_for_they_may_depend_on_each_other() -> None:
+    random = np.random.default_rng(3)
+    one, other = random.lognormal(2, 0.5, 500), random.lognormal(2, 0.5, 500)
+
+    wide, narrow = (anytime.ratio(one, other, quantile=0.5, error=ERROR, pairs=pairs) for pairs in (True, False))
+
+    assert wide[0] < narrow[0] < 1 < narrow[1] < wide[1]
+    assert anytime.ratio(np.ones(1), np.array([]), quantile=0.5, error=ERROR, pairs=True) == (0, math.inf)
 
 
 def test_quantiles_of_values_that_are_often_the_same_are_not_told_apart() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from captures import BEGIN, Arms, write
+from captures import BEGIN, Arms, write, write_mirrored
 from development_page import shown
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
@@ -49,6 +49,14 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
         arms = Arms(weight, self.arms.errors)
         folder = self.store.root.parent / f"capture-{weight:g}"
         return Split(write(folder, 20_000, arms) if not folder.exists() else folder, "old", "new")
+
+    def mirror(self, release: Release, copied: float, features: list[str]) -> Split | None:  # noqa: ARG002
+        self.features = features
+        if self.current() is None:
+            return None
+        folder = self.store.root.parent / f"copies-{copied:g}"
+        write_mirrored(folder, 20_000, self.arms, copied=copied)
+        return Split(folder, "old", "new", mirrored=True)
 
 
 @pytest.fixture
@@ -153,8 +161,40 @@ def test_the_error_is_divided_among_the_analyses_of_a_rollout(shelf: Divided, cl
     assert widths[1] > widths[0]
 
 
-def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided) -> None:
-    deploy(shelf, "canary")
+def test_a_shadow_is_routed_once_it_is_known_to_answer_as_well_and_much_the_same(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+
+    deploy(shelf, "shadow", number=2)
+
+    said = told(shelf)
+    assert list(said) == ["verify", "mirror 100", "analyse", "route"]
+    assert said["mirror 100"] == "copies of 100% of the requests to version 2"
+    assert re.search(r"prediction_difference: .* that both answered; at most 0.1 is kept", said["analyse"])
+    assert 500 < clock.passed < 6000
+    assert shelf.current().number == 2
+
+
+def test_a_shadow_that_answers_otherwise_is_undone(shelf: Divided) -> None:
+    deploy(shelf, "replace")
+    shelf.arms = Arms(predictions=(0.3, 0.6))
+
+    with pytest.raises(DeploymentError, match=r"does not keep its limits: prediction_difference: .* 0.1 is broken"):
+        deploy(shelf, [{"mirror": 20}, {"analyse": {"prediction_difference": {"max_mean": 0.1}}}], number=2)
+
+    assert shelf.current().number == 1
+
+
+def test_requests_count_once_their_copies_must_have_been_answered(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+
+    deploy(shelf, [{"mirror": 100}, {"hold": "1 hour"}, {"analyse": LIMITS}, {"traffic": 50}], number=2)
+
+    assert "got 3,540 of 3,540 requests" in told(shelf)["analyse"]  # a copy may wait for others that hang
+
+
+@pytest.mark.parametrize("way", ["canary", "shadow"])
+def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided, way: str) -> None:
+    deploy(shelf, way)
 
     assert told(shelf)["analyse"] == "nothing was served before, so there is nothing to compare with"
     assert shelf.current().number == 1
@@ -171,7 +211,16 @@ def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided) -> None:
         ([{"traffic": 10, "hold": "1 hour"}], "0: write a step with one name, such as {traffic: 10}, not {"),
         ([{"traffic": 100}], "0.traffic: Input should be less than 100, not 100"),
         ([{"hold": "soon"}], "0.hold: 'soon' is no span of time; write one such as `7 days`, `36 hours` or P7D"),
-        ([{"analyse": LIMITS}], "0: analyse comes before any traffic; write {traffic: 10} before it"),
+        ([{"analyse": LIMITS}], "0: analyse comes before any traffic; write {traffic: 10} or {mirror: 100} before it"),
+        ([{"mirror": 0}], "0.mirror: Input should be greater than 0, not 0"),
+        (
+            [{"traffic": 9}, {"mirror": 9}, {"analyse": {"reward": {"min_change": -0.1}}}],
+            "2: reward: nobody sees what a mirror answers; ask for it after a traffic, not a mirror",
+        ),
+        (
+            [{"mirror": 9}, {"traffic": 9}, {"analyse": {"prediction_difference": {"max_mean": 0.1}}}],
+            "2: prediction_difference: takes requests that both answered; write {mirror: 100}, not a traffic, before",
+        ),
         ([{"traffic": 9}, {"analyse": {}}], "1.analyse: names no limit, so that every challenger would pass"),
         ([{"traffic": 9}, {"analyse": {"eror": 1}}], "1.analyse.eror: unknown; did you mean 'error'?"),
     ],
@@ -186,6 +235,8 @@ def test_what_is_no_strategy_is_told_with_its_place(way: Any, said: str) -> None
 def test_a_target_that_gives_all_requests_to_one_version_takes_no_strategy_that_divides_them() -> None:
     with pytest.raises(DeploymentError, match="strategy 'canary': the target 'cluster' gives all requests to one"):
         strategies.check_together(strategies.CANARY, "cluster")
+    with pytest.raises(DeploymentError, match="strategy 'shadow': the target 'cluster' gives all requests to one"):
+        strategies.check_together(strategies.SHADOW, "cluster")
     strategies.check_together(strategies.REPLACE, "cluster")
     strategies.check_together(strategies.CANARY, "machine")
 
@@ -201,7 +252,8 @@ def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any)
 
 def test_the_documented_strategies_are_those_that_there_are() -> None:
     page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
-    canary, own = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    canary, shadow, own = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
     assert strategies.parse(yaml.safe_load(canary)).steps == strategies.CANARY.steps
+    assert strategies.parse(yaml.safe_load(shadow)).steps == strategies.SHADOW.steps
     assert strategies.parse(yaml.safe_load(own)).splits

@@ -68,6 +68,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ({"weight": "0.9"}, "arms.0.weight: Input should be a valid number, not '0.9'"),
         ({"weight": True}, "arms.0.weight: Input should be a valid number, not true"),
         ({"mirror": True}, "arm 'uptake-1': a mirror answers nobody, so its weight is 0, not 0.9"),
+        ({"copied": 1.5}, "arm 'uptake-1': the share of requests that are copied is 1.5, not in (0, 1]"),
+        ({"copied": 0.5}, "arm 'uptake-1': only a mirror gets copies; write `mirror: true`, or no `copied`"),
         ({"name": "uptake-2"}, "arm uptake-2 is there more than once"),
         ({"name": "Up take"}, "arm 'Up take': its name is not at most 63 small letters"),
         ({"name": "x" * 64}, "its name is not at most 63 small letters"),

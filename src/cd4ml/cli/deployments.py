@@ -132,7 +132,7 @@ def analyse(
 
     Example: cd4ml deployments analyse capture --champion deployment-3 --challenger deployment-4 --limits limits.yaml
     """
-    from cd4ml.deployment import analysis, compared
+    from cd4ml.deployment import analysis, divided
     from cd4ml.running import yaml_file
 
     said = yaml_file.read(limits)
@@ -140,7 +140,7 @@ def analyse(
         lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())
         raise DeploymentError(f"{limits}: not as it should be{lines}")
     wanted = analysis.parse(said.value)
-    found = compared.read(folder, champion=champion, challenger=challenger)
+    found = divided.read(folder, champion=champion, challenger=challenger)
     if not found.count:
         raise DeploymentError(
             f"{folder}: has no request that {champion} or {challenger} had a chance to get; name the folder of a "

@@ -18,11 +18,11 @@ REQUESTS = pa.schema(
         ("request_id", pa.string()),  # one for an answer and its mirrored ones
         ("arm", pa.string()),
         ("version", pa.string()),  # of the arm's model
-        ("propensity", pa.float64()),  # how likely this arm was to get this request; 1 where it is a mirror
+        ("propensity", pa.float64()),  # how likely this arm was to get this request, or a copy of it
         ("mirrored", pa.bool_()),  # whether the answer was given to nobody
         ("unit", pa.string()),  # tells whose requests are one caller's; null where the caller is not known
         ("status", pa.int16()),  # of HTTP; 502, 503 and 504 also where the arm was broken, away or late
-        ("latency_ms", pa.float64()),  # of the arm, as the router sees it
+        ("latency_ms", pa.float64()),  # of the arm, as the router sees it; null of a copy that was dropped (503)
         ("features", pa.string()),  # JSON: the values of the rows by name, for features that may be captured; else null
         ("outputs", pa.list_(pa.string())),  # the names of what is predicted for a row; null where nothing was
         ("predictions", pa.list_(pa.float64())),  # row after row, each with a value an output; null where nothing was

@@ -31,7 +31,14 @@ class Arm:
     version: str = ""
     """The model's, in the registry."""
     mirror: bool = False
-    """Whether it is shown a copy of every request, and its answers are captured and given to nobody."""
+    """Whether it is shown copies of requests, and its answers are captured and given to nobody."""
+    copied: float = 1.0
+    """Of a mirror, the share of the requests of which it gets a copy, in (0, 1]."""
+
+    @property
+    def propensity(self) -> float:
+        """How likely it is to get a request, or its copy."""
+        return self.copied if self.mirror else self.weight
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/rou
 
     @property
     def mirrors(self) -> tuple[Arm, ...]:
-        """The arms that are shown a copy of every request."""
+        """The arms that are shown copies of requests."""
         return tuple(arm for arm in self.arms if arm.mirror)
 
     @property
@@ -94,6 +101,10 @@ def _mistakes_of(arm: Arm) -> list[str]:
         mistakes.append(f"its weight is {arm.weight:g}, not in [0, 1]")
     elif arm.mirror and arm.weight:
         mistakes.append(f"a mirror answers nobody, so its weight is 0, not {arm.weight:g}")
+    if not 0 < arm.copied <= 1:
+        mistakes.append(f"the share of requests that are copied is {arm.copied:g}, not in (0, 1]")
+    elif arm.copied < 1 and not arm.mirror:
+        mistakes.append("only a mirror gets copies; write `mirror: true`, or no `copied`")
     return [f"arm {shown(arm.name)}: {said}" for said in mistakes]
 
 

@@ -1,4 +1,4 @@
-"""Whether a challenger keeps its limits against the champion, by requests that both had a chance to get.
+"""Whether a challenger keeps its limits against the champion, by requests that both had a chance to get, or did get.
 
 Every check has an interval that may be looked at again and again (`cd4ml.deployment.anytime`), and all of them together
 keep the error that is stated: each gets an equal part of it.
@@ -19,6 +19,7 @@ from cd4ml.contracts.slices import ANY, OVERALL, Pattern
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.deployment import anytime
 from cd4ml.deployment.compared import Compared
+from cd4ml.deployment.paired import Paired
 from cd4ml.errors import DeploymentError
 from cd4ml.settings import Strict
 
@@ -70,6 +71,12 @@ class MeanPrediction(_Of):
     """Up or down."""
 
 
+class PredictionDifference(_Of):
+    """Of how far the predictions of both for one row are apart, where both answered it."""
+
+    max_mean: Annotated[float, Field(gt=0)]
+
+
 class Reward(_Of):
     """Of the mean of what feedback says."""
 
@@ -85,6 +92,7 @@ class Limits(Strict):
     latency_p95: Latency | None = None
     latency_p99: Latency | None = None
     mean_prediction: MeanPrediction | None = None
+    prediction_difference: PredictionDifference | None = None
     reward: Reward | None = None
     error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """How often a challenger that keeps all limits may fail, and how often one that breaks a limit may pass."""
@@ -147,13 +155,15 @@ def analyse(compared: Compared, limits: Limits, *, about: dict[str, str], looks:
 
 
 def _sample_ratio(compared: Compared, error: float) -> Check:
-    got, due = int(compared.challenged.sum()), float(compared.propensities.sum())
-    said = f"{SAMPLE_RATIO}: the challenger got {got:,} of {compared.count:,} requests, and {due:,.0f} by its weight"
+    got, due, requests = int(compared.got.sum()), float(compared.chances.sum()), len(compared.got)
+    said = f"{SAMPLE_RATIO}: the challenger got {got:,} of {requests:,} requests, and {due:,.0f} were due"
+    if compared.dropped:
+        said += f" ({compared.dropped:,} copies were dropped, for which it had no room, and count as failed)"
     outcome = Outcome.PASSED
-    if not anytime.by_chance(compared.challenged, compared.propensities, error):
+    if not anytime.by_chance(compared.got, compared.chances, error):
         outcome = Outcome.ERROR
         said += ", which is not chance, so that the arms cannot be compared; look for requests that one of them loses"
-    value = got / compared.count if compared.count else None
+    value = got / requests if requests else None
     return Check(SAMPLE_RATIO, "as the weights say", value, outcome, said, OVERALL)
 
 
@@ -178,6 +188,8 @@ def _bounds(limit: Any) -> Bounds:
         return Bounds(-limit.max_change, limit.max_change)
     if isinstance(limit, Reward):
         return Bounds(limit.min_change, None)
+    if isinstance(limit, PredictionDifference):
+        return Bounds(None, limit.max_mean)
     return Bounds(None, limit.max_increase if isinstance(limit, ErrorRate) else limit.max_ratio)
 
 
@@ -202,15 +214,39 @@ def _found(compared: Compared, *, name: str, limit: Any, bounds: Bounds, error: 
     if isinstance(limit, Reward):
         rewarded, rewards = compared.rewarded()
         return _changed(rewarded, rewards, bounds=bounds, range_=limit.range, error=error)
-    predictions = compared.predictions
-    known = ~np.isnan(predictions)
-    return _changed(compared.of(known), predictions[known], bounds=bounds, range_=limit.range, error=error)
+    known = compared.of(~np.isnan(compared.predictions))
+    if isinstance(limit, PredictionDifference):
+        return _apart(known, bounds=bounds, range_=limit.range, error=error)
+    return _changed(known, known.predictions, bounds=bounds, range_=limit.range, error=error)
 
 
 def _changed(
     compared: Compared, values: np.ndarray, *, bounds: Bounds, range_: tuple[float, float], error: float
 ) -> _Found:
     """The difference of means of values within a range."""
+    low, width = range_[0], _width(values, range_)
+    ours, theirs = values[compared.challenged], values[~compared.challenged]
+    if not len(ours) or not len(theirs):
+        return _Found(None, (-width, width), _nothing(ours), math.inf)
+    guesses = compared.differences((values - low) / width)
+    of = f"from {theirs.mean():.4g} of {len(theirs):,} to {ours.mean():.4g} of {len(ours):,}"
+    return _guessed(guesses, of=of, bounds=bounds, width=width, error=error)
+
+
+def _apart(compared: Compared, *, bounds: Bounds, range_: tuple[float, float], error: float) -> _Found:
+    """How far predictions for one row are apart, on average."""
+    if not isinstance(compared, Paired):
+        raise DeploymentError("one arm alone answered each request; it takes a mirror")
+    width, apart = _width(compared.predicted()[0], range_), compared.apart()
+    if not len(apart):
+        return _Found(None, (0.0, width), _nothing(apart), math.inf)
+    guesses = anytime.paired(apart / width, np.zeros(len(apart)))
+    of = f"over {len(apart):,} requests that both answered"
+    return _guessed(guesses, of=of, bounds=bounds, width=width, error=error)
+
+
+def _width(values: np.ndarray, range_: tuple[float, float]) -> float:
+    """Of a range that all values are in."""
     low, high = range_
     outside = values[(values < low) | (values > high)]
     if len(outside):
@@ -218,20 +254,15 @@ def _changed(
             f"{len(outside):,} of {len(values):,} values are not from {low:g} to {high:g}, such as {outside[0]:g}; "
             "write the `range` that they have"
         )
-    width = high - low
-    guesses = anytime.difference((values - low) / width, compared.challenged, compared.propensities)
-    interval = guesses.interval(error)
-    ours, theirs = values[compared.challenged], values[~compared.challenged]
-    if not len(ours) or not len(theirs):
-        return _Found(None, (-width, width), _nothing(ours), math.inf)
+    return high - low
+
+
+def _guessed(guesses: anytime.Guesses, *, of: str, bounds: Bounds, width: float, error: float) -> _Found:
+    """The true mean of guesses, in the width of a range."""
+    low, high = (end * width for end in guesses.interval(error))
     value = float(guesses.values.mean()) * width
-    ends = (interval[0] * width, interval[1] * width)
-    said = (
-        f"{value:+.4g} [{ends[0]:+.4g}, {ends[1]:+.4g}], from {theirs.mean():.4g} of {len(theirs):,} to "
-        f"{ours.mean():.4g} of {len(ours):,}"
-    )
     times = _times(guesses, value / width, bounds=(bounds.low, bounds.high), width=width, error=error)
-    return _Found(value, ends, said, times)
+    return _Found(value, (low, high), f"{value:+.4g} [{low:+.4g}, {high:+.4g}], {of}", times)
 
 
 def _times(
@@ -251,18 +282,22 @@ def _times(
 
 def _slower(compared: Compared, *, quantile: float, limit: Latency, error: float) -> _Found:
     """The ratio of quantiles of the latency."""
-    latencies = compared.latencies
-    ours, theirs = latencies[compared.challenged], latencies[~compared.challenged]
+    latencies, known = compared.latencies, ~np.isnan(compared.latencies)
+    ours, theirs = latencies[compared.challenged & known], latencies[~compared.challenged]
     if not len(ours) or not len(theirs):
         return _Found(None, (0.0, math.inf), _nothing(ours), math.inf)
-    interval = anytime.ratio(ours, theirs, quantile=quantile, error=error)
+    interval = anytime.ratio(ours, theirs, quantile=quantile, error=error, pairs=compared.pairs)
     before, now = (float(np.quantile(values, quantile)) for values in (theirs, ours))
     said = (
         f"{now / before:.4g} times [{interval[0]:.4g}, {interval[1]:.4g}], from {before:.4g} ms of {len(theirs):,} to "
         f"{now:.4g} ms of {len(ours):,}"
     )
     kept = interval[1] <= limit.max_ratio or interval[0] > limit.max_ratio
-    times = 1.0 if kept else anytime.ratio_needed(ours, theirs, quantile=quantile, error=error, limit=limit.max_ratio)
+    if kept:
+        return _Found(now / before, interval, said, 1.0)
+    times = anytime.ratio_needed(
+        ours, theirs, quantile=quantile, error=error, limit=limit.max_ratio, pairs=compared.pairs
+    )
     return _Found(now / before, interval, said, times)
 
 

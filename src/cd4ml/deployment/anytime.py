@@ -8,7 +8,8 @@ mean prediction.
 each outcome, divided by how likely its arm was to get it, is a guess of the difference that is right on average. Who
 bets on those guesses against a difference that is true does not get rich: to reach `1 / error` of what one had has a
 probability of at most `error`, ever. Differences against which a bettor gets so rich are out of the interval. So the
-shares of the arms, and the outcomes of both, may change with the hour.
+shares of the arms, and the outcomes of both, may change with the hour. Where both had each request, the guess is what
+one came to less what the other did, and it is right on average where requests are independent.
 
 **Quantiles** are told by counting (Howard and Ramdas 2022): how many values lie below a quantile is known but for
 chance. The evidence against a rank is how much likelier a mixture of all shares by Jeffreys' prior makes the count.
@@ -105,7 +106,13 @@ def paired(challenger: np.ndarray, champion: np.ndarray) -> Guesses:
 
 
 def ratio(
-    challenger: np.ndarray, champion: np.ndarray, *, quantile: float, error: float, times: float = 1.0
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    *,
+    quantile: float,
+    error: float,
+    times: float = 1.0,
+    pairs: bool = False,
 ) -> tuple[float, float]:
     """Where the ratio of the challenger's quantile to the champion's lies.
 
@@ -115,17 +122,29 @@ def ratio(
         quantile: Which, such as 0.99.
         error: How often the ratio may lie outside at some look.
         times: As if there were so many times these values.
+        pairs: Whether both had the same requests, so that a value of one tells of that of the other.
     """
     one, other = (_Ranked.of(values, quantile, times) for values in (challenger, champion))
     enough = -math.log(error)
+    if pairs:
+        (low, high), (least, most) = (ranked.interval(enough + math.log(2)) for ranked in (one, other))
+        return low / most, high / least if least else math.inf
     return 1 / _largest_ratio(other, one, enough), _largest_ratio(one, other, enough)
 
 
-def ratio_needed(challenger: np.ndarray, champion: np.ndarray, *, quantile: float, error: float, limit: float) -> float:
+def ratio_needed(
+    challenger: np.ndarray,
+    champion: np.ndarray,
+    *,
+    quantile: float,
+    error: float,
+    limit: float,
+    pairs: bool = False,
+) -> float:
     """How many times these values tell whether the ratio keeps a limit, if they go on like this."""
 
     def told(times: float) -> bool:
-        low, high = ratio(challenger, champion, quantile=quantile, error=error, times=times)
+        low, high = ratio(challenger, champion, quantile=quantile, error=error, times=times, pairs=pairs)
         return high <= limit or low > limit
 
     return _first(told)
@@ -182,6 +201,11 @@ class _Ranked:
             np.concatenate(([0.0], np.sort(values), [np.inf])),
             _against_share(np.concatenate(([0.0], usual, [count])), count, quantile),
         )
+
+    def interval(self, enough: float) -> tuple[float, float]:
+        """The first and the last value that is not refuted by itself."""
+        held = self.values[self.against < enough]
+        return float(held[0]), float(held[-1])
 
 
 def _largest_ratio(one: _Ranked, other: _Ranked, enough: float) -> float:

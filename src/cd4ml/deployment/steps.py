@@ -1,7 +1,7 @@
 """The steps of a strategy, each of which passes or fails.
 
 A person writes those that come between the verification of a release and its route: `{traffic: 10}`,
-`{hold: 5 minutes}`, `{analyse: {...}}`.
+`{mirror: 100}`, `{hold: 5 minutes}`, `{analyse: {...}}`.
 """
 
 import logging
@@ -17,7 +17,7 @@ from cd4ml import settings
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
-from cd4ml.deployment import analysis, compared, verify
+from cd4ml.deployment import analysis, divided, paired, verify
 from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.errors import DeploymentError
@@ -29,6 +29,8 @@ READY_SECONDS = 60
 LOOK_SECONDS = 5
 LATE_SECONDS = 15
 """How much later than a request its answer may be captured: those that are slow come last, and would be missing."""
+LATE_COPY_SECONDS = 60
+"""Likewise of a copy, which may wait for others that hang."""
 NOBODY = "nothing was served before"
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class Rollout:
     steps: tuple["Step", ...] = ()
     """All of them."""
     split: Split | None = None
-    """How requests are divided; None where one server gets all of them."""
+    """How requests are divided or copied; None where one server alone gets them."""
     split_at: datetime | None = None
     """Since when."""
 
@@ -112,12 +114,31 @@ class Traffic(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who gets how much."""
-        features = sorted({column for step in _analyses(rollout.steps) for column in step.columns})
-        rollout.split = rollout.target.share(rollout.release, self.traffic / 100, features)
+        rollout.split = rollout.target.share(rollout.release, self.traffic / 100, _features(rollout))
         rollout.split_at = now()
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to divide"
         return f"{self.traffic:g}% of the requests to version {rollout.release.version.version}"
+
+
+class Mirror(Strict):
+    """Gives the release copies of a part of the requests; callers are answered by what was served before."""
+
+    mirror: Annotated[float, Field(gt=0, le=100)]
+    """Percent."""
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return f"mirror {self.mirror:g}"
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; who gets copies of how much."""
+        rollout.split = rollout.target.mirror(rollout.release, self.mirror / 100, _features(rollout))
+        rollout.split_at = now()
+        if rollout.split is None:
+            return f"{NOBODY}, so there is nothing to copy"
+        return f"copies of {self.mirror:g}% of the requests to version {rollout.release.version.version}"
 
 
 class Hold(Strict):
@@ -149,7 +170,7 @@ class Analysed(Limits):
 
 
 class Analyse(Strict):
-    """Waits until the requests since the last change of traffic tell whether the release keeps limits."""
+    """Waits until the requests since the last `traffic` or `mirror` tell whether the release keeps limits."""
 
     analyse: Analysed
 
@@ -162,6 +183,24 @@ class Analyse(Strict):
     def columns(self) -> set[str]:
         """The features that the slices of its limits need."""
         return {column for _, slice_, _ in self.analyse.each() for column in Pattern.parse(slice_).columns}
+
+    def check_follows(self, before: Traffic | Mirror | None) -> None:
+        """Makes sure that the requests after a step can tell of its limits.
+
+        Args:
+            before: The last that gives the release some; None where none does.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        if before is None:
+            raise ValueError("analyse comes before any traffic; write {traffic: 10} or {mirror: 100} before it")
+        if isinstance(before, Mirror) and self.analyse.reward:
+            raise ValueError("reward: nobody sees what a mirror answers; ask for it after a traffic, not a mirror")
+        if isinstance(before, Traffic) and self.analyse.prediction_difference:
+            raise ValueError(
+                "prediction_difference: takes requests that both answered; write {mirror: 100}, not a traffic, before"
+            )
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; by what it passed."""
@@ -185,12 +224,13 @@ class Analyse(Strict):
             time.sleep(LOOK_SECONDS)
 
     def _look(self, rollout: Rollout, split: Split) -> Verdict:
-        found = compared.read(
+        read, late = (paired.read, LATE_COPY_SECONDS) if split.mirrored else (divided.read, LATE_SECONDS)
+        found = read(
             split.capture,
             champion=split.champion,
             challenger=split.challenger,
             since=rollout.split_at,
-            until=now() - timedelta(seconds=LATE_SECONDS),
+            until=now() - timedelta(seconds=late),
         )
         about = {"champion": split.champion, "challenger": split.challenger}
         return analysis.analyse(found, self.analyse, about=about, looks=len(list(_analyses(rollout.steps))))
@@ -202,11 +242,16 @@ def _check_lives(rollout: Rollout) -> None:
     verify.wait_until_ready(rollout.url, READY_SECONDS, alive=lambda: True)
 
 
-WRITTEN: dict[str, type[Traffic | Hold | Analyse]] = {"traffic": Traffic, "hold": Hold, "analyse": Analyse}
+WRITTEN: dict[str, type[Traffic | Mirror | Hold | Analyse]] = {
+    "traffic": Traffic,
+    "mirror": Mirror,
+    "hold": Hold,
+    "analyse": Analyse,
+}
 """Those that a person writes, by their one key."""
 
 
-def _checked(content: Any) -> Traffic | Hold | Analyse:
+def _checked(content: Any) -> Traffic | Mirror | Hold | Analyse:
     if not isinstance(content, dict) or len(content) != 1:
         raise ValueError(f"write a step with one name, such as {{traffic: 10}}, not {shown(content)}")
     (name,) = content
@@ -215,7 +260,11 @@ def _checked(content: Any) -> Traffic | Hold | Analyse:
     return settings.within(WRITTEN[name], content)
 
 
-AnyStep = Annotated[Traffic | Hold | Analyse, OneOf(_checked, WRITTEN.values)]
+AnyStep = Annotated[Traffic | Mirror | Hold | Analyse, OneOf(_checked, WRITTEN.values)]
+
+
+def _features(rollout: Rollout) -> list[str]:
+    return sorted({column for step in _analyses(rollout.steps) for column in step.columns})
 
 
 def _analyses(steps: tuple[Step, ...]) -> Iterator[Analyse]:

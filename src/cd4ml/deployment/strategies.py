@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import Analyse, AnyStep, Route, Step, Traffic, Verify
+from cd4ml.deployment.steps import Analyse, AnyStep, Mirror, Route, Step, Traffic, Verify
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -24,9 +24,15 @@ class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_le
 
     @model_validator(mode="after")
     def _compares_two(self) -> Self:
+        before = None
         for number, step in enumerate(self.root):
-            if isinstance(step, Analyse) and not any(isinstance(one, Traffic) for one in self.root[:number]):
-                raise ValueError(f"{number}: analyse comes before any traffic; write {{traffic: 10}} before it")
+            if isinstance(step, Traffic | Mirror):
+                before = step
+            elif isinstance(step, Analyse):
+                try:
+                    step.check_follows(before)
+                except ValueError as error:
+                    raise ValueError(f"{number}: {error}") from error
         return self
 
 
@@ -49,8 +55,8 @@ class Strategy:
 
     @property
     def splits(self) -> bool:
-        """Whether requests are divided between the release and what was served before."""
-        return any(isinstance(step, Traffic) for step in self.steps)
+        """Whether requests are divided between the release and what was served before, or copied."""
+        return any(isinstance(step, Traffic | Mirror) for step in self.steps)
 
 
 REPLACE = Strategy("replace", (Verify(), Route()))
@@ -58,11 +64,13 @@ REPLACE = Strategy("replace", (Verify(), Route()))
 _KEPT = {"error_rate": {"max_increase": 0.02}, "latency_p95": {"max_ratio": 1.5}, "within": "6 hours"}
 CANARY = Strategy.of("canary", [{"traffic": 10}, {"analyse": _KEPT}, {"traffic": 50}, {"analyse": _KEPT}])
 """The release gets some of the requests, and more once it is known that it does as well."""
+SHADOW = Strategy.of("shadow", [{"mirror": 100}, {"analyse": {**_KEPT, "prediction_difference": {"max_mean": 0.1}}}])
+"""The release gets copies of all requests, and answers nobody until it is known to do as well and much the same."""
 STRATEGIES: PluginPoint[Strategy] = PluginPoint(
     kind="strategy",
     group="cd4ml.strategies",
     of=Strategy,
-    built_in={"replace": f"{__name__}:REPLACE", "canary": f"{__name__}:CANARY"},
+    built_in={"replace": f"{__name__}:REPLACE", "canary": f"{__name__}:CANARY", "shadow": f"{__name__}:SHADOW"},
 )
 
 

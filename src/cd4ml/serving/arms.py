@@ -47,6 +47,16 @@ def choose(traffic: Traffic, key: str) -> Arm:
     )
 
 
+def is_shown(mirror: Arm, key: str) -> bool:
+    """Whether a mirror gets a copy of the requests of a caller, as likely as it says.
+
+    Args:
+        mirror: The arm.
+        key: What the caller is known by.
+    """
+    return _uniform(f"copies\0{mirror.name}\0{key}") <= mirror.copied
+
+
 def _uniform(text: str) -> float:
     """A number in (0, 1] that a text always gets."""
     return (int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") + 0.5) / 2**64

@@ -1,6 +1,6 @@
 """Requests shown to arms that answer nobody.
 
-A copy waits for a mirror that is slow, and there is room for few: the others are dropped and counted. No caller waits.
+A copy waits for a mirror that is slow, and there is room for few: the others are dropped. No caller waits.
 """
 
 import asyncio
@@ -27,34 +27,32 @@ class _Waiting:
 
 
 class Mirrors:
-    """All mirrors.
+    """All mirrors."""
 
-    Args:
-        dropped: Told of each copy for which there was no room.
-    """
-
-    def __init__(self, dropped: Callable[[Arm], None]) -> None:
-        self._dropped = dropped
+    def __init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def show(self, arm: Arm, size: int, ask: Callable[[], Awaitable[object]]) -> None:
+    def show(self, arm: Arm, size: int, ask: Callable[[], Awaitable[object]]) -> bool:
         """Has a mirror answer, as soon as it can.
 
         Args:
             arm: The mirror.
             size: The bytes of the copy.
             ask: Asks it, and keeps what it answers.
+
+        Returns:
+            Whether there was room; else the copy is dropped.
         """
         waiting = self._waiting.setdefault(arm.name, _Waiting())
         if waiting.copies >= WAITING or waiting.bytes + size > WAITING_BYTES:
-            self._dropped(arm)
-            return
+            return False
         waiting.copies += 1
         waiting.bytes += size
         task = asyncio.create_task(self._show(waiting, size, ask))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def close(self) -> None:
         """Waits for the answers that come soon."""

@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.serving import feedback, json_body, messages
 from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request
-from cd4ml.serving.arms import Arms, Asked, choose
+from cd4ml.serving.arms import Arms, Asked, choose, is_shown
 from cd4ml.serving.capture import Capture
 from cd4ml.serving.metrics import PATHS
 from cd4ml.serving.mirrors import Mirrors
@@ -46,6 +46,11 @@ class Routed:
     """JSON of what of it is captured."""
 
     @property
+    def key(self) -> str:
+        """What its arm is chosen by."""
+        return self.caller or self.id
+
+    @property
     def unit(self) -> str | None:
         """Stands for the caller in what is captured."""
         return blake2b(self.caller.encode(), digest_size=8).hexdigest() if self.caller else None
@@ -63,7 +68,7 @@ class Router:
 
     def __init__(self, file: TrafficFile, *, arms: Arms, capture: Capture | None, metrics: RouterMetrics) -> None:
         self._file, self._arms, self._capture, self._metrics = file, arms, capture, metrics
-        self.mirrors = Mirrors(metrics.dropped)
+        self.mirrors = Mirrors()
 
     @property
     def protocols(self) -> list[Protocol]:
@@ -84,13 +89,13 @@ class Router:
     async def _predict(self, path: str, request: Request) -> Answer:
         traffic = self._file.traffic
         routed = _routed(path, request, traffic)
-        arm = choose(traffic, routed.caller or routed.id)
+        arm = choose(traffic, routed.key)
         tags = {"arm": arm.name, "propensity": arm.weight}
         headers = {PUID: routed.id, **{f"cd4ml-{name}": str(value) for name, value in tags.items()}}
-        answer, content = await self._ask(arm, routed, propensity=arm.weight, mirrored=False)
+        answer, content = await self._ask(arm, routed)
         for mirror in traffic.mirrors:
-            show = partial(self._ask, mirror, routed, propensity=1.0, mirrored=True)
-            self.mirrors.show(mirror, len(request.body), show)
+            if is_shown(mirror, routed.key):
+                self._show(mirror, routed)
         if isinstance(answer, RefusedError):
             answer.headers = {**answer.headers, **headers}
             raise answer
@@ -98,9 +103,13 @@ class Router:
         text = messages.text(content) if tagged else answer.content
         return Answer(text, answer.content_type, answer.status, {**answer.headers, **headers})
 
-    async def _ask(
-        self, arm: Arm, routed: Routed, *, propensity: float, mirrored: bool
-    ) -> tuple[Answer | RefusedError, Any]:
+    def _show(self, mirror: Arm, routed: Routed) -> None:
+        """Has a mirror answer too; a copy for which there is no room is counted and kept as one that failed."""
+        if not self.mirrors.show(mirror, len(routed.asked.body), partial(self._ask, mirror, routed)):
+            self._metrics.dropped(mirror)
+            self._keep(mirror, routed, status=503, seconds=None)
+
+    async def _ask(self, arm: Arm, routed: Routed) -> tuple[Answer | RefusedError, Any]:
         """What an arm answers, and that as JSON has it, or why it does not; counted and kept."""
         started = time.perf_counter()
         answer: Answer | RefusedError
@@ -111,24 +120,28 @@ class Router:
             answer, content = refused, None
         seconds = time.perf_counter() - started
         self._metrics.answered(arm, answer.status, seconds)
+        self._keep(arm, routed, status=answer.status, seconds=seconds, content=content)
+        return answer, content
+
+    def _keep(self, arm: Arm, routed: Routed, *, status: int, seconds: float | None, content: Any = None) -> None:
+        """Keeps what an arm did with a request; no seconds where it never got it."""
         if self._capture:
-            outputs, predictions = messages.predictions(content) if answer.status == 200 else (None, None)
+            outputs, predictions = messages.predictions(content) if status == 200 else (None, None)
             row = {
                 "at": routed.at,
                 "request_id": routed.id,
                 "arm": arm.name,
                 "version": arm.version,
-                "propensity": propensity,
-                "mirrored": mirrored,
+                "propensity": arm.propensity,
+                "mirrored": arm.mirror,
                 "unit": routed.unit,
-                "status": answer.status,
-                "latency_ms": seconds * 1000,
+                "status": status,
+                "latency_ms": None if seconds is None else seconds * 1000,
                 "features": routed.features,
                 "outputs": outputs,
                 "predictions": predictions,
             }
             self._capture.requests.add(row, len(routed.features or "") + 8 * len(predictions or ()))
-        return answer, content
 
     async def _take_feedback(self, capture: Capture, request: Request) -> Answer:
         given = feedback.read(messages.parse(request.body), _header(request, PUID))

@@ -484,6 +484,9 @@ def test_a_mirror_that_hangs_costs_callers_nothing(model, router):
     assert {(answer.status, answer.arm) for answer in answers} == {(200, "champion")}
     assert seconds < 8  # less than one copy takes that waits for its end
     assert running.metric("cd4ml_router_mirror_dropped_total", arm="shadow") == 400 - 256
+    dropped = [row for row in running.captured(400 + 400 - 256) if row["mirrored"]]
+    assert len(dropped) == 400 - 256
+    assert {(row["status"], row["latency_ms"]) for row in dropped} == {(503, None)}
     started = time.monotonic()
     assert running.end() == 0
     assert time.monotonic() - started < 8
@@ -502,6 +505,18 @@ def test_a_mirror_is_shown_what_was_asked_and_its_answers_are_kept_beside(model,
     assert (second["arm"], second["mirrored"], second["predictions"]) == ("shadow", True, [0.5, 0.5])
     assert first["request_id"] == second["request_id"] == answer.id
     assert first["at"] == second["at"]
+
+
+def test_a_mirror_gets_copies_of_the_share_of_the_requests_that_it_is_to_have(model, router):
+    running = router(model("champion").arm(1), model("shadow").arm(mirror=True, copied=0.25))
+
+    for _ in range(200):
+        running.predict()
+    running.end()
+
+    copies = [row for row in running.requests().to_pylist() if row["mirrored"]]
+    assert 25 < len(copies) < 75
+    assert {row["propensity"] for row in copies} == {0.25}
 
 
 def test_a_mirror_that_is_away_is_no_matter_of_callers(model, router):

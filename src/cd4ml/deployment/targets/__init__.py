@@ -65,6 +65,8 @@ class Split:
     """The arm of what was served before."""
     challenger: str
     """The arm of the release."""
+    mirrored: bool = False
+    """Whether the release gets copies, and answers nobody."""
 
 
 class Target(ABC):
@@ -77,7 +79,7 @@ class Target(ABC):
     name: ClassVar[str]
     """As the argument `target` has it."""
     splits: ClassVar[bool] = False
-    """Whether it can divide requests, which is to have `share`."""
+    """Whether it can divide requests, which is to have `share` and `mirror`."""
 
     def __init__(self, store: Store, model: str) -> None:
         """Names the model, and the store that has its versions and its history; nothing is asked yet."""
@@ -141,6 +143,22 @@ class Target(ABC):
             DeploymentError: They cannot be divided here.
         """
         raise DeploymentError(f"{self.where} gives all requests to one version; use another strategy")
+
+    def mirror(self, release: Release, copied: float, features: list[str]) -> Split | None:  # noqa: ARG002
+        """Has the release get copies of a part of the requests, which what was served before answers; likewise.
+
+        Args:
+            release: It is raised.
+            copied: The part, in (0, 1].
+            features: Those whose values are to be captured.
+
+        Returns:
+            Where the answers of both are kept; None where nothing was served before.
+
+        Raises:
+            DeploymentError: Requests cannot be copied here.
+        """
+        raise DeploymentError(f"{self.where} copies no requests; use another strategy")
 
     @abstractmethod
     def current(self) -> Served | None:

@@ -122,13 +122,14 @@ class Machine(Target):
 
     def share(self, release: Release, weight: float, features: list[str]) -> Split | None:
         """Has the router ask the release for a part; without a router, one takes the place of what is served."""
-        raised, running = self._raised(), self.server()
-        if running is None:
-            return None
-        before = running if running.router_port else self._move(running, release)
-        arms = _arm(before, 1 - weight), _arm(raised, weight)
-        self._follow(Traffic(arms, captured_features=tuple(features)))
-        return Split(self._place.capture, *(arm.name for arm in arms))
+        raised, before = self._raised(), self._behind_router(release)
+        return self._divide(_arm(before, 1 - weight), _arm(raised, weight), features) if before else None
+
+    def mirror(self, release: Release, copied: float, features: list[str]) -> Split | None:
+        """Has the router copy a part to the release; without a router, one takes the place of what is served."""
+        raised, before = self._raised(), self._behind_router(release)
+        shadow = replace(_arm(raised, 0.0), mirror=True, copied=copied)
+        return self._divide(_arm(before, 1.0), shadow, features) if before else None
 
     def current(self) -> Served | None:  # noqa: D102
         server = self.server()
@@ -260,6 +261,15 @@ class Machine(Target):
         Replacement(release.begun.run, moved, release.begun.number).write(self._note_file)
         self._moved_file.unlink()
         return moved
+
+    def _behind_router(self, release: Release) -> Server | None:
+        """What is served, once a router asks it; None where nothing is."""
+        running = self.server()
+        return running if running is None or running.router_port else self._move(running, release)
+
+    def _divide(self, champion: Arm, challenger: Arm, features: list[str]) -> Split:
+        self._follow(Traffic((champion, challenger), captured_features=tuple(features)))
+        return Split(self._place.capture, champion.name, challenger.name, mirrored=challenger.mirror)
 
     def _follow(self, traffic: Traffic) -> None:
         router = self._place.router()

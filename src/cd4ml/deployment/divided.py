@@ -1,0 +1,117 @@
+"""Requests of which chance gave each to one of two arms."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml.contracts import captured
+from cd4ml.deployment import anytime
+from cd4ml.deployment.compared import Compared, answers, first_of_each, first_of_each_caller, unreadable
+from cd4ml.errors import DeploymentError
+
+
+@dataclass(frozen=True)
+class Divided(Compared):
+    """An answer a request."""
+
+    propensities: np.ndarray
+    """How likely the challenger was to get it, strictly between 0 and 1 (float64 [requests])."""
+    rewards: pa.Table
+    """Of `request`, the place of a request above, and its `reward`, in the order in which these came."""
+
+    @property
+    def count(self) -> int:  # noqa: D102
+        return len(self.challenged)
+
+    @property
+    def got(self) -> np.ndarray:  # noqa: D102
+        return self.challenged
+
+    @property
+    def chances(self) -> np.ndarray:  # noqa: D102
+        return self.propensities
+
+    def rewarded(self) -> tuple[Self, np.ndarray]:  # noqa: D102
+        return self._taken(self.rewards["request"].to_numpy()), self.rewards["reward"].to_numpy()
+
+    def differences(self, values: np.ndarray) -> anytime.Guesses:  # noqa: D102
+        return anytime.difference(values, self.challenged, self.propensities)
+
+    def first(self, count: int) -> Self:
+        """So many of the requests."""
+        return self._taken(np.arange(min(count, self.count)))
+
+    def of(self, wanted: np.ndarray) -> Self:  # noqa: D102
+        return self._taken(np.flatnonzero(wanted))
+
+    def _taken(self, places: np.ndarray) -> Self:
+        where = pc.index_in(self.rewards["request"], value_set=pa.array(places))
+        rewards = self.rewards.set_column(0, "request", where).filter(pc.is_valid(where))
+        return type(self)(self.challenged[places], self.table.take(places), self.propensities[places], rewards)
+
+
+def read(
+    folder: Path,
+    *,
+    champion: str,
+    challenger: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Divided:
+    """Reads what was captured of two arms.
+
+    Of the requests of one caller the first alone counts, for a caller always has the same arm. Requests that one of
+    both was sure to get do not count.
+
+    Args:
+        folder: Of the capture.
+        champion: An arm.
+        challenger: The arm that is held against it.
+        since: The first moment that counts.
+        until: The moment that does not count any more.
+
+    Raises:
+        DeploymentError: A third arm answered too, or what was captured cannot be read.
+    """
+    by_chance = ~pc.field("mirrored") & (pc.field("propensity") > 0) & (pc.field("propensity") < 1)
+    requests = answers(folder, by_chance, since=since, until=until)
+    others = set(requests["arm"].unique().to_pylist()) - {champion, challenger}
+    if others:
+        raise DeploymentError(
+            f"{folder}: {', '.join(sorted(others))} answered too, and two arms are compared; name those of one rollout"
+        )
+    try:
+        feedback = captured.feedback(folder, since).to_table().sort_by("at")
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(folder, error) from error
+    return among(requests, feedback, challenger=challenger)
+
+
+def among(requests: pa.Table, feedback: pa.Table, *, challenger: str) -> Divided:
+    """What two arms did.
+
+    Args:
+        requests: Those that either had a chance to get, as `cd4ml.contracts.captured` has them, in order.
+        feedback: Likewise, of these and of others.
+        challenger: An arm.
+    """
+    requests = first_of_each_caller(requests)
+    challenged = pc.equal(requests["arm"], challenger).to_numpy()
+    own = requests["propensity"].to_numpy()
+    return Divided(challenged, requests, np.where(challenged, own, 1 - own), _rewards(feedback, requests["request_id"]))
+
+
+def _rewards(feedback: pa.Table, requests: pa.ChunkedArray) -> pa.Table:
+    """The first reward of each request, as `Divided` has them."""
+    table = pa.table(
+        {
+            "request": pc.index_in(feedback["request_id"], value_set=requests.combine_chunks()),
+            "reward": feedback["reward"],
+        }
+    ).drop_null()
+    return table.take(first_of_each(table["request"]))

@@ -1,0 +1,111 @@
+"""Requests that two arms both answered: the champion to callers, and the challenger, a mirror, to nobody."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml.deployment import anytime
+from cd4ml.deployment.compared import Compared, answers, first_of_each, first_of_each_caller
+from cd4ml.errors import DeploymentError
+
+
+@dataclass(frozen=True)
+class Paired(Compared):
+    """Two answers a request: first all of the champion, and then those of the challenger to the same requests."""
+
+    copied: np.ndarray
+    """Of each request of the champion, whether the challenger got a copy (bool [requests])."""
+    shares: np.ndarray
+    """How likely that was (float64 [requests])."""
+
+    pairs = True
+
+    @property
+    def count(self) -> int:  # noqa: D102
+        return len(self.table) // 2
+
+    @property
+    def got(self) -> np.ndarray:  # noqa: D102
+        return self.copied
+
+    @property
+    def chances(self) -> np.ndarray:  # noqa: D102
+        return self.shares
+
+    def rewarded(self) -> NoReturn:  # noqa: D102
+        raise DeploymentError("nobody sees what a mirror answers, so that no reward is for it")
+
+    def differences(self, values: np.ndarray) -> anytime.Guesses:  # noqa: D102
+        return anytime.paired(values[self.challenged], values[~self.challenged])
+
+    def apart(self) -> np.ndarray:
+        """How far the predictions for the rows of a request are apart, on average (float64 [requests]).
+
+        Raises:
+            DeploymentError: A row has more than one prediction, or an answer has other rows than the champion's.
+        """
+        values, answer = self.predicted()
+        count = self.count
+        theirs = answer < count
+        if not np.array_equal(answer[theirs], answer[~theirs] - count):
+            raise DeploymentError("the challenger predicts for another number of rows than the champion")
+        apart = np.abs(values[~theirs] - values[theirs])
+        mean: np.ndarray = np.bincount(answer[theirs], weights=apart, minlength=count) / np.bincount(
+            answer[theirs], minlength=count
+        )
+        return mean
+
+    def of(self, wanted: np.ndarray) -> Self:  # noqa: D102
+        both = wanted[: self.count] & wanted[self.count :]
+        places = np.flatnonzero(np.concatenate((both, both)))
+        return type(self)(self.challenged[places], self.table.take(places), self.copied, self.shares)
+
+
+def read(
+    folder: Path,
+    *,
+    champion: str,
+    challenger: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Paired:
+    """Reads what was captured of an arm and of its mirror.
+
+    Of the requests of one caller the first alone counts, for those of one are not independent.
+
+    Args:
+        folder: Of the capture.
+        champion: The arm that answered.
+        challenger: The arm that is held against it.
+        since: The first moment that counts.
+        until: The moment that does not count any more.
+
+    Raises:
+        DeploymentError: What was captured cannot be read.
+    """
+    asked, copies = (
+        answers(folder, (pc.field("arm") == arm) & (pc.field("mirrored") == mirrored), since=since, until=until)
+        for arm, mirrored in ((champion, False), (challenger, True))
+    )
+    return among(asked, copies)
+
+
+def among(asked: pa.Table, copies: pa.Table) -> Paired:
+    """What two arms did.
+
+    Args:
+        asked: The champion's answers, as `cd4ml.contracts.captured` has them, in order.
+        copies: The challenger's, likewise.
+    """
+    asked, copies = first_of_each_caller(asked), copies.take(first_of_each(copies["request_id"]))
+    places = pc.index_in(asked["request_id"], value_set=copies["request_id"].combine_chunks())
+    got = pc.is_valid(places).to_numpy()
+    share = copies["propensity"][0].as_py() if len(copies) else 0.0  # which nothing tells before the first copy
+    table = pa.concat_tables([asked.filter(got), copies.take(places.drop_null())])
+    count = len(table) // 2
+    return Paired(np.arange(2 * count) >= count, table, got, np.full(len(asked), share))
