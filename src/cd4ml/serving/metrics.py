@@ -62,11 +62,10 @@ class Metrics:
         self._seconds.observe(seconds)
 
     def predicted(self, batch: Sequence[Inputs], probabilities: np.ndarray) -> None:
-        """Counts a batch; what the model gave no finite probability for was not predicted."""
+        """Counts a batch."""
+        self._predictions.inc(len(probabilities))
         self._batch.observe(len(probabilities))
-        finite = probabilities[np.isfinite(probabilities)]
-        self._predictions.inc(len(finite))
-        self._probabilities.add(finite)
+        self._probabilities.add(probabilities)
         for inputs in batch:
             for counter, counts in ((self._missing, inputs.missing), (self._unknown, inputs.unknown)):
                 for feature, count in counts.items():
