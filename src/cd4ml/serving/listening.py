@@ -15,6 +15,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from cd4ml.errors import EnvironmentSetupError
+
 REQUEST_SECONDS = 10
 """How long a head may take, from the connection or the last answer on; then its body; then the client, to read."""
 HEAD_BYTES = 64 * 2**10
@@ -31,12 +33,27 @@ SWEEP_SECONDS = 0.5
 NEVER = 2**31
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, beside: bool = False) -> socket.socket:
     """A socket that listens; who connects waits until it is served.
 
-    Another one may listen there too: so a router takes the place of a server that answers until then.
+    Args:
+        host: The address.
+        port: Its port.
+        beside: Whether one may listen there that this function made: it answers until it ends.
+
+    Raises:
+        EnvironmentSetupError: The port is in use, or cannot be had for another reason.
     """
-    return socket.create_server((host, port), backlog=BACKLOG, reuse_port=True)
+    try:
+        if not beside:
+            with socket.socket() as alone:
+                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                alone.bind((host, port))
+        return socket.create_server((host, port), backlog=BACKLOG, reuse_port=True)
+    except OSError as error:
+        raise EnvironmentSetupError(
+            f"port {port} cannot be listened on ({error.strerror}): end the program that has it, or name another"
+        ) from error
 
 
 def allow_most_files() -> None:

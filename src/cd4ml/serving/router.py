@@ -5,6 +5,7 @@
     CAPTURE_SECONDS  after which what waits is written (5); a router that is killed loses what came since
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the router to this machine
     PORT             takes what a model server takes, and feedback (9000)
+    PORT_BESIDE      1: where a model server or a router may listen at PORT already, which is about to end
     METRICS_PORT     answers /prometheus, and /traffic: what is followed of the file (6000)
 
 A request goes whole to one arm. `/health/ping` says that the router lives, `/health/status` that every arm with a
@@ -49,17 +50,19 @@ async def _route(file: TrafficFile, capture: Capture | None) -> None:
     metrics, arms = RouterMetrics(), Arms()
     router = Router(file, arms=arms, capture=capture, metrics=metrics)
     watching = watched(file, capture=capture, metrics=metrics)
+    beside = os.environ.get("PORT_BESIDE") == "1"
+    requests = bind(host, int(os.environ.get("PORT", "9000")), beside=beside)
     ports = [
-        Port(Application(router.protocols, metrics.observe), bind(host, int(os.environ.get("PORT", "9000")))),
+        Port(Application(router.protocols, metrics.observe), requests),
         Port(Application([watching], lambda *_: None), bind(host, int(os.environ.get("METRICS_PORT", "6000")))),
     ]
     async with asyncio.TaskGroup() as group:
-        beside = [group.create_task(file.follow())]
+        meanwhile = [group.create_task(file.follow())]
         if capture:
-            beside.append(group.create_task(capture.keep()))
+            meanwhile.append(group.create_task(capture.keep()))
         await serve(ports)
         await router.mirrors.close()
-        for task in beside:
+        for task in meanwhile:
             task.cancel()
     await arms.close()
     if capture:

@@ -31,9 +31,8 @@ def main() -> None:
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below, it tells of each request that is none
     logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow's
     listening.allow_most_files()
-    requests, metrics = _bind("PORT", 9000), _bind("METRICS_PORT", 6000)
     try:
-        serve(requests, metrics)
+        serve(_bind("PORT", 9000), _bind("METRICS_PORT", 6000))
     except Cd4mlError as error:
         logger.error("%s", error)
         sys.exit(1)

@@ -69,6 +69,7 @@ class Place:
         environment = {
             "TRAFFIC_FILE": str(self._traffic_file),
             "CAPTURE_FOLDER": str(self.capture),
+            "PORT_BESIDE": "1",
             **servers.ports(port, watch_port),
         }
         router = servers.spawn(
