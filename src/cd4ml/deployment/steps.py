@@ -30,7 +30,7 @@ LOOK_SECONDS = 5
 LATE_SECONDS = 15
 """How much later than a request its answer may be captured: those that are slow come last, and would be missing."""
 LATE_COPY_SECONDS = 60
-"""Likewise of a copy, which may wait for others that hang."""
+"""Likewise of a copy, which waits up to 30 seconds for others that hang, and then for its own answer."""
 NOBODY = "nothing was served before"
 
 log = logging.getLogger(__name__)
