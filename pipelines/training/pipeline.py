@@ -167,7 +167,6 @@ def training(
         schema=validated.outputs["schema"],
         reference=validated.outputs["reference"],
         limits=data_limits,
-        model_limits=model_limits,
         store=store,
     )
     light(checked, "Check dataset", cached=False, retries=0)

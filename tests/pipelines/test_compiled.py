@@ -167,7 +167,6 @@ def test_a_verdict_about_data_cannot_be_wired_where_one_about_a_model_belongs() 
             schema=schema,
             reference=reference,
             limits={},
-            model_limits={},
             store="store",
         )
         verdict = checked.outputs["verdict"]

@@ -45,7 +45,6 @@ class Place:
         gate.judge(
             self.folder / "findings",
             {},
-            model_limits={},
             dataset=self.folder / "dataset",
             store=self.store,
             file=self.folder / "verdict",

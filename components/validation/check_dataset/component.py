@@ -14,7 +14,6 @@ def check_dataset(
     schema: dsl.Input[artifacts.Schema],
     reference: dsl.Input[artifacts.Reference],
     limits: dict,
-    model_limits: dict,
     store: str,
     verdict: dsl.Output[artifacts.DatasetVerdict],
 ) -> None:
@@ -26,11 +25,9 @@ def check_dataset(
         statistics: What it wrote beside them; noted in the store, which validation does not ask.
         schema: The same.
         reference: The same.
-        limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` by split,
-            `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`, `min_alike`, `drift`,
-            `freshness` (docs/limits.md); shares and rates are fractions in [0, 1].
-        model_limits: What the candidate must keep; refused where the test split has too few rows of a class for it,
-            before anything is trained.
+        limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` and
+            `min_class_rows` by split, `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`,
+            `min_alike`, `drift`, `freshness` (docs/limits.md); shares and rates are fractions in [0, 1].
         store: The store, where the record of the run ends when a limit is not kept.
 
     Returns:
@@ -41,7 +38,5 @@ def check_dataset(
     from cd4ml.validation import gate
 
     with noting(store, given):
-        judged = gate.judge(
-            findings.path, limits, model_limits=model_limits, dataset=dataset.path, store=store, file=verdict.path
-        )
+        judged = gate.judge(findings.path, limits, dataset=dataset.path, store=store, file=verdict.path)
     verdict.metadata.update(judged.metadata)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.verdict import Check, Outcome
 
+FEWEST_ROWS = 30
+"""A slice is too small to judge by a metric that is over fewer of its rows."""
+
 
 @dataclass(frozen=True)
 class Bounds:

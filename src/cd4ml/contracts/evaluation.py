@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cd4ml.contracts import document, slices
+from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.problem import BINARY, Metrics, Problem
 from cd4ml.contracts.shares import Interval
@@ -27,8 +28,6 @@ CANDIDATE = "candidate"
 """The model that is evaluated, beside `baseline` and `champion`."""
 CHAMPION = "champion"
 OVERALL = slices.OVERALL
-FEWEST_ROWS = 30
-"""A slice is too small to judge by a metric that is over fewer of its rows."""
 
 Intervals = Mapping[str, Interval]
 """By metric (`cd4ml.evaluation.confidence`). A metric that has none, such as a count, is not there."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from cd4ml.contracts.evaluation import FEWEST_ROWS
+from cd4ml.contracts.bounds import FEWEST_ROWS
 
 TAIL = 0.975
 Z = float(special.ndtri(TAIL))

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from statistics import NormalDist
 
-from cd4ml.contracts.evaluation import FEWEST_ROWS, OVERALL, Fairness, Group, Slice, at
+from cd4ml.contracts.bounds import FEWEST_ROWS
+from cd4ml.contracts.evaluation import OVERALL, Fairness, Group, Slice, at
 from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import key_of

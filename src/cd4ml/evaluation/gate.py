@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.contracts import evaluation as summary
-from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, FEWEST_ROWS, Slice, Summary
+from cd4ml.contracts.bounds import FEWEST_ROWS, Bounds, Measured, hold
+from cd4ml.contracts.evaluation import CANDIDATE, Slice, Summary
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.record import found_by
 from cd4ml.contracts.shares import Interval

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
-    FEWEST_ROWS,
     OVERALL,
     Change,
     Fairness,

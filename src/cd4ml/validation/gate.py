@@ -1,15 +1,13 @@
 """The gate after validation: may a model be trained on this dataset?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.drift import Change
-from cd4ml.contracts.evaluation import FEWEST_ROWS
 from cd4ml.contracts.findings import Finding, Findings, Group, Kind, Proxy, percent
-from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.verdict import DATA_GATE, Check, Outcome, Verdict
 from cd4ml.errors import DataError
 from cd4ml.registry import catalogue, clock, records
@@ -22,21 +20,12 @@ NAMED = 3
 _Measured = TypeVar("_Measured", Change, Group, Proxy)
 
 
-def judge(
-    path: str | Path,
-    settings: dict[str, Any],
-    *,
-    model_limits: Mapping[str, Any],
-    dataset: str | Path,
-    store: str,
-    file: str | Path,
-) -> Verdict:
+def judge(path: str | Path, settings: dict[str, Any], *, dataset: str | Path, store: str, file: str | Path) -> Verdict:
     """Holds what was found against the limits, and ends the run where one is not kept.
 
     Args:
         path: What `validate_dataset` wrote.
         settings: As `Limits` has them.
-        model_limits: What the candidate must keep, which the test split must have rows for.
         dataset: What `ingest_dataset` wrote.
         store: The store, which gets the record of a run that ends here.
         file: Takes the verdict.
@@ -46,24 +35,17 @@ def judge(
         DocumentError: A file does not hold that.
         DataError: The limits are none, or the findings are about another version.
     """
-    verdict = check(path, settings, model_limits=model_limits, dataset=dataset).write(file)
+    verdict = check(path, settings, dataset=dataset).write(file)
     catalogue.judged(store, DatasetVersion.read(dataset), verdict)
     return records.judge(store, verdict)
 
 
-def check(
-    path: str | Path,
-    settings: dict[str, Any],
-    *,
-    model_limits: Mapping[str, Any] | None = None,
-    dataset: str | Path | None = None,
-) -> Verdict:
+def check(path: str | Path, settings: dict[str, Any], *, dataset: str | Path | None = None) -> Verdict:
     """Holds what was found against the limits.
 
     Args:
         path: The findings that `validate_dataset` wrote.
         settings: As `Limits` has them.
-        model_limits: What the candidate must keep.
         dataset: The version that `ingest_dataset` wrote; without it nothing is known of its age.
 
     Raises:
@@ -76,7 +58,7 @@ def check(
     version = DatasetVersion.read(dataset) if dataset else unknown
     if version.digest != found.digest:
         raise DataError(f"{path}: is about {found.digest}, not {version.digest}; run validate_dataset again")
-    checks = [*_checks(found, allowed), *_too_few_to_judge(found, model_limits or {})]
+    checks = [*_checks(found, allowed)]
     if allowed.freshness:
         checks += age.checks(version, allowed.freshness, now)
     warnings = [*waivers.said(found), *age.warnings(version, now)]
@@ -98,6 +80,8 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
             measured=Measured(rows),
             said=f"{split}: {rows:,} rows, {bounds} wanted",
         )
+    for split, least in allowed.min_class_rows.items():
+        yield from _fewest_of_a_class(found, split, least)
     if allowed.min_group_share is not None:
         yield _smallest_share(found, allowed.min_group_share)
     if allowed.max_label_rate_gap is not None:
@@ -112,29 +96,16 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
         yield from _drift(found, allowed.drift)
 
 
-def _too_few_to_judge(found: Findings, model_limits: Mapping[str, Any]) -> Iterator[Check]:
-    """The limits on all rows of test for which it has too few rows of a class, whatever is trained."""
+def _fewest_of_a_class(found: Findings, split: str, least: int) -> Iterator[Check]:
     if found.positives is None:
-        return
-    rows, bounds = found.rows["test"], Bounds(FEWEST_ROWS, None, shown=COUNT)
-    known = {"label_rate": found.positives["test"] / rows}
-    for name, limit in model_limits.items():
-        is_held = (
-            name in BINARY and {"min", "max", "baseline"} & {*limit} and "overall" in limit.get("slices", ["overall"])
-        )
-        if not is_held or BINARY.metric(name).counted is None:
-            continue
-        try:
-            counted = BINARY.counted(name, rows, known)
-        except KeyError:  # that depends on what a model predicts
-            continue
-        if counted < FEWEST_ROWS:
-            said = (
-                f"{name}: {counted} of the {rows:,} rows of test count, and a limit wants {FEWEST_ROWS} at least; "
-                "give more data, or a larger share to test"
-            )
-            subject = f"rows of test that {name} is judged by"
-            yield hold(subject, slice_="", bounds=bounds, measured=Measured(counted), said=said)
+        return  # the label is of no use, which has failed
+    rows, positive = found.rows[split], found.positives[split]
+    fewest, bounds = min(positive, rows - positive), Bounds(least, None, shown=COUNT)
+    said = (
+        f"{split}: {fewest:,} of {rows:,} rows are of the rarer class, {bounds} wanted; give more data, or a larger "
+        f"share to {split}"
+    )
+    yield hold(f"rows of a class in {split}", slice_="", bounds=bounds, measured=Measured(fewest), said=said)
 
 
 def _counted(found: Findings, kind: Kind) -> list[Finding]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts.evaluation import FEWEST_ROWS
+from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.findings import ENOUGH_ROWS, Finding, Group, percent
 from cd4ml.contracts.shares import difference_interval, share_interval
 from cd4ml.errors import DataError

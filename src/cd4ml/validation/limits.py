@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from cd4ml import settings
+from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.drift import FALSE_ALARMS, LARGE
 from cd4ml.errors import DataError
 from cd4ml.settings import Span, Strict, Whole
 
 Count = Annotated[Whole, Field(ge=0)]
+Split = Literal["train", "eval", "test"]
 
 
 class Drift(Strict):
@@ -45,8 +47,10 @@ class Limits(Strict):
     """Columns of personal data at most."""
     leaks: Count = 0
     """Columns that tell the label as nothing known before the event could, at most; warnings do not count."""
-    min_rows: dict[Literal["train", "eval", "test"], Count] = Field(default_factory=dict)
+    min_rows: dict[Split, Count] = Field(default_factory=dict)
     """Rows of a split at least."""
+    min_class_rows: dict[Split, Count] = Field(default_factory=lambda: {"test": FEWEST_ROWS})
+    """Rows of each class in a split at least: with fewer in test, a metric of a class is not judged."""
     min_group_share: float | None = Field(default=None, ge=0, le=1)
     """Share of the rows that each sensitive group has at least."""
     max_label_rate_gap: float | None = Field(default=None, ge=0, le=1)

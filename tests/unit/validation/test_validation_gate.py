@@ -70,29 +70,17 @@ def test_three_findings_are_named_and_of_more_it_is_said_how_many(check, number,
     assert check(replace(CLEAN, findings=found)).reasons == [f"anomalies: {number} found, 0 allowed: {end}"]
 
 
-@pytest.mark.parametrize(
-    ("model_limits", "refused"),
-    [
-        ({"auc": {"min": 0.6}}, ["auc"]),
-        ({"auc": {"baseline": {"min_change": 0.0}}, "recall@0.5": {"min": 0.1}}, ["auc", "recall@0.5"]),
-        ({"auc": {"min": 0.6, "slices": ["region=*"]}}, []),
-        ({"auc": {"champion": {"min_change": 0.0}}, "bootstrap": {"auc": {"min": 0.5}}}, []),
-        ({"accuracy@0.5": {"min": 0.6}, "false_positive_rate@0.5": {"max": 0.6}, "latency_ms": {"max": 9}}, []),
-        ({"precision@0.5": {"min": 0.6}, "example_count": {"min": 5}, "fairness": {"region": {}}}, []),
-    ],
-)
-def test_a_limit_that_the_test_split_has_too_few_rows_of_a_class_for_is_told_before_training(
-    tmp_path, model_limits, refused
-):
-    rare = replace(CLEAN, positives={"train": 80, "eval": 10, "test": 10})
-    rare.write(tmp_path / "findings")
+def test_too_few_rows_of_a_class_in_test_are_told_before_training(check):
+    rare = replace(CLEAN, positives={"train": 80, "eval": 10, "test": 90})
 
-    reasons = gate.check(tmp_path / "findings", {}, model_limits=model_limits).reasons
-
-    assert [reason.partition(":")[0] for reason in reasons] == refused
-    assert all("10 of the 100 rows of test count, and a limit wants 30 at least" in reason for reason in reasons)
-    replace(rare, positives={"train": 240, "eval": 30, "test": 30}).write(tmp_path / "findings")
-    assert gate.check(tmp_path / "findings", {}, model_limits=model_limits).passed
+    assert check(rare).reasons == [
+        "test: 10 of 100 rows are of the rarer class, at least 30 wanted; give more data, or a larger share to test"
+    ]
+    assert check(replace(rare, positives={"train": 80, "eval": 10, "test": 30})).passed
+    assert check(rare, min_class_rows={}).passed
+    assert check(rare, min_class_rows={"test": 10, "train": 100}).reasons == [
+        "train: 80 of 800 rows are of the rarer class, at least 100 wanted; give more data, or a larger share to train"
+    ]
 
 
 def test_anomalies_that_are_allowed_pass(check):
