@@ -7,12 +7,12 @@ from cd4ml.storage import Store
 
 
 def check_free(store: Store, model: str, port: int) -> None:
-    """Makes sure that a model can be served at a port, where its own server or router may listen already.
+    """Makes sure that a model can be served at a port, where a server or router of its own may listen already.
 
     Raises:
         DeploymentError: The port is in use, or cannot be had for another reason.
     """
-    if Machine(store, model).port() != port:
+    if port not in Machine(store, model).ports():
         check_port(port)
 
 

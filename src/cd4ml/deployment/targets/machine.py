@@ -173,10 +173,10 @@ class Machine(Target):
         """The running server."""
         return servers.find(self._file)
 
-    def port(self) -> int | None:
-        """Where the model is asked here: at its router, also where no server is left behind that, or at its server."""
-        router, server = self._place.router(), self.server()
-        return router.port if router else server.port if server else None
+    def ports(self) -> set[int]:
+        """Where its router, its server and one that is on its way listen."""
+        own = self._place.router(), self.server(), servers.find(self._raised_file)
+        return {one.port for one in own if one}
 
     def may_change(self) -> bool:
         """Whether servers of the model are known here, and are ours to change."""
