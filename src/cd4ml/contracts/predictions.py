@@ -10,13 +10,14 @@ Files from before had the features and `probability` side by side.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cd4ml.errors import StorageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FEATURES = "features"
 PROBABILITY = "probability"
@@ -34,7 +35,7 @@ class Known:
     """float [rows]."""
 
 
-def write(features: pa.Table, probabilities: np.ndarray, file: Path) -> None:
+def write(features: "pa.Table", probabilities: np.ndarray, file: Path) -> None:
     """Keeps rows.
 
     Args:
@@ -42,6 +43,9 @@ def write(features: pa.Table, probabilities: np.ndarray, file: Path) -> None:
         probabilities: What the model gave, float [rows].
         file: The file to write.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     pq.write_table(pa.table({FEATURES: features.to_struct_array(), PROBABILITY: probabilities}), file)
 
 
@@ -51,6 +55,9 @@ def read(file: Path) -> Known:
     Raises:
         StorageError: There is no such file, or it holds something else.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         table = pq.read_table(file)
         features = table.drop_columns([PROBABILITY])

@@ -7,7 +7,7 @@ keep the error that is stated: each gets an equal part of it.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,10 +18,11 @@ from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import ANY, OVERALL, Pattern
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.deployment import anytime
-from cd4ml.deployment.compared import Compared
-from cd4ml.deployment.paired import Paired
 from cd4ml.errors import DeploymentError
 from cd4ml.settings import Strict
+
+if TYPE_CHECKING:
+    from cd4ml.deployment.compared import Compared
 
 GATE = "analysis"
 EXAMPLE = "error_rate: {max_increase: 0.01}"
@@ -133,7 +134,7 @@ class _Found:
     """How many times the requests it takes to tell; infinite where that is not known."""
 
 
-def analyse(compared: Compared, limits: Limits, *, about: dict[str, str], looks: int = 1) -> Verdict:
+def analyse(compared: "Compared", limits: Limits, *, about: dict[str, str], looks: int = 1) -> Verdict:
     """Holds the challenger against the champion.
 
     Args:
@@ -154,7 +155,7 @@ def analyse(compared: Compared, limits: Limits, *, about: dict[str, str], looks:
     return Verdict(GATE, about, tuple(checks))
 
 
-def _sample_ratio(compared: Compared, error: float) -> Check:
+def _sample_ratio(compared: "Compared", error: float) -> Check:
     got, due, requests = int(compared.got.sum()), float(compared.chances.sum()), len(compared.got)
     said = f"{SAMPLE_RATIO}: the challenger got {got:,} of {requests:,} requests, and {due:,.0f} were due"
     if compared.dropped:
@@ -167,7 +168,7 @@ def _sample_ratio(compared: Compared, error: float) -> Check:
     return Check(SAMPLE_RATIO, "as the weights say", value, outcome, said, OVERALL)
 
 
-def _held(compared: Compared, *, name: str, slice_: str, limit: Any, error: float) -> Check:
+def _held(compared: "Compared", *, name: str, slice_: str, limit: Any, error: float) -> Check:
     bounds, requests = _bounds(limit), compared.count
     subject = name if slice_ == OVERALL else f"{name} on {slice_}"
     try:
@@ -206,7 +207,7 @@ def _told(found: _Found, bounds: Bounds, requests: int) -> tuple[Outcome, str]:
     return Outcome.INCONCLUSIVE, f"about {more:,} requests more, like these, tell whether {bounds} is kept"
 
 
-def _found(compared: Compared, *, name: str, limit: Any, bounds: Bounds, error: float) -> _Found:
+def _found(compared: "Compared", *, name: str, limit: Any, bounds: Bounds, error: float) -> _Found:
     if isinstance(limit, Latency):
         return _slower(compared, quantile=int(name.removeprefix("latency_p")) / 100, limit=limit, error=error)
     if isinstance(limit, ErrorRate):
@@ -221,7 +222,7 @@ def _found(compared: Compared, *, name: str, limit: Any, bounds: Bounds, error: 
 
 
 def _changed(
-    compared: Compared, values: np.ndarray, *, bounds: Bounds, range_: tuple[float, float], error: float
+    compared: "Compared", values: np.ndarray, *, bounds: Bounds, range_: tuple[float, float], error: float
 ) -> _Found:
     """The difference of means of values within a range."""
     low, width = range_[0], _width(values, range_)
@@ -233,8 +234,10 @@ def _changed(
     return _guessed(guesses, of=of, bounds=bounds, width=width, error=error)
 
 
-def _apart(compared: Compared, *, bounds: Bounds, range_: tuple[float, float], error: float) -> _Found:
+def _apart(compared: "Compared", *, bounds: Bounds, range_: tuple[float, float], error: float) -> _Found:
     """How far predictions for one row are apart, on average."""
+    from cd4ml.deployment.paired import Paired
+
     if not isinstance(compared, Paired):
         raise DeploymentError("one arm alone answered each request; it takes a mirror")
     width, apart = _width(compared.predicted()[0], range_), compared.apart()
@@ -280,7 +283,7 @@ def _times(
     return min(broken) if broken else max(kept)
 
 
-def _slower(compared: Compared, *, quantile: float, limit: Latency, error: float) -> _Found:
+def _slower(compared: "Compared", *, quantile: float, limit: Latency, error: float) -> _Found:
     """The ratio of quantiles of the latency."""
     latencies, known = compared.latencies, ~np.isnan(compared.latencies)
     ours, theirs = latencies[compared.challenged & known], latencies[~compared.challenged]

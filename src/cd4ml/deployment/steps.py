@@ -17,7 +17,7 @@ from cd4ml import settings
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
-from cd4ml.deployment import analysis, divided, paired, verify
+from cd4ml.deployment import analysis, verify
 from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.errors import DeploymentError
@@ -224,6 +224,8 @@ class Analyse(Strict):
             time.sleep(LOOK_SECONDS)
 
     def _look(self, rollout: Rollout, split: Split) -> Verdict:
+        from cd4ml.deployment import divided, paired
+
         read, late = (paired.read, LATE_COPY_SECONDS) if split.mirrored else (divided.read, LATE_SECONDS)
         found = read(
             split.capture,

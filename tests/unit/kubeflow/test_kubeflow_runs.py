@@ -225,7 +225,7 @@ def test_why_a_run_of_kfp_failed_is_what_its_record_says_or_else_kfp(
 def test_what_differs_has_a_colour_of_its_own(cd4ml: Command, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     coloured = Console(file=out, force_terminal=True, color_system="standard", width=200)
-    monkeypatch.setattr("cd4ml.cli.runs.console", coloured)
+    monkeypatch.setattr("cd4ml.cli.application.console", coloured)
 
     cd4ml("runs", "compare", "small", "here", "--store", store)
 

@@ -30,8 +30,13 @@ def test_a_revision_is_uploaded_once(kfp: KfpServer, cd4ml: Command, checkout: P
     assert (first.code, second.code) == (0, 0)
     assert f"verification: version {revision} is uploaded" in first.out
     assert f"verification: version {revision} is there already" in second.out
-    assert [one["display_name"] for one in kfp.pipelines] == ["training", "verification"]
-    assert [one["display_name"] for one in kfp.versions] == [revision, revision]
+    assert [one["display_name"] for one in kfp.pipelines] == [
+        "batch_prediction",
+        "deployment",
+        "training",
+        "verification",
+    ]
+    assert [one["display_name"] for one in kfp.versions] == [revision] * 4
 
 
 def test_what_is_not_committed_is_named_by_what_was_compiled(kfp: KfpServer, cd4ml: Command, checkout: Path) -> None:
