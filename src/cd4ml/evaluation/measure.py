@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 
 from cd4ml.contracts import ranking
+from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
-    FEWEST_ROWS,
     Change,
     Intervals,
     Slice,

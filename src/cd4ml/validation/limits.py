@@ -49,7 +49,7 @@ class Limits(Strict):
     """Columns that tell the label as nothing known before the event could, at most; warnings do not count."""
     min_rows: dict[Split, Count] = Field(default_factory=dict)
     """Rows of a split at least."""
-    min_class_rows: dict[Split, Count] = Field(default_factory=lambda: {"test": FEWEST_ROWS})
+    min_class_rows: dict[Split, Count] = Field(default={"test": FEWEST_ROWS})
     """Rows of each class in a split at least: with fewer in test, a metric of a class is not judged."""
     min_group_share: float | None = Field(default=None, ge=0, le=1)
     """Share of the rows that each sensitive group has at least."""
