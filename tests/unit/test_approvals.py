@@ -70,6 +70,12 @@ def test_a_deployment_waits_until_somebody_approves_and_says_how(
     )
 
 
+def test_a_deployment_that_asks_nobody_asks_the_store_nothing(unsteady: "Away") -> None:
+    unsteady.away(1)
+
+    assert waiting.wait(unsteady, VERSION, 0) == []
+
+
 class Away(FolderStore):
     """It cannot be asked at some times of those at which it is."""
 
