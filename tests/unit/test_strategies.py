@@ -5,9 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
-from captures import BEGIN, Arms, write, write_mirrored
+from captures import BEGIN, Arms, captured, write, write_mirrored
 from development_page import shown
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
@@ -159,6 +161,18 @@ def test_the_error_is_divided_among_the_analyses_of_a_rollout(shelf: Divided, cl
         widths.append(float(high) - float(low))
 
     assert widths[1] > widths[0]
+
+
+def test_a_release_whose_answers_are_lost_cannot_be_judged(shelf: Divided, tmp_path: Path) -> None:
+    deploy(shelf, "replace")
+    requests, _ = captured(20_000, Arms(), seed=0, unit=None)
+    kept = np.random.default_rng(1).random(20_000) < np.where(requests["arm"].to_numpy() == "new", 0.5, 1)
+    day = tmp_path / "capture-0.5" / "requests" / "2026-01-01"
+    day.mkdir(parents=True)
+    pq.write_table(requests.filter(kept), day / "0.parquet")
+
+    with pytest.raises(DeploymentError, match=r"the release cannot be judged: sample_ratio: "):
+        deploy(shelf, [{"traffic": 50}, {"analyse": LIMITS}], number=2)
 
 
 def test_a_shadow_is_routed_once_it_is_known_to_answer_as_well_and_much_the_same(shelf: Divided, clock: Clock) -> None:

@@ -213,7 +213,9 @@ class Analyse(Strict):
             outcome, said = worst(check.outcome for check in verdict.checks), "; ".join(verdict.reasons)
             if outcome is Outcome.PASSED:
                 return "; ".join(check.reason for check in verdict.checks)
-            if outcome is not Outcome.INCONCLUSIVE:
+            if outcome is Outcome.ERROR:
+                raise DeploymentError(f"the release cannot be judged: {said}")
+            if outcome is Outcome.FAILED:
                 raise DeploymentError(f"the release does not keep its limits: {said}")
             if time.monotonic() > end:
                 raise DeploymentError(f"after {self.analyse.within} it is not known whether limits are kept: {said}")
