@@ -61,11 +61,7 @@ def show(
     from cd4ml.registry import approvals, deployments
 
     opened = open_store(store)
-    series = deployments.find(opened, name, number)
-    if series is None:
-        raise RegistryError(
-            f"store {opened.location}: {name} has no deployment {number}; `cd4ml deployments list {name}` has all"
-        )
+    series = deployments.read(opened, name, number)
     shown = table("at", "event", "")
     for approval in approvals.at(opened, series.begun):
         shown.add_row(approval.at, "approved", escape(approval.headline))

@@ -35,9 +35,7 @@ from cd4ml.data import masking, table
 from cd4ml.data.versions import Dataset, Datasets
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
-from cd4ml.registry import catalogue, clock
-from cd4ml.registry.numbers import numbers
-from cd4ml.storage import AlreadyStoredError, Store
+from cd4ml.registry import catalogue, clock, numbers
 from cd4ml.storage.changing import file_system
 
 ERASURES = "erasures"
@@ -79,7 +77,7 @@ def erase(dataset: Dataset, *, column: str, values: Sequence[str], reason: str) 
             record: Erasure | None = None
             if found:
                 record = _record(dataset, files, found, column=column, subjects=len(subjects), reason=reason)
-                _keep(dataset.store, record)
+                numbers.append(dataset.store, f"{ERASURES}/{record.dataset}", record.text)
             files.rewrite(found, column, wanted)
             files.clean()
     except OSError as error:
@@ -119,15 +117,6 @@ def _record(
         rows=rows,
         models=tuple(dict.fromkeys(models)),
     )
-
-
-def _keep(store: Store, record: Erasure) -> None:
-    while True:
-        number = max(numbers(store, f"{ERASURES}/{record.dataset}", ".json"), default=0) + 1
-        try:
-            return store.add(f"{ERASURES}/{record.dataset}/{number}.json", record.text)
-        except AlreadyStoredError:
-            continue  # another took this number
 
 
 @dataclass(frozen=True)

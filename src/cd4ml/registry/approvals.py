@@ -9,9 +9,8 @@ from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import Version
 from cd4ml.errors import RegistryError
-from cd4ml.registry import clock
-from cd4ml.registry.numbers import numbers
-from cd4ml.storage import AlreadyStoredError, Store
+from cd4ml.registry import clock, numbers
+from cd4ml.storage import Store
 
 VALID = timedelta(days=7)
 """How long an approval stands."""
@@ -44,15 +43,8 @@ def approve(store: Store, version: Version, *, by: str, reason: str, valid: time
         at=clock.written(now),
         until=clock.written(now + valid),
     )
-    folder = _folder(version)
-    place = max(numbers(store, folder, ".json"), default=0)
-    while True:
-        place += 1
-        try:
-            store.add(f"{folder}/{place}.json", approval.text)
-        except AlreadyStoredError:
-            continue  # another has approved at the same moment
-        return approval
+    numbers.append(store, _folder(version), approval.text)
+    return approval
 
 
 def standing(store: Store, version: Version) -> dict[str, Approval]:
@@ -68,8 +60,7 @@ def at(store: Store, begun: Begun) -> list[Approval]:
 
 
 def _read(store: Store, folder: str) -> list[Approval]:
-    files = [f"{folder}/{place}.json" for place in numbers(store, folder, ".json")]
-    return [Approval.parse(store.read(file), store.uri(file)) for file in files]
+    return [Approval.parse(text, place) for text, place in numbers.documents(store, folder)]
 
 
 def _folder(version: Version) -> str:

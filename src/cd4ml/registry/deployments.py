@@ -14,8 +14,7 @@ from cd4ml.contracts import model
 from cd4ml.contracts.deployment import Begun, Event, Held, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Version
 from cd4ml.errors import RegistryError
-from cd4ml.registry import clock, models
-from cd4ml.registry.numbers import numbers
+from cd4ml.registry import clock, models, numbers
 from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name, open_store
 
 READERS = 8
@@ -84,15 +83,7 @@ def begin(store: Store, version: Version, *, run: str, target: str, strategy: st
 
 def add(store: Store, begun: Begun, event: Event) -> None:
     """Adds an event to a deployment."""
-    folder = _folder(begun.name, begun.number)
-    place = max(numbers(store, folder, ".json"), default=0)
-    while True:
-        place += 1
-        try:
-            store.add(f"{folder}/{place}.json", event.text)
-        except AlreadyStoredError:
-            continue  # another has added one; add it behind
-        return
+    numbers.append(store, _folder(begun.name, begun.number), event.text)
 
 
 def find(store: Store, name: str, number: int) -> Series | None:
@@ -103,6 +94,20 @@ def find(store: Store, name: str, number: int) -> Series | None:
     """
     found = _series(_events(store, name, number), store.uri(_folder(name, number)))
     return found or _read(store, name, number, stored=_stored(store, name))
+
+
+def read(store: Store, name: str, number: int) -> Series:
+    """A deployment by its number.
+
+    Raises:
+        RegistryError: There is none, or what is there is another.
+    """
+    series = find(store, name, number)
+    if series is None:
+        raise RegistryError(
+            f"store {store.location}: {name} has no deployment {number}; `cd4ml deployments list {name}` has all"
+        )
+    return series
 
 
 def newest_first(store: Store, name: str) -> Iterator[Series]:
@@ -190,9 +195,7 @@ def _read(store: Store, name: str, number: int, *, stored: list[str]) -> Series 
 
 
 def _events(store: Store, name: str, number: int) -> list[Event]:
-    folder = _folder(name, number)
-    files = [f"{folder}/{place}.json" for place in numbers(store, folder, ".json")]
-    read = [events.parse(store.read(file), store.uri(file)) for file in files]
+    read = [events.parse(text, place) for text, place in numbers.documents(store, _folder(name, number))]
     return [event for event in read if event]
 
 

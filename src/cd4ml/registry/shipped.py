@@ -1,6 +1,6 @@
 """What deployments brought into production: the version of each, and how two of them differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,10 @@ from cd4ml.contracts.deployment import Held, StepTaken
 from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, ModelSummary, Summary
 from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import Version
-from cd4ml.errors import RegistryError
 from cd4ml.registry import deployments, models
 from cd4ml.registry.deployments import Series
 from cd4ml.reports import comparison
-from cd4ml.reports.comparison import Section
+from cd4ml.reports.comparison import Row, Section
 from cd4ml.storage import Store
 
 
@@ -75,12 +74,7 @@ def find(store: Store, name: str, number: int) -> Shipped:
     Raises:
         RegistryError: There is no such deployment, or its version is gone.
     """
-    series = deployments.find(store, name, number)
-    if series is None:
-        raise RegistryError(
-            f"store {store.location}: {name} has no deployment {number}; `cd4ml deployments list {name}` has all"
-        )
-    return _of(store, series)
+    return _of(store, deployments.read(store, name, number))
 
 
 def every(store: Store, name: str) -> list[Shipped]:
@@ -92,15 +86,15 @@ def every(store: Store, name: str) -> list[Shipped]:
 
 def differences(several: Sequence[Shipped]) -> list[Section]:
     """In what deployments differ: how each went, its data, code, model, settings and figures."""
-    sections = [
-        Section("Deployment", comparison.rows([comparison.flat(one._facts) for one in several])),
-        Section("Data", comparison.rows([comparison.flat(one._data) for one in several])),
-        Section("Code", comparison.rows([comparison.flat(one._code) for one in several])),
-        Section("Model", comparison.rows([comparison.flat(one._model) for one in several])),
-        Section("Settings", comparison.rows([comparison.flat(one.version.arguments) for one in several])),
-        Section("Figures", comparison.rows([one._figures for one in several])),
-    ]
-    return [Section(one.title, [row for row in one.rows if row.differs]) for one in sections]
+    sections: dict[str, Sequence[Mapping[str, Any]]] = {
+        "Deployment": [one._facts for one in several],
+        "Data": [one._data for one in several],
+        "Code": [one._code for one in several],
+        "Model": [one._model for one in several],
+        "Settings": [one.version.arguments for one in several],
+        "Figures": [one._figures for one in several],
+    }
+    return [Section(title, _different(columns)) for title, columns in sections.items()]
 
 
 def changed(before: Shipped | None, after: Shipped) -> str:
@@ -111,16 +105,20 @@ def changed(before: Shipped | None, after: Shipped) -> str:
     old, new = before.version, after.version
     if old.digest == new.digest:
         return "the same model again"
-    settings = comparison.rows([comparison.flat(one.version.arguments) for one in (before, after)])
+    settings = _different([one.version.arguments for one in (before, after)])
     said = (
         f"back to version {new.version}" if new.version < old.version else "",
         f"data {old.dataset.version} → {new.dataset.version}" if old.dataset != new.dataset else "",
         "code" if old.revision != new.revision else "",
         "packages" if old.locks != new.locks else "",
-        ", ".join(row.name for row in settings if row.differs and row.name != "revision"),
+        ", ".join(row.name for row in settings if row.name != "revision"),
         f"{_figure(before)} → {_value(after)}" if figure and _figure(before) else figure,
     )
     return ", ".join(filter(None, said))
+
+
+def _different(columns: Sequence[Mapping[str, Any]]) -> list[Row]:
+    return [row for row in comparison.rows([comparison.flat(one) for one in columns]) if row.differs]
 
 
 def _of(store: Store, series: Series) -> Shipped:
