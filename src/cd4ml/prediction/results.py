@@ -48,10 +48,11 @@ def latest(uri: str) -> Predicted | None:
         DataError: The table cannot be read.
         DocumentError: Its commit cannot.
     """
-    if not table.exists(uri):
-        return None
-    commits = table.opened(uri).history()  # the newest first
-    text = next((one[ABOUT] for one in commits if ABOUT in one), None)
+    return _latest_of(table.opened(uri), uri) if table.exists(uri) else None
+
+
+def _latest_of(opened: deltalake.DeltaTable, uri: str) -> Predicted | None:
+    text = next((one[ABOUT] for one in opened.history() if ABOUT in one), None)  # the newest first
     return Predicted.parse(text, uri) if text else None
 
 
@@ -68,7 +69,7 @@ def commit(about: Predicted, files: Sequence[File], schema: pa.Schema) -> Predic
     """
     for _ in range(ATTEMPTS):
         opened = table.opened(about.uri) if table.exists(about.uri) else None
-        before = latest(about.uri)
+        before = _latest_of(opened, about.uri) if opened else None
         if before and before.is_as(about) and before.fingerprint == about.fingerprint:
             return before
         made = replace(about, version=opened.version() + 1 if opened else 0, at=clock.now())
