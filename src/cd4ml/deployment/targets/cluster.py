@@ -287,21 +287,21 @@ class Cluster(Target):
             status = current.get("status", {})
             failed = status.get("state") == "Failed" and status.get("description")
             return "Seldon's operator to act" + (f" (it says: {failed})" if failed else "")
-        others = [pod.metadata.name for pod in self._pods(name) if _release_of(pod) != begun.release]
+        made = self._pods(name)
+        others = [pod.metadata.name for pod in made if _release_of(pod) != begun.release]
         if others:  # of another store's deployment of that number
             return f"the pods of another release to end: {', '.join(others)}"
-        return next(filter(None, (self._missing_of(deployment, name) for deployment in found)), "")
+        return next(filter(None, (self._missing_of(deployment, name, made) for deployment in found)), "")
 
-    def _missing_of(self, deployment: Any, name: str) -> str:
+    def _missing_of(self, deployment: Any, name: str, made: list[Any]) -> str:
         status, wanted = deployment.status, deployment.spec.replicas
         if (status.observed_generation or 0) < deployment.metadata.generation:
             return "the cluster to see the new Deployment"
-        self._check_pods(deployment, name)
+        self._check_pods(deployment, name, made)
         if (status.replicas, status.updated_replicas, status.available_replicas) == (wanted, wanted, wanted):
             return ""
-        found = self._pods(name)
-        trouble = next(iter(pods.troubles(found)), None)
-        counts = f"{len(found)} made, {sum(map(pods.is_ready, found))} ready"
+        trouble = next(iter(pods.troubles(made)), None)
+        counts = f"{len(made)} made, {sum(map(pods.is_ready, made))} ready"
         return f"{wanted} new pods: {counts}" + (f" ({trouble})" if trouble else "")
 
     def _missing_of_route(self, begun: Begun, name: str) -> str:  # noqa: ARG002
@@ -325,13 +325,12 @@ class Cluster(Target):
         found: list[Any] = self._core.list_namespaced_pod(self._namespace, label_selector=label).items
         return found
 
-    def _check_pods(self, deployment: Any, name: str) -> None:
+    def _check_pods(self, deployment: Any, name: str, made: list[Any]) -> None:
         for condition in deployment.status.conditions or []:
             if condition.type == "ReplicaFailure" and condition.status == "True":
                 raise DeploymentError(f"the cluster refuses the pods of {self.model}: {condition.message}")
-        found = self._pods(name)
-        if any(trouble.hopeless for trouble in pods.troubles(found)):
-            raise DeploymentError(f"{name} does not come up{self._words(found)}")
+        if any(trouble.hopeless for trouble in pods.troubles(made)):
+            raise DeploymentError(f"{name} does not come up{self._words(made)}")
 
     def _words(self, found: list[Any]) -> str:
         told = [pods.words(self._core, self._namespace, trouble) for trouble in pods.troubles(found)[:3]]
