@@ -242,18 +242,8 @@ class Machine(Target):
 
     def _move(self, running: Server, release: Release) -> Server:
         """Moves what is served to another port; a router takes its place, beside which it serves until that routes."""
-        moved = servers.start(
-            self._moved_file,
-            name=self.model,
-            model_folder=Path(running.model_folder),
-            digest=running.digest,
-            port=servers.free_port(),
-            log=self._folder / "moved.log",
-            run=running.run,
-            kept=running.kept,
-            number=running.number,
-        )
-        verify.wait_until_ready(moved.address, READY_SECONDS, alive=lambda: moved.process() is not None)
+        log = self._folder / "moved.log"
+        moved = self._serve_again(running, self._moved_file, port=servers.free_port(), log=log)
         self._place.start(running.port, Traffic((_arm(moved, 1.0),)))
         servers.stop(running, self._file)
         moved = replace(moved, router_port=running.port, owner=running.owner)
@@ -292,7 +282,23 @@ class Machine(Target):
             kept=servers.KEEP_SERVING in os.environ or (before is not None and before.kept),
             number=release.begun.number,
         )
-        verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+        _wait_until_ready(server)
+        return server
+
+    def _serve_again(self, before: Server, file: Path, *, port: int, log: Path) -> Server:
+        """Starts another server of what one served, and waits until it answers."""
+        server = servers.start(
+            file,
+            name=self.model,
+            model_folder=Path(before.model_folder),
+            digest=before.digest,
+            port=port,
+            log=log,
+            run=before.run,
+            kept=before.kept,
+            number=before.number,
+        )
+        _wait_until_ready(server)
         return server
 
     def _put_back(self, note: Replacement) -> str:
@@ -303,18 +309,7 @@ class Machine(Target):
             return "; nothing is served, as no server was kept before"
         was = _was(before)
         try:
-            server = servers.start(
-                self._file,
-                name=self.model,
-                model_folder=Path(before.model_folder),
-                digest=before.digest,
-                port=before.public_port,
-                log=Path(before.log),
-                run=before.run,
-                kept=True,
-                number=before.number,
-            )
-            verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
+            self._serve_again(before, self._file, port=before.public_port, log=Path(before.log))
             self._note_file.unlink()
         except Cd4mlError as error:
             return f", but {was}, could not be served again: {error}"
@@ -362,6 +357,10 @@ class Machine(Target):
                 )
             folder.parent.mkdir()
             (unfinished / "model").rename(folder)
+
+
+def _wait_until_ready(server: Server) -> None:
+    verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
 
 
 def _arm(server: Server, weight: float) -> Arm:

@@ -50,12 +50,7 @@ class Place:
 
     def router(self) -> Router | None:
         """The router, while it runs."""
-        try:
-            text = self.file.read_bytes()
-        except FileNotFoundError:
-            return None
-        router = Router.parse(text, str(self.file))
-        return router if router.process() else None
+        return servers.find_as(Router, self.file)
 
     def start(self, port: int, traffic: Traffic) -> Router:
         """Starts a router at a port, at which a server that is about to end may still listen; returns once it routes.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import psutil
 
@@ -37,8 +37,15 @@ class Known(Protocol):
     def process(self) -> psutil.Process | None:
         """The process, while it runs."""
 
+    def write(self, path: str | Path) -> Self:
+        """Writes the file."""
 
-Process = TypeVar("Process", bound=Document)
+    @classmethod
+    def parse(cls, text: str | bytes, place: str) -> Self:
+        """Reads what the file says."""
+
+
+Process = TypeVar("Process", bound=Known)
 
 
 @dataclass(frozen=True)
@@ -219,12 +226,21 @@ def find(file: Path) -> Server | None:
     Raises:
         DocumentError: The file is about no server.
     """
+    return find_as(Server, file)
+
+
+def find_as(kind: type[Process], file: Path) -> Process | None:
+    """What a file is about, a server or a router, while it runs.
+
+    Raises:
+        DocumentError: The file is about something else.
+    """
     try:
         text = file.read_bytes()
     except FileNotFoundError:
         return None
-    server = Server.parse(text, str(file))
-    return server if server.process() else None
+    found = kind.parse(text, str(file))
+    return found if found.process() else None
 
 
 def stop(server: Known, file: Path) -> None:
