@@ -8,6 +8,7 @@ from kfp import dsl, kubernetes
 from cd4ml import images
 from cd4ml.cluster import accounts
 from cd4ml.contracts import signature
+from cd4ml.deployment import waiting
 from cd4ml.registry import notes, records
 
 GPU = "nvidia.com/gpu"
@@ -59,11 +60,6 @@ def with_signing_key(task: dsl.PipelineTask) -> None:
     kubernetes.use_secret_as_volume(task, accounts.SIGNING_SECRET, mounted, optional=True)
 
 
-def with_trusted_keys(task: dsl.PipelineTask) -> None:
-    """A task that deploys: whose signatures count comes from a Secret of the namespace."""
-    kubernetes.use_secret_as_volume(task, accounts.TRUSTED_SECRET, signature.TRUSTED_MOUNTED, optional=True)
-
-
 def with_record(task: dsl.PipelineTask, pipeline: str) -> None:
     """A task that writes to the record of its run, which is no input: the results of a gate stay reusable."""
     task.set_env_variable(records.PIPELINE, pipeline)
@@ -71,10 +67,17 @@ def with_record(task: dsl.PipelineTask, pipeline: str) -> None:
     kubernetes.use_field_path_as_env(task, records.RUN, "metadata.labels['pipeline/runid']")
 
 
-def with_images_of_models(task: dsl.PipelineTask) -> None:
-    """A task that deploys: no pod knows its own image, so it is told which images a model's pod is made of."""
+def deploying(task: dsl.PipelineTask) -> None:
+    """A task that deploys, and may have to wait for people first.
+
+    Whose signatures count comes from a Secret of the namespace. No pod knows its own image, so this one is told which
+    images a model's pod is made of.
+    """
+    light(task, "Deploy model", cached=False, retries=0, hours=waiting.HOURS + 6)
+    with_store(task, accounts.DEPLOYER_SECRET)
     for environment, image in (("serve", images.SERVE), ("tools", images.TOOLS)):
         task.set_env_variable(images.variable(environment), image)
+    kubernetes.use_secret_as_volume(task, accounts.TRUSTED_SECRET, signature.TRUSTED_MOUNTED, optional=True)
 
 
 def with_locks(task: dsl.PipelineTask) -> None:

@@ -2,12 +2,10 @@
 
 from kfp import dsl
 
-from cd4ml.cluster import accounts
 from cd4ml.components.deployment.deploy_model.component import deploy_model
 from cd4ml.components.deployment.find_version.component import find_version
-from cd4ml.deployment import waiting
 from cd4ml.pipelines.deployment.arguments import Deployment
-from cd4ml.pipelines.tasks import ending_after, light, with_images_of_models, with_store, with_trusted_keys
+from cd4ml.pipelines.tasks import deploying, ending_after, light, with_store
 from cd4ml.running.arguments import described_by
 
 
@@ -36,7 +34,4 @@ def deployment(
         port=port,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )
-    light(deployed, "Deploy model", cached=False, retries=0, hours=waiting.HOURS + 6)
-    with_store(deployed, accounts.DEPLOYER_SECRET)
-    with_images_of_models(deployed)
-    with_trusted_keys(deployed)
+    deploying(deployed)

@@ -14,19 +14,17 @@ from cd4ml.components.running.check_arguments.component import check_arguments
 from cd4ml.components.training.train_model.component import train_model
 from cd4ml.components.validation.check_dataset.component import check_dataset
 from cd4ml.components.validation.validate_dataset.component import validate_dataset
-from cd4ml.deployment import waiting
 from cd4ml.pipelines.tasks import (
+    deploying,
     ending_after,
     heavy,
     light,
     on_gpus,
     with_credentials,
-    with_images_of_models,
     with_locks,
     with_record,
     with_signing_key,
     with_store,
-    with_trusted_keys,
 )
 from cd4ml.pipelines.training.arguments import Training
 from cd4ml.running.arguments import described_by
@@ -253,8 +251,5 @@ def training(
         port=port,
         run=run,
     )
-    light(deployed, "Deploy model", cached=False, retries=0, hours=waiting.HOURS + 6)
-    with_store(deployed, accounts.DEPLOYER_SECRET)
     with_record(deployed, "training")
-    with_images_of_models(deployed)
-    with_trusted_keys(deployed)
+    deploying(deployed)
