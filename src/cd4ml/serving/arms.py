@@ -68,7 +68,6 @@ class Asked:
 
     method: str
     path: str
-    """With its query."""
     headers: Mapping[str, str]
     body: bytes
 

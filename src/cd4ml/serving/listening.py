@@ -5,6 +5,8 @@ connections are idle; `Connection` does. A port takes any ASGI application.
 """
 
 import asyncio
+import logging
+import os
 import resource
 import signal
 import socket
@@ -33,6 +35,21 @@ SWEEP_SECONDS = 0.5
 NEVER = 2**31
 
 
+def bind_named(variable: str, default: int, *, beside: bool = False) -> socket.socket:
+    """A socket that listens at the address MODEL_HOST.
+
+    Args:
+        variable: Of the environment, which names the port.
+        default: The port where it does not.
+        beside: As `bind` has it.
+
+    Raises:
+        EnvironmentSetupError: As `bind`.
+    """
+    host = os.environ.get("MODEL_HOST", "0.0.0.0")  # noqa: S104 (a container's port)
+    return bind(host, int(os.environ.get(variable, default)), beside=beside)
+
+
 def bind(host: str, port: int, *, beside: bool = False) -> socket.socket:
     """A socket that listens; who connects waits until it is served.
 
@@ -56,8 +73,10 @@ def bind(host: str, port: int, *, beside: bool = False) -> socket.socket:
         ) from error
 
 
-def allow_most_files() -> None:
-    """Lets this process open as many files as it may: each connection is one."""
+def prepare() -> None:
+    """Has this process log, and open as many files as it may: each connection is one."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below, it tells of each request that is none
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

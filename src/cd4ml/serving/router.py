@@ -13,7 +13,6 @@ weight can answer.
 """
 
 import asyncio
-import logging
 import os
 import sys
 from pathlib import Path
@@ -21,10 +20,11 @@ from pathlib import Path
 import uvloop
 
 from cd4ml.errors import Cd4mlError, EnvironmentSetupError
+from cd4ml.serving import listening
 from cd4ml.serving.application import Application
 from cd4ml.serving.arms import Arms
 from cd4ml.serving.capture import Capture
-from cd4ml.serving.listening import Port, allow_most_files, bind, serve
+from cd4ml.serving.listening import Port, serve
 from cd4ml.serving.router_metrics import RouterMetrics
 from cd4ml.serving.routing import Router, watched
 from cd4ml.serving.traffic_file import TrafficFile
@@ -35,9 +35,7 @@ MOST_OFTEN, MOST_SELDOM = 0.1, 600.0
 
 def main() -> None:
     """Routes, in one process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below, it tells of each request that is none
-    allow_most_files()
+    listening.prepare()
     try:
         capture = _capture()
         uvloop.run(_route(TrafficFile(_traffic_file()), capture))
@@ -46,15 +44,13 @@ def main() -> None:
 
 
 async def _route(file: TrafficFile, capture: Capture | None) -> None:
-    host = os.environ.get("MODEL_HOST", "0.0.0.0")  # noqa: S104 (a container's port)
     metrics, arms = RouterMetrics(), Arms()
     router = Router(file, arms=arms, capture=capture, metrics=metrics)
     watching = watched(file, capture=capture, metrics=metrics)
-    beside = os.environ.get("PORT_BESIDE") == "1"
-    requests = bind(host, int(os.environ.get("PORT", "9000")), beside=beside)
+    requests = listening.bind_named("PORT", 9000, beside=os.environ.get("PORT_BESIDE") == "1")
     ports = [
         Port(Application(router.protocols, metrics.observe), requests),
-        Port(Application([watching], lambda *_: None), bind(host, int(os.environ.get("METRICS_PORT", "6000")))),
+        Port(Application([watching], lambda *_: None), listening.bind_named("METRICS_PORT", 6000)),
     ]
     async with asyncio.TaskGroup() as group:
         meanwhile = [group.create_task(file.follow())]

@@ -20,7 +20,7 @@ from cd4ml.serving.capture import Capture
 from cd4ml.serving.metrics import PATHS
 from cd4ml.serving.mirrors import Mirrors
 from cd4ml.serving.router_metrics import RouterMetrics
-from cd4ml.serving.seldon_protocol import HEALTH, METADATA, PING, PREDICT, PREDICTIONS, failure
+from cd4ml.serving.seldon_protocol import HEALTH, METADATA, PING, PREDICT, PREDICTIONS, failure, pong
 from cd4ml.serving.traffic_file import TrafficFile
 
 FEEDBACK = ("/send-feedback", "/api/v1.0/feedback", "/api/v0.1/feedback")
@@ -73,13 +73,13 @@ class Router:
     @property
     def protocols(self) -> list[Protocol]:
         """The Open Inference Protocol, and Seldon's for all other paths."""
-        routes: dict[str, Mapping[str, Handler]] = {PING: {"GET": _pong}}
+        routes: dict[str, Mapping[str, Handler]] = {PING: {"GET": pong}}
         routes |= {path: {"POST": partial(self._predict, path)} for path in (PREDICT, *PREDICTIONS)}
         routes |= {path: {"GET": partial(self._describe, path)} for path in METADATA}
         routes |= {path: {"GET": self._ready} for path in HEALTH}
         if self._capture:
             routes |= {path: {"POST": partial(self._take_feedback, self._capture)} for path in FEEDBACK}
-        others = {"/v2/health/live": {"GET": _pong}, "/v2/health/ready": {"GET": self._ready}}
+        others = {"/v2/health/live": {"GET": pong}, "/v2/health/ready": {"GET": self._ready}}
         open_inference = _OpenInference(self._predict, others)
         return [
             Protocol("open-inference", open_inference, json_body.failure, "/v2"),
@@ -147,13 +147,13 @@ class Router:
         given = feedback.read(messages.parse(request.body), _header(request, PUID))
         capture.feedback.add({"at": datetime.now(UTC), **asdict(given)}, len(request.body))
         self._metrics.fed_back()
-        return Answer(messages.text({"meta": {"puid": given.request_id}}))
+        return json_body.answer({"meta": {"puid": given.request_id}})
 
     async def _ready(self, _: Request) -> Answer:
         away = await self._arms.not_ready(self._file.traffic.answering)
         if away:
             raise RefusedError(503, f"arms that cannot answer: {', '.join(away)}", "NOT_READY")
-        return Answer(messages.text({"arms": [arm.name for arm in self._file.traffic.answering]}))
+        return json_body.answer({"arms": [arm.name for arm in self._file.traffic.answering]})
 
     async def _describe(self, path: str, _: Request) -> Answer:
         """What the arm says of its model that answers most."""
@@ -176,7 +176,7 @@ def watched(file: TrafficFile, *, capture: Capture | None, metrics: RouterMetric
         return Answer(metrics.text, CONTENT_TYPE_PLAIN_0_0_4)
 
     async def show_traffic(_: Request) -> Answer:
-        return Answer(messages.text({"followed": file.traffic.content, "mistake": file.mistake}))
+        return json_body.answer({"followed": file.traffic.content, "mistake": file.mistake})
 
     routes = {path: {"GET": expose} for path in PATHS} | {TRAFFIC: {"GET": show_traffic}}
     return Protocol("watched", routes, json_body.failure)
@@ -198,10 +198,6 @@ class _OpenInference(Mapping[str, Mapping[str, Handler]]):
 
     def __len__(self) -> int:
         return len(self._others)
-
-
-async def _pong(_: Request) -> Answer:
-    return Answer(b"pong", "text/plain")
 
 
 def _routed(path: str, request: Request, traffic: Traffic) -> Routed:

@@ -50,7 +50,7 @@ class SeldonProtocol:
         routes: dict[str, dict[str, Handler]] = {
             PREDICT: {get: self._predict, post: self._predict},
             **{path: {post: self._predict} for path in PREDICTIONS},
-            PING: {get: _pong},
+            PING: {get: pong},
             **{path: {get: self._check} for path in HEALTH},
             **{path: {get: self._describe} for path in METADATA},
         }
@@ -87,7 +87,8 @@ def failure(refused: RefusedError) -> bytes:
     return content
 
 
-async def _pong(_: Request) -> Answer:
+async def pong(_: Request) -> Answer:
+    """Says that the server lives."""
     return Answer(b"pong", "text/plain")
 
 

@@ -27,12 +27,10 @@ logger = logging.getLogger("cd4ml.serving")
 
 def main() -> None:
     """Serves one model, in one process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # below, it tells of each request that is none
+    listening.prepare()
     logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow's
-    listening.allow_most_files()
     try:
-        serve(_bind("PORT", 9000), _bind("METRICS_PORT", 6000))
+        serve(listening.bind_named("PORT", 9000), listening.bind_named("METRICS_PORT", 6000))
     except Cd4mlError as error:
         logger.error("%s", error)
         sys.exit(1)
@@ -77,11 +75,6 @@ def serve(requests: socket, metrics_requests: socket) -> None:
         await listening.serve([listening.Port(application, requests), listening.Port(exposition, metrics_requests)])
 
     uvloop.run(run())
-
-
-def _bind(variable: str, default: int) -> socket:
-    host = os.environ.get("MODEL_HOST", "0.0.0.0")  # noqa: S104 (a container's port)
-    return listening.bind(host, int(os.environ.get(variable, default)))
 
 
 if __name__ == "__main__":
