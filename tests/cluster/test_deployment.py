@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import forked
 import pytest
 import seldon_kind
 import seldon_objects
@@ -358,12 +359,11 @@ def test_wherever_the_process_is_killed_the_next_finds_one_release_that_serves(
     serve(namespace, 1, "first")
     monkeypatch.setattr(target, "VERIFICATION_SECONDS", -30)
 
-    process = os.fork()
-    if process == 0:
+    def work() -> None:
         killed_before(act, monkeypatch)
         serve(namespace, 2, "second", seconds=30)
-        os._exit(0)
-    _, status = os.waitpid(process, 0)
+
+    status = forked.status_of(work)
     assert (os.WIFSIGNALED(status), os.WEXITSTATUS(status)) == (act <= ACTS, 0)
 
     where = target.Cluster(STORES[namespace], "uptake", namespace=namespace)

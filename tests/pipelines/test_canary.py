@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
 import numpy as np
 import psutil
@@ -379,13 +380,11 @@ def test_a_canary_or_a_shadow_whose_process_is_killed_is_undone_by_the_next_or_h
         deploy(store, tmp_path, 2, ROUTED)
     before = Machine(store, "uptake").server().number
 
-    process = os.fork()
-    if process == 0:
-        monkeypatch.setattr(where, what, killing(getattr(where, what), dies))
+    def work() -> None:
+        monkeypatch.setattr(where, what, forked.killing(getattr(where, what), dies))
         deploy(store, tmp_path, 3, MIRRORED if what == "mirror" else ROUTED)
-        os._exit(0)
-    _, status = os.waitpid(process, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+
+    assert os.WTERMSIG(forked.status_of(work)) == signal.SIGKILL
     on_this_machine.recover(store, "uptake")
 
     now = Machine(store, "uptake").current()
@@ -394,14 +393,3 @@ def test_a_canary_or_a_shadow_whose_process_is_killed_is_undone_by_the_next_or_h
     assert answer.status_code == 200
     assert Machine(store, "uptake").unfinished() is None
     assert len(serving(store)) <= len(("server", "router"))
-
-
-def killing(does: Callable[..., Any], when: str) -> Callable[..., Any]:
-    """What a function does, and the process is killed before or after."""
-
-    def call(*given: Any, **named: Any) -> None:
-        if when == "after":
-            does(*given, **named)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    return call

@@ -5,16 +5,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import urllib3
 from kubernetes import client
 from kubernetes_api import Api, Fault, Object
+from steps_taken import Answers
 
-from cd4ml.contracts.release import DatasetReference, Verification, Version
+from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout
 from cd4ml.deployment.steps import Rollout, Route
 from cd4ml.deployment.strategies import Strategy
@@ -54,19 +55,6 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return FolderStore(tmp_path / "store")
-
-
-@dataclass(frozen=True)
-class Answers:
-    """A step that says that the release answers as evaluated; or does what else it was told to."""
-
-    name = "answers"
-    instead: Callable[[Rollout], object] = lambda _: None
-
-    def take(self, now: Rollout) -> str:
-        self.instead(now)
-        now.verification = Verification(now.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
-        return now.verification.headline
 
 
 def deploy(
@@ -156,13 +144,11 @@ def test_wherever_a_process_is_killed_the_next_finds_one_release_that_is_verifie
     monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
     changes = [*(one for one in CHANGES if not (first and one == "delete the one before")), "not at all"]
 
-    process = os.fork()
-    if process == 0:
+    def work() -> None:
         die_before(changes.index(change) + 1, monkeypatch)
         deploy(store, 2)
-        os._exit(0)
-    _, status = os.waitpid(process, 0)
-    assert os.WIFSIGNALED(status) == (change != "not at all")
+
+    assert os.WIFSIGNALED(forked.status_of(work)) == (change != "not at all")
     settle(store)
 
     number = 1 if first else 2
@@ -362,11 +348,12 @@ def test_the_object_of_another_model_is_not_taken_for_one_of_a_version_before(ap
 def test_stopping_ends_all_that_is_served_and_halfway(api: Api, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(store, 1)
     monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
-    process = os.fork()
-    if process == 0:
+
+    def work() -> None:
         die_before(CHANGES.index("store: verified") + 1, monkeypatch)
         deploy(store, 2)
-    os.waitpid(process, 0)
+
+    forked.status_of(work)
     assert api.names("seldondeployments") == ["uptake-1", "uptake-2"]
 
     assert rollout.stop(Cluster(store, "uptake")).halfway

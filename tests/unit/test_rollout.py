@@ -11,8 +11,9 @@ import pytest
 from development_page import shown
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from steps_taken import Answers
 
-from cd4ml.contracts.release import DatasetReference, Verification, Version
+from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout, targets
 from cd4ml.deployment.steps import Rollout, Route, Step
 from cd4ml.deployment.strategies import REPLACE, Strategy
@@ -80,19 +81,6 @@ class MortalStore(FolderStore):
         if "DeploymentUndone" in str(content):
             self.hangs()
         super().add(name, content)
-
-
-@dataclass(frozen=True)
-class Answers:
-    """A step that says that the release answers as evaluated; or does what else it was told to."""
-
-    name = "answers"
-    instead: Callable[[Rollout], object] = lambda _: None
-
-    def take(self, now: Rollout) -> str:
-        self.instead(now)
-        now.verification = Verification(now.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
-        return now.verification.headline
 
 
 def fails(_: Rollout) -> None:

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
 import numpy as np
 import psutil
@@ -288,30 +289,17 @@ def test_a_deploying_process_that_is_killed_is_undone_by_the_next_or_has_deploye
     deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
     version = publish(store, tmp_path, 2)
 
-    process = os.fork()
-    if process == 0:
-        monkeypatch.setattr(where, what, killing(getattr(where, what), dies))
+    def work() -> None:
+        monkeypatch.setattr(where, what, forked.killing(getattr(where, what), dies))
         deploy(store, tmp_path, version, port=port, run="run-2")
-        os._exit(0)
-    _, status = os.waitpid(process, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+
+    assert os.WTERMSIG(forked.status_of(work)) == signal.SIGKILL
     on_this_machine.recover(store, "uptake")
 
     assert release.verify_latest(store.location, "uptake").digest == models.read(store, "uptake", served).digest
     assert server(store).port == port
     assert serving(store) == {server(store).pid}
     assert Machine(store, "uptake").unfinished() is None
-
-
-def killing(does: Callable[..., Any], when: str) -> Callable[..., Any]:
-    """What a function does, and the process is killed before or after."""
-
-    def call(*given: Any, **named: Any) -> None:
-        if when == "after":
-            does(*given, **named)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    return call
 
 
 def test_a_server_that_ends_before_it_is_ready_is_told_with_what_it_said(
