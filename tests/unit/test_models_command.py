@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from s3_server import S3Server
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
@@ -13,6 +14,7 @@ from cd4ml.contracts.model import Contract, Input, digest, write_contract
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import RegistryError, SignatureError
 from cd4ml.registry import deployments
+from cd4ml.storage import Store, open_store
 from cd4ml.storage.folder import FolderStore
 
 
@@ -41,7 +43,7 @@ def store(tmp_path: Path) -> FolderStore:
     return made
 
 
-def ask(store: FolderStore, *words: str) -> str:
+def ask(store: Store, *words: str) -> str:
     ended = CliRunner().invoke(app, ["models", *words, "--store", store.location])
     if ended.exception:
         raise ended.exception
@@ -61,6 +63,16 @@ def test_the_champion_is_shown_where_no_version_is_named(store: FolderStore) -> 
     assert "uptake@1, published 2026-11-21T12:00:00+00:00 by run-1" in shown
     assert "the probability that took is yes" in shown
     assert [line.split() for line in shown.splitlines()[-2:]] == [["age", "number"], ["[red]region", "category"]]
+
+
+def test_a_version_is_shown_without_a_look_at_its_weights(store: FolderStore, s3: S3Server) -> None:
+    bucket = open_store("s3://cd4ml")
+    for number in (1, 2):
+        bucket.add_folder(f"models/uptake/{number}", {one.name: one for one in store.path(f"models/uptake/{number}").iterdir()})
+    s3.read = 0
+
+    assert "the probability that took is yes" in ask(bucket, "show", "uptake@1")
+    assert s3.read == 2  # version.json, contract.json
 
 
 def test_what_no_trusted_key_has_signed_is_not_exported(

@@ -86,6 +86,6 @@ def files(store: Store, version: Version) -> Iterator[Path]:
 
 
 def contract(store: Store, version: Version) -> Contract:
-    """What a published model takes and gives."""
-    with files(store, version) as folder:
-        return models.read_contract(folder)
+    """What a published model takes and gives; nothing else of it is read."""
+    with local_copy(store.uri(f"{version.folder}/model/{models.CONTRACT}")) as file:
+        return models.read_contract(file.parent)
