@@ -29,10 +29,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store("s3://cd4ml/team")
 
 
-def begin(store: Store, version: int = 1) -> Begun:
+def begin(store: Store, version: int = 1, *, name: str = "uptake", target: str = "machine") -> Begun:
     dataset = DatasetReference("players", 0, "sha256:d")
-    published = Version("uptake", version, f"sha256:{version}", "2026-01-01", "run", "", dataset)
-    return deployments.begin(store, published, run="run", target="machine", strategy="replace")
+    published = Version(name, version, f"sha256:{version}", "2026-01-01", "run", "", dataset)
+    return deployments.begin(store, published, run="run", target=target, strategy="replace")
 
 
 def deploy(store: Store, *events: Event) -> int:
@@ -177,6 +177,29 @@ def test_the_command_line_lists_the_history_and_shows_each_event(
     ]
 
 
+def test_without_a_name_it_is_listed_what_is_in_production_of_all_models_at_each_target(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for begun, events in (
+        (begin(store), [HELD]),
+        (begin(store, target="cluster"), [Held("http://uptake.team.svc:8000", "later")]),
+        (begin(store, 2), [HELD]),
+        (begin(store, 3), [UNDONE]),
+        (begin(store, 4), []),
+        (begin(store, name="churn"), [HELD, STOPPED]),
+        (begin(store, name="risk"), [HELD]),
+    ):
+        for event in events:
+            deployments.add(store, begun, event)
+
+    assert [line.split() for line in asked("list", None, store, monkeypatch, capsys)] == [
+        ["model", "number", "version", "target", "since", "endpoint"],
+        ["risk", "1", "1", "machine", "now", "http://127.0.0.1:1"],
+        ["uptake", "3", "2", "machine", "now", "http://127.0.0.1:1"],
+        ["uptake", "2", "1", "cluster", "later", "http://uptake.team.svc:8000"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -204,14 +227,16 @@ def test_what_was_never_deployed_is_told(
 
 def asked(
     command: str,
-    name: str,
+    name: str | None,
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     *words: str,
 ) -> list[str]:
     """The lines that `cd4ml deployments` prints."""
-    monkeypatch.setattr(sys, "argv", ["cd4ml", "deployments", command, name, *words, "--store", store.location])
+    monkeypatch.setattr(
+        sys, "argv", ["cd4ml", "deployments", command, *filter(None, [name]), *words, "--store", store.location]
+    )
     monkeypatch.setattr("cd4ml.cli.deployments.console", Console(width=200))
     with pytest.raises(SystemExit) as ended:
         cli.main()

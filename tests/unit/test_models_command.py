@@ -68,7 +68,9 @@ def test_the_champion_is_shown_where_no_version_is_named(store: FolderStore) -> 
 def test_a_version_is_shown_without_a_look_at_its_weights(store: FolderStore, s3: S3Server) -> None:
     bucket = open_store("s3://cd4ml")
     for number in (1, 2):
-        bucket.add_folder(f"models/uptake/{number}", {one.name: one for one in store.path(f"models/uptake/{number}").iterdir()})
+        bucket.add_folder(
+            f"models/uptake/{number}", {one.name: one for one in store.path(f"models/uptake/{number}").iterdir()}
+        )
     s3.read = 0
 
     assert "the probability that took is yes" in ask(bucket, "show", "uptake@1")

@@ -14,7 +14,7 @@ from rich.markup import escape
 from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
 from cd4ml.cli.address import ServiceAccount, Yes
-from cd4ml.cli.application import app, console, print_outcome, print_sections, table
+from cd4ml.cli.application import app, console, print_outcome, print_sections, print_whole, table
 from cd4ml.cluster import accounts
 from cd4ml.errors import DeploymentError, RegistryError
 from cd4ml.storage import Store, local_path, open_store
@@ -30,17 +30,41 @@ Name = Annotated[str, typer.Argument(help="The model's name.")]
 
 
 @deployments_app.command("list")
-def list_deployments(name: Name, store: asked.StoreOption = asked.STORE) -> None:
-    """Lists all deployments of a model, the newest first, and what became of each.
+def list_deployments(
+    name: Annotated[
+        str | None, typer.Argument(help="The model's name; what is in production of all if not said.")
+    ] = None,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Lists all deployments of a model, the newest first, and what became of each; or what is in production of all.
 
     The champion is the last one that held and was neither undone nor stopped: what a new candidate is held against.
     """
+    opened = open_store(store)
+    if name is None:
+        _list_production(opened)
+    else:
+        _list_all(opened, name)
+
+
+def _list_production(store: Store) -> None:
     from cd4ml.registry import deployments
 
-    opened = open_store(store)
-    found = deployments.every(opened, name)
+    shown = table("model", "number", "version", "target", "since", "endpoint")
+    for name in store.children("deployments"):
+        for one in filter(None, (series.deployment for series in deployments.standing(store, name))):
+            shown.add_row(name, str(one.number), str(one.version), one.target, one.deployed_at, escape(one.endpoint))
+    if not shown.row_count:
+        raise RegistryError(f"store {store.location}: nothing is in production; the pipeline `training` deploys")
+    print_whole(shown)
+
+
+def _list_all(store: Store, name: str) -> None:
+    from cd4ml.registry import deployments
+
+    found = deployments.every(store, name)
     if not found:
-        raise RegistryError(f"store {opened.location}: {name} was never deployed")
+        raise RegistryError(f"store {store.location}: {name} was never deployed")
     champion = max((series.begun.number for series in found if series.deployment), default=None)
     shown = table("number", "version", "target", "state", "run", "begun")
     for series in reversed(found):

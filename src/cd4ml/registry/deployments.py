@@ -137,6 +137,12 @@ def latest(store: Store, name: str) -> Deployment | None:
     return next((series.deployment for series in newest_first(store, name) if series.deployment), None)
 
 
+def standing(store: Store, name: str) -> list[Series]:
+    """What is in production at each target, the newest first: the last deployment there that counts."""
+    last = {series.begun.target: series for series in every(store, name) if series.deployment}
+    return sorted(last.values(), key=lambda series: series.begun.number, reverse=True)
+
+
 def before(store: Store, name: str) -> Deployment | None:
     """What was in production before the version that is: where that came back after others, what came before it first.
 
