@@ -2,6 +2,8 @@
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +17,8 @@ from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import release, waiting
+from cd4ml.deployment import release, rollout, strategies, waiting
+from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError, DocumentError, RegistryError, StorageError
 from cd4ml.registry import approvals, clock, deployments
 from cd4ml.storage.folder import FolderStore
@@ -83,6 +86,8 @@ class Away(FolderStore):
         self.asked, self.times = 0, times
 
     def children(self, place: str) -> list[str]:
+        if not place.startswith("approvals/"):
+            return super().children(place)
         self.asked += 1
         if self.asked == 4:
             approve(FolderStore(self.root), "Ada")
@@ -137,6 +142,59 @@ def test_what_has_expired_or_is_about_another_model_does_not_count(store: Folder
 
     with pytest.raises(DeploymentError, match="1 of 1 approvals are missing"):
         waiting.wait(store, VERSION, 1)
+
+
+def deploy(store: FolderStore, number: int, at: str) -> None:
+    begun = deployments.begin(store, replace(VERSION, version=number), run="run", target="machine", strategy="replace")
+    deployments.add(store, begun, Held("http://127.0.0.1:1", at))
+
+
+def test_an_approval_from_before_a_newer_version_came_does_not_let_an_older_one_replace_it(
+    store: FolderStore, impatient: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy(store, 3, clock.now())
+    approve(store, "Ada")
+    waiting.wait(store, VERSION, 1)
+    deploy(store, 5, clock.now())
+
+    with pytest.raises(DeploymentError, match="1 of 1 approvals are missing"):
+        waiting.wait(store, VERSION, 1)
+    store.path("deployments/uptake/2/2.json").unlink()
+    deploy(store, 5, since := clock.written(clock.moment() - timedelta(hours=1)))
+    assert asked(store, "approve", "uptake", "4", "--reason", "5 forgets the south", "--by", "Ada") == ""
+    assert f"it is to take the place of version 5, which is newer, in production since {since}" in (
+        capsys.readouterr().out
+    )
+    waiting.wait(store, VERSION, 1)
+
+
+def test_a_newer_version_that_came_while_a_rollout_waited_for_its_turn_stays(store: FolderStore) -> None:
+    class Busy(Machine):
+        @contextmanager
+        def turn(self) -> Iterator[None]:
+            deploy(store, 5, clock.now())
+            yield
+
+        def check(self, version: Version) -> None:
+            pass
+
+    approve(store, "Ada")
+    with pytest.raises(DeploymentError) as told:
+        rollout.roll_out(
+            Busy(store, "uptake"),
+            strategies.REPLACE,
+            version=VERSION,
+            run="run",
+            port=1,
+            log_file=Path("/no/such/log"),
+            approvals=1,
+        )
+
+    assert str(told.value) == (
+        "uptake version 4: 1 of 1 approvals do not stand any more, for version 5 has come into production since; if it "
+        "is still to be deployed, approve it again, and run this again"
+    )
+    assert [series.begun.version for series in deployments.every(store, "uptake")] == [5]
 
 
 def test_a_deployment_that_is_not_approved_changes_nothing(store: FolderStore, tmp_path: Path, impatient: None) -> None:

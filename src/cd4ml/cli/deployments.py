@@ -190,6 +190,7 @@ def approve(
 
     opened = open_store(store)
     found = models.read(opened, name, version)
+    newer = approvals.newer_in_production(opened, found)
     made = approvals.approve(opened, found, by=by or _whoever(), reason=reason, valid=timedelta(days=days))
     standing = approvals.standing(opened, found)
     console.print(
@@ -197,6 +198,12 @@ def approve(
         f"{len(standing)} {'person approves' if len(standing) == 1 else 'people approve'} it now",
         soft_wrap=True,
     )
+    if newer:
+        console.print(
+            f"it is to take the place of version {newer.version}, which is newer, in production since "
+            f"{newer.deployed_at}",
+            soft_wrap=True,
+        )
 
 
 def _whoever() -> str:

@@ -85,6 +85,7 @@ def deploy(
             run=run,
             port=port,
             log_file=Path(folder) / "server.log",
+            approvals=approvals,
         )
     verification.write(Path(folder) / VERIFICATION)
     deployment.write(Path(folder) / DEPLOYMENT)

@@ -13,7 +13,7 @@ from pathlib import Path
 from cd4ml.cluster import logs
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
-from cd4ml.deployment import verify
+from cd4ml.deployment import verify, waiting
 from cd4ml.deployment.steps import Rollout
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Served, Target, Unfinished
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def roll_out(
-    target: Target, strategy: Strategy, *, version: Version, run: str, port: int, log_file: Path
+    target: Target, strategy: Strategy, *, version: Version, run: str, port: int, log_file: Path, approvals: int = 0
 ) -> tuple[Deployment, Verification]:
     """Puts a version into production.
 
@@ -36,6 +36,7 @@ def roll_out(
         run: The run that deploys.
         port: Where a server of this machine listens.
         log_file: Takes what a server of this machine says.
+        approvals: How many people have to have approved the version when the rollout has its turn.
 
     Returns:
         The deployment, which holds, and what the release answered.
@@ -43,7 +44,9 @@ def roll_out(
     Raises:
         DeploymentError: A step failed; then what was served before is served again.
     """
-    with rolling_out(target, strategy.name, version=version, run=run, port=port, log_file=log_file) as rollout:
+    with rolling_out(
+        target, strategy.name, version=version, run=run, port=port, log_file=log_file, approvals=approvals
+    ) as rollout:
         rollout.steps = strategy.steps
         for step in strategy.steps:
             taken = StepTaken(step.name, step.take(rollout), clock.now())
@@ -58,7 +61,7 @@ def roll_out(
 
 @contextmanager
 def rolling_out(
-    target: Target, strategy: str, *, version: Version, run: str, port: int, log_file: Path
+    target: Target, strategy: str, *, version: Version, run: str, port: int, log_file: Path, approvals: int = 0
 ) -> Iterator[Rollout]:
     """Raises a release; it holds when the context ends well, and is undone when it does not.
 
@@ -73,6 +76,7 @@ def rolling_out(
         said = put_right(target)
         if said:
             log.warning(said)
+        waiting.check(target.store, version, approvals)
         begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
         rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file))
         may_count = False

@@ -59,6 +59,22 @@ def wait(store: Store, version: Version, persons: int) -> list[Approval]:
     return list(standing.values())[:persons]
 
 
+def check(store: Store, version: Version, persons: int) -> None:
+    """Makes sure that the approvals that were waited for still stand, once a rollout has its turn.
+
+    Raises:
+        DeploymentError: They do not: meanwhile a newer version came into production, or some have expired.
+    """
+    missing = persons - len(approvals.standing(store, version)) if persons else 0
+    if missing > 0:
+        newer = approvals.newer_in_production(store, version)
+        why = f"version {newer.version} has come into production since" if newer else "they have expired"
+        raise DeploymentError(
+            f"{version.name} version {version.version}: {missing} of {persons} approvals do not stand any more, for "
+            f"{why}; if it is still to be deployed, approve it again, and run this again"
+        )
+
+
 def _question(store: Store, version: Version, *, missing: int, persons: int) -> str:
     command = ["cd4ml", "deployments", "approve", version.name, str(version.version), "--store", store.location]
     return (

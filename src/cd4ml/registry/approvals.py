@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.deployment import Begun
-from cd4ml.contracts.release import Version
+from cd4ml.contracts.release import Deployment, Version
 from cd4ml.errors import RegistryError
-from cd4ml.registry import clock, numbers
+from cd4ml.registry import clock, deployments, numbers
 from cd4ml.storage import Store
 
 VALID = timedelta(days=7)
@@ -48,9 +48,23 @@ def approve(store: Store, version: Version, *, by: str, reason: str, valid: time
 
 
 def standing(store: Store, version: Version) -> dict[str, Approval]:
-    """By person the last approval of this very model that has not expired."""
-    now = clock.moment()
-    return {one.by.casefold(): one for one in _read(store, _folder(version)) if one.stands(version.digest, now)}
+    """By person the last approval of this very model that has not expired.
+
+    One from before a newer version came into production does not stand: whoever gave it let this version replace an
+    older one, and not a newer one.
+    """
+    now, newer = clock.moment(), newer_in_production(store, version)
+    return {
+        one.by.casefold(): one
+        for one in _read(store, _folder(version))
+        if one.stands(version.digest, now) and (newer is None or one.at > newer.deployed_at)
+    }
+
+
+def newer_in_production(store: Store, version: Version) -> Deployment | None:
+    """What a version would take the place of, where that is a newer one."""
+    current = deployments.latest(store, version.name)
+    return current if current and current.version > version.version else None
 
 
 def at(store: Store, begun: Begun) -> list[Approval]:
