@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -153,6 +154,21 @@ def runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_each_deployment_that_ends_makes_the_page_of_its_model_and_none_fails_for_it(
+    store: Store, tmp_path: Path, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    assert "Version 1 is in production" in store.read("catalogue/models/uptake.html")
+    with pytest.raises(DeploymentError):
+        deploy(store, tmp_path, publish(store, tmp_path, 2, probability=0.5), port=port, run="run-2")
+    assert "<b>Undone:</b>" in store.read("catalogue/models/uptake.html")
+    shutil.rmtree(Path(store.location) / "catalogue")
+    (Path(store.location) / "catalogue").write_text("in the way")
+
+    assert deploy(store, tmp_path, publish(store, tmp_path, 3), port=port, run="run-3").deployment.version == 3
+    assert "the page of uptake could not be written" in caplog.text
 
 
 def test_a_version_is_served_and_verified_and_what_came_of_it_is_written(

@@ -14,8 +14,9 @@ from rich.markup import escape
 from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
 from cd4ml.cli.address import ServiceAccount, Yes
-from cd4ml.cli.application import app, console, print_outcome, print_sections, print_whole, table
+from cd4ml.cli.application import app, console, print_outcome, print_sections, print_whole, say, table, writing
 from cd4ml.cluster import accounts
+from cd4ml.contracts import document
 from cd4ml.errors import DeploymentError, RegistryError
 from cd4ml.storage import Store, local_path, open_store
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
-    help="What was deployed: list, show, history, diff, approve, rollback, analyse.", no_args_is_help=True
+    help="What was deployed: list, show, history, diff, page, approve, rollback, analyse.", no_args_is_help=True
 )
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 
@@ -52,7 +53,8 @@ def _list_production(store: Store) -> None:
 
     shown = table("model", "number", "version", "target", "since", "endpoint")
     for name in store.children("deployments"):
-        for one in filter(None, (series.deployment for series in deployments.standing(store, name))):
+        standing = deployments.in_production(deployments.every(store, name))
+        for one in filter(None, (series.deployment for series in standing)):
             shown.add_row(name, str(one.number), str(one.version), one.target, one.deployed_at, escape(one.endpoint))
     if not shown.row_count:
         raise RegistryError(f"store {store.location}: nothing is in production; the pipeline `training` deploys")
@@ -131,6 +133,34 @@ def diff(
     opened = open_store(store)
     found = [shipped.find(opened, name, number) for number in (before, after)]
     print_sections(shipped.differences(found), [f"deployment {number}" for number in (before, after)])
+
+
+@deployments_app.command("page")
+def write_page(
+    name: Name,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", parser=local_path, metavar="FILE", help="Write it there instead, to show to others."),
+    ] = None,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Makes the page of a model anew, in the store: what was shipped when, by whom and why, and what it changed.
+
+    Each deployment that ends makes it; this is for what was deployed before there were pages, and for who has no right
+    to write the store.
+
+    Example: cd4ml deployments page promotion-uptake --html uptake.html
+    """
+    from cd4ml.registry import model_page
+
+    opened = open_store(store)
+    if html is None:
+        say("wrote", model_page.write(opened, name))
+        return
+    text = model_page.text(opened, name)
+    with writing(html, "--html"):
+        document.write_text(html, text)
+    say("wrote", str(html))
 
 
 COLOURS = {"passed": "green", "inconclusive": "yellow", "error": "red", "failed": "red"}
@@ -299,8 +329,11 @@ def stop(
     The history says that its deployment was stopped: it is no champion any more, and is not verified.
     """
     from cd4ml.deployment import rollout, targets
+    from cd4ml.registry import model_page
 
-    stopped = rollout.stop(targets.TARGETS.load(target)(open_store(store), name))
+    opened = open_store(store)
+    stopped = rollout.stop(targets.TARGETS.load(target)(opened, name))
+    model_page.refresh(opened, name)
     if stopped.halfway:
         console.print(f"{name}: a rollout that was killed halfway was undone; what it replaced is not served again")
     if stopped.served:

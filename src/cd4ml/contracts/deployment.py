@@ -5,7 +5,8 @@ neither undone nor stopped.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cd4ml.contracts.document import Document
@@ -41,6 +42,17 @@ class Begun(Document, kind="cd4ml/DeploymentBegun", remedy=_REMEDY):
 
 
 @dataclass(frozen=True)
+class Answered:
+    """How requests of users were answered while a release was held against what was served before."""
+
+    requests: int
+    failed: float | None
+    """The share of them; None where there were none."""
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(frozen=True)
 class StepTaken(Document, kind="cd4ml/DeploymentStep", remedy=_REMEDY):
     """A step of the strategy has passed."""
 
@@ -48,6 +60,8 @@ class StepTaken(Document, kind="cd4ml/DeploymentStep", remedy=_REMEDY):
     said: str
     """What came of it, for people."""
     at: str
+    answered: Mapping[str, Answered] = field(default_factory=dict)
+    """By `champion`, what was served before, and `challenger`, the release; none where the step looks at none."""
 
     @property
     def headline(self) -> str:
@@ -62,6 +76,8 @@ class Held(Document, kind="cd4ml/DeploymentHeld", remedy=_REMEDY):
     endpoint: str
     """The URL that takes predictions."""
     at: str
+    verified: Mapping[str, float] = field(default_factory=dict)
+    """What the verification measured; versions before kept it with the run alone."""
 
     @property
     def headline(self) -> str:
@@ -75,6 +91,8 @@ class Undone(Document, kind="cd4ml/DeploymentUndone", remedy=_REMEDY):
 
     reason: str
     at: str
+    answered: Mapping[str, Answered] = field(default_factory=dict)
+    """As that of a step, of the one that it did not pass."""
 
     @property
     def headline(self) -> str:

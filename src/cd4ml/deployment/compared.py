@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
+from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.slices import Pattern
 from cd4ml.deployment.anytime import Guesses
 from cd4ml.errors import DeploymentError
@@ -58,6 +59,10 @@ class Compared(ABC):
     def latencies(self) -> np.ndarray:
         """In milliseconds (float64 [answers]); NaN of a copy that was dropped."""
         return self._numbers("latency_ms")
+
+    def answered(self) -> dict[str, Answered]:
+        """How each arm answered: `champion`, `challenger`."""
+        return {"champion": self._answered(~self.challenged), "challenger": self._answered(self.challenged)}
 
     @property
     def predictions(self) -> np.ndarray:
@@ -114,6 +119,12 @@ class Compared(ABC):
         places = pc.fill_null(encoded.indices, len(has)).to_numpy()
         within: np.ndarray = np.asarray([*has, False])[places]
         return within
+
+    def _answered(self, which: np.ndarray) -> Answered:
+        failed, latencies = self.failed[which], self.latencies[which]
+        known = latencies[~np.isnan(latencies)]
+        p50, p95 = np.quantile(known, (0.5, 0.95)).tolist() if len(known) else (None, None)
+        return Answered(len(failed), float(failed.mean()) if len(failed) else None, p50, p95)
 
     def _numbers(self, column: str) -> np.ndarray:
         numbers: np.ndarray = self.table[column].to_numpy()

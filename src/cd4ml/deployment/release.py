@@ -14,7 +14,7 @@ from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verifi
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import rollout, strategies, targets, verify, waiting
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import deployments, models, records, signing
+from cd4ml.registry import deployments, model_page, models, records, signing
 from cd4ml.storage import open_store
 
 
@@ -78,15 +78,18 @@ def deploy(
         models.read(store, version.name, version.version)  # it is there, and whole
         waiting.wait(store, version, approvals)
         signing.check(store, version)
-        deployment, verification = rollout.roll_out(
-            targets.TARGETS.load(target)(store, version.name),
-            way,
-            version=version,
-            run=run,
-            port=port,
-            log_file=Path(folder) / "server.log",
-            approvals=approvals,
-        )
+        try:
+            deployment, verification = rollout.roll_out(
+                targets.TARGETS.load(target)(store, version.name),
+                way,
+                version=version,
+                run=run,
+                port=port,
+                log_file=Path(folder) / "server.log",
+                approvals=approvals,
+            )
+        finally:
+            model_page.refresh(store, version.name)
     verification.write(Path(folder) / VERIFICATION)
     deployment.write(Path(folder) / DEPLOYMENT)
     records.end(location, status="passed", endpoint=deployment.endpoint)

@@ -49,7 +49,8 @@ def roll_out(
     ) as rollout:
         rollout.steps = strategy.steps
         for step in strategy.steps:
-            taken = StepTaken(step.name, step.take(rollout), clock.now())
+            rollout.answered = {}
+            taken = StepTaken(step.name, step.take(rollout), clock.now(), rollout.answered)
             deployments.add(target.store, rollout.release.begun, taken)
         if rollout.verification is None:
             raise DeploymentError(f"strategy {strategy.name}: no step of it verifies the release; add one")
@@ -86,7 +87,8 @@ def rolling_out(
             yield rollout
             _check_served(rollout)
             may_count = True
-            held = Held(f"{rollout.endpoint}{verify.PREDICTIONS}", clock.now())
+            verified = rollout.verification.metrics if rollout.verification else {}
+            held = Held(f"{rollout.endpoint}{verify.PREDICTIONS}", clock.now(), verified)
             deployments.add(target.store, begun, held)
         except BaseException as error:
             outcome = _undo(rollout, _reason(error), may_count=may_count)
@@ -199,7 +201,7 @@ def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
 def _tell_undone(rollout: Rollout, reason: str) -> None:
     begun, target = rollout.release.begun, rollout.target
     try:
-        deployments.add(target.store, begun, Undone(reason, clock.now()))
+        deployments.add(target.store, begun, Undone(reason, clock.now(), rollout.answered))
     except Cd4mlError as untold:
         log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, begun.number, untold)
 

@@ -7,13 +7,14 @@ A person writes those that come between the verification of a release and its ro
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
 from cd4ml import settings
+from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
@@ -59,6 +60,8 @@ class Rollout:
     """How requests are divided or copied; None where one server alone gets them."""
     split_at: datetime | None = None
     """Since when."""
+    answered: dict[str, Answered] = field(default_factory=dict)
+    """How both answered, as the step that is taken has seen it last."""
 
 
 class Step(Protocol):
@@ -236,6 +239,7 @@ class Analyse(Strict):
             since=rollout.split_at,
             until=now() - timedelta(seconds=late),
         )
+        rollout.answered = found.answered()
         about = {"champion": split.champion, "challenger": split.challenger}
         return analysis.analyse(found, self.analyse, about=about, looks=len(list(_analyses(rollout.steps))))
 

@@ -77,7 +77,7 @@ def came(location: str, about: DatasetVersion, columns: Mapping[str, str]) -> No
 def judged(location: str, about: DatasetVersion, verdict: Verdict) -> None:
     """Says what the gate of the data said of a version."""
     store = open_store(location)
-    known, said = _known(store, about.name, about.version), Judgement.of(verdict)
+    known, said = find(store, about.name, about.version), Judgement.of(verdict)
     if known and known.judged != said:
         keep(store, replace(known, judged=said))
         refresh(store, about.name)
@@ -97,7 +97,7 @@ def erased(location: str, versions: Iterable[DatasetVersion]) -> None:
     """Tells no more when the rows of versions came to be, of which some were erased."""
     store = open_store(location)
     for about in versions:
-        known = _known(store, about.name, about.version)
+        known = find(store, about.name, about.version)
         if known and known.about != known.about.without_times:
             keep(store, replace(known, about=known.about.without_times))
             refresh(store, about.name)
@@ -115,7 +115,7 @@ def keep(store: Store, known: Catalogued, models: Iterable[Version] = ()) -> Non
     Raises:
         StorageError: The store cannot be written.
     """
-    before = _known(store, known.about.name, known.about.version)
+    before = find(store, known.about.name, known.about.version)
     about, said = replace(known.about, said=()), known.judged or (before.judged if before else None)
     store.replace(f"{_folder(about.name, about.version)}/{_VERSION}", replace(known, about=about, judged=said).text)
     for model in models:
@@ -189,7 +189,12 @@ def _named(columns: Iterable[str]) -> str:
     return ", ".join(names[:MOST]) + more
 
 
-def _known(store: Store, name: str, version: int) -> Catalogued | None:
+def find(store: Store, name: str, version: int) -> Catalogued | None:
+    """What is known of a version; None where the catalogue has nothing of it.
+
+    Raises:
+        DocumentError: What is known cannot be read.
+    """
     place = f"{_folder(name, version)}/{_VERSION}"
     text = _read(store, place)
     return Catalogued.parse(text, store.uri(place)) if text else None

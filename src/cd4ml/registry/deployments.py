@@ -4,10 +4,10 @@ The first event takes the number, and every later one the next place, each by a 
 `deployments/<name>/<number>.json`, one record of a deployment that held.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cd4ml.contracts import deployment as events
 from cd4ml.contracts import model
@@ -18,6 +18,7 @@ from cd4ml.registry import clock, models, numbers
 from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name, open_store
 
 READERS = 8
+Kind = TypeVar("Kind", bound=Event)
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,17 @@ class Series:
     @property
     def state(self) -> Literal["begun", "held", "undone", "stopped"]:
         """What became of it; `begun` goes on, or its process was killed."""
-        if self._last(Undone):
+        if self.last(Undone):
             return "undone"
-        if self._last(Stopped):
+        if self.last(Stopped):
             return "stopped"
-        return "held" if self._last(Held) else "begun"
+        return "held" if self.last(Held) else "begun"
 
     @property
     def deployment(self) -> Deployment | None:
         """The deployment, where it counts: it held, and was neither undone nor stopped."""
-        held = self._last(Held)
-        if self.state != "held" or not isinstance(held, Held):
+        held = self.last(Held)
+        if self.state != "held" or held is None:
             return None
         begun = self.begun
         return Deployment(
@@ -55,7 +56,8 @@ class Series:
             deployed_at=held.at,
         )
 
-    def _last(self, kind: type[Event]) -> Event | None:
+    def last(self, kind: type[Kind]) -> Kind | None:
+        """The last event of a kind; None where there is none."""
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
 
@@ -137,9 +139,13 @@ def latest(store: Store, name: str) -> Deployment | None:
     return next((series.deployment for series in newest_first(store, name) if series.deployment), None)
 
 
-def standing(store: Store, name: str) -> list[Series]:
-    """What is in production at each target, the newest first: the last deployment there that counts."""
-    last = {series.begun.target: series for series in every(store, name) if series.deployment}
+def in_production(found: Sequence[Series]) -> list[Series]:
+    """What is in production at each target, the newest first: the last deployment there that counts.
+
+    Args:
+        found: All deployments of a model, the oldest first.
+    """
+    last = {series.begun.target: series for series in found if series.deployment}
     return sorted(last.values(), key=lambda series: series.begun.number, reverse=True)
 
 

@@ -8,6 +8,7 @@ from cd4ml.contracts.deployment import Held, StepTaken
 from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, ModelSummary, Summary
 from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import Version
+from cd4ml.contracts.signature import SIGNATURES
 from cd4ml.registry import deployments, models
 from cd4ml.registry.deployments import Series
 from cd4ml.reports import comparison
@@ -21,8 +22,14 @@ class Shipped:
 
     series: Series
     version: Version
-    evaluated: ModelSummary | None
+    evaluation: Summary | None
     """None where it was published by a cd4ml that kept no summary."""
+    signed: bool
+
+    @property
+    def evaluated(self) -> ModelSummary | None:
+        """What evaluation found of the model."""
+        return self.evaluation.models[CANDIDATE] if self.evaluation else None
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -74,14 +81,27 @@ def find(store: Store, name: str, number: int) -> Shipped:
     Raises:
         RegistryError: There is no such deployment, or its version is gone.
     """
-    return _of(store, deployments.read(store, name, number))
+    return of(store, deployments.read(store, name, number))
+
+
+def of(store: Store, series: Series) -> Shipped:
+    """A deployment by its events.
+
+    Raises:
+        RegistryError: Its version is gone.
+    """
+    version = models.read(store, series.begun.name, series.begun.version)
+    file = f"{version.folder}/{SUMMARY}"
+    kept = store.children(version.folder)
+    evaluation = Summary.parse(store.read(file), store.uri(file)) if SUMMARY in kept else None
+    return Shipped(series, version, evaluation, signed=SIGNATURES in kept)
 
 
 def every(store: Store, name: str) -> list[Shipped]:
     """The deployments that held, the oldest first; those whose version is gone are left out."""
     held = [one for one in deployments.every(store, name) if any(isinstance(event, Held) for event in one.events)]
     known = {one.version for one in models.versions(store, name)}
-    return [_of(store, series) for series in held if series.begun.version in known]
+    return [of(store, series) for series in held if series.begun.version in known]
 
 
 def differences(several: Sequence[Shipped]) -> list[Section]:
@@ -119,14 +139,6 @@ def changed(before: Shipped | None, after: Shipped) -> str:
 
 def _different(columns: Sequence[Mapping[str, Any]]) -> list[Row]:
     return [row for row in comparison.rows([comparison.flat(one) for one in columns]) if row.differs]
-
-
-def _of(store: Store, series: Series) -> Shipped:
-    version = models.read(store, series.begun.name, series.begun.version)
-    file = f"{version.folder}/{SUMMARY}"
-    kept = SUMMARY in store.children(version.folder)
-    found = Summary.parse(store.read(file), store.uri(file)).models[CANDIDATE] if kept else None
-    return Shipped(series, version, found)
 
 
 def _figure(one: Shipped) -> str:

@@ -39,7 +39,7 @@ def of(record: RunRecord) -> Column:
     for name, one in record.slices.items():
         by_slice |= {f"{name} · rows": one.rows, f"{name} · value": one.value}
     gates = {one.gate: one.said for one in record.gates}
-    began, ended = _time(record.started_at), _time(record.ended_at)
+    began, ended = moment(record.started_at), moment(record.ended_at)
     return Column(
         name=record.name,
         run_id=record.run_id,
@@ -56,8 +56,8 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
-def _time(text: str) -> datetime | None:
-    """When something was; None where nobody knows."""
+def moment(text: str) -> datetime | None:
+    """When something was, in UTC; None where nobody knows."""
     with suppress(ValueError, OverflowError):
         return datetime.fromisoformat(text).astimezone(UTC)
     return None

@@ -4,8 +4,8 @@ import io
 import logging
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from datetime import datetime
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -139,8 +139,20 @@ def _markdown(text: str) -> Markup:
 
 
 def minute(at: str) -> str:
-    """A time in ISO 8601 as `2026-11-29 08:00 UTC`; empty where there is none."""
-    return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC" if at else ""
+    """A time in ISO 8601 as `2026-11-29 08:00 UTC`; what is none stays as it is."""
+    with suppress(ValueError):
+        return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC"
+    return at
+
+
+def lasting(span: timedelta) -> str:
+    """A span in days and hours, where it is shorter in hours and minutes, and below a minute in seconds."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 60:
+        return _counted(seconds, "second")
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    parts = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
+    return " ".join(_counted(count, unit) for count, unit in parts if count)
 
 
 def _sentence(words: object) -> str:
@@ -172,6 +184,7 @@ def _environment() -> Environment:
         short=short,
         code=_code,
         minute=minute,
+        lasting=lasting,
         sentence=_sentence,
     )
     return environment

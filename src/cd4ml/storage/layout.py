@@ -45,9 +45,9 @@ KINDS = (
     Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | {Role.MONITORING}, _PIPELINES),
     Kind(
         "catalogue",
-        "pages about the datasets, and what they are made of",
-        _PIPELINES | _PUBLISHER,
-        _PIPELINES | _PUBLISHER,
+        "pages about datasets and models, and what those of datasets are made of",
+        _TASKS,
+        _TASKS,
         replaced=True,
     ),
     Kind("tags", "`DATASET/TAG`: a pointer at a version of a dataset", _PIPELINES | _PUBLISHER, _PIPELINES),

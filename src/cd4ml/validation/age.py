@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.verdict import Check
-from cd4ml.reports.page import minute
+from cd4ml.reports.page import lasting, minute
 from cd4ml.validation.limits import Freshness
 
 DAY = timedelta(days=1)
@@ -50,17 +50,9 @@ def _age(what: str, at: str, *, limit: timedelta, now: datetime, why_not: str) -
     if not at:
         return hold(subject, slice_="", bounds=bounds, measured=Measured(None, why_not=why_not))
     age = now - datetime.fromisoformat(at)
-    said = f"the {what} is {_lasting(age)} old ({minute(at)}), the limit is {_lasting(limit)}"
+    said = f"the {what} is {lasting(age)} old ({minute(at)}), the limit is {lasting(limit)}"
     return hold(subject, slice_="", bounds=bounds, measured=Measured(age / DAY), said=said)
 
 
 def _days(days: float) -> str:
-    return _lasting(timedelta(days=days))
-
-
-def _lasting(span: timedelta) -> str:
-    """A span in days and hours, or where it is shorter in hours and minutes."""
-    minutes = max(0, int(span.total_seconds()) // 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    parts = [(days, "day"), (hours, "hour"), (0 if days else minutes % 60, "minute")]
-    return " ".join(f"{count} {unit}{'s' * (count != 1)}" for count, unit in parts if count) or "0 minutes"
+    return lasting(timedelta(days=days))
