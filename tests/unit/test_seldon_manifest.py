@@ -61,7 +61,7 @@ def test_a_server_gets_traffic_when_its_model_is_loaded_and_starts_again_only_wh
     }
     patience = {name: container[f"{name}Probe"] for name in asked}
     seconds = {name: one["periodSeconds"] * one["failureThreshold"] for name, one in patience.items()}
-    assert seconds == {"startup": 300, "readiness": 15, "liveness": 60}
+    assert seconds == {"startup": 300, "readiness": 15, "liveness": 30}
 
 
 def test_a_model_asks_for_half_a_processor_and_a_gibibyte_and_runs_as_the_user_of_the_images() -> None:

@@ -32,7 +32,7 @@ class OpenInference:
         """Its paths."""
         routes: dict[str, dict[str, Handler]] = {
             "/v2": {"GET": self._describe_server},
-            "/v2/health/live": {"GET": _live},
+            "/v2/health/live": {"GET": self._live},
             "/v2/health/ready": {"GET": self._ready},
         }
         name, version = self._predictor.name, self._predictor.identity["version"]
@@ -47,6 +47,10 @@ class OpenInference:
 
     async def _describe(self, _: Request) -> Answer:
         return answer(self._predictor.metadata())
+
+    async def _live(self, _: Request) -> Answer:
+        self._predictor.check_lives()
+        return answer({"live": True})
 
     async def _ready(self, _: Request) -> Answer:
         await self._predictor.check()
@@ -96,10 +100,6 @@ class OpenInference:
             raise bad('outputs is a list of {"name": ...}')
         if any(one.get("name") != output for one in wanted or ()):
             raise bad(f"the model has one output, {output!r}")
-
-
-async def _live(_: Request) -> Answer:
-    return answer({"live": True})
 
 
 def _parameters(said: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from cd4ml.errors import DeploymentError
 from cd4ml.serving.application import RefusedError, Request, busy
 from cd4ml.serving.batches import Batches
 from cd4ml.serving.metrics import Metrics
@@ -18,6 +19,7 @@ from cd4ml.serving.served_model import ServedModel
 READ_AT_ONCE_BYTES = 128 * 2**10
 """A body beyond that is read in a thread, so that small requests do not wait for it."""
 
+WARM_UP_ROWS = (1, 64, 1000)
 WAITING = 128
 """Requests that wait, with those that are being read or predicted."""
 
@@ -49,11 +51,25 @@ class Predictor:
         """What every answer says of the model."""
         self.contract = model.contract
         self.encoder = model.encoder
-        self._batches = Batches(lambda inputs: _finite(model.predict(inputs)), metrics.predicted)
+        self._batches = Batches(model.predict, check=self._check_finite, observe=metrics.predicted)
         self._missing_row = self.encoder.missing_rows(1)
         self._reading = ThreadPoolExecutor(1, "read")
         self._waiting = 0
         self._took = metrics.took
+
+    async def warm_up(self) -> None:
+        """Predicts rows that lack every value, for the first calls take longer.
+
+        Raises:
+            DeploymentError: The model does not return from a call, or gives what is no prediction.
+        """
+        for rows in WARM_UP_ROWS:
+            try:
+                await self._batches.predict_first(self.encoder.missing_rows(rows))
+            except RefusedError as error:
+                raise DeploymentError(
+                    f"the model cannot be served, tried with {rows:,} rows that lack every value: {error}"
+                ) from error
 
     async def predict(self, request: Request, read: Callable[[Request], Asked[Form]]) -> tuple[Asked[Form], np.ndarray]:
         """Has a request read, and its rows predicted.
@@ -66,7 +82,7 @@ class Predictor:
             What `read` gave, and the probabilities, float32 [rows].
 
         Raises:
-            RefusedError: Too many wait already, the client's mistake, or the model gives no probability.
+            RefusedError: Too many wait already, the client's mistake, or the model hangs or gives no finite number.
         """
         if self._waiting >= WAITING:
             raise busy()
@@ -87,9 +103,17 @@ class Predictor:
         """Predicts a row whose values are all missing, before all that wait: whoever asks knows that the model answers.
 
         Raises:
-            RefusedError: It gives no probability.
+            RefusedError: It hangs, or gives no finite number.
         """
         return await self._batches.predict_first(self._missing_row)
+
+    def check_lives(self) -> None:
+        """Makes sure that the model does not hang; says nothing of how many wait.
+
+        Raises:
+            RefusedError: It does.
+        """
+        self._batches.check_lives()
 
     def metadata(self) -> dict[str, Any]:
         """Says which model this is, and what it takes and gives."""
@@ -110,8 +134,9 @@ class Predictor:
         counted = {"missing": inputs.missing, "unknown": inputs.unknown}
         return {**self.identity, **{name: found for name, found in counted.items() if found}}
 
-
-def _finite(probabilities: np.ndarray) -> np.ndarray:
-    if not np.isfinite(probabilities).all():
-        raise RefusedError(500, "the model gives no finite probability", "MODEL_FAILED")
-    return probabilities
+    def _check_finite(self, probabilities: np.ndarray) -> None:
+        finite = np.isfinite(probabilities)
+        if not finite.all():
+            row = int(np.argmin(finite)) + 1
+            complaint = f"the model's output {self.contract.output!r} is no finite number, first in row {row:,}"
+            raise RefusedError(500, complaint, "MODEL_FAILED")

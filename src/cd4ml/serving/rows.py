@@ -46,6 +46,10 @@ class Inputs:
         """How many."""
         return len(self.numbers)
 
+    def part(self, start: int, end: int) -> "Inputs":
+        """Some of the rows, as the model takes them."""
+        return self if self.rows <= end - start else Inputs(self.numbers[start:end], self.texts[start:end], {}, {})
+
 
 class Encoder:
     """Makes inputs of columns.

@@ -50,7 +50,7 @@ class SeldonProtocol:
         routes: dict[str, dict[str, Handler]] = {
             PREDICT: {get: self._predict, post: self._predict},
             **{path: {post: self._predict} for path in PREDICTIONS},
-            PING: {get: pong},
+            PING: {get: self._ping},
             **{path: {get: self._check} for path in HEALTH},
             **{path: {get: self._describe} for path in METADATA},
         }
@@ -63,6 +63,10 @@ class SeldonProtocol:
         values = _tensor(probabilities[:, None]) if asked.form.as_tensor else {"ndarray": probabilities[:, None]}
         data = {"names": [self._predictor.contract.output], **values}
         return answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
+
+    async def _ping(self, request: Request) -> Answer:
+        self._predictor.check_lives()
+        return await pong(request)
 
     async def _check(self, _: Request) -> Answer:
         return answer({"data": {"names": [], **_tensor(await self._predictor.check())}, "meta": {}})

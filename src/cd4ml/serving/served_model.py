@@ -9,13 +9,12 @@ from cd4ml.contracts.model import SAVED_MODEL, digest, read_contract
 from cd4ml.errors import DeploymentError
 from cd4ml.serving.rows import Encoder, Inputs
 
-WARM_UP_ROWS = (1, 64, 1000)
 THREADS = 2
 """Of TensorFlow, for the rows of one call; a model that is served is small, and its server shares the machine."""
 
 
 class ServedModel:
-    """A model that is loaded and has predicted.
+    """A model that is loaded.
 
     Args:
         folder: The model's (layout: `cd4ml.contracts.model`).
@@ -43,8 +42,6 @@ class ServedModel:
         self._tensor = tf.constant
         self._loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # functions do not keep its variables alive
         self._function = self._packed(self._loaded.signatures["serving_default"])
-        for rows in WARM_UP_ROWS:
-            self.predict(self.encoder.missing_rows(rows))
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         """The probabilities, float32 [rows]."""

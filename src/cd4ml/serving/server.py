@@ -72,6 +72,7 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     exposition = Application([metrics.protocol()], metrics.answered)
 
     async def run() -> None:
+        await predictor.warm_up()
         await listening.serve([listening.Port(application, requests), listening.Port(exposition, metrics_requests)])
 
     uvloop.run(run())

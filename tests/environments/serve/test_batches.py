@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from cd4ml.serving.batches import BATCH_ROWS, Batches
+from cd4ml.serving.batches import BATCH_ROWS, CALL_ROWS, Batches
 from cd4ml.serving.rows import Inputs
 
 
@@ -32,7 +32,7 @@ class Model:
 
 def answers(model: Model, ask: Callable[[Batches], Sequence[asyncio.Future]]) -> list:
     async def run() -> list:
-        asked = ask(Batches(model, lambda *_: None))
+        asked = ask(Batches(model, check=lambda _: None, observe=lambda *_: None))
         await asyncio.sleep(0.05)
         model.may.release(100)
         return await asyncio.gather(*asked, return_exceptions=True)
@@ -63,6 +63,16 @@ def test_a_batch_has_a_bound_and_a_larger_request_is_one_of_its_own():
 
     assert [len(one) for one in model.calls] == [1, BATCH_ROWS + 1, 2]
     np.testing.assert_array_equal(found[1], many / 2)
+
+
+def test_a_call_has_a_bound_of_rows_and_a_request_of_more_gets_all_of_its_own():
+    model = Model()
+    many = np.arange(2 * CALL_ROWS + 1, dtype=np.float32)
+
+    [found] = answers(model, lambda batches: [asyncio.ensure_future(batches.predict(inputs(*many)))])
+
+    assert [len(one) for one in model.calls] == [CALL_ROWS, CALL_ROWS, 1]
+    np.testing.assert_array_equal(found, many / 2)
 
 
 def test_a_request_that_the_model_fails_on_spoils_no_other():
@@ -100,7 +110,7 @@ def test_who_asks_whether_the_model_is_well_is_not_counted():
         counted.append((len(requests), probabilities.tolist()))
 
     async def ask() -> None:
-        batches = Batches(model, count)
+        batches = Batches(model, check=lambda _: None, observe=count)
         await asyncio.gather(batches.predict_first(inputs(4)), batches.predict(inputs(2)), batches.predict(inputs(6)))
 
     asyncio.run(ask())

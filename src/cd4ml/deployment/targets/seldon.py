@@ -429,7 +429,7 @@ def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, A
         "ports": ({"name": "http", "container_port": PORT}, {"name": "metrics", "container_port": METRICS_PORT}),
         "startup_probe": _probe("/health/status", period=2, timeout=30, failures=150),
         "readiness_probe": _probe("/health/status", period=5, timeout=10, failures=3),
-        "liveness_probe": _probe("/health/ping", period=10, timeout=10, failures=6),
+        "liveness_probe": _probe("/health/ping", period=10, timeout=10, failures=3),
         "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}},
         "volume_mounts": ({"name": model, "mount_path": folder, "read_only": True}, temporary),
     }
