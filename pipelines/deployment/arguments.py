@@ -28,7 +28,7 @@ class Deployment(Arguments):
     approvals: Annotated[int, Within(0, waiting.MOST)] = 0
     """How many people have to approve the version before it is deployed (docs/deploying.md)."""
     strategy: Annotated[AnyStrategy, Means.TEXT_IN_KFP] = "replace"
-    """How the model gets the requests: `replace`, `canary`, `shadow`, or steps (docs/comparing.md; JSON, in KFP)."""
+    """How the model gets the requests: `replace`, another strategy, or steps (docs/comparing.md; JSON, in KFP)."""
     port: Annotated[int, Within(1024, 65535), Means.PORT] = 9500
     """Where the model is served on this machine."""
 

@@ -1,15 +1,16 @@
-"""A canary and a shadow on this machine through the router itself; small programs stand for model servers."""
+"""Releases divide requests on this machine through the router itself; small programs stand for model servers."""
 
 import json
 import os
 import random
+import re
 import signal
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pytest
 
 from cd4ml.contracts import captured, model, predictions
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify
+from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify, watched
 from cd4ml.deployment.targets import router, servers
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
@@ -91,6 +92,7 @@ SHADOW = [
         }
     },
 ]
+WATCHED = [{"traffic": 100}, {"watch": {"error_rate": {"max": 0.2}, "for": "PT3S"}}]
 
 
 @pytest.fixture
@@ -312,6 +314,48 @@ def test_a_shadow_that_hangs_is_undone_and_no_caller_waits_for_it(
     assert len(serving(store)) == 2
 
 
+def test_a_blue_green_release_answers_alone_at_once_and_the_one_before_ends_when_it_has_been_watched(
+    store: Store, tmp_path: Path
+) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with Users(url) as users:
+        deploy(store, tmp_path, 3, [*WATCHED, {"hold": "PT1S"}], predicts=0.26)
+
+    assert users.answers.keys() == {"200"}
+    assert users.predictions == {0.25, 0.26}
+    series = deployments.every(store, "uptake")[2]
+    events = {one.step: one for one in series.events[1:-1]}
+    assert list(events) == ["verify", "traffic 100", "watch", "hold", "route"]
+    assert re.fullmatch(r"error_rate: 0 of \d+ requests failed, .*; at most 0.2 is kept", events["watch"].said)
+    answered = captured.requests(Path(store.location) / ".serving" / "uptake" / "capture").to_table()
+    switched = datetime.fromisoformat(events["traffic 100"].at) + timedelta(seconds=1)
+    assert set(answered.filter(pc.field("at") > switched)["arm"].to_pylist()) == {"deployment-3"}
+    assert Machine(store, "uptake").server().number == 3
+    assert len(serving(store)) == 2
+
+
+def test_a_blue_green_release_that_does_not_keep_its_limits_goes_back_to_a_server_that_was_never_ended(
+    store: Store, tmp_path: Path
+) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+    before = Machine(store, "uptake").server()
+
+    with Users(url) as users, pytest.raises(DeploymentError, match="the release does not keep its limits: error_rate"):
+        deploy(store, tmp_path, 3, WATCHED, errors=1.0)
+    with Users(url) as after:
+        while after.answers.total() < 20:
+            pass
+
+    assert users.answers.keys() == {"200", "500"}
+    assert after.answers.keys() == {"200"}
+    assert history(store) == ["held", "held", "undone"]
+    assert Machine(store, "uptake").server() == before
+    assert len(serving(store)) == 2
+
+
 def test_a_first_version_has_nobody_to_be_compared_with(store: Store, tmp_path: Path) -> None:
     deploy(store, tmp_path, 1, [*STEPS, {"hold": "1 hour"}])
 
@@ -360,11 +404,12 @@ def test_a_router_that_ends_undoes_the_canary(store: Store, tmp_path: Path) -> N
         (Machine, "mirror", "after", True, False),
         (Machine, "route", "after", False, False),
         (Machine, "route", "after", True, False),
+        (watched, "judge", "after", True, False),
         (Machine, "keep", "before", False, True),
         (Machine, "keep", "after", True, True),
     ],
 )
-def test_a_canary_or_a_shadow_whose_process_is_killed_is_undone_by_the_next_or_has_held(
+def test_a_canary_a_shadow_or_a_blue_green_release_whose_process_is_killed_is_undone_by_the_next_or_has_held(
     store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -382,7 +427,7 @@ def test_a_canary_or_a_shadow_whose_process_is_killed_is_undone_by_the_next_or_h
 
     def work() -> None:
         monkeypatch.setattr(where, what, forked.killing(getattr(where, what), dies))
-        deploy(store, tmp_path, 3, MIRRORED if what == "mirror" else ROUTED)
+        deploy(store, tmp_path, 3, {"mirror": MIRRORED, "judge": WATCHED}.get(what, ROUTED))
 
     assert os.WTERMSIG(forked.status_of(work)) == signal.SIGKILL
     on_this_machine.recover(store, "uptake")

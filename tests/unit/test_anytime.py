@@ -133,12 +133,50 @@ def test_an_interval_ends_where_the_evidence_does() -> None:
     assert guesses.against(low, above=False)[-1] == pytest.approx(math.log(2 / ERROR), abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def shares() -> dict[tuple[int, int], tuple[float, float]]:
+    """The interval of each share of up to 60 requests."""
+    return {(part, count): anytime.share(part, count, error=ERROR) for count in range(61) for part in range(count + 1)}
+
+
+@pytest.mark.parametrize("true", [0.02, 0.3, 0.5, 0.97])
+def test_a_true_share_is_hardly_ever_outside_though_one_looks_after_every_request(
+    shares: dict[tuple[int, int], tuple[float, float]], true: float
+) -> None:
+    """Exactly, over all that can come of 60 requests."""
+    never_out = {0: 1.0}
+    for count in range(1, 61):
+        came: dict[int, float] = {}
+        for part, chance in never_out.items():
+            for more, likely in ((1, true), (0, 1 - true)):
+                low, high = shares[part + more, count]
+                if low <= true <= high:
+                    came[part + more] = came.get(part + more, 0.0) + chance * likely
+        never_out = came
+
+    assert 1 - ERROR <= sum(never_out.values()) < 1
+
+
+def test_a_share_is_told_the_closer_the_more_requests_there_are() -> None:
+    widths = []
+    for count in (100, 1000, 10_000):
+        low, high = anytime.share(count // 50, count, error=ERROR)
+        assert low < 0.02 < high
+        widths.append(high - low)
+
+    assert widths[0] > 2 * widths[1] > 4 * widths[2]
+    none_of_300 = math.exp(math.lgamma(300.5) - math.lgamma(301)) / math.sqrt(math.pi)  # of all shares, by the prior
+    assert anytime.share(0, 300, error=ERROR) == (0, pytest.approx(1 - (ERROR * none_of_300) ** (1 / 300), abs=1e-6))
+    assert anytime.share(10, 10, error=ERROR)[1] == 1
+
+
 def test_no_requests_tell_nothing() -> None:
     none = np.array([])
 
     guesses = anytime.difference(none, none.astype(bool), none)
 
     assert guesses.interval(ERROR) == (-1, 1)
+    assert anytime.share(0, 0, error=ERROR) == (0, 1)
     assert math.isinf(guesses.needed(0.01, above=True, error=ERROR))
     assert anytime.ratio(none, none, quantile=0.99, error=ERROR) == (0, math.inf)
     assert anytime.ratio(np.ones(1), none, quantile=0.5, error=ERROR) == (0, math.inf)

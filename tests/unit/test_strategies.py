@@ -206,11 +206,75 @@ def test_requests_count_once_their_copies_must_have_been_answered(shelf: Divided
     assert "got 3,540 of 3,540 requests" in told(shelf)["analyse"]  # a copy may wait for others that hang
 
 
+def watching(**limits: Any) -> list[Any]:
+    return [{"traffic": 100}, {"watch": {"for": "1 hour", **limits}}]
+
+
+def test_a_release_that_keeps_its_limits_as_long_as_it_is_watched_stays(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+    looked: list[int | None] = []
+    shelf.current = lambda: looked.append(shelf.top and shelf.top.number) or shelf.top  # type: ignore[method-assign, func-returns-value]
+
+    deploy(shelf, watching(error_rate={"max": 0.05}, latency_p95={"max": 10}), number=2)
+
+    said = told(shelf)
+    assert list(said) == ["verify", "traffic 100", "watch", "route"]
+    assert re.fullmatch(
+        r"error_rate: \d+ of 3,\d{3} requests failed, a share in \[.*\]; at most 0.05 is kept; "
+        r"latency_p95: \d+ of 3,\d{3} requests took more than 10 ms, a share in \[.*\]; at most 0.05 is kept",
+        said["watch"],
+    )
+    assert 3600 < clock.passed <= 4500
+    assert looked[:-1] == [1] * len(looked[:-1])  # what was served before is there to go back to, until the end
+    assert shelf.current().number == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"error_rate": {"max": 0.05}}, "error_rate: .*requests failed, .*; at most 0.05 is broken"),
+        ({"latency_p95": {"max": 4}}, "latency_p95: .* took more than 4 ms, .*; at most 0.05 is broken"),
+    ],
+)
+def test_a_release_that_breaks_its_limits_while_it_is_watched_goes_back_at_once(
+    shelf: Divided, clock: Clock, limits: dict[str, Any], said: str
+) -> None:
+    deploy(shelf, "replace")
+    shelf.arms = Arms(errors=(0.02, 0.2))
+
+    with pytest.raises(DeploymentError, match=f"the release does not keep its limits: {said}"):
+        deploy(shelf, watching(**limits), number=2)
+
+    assert clock.passed <= 500
+    assert shelf.current().number == 1
+
+
+def test_a_release_that_is_asked_too_seldom_to_be_known_goes_back_when_the_time_is_over(
+    shelf: Divided, clock: Clock
+) -> None:
+    deploy(shelf, "replace")
+
+    with pytest.raises(DeploymentError) as refused:
+        deploy(shelf, watching(error_rate={"max": 0.022}), number=2)
+
+    assert str(refused.value).startswith("after 1:00:00 it is not known whether limits are kept: error_rate: ")
+    assert "whether at most 0.022 is kept cannot be told yet" in str(refused.value)
+    assert 3600 < clock.passed <= 4500
+    assert shelf.current().number == 1
+
+
 @pytest.mark.parametrize("way", ["canary", "shadow"])
 def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided, way: str) -> None:
     deploy(shelf, way)
 
     assert told(shelf)["analyse"] == "nothing was served before, so there is nothing to compare with"
+    assert shelf.current().number == 1
+
+
+def test_a_first_version_has_nobody_to_go_back_to(shelf: Divided) -> None:
+    deploy(shelf, "blue-green")
+
+    assert told(shelf)["watch"] == "nothing was served before, so there is nothing to go back to"
     assert shelf.current().number == 1
 
 
@@ -223,7 +287,19 @@ def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided, way: str
         ("[" * 100_000, "is no JSON (maximum recursion depth exceeded"),
         ([{"trafic": 10}], "0: 'trafic' is no step; did you mean 'traffic'?"),
         ([{"traffic": 10, "hold": "1 hour"}], "0: write a step with one name, such as {traffic: 10}, not {"),
-        ([{"traffic": 100}], "0.traffic: Input should be less than 100, not 100"),
+        ([{"traffic": 101}], "0.traffic: Input should be less than or equal to 100, not 101"),
+        ([{"traffic": 100}, {"traffic": 50}], "1: traffic comes after {traffic: 100}, which gives the release all"),
+        ([{"traffic": 100}, {"mirror": 50}], "1: mirror comes after {traffic: 100}, which gives the release all"),
+        (
+            [{"traffic": 100}, {"analyse": LIMITS}],
+            "1: analyse has nothing to compare with after {traffic: 100}; write it before, or {watch: ...} here",
+        ),
+        (
+            [{"mirror": 9}, {"watch": {"for": "1 hour", "error_rate": {"max": 0.1}}}],
+            "1: watch comes where the release answers nobody; write {traffic: 100} before it",
+        ),
+        ([{"traffic": 9}, {"watch": {"error_rate": {"max": 0.1}}}], "1.watch.for: missing"),
+        ([{"traffic": 9}, {"watch": {"for": "1 hour"}}], "1.watch: names no limit, so that every release would pass"),
         ([{"hold": "soon"}], "0.hold: 'soon' is no span of time; write one such as `7 days`, `36 hours` or P7D"),
         ([{"analyse": LIMITS}], "0: analyse comes before any traffic; write {traffic: 10} or {mirror: 100} before it"),
         ([{"mirror": 0}], "0.mirror: Input should be greater than 0, not 0"),
@@ -266,8 +342,9 @@ def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any)
 
 def test_the_documented_strategies_are_those_that_there_are() -> None:
     page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
-    canary, shadow, own = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    canary, shadow, own, blue_green = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
     assert strategies.parse(yaml.safe_load(canary)).steps == strategies.CANARY.steps
     assert strategies.parse(yaml.safe_load(shadow)).steps == strategies.SHADOW.steps
     assert strategies.parse(yaml.safe_load(own)).splits
+    assert strategies.parse(yaml.safe_load(blue_green)).steps == strategies.BLUE_GREEN.steps

@@ -29,7 +29,7 @@ def deploy_model(
         verdict: What `check_model` wrote about this model; without a passed verdict nothing is deployed.
         store: The store that holds the registry.
         target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
-        strategy: How it gets the requests: `replace` (all at once), `canary`, `shadow`, or steps as JSON.
+        strategy: How it gets the requests: `replace` (all at once), another strategy's name, or steps as JSON.
         port: The port on this machine where the model is served.
         run: The run that deploys.
         approvals: How many people have to approve the version first; it waits for them, and its log says how they do.

@@ -11,8 +11,9 @@ probability of at most `error`, ever. Differences against which a bettor gets so
 shares of the arms, and the outcomes of both, may change with the hour. Where both had each request, the guess is what
 one came to less what the other did, and it is right on average where requests are independent.
 
-**Quantiles** are told by counting (Howard and Ramdas 2022): how many values lie below a quantile is known but for
-chance. The evidence against a rank is how much likelier a mixture of all shares by Jeffreys' prior makes the count.
+**Quantiles**, and shares of one arm, are told by counting (Howard and Ramdas 2022): how many values lie below a
+quantile is known but for chance. The evidence against a rank is how much likelier a mixture of all shares by Jeffreys'
+prior makes the count.
 """
 
 import math
@@ -180,6 +181,29 @@ def _together(won: np.ndarray, axis: int) -> np.ndarray:
     """What bettors have together who began with equal parts (logarithms)."""
     together: np.ndarray = np.logaddexp.reduce(won, axis=axis) - math.log(len(_STAKES))
     return together
+
+
+def share(part: int, count: int, *, error: float) -> tuple[float, float]:
+    """Where a share lies.
+
+    Args:
+        part: How many of the requests have what it is the share of, each independently of the others.
+        count: How many requests there are.
+        error: How often the share may lie outside at some look.
+    """
+    if count == 0:
+        return 0.0, 1.0
+    usual, enough = part / count, -math.log(error)
+
+    def end(refuted: float) -> float:
+        held = usual
+        for _ in range(_ROUNDS):
+            middle = (held + refuted) / 2
+            against = float(_against_share(np.array([part]), count, middle)[0])
+            held, refuted = (held, middle) if against >= enough else (middle, refuted)
+        return refuted
+
+    return (end(0.0) if part else 0.0), (end(1.0) if part < count else 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The steps of a strategy, each of which passes or fails.
 
 A person writes those that come between the verification of a release and its route: `{traffic: 10}`,
-`{mirror: 100}`, `{hold: 5 minutes}`, `{analyse: {...}}`.
+`{mirror: 100}`, `{hold: 5 minutes}`, `{analyse: {...}}`, `{watch: {...}}`.
 """
 
 import logging
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeAlias
 
 from pydantic import Field
 
@@ -18,15 +18,18 @@ from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
-from cd4ml.deployment import analysis, verify
+from cd4ml.deployment import analysis, verify, watched
 from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.targets import Release, Split, Target
+from cd4ml.deployment.watched import Watched
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.settings import OneOf, Span, Strict
 
 READY_SECONDS = 60
 """How long a server may take to answer that its target holds for ready: the cluster's Services may lag behind."""
+LIVES_SECONDS = 15
+"""How long it may take to answer later, when it is asked whether it still does."""
 LOOK_SECONDS = 5
 LATE_SECONDS = 15
 """How much later than a request its answer may be captured: those that are slow come last, and would be missing."""
@@ -107,13 +110,26 @@ class Route:
 class Traffic(Strict):
     """Gives the release a part of the requests, by chance."""
 
-    traffic: Annotated[float, Field(gt=0, lt=100)]
-    """Percent."""
+    traffic: Annotated[float, Field(gt=0, le=100)]
+    """Percent; of 100, what was served before stays beside it, warm, and gets none."""
 
     @property
     def name(self) -> str:
         """What the history calls it."""
         return f"traffic {self.traffic:g}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the release gets all."""
+        return self.traffic == 100
+
+    def check_follows(self, before: "Traffic | Mirror | None") -> None:
+        """Makes sure that requests can still be divided after a step.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        _check_not_whole(before, "traffic")
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who gets how much."""
@@ -134,6 +150,14 @@ class Mirror(Strict):
     def name(self) -> str:
         """What the history calls it."""
         return f"mirror {self.mirror:g}"
+
+    def check_follows(self, before: "Traffic | Mirror | None") -> None:
+        """Makes sure that requests can still be copied after a step.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        _check_not_whole(before, "mirror")
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who gets copies of how much."""
@@ -198,6 +222,10 @@ class Analyse(Strict):
         """
         if before is None:
             raise ValueError("analyse comes before any traffic; write {traffic: 10} or {mirror: 100} before it")
+        if isinstance(before, Traffic) and before.whole:
+            raise ValueError(
+                "analyse has nothing to compare with after {traffic: 100}; write it before, or {watch: ...} here"
+            )
         if isinstance(before, Mirror) and self.analyse.reward:
             raise ValueError("reward: nobody sees what a mirror answers; ask for it after a traffic, not a mirror")
         if isinstance(before, Traffic) and self.analyse.prediction_difference:
@@ -213,13 +241,10 @@ class Analyse(Strict):
         before = ""
         while True:
             verdict = self._look(rollout, rollout.split)
-            outcome, said = worst(check.outcome for check in verdict.checks), "; ".join(verdict.reasons)
-            if outcome is Outcome.PASSED:
-                return "; ".join(check.reason for check in verdict.checks)
-            if outcome is Outcome.ERROR:
-                raise DeploymentError(f"the release cannot be judged: {said}")
-            if outcome is Outcome.FAILED:
-                raise DeploymentError(f"the release does not keep its limits: {said}")
+            _check_unbroken(verdict)
+            said = "; ".join(verdict.reasons)
+            if verdict.passed:
+                return _told(verdict)
             if time.monotonic() > end:
                 raise DeploymentError(f"after {self.analyse.within} it is not known whether limits are kept: {said}")
             if said != before:
@@ -244,22 +269,87 @@ class Analyse(Strict):
         return analysis.analyse(found, self.analyse, about=about, looks=len(list(_analyses(rollout.steps))))
 
 
+class Watch(Strict):
+    """Looks for a time at what the release answers, which goes on where it is known by then that it keeps limits."""
+
+    watch: Watched
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return "watch"
+
+    def check_follows(self, before: Traffic | Mirror | None) -> None:
+        """Makes sure that the release answers callers after a step.
+
+        Raises:
+            ValueError: It does not.
+        """
+        if not isinstance(before, Traffic):
+            raise ValueError("watch comes where the release answers nobody; write {traffic: 100} before it")
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; what it kept."""
+        if rollout.split is None:
+            return f"{NOBODY}, so there is nothing to go back to"
+        end = time.monotonic() + self.watch.span.total_seconds()
+        while True:
+            verdict = self._look(rollout, rollout.split)
+            _check_unbroken(verdict)
+            if time.monotonic() > end:
+                break
+            _check_lives(rollout)
+            time.sleep(LOOK_SECONDS)
+        if not verdict.passed:
+            said = "; ".join(verdict.reasons)
+            raise DeploymentError(f"after {self.watch.span} it is not known whether limits are kept: {said}")
+        return _told(verdict)
+
+    def _look(self, rollout: Rollout, split: Split) -> Verdict:
+        return watched.judge(
+            split.capture,
+            self.watch,
+            arm=split.challenger,
+            since=rollout.split_at,
+            until=now() - timedelta(seconds=LATE_SECONDS),
+        )
+
+
+def _check_not_whole(before: Traffic | Mirror | None, what: str) -> None:
+    if isinstance(before, Traffic) and before.whole:
+        raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
+
+
+def _check_unbroken(verdict: Verdict) -> None:
+    outcome, said = worst(check.outcome for check in verdict.checks), "; ".join(verdict.reasons)
+    if outcome is Outcome.ERROR:
+        raise DeploymentError(f"the release cannot be judged: {said}")
+    if outcome is Outcome.FAILED:
+        raise DeploymentError(f"the release does not keep its limits: {said}")
+
+
+def _told(verdict: Verdict) -> str:
+    return "; ".join(check.reason for check in verdict.checks)
+
+
 def _check_lives(rollout: Rollout) -> None:
     if rollout.target.current() is None:
         raise DeploymentError("what was served before has ended, or the router has")
-    verify.wait_until_ready(rollout.url, READY_SECONDS, alive=lambda: True)
+    verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)
 
 
-WRITTEN: dict[str, type[Traffic | Mirror | Hold | Analyse]] = {
+Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch
+WRITTEN: dict[str, type[Written]] = {
     "traffic": Traffic,
     "mirror": Mirror,
     "hold": Hold,
     "analyse": Analyse,
+    "watch": Watch,
 }
 """Those that a person writes, by their one key."""
 
 
-def _checked(content: Any) -> Traffic | Mirror | Hold | Analyse:
+def _checked(content: Any) -> Written:
     if not isinstance(content, dict) or len(content) != 1:
         raise ValueError(f"write a step with one name, such as {{traffic: 10}}, not {shown(content)}")
     (name,) = content
@@ -268,7 +358,7 @@ def _checked(content: Any) -> Traffic | Mirror | Hold | Analyse:
     return settings.within(WRITTEN[name], content)
 
 
-AnyStep = Annotated[Traffic | Mirror | Hold | Analyse, OneOf(_checked, WRITTEN.values)]
+AnyStep = Annotated[Written, OneOf(_checked, WRITTEN.values)]
 
 
 def _features(rollout: Rollout) -> list[str]:

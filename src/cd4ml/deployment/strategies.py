@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import Analyse, AnyStep, Mirror, Route, Step, Traffic, Verify
+from cd4ml.deployment.steps import AnyStep, Hold, Mirror, Route, Step, Traffic, Verify
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -23,16 +23,16 @@ class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_le
     model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="after")
-    def _compares_two(self) -> Self:
-        before = None
+    def _follow_each_other(self) -> Self:
+        before: Traffic | Mirror | None = None
         for number, step in enumerate(self.root):
-            if isinstance(step, Traffic | Mirror):
-                before = step
-            elif isinstance(step, Analyse):
-                try:
-                    step.check_follows(before)
-                except ValueError as error:
-                    raise ValueError(f"{number}: {error}") from error
+            if isinstance(step, Hold):
+                continue
+            try:
+                step.check_follows(before)
+            except ValueError as error:
+                raise ValueError(f"{number}: {error}") from error
+            before = step if isinstance(step, Traffic | Mirror) else before
         return self
 
 
@@ -66,11 +66,24 @@ CANARY = Strategy.of("canary", [{"traffic": 10}, {"analyse": _KEPT}, {"traffic":
 """The release gets some of the requests, and more once it is known that it does as well."""
 SHADOW = Strategy.of("shadow", [{"mirror": 100}, {"analyse": {**_KEPT, "prediction_difference": {"max_mean": 0.1}}}])
 """The release gets copies of all requests, and answers nobody until it is known to do as well and much the same."""
+BLUE_GREEN = Strategy.of(
+    "blue-green",
+    [
+        {"traffic": 100},
+        {"watch": {"error_rate": {"max": 0.02}, "latency_p95": {"max": 500}, "for": "30 minutes"}},
+    ],
+)
+"""The release gets all requests at once; what was served before stays beside it, warm, until it has been watched."""
 STRATEGIES: PluginPoint[Strategy] = PluginPoint(
     kind="strategy",
     group="cd4ml.strategies",
     of=Strategy,
-    built_in={"replace": f"{__name__}:REPLACE", "canary": f"{__name__}:CANARY", "shadow": f"{__name__}:SHADOW"},
+    built_in={
+        "replace": f"{__name__}:REPLACE",
+        "canary": f"{__name__}:CANARY",
+        "shadow": f"{__name__}:SHADOW",
+        "blue-green": f"{__name__}:BLUE_GREEN",
+    },
 )
 
 

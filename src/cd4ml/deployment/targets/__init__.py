@@ -133,7 +133,7 @@ class Target(ABC):
 
         Args:
             release: It is raised.
-            weight: The part, strictly between 0 and 1.
+            weight: The part, in (0, 1]; of 1, what was served before stays beside it, and gets none.
             features: Those whose values are to be captured.
 
         Returns:
