@@ -4,7 +4,7 @@ A request has rows as `data.ndarray` or `data.tensor`, with `data.names`, or as 
 An answer has the form of its request; to `jsonData` it is a tensor. Its `meta.tags` say which model it comes from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,7 +16,7 @@ from cd4ml.serving import arrow_body
 from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request, bad
 from cd4ml.serving.json_body import answer, parse, parse_text
 from cd4ml.serving.predictor import Asked, Predictor
-from cd4ml.serving.rows import Encoder, Inputs, check_names, check_size
+from cd4ml.serving.rows import check_names, check_size
 
 PREDICTIONS = ("/api/v1.0/predictions", "/api/v0.1/predictions")
 PREDICT = "/predict"
@@ -26,6 +26,19 @@ HEALTH = ("/health/status", "/api/v1.0/health/status")
 METADATA = ("/metadata", "/api/v1.0/metadata")
 FORM = "application/x-www-form-urlencoded"
 EXPECTED = 'send {"data": {"names": [...], "ndarray": [[...], ...]}} with at least one name and one row'
+
+
+@dataclass(frozen=True)
+class Given:
+    """The rows of a request."""
+
+    columns: Mapping[str, Sequence[Any]]
+    """By name, as many values each as there are rows."""
+    rows: int
+    place: str
+    """Where the names stand in it, for complaints."""
+    as_tensor: bool
+    """Whether a tensor answers it."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +73,7 @@ class SeldonProtocol:
         if request.content_type == arrow_body.TYPE:
             return await arrow_body.predict(self._predictor, request)
         asked, probabilities = await self._predictor.predict(request, self._read)
-        values = _tensor(probabilities[:, None]) if asked.form.as_tensor else {"ndarray": probabilities[:, None]}
-        data = {"names": [self._predictor.contract.output], **values}
+        data = predicted([self._predictor.contract.output], probabilities[:, None], as_tensor=asked.form.as_tensor)
         return answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
 
     async def _ping(self, request: Request) -> Answer:
@@ -76,12 +88,49 @@ class SeldonProtocol:
 
     def _read(self, request: Request) -> Asked[_Form]:
         message = _message(request)
-        if not isinstance(message, dict):
-            raise bad(EXPECTED)
-        meta, encoder = message.get("meta"), self._predictor.encoder
+        rows = given(message)
+        meta = message.get("meta")
         puid = meta.get("puid") if isinstance(meta, dict) else None
-        inputs, as_tensor = _inputs(message, encoder)
-        return Asked(inputs, _Form(as_tensor, {"puid": puid} if isinstance(puid, str) else {}))
+        inputs = self._predictor.encoder.inputs(rows.columns, rows.rows, rows.place)
+        return Asked(inputs, _Form(rows.as_tensor, {"puid": puid} if isinstance(puid, str) else {}))
+
+
+def given(message: Any) -> Given:
+    """The rows of a request.
+
+    Args:
+        message: Its JSON.
+
+    Raises:
+        RefusedError: It has none, or not as they have to be; the client's mistake.
+    """
+    if not isinstance(message, dict):
+        raise bad(EXPECTED)
+    if "jsonData" in message:
+        return _of_objects(message["jsonData"])
+    data = message.get("data")
+    if not isinstance(data, dict):
+        raise bad(EXPECTED)
+    names = data.get("names")
+    if not (isinstance(names, list) and names and _all(str, names)):
+        raise bad(EXPECTED)
+    if "tensor" in data:
+        return _of_tensor(names, data["tensor"])
+    rows = data.get("ndarray")
+    if not (isinstance(rows, list) and rows and _all(list, rows)):
+        raise bad(EXPECTED)
+    return _of_rows(names, rows)
+
+
+def predicted(names: Sequence[str], values: np.ndarray, *, as_tensor: bool) -> dict[str, Any]:
+    """The data of an answer.
+
+    Args:
+        names: What is predicted.
+        values: [rows, names].
+        as_tensor: Whether a tensor has them, or lists.
+    """
+    return {"names": names, **(_tensor(values) if as_tensor else {"ndarray": values})}
 
 
 def failure(refused: RefusedError) -> bytes:
@@ -116,34 +165,16 @@ def _field(form: bytes) -> Any:
     return parse_text(text)
 
 
-def _inputs(message: dict[str, Any], encoder: Encoder) -> tuple[Inputs, bool]:
-    """The rows of a request, and whether they are answered by a tensor."""
-    data = message.get("data")
-    if "jsonData" in message:
-        return _of_objects(message["jsonData"], encoder), True
-    if not isinstance(data, dict):
-        raise bad(EXPECTED)
-    names = data.get("names")
-    if not (isinstance(names, list) and names and _all(str, names)):
-        raise bad(EXPECTED)
-    if "tensor" in data:
-        return _of_tensor(names, data["tensor"], encoder), True
-    rows = data.get("ndarray")
-    if not (isinstance(rows, list) and rows and _all(list, rows)):
-        raise bad(EXPECTED)
-    return _of_rows(names, rows, encoder), False
-
-
-def _of_rows(names: list[str], rows: list[list[Any]], encoder: Encoder) -> Inputs:
+def _of_rows(names: list[str], rows: list[list[Any]]) -> Given:
     _check(names, len(rows))
     try:
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     except ValueError as error:
         raise bad(f"every row of data.ndarray must be a list of {len(names)} values, one a name") from error
-    return encoder.inputs(columns, len(rows), "data.names")
+    return Given(columns, len(rows), "data.names", as_tensor=False)
 
 
-def _of_tensor(names: list[str], tensor: Any, encoder: Encoder) -> Inputs:
+def _of_tensor(names: list[str], tensor: Any) -> Given:
     shape, values = (tensor.get("shape"), tensor.get("values")) if isinstance(tensor, dict) else (None, None)
     if not (isinstance(shape, list) and isinstance(values, list) and values and _all(int, shape)):
         raise bad('data.tensor has {"shape": [rows, names], "values": [...]}; ' + EXPECTED)
@@ -151,18 +182,18 @@ def _of_tensor(names: list[str], tensor: Any, encoder: Encoder) -> Inputs:
         raise bad(f"the shape of data.tensor must be [rows, {len(names)}], with as many values; or {EXPECTED}")
     _check(names, shape[0])
     columns = {name: values[place :: len(names)] for place, name in enumerate(names)}
-    return encoder.inputs(columns, shape[0], "data.names")
+    return Given(columns, shape[0], "data.names", as_tensor=True)
 
 
-def _of_objects(given: Any, encoder: Encoder) -> Inputs:
-    rows = given if isinstance(given, list) else [given]
+def _of_objects(content: Any) -> Given:
+    rows = content if isinstance(content, list) else [content]
     if not (rows and _all(dict, rows)):
         raise bad(f"jsonData is an object by name, or a list of some; or {EXPECTED}")
     names = rows[0].keys()
     check_size(len(rows), len(names))
     if any(row.keys() != names for row in rows):
         raise bad("every object of jsonData must have the same names")
-    return encoder.inputs({name: [row[name] for row in rows] for name in names}, len(rows), "jsonData")
+    return Given({name: [row[name] for row in rows] for name in names}, len(rows), "jsonData", as_tensor=True)
 
 
 def _check(names: list[str], rows: int) -> None:
