@@ -73,9 +73,14 @@ class Asked:
 
 
 class Arms:
-    """The connections to all arms."""
+    """The connections to all arms.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: How long an arm may take.
+    """
+
+    def __init__(self, seconds: float = ANSWER_SECONDS) -> None:
+        self._seconds = seconds
         self._busy: Counter[str] = Counter()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
@@ -96,18 +101,18 @@ class Arms:
             RefusedError: It gives no answer.
         """
         if self._busy[arm.name] >= AT_ONCE:
-            complaint = f"too many requests wait for arm {arm.name}; come again in a second"
+            complaint = f"too many requests wait for {arm.name}; come again in a second"
             raise RefusedError(429, complaint, "BUSY", headers={"Retry-After": "1"})
         self._busy[arm.name] += 1
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await self._ask_again(arm, asked)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise RefusedError(503, f"arm {arm.name} takes no connection", "ARM_AWAY") from error
+            raise RefusedError(503, f"{arm.name} takes no connection", "AWAY") from error
         except TimeoutError as error:
-            raise RefusedError(504, f"arm {arm.name} gave no answer in {ANSWER_SECONDS} seconds", "ARM_LATE") from error
+            raise RefusedError(504, f"{arm.name} gave no answer in {self._seconds:g} seconds", "LATE") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise RefusedError(502, f"arm {arm.name} broke its answer off", "ARM_BROKEN") from error
+            raise RefusedError(502, f"{arm.name} broke its answer off", "BROKEN_OFF") from error
         finally:
             self._busy[arm.name] -= 1
 

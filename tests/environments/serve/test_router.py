@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 import served
+from served import free_port
+from stand_ins import V2, Answer, Model, ask, until
 
 from cd4ml.contracts import captured
 from cd4ml.contracts.model import digest
@@ -34,111 +36,7 @@ from cd4ml.serving.arms import choose
 
 NAMES = ["player_id", "age", "region"]
 PREDICTIONS = "/api/v1.0/predictions"
-V2 = "/v2/models/uptake/infer"
 SECONDS_TO_START = 60
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    content: Any
-    headers: dict[str, str]
-
-    @property
-    def tags(self) -> dict[str, Any]:
-        return self.content["meta"]["tags"]
-
-    @property
-    def arm(self) -> str:
-        return self.tags["arm"]
-
-    @property
-    def id(self) -> str:
-        return self.content["meta"]["puid"]
-
-    @property
-    def complaint(self) -> str:
-        return self.content["status"]["info"]
-
-
-def ask(url: str, message: Any = None, **headers: str) -> Answer:
-    body = message if isinstance(message, bytes | None) else json.dumps(message).encode()
-    sent = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, sent), timeout=30) as response:
-            status, text, got = response.status, response.read(), response.headers
-    except urllib.error.HTTPError as error:
-        status, text, got = error.code, error.read(), error.headers
-    with contextlib.suppress(ValueError):
-        text = json.loads(text)
-    return Answer(status, text, {name.lower(): value for name, value in got.items()})
-
-
-class Model(ThreadingHTTPServer):
-    """An arm's model server: it gives every row the same probability, and remembers what it was sent."""
-
-    daemon_threads = True
-    request_queue_size = 1024
-
-    def __init__(self, name: str, probability: float = 0.5) -> None:
-        self.name, self.probability = name, probability
-        self.behave: Callable[[BaseHTTPRequestHandler], None] | None = None
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    def end(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def arm(self, weight: float = 0.0, **others: Any) -> Arm:
-        return Arm(self.name, self.url, weight, **others)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing of clients that are gone."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Model
-
-    def do_GET(self) -> None:
-        self.answer({"name": self.server.name})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.got.append((self.path, headers, body))
-        if self.server.behave:
-            self.server.behave(self)
-        elif self.path == V2:
-            outputs = [{"name": "probability", "datatype": "FP32", "shape": [2], "data": [self.server.probability] * 2}]
-            self.answer({"model_name": "uptake", "outputs": outputs})
-        else:
-            rows = len(json.loads(body)["data"]["ndarray"])
-            data = {"names": ["probability"], "ndarray": [[self.server.probability]] * rows}
-            self.answer({"data": data, "meta": {"tags": {"version": "7"}}})
-
-    def answer(self, content: Any, status: int = 200) -> None:
-        text = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -202,13 +100,6 @@ class Router:
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=20)
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -533,7 +424,7 @@ def test_an_arm_that_is_away_is_named(model, router):
 
     answer = running.predict()
 
-    assert (answer.status, answer.complaint) == (503, "arm champion takes no connection")
+    assert (answer.status, answer.complaint) == (503, "champion takes no connection")
     assert answer.headers["cd4ml-arm"] == "champion"
     [row] = running.captured(1)
     assert (row["status"], row["version"], row["predictions"], row["outputs"]) == (503, "3", None, None)
@@ -563,7 +454,7 @@ def test_an_arm_that_breaks_off_is_named(model, router, behave):
 
     answer = running.predict()
 
-    assert (answer.status, answer.complaint) == (502, "arm champion broke its answer off")
+    assert (answer.status, answer.complaint) == (502, "champion broke its answer off")
 
 
 def test_an_arm_that_closes_a_kept_connection_is_asked_again(model, router):
@@ -598,8 +489,8 @@ def test_an_arm_that_is_late_is_named_and_holds_up_no_other(model, router):
     ended.set()
 
     assert answers == {
-        (504, "arm slow gave no answer in 10 seconds"): 256,
-        (429, "too many requests wait for arm slow; come again in a second"): 44,
+        (504, "slow gave no answer in 10 seconds"): 256,
+        (429, "too many requests wait for slow; come again in a second"): 44,
     }
 
 
