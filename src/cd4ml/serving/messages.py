@@ -5,7 +5,7 @@ What a model server would refuse is no mistake here: it is without features, and
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -89,6 +89,20 @@ def predictions(content: Any) -> tuple[list[str], list[float]] | tuple[None, Non
     if not all(isinstance(name, str) for name in outputs) or not all(map(math.isfinite, numbers)):
         return None, None
     return outputs, numbers
+
+
+def tags(content: Any) -> Mapping[str, Any]:
+    """What an answer of Seldon's protocol says besides its predictions."""
+    meta = content.get("meta") if isinstance(content, dict) else None
+    said = meta.get("tags") if isinstance(meta, dict) else None
+    return said if isinstance(said, dict) else {}
+
+
+def failure(content: Any) -> tuple[str, str] | None:
+    """What Seldon's form of a failed request says is wrong, and the same in one word; None of another form."""
+    status = content.get("status") if isinstance(content, dict) else None
+    info, reason = (status.get("info"), status.get("reason")) if isinstance(status, dict) else (None, None)
+    return (info, reason) if isinstance(info, str) and isinstance(reason, str) else None
 
 
 def tag(content: Any, request_id: str, tags: dict[str, Any]) -> bool:
