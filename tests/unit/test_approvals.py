@@ -238,7 +238,7 @@ def test_the_events_of_a_deployment_show_who_had_approved_it(
         ({"reason": " "}, "the reason: write one line of 1 to 200 characters"),
         ({"reason": "a\nb"}, "the reason: write one line"),
         ({"reason": "x" * 201}, "the reason: write one line"),
-        ({"by": ""}, r"who approves \(--by\): write one line"),
+        ({"by": ""}, r"who says so \(--by\): write one line"),
     ],
 )
 def test_an_approval_says_who_and_why(store: FolderStore, said: dict[str, str], told: str) -> None:

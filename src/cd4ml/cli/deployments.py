@@ -21,13 +21,18 @@ from cd4ml.errors import DeploymentError, RegistryError
 from cd4ml.storage import Store, local_path, open_store
 
 if TYPE_CHECKING:
+    from cd4ml.contracts.decision import What
     from cd4ml.contracts.release import Deployment
     from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
-    help="What was deployed: list, show, history, diff, page, approve, rollback, analyse.", no_args_is_help=True
+    help="What was deployed: list, show, history, diff, page, approve, promote, abort, rollback, analyse.",
+    no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="The model's name.")]
+Number = Annotated[int, typer.Argument(help="The deployment's number, of `list`.")]
+Reason = Annotated[str, typer.Option(help="Why; one line.")]
+By = Annotated[str, typer.Option(help="Who says so; whoever is logged in here if not said.")]
 
 
 @deployments_app.command("list")
@@ -79,20 +84,23 @@ def _list_all(store: Store, name: str) -> None:
 @deployments_app.command()
 def show(
     name: Name,
-    number: Annotated[int, typer.Argument(help="The deployment's number, of `list`.")],
+    number: Number,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Shows the events of a deployment: when it began, its steps, whether it held, and how it ended."""
     from cd4ml.contracts.deployment import WORDS
-    from cd4ml.registry import approvals, deployments
+    from cd4ml.registry import approvals, decisions, deployments
 
     opened = open_store(store)
     series = deployments.read(opened, name, number)
+    rows = [
+        *((one.at, "approved", one.headline) for one in approvals.at(opened, series.begun)),
+        *((one.at, WORDS[type(one)], one.headline) for one in series.events),
+        *((one.at, one.what, one.headline) for one in decisions.of(opened, series.begun)),
+    ]
     shown = table("at", "event", "")
-    for approval in approvals.at(opened, series.begun):
-        shown.add_row(approval.at, "approved", escape(approval.headline))
-    for event in series.events:
-        shown.add_row(event.at, WORDS[type(event)], escape(event.headline))
+    for at, what, said in sorted(rows, key=lambda row: row[0]):
+        shown.add_row(at, what, escape(said))
     console.print(shown)
 
 
@@ -207,8 +215,8 @@ def analyse(
 def approve(
     name: Name,
     version: Annotated[int, typer.Argument(help="The version's number.")],
-    reason: Annotated[str, typer.Option(help="Why; one line.")],
-    by: Annotated[str, typer.Option(help="Who approves; whoever is logged in here if not said.")] = "",
+    reason: Reason,
+    by: By = "",
     days: Annotated[int, typer.Option(help="How long the approval stands.", min=1, max=90)] = 7,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
@@ -234,6 +242,38 @@ def approve(
             f"{newer.deployed_at}",
             soft_wrap=True,
         )
+
+
+@deployments_app.command()
+def promote(name: Name, number: Number, reason: Reason, by: By = "", store: asked.StoreOption = asked.STORE) -> None:
+    """Gives a release that is being rolled out all requests now, whatever its analyses still wait for.
+
+    The rollout heeds it at its next look, within seconds where it holds or analyses. Where it had to be approved by
+    several people, as many have to promote it.
+
+    Example: cd4ml deployments promote promotion-uptake 4 --reason "the old one has a security hole"
+    """
+    _decide(open_store(store), name, number, what="promoted", by=by, reason=reason)
+
+
+@deployments_app.command()
+def abort(name: Name, number: Number, reason: Reason, by: By = "", store: asked.StoreOption = asked.STORE) -> None:
+    """Has a rollout that is under way undone: what was served before is served again.
+
+    Example: cd4ml deployments abort promotion-uptake 4 --reason "callers see odd answers"
+    """
+    _decide(open_store(store), name, number, what="aborted", by=by, reason=reason)
+
+
+def _decide(store: Store, name: str, number: int, *, what: "What", by: str, reason: str) -> None:
+    from cd4ml.registry import decisions
+
+    made = decisions.decide(store, name, number, what=what, by=by or _whoever(), reason=reason)
+    console.print(
+        f"deployment {number} of {name} is {what} by {escape(made.by)}, once the rollout looks; `cd4ml deployments "
+        f"show {name} {number}` says what became of it",
+        soft_wrap=True,
+    )
 
 
 def _whoever() -> str:

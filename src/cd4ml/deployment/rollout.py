@@ -13,8 +13,8 @@ from pathlib import Path
 from cd4ml.cluster import logs
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
-from cd4ml.deployment import verify, waiting
-from cd4ml.deployment.steps import Rollout
+from cd4ml.deployment import decided, verify, waiting
+from cd4ml.deployment.steps import Rollout, Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Served, Target, Unfinished
 from cd4ml.errors import Cd4mlError, DeploymentError
@@ -36,7 +36,7 @@ def roll_out(
         run: The run that deploys.
         port: Where a server of this machine listens.
         log_file: Takes what a server of this machine says.
-        approvals: How many people have to have approved the version when the rollout has its turn.
+        approvals: How many people have to have approved the version when the rollout has its turn, and to promote it.
 
     Returns:
         The deployment, which holds, and what the release answered.
@@ -48,10 +48,9 @@ def roll_out(
         target, strategy.name, version=version, run=run, port=port, log_file=log_file, approvals=approvals
     ) as rollout:
         rollout.steps = strategy.steps
-        for step in strategy.steps:
-            rollout.answered = {}
-            taken = StepTaken(step.name, step.take(rollout), clock.now(), rollout.answered)
-            deployments.add(target.store, rollout.release.begun, taken)
+        if strategy.splits:
+            log.info("%s: %s", target.model, decided.how(target.store, rollout.release.begun))
+        _take(rollout)
         if rollout.verification is None:
             raise DeploymentError(f"strategy {strategy.name}: no step of it verifies the release; add one")
     held = deployments.find(target.store, target.model, rollout.release.begun.number)
@@ -79,7 +78,7 @@ def rolling_out(
             log.warning(said)
         waiting.check(target.store, version, approvals)
         begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
-        rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file))
+        rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file), approvals=approvals)
         may_count = False
         try:
             _say_of_the_one_before(target, begun)
@@ -96,6 +95,21 @@ def rolling_out(
                 raise DeploymentError("\n".join(filter(None, (str(error), outcome)))) from error
             raise
         target.keep()
+
+
+def _take(rollout: Rollout) -> None:
+    """Takes the steps; once people have promoted the release, of those that are left only the one that routes."""
+    promoted = False
+    for step in rollout.steps:
+        if promoted and not isinstance(step, Route):
+            continue
+        rollout.answered = {}
+        try:
+            said = step.take(rollout)
+        except decided.Promoted as decision:
+            promoted, said = True, str(decision)
+        taken = StepTaken(step.name, said, clock.now(), rollout.answered)
+        deployments.add(rollout.target.store, rollout.release.begun, taken)
 
 
 def _say_of_the_one_before(target: Target, begun: Begun) -> None:

@@ -18,7 +18,7 @@ from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
-from cd4ml.deployment import analysis, verify, watched
+from cd4ml.deployment import analysis, decided, verify, watched
 from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.deployment.watched import Watched
@@ -63,6 +63,8 @@ class Rollout:
     """How requests are divided or copied; None where one server alone gets them."""
     split_at: datetime | None = None
     """Since when."""
+    approvals: int = 0
+    """How many people have to approve the version, and to promote it."""
     answered: dict[str, Answered] = field(default_factory=dict)
     """How both answered, as the step that is taken has seen it last."""
 
@@ -333,6 +335,7 @@ def _told(verdict: Verdict) -> str:
 
 
 def _check_lives(rollout: Rollout) -> None:
+    decided.heed(rollout.target.store, rollout.release.begun, rollout.approvals)
     if rollout.target.current() is None:
         raise DeploymentError("what was served before has ended, or the router has")
     verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)

@@ -30,21 +30,37 @@ def approve(store: Store, version: Version, *, by: str, reason: str, valid: time
     Raises:
         RegistryError: Who or why is missing, or too long.
     """
-    for what, said in (("who approves (--by)", by), ("the reason", reason)):
-        if not said.strip() or len(said) > LONGEST or not said.isprintable():
-            raise RegistryError(f"{what}: write one line of 1 to {LONGEST} characters")
+    by, reason = who(by), why(reason)
     now = clock.moment()
     approval = Approval(
         name=version.name,
         version=version.version,
         digest=version.digest,
-        by=" ".join(by.split()),
-        reason=reason.strip(),
+        by=by,
+        reason=reason,
         at=clock.written(now),
         until=clock.written(now + valid),
     )
     numbers.append(store, _folder(version), approval.text)
     return approval
+
+
+def who(by: str) -> str:
+    """A person as they say themselves.
+
+    Raises:
+        RegistryError: It is missing, or too long.
+    """
+    return " ".join(_line("who says so (--by)", by).split())
+
+
+def why(reason: str) -> str:
+    """A person's reason.
+
+    Raises:
+        RegistryError: It is missing, or too long.
+    """
+    return _line("the reason", reason).strip()
 
 
 def standing(store: Store, version: Version) -> dict[str, Approval]:
@@ -71,6 +87,12 @@ def at(store: Store, begun: Begun) -> list[Approval]:
     """The approvals that stood when a deployment began."""
     found = _read(store, f"approvals/{begun.name}/{begun.version}")
     return [one for one in found if one.stands(begun.digest, datetime.fromisoformat(begun.at))]
+
+
+def _line(what: str, said: str) -> str:
+    if not said.strip() or len(said) > LONGEST or not said.isprintable():
+        raise RegistryError(f"{what}: write one line of 1 to {LONGEST} characters")
+    return said
 
 
 def _read(store: Store, folder: str) -> list[Approval]:
