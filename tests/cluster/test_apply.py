@@ -73,7 +73,24 @@ def test_before_it_asks_it_shows_what_would_change(cluster: Cluster, overlay: Pa
 
     assert applied.returncode == 0, applied.stderr
     assert "+  - seldondeployments\n" in changed.stdout
-    assert "changes    none\n" in other_job.stdout  # though kubectl cannot compare a Job that has changed
+    assert "minio-setup-api" in other_job.stdout
+    assert "completions" not in other_job.stdout  # kubectl cannot compare a Job that has changed
+
+
+def test_of_the_network_it_opens_the_way_to_this_cluster_s_api_alone(cluster: Cluster, tmp_path: Path) -> None:
+    namespace = cluster.namespace()
+    component = os.path.relpath(APPLY.parents[1] / "manifests/components/namespace", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(f"namespace: {namespace}\ncomponents: [{component}]\n")
+    applied = apply(cluster.kubeconfig, tmp_path, "--yes")
+    policy = yaml.safe_load(
+        cluster.kubectl("get", "networkpolicy", "tasks-api", "--namespace", namespace, "--output", "yaml")
+    )
+    opened = {(rule["to"][0]["ipBlock"]["cidr"], rule["ports"][0]["port"]) for rule in policy["spec"]["egress"]}
+    service = cluster.kubectl("get", "service", "kubernetes", "-n", "default", "--output=jsonpath={.spec.clusterIP}")
+    server = cluster.kubectl("get", "nodes", "--output=jsonpath={.items[0].status.addresses[0].address}")
+
+    assert applied.returncode == 0, applied.stderr
+    assert opened == {(f"{service}/32", 443), (f"{server}/32", 6443)}
 
 
 def test_of_what_is_not_there_yet_it_says_that_all_is_new(cluster: Cluster, roles: Path) -> None:
