@@ -364,6 +364,16 @@ def test_stopping_ends_all_that_is_served_and_halfway(api: Api, store: Store, mo
         rollout.stop(Cluster(store, "uptake"))
 
 
+def test_stopping_takes_away_the_service_of_what_somebody_else_has_removed(api: Api, store: Store) -> None:
+    deploy(store, 1)
+    del api.objects["seldondeployments", "uptake-1"]
+
+    rollout.stop(Cluster(store, "uptake"))
+
+    assert api.objects == {}
+    assert states(store) == ["stopped"]
+
+
 def test_who_was_taken_for_dead_and_lives_does_not_route(
     api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,6 +226,49 @@ def test_what_was_served_is_back_before_a_store_that_hangs_is_told(shelf: Mortal
     assert answered == [1]
 
 
+def test_what_holds_holds_also_where_the_rest_cannot_be_taken_away_which_the_next_start_does(
+    shelf: MortalShelf, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(shelf)
+
+    def away(_: MortalShelf) -> None:
+        monkeypatch.setattr(MortalStore, "read", away)
+        raise StorageError("it does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MortalShelf, "keep", away)
+        assert deploy(shelf, version=2) == 2
+        patch.undo()
+    monkeypatch.undo()
+
+    assert "deployment 2 holds, but what was served before could not be taken away: it does not answer" in caplog.text
+    assert ([one.state for one in history(shelf)], shelf.unfinished().number) == (["held", "held"], 2)
+    rollout.put_right(shelf)
+    assert (shelf.current().number, shelf.unfinished()) == (2, None)
+
+
+def test_what_cannot_be_put_back_is_told_with_what_failed_first_and_the_next_start_does_it(
+    shelf: MortalShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(shelf)
+
+    def full(_: MortalShelf) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MortalShelf, "undo", full)
+        with pytest.raises(DeploymentError) as told:
+            deploy(shelf, Route(), Answers(fails), version=2)
+
+    assert str(told.value) == (
+        "it predicts something else\n"
+        "what was served before could not be put back: [Errno 28] No space left on device; the next rollout does it"
+    )
+    assert [series.state for series in history(shelf)] == ["held", "undone"]
+    assert rollout.put_right(shelf) == "the release was taken down again"
+    assert shelf.current().number == 1
+
+
 def test_a_strategy_that_verifies_nothing_holds_nothing(shelf: MortalShelf) -> None:
     with pytest.raises(DeploymentError, match="strategy replace: no step of it verifies the release"):
         deploy(shelf, Route())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from cd4ml.contracts.release import DatasetReference, Deployment, Verification, 
 from cd4ml.deployment import on_this_machine, release, rollout, verify
 from cd4ml.deployment.targets import Served, servers
 from cd4ml.deployment.targets.machine import Machine
-from cd4ml.deployment.targets.router import Router
+from cd4ml.deployment.targets.router import Place, Router
 from cd4ml.deployment.targets.servers import Server
-from cd4ml.errors import DeploymentError, EnvironmentSetupError
+from cd4ml.errors import DeploymentError, EnvironmentSetupError, StorageError
 from cd4ml.registry import deployments, models, records
 from cd4ml.storage import Store, open_store
 from cd4ml.supervisor import OUTLIVES
@@ -143,6 +144,14 @@ def serving(store: Store) -> set[int]:
     started = psutil.process_iter(["environ", "ppid"])
     known = {one.pid: one for one in started if (one.info["environ"] or {}).get(OUTLIVES, "").startswith(folder)}
     return {pid for pid, one in known.items() if one.info["ppid"] not in known and runs(pid)}
+
+
+def a_router(store: Store, port: int) -> "subprocess.Popen[bytes]":
+    """A process in the place of a router, which is known as one."""
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    router = Router(process.pid, psutil.Process(process.pid).create_time(), port, watch_port=1, log="router.log")
+    router.write(Path(store.location) / ".serving" / "uptake" / "router.json")
+    return process
 
 
 def states(store: Store) -> list[str]:
@@ -391,6 +400,64 @@ def test_a_router_whose_server_was_killed_keeps_the_port_from_nobody(store: Stor
 
     assert not psutil.pid_exists(router.pid)
     assert server(store).url == f"http://127.0.0.1:{port}"
+
+
+def test_stopping_ends_also_a_router_whose_server_was_killed(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path), port=port)
+    killed = server(store)
+    os.killpg(killed.pid, signal.SIGKILL)
+    router = a_router(store, port)
+
+    assert rollout.stop(Machine(store, "uptake")) == rollout.Ended(Served(1, killed.url), halfway=False)
+
+    assert not runs(router.pid)
+    assert states(store) == ["stopped"]
+    with pytest.raises(DeploymentError, match="nothing of the model uptake is served at "):
+        rollout.stop(Machine(store, "uptake"))
+
+
+def test_a_release_that_is_killed_once_it_holds_leaves_no_server_of_before(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    before, version = server(store), publish(store, tmp_path, 2)
+    a_router(store, port)
+    replace(before, router_port=port).write(Path(store.location) / ".serving" / "uptake" / "server.json")
+    monkeypatch.setattr(Place, "follow", lambda *_: None)
+    keep = Machine.keep
+
+    def killed_first(here: Machine) -> None:
+        os.killpg(server(store).pid, signal.SIGKILL)
+        psutil.Process(server(store).pid).wait(5)
+        keep(here)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Machine, "keep", killed_first)
+        deploy(store, tmp_path, version, port=port, run="run-2")
+
+    assert before.process() is None
+
+
+def test_what_holds_has_passed_also_where_its_run_cannot_be_recorded(
+    store: Store,
+    tmp_path: Path,
+    port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StorageError("it does not answer")
+
+    monkeypatch.setattr(records, "end", away)
+
+    deploy(store, tmp_path, publish(store, tmp_path), port=port)
+
+    assert "that the run passed could not be recorded: it does not answer" in caplog.text
+    assert (tmp_path / "run-1" / "deployment.json").exists()
 
 
 def test_a_server_that_does_not_heed_is_killed_with_its_children(store: Store, tmp_path: Path, port: int) -> None:

@@ -134,6 +134,20 @@ def parse(text: str, place: str) -> Event | None:
     return (known or Begun).parse(text, place)
 
 
+def deployment_of(begun: Begun, held: Held) -> Deployment:
+    """The deployment that has begun and held."""
+    return Deployment(
+        name=begun.name,
+        number=begun.number,
+        version=begun.version,
+        digest=begun.digest,
+        run=begun.run,
+        target=begun.target,
+        endpoint=held.endpoint,
+        deployed_at=held.at,
+    )
+
+
 def events_of(deployment: Deployment) -> tuple[Begun, Held]:
     """The events of a deployment of before, of which one record was written when it held."""
     at = deployment.deployed_at

@@ -4,6 +4,7 @@ What `deploy` writes is a folder: `deployment.json` (a `Deployment` of the regis
 (a `Verification`) and `server.log`.
 """
 
+import logging
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import rollout, strategies, targets, verify, waiting
-from cd4ml.errors import DeploymentError
+from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import deployments, model_page, models, records, signing
 from cd4ml.storage import open_store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ def deploy(
             model_page.refresh(store, version.name)
     verification.write(Path(folder) / VERIFICATION)
     deployment.write(Path(folder) / DEPLOYMENT)
-    records.end(location, status="passed", endpoint=deployment.endpoint)
+    try:
+        records.end(location, status="passed", endpoint=deployment.endpoint)
+    except Cd4mlError as untold:  # callers have the release all the same
+        log.warning("that the run passed could not be recorded: %s", untold)
     return Deployed(deployment, verification)
 
 

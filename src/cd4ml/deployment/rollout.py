@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cd4ml.cluster import logs
+from cd4ml.contracts import deployment as events
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
 from cd4ml.deployment import decided, verify, waiting
@@ -53,10 +54,7 @@ def roll_out(
         _take(rollout)
         if rollout.verification is None:
             raise DeploymentError(f"strategy {strategy.name}: no step of it verifies the release; add one")
-    held = deployments.find(target.store, target.model, rollout.release.begun.number)
-    if held is None or held.deployment is None:
-        raise DeploymentError(f"{target.model}: deployment {rollout.release.begun.number} was ended by another")
-    return held.deployment, rollout.verification
+    return events.deployment_of(rollout.release.begun, rollout.held), rollout.verification
 
 
 @contextmanager
@@ -87,14 +85,28 @@ def rolling_out(
             _check_served(rollout)
             may_count = True
             verified = rollout.verification.metrics if rollout.verification else {}
-            held = Held(f"{rollout.endpoint}{verify.PREDICTIONS}", clock.now(), verified)
-            deployments.add(target.store, begun, held)
+            rollout.held = Held(f"{rollout.endpoint}{verify.PREDICTIONS}", clock.now(), verified)
+            deployments.add(target.store, begun, rollout.held)
         except BaseException as error:
             outcome = _undo(rollout, _reason(error), may_count=may_count)
             if isinstance(error, DeploymentError):
                 raise DeploymentError("\n".join(filter(None, (str(error), outcome)))) from error
             raise
+        _keep(rollout)
+
+
+def _keep(rollout: Rollout) -> None:
+    """Takes away what a rollout leaves that holds; what fails is left to the next start."""
+    target = rollout.target
+    try:
         target.keep()
+    except (Cd4mlError, OSError) as error:
+        log.warning(
+            "%s: deployment %d holds, but what was served before could not be taken away: %s; the next rollout does it",
+            target.model,
+            rollout.release.begun.number,
+            error,
+        )
 
 
 def _take(rollout: Rollout) -> None:
@@ -162,13 +174,13 @@ def stop(target: Target) -> Ended:
     Raises:
         DeploymentError: Nothing is served.
     """
-    if target.current() is None and target.unfinished() is None:
+    if target.meant() is None and target.unfinished() is None:
         raise DeploymentError(
             f"store {target.store.location}: nothing of the model {target.model} is served at {target.where}; "
             f"`cd4ml deployments list {target.model}` says where it was deployed"
         )
     with target.turn():
-        left, served = _halfway(target), target.current()
+        left, served = _halfway(target), target.meant()
         ended = _standing(target, left.before if left else served)
         if ended:
             deployments.add(target.store, ended.begun, Stopped(clock.now()))
@@ -204,7 +216,10 @@ def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
     if may_count:
         _tell_undone(rollout, reason)
     end = _end_of(rollout.release.log_file)
-    outcome = rollout.target.undo()
+    try:
+        outcome = rollout.target.undo()
+    except (Cd4mlError, OSError) as error:
+        outcome = f"what was served before could not be put back: {error}; the next rollout does it"
     if outcome:
         log.info(outcome)
     if not may_count:

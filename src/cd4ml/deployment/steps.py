@@ -14,7 +14,7 @@ from typing import Annotated, Any, Protocol, TypeAlias
 from pydantic import Field
 
 from cd4ml import settings
-from cd4ml.contracts.deployment import Answered
+from cd4ml.contracts.deployment import Answered, Held
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
@@ -67,6 +67,8 @@ class Rollout:
     """How many people have to approve the version, and to promote it."""
     answered: dict[str, Answered] = field(default_factory=dict)
     """How both answered, as the step that is taken has seen it last."""
+    held: Held = field(init=False)
+    """The event that says that it holds, from when it does."""
 
 
 class Step(Protocol):

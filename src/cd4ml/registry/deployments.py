@@ -44,17 +44,7 @@ class Series:
         held = self.last(Held)
         if self.state != "held" or held is None:
             return None
-        begun = self.begun
-        return Deployment(
-            name=begun.name,
-            number=begun.number,
-            version=begun.version,
-            digest=begun.digest,
-            run=begun.run,
-            target=begun.target,
-            endpoint=held.endpoint,
-            deployed_at=held.at,
-        )
+        return events.deployment_of(self.begun, held)
 
     def last(self, kind: type[Kind]) -> Kind | None:
         """The last event of a kind; None where there is none."""

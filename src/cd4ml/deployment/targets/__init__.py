@@ -164,6 +164,10 @@ class Target(ABC):
     def current(self) -> Served | None:
         """What is served."""
 
+    def meant(self) -> Served | None:
+        """What is meant to be served, which may have ended."""
+        return self.current()
+
     @abstractmethod
     def keep(self) -> None:
         """Takes away the note: what is served now holds."""

@@ -125,6 +125,12 @@ class Cluster(Target):
             service = self._service.read()
             return self._served(stable.selected(service) if service else self._of_before())
 
+    def meant(self) -> Served | None:
+        """What is served; or the model's Service, where somebody else has removed what it selects."""
+        with connection.told():
+            left = Served(None, self._service.url) if self._service.read() else None
+        return self.current() or left
+
     def keep(self) -> None:
         """Removes what was served before, and then the note: killed in between, the next rollout does both again."""
         with connection.told():

@@ -28,7 +28,7 @@ from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.deployment import verify
 from cd4ml.deployment.targets import MACHINE, Release, Served, Split, Target, Unfinished, servers
-from cd4ml.deployment.targets.router import Place
+from cd4ml.deployment.targets.router import Place, Router
 from cd4ml.deployment.targets.servers import Known, Server
 from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.storage import Store, local_copy, local_path, scratch
@@ -138,7 +138,7 @@ class Machine(Target):
     def keep(self) -> None:
         """Ends the server before, where it still runs, and takes away the note."""
         note, running = self._note(), self.server()
-        if note and note.before and running and note.before.process() != running.process():
+        if note and note.before and note.before.process() != (running and running.process()):
             servers.stop(note.before, self._moved_file)
         self._note_file.unlink(missing_ok=True)
         self._remove_copies()
@@ -168,6 +168,10 @@ class Machine(Target):
         self._end_all()
         self._note_file.unlink(missing_ok=True)
         shutil.rmtree(self._copies, ignore_errors=True)
+
+    def meant(self) -> Served | None:
+        """What is meant to be served, also where its server was killed, or the router before it."""
+        return _served(Server.read(self._file)) if self._file.exists() else None
 
     def server(self) -> Server | None:
         """The running server."""
@@ -215,11 +219,8 @@ class Machine(Target):
 
     def end_server(self) -> None:
         """Ends the running server, and its router; whoever calls it holds the deployment (`alone`)."""
-        router, server = self._place.router(), self.server()
-        if router:
-            servers.stop(router, self._place.file)
-        if server:
-            servers.stop(server, self._file)
+        servers.end(Router, self._place.file)
+        servers.end(Server, self._file)
 
     def _end_all(self) -> None:
         """Ends every server of the model, also one whose file was not written any more."""
@@ -227,10 +228,7 @@ class Machine(Target):
         self._end_raised()
 
     def _end_raised(self, but: Iterable[Known] = ()) -> None:
-        raised = servers.find(self._raised_file)
-        if raised:
-            servers.stop(raised, self._raised_file)
-        self._raised_file.unlink(missing_ok=True)
+        servers.end(Server, self._raised_file)
         self._moved_file.unlink(missing_ok=True)
         servers.kill_marked(self._marks, but=but)
 
@@ -244,11 +242,11 @@ class Machine(Target):
         """Moves what is served to another port; a router takes its place, beside which it serves until that routes."""
         log = self._folder / "moved.log"
         moved = self._serve_again(running, self._moved_file, port=servers.free_port(), log=log)
-        self._place.start(running.port, Traffic((_arm(moved, 1.0),)))
-        servers.stop(running, self._file)
         moved = replace(moved, router_port=running.port, owner=running.owner)
-        moved.write(self._file)
+        self._place.start(running.port, Traffic((_arm(moved, 1.0),)))
         Replacement(release.begun.run, moved, release.begun.number).write(self._note_file)
+        servers.stop(running, self._file)
+        moved.write(self._file)
         self._moved_file.unlink()
         return moved
 
@@ -311,7 +309,7 @@ class Machine(Target):
         try:
             self._serve_again(before, self._file, port=before.public_port, log=Path(before.log))
             self._note_file.unlink()
-        except Cd4mlError as error:
+        except (Cd4mlError, OSError) as error:
             return f", but {was}, could not be served again: {error}"
         return f"; {was}, is served again at {before.url}"
 

@@ -253,6 +253,14 @@ def stop(server: Known, file: Path) -> None:
     file.unlink(missing_ok=True)
 
 
+def end(kind: type[Known], file: Path) -> None:
+    """Ends what a file is about, a server or a router, where it still runs, and removes the file."""
+    running = find_as(kind, file)
+    if running:
+        stop(running, file)
+    file.unlink(missing_ok=True)
+
+
 def kill_marked(files: Collection[str], *, but: Iterable[Known] = ()) -> None:
     """Ends the servers that were started to be known by one of these files, whether or not it was written.
 
@@ -279,7 +287,10 @@ def _end(told: list[psutil.Process]) -> None:
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:
-    return [process, *process.children(recursive=True)]
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:  # it has just ended
+        return [process]
 
 
 _MARK = supervisor.OUTLIVES
