@@ -1,5 +1,6 @@
 """Releases divide requests on this machine through the router itself; small programs stand for model servers."""
 
+import itertools
 import json
 import os
 import random
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from cd4ml.contracts import captured, model, predictions
+from cd4ml.contracts import captured, document, model, predictions
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify, watched
+from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify
 from cd4ml.deployment.targets import router, servers
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments
+from cd4ml.registry.deployments import Series
 from cd4ml.storage import Store, open_store
+from cd4ml.storage.folder import FolderStore
 from cd4ml.supervisor import OUTLIVES
 
 ROUTER = Path(__file__).parents[2] / ".venvs" / "serve" / "bin" / "python"
@@ -38,7 +41,7 @@ import json, os, random, signal, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 if sys.argv[3] == "cd4ml.serving.router":
-    os.execv(ROUTER, [ROUTER, *sys.argv[1:]])
+    os.execv(ROUTER, [ROUTER, "-P", "-c", QUICK])
 model = json.load(open(os.path.join(os.environ["MODEL_FOLDER"], "answers.json")))
 
 class Answers(BaseHTTPRequestHandler):
@@ -76,6 +79,12 @@ signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown
 server.serve_forever(poll_interval=0.05)
 server.server_close()  # once what has come is answered
 """
+QUICK = """
+from cd4ml.serving import router, traffic_file
+traffic_file.LOOK_SECONDS = 0.05
+router.main()
+"""
+"""The router, which looks often at how requests are divided."""
 ANSWERS = {"errors": 0.0, "predicts": 0.25, "hangs": False}
 """How users are answered: the part that fails, what is predicted, whether nothing ever comes."""
 ROUTED = [{"traffic": 50}]
@@ -99,7 +108,7 @@ WATCHED = [{"traffic": 100}, {"watch": {"error_rate": {"max": 0.2}, "for": "PT3S
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A store on a machine with the router and these servers, whose captures are written and looked at at once."""
     program = tmp_path / "program"
-    program.write_text(f"#!{sys.executable} -IS\nROUTER = {str(ROUTER)!r}\n{PROGRAM}")
+    program.write_text(f"#!{sys.executable} -IS\nROUTER, QUICK = {str(ROUTER)!r}, {QUICK!r}\n{PROGRAM}")
     program.chmod(0o700)
     monkeypatch.setattr(servers, "program", lambda: program)
     monkeypatch.setattr(verify, "LATENCY_REQUESTS", 5)
@@ -121,8 +130,8 @@ def serving(store: Store) -> list[str]:
     return [environment[OUTLIVES] for environment in started if environment.get(OUTLIVES, "").startswith(folder)]
 
 
-def deploy(store: Store, tmp_path: Path, number: int, way: Any = "replace", **otherwise: Any) -> str:
-    """Deploys a version that answers users as it is told, and says where it is asked."""
+def publish(store: Store, tmp_path: Path, number: int, **otherwise: Any) -> Version:
+    """A version that answers users as it is told."""
     trained = tmp_path / f"trained-{number}"
     (trained / "saved_model").mkdir(parents=True)
     (trained / "saved_model" / "weights").write_text(f"weights {number}")
@@ -133,14 +142,24 @@ def deploy(store: Store, tmp_path: Path, number: int, way: Any = "replace", **ot
     predictions.write(pa.table({"age": [1, 2, 3]}), np.array([0.25] * 3), known)
     version = Version("uptake", number, digest, "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
     store.add_folder(version.folder, {"model": trained, "predictions.parquet": known, "version.json": version.text})
+    return version
+
+
+def deploy(store: Store, tmp_path: Path, number: int, way: Any = "replace", **otherwise: Any) -> str:
+    """Deploys a version that answers users as it is told, and says where it is asked."""
+    return roll_out(store, tmp_path, publish(store, tmp_path, number, **otherwise), way)
+
+
+def roll_out(store: Store, tmp_path: Path, version: Version, way: Any) -> str:
+    """Deploys a version, and says where it is asked."""
     served = Machine(store, "uptake").server()
     deployed, _ = rollout.roll_out(
         Machine(store, "uptake"),
         strategies.parse(way),
         version=version,
-        run=f"run-{number}",
+        run=f"run-{version.version}",
         port=served.public_port if served else servers.free_port(),
-        log_file=tmp_path / f"{number}.log",
+        log_file=tmp_path / f"{version.version}.log",
     )
     return deployed.endpoint
 
@@ -387,54 +406,105 @@ def test_a_router_that_ends_undoes_the_canary(store: Store, tmp_path: Path) -> N
     assert history(store) == ["held", "undone"]
 
 
-@pytest.mark.parametrize(
-    ("where", "what", "dies", "routed", "held"),
-    [
-        (servers, "spawn", "after", False, False),
-        (router.Place, "start", "after", False, False),
-        (router.Place, "follow", "after", False, False),
-        (router.Place, "follow", "before", True, False),
-        (servers, "stop", "before", False, False),
-        (servers, "stop", "after", False, False),
-        (servers, "stop", "before", True, True),
-        (servers, "stop", "after", True, True),
-        (Machine, "share", "after", False, False),
-        (Machine, "share", "after", True, False),
-        (Machine, "mirror", "after", False, False),
-        (Machine, "mirror", "after", True, False),
-        (Machine, "route", "after", False, False),
-        (Machine, "route", "after", True, False),
-        (watched, "judge", "after", True, False),
-        (Machine, "keep", "before", False, True),
-        (Machine, "keep", "after", True, True),
-    ],
+CHANGES: tuple[tuple[Any, str], ...] = (
+    (FolderStore, "add"),
+    (document, "write_text"),
+    (servers, "spawn"),
+    (servers, "stop"),
+    (Path, "rename"),
+    (Path, "unlink"),
 )
-def test_a_canary_a_shadow_or_a_blue_green_release_whose_process_is_killed_is_undone_by_the_next_or_has_held(
+"""What a rollout changes by, in the history and on this machine."""
+
+
+def die_before(change: int) -> None:
+    """Has this process be killed when it is about to make its change of that number."""
+    left = iter(range(1, change))
+
+    def mortal(does: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return does(*given, **named)
+
+        return call
+
+    for where, name in CHANGES:
+        setattr(where, name, mortal(getattr(where, name)))
+
+
+@pytest.mark.parametrize("way", ["replace", [{"mirror": 100}, {"traffic": 50}, {"traffic": 100}]])
+def test_wherever_a_rollout_is_killed_the_next_start_finishes_or_undoes_it_and_no_request_fails(
+    store: Store, tmp_path: Path, way: Any
+) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with Users(url) as users:
+        for change in itertools.count(1):
+            if killed(store, tmp_path, way, version=change + 2, change=change) is None:
+                break
+
+    assert change > 10
+    assert users.answers.keys() == {"200"}
+
+
+def test_wherever_the_first_router_of_a_server_is_killed_with_its_rollout_hardly_a_request_is_lost(
+    store: Store, tmp_path: Path
+) -> None:
+    for change in itertools.count(1):
+        url = deploy(store, tmp_path, 2 * change)
+        with Users(url) as users:
+            series = killed(store, tmp_path, ROUTED, version=2 * change + 1, change=change, since=(Machine, "share"))
+        assert users.answers["200"] > 0
+        assert users.answers.total() - users.answers["200"] <= 2 * len(users.threads)  # to the router, and back
+        Machine(store, "uptake").remove()
+        if series is None or "traffic 50" in [getattr(event, "step", "") for event in series.events]:
+            break  # from here on all is as above
+
+    assert change > 10
+
+
+def killed(
     store: Store,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    way: Any,
     *,
-    where: Any,
-    what: str,
-    dies: str,
-    routed: bool,
-    held: bool,
-) -> None:
-    url = deploy(store, tmp_path, 1)
-    if routed:
-        deploy(store, tmp_path, 2, ROUTED)
-    before = Machine(store, "uptake").server().number
+    version: int,
+    change: int,
+    since: tuple[Any, str] = (deployments, "begin"),
+) -> Series | None:
+    """Rolls out a version in a process that is killed before a change, and looks at what the next start makes of it.
+
+    Args:
+        store: The store.
+        tmp_path: A folder.
+        way: The strategy.
+        version: The number of the version.
+        change: The number of the change.
+        since: What begins the changes that are counted.
+
+    Returns:
+        The events of that rollout; None where it made fewer changes.
+    """
+    before, published = Machine(store, "uptake").current().number, publish(store, tmp_path, version)
+    where, name = since
+    begins = getattr(where, name)
+
+    def begin(*given: Any, **named: Any) -> Any:
+        die_before(change)
+        return begins(*given, **named)
 
     def work() -> None:
-        monkeypatch.setattr(where, what, forked.killing(getattr(where, what), dies))
-        deploy(store, tmp_path, 3, {"mirror": MIRRORED, "judge": WATCHED}.get(what, ROUTED))
+        setattr(where, name, begin)
+        roll_out(store, tmp_path, published, way)
 
-    assert os.WTERMSIG(forked.status_of(work)) == signal.SIGKILL
+    status = forked.status_of(work)
     on_this_machine.recover(store, "uptake")
 
-    now = Machine(store, "uptake").current()
-    assert now.number == before + held
-    answer = httpx.post(url, json={"data": {"names": ["age"], "ndarray": [[99]]}}, trust_env=False)
-    assert answer.status_code == 200
+    series = deployments.every(store, "uptake")[-1]
+    assert Machine(store, "uptake").current().number == (series.begun.number if series.deployment else before)
     assert Machine(store, "uptake").unfinished() is None
     assert len(serving(store)) <= len(("server", "router"))
+    assert series.deployment or os.WIFSIGNALED(status)
+    return series if os.WIFSIGNALED(status) else None

@@ -398,7 +398,7 @@ def test_a_router_whose_server_was_killed_keeps_the_port_from_nobody(store: Stor
     on_this_machine.check_free(store, "uptake", port)
     deploy(store, tmp_path, publish(store, tmp_path), port=port)
 
-    assert not psutil.pid_exists(router.pid)
+    assert not runs(router.pid)
     assert server(store).url == f"http://127.0.0.1:{port}"
 
 
@@ -431,8 +431,9 @@ def test_a_release_that_is_killed_once_it_holds_leaves_no_server_of_before(
     keep = Machine.keep
 
     def killed_first(here: Machine) -> None:
-        os.killpg(server(store).pid, signal.SIGKILL)
-        psutil.Process(server(store).pid).wait(5)
+        release = psutil.Process(server(store).pid)
+        os.killpg(release.pid, signal.SIGKILL)
+        release.wait(5)
         keep(here)
 
     with monkeypatch.context() as patch:

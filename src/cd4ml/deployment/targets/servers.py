@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from cd4ml.contracts.document import Document
 from cd4ml.errors import DeploymentError, EnvironmentSetupError
 
 STOP_SECONDS = 10
+LOOK_SECONDS = 0.02
+"""How often a process that was told to end is looked at."""
 KEEP_SERVING = "CD4ML_KEEP_SERVING"
 """The variable by which a run asks that the server which it starts outlives it."""
 OWNER = "CD4ML_RUN_PROCESS"
@@ -101,8 +104,7 @@ def process_of(pid: int, started: float) -> psutil.Process | None:
     """The process of a pid, while it runs and is the one that was made then."""
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < CLOCK_SECONDS
-        alive = same and process.status() != psutil.STATUS_ZOMBIE
+        alive = abs(process.create_time() - started) < CLOCK_SECONDS and _runs(process)
     except (psutil.NoSuchProcess, ValueError):  # a value error: there can be no such pid
         return None
     return process if alive else None
@@ -279,11 +281,28 @@ def kill_marked(files: Collection[str], *, but: Iterable[Known] = ()) -> None:
 
 def _end(told: list[psutil.Process]) -> None:
     """Waits for processes that were told to end, and kills those that do not."""
-    _, alive = psutil.wait_procs(told, timeout=STOP_SECONDS)
-    for process in alive:
+    for process in _running_after(STOP_SECONDS, told):
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(alive, timeout=STOP_SECONDS)
+    _running_after(STOP_SECONDS, told)
+
+
+def _running_after(seconds: float, processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Which processes still run after so many seconds, which are waited for as long as there are any.
+
+    One that has ended does not run, whether or not its parent, such as the first process of a container, has asked.
+    """
+    end = time.monotonic() + seconds
+    while (running := [one for one in processes if _runs(one)]) and time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+    return running
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:
