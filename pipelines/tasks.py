@@ -60,6 +60,11 @@ def with_signing_key(task: dsl.PipelineTask) -> None:
     kubernetes.use_secret_as_volume(task, accounts.SIGNING_SECRET, mounted, optional=True)
 
 
+def with_trusted_keys(task: dsl.PipelineTask) -> None:
+    """A task that uses a published model: whose signatures count comes from a Secret of the namespace."""
+    kubernetes.use_secret_as_volume(task, accounts.TRUSTED_SECRET, signature.TRUSTED_MOUNTED, optional=True)
+
+
 def with_record(task: dsl.PipelineTask, pipeline: str) -> None:
     """A task that writes to the record of its run, which is no input: the results of a gate stay reusable."""
     task.set_env_variable(records.PIPELINE, pipeline)
@@ -77,7 +82,7 @@ def deploying(task: dsl.PipelineTask) -> None:
     with_store(task, accounts.DEPLOYER_SECRET)
     for environment, image in (("serve", images.SERVE), ("tools", images.TOOLS)):
         task.set_env_variable(images.variable(environment), image)
-    kubernetes.use_secret_as_volume(task, accounts.TRUSTED_SECRET, signature.TRUSTED_MOUNTED, optional=True)
+    with_trusted_keys(task)
 
 
 def with_locks(task: dsl.PipelineTask) -> None:

@@ -4,7 +4,7 @@ from kfp import dsl
 
 from cd4ml.components.prediction.predict_dataset.component import predict_dataset
 from cd4ml.pipelines.batch_prediction.arguments import BatchPrediction
-from cd4ml.pipelines.tasks import ending_after, heavy, with_credentials, with_store
+from cd4ml.pipelines.tasks import ending_after, heavy, with_credentials, with_store, with_trusted_keys
 from cd4ml.running.arguments import described_by
 
 
@@ -31,3 +31,4 @@ def batch_prediction(
     heavy(predicted, "Predict dataset", cpu="4", memory="4G", cached=False)
     with_store(predicted)
     with_credentials(predicted)
+    with_trusted_keys(predicted)

@@ -262,12 +262,12 @@ def test_the_catalogue_in_a_bucket_is_of_pages_that_are_replaced(bucket, tmp_pat
 def test_a_server_s_init_container_brings_a_model_into_its_volume(bucket, model, tmp_path) -> None:
     open_store(bucket.uri).add_folder("models/uptake/1", {"model": model})
 
-    assert fetch.main(f"{bucket.uri}/models/uptake/1/model", tmp_path / "volume") == 0
-    assert (tmp_path / "volume/deep/weights").read_bytes() == (model / "deep/weights").read_bytes()
+    assert fetch.main(f"{bucket.uri}/models/uptake/1", tmp_path / "volume") == 0
+    assert (tmp_path / "volume/model/deep/weights").read_bytes() == (model / "deep/weights").read_bytes()
 
 
 def test_a_model_that_is_not_there_ends_the_init_container(bucket, tmp_path, capsys) -> None:
-    assert fetch.main(f"{bucket.uri}/models/uptake/1/model", tmp_path / "volume") == 1
+    assert fetch.main(f"{bucket.uri}/models/uptake/1", tmp_path / "volume") == 1
     assert "nothing is stored there" in capsys.readouterr().err
 
 

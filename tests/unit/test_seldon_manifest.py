@@ -42,6 +42,7 @@ def test_the_container_is_named_as_its_node_and_listens_where_the_service_does()
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"http": seldon.PORT, "metrics": 6000}
     assert container["env"] == [
+        {"name": "MODEL_FOLDER", "value": "/mnt/models/model"},
         {"name": "MODEL_NAME", "value": "uptake"},
         {"name": "MODEL_VERSION", "value": "3"},
         {"name": "MODEL_DIGEST", "value": "abc"},
@@ -144,7 +145,7 @@ def test_the_pod_fetches_its_model_as_a_user_who_only_reads_models() -> None:
     [fetch] = pod()["initContainers"]
 
     assert fetch["image"] == images.TOOLS
-    assert fetch["command"] == ["python", "-m", "cd4ml.storage.fetch", URI, "/mnt/models"]
+    assert fetch["command"] == ["python", "-m", "cd4ml.storage.fetch", URI.removesuffix("/model"), "/mnt/models"]
     assert fetch["envFrom"] == [{"secretRef": {"name": "cd4ml-models"}}]
     assert fetch["volumeMounts"][0] == pod()["containers"][0]["volumeMounts"][0] | {"readOnly": False}
 
@@ -160,11 +161,12 @@ def test_a_pod_starts_only_with_the_keys_that_whoever_deploys_trusts(
     content = pod()
 
     assert content["volumes"][-1] == {"name": "trusted-keys", "secret": {"secretName": "cd4ml-trusted-keys"}}
-    assert content["initContainers"][0]["volumeMounts"][-1] == {
-        "name": "trusted-keys",
-        "mountPath": "/etc/cd4ml/trusted-keys",
-        "readOnly": True,
-    }
+    for container in (*content["initContainers"], *content["containers"]):
+        assert container["volumeMounts"][-1] == {
+            "name": "trusted-keys",
+            "mountPath": "/etc/cd4ml/trusted-keys",
+            "readOnly": True,
+        }
 
 
 def test_every_container_keeps_the_restricted_standard() -> None:

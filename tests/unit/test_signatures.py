@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_registry import Candidate
 
-from cd4ml import cli
+from cd4ml import cli, load_model
 from cd4ml.contracts import signature
 from cd4ml.contracts.release import Version
 from cd4ml.deployment import release
@@ -59,7 +59,7 @@ def check(store: Store, number: int = 1) -> None:
 
 def brought(store: Store, folder: Path, number: int = 1) -> int:
     """What the init container of a model server does."""
-    return fetch.main(store.uri(f"models/uptake/{number}/model"), folder)
+    return fetch.main(store.uri(f"models/uptake/{number}"), folder)
 
 
 def change_a_bit(file: Path) -> None:
@@ -71,8 +71,8 @@ def test_a_version_signed_by_a_trusted_key_is_deployed_and_served(published: Fol
     check(published)
 
     assert brought(published, tmp_path / "served") == 0
-    assert (tmp_path / "served/saved_model/weights").read_text() == "a"
-    assert not (tmp_path / "served/version.json").exists()
+    assert (tmp_path / "served/model/saved_model/weights").read_text() == "a"
+    signature.check(tmp_path / "served", "served", version="uptake/1")
 
 
 def test_the_signature_is_one_that_the_public_tool_verifies(published: FolderStore, key: Path) -> None:
@@ -170,8 +170,15 @@ def test_the_signature_of_another_under_the_name_of_a_trusted_key_is_refused(
     [others] = set(folder.iterdir()) - {ours}
     others.replace(ours)
 
-    with pytest.raises(SignatureError, match="is not what was signed .*Key mismatch"):
+    with pytest.raises(SignatureError, match="is not what was signed .*its signature is none: the key has not made it"):
         check(published)
+
+
+def test_a_changed_version_is_not_loaded_to_predict_here(published: FolderStore) -> None:
+    change_a_bit(published.path("models/uptake/1/card.md"))
+
+    with pytest.raises(SignatureError, match="models/uptake/1: is not what was signed"):
+        load_model(published.location, "uptake@1")
 
 
 def test_an_older_version_in_the_place_of_another_is_refused(published: FolderStore, tmp_path: Path) -> None:
@@ -220,7 +227,7 @@ def test_a_bucket_is_signed_and_verified_like_a_folder(
 
     check(store)
     assert brought(store, tmp_path / "served") == 0
-    assert (tmp_path / "served/saved_model/weights").read_text() == "a"
+    assert (tmp_path / "served/model/saved_model/weights").read_text() == "a"
 
 
 def test_without_a_key_a_version_is_published_and_said_to_be_unsigned(

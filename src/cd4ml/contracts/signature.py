@@ -5,13 +5,18 @@ but the signatures themselves: the model, its verdict, and the entry that says w
 
     signatures/KEY.json    the signature of a key, by the digest of its public key
 
+It is a Sigstore bundle: a DSSE envelope whose payload is an in-toto statement with the SHA-256 of each file.
+`model_signing` makes it. It is verified here, by `cryptography` alone: who serves models or predicts has no use for the
+clients of Sigstore and TUF that it brings, which need the network.
+
 Which keys are trusted is no argument of a run but a setting of where it runs. Where none is, nothing is verified.
 """
 
 import hashlib
+import json
 import os
-import re
-from collections.abc import Sequence
+from base64 import b64decode
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +25,6 @@ from cd4ml.errors import SignatureError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-    from model_signing.hashing import Config
 
 SIGNATURES = "signatures"
 KEY = "CD4ML_SIGNING_KEY"
@@ -32,8 +36,11 @@ TRUSTED = "CD4ML_TRUSTED_KEYS"
 TRUSTED_MOUNTED = "/etc/cd4ml/trusted-keys"
 """Where the folder lies in a cluster."""
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
+MOST_NAMED = 5
+"""Files that an error names."""
 _MAKE = "`openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` makes one"
-_DIGESTS = re.compile(r": Expected 'Digest\(.*?\)', Actual 'Digest\(.*?\)'(?=[\",])")
+_PAYLOAD = "application/vnd.in-toto+json"
+_PREDICATE = "https://model_signing/signature/v1.0"
 
 
 def signing_key() -> Path | None:
@@ -60,17 +67,20 @@ def sign(folder: Path, key: Path) -> Path:
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from model_signing import hashing
     from model_signing.signing import Config
 
     try:
         public = load_pem_private_key(key.read_bytes(), password=None).public_key()
         file = folder / SIGNATURES / f"{key_id(_of_a_curve(public))}.json"
-        signer = Config().set_hashing_config(_hashing()).use_elliptic_key_signer(private_key=key)
+        signer = Config().use_elliptic_key_signer(private_key=key)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # a type error: it has a password
         raise SignatureError(
             f"{key}: no private key that can sign, which is one of an elliptic curve, in PEM and without a password; "
             f"{_MAKE}"
         ) from error
+    all_files = hashing.Config().set_ignored_paths(paths=[SIGNATURES], ignore_git_paths=False)  # those of git too
+    signer.set_hashing_config(all_files)
     file.parent.mkdir(exist_ok=True)
     signer.sign(folder, file)
     return file
@@ -96,12 +106,13 @@ def trusted_keys() -> dict[str, Path]:
     return keys
 
 
-def check(folder: Path, place: str) -> None:
+def check(folder: Path, place: str, *, version: str) -> None:
     """Makes sure that a trusted key has signed a version as it lies in a folder; nothing where no key is trusted.
 
     Args:
         folder: All files of the version.
-        place: Where it was found, `…/NAME/VERSION`.
+        place: What errors call it.
+        version: Which it is meant to be, `NAME/VERSION`.
 
     Raises:
         SignatureError: None has, or another version was signed, or something has changed since.
@@ -117,17 +128,18 @@ def check(folder: Path, place: str) -> None:
             f"{place}: is {by}, and the keys that are trusted here are {_names(keys)}; sign it with one of these "
             "(`cd4ml models sign`), or deploy another version"
         )
-    wrong = [_mismatch(folder, found[name], key) for name, key in signed.items()]
+    there = _digests(folder)
+    wrong = [_mismatch(there, found[name], key) for name, key in signed.items()]
     if all(wrong):
         raise SignatureError(
             f"{place}: is not what was signed ({'; '.join(wrong)}); someone or something has changed it: put back what "
             "was published, or deploy another version"
         )
-    version = Version.read(folder / "version.json")
-    if place.rstrip("/").split("/")[-2:] != [version.name, str(version.version)]:
+    entry = Version.read(folder / "version.json")
+    if version != f"{entry.name}/{entry.version}":
         raise SignatureError(
-            f"{place}: version {version.version} of {version.name} was signed, and lies in the place of another; put "
-            "back what was published"
+            f"{place}: version {entry.version} of {entry.name} was signed, and lies in the place of another; put back "
+            "what was published"
         )
 
 
@@ -140,11 +152,15 @@ def key_id(public: "EllipticCurvePublicKey") -> str:
 
 
 def _id_of(file: Path) -> str:
+    return key_id(_public_key(file))
+
+
+def _public_key(file: Path) -> "EllipticCurvePublicKey":
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        return key_id(_of_a_curve(load_pem_public_key(file.read_bytes())))
+        return _of_a_curve(load_pem_public_key(file.read_bytes()))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise SignatureError(
             f"{file}: no public key of an elliptic curve in PEM; `openssl pkey -in KEY -pubout` writes the one of a key"
@@ -159,24 +175,63 @@ def _of_a_curve(public: object) -> "EllipticCurvePublicKey":
     return public
 
 
-def _mismatch(folder: Path, signature: Path, key: Path) -> str:
-    """How a folder differs from what a key has signed; empty where it does not."""
-    from model_signing.verifying import Config
-
-    verifier = Config().set_hashing_config(_hashing()).use_elliptic_key_verifier(public_key=key)
+def _mismatch(there: dict[str, str], signature: Path, key: Path) -> str:
+    """How files differ from what a key has signed; empty where they do not."""
     try:
-        verifier.verify(folder, signature)
-    except Exception as error:
-        return _DIGESTS.sub("", str(error)) or type(error).__name__
-    return ""
+        signed = _signed(signature, _public_key(key))
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
+        return f"its signature is none: {error}"
+    differences = {
+        "changed": [name for name, digest in there.items() if signed.get(name, digest) != digest],
+        "missing": signed.keys() - there.keys(),
+        "not signed": there.keys() - signed.keys(),
+    }
+    return ", ".join(f"{word}: {_some(names)}" for word, names in differences.items() if names)
 
 
-def _hashing() -> "Config":
-    """Each file but the signatures counts, those of git too."""
-    from model_signing.hashing import Config
+def _signed(signature: Path, key: "EllipticCurvePublicKey") -> dict[str, str]:
+    """The SHA-256 of each file that a key has signed, by its path.
 
-    return Config().set_ignored_paths(paths=[SIGNATURES], ignore_git_paths=False)
+    Raises:
+        LookupError: Something lacks; as a type or value error, this is no such signature, or of another key.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+    envelope = json.loads(signature.read_bytes())["dsseEnvelope"]
+    payload, [signed] = b64decode(envelope["payload"], validate=True), envelope["signatures"]
+    algorithm = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.curve.key_size]
+    content = f"DSSEv1 {len(_PAYLOAD)} {_PAYLOAD} {len(payload)} ".encode() + payload
+    try:
+        key.verify(b64decode(signed["sig"], validate=True), content, ECDSA(algorithm))
+    except InvalidSignature as error:
+        raise ValueError("the key has not made it") from error
+    statement = json.loads(payload)
+    resources = statement["predicate"]["resources"]
+    if statement["predicateType"] != _PREDICATE or {one["algorithm"] for one in resources} != {"sha256"}:
+        raise ValueError("it is of another kind")
+    return {one["name"]: one["digest"] for one in resources}
 
 
-def _names(keys: Sequence[str] | dict[str, Path]) -> str:
+def _digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of a version but its signatures, by its path; of a link, what nobody signs."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_symlink():
+            found[name] = "a link"
+        elif file.is_file() and file.parent != folder / SIGNATURES:
+            with file.open("rb") as stream:
+                found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def _some(names: Collection[str]) -> str:
+    """The first few."""
+    shown = sorted(names)[:MOST_NAMED]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+
+
+def _names(keys: Collection[str]) -> str:
     return ", ".join(name[:16] for name in keys) or "none"

@@ -62,6 +62,7 @@ def predict(
     Raises:
         DataError: The source cannot be read, or is no table that the model takes.
         RegistryError: There is no such model.
+        SignatureError: No key that is trusted here has signed the version.
         EvaluationError: The model gives no probabilities.
     """
     opened = open_store(store)

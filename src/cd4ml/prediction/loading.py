@@ -9,7 +9,7 @@ from cd4ml.contracts import model as models
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.release import Version
 from cd4ml.errors import RegistryError
-from cd4ml.registry import named
+from cd4ml.registry import named, signing
 from cd4ml.storage import Store, local_copy, open_store
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def load_model(store: str, model: str) -> LoadedModel:
 
     Raises:
         RegistryError: There is no such version, or its files are no longer those that were published.
+        SignatureError: No key that is trusted here has signed the version.
         EvaluationError: It cannot be loaded.
     """
     opened = open_store(store)
@@ -74,7 +75,9 @@ def files(store: Store, version: Version) -> Iterator[Path]:
 
     Raises:
         RegistryError: They are no longer those that were published.
+        SignatureError: No key that is trusted here has signed the version.
     """
+    signing.check(store, version)
     uri = store.uri(f"{version.folder}/model")
     with local_copy(uri) as folder:
         found = models.digest(folder)

@@ -43,7 +43,7 @@ def check(store: Store, version: Version) -> None:
         return
     place = store.uri(version.folder)
     with local_copy(place) as folder:
-        signature.check(folder, place)
+        signature.check(folder, place, version=f"{version.name}/{version.version}")
         _check_model(folder, version, place)
 
 

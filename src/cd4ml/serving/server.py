@@ -4,6 +4,8 @@
     MODEL_NAME       its name in the registry
     MODEL_VERSION    its version there; every answer names it, and the digest of the model
     MODEL_DIGEST     the digest that it must have; another model is not served
+    CD4ML_TRUSTED_KEYS    one of which must have signed the version (`cd4ml.contracts.signature`): then the folder that
+                     holds the model's holds all files of the version
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the server to this machine
     PORT             where requests are answered (9000)
     METRICS_PORT     where Prometheus asks /metrics or /prometheus (6000)
@@ -19,6 +21,7 @@ import sys
 from pathlib import Path
 from socket import socket
 
+from cd4ml.contracts import signature
 from cd4ml.errors import Cd4mlError
 from cd4ml.serving import listening
 
@@ -44,10 +47,11 @@ def serve(requests: socket, metrics_requests: socket) -> None:
         metrics_requests: Where Prometheus asks.
 
     Raises:
-        Cd4mlError: There is no model to serve, or another than there ought to be.
+        Cd4mlError: There is no model to serve, another than there ought to be, or one that nobody has signed.
     """
     folder, name = Path(os.environ.get("MODEL_FOLDER", "/mnt/models")), os.environ.get("MODEL_NAME", "model")
     version, digest = os.environ.get("MODEL_VERSION", ""), os.environ.get("MODEL_DIGEST", "")
+    signature.check(folder.parent, str(folder.parent), version=f"{name}/{version}")
     gc.disable()  # next to nothing of what is imported is garbage, and the search for it takes a quarter of the time
     import uvloop
 

@@ -1,7 +1,8 @@
-"""Brings a published model into a folder: `python -m cd4ml.storage.fetch URI FOLDER`.
+"""Brings a published version into a folder: `python -m cd4ml.storage.fetch URI FOLDER`.
 
 The init container of a model server runs it. Unlike Seldon's own it fails where nothing is stored, and where keys to
-trust are configured, it fails before the folder holds anything of a version that none of them has signed.
+trust are configured, it fails before the folder holds anything of a version that none of them has signed. The folder
+gets all that is signed, so that the server can see for itself.
 """
 
 import shutil
@@ -17,17 +18,14 @@ def main(uri: str, folder: Path) -> int:
     """Brings it; the exit status.
 
     Args:
-        uri: Of the model, `…/NAME/VERSION/model`.
-        folder: Takes its files.
+        uri: Of the version, `…/NAME/VERSION`.
+        folder: Takes its files; it may be there.
     """
-    version, _, part = uri.rstrip("/").rpartition("/")
     try:
-        verified = bool(signature.trusted_keys())
-        with local_copy(version if verified else uri) as copied:
-            signature.check(copied, version)
-            found = copied / part if verified else copied
-            for file in filter(Path.is_file, found.rglob("*")):
-                target = folder / file.relative_to(found)
+        with local_copy(uri) as copied:
+            signature.check(copied, uri, version="/".join(uri.rstrip("/").split("/")[-2:]))
+            for file in filter(Path.is_file, copied.rglob("*")):
+                target = folder / file.relative_to(copied)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
     except (Cd4mlError, OSError) as error:

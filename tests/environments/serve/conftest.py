@@ -4,19 +4,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import Server, end, start, wait_until_ready, write_model
+from cryptography.hazmat.primitives.asymmetric import ec
+from served import Server, end, start, wait_until_ready
+from signed import write_public, write_version
 
 from cd4ml.contracts.model import digest
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
+def key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.fixture(scope="session")
-def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start(folder, tmp_path_factory.mktemp("home"), MODEL_DIGEST=digest(folder))
+def trusted(key: ec.EllipticCurvePrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_public(key, tmp_path_factory.mktemp("trusted") / "ours.pem")
+
+
+@pytest.fixture(scope="session")
+def folder(key: ec.EllipticCurvePrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_version(tmp_path_factory.mktemp("version"), key)
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path, trusted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("home")
+    running = start(folder, home, MODEL_DIGEST=digest(folder), CD4ML_TRUSTED_KEYS=str(trusted))
     try:
         wait_until_ready(running)
         yield running

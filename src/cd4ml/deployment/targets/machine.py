@@ -10,7 +10,7 @@ Beside `server.json` (a `Server`, there as long as the server is meant to run) l
 another, `raised.json`, the server that callers do not reach yet, and `replacement.json`, a `Replacement`. It says what
 was there before, so that whoever comes next can undo a rollout whose process was killed. They come and go, so they are
 no objects of the store, which never change. They lie in `.serving/<name>/` beside the objects where the store is a
-folder, and else in the user's state folder, with a copy of each model that is served.
+folder, and else in the user's state folder, with a copy of each version that is served.
 """
 
 import fcntl
@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cd4ml.contracts import signature
 from cd4ml.contracts.document import Content, Document
 from cd4ml.contracts.model import digest as digest_of
 from cd4ml.contracts.release import Version
@@ -30,7 +31,7 @@ from cd4ml.deployment import verify
 from cd4ml.deployment.targets import MACHINE, Release, Served, Split, Target, Unfinished, servers
 from cd4ml.deployment.targets.router import Place, Router
 from cd4ml.deployment.targets.servers import Known, Server
-from cd4ml.errors import Cd4mlError, DeploymentError
+from cd4ml.errors import Cd4mlError, DeploymentError, SignatureError
 from cd4ml.storage import Store, local_copy, local_path, scratch
 from cd4ml.storage.folder import FolderStore
 
@@ -341,20 +342,28 @@ class Machine(Target):
     def _bring(self, version: Version) -> None:
         """Makes sure that the model lies on this machine, as it was published."""
         folder = self._model_folder(version)
-        if isinstance(self.store, FolderStore) or (folder.exists() and digest_of(folder) == version.digest):
+        if isinstance(self.store, FolderStore) or (folder.exists() and self._is_as_published(version)):
             return
-        uri = self.store.uri(f"{version.folder}/model")
+        uri = self.store.uri(version.folder)
         shutil.rmtree(folder.parent, ignore_errors=True)
         self._copies.mkdir(mode=0o700, parents=True, exist_ok=True)
         with scratch.folder(self._copies, ".unfinished") as unfinished, local_copy(uri) as found:
-            shutil.copytree(found, unfinished / "model")
-            digest = digest_of(unfinished / "model")
+            copied = shutil.copytree(found, unfinished / "version")
+            digest = digest_of(copied / folder.name)
             if digest != version.digest:
                 raise DeploymentError(
-                    f"{uri}: is the model {digest}, not {version.digest}, which was published; publish it again"
+                    f"{uri}: holds the model {digest}, not {version.digest}, which was published; publish it again"
                 )
-            folder.parent.mkdir()
-            (unfinished / "model").rename(folder)
+            copied.rename(folder.parent)
+
+    def _is_as_published(self, version: Version) -> bool:
+        """Whether the copy of a version is the one, and signed by whom this machine trusts now."""
+        folder = self._model_folder(version)
+        try:
+            signature.check(folder.parent, str(folder.parent), version=f"{version.name}/{version.version}")
+        except SignatureError:
+            return False
+        return digest_of(folder) == version.digest
 
 
 def _wait_until_ready(server: Server) -> None:

@@ -403,6 +403,7 @@ def service(name: str) -> str:
 
 def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, Any]:
     model, folder = "model", "/mnt/models"
+    version_uri, _, part = model_uri.rpartition("/")
     temporary = {"name": "tmp", "mount_path": "/tmp"}  # noqa: S108 (a volume of the pod's own)
     keys = {"name": "trusted-keys"}
     trusts = bool(signature.trusted_keys())
@@ -410,7 +411,7 @@ def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, A
     fetch = {
         "name": "fetch",
         "image": images.TOOLS,
-        "command": ("python", "-m", "cd4ml.storage.fetch", model_uri, folder),
+        "command": ("python", "-m", "cd4ml.storage.fetch", version_uri, folder),
         "env_from": ({"secret_ref": {"name": accounts.MODELS_SECRET}},),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
         "volume_mounts": ({"name": model, "mount_path": folder}, temporary, *mounted),
@@ -420,6 +421,7 @@ def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, A
         "image": images.SERVE,
         "command": ("python", "-m", "cd4ml.serving.server"),
         "env": (
+            {"name": "MODEL_FOLDER", "value": f"{folder}/{part}"},
             {"name": "MODEL_NAME", "value": name},
             {"name": "MODEL_VERSION", "value": str(version)},
             {"name": "MODEL_DIGEST", "value": digest},
@@ -431,7 +433,7 @@ def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, A
         "readiness_probe": _probe("/health/status", period=5, timeout=10, failures=3),
         "liveness_probe": _probe("/health/ping", period=10, timeout=10, failures=3),
         "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}},
-        "volume_mounts": ({"name": model, "mount_path": folder, "read_only": True}, temporary),
+        "volume_mounts": ({"name": model, "mount_path": folder, "read_only": True}, temporary, *mounted),
     }
     return {
         "priority_class_name": PRIORITY,
