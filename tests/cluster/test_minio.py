@@ -27,15 +27,20 @@ KEYS = {
     "deployer": ("cd4ml-deployer", "AWS_SECRET_ACCESS_KEY"),
     "artifacts": ("mlpipeline-minio-artifact", "secretkey"),
     "models": ("cd4ml-models", "AWS_SECRET_ACCESS_KEY"),
+    "router": ("cd4ml-router", "AWS_SECRET_ACCESS_KEY"),
     "monitoring": ("cd4ml-monitoring", "AWS_SECRET_ACCESS_KEY"),
 }
 """By user: the Secret that holds its key, and where."""
-SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, PREDICTION, JUDGEMENT, RUN, PROBE, OTHER, ARTIFACT = OBJECTS = (
+SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, PREDICTION, JUDGEMENT, RUN, PROBE, OTHER, ARTIFACT = (
+    OBJECTS
+) = (
     "cd4ml/sources/a",
     "cd4ml/datasets/a",
     "cd4ml/models/a/1/model",
     "cd4ml/aliases/a",
     "cd4ml/deployments/a",
+    "cd4ml/traffic/a",
+    "cd4ml/captures/a",
     "cd4ml/predictions/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
@@ -44,16 +49,18 @@ SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, PREDICTION, JUDGEMENT, RUN, PROBE, OT
     "mlpipeline/v2/a",
 )
 MAY = {
-    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, PREDICTION, JUDGEMENT, RUN, PROBE),
+    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, CAPTURE, PREDICTION, JUDGEMENT, RUN, PROBE),
     ("pipelines", "write"): (DATASET, PREDICTION, JUDGEMENT, RUN, PROBE),
     ("publisher", "read"): (MODEL, ALIAS, RUN),
     ("publisher", "write"): (MODEL, ALIAS, RUN),
-    ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, RUN),
-    ("deployer", "write"): (DEPLOYMENT, RUN),
+    ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, RUN),
+    ("deployer", "write"): (DEPLOYMENT, TRAFFIC, RUN),
     ("artifacts", "read"): (ARTIFACT,),
     ("artifacts", "write"): (ARTIFACT,),
     ("models", "read"): (MODEL,),
-    ("monitoring", "read"): (DATASET, DEPLOYMENT),
+    ("router", "read"): (TRAFFIC,),
+    ("router", "write"): (CAPTURE,),
+    ("monitoring", "read"): (DATASET, DEPLOYMENT, CAPTURE),
 }
 """By user and verb: the objects. Nobody but the root user deletes."""
 
@@ -133,7 +140,7 @@ def test_the_keys_are_drawn_and_differ(store: Store) -> None:
         store.secret("minio-root")["MINIO_ROOT_PASSWORD"]
     ]
 
-    assert len(set(keys)) == 7
+    assert len(set(keys)) == 8
     assert min(map(len, keys)) >= 40
 
 

@@ -62,7 +62,7 @@ TABLE = {
     "minio-setup": (
         """
         create secrets, get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-publisher,
-        get secrets/cd4ml-deployer, get secrets/cd4ml-models,
+        get secrets/cd4ml-deployer, get secrets/cd4ml-models, get secrets/cd4ml-router,
         get secrets/cd4ml-monitoring, get secrets/mlpipeline-minio-artifact
         """,
         """

@@ -1,5 +1,6 @@
 """The store in a bucket: what holds in a folder holds there, and what goes wrong on the way is said."""
 
+import asyncio
 import json
 import os
 import threading
@@ -16,12 +17,16 @@ from minio import MinioAdmin
 from minio.credentials import StaticProvider
 
 from cd4ml.cluster import store_setup
+from cd4ml.contracts import captured
 from cd4ml.contracts.predicted import Predicted
+from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.data import erasure, ingest, table
 from cd4ml.data.versions import Datasets
 from cd4ml.errors import StorageError
 from cd4ml.prediction import results
-from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, fetch, local_copy, open_store, probe
+from cd4ml.serving.capture import Capture
+from cd4ml.serving.traffic_file import TrafficFile
+from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, arrow, fetch, local_copy, open_store, probe
 
 PAGES = ("index", "datasets/rows")
 
@@ -373,3 +378,46 @@ def test_who_trains_can_neither_publish_nor_deploy(bucket, as_role, model) -> No
     for role in ("pipelines", "publisher", "deployer"):
         as_role(role)
         store.add(f"runs/training/{role}/begun.json", "{}")
+
+
+def test_a_router_follows_its_traffic_in_the_bucket_and_adds_to_its_capture(bucket, as_role) -> None:
+    store = open_store(bucket.uri)
+    traffic, place = "traffic/uptake/2.json", store.uri("captures/uptake")
+    old = (Arm("old", "http://old:8000", 1.0),)
+    both = (Arm("old", "http://old:8000", 0.9), Arm("new", "http://new:8000", 0.1))
+    as_role("deployer")
+    store.replace(traffic, Traffic(old).text)
+    as_role("router")
+    file, capture = TrafficFile(store.uri(traffic)), Capture(place, 5)
+    with pytest.raises(StorageError, match="may not do this"):
+        store.replace(traffic, Traffic(old).text)
+    as_role("deployer")
+    store.replace(traffic, Traffic(both).text)
+
+    file.look()
+    capture.requests.add(dict.fromkeys(captured.REQUESTS.names) | {"request_id": "one", "arm": "new"})
+    asyncio.run(capture.close())
+
+    assert file.traffic.arms == both
+    assert captured.requests(arrow.folder(place)).to_table(columns=["request_id", "arm"]).to_pylist() == [
+        {"request_id": "one", "arm": "new"}
+    ]
+    assert captured.feedback(arrow.folder(place)).count_rows() == 0
+    as_role("router")
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        captured.requests(arrow.folder(place))
+
+
+def test_a_traffic_file_in_a_bucket_that_goes_away_changes_nothing_and_is_told(bucket) -> None:
+    store = open_store(bucket.uri)
+    store.replace("traffic/uptake/2.json", Traffic((Arm("old", "http://old:8000", 1.0),)).text)
+    file = TrafficFile(store.uri("traffic/uptake/2.json"))
+    bucket.client.remove_object(bucket.bucket, "traffic/uptake/2.json")
+
+    file.look()
+
+    assert "traffic/uptake/2.json: cannot be read (No such file or directory)" in file.mistake
+    assert [arm.name for arm in file.traffic.arms] == ["old"]
+    store.replace("traffic/uptake/2.json", Traffic((Arm("old", "http://old:8000", 1.0),)).text)
+    file.look()
+    assert file.mistake == ""

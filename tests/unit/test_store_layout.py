@@ -13,7 +13,7 @@ from cd4ml.storage import layout, open_store
 
 ROOT = Path(__file__).parents[2]
 ROLES = {role.user: role for role in store_setup.ROLES}
-OF_THE_STORE = ("pipelines", "publisher", "deployer", "models", "monitoring")
+OF_THE_STORE = ("pipelines", "publisher", "deployer", "models", "router", "monitoring")
 
 
 def permitted(user: str, action: str) -> set[str]:
@@ -32,12 +32,12 @@ def told(user: str) -> tuple[set[str], set[str]]:
     """What the table in docs/admin.md says that a user may read, and write."""
     [row] = re.findall(rf"^\| `{user}` \| `(\S+)` \| (.*) \|$", (ROOT / "docs/admin.md").read_text(), re.MULTILINE)
     assert row[0] == ROLES[user].secret
-    parts = {"read": set(), "read and write": set()}
+    parts = {"read": set(), "write": set(), "read and write": set()}
     for part in row[1].split("; "):
-        verb = next((verb for verb in ("read and write", "read") if part.startswith(f"{verb} ")), "")
+        verb = next((verb for verb in ("read and write", "read", "write") if part.startswith(f"{verb} ")), "")
         if verb:
             parts[verb] |= set(re.findall(r"`(\w+)/`", part))
-    return parts["read"] | parts["read and write"], parts["read and write"]
+    return parts["read"] | parts["read and write"], parts["write"] | parts["read and write"]
 
 
 @pytest.mark.parametrize("user", OF_THE_STORE)
@@ -59,8 +59,8 @@ def test_nobody_may_delete() -> None:
     assert not [action for action in actions if "Delete" in action or action.endswith("*")]
 
 
-def test_who_only_reads_sees_no_other_names() -> None:
-    for user in ("models", "monitoring"):
+def test_who_writes_nothing_that_it_reads_sees_no_other_names() -> None:
+    for user in ("models", "router", "monitoring"):
         [listing] = [one for one in ROLES[user].statements if "s3:ListBucket" in one["Action"]]
         seen = listing["Condition"]["StringLike"]["s3:prefix"]
         assert sorted(seen) == sorted(f"{kind}/*" for kind in layout.read_by(layout.Role(user)))

@@ -18,7 +18,7 @@ from cd4ml.cli.application import app, console, print_outcome, print_sections, p
 from cd4ml.cluster import accounts
 from cd4ml.contracts import document
 from cd4ml.errors import DeploymentError, RegistryError
-from cd4ml.storage import Store, local_path, open_store
+from cd4ml.storage import Store, check_uri, local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.contracts.decision import What
@@ -177,7 +177,9 @@ COLOURS = {"passed": "green", "inconclusive": "yellow", "error": "red", "failed"
 
 @deployments_app.command()
 def analyse(
-    folder: Annotated[Path, typer.Argument(parser=local_path, metavar="FOLDER", help="What a router captured.")],
+    folder: Annotated[
+        str, typer.Argument(parser=check_uri, help="What a router captured: a folder, or s3://bucket/prefix.")
+    ],
     champion: Annotated[str, typer.Option(metavar="ARM", help="The arm that has served so far.")],
     challenger: Annotated[str, typer.Option(metavar="ARM", help="The arm that is held against it.")],
     limits: Annotated[

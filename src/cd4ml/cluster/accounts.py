@@ -4,6 +4,7 @@ STORE_SECRET = "cd4ml-store"  # noqa: S105 (here and below: a Secret's name, not
 PUBLISHER_SECRET = "cd4ml-publisher"  # noqa: S105
 DEPLOYER_SECRET = "cd4ml-deployer"  # noqa: S105
 MODELS_SECRET = "cd4ml-models"  # noqa: S105
+ROUTER_SECRET = "cd4ml-router"  # noqa: S105
 MONITORING_SECRET = "cd4ml-monitoring"  # noqa: S105
 SOURCES_SECRET = "cd4ml-sources"  # noqa: S105
 SOURCES_MOUNTED = "/etc/cd4ml/sources"

@@ -94,15 +94,18 @@ def _allow(actions: list[str], *resources: str, prefixes: tuple[str, ...] = ()) 
     return statement | ({"Condition": {"StringLike": {"s3:prefix": list(prefixes)}}} if prefixes else {})
 
 
-_READ_AND_WRITE = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+_WRITE = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+_READ_AND_WRITE = ["s3:GetObject", *_WRITE]
 _BROWSE = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
 
 
 def _on_store(role: layout.Role) -> list[dict[str, Any]]:
-    """What a role may do to the kinds of the store's layout; who writes also sees all names."""
-    written = [f"{kind}/*" for kind in layout.written_by(role)]
-    read = [f"{kind}/*" for kind in layout.read_by(role) if f"{kind}/*" not in written]
-    if written:
+    """What a role may do to the kinds of the store's layout; who writes what it reads also sees all names."""
+    may_read, may_write = layout.read_by(role), layout.written_by(role)
+    both = [f"{kind}/*" for kind in may_write if kind in may_read]
+    written = [f"{kind}/*" for kind in may_write if kind not in may_read]
+    read = [f"{kind}/*" for kind in may_read if kind not in may_write]
+    if both:
         browsing = [_allow(_BROWSE, STORE)]
     else:
         browsing = [
@@ -111,7 +114,8 @@ def _on_store(role: layout.Role) -> list[dict[str, Any]]:
         ]
     return [
         *browsing,
-        *([_allow(_READ_AND_WRITE, *(f"{STORE}/{names}" for names in written))] if written else []),
+        *([_allow(_READ_AND_WRITE, *(f"{STORE}/{names}" for names in both))] if both else []),
+        *([_allow(_WRITE, *(f"{STORE}/{names}" for names in written))] if written else []),
         *([_allow(["s3:GetObject"], *(f"{STORE}/{names}" for names in read))] if read else []),
     ]
 
@@ -126,6 +130,7 @@ ROLES = (
     _user(layout.Role.PUBLISHER, accounts.PUBLISHER_SECRET),
     _user(layout.Role.DEPLOYER, accounts.DEPLOYER_SECRET),
     _user(layout.Role.MODELS, accounts.MODELS_SECRET),
+    _user(layout.Role.ROUTER, accounts.ROUTER_SECRET),
     Role(
         user="artifacts",
         secret=accounts.ARTIFACTS_SECRET,

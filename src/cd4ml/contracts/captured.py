@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+from pyarrow import fs
 
 REQUESTS = pa.schema(
     [
@@ -42,12 +43,12 @@ FEEDBACK = pa.schema(
 _FOLDERS = {"requests": REQUESTS, "feedback": FEEDBACK}
 
 
-def requests(folder: Path, since: datetime | None = None) -> ds.Dataset:
+def requests(folder: Path | fs.FileSystem, since: datetime | None = None) -> ds.Dataset:
     """What is kept of requests, of the days from a moment on; empty where nothing is yet."""
     return _dataset(folder, "requests", since)
 
 
-def feedback(folder: Path, since: datetime | None = None) -> ds.Dataset:
+def feedback(folder: Path | fs.FileSystem, since: datetime | None = None) -> ds.Dataset:
     """What is kept of feedback, of the days from a moment on; empty where nothing is yet."""
     return _dataset(folder, "feedback", since)
 
@@ -57,7 +58,16 @@ def day(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d")
 
 
-def _dataset(folder: Path, name: str, since: datetime | None) -> ds.Dataset:
+def _dataset(folder: Path | fs.FileSystem, name: str, since: datetime | None) -> ds.Dataset:
     first = day(since) if since else ""
-    files = sorted(str(file) for file in (folder / name).glob("*/[!.]*.parquet") if file.parent.name >= first)
-    return ds.dataset(files, schema=_FOLDERS[name], format="parquet")
+    if isinstance(folder, Path):
+        folder = fs.SubTreeFileSystem(str(folder.absolute()), fs.LocalFileSystem())
+    days = folder.get_file_info(fs.FileSelector(name, allow_not_found=True))
+    files = [
+        file.path
+        for each in days
+        if each.type is fs.FileType.Directory and each.base_name >= first
+        for file in folder.get_file_info(fs.FileSelector(each.path))
+        if file.extension == "parquet" and not file.base_name.startswith(".")
+    ]
+    return ds.dataset(sorted(files), schema=_FOLDERS[name], format="parquet", filesystem=folder)

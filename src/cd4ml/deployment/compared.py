@@ -16,6 +16,7 @@ from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.slices import Pattern
 from cd4ml.deployment.anytime import Guesses
 from cd4ml.errors import DeploymentError
+from cd4ml.storage import arrow
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,11 @@ class Compared(ABC):
         return numbers
 
 
-def answers(folder: Path, asked: pc.Expression, *, since: datetime | None, until: datetime | None) -> pa.Table:
+def answers(folder: str | Path, asked: pc.Expression, *, since: datetime | None, until: datetime | None) -> pa.Table:
     """The captured answers, in the order in which their requests came.
 
     Args:
-        folder: Of the capture.
+        folder: Of the capture, a path or `s3://bucket/prefix`.
         asked: Which.
         since: The first moment that counts.
         until: The moment that does not count any more.
@@ -148,12 +149,12 @@ def answers(folder: Path, asked: pc.Expression, *, since: datetime | None, until
     if until is not None:
         asked &= pc.field("at") < until
     try:
-        return captured.requests(folder, since).filter(asked).to_table().sort_by("at")
+        return captured.requests(arrow.folder(folder), since).filter(asked).to_table().sort_by("at")
     except (OSError, pa.ArrowException) as error:
         raise unreadable(folder, error) from error
 
 
-def unreadable(folder: Path, error: Exception) -> DeploymentError:
+def unreadable(folder: str | Path, error: Exception) -> DeploymentError:
     """Says of a capture that it cannot be read."""
     return DeploymentError(f"{folder}: what was captured cannot be read: {error}")
 

@@ -13,6 +13,7 @@ from cd4ml.contracts import captured
 from cd4ml.deployment import anytime
 from cd4ml.deployment.compared import Compared, answers, first_of_each, first_of_each_caller, unreadable
 from cd4ml.errors import DeploymentError
+from cd4ml.storage import arrow
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Divided(Compared):
 
 
 def read(
-    folder: Path,
+    folder: str | Path,
     *,
     champion: str,
     challenger: str,
@@ -69,7 +70,7 @@ def read(
     both was sure to get do not count.
 
     Args:
-        folder: Of the capture.
+        folder: Of the capture, a path or `s3://bucket/prefix`.
         champion: An arm.
         challenger: The arm that is held against it.
         since: The first moment that counts.
@@ -86,7 +87,7 @@ def read(
             f"{folder}: {', '.join(sorted(others))} answered too, and two arms are compared; name those of one rollout"
         )
     try:
-        feedback = captured.feedback(folder, since).to_table().sort_by("at")
+        feedback = captured.feedback(arrow.folder(folder), since).to_table().sort_by("at")
     except (OSError, pa.ArrowException) as error:
         raise unreadable(folder, error) from error
     return among(requests, feedback, challenger=challenger)

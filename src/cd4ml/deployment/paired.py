@@ -67,7 +67,7 @@ class Paired(Compared):
 
 
 def read(
-    folder: Path,
+    folder: str | Path,
     *,
     champion: str,
     challenger: str,
@@ -79,7 +79,7 @@ def read(
     Of the requests of one caller the first alone counts, for those of one are not independent.
 
     Args:
-        folder: Of the capture.
+        folder: Of the capture, a path or `s3://bucket/prefix`.
         champion: The arm that answered.
         challenger: The arm that is held against it.
         since: The first moment that counts.

@@ -19,8 +19,8 @@ from cd4ml.cluster.store_setup import STORE
 from cd4ml.deployment.targets.cluster import NEEDED
 from cd4ml.errors import KubeflowError, StorageError
 from cd4ml.kubeflow.connection import KFP_NAMESPACE, Address, connect, load_kubeconfig, loss_words, sdk_version
-from cd4ml.storage import S3, probe
-from cd4ml.storage.bucket import AMAZON, S3Store, region
+from cd4ml.storage import S3, probe, region
+from cd4ml.storage.bucket import AMAZON, S3Store
 
 SECONDS = 10
 SECRETS = (
@@ -28,6 +28,7 @@ SECRETS = (
     accounts.PUBLISHER_SECRET,
     accounts.DEPLOYER_SECRET,
     accounts.MODELS_SECRET,
+    accounts.ROUTER_SECRET,
     accounts.ARTIFACTS_SECRET,
 )
 SELDON_CRD = "seldondeployments.machinelearning.seldon.io"

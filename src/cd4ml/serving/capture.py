@@ -6,11 +6,9 @@ and no caller anything.
 
 import asyncio
 import logging
-import time
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+from cd4ml.storage import arrow
 
 ROWS = 20_000
 """Of a table: with so many it is written at once."""
@@ -25,9 +24,6 @@ MOST_ROWS = 100_000
 """Of a table, that wait to be written."""
 MOST_BYTES = 128 * 2**20
 """Of a table's features and predictions that wait to be written, about."""
-UNFINISHED = ".unfinished-"
-NOBODYS_SECONDS = 600
-"""After which an unfinished file is that of a process that was killed."""
 
 Row = dict[str, Any]
 
@@ -38,21 +34,19 @@ class Table:
     """One of the two.
 
     Args:
-        folder: Its files'.
+        place: Of its files: a folder, or `s3://bucket/prefix`.
         schema: Of its rows.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        self._folder, self._schema = folder, schema
+    def __init__(self, place: str, schema: pa.Schema) -> None:
+        self._place, self._folder, self._schema = place, arrow.folder(place), schema
         self._rows: list[tuple[Row, int]] = []
         self._bytes = 0
         self._many = asyncio.Event()
         self._failed = False
         self.lost = 0
         """The rows for which there was no room."""
-        for file in folder.glob(f"*/{UNFINISHED}*"):
-            if file.stat().st_mtime < time.time() - NOBODYS_SECONDS:
-                file.unlink()
+        arrow.clean(self._folder)
 
     def add(self, row: Row, size: int = 0) -> None:
         """Keeps a row.
@@ -90,35 +84,28 @@ class Table:
         except OSError as error:
             self._rows[:0] = rows
             if not self._failed:
-                logger.error("%s: cannot be written (%s); rows wait, as long as there is room", self._folder, error)
+                logger.error("%s: cannot be written (%s); rows wait, as long as there is room", self._place, error)
             self._failed = True
 
     def _write(self, rows: list[Row]) -> None:
-        now = datetime.now(UTC)
-        folder = self._folder / captured.day(now)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{now.strftime('%H%M%S')}-{uuid.uuid4().hex}.parquet"
-        unfinished = folder / f"{UNFINISHED}{name}"
-        try:
-            pq.write_table(pa.Table.from_pylist(rows, self._schema), unfinished, compression="zstd")
-            unfinished.rename(folder / name)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
+        now, written = datetime.now(UTC), pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows, self._schema), written, compression="zstd")
+        name = f"{captured.day(now)}/{now.strftime('%H%M%S')}-{uuid.uuid4().hex}.parquet"
+        arrow.write(self._folder, name, written.getvalue())
 
 
 class Capture:
     """Both tables in a folder.
 
     Args:
-        folder: Theirs; it is made.
+        place: Theirs: a folder, which is made, or `s3://bucket/prefix`.
         seconds: After which what waits is written.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, place: str, seconds: float) -> None:
         self._seconds = seconds
-        self.requests = Table(folder / "requests", REQUESTS)
-        self.feedback = Table(folder / "feedback", FEEDBACK)
+        self.requests = Table(f"{place}/requests", REQUESTS)
+        self.feedback = Table(f"{place}/feedback", FEEDBACK)
 
     @property
     def lost(self) -> int:

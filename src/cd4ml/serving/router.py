@@ -2,6 +2,7 @@
 
     TRAFFIC_FILE     says who is answered by which arm (`cd4ml.contracts.traffic`); it may change at any time
     CAPTURE_FOLDER   takes what is kept of requests and feedback (layout: `cd4ml.contracts.captured`); unset: nothing is
+                     both lie on this machine, or in a bucket (s3://..., as the variables AWS_* say)
     CAPTURE_SECONDS  after which what waits is written (5); a router that is killed loses what came since
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the router to this machine
     PORT             takes what a model server takes, and feedback (9000)
@@ -15,7 +16,6 @@ weight can answer.
 import asyncio
 import os
 import sys
-from pathlib import Path
 
 import uvloop
 
@@ -65,9 +65,9 @@ async def _route(file: TrafficFile, capture: Capture | None) -> None:
         await capture.close()
 
 
-def _traffic_file() -> Path:
+def _traffic_file() -> str:
     try:
-        return Path(os.environ["TRAFFIC_FILE"])
+        return os.environ["TRAFFIC_FILE"]
     except KeyError as error:
         raise EnvironmentSetupError("TRAFFIC_FILE: name the file that says who is answered by which arm") from error
 
@@ -80,7 +80,7 @@ def _capture() -> Capture | None:
         seconds = 0
     if not MOST_OFTEN <= seconds <= MOST_SELDOM:
         raise EnvironmentSetupError(f"CAPTURE_SECONDS: {given!r} is not a number from {MOST_OFTEN} to {MOST_SELDOM}")
-    return Capture(Path(folder), seconds) if folder else None
+    return Capture(folder, seconds) if folder else None
 
 
 if __name__ == "__main__":

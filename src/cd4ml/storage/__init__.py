@@ -202,6 +202,11 @@ def open_store(location: str | Path) -> Store:
     return FolderStore(location)
 
 
+def region() -> str:
+    """The region of S3 that the environment names."""
+    return os.environ.get("AWS_REGION") or "us-east-1"
+
+
 def check_uri(uri: str) -> str:
     """Makes sure that something can lie there: a path of this machine, or `s3://bucket/name`.
 

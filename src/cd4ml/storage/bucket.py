@@ -32,7 +32,7 @@ from minio.helpers import check_bucket_name
 from cd4ml.errors import StorageError
 from cd4ml.names import shown
 from cd4ml.proxies import is_near
-from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Content, Store, is_name
+from cd4ml.storage import LONGEST_PART, S3, AlreadyStoredError, Content, Store, is_name, region
 
 AMAZON = "https://s3.amazonaws.com"
 WRITER, COMPLETE = ".writer", ".complete"
@@ -259,11 +259,6 @@ def _connection() -> Minio:
 def _client(host: str, secure: bool, region: str) -> Minio:
     """One for all requests: when a client is dropped, it closes the connections of its pool."""
     return Minio(host, credentials=EnvAWSProvider(), secure=secure, region=region, http_client=_http())
-
-
-def region() -> str:
-    """The region that the environment names."""
-    return os.environ.get("AWS_REGION") or "us-east-1"
 
 
 def delta_options() -> dict[str, str]:

@@ -22,6 +22,8 @@ class Role(StrEnum):
     """The task that deploys, which alone writes deployments."""
     MODELS = "models"
     """The pods that serve a model."""
+    ROUTER = "router"
+    """The pods that divide requests between the releases of a model."""
     MONITORING = "monitoring"
     """What watches the data and the deployments."""
 
@@ -35,7 +37,7 @@ class Kind:
     readers: frozenset[Role]
     writers: frozenset[Role] = frozenset()
     replaced: bool = False
-    """Whether its objects are written again in each other's place, as of no other kind."""
+    """Whether its objects are written again in each other's place, as of few kinds."""
 
 
 _PIPELINES, _PUBLISHER, _DEPLOYER = (frozenset({role}) for role in (Role.PIPELINES, Role.PUBLISHER, Role.DEPLOYER))
@@ -64,6 +66,19 @@ KINDS = (
         "`NAME/NUMBER/…`: the events of each deployment",
         _PIPELINES | _DEPLOYER | {Role.MONITORING},
         _DEPLOYER,
+    ),
+    Kind(
+        "traffic",
+        "`MODEL/NUMBER.json`: who gets which requests, while that deployment shares them",
+        _DEPLOYER | {Role.ROUTER},
+        _DEPLOYER,
+        replaced=True,
+    ),
+    Kind(
+        "captures",
+        "`MODEL/…`: what routers keep of requests and feedback",
+        _PIPELINES | _DEPLOYER | {Role.MONITORING},
+        frozenset({Role.ROUTER}),
     ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),

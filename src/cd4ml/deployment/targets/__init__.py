@@ -59,8 +59,8 @@ class Unfinished:
 class Split:
     """How requests are divided between a release and what was served before."""
 
-    capture: Path
-    """Where the router keeps them."""
+    capture: str | Path
+    """Where the router keeps them: a folder, or `s3://bucket/prefix`."""
     champion: str
     """The arm of what was served before."""
     challenger: str

@@ -1,0 +1,73 @@
+"""Folders of files as Arrow sees them, on this machine or in a bucket, for programs without the store's own client."""
+
+import os
+import time
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pyarrow import fs
+
+from cd4ml.storage import S3, region
+
+UNFINISHED = ".unfinished-"
+NOBODYS_SECONDS = 600
+"""After which an unfinished file is that of a process that was killed."""
+
+
+def bucket() -> fs.S3FileSystem:
+    """The S3 that the environment names."""
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    return fs.S3FileSystem(
+        access_key=os.environ.get("AWS_ACCESS_KEY_ID"),
+        secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        endpoint_override=endpoint.netloc or None,
+        scheme=endpoint.scheme or "https",
+        region=region(),
+        tls_ca_file_path=os.environ.get("SSL_CERT_FILE"),
+    )
+
+
+def folder(place: str | Path) -> fs.SubTreeFileSystem:
+    """What lies in a folder; nothing is asked yet.
+
+    Args:
+        place: A path, or `s3://bucket/prefix`.
+    """
+    if str(place).startswith(S3):
+        return fs.SubTreeFileSystem(str(place).removeprefix(S3), bucket())
+    return fs.SubTreeFileSystem(str(Path(place).absolute()), fs.LocalFileSystem())
+
+
+def write(place: fs.SubTreeFileSystem, name: str, content: bytes) -> None:
+    """Writes a file, whole or not at all; its folders are made, for this user alone.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    here = _here(place)
+    if here is None:
+        with place.open_output_stream(name) as stream:
+            stream.write(content)
+        return
+    file = here / name
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.rename(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def clean(place: fs.SubTreeFileSystem) -> None:
+    """Removes what killed processes have begun to write; a bucket shows none of that."""
+    here = _here(place)
+    for file in here.rglob(f"{UNFINISHED}*") if here else ():
+        if file.stat().st_mtime < time.time() - NOBODYS_SECONDS:
+            file.unlink()
+
+
+def _here(place: fs.SubTreeFileSystem) -> Path | None:
+    return Path(place.base_path) if isinstance(place.base_fs, fs.LocalFileSystem) else None
