@@ -3,8 +3,10 @@
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import pytest
 
 
 def status_of(work: Callable[[], object]) -> int:
@@ -30,3 +32,25 @@ def killing(does: Callable[..., Any], when: str) -> Callable[..., Any]:
         os.kill(os.getpid(), signal.SIGKILL)
 
     return call
+
+
+def dies_before(change: int, patch: pytest.MonkeyPatch, changes: Iterable[tuple[type, str]]) -> None:
+    """Has this process be killed when it is about to make its change of that number.
+
+    Args:
+        change: From 1.
+        patch: What patches.
+        changes: The methods by which it changes something, each of a class by its name.
+    """
+    left = iter(range(1, change))
+
+    def mortal(does: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return does(*given, **named)
+
+        return call
+
+    for where, name in changes:
+        patch.setattr(where, name, mortal(getattr(where, name)))

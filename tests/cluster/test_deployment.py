@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -337,7 +336,7 @@ def test_what_a_dead_process_left_is_undone_by_the_next_also_in_the_history(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     serve(namespace, 1, "first")
-    monkeypatch.setattr(target, "VERIFICATION_SECONDS", -10)
+    monkeypatch.setattr(target, "DEAD_SECONDS", -1)
     killed = rollout(namespace, 2, "second", seconds=10)
     killed.__enter__()
     assert (served(cluster, namespace), states(namespace)) == (("second", False), ["held", "begun"])
@@ -357,10 +356,10 @@ def test_wherever_the_process_is_killed_the_next_finds_one_release_that_serves(
     operator: Operator, cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch, act: int
 ) -> None:
     serve(namespace, 1, "first")
-    monkeypatch.setattr(target, "VERIFICATION_SECONDS", -30)
+    monkeypatch.setattr(target, "DEAD_SECONDS", -1)
 
     def work() -> None:
-        killed_before(act, monkeypatch)
+        forked.dies_before(act, monkeypatch, MADE)
         serve(namespace, 2, "second", seconds=30)
 
     status = forked.status_of(work)
@@ -383,26 +382,14 @@ ACTS, HELD = 7, 5
 """How many changes a rollout makes, and which of them is the event that it holds."""
 
 
-def killed_before(act: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has this process be killed when it is about to make its change of that number."""
-    left = iter(range(1, act))
-
-    def mortal(change):
-        def call(*given, **named):
-            if next(left, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return change(*given, **named)
-
-        return call
-
-    for where, name in (
-        (S3Store, "add"),
-        (stable.StableService, "write"),
-        (stable.StableService, "delete"),
-        (client.CustomObjectsApi, "create_namespaced_custom_object"),
-        (client.CustomObjectsApi, "delete_namespaced_custom_object"),
-    ):
-        monkeypatch.setattr(where, name, mortal(getattr(where, name)))
+MADE = (
+    (S3Store, "add"),
+    (stable.StableService, "write"),
+    (stable.StableService, "delete"),
+    (client.CustomObjectsApi, "create_namespaced_custom_object"),
+    (client.CustomObjectsApi, "delete_namespaced_custom_object"),
+)
+"""By what it makes them."""
 
 
 def test_what_another_store_left_is_undone_by_the_next(
@@ -412,7 +399,7 @@ def test_what_another_store_left_is_undone_by_the_next(
     here = STORES[namespace]
     STORES[namespace] = Recorded(f"{here.location}/other")
     deployments.begin(STORES[namespace], published(1), run="x", target="cluster", strategy="replace")
-    monkeypatch.setattr(target, "VERIFICATION_SECONDS", -10)
+    monkeypatch.setattr(target, "DEAD_SECONDS", -1)
     killed = rollout(namespace, 2, "others", seconds=10)
     killed.__enter__()
     STORES[namespace] = here

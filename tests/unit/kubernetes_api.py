@@ -1,6 +1,7 @@
 """As much of a cluster's API as a rollout asks, in memory: objects with versions, and pods that are ready at once.
 
-It plays Seldon's operator and the controllers behind a Service too, and can fail as an API server does.
+It plays Seldon's operator, the controllers behind a Service and the pods of a router too, and can fail as an API server
+does.
 """
 
 import json
@@ -17,6 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 Object = dict[str, Any]
 
 NAMED = re.compile(r"/(?:api|apis/[^/]+)/v1/namespaces/(?P<namespace>[^/]+)/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?")
+
+
+ROUTER = "cd4ml/router"
 
 
 class RefusedError(Exception):
@@ -49,9 +53,11 @@ class Api(ThreadingHTTPServer):
         self.hidden: set[str] = set()
         """SeldonDeployments that the operator does not act on."""
         self.waits: set[str] = set()
-        """SeldonDeployments whose pods do not get ready."""
+        """SeldonDeployments, or Deployments of routers, whose pods do not get ready."""
         self.answered: list[str] = []
-        """The SeldonDeployment that callers of the Service `uptake` reached, after each change."""
+        """The SeldonDeployment, or router, that callers of the Service `uptake` reached, after each change."""
+        self.unreached = ""
+        """What the router's pods say of the releases that they cannot reach."""
         self.seldon = True
         self.before_put: Callable[[], None] | None = None
         """Happens once, before the next object is replaced."""
@@ -82,10 +88,17 @@ class Api(ThreadingHTTPServer):
         return self.objects["services", "uptake"]
 
     def reached(self) -> str:
-        """The SeldonDeployment whose pods answer callers; empty where none do."""
+        """The SeldonDeployment whose pods answer callers, or the router; empty where none do."""
         selector = self.objects.get(("services", "uptake"), {"spec": {}})["spec"].get("selector") or {}
-        name = str(selector.get("seldon-deployment-id", ""))
-        return name if any(pod["ready"] for pod in self._pods() if pod["id"] == name) else ""
+        ready = (pod for pod in self._pods() if pod["ready"]) if selector else ()
+        return next((pod["id"] for pod in ready if selector.items() <= pod["labels"].items()), "")
+
+    def followed(self) -> Any:
+        """What the router follows: the file that its pods are told of."""
+        [router] = [one for (kind, _), one in self.objects.items() if kind == "deployments"]
+        [container] = router["spec"]["template"]["spec"]["containers"]
+        environment = {one["name"]: one["value"] for one in container["env"]}
+        return json.loads(Path(environment["TRAFFIC_FILE"]).read_text())
 
     def ask(self, method: str, path: str, query: dict[str, list[str]], body: Object) -> Object:
         """Answers a request."""
@@ -131,6 +144,9 @@ class Api(ThreadingHTTPServer):
         metadata = self._get(kind, name, body)["metadata"]
         if any(metadata[key] != value for key, value in (body.get("preconditions") or {}).items() if value):
             raise RefusedError(409, "the precondition failed")
+        for key, other in list(self.objects.items()):
+            if metadata["uid"] in [owner["uid"] for owner in other["metadata"].get("ownerReferences", [])]:
+                del self.objects[key]
         return self.objects.pop((kind, name))
 
     def _pods(self) -> list[Object]:
@@ -138,7 +154,11 @@ class Api(ThreadingHTTPServer):
         for (kind, name), one in self.objects.items():
             if kind == "seldondeployments" and name not in self.hidden:
                 annotations = one["spec"]["predictors"][0].get("annotations", {})
-                made.append({"id": name, "ready": name not in self.waits, "annotations": annotations})
+                labels = {"seldon-deployment-id": name}
+                made.append({"id": name, "ready": name not in self.waits, "annotations": annotations, "labels": labels})
+            elif kind == "deployments":
+                labels = one["spec"]["template"]["metadata"]["labels"]
+                made.append({"id": name, "ready": name not in self.waits, "annotations": {}, "labels": labels})
         return made
 
     def _listed(self, kind: str, selector: str) -> list[Object]:
@@ -150,7 +170,7 @@ class Api(ThreadingHTTPServer):
                 if one["id"] == self.reached()
             ]
             return [{"addressType": "IPv4", "endpoints": endpoints, "metadata": {"name": "s"}, "ports": []}]
-        made = [one for one in self._pods() if label == "seldon-deployment-id" and one["id"] == value]
+        made = [one for one in self._pods() if one["labels"].get(label) == value]
         return [_deployment(one) if kind == "deployments" else _pod(one) for one in made if kind != "events"]
 
 
@@ -158,7 +178,7 @@ def _deployment(one: Object) -> Object:
     ready = int(one["ready"])
     template = {"metadata": {"annotations": one["annotations"]}, "spec": {"containers": [{"name": "model"}]}}
     return {
-        "metadata": {"name": f"{one['id']}-p-0-model", "generation": 1},
+        "metadata": {"name": one["id"] if ROUTER in one["labels"] else f"{one['id']}-p-0-model", "generation": 1},
         "spec": {"replicas": 1, "selector": {}, "template": template},
         "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": ready},
     }
@@ -167,7 +187,7 @@ def _deployment(one: Object) -> Object:
 def _pod(one: Object) -> Object:
     ready = {"type": "Ready", "status": str(one["ready"])}
     metadata = {"name": f"{one['id']}-pod", "annotations": one["annotations"]}
-    return {"metadata": metadata, "status": {"phase": "Running", "conditions": [ready]}}
+    return {"metadata": metadata, "status": {"phase": "Running", "conditions": [ready], "podIP": "127.0.0.1"}}
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -177,6 +197,12 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         url = urlsplit(self.path)
+        if url.path in ("/traffic", "/health/status"):  # of the router's pods, which have the API's address
+            if url.path == "/traffic":
+                self._say(200, {"followed": self.server.followed()})
+            else:
+                self._say(503 if self.server.unreached else 200, {"said": self.server.unreached})
+            return
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         fault = next((one for one in self.server.faults if self._meets(one, url.path)), None)
         try:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,11 +140,11 @@ def test_wherever_a_process_is_killed_the_next_finds_one_release_that_is_verifie
 ) -> None:
     before = None if first else deploy(store, 1)
     api.answered.clear()
-    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+    monkeypatch.setattr(cluster, "DEAD_SECONDS", -1)
     changes = [*(one for one in CHANGES if not (first and one == "delete the one before")), "not at all"]
 
     def work() -> None:
-        die_before(changes.index(change) + 1, monkeypatch)
+        forked.dies_before(changes.index(change) + 1, monkeypatch, MADE)
         deploy(store, 2)
 
     assert os.WIFSIGNALED(forked.status_of(work)) == (change != "not at all")
@@ -164,26 +163,14 @@ def test_wherever_a_process_is_killed_the_next_finds_one_release_that_is_verifie
     assert api.names("seldondeployments") == [api.reached()]
 
 
-def die_before(change: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has this process be killed when it is about to make its change of that number."""
-    left = iter(range(1, change))
-
-    def mortal(does: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any, **named: Any) -> Any:
-            if next(left, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return does(*given, **named)
-
-        return call
-
-    for where, name in (
-        (FolderStore, "add"),
-        (StableService, "write"),
-        (StableService, "delete"),
-        (client.CustomObjectsApi, "create_namespaced_custom_object"),
-        (client.CustomObjectsApi, "delete_namespaced_custom_object"),
-    ):
-        monkeypatch.setattr(where, name, mortal(getattr(where, name)))
+MADE = (
+    (FolderStore, "add"),
+    (StableService, "write"),
+    (StableService, "delete"),
+    (client.CustomObjectsApi, "create_namespaced_custom_object"),
+    (client.CustomObjectsApi, "delete_namespaced_custom_object"),
+)
+"""By what a rollout makes them."""
 
 
 @pytest.mark.parametrize("status", [0, 429, 500, 503])
@@ -227,7 +214,7 @@ def test_an_api_that_stays_away_leaves_the_one_before_and_the_next_takes_the_res
     api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(store, 1)
-    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+    monkeypatch.setattr(cluster, "DEAD_SECONDS", -1)
 
     def goes(_: Rollout) -> None:
         api.faults += [Fault(method, "", 500, times=1000) for method in ("GET", "PUT", "POST", "DELETE")]
@@ -347,10 +334,10 @@ def test_the_object_of_another_model_is_not_taken_for_one_of_a_version_before(ap
 
 def test_stopping_ends_all_that_is_served_and_halfway(api: Api, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(store, 1)
-    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+    monkeypatch.setattr(cluster, "DEAD_SECONDS", -1)
 
     def work() -> None:
-        die_before(CHANGES.index("store: verified") + 1, monkeypatch)
+        forked.dies_before(CHANGES.index("store: verified") + 1, monkeypatch, MADE)
         deploy(store, 2)
 
     forked.status_of(work)
@@ -378,7 +365,7 @@ def test_who_was_taken_for_dead_and_lives_does_not_route(
     api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(store, 1)
-    monkeypatch.setattr(cluster, "VERIFICATION_SECONDS", -60)
+    monkeypatch.setattr(cluster, "DEAD_SECONDS", -1)
 
     with pytest.raises(DeploymentError, match="uptake: run-2-2 was undone by another rollout"):
         deploy(store, 2, lambda _: deploy(store, 3))

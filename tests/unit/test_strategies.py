@@ -322,13 +322,15 @@ def test_what_is_no_strategy_is_told_with_its_place(way: Any, said: str) -> None
     assert said in str(refused.value)
 
 
-def test_a_target_that_gives_all_requests_to_one_version_takes_no_strategy_that_divides_them() -> None:
-    with pytest.raises(DeploymentError, match="strategy 'canary': the target 'cluster' gives all requests to one"):
-        strategies.check_together(strategies.CANARY, "cluster")
-    with pytest.raises(DeploymentError, match="strategy 'shadow': the target 'cluster' gives all requests to one"):
-        strategies.check_together(strategies.SHADOW, "cluster")
-    strategies.check_together(strategies.REPLACE, "cluster")
-    strategies.check_together(strategies.CANARY, "machine")
+def test_a_target_that_gives_all_requests_to_one_version_takes_no_strategy_that_divides_them(documented: Any) -> None:
+    shelf = documented("A new target")["target"]
+
+    for strategy in (strategies.CANARY, strategies.SHADOW):
+        with pytest.raises(DeploymentError, match=f"{strategy.name}': the target 'shelf' gives all requests to one"):
+            strategies.check_together(strategy, shelf)
+    strategies.check_together(strategies.REPLACE, shelf)
+    for target in ("machine", "cluster"):
+        strategies.check_together(strategies.CANARY, target)
 
 
 def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any) -> None:

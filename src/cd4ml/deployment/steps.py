@@ -338,7 +338,7 @@ def _told(verdict: Verdict) -> str:
 
 def _check_lives(rollout: Rollout) -> None:
     decided.heed(rollout.target.store, rollout.release.begun, rollout.approvals)
-    if rollout.target.current() is None:
+    if not rollout.target.divides():
         raise DeploymentError("what was served before has ended, or the router has")
     verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)
 

@@ -61,14 +61,14 @@ class Watched(Strict):
 
 
 def judge(
-    folder: Path, limits: Watched, *, arm: str, since: datetime | None = None, until: datetime | None = None
+    folder: str | Path, limits: Watched, *, arm: str, since: datetime | None = None, until: datetime | None = None
 ) -> Verdict:
     """Holds what an arm answered against limits.
 
     Of the requests of one caller the first alone counts, for those of one are not independent.
 
     Args:
-        folder: Of the capture.
+        folder: Of the capture, a path or `s3://bucket/prefix`.
         limits: What must be kept.
         arm: Whose answers count.
         since: The first moment that counts.

@@ -168,6 +168,10 @@ class Target(ABC):
         """What is meant to be served, which may have ended."""
         return self.current()
 
+    def divides(self) -> bool:
+        """Whether all that a split of requests needs is there, as far as can be told now."""
+        return self.current() is not None
+
     @abstractmethod
     def keep(self) -> None:
         """Takes away the note: what is served now holds."""

@@ -4,14 +4,17 @@ A SeldonDeployment is named as the model and the number of the deployment, and n
 when every Deployment that Seldon makes of it is: its controller has seen it, and all its pods are available. Seldon's
 own `status.state` says Available too early, so it counts for nothing here. The release then answers at the Service that
 Seldon makes for it, and nobody else asks there. Routing switches the model's own Service (`stable`) to it, and back.
+Where requests are divided or copied, the Service is switched to a router (`router_pods`) meanwhile.
 
 Versions before served a model by one SeldonDeployment of its name, which they changed. It is replaced like any other.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,9 +24,12 @@ from kubernetes import client
 from cd4ml.cluster import connection, pods
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import Version
-from cd4ml.deployment.targets import CLUSTER, Release, Served, Target, Unfinished, seldon, stable
+from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.deployment.targets import CLUSTER, Release, Served, Split, Target, Unfinished, router_pods, seldon, stable
+from cd4ml.deployment.targets.router import FOLLOW_SECONDS, arm_name
+from cd4ml.deployment.targets.router_pods import ROUTER, RouterPods
 from cd4ml.deployment.targets.stable import Note, StableService
-from cd4ml.errors import DeploymentError
+from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import deployments
 from cd4ml.registry.deployments import Series
 from cd4ml.storage import NUMBER, Store
@@ -31,14 +37,15 @@ from cd4ml.storage import NUMBER, Store
 log = logging.getLogger(__name__)
 
 ROLLOUT_SECONDS = 600.0
-VERIFICATION_SECONDS = 300.0
-"""How long whoever rolls out may take to verify, before another rollout takes the process for dead."""
+DEAD_SECONDS = 300.0
+"""After which, since the note of a rollout was written or renewed, another rollout takes its process for dead."""
+RENEW_SECONDS = 30.0
 POLL_SECONDS = 2.0
 NEEDED = {
     (seldon.GROUP, seldon.PLURAL, ""): ("get", "create", "delete"),
     ("", "services", ""): ("get", "create", "update", "delete"),
     ("discovery.k8s.io", "endpointslices", ""): ("list",),
-    ("apps", "deployments", ""): ("list",),
+    ("apps", "deployments", ""): ("list", "create", "delete"),
     ("", "pods", ""): ("list",),
     ("", "pods", "log"): ("get",),
     ("", "events", ""): ("list",),
@@ -50,6 +57,7 @@ class Cluster(Target):
     """Seldon, in a namespace of a cluster."""
 
     name = CLUSTER
+    splits = True
 
     def __init__(self, store: Store, model: str, *, namespace: str = "", seconds: float = ROLLOUT_SECONDS) -> None:
         super().__init__(store, model)
@@ -60,6 +68,7 @@ class Cluster(Target):
         self._slices = client.DiscoveryV1Api(api)
         self._objects = _Objects(api, self._namespace, model)
         self._service = StableService(api, self._namespace, model)
+        self._routers = RouterPods(store, api, namespace=self._namespace, model=model)
         self._begun: Begun | None = None  # of the release that is raised
 
     def check(self, version: Version) -> None:  # noqa: D102
@@ -73,7 +82,7 @@ class Cluster(Target):
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Waits for the others; what keeps them waiting is the note that `raise_` writes.
+        """Waits for the others; what keeps them waiting is the note that `raise_` writes, which is renewed meanwhile.
 
         Raises:
             DeploymentError: Who asks may not do all that whoever has the turn does, stopping included.
@@ -81,7 +90,12 @@ class Cluster(Target):
         with connection.told():
             connection.check(self._api, self._namespace, NEEDED)
             self._when_free()
-        yield
+        ended = threading.Event()
+        threading.Thread(target=self._renew, args=(ended,), daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
 
     def unfinished(self) -> Unfinished | None:
         """What the note says; one that is none of this history's is put back by the next rollout."""
@@ -100,30 +114,49 @@ class Cluster(Target):
             self._begun = begun
             self._note(begun)
             self._objects.create(manifest)
-            log.info("%s: release %s comes up as %s", self.model, begun.release, self._name(begun.number))
-            self._wait(begun, self._missing_of_release, "did not come up")
-        return f"http://{seldon.service(self._name(begun.number))}.{self._namespace}.svc:{seldon.PORT}"
+            name = self._name(begun.number)
+            log.info("%s: release %s comes up as %s", self.model, begun.release, name)
+            self._wait(begun, lambda: self._missing_of_release(begun), failed="did not come up", label=pods_of(name))
+        return self._url_of(seldon.service(name))
 
     def route(self, release: Release) -> str:
         """Switches the model's Service, and waits until it leads to the pods of the release and to no other."""
         name = self._name(release.begun.number)
         with connection.told():
-            while True:
-                service = self._service.read()
-                note = stable.note_of(service)
-                if note is None or note.release != release.begun.release:
-                    raise DeploymentError(f"{self.model}: {release.begun.release} was undone by another rollout")
-                stable.select(service, name)
-                if self._service.write(service):
-                    break
-            self._wait(release.begun, self._missing_of_route, "does not get the requests")
+            self._switch(release.begun, seldon.POD, name)
+            self._lead_router(release.begun.number, to=name)
         log.info("%s: all requests to %s", self.model, name)
         return self._service.url
 
-    def current(self) -> Served | None:  # noqa: D102
+    def share(self, release: Release, weight: float, features: list[str]) -> Split | None:
+        """Has a router ask the release for a part, and what was served before for the rest."""
+        return self._divide(release.begun, features, champion=1 - weight, part=lambda arm: replace(arm, weight=weight))
+
+    def mirror(self, release: Release, copied: float, features: list[str]) -> Split | None:
+        """Has a router copy a part to the release."""
+
+        def part(arm: Arm) -> Arm:
+            return replace(arm, mirror=True, copied=copied)
+
+        return self._divide(release.begun, features, champion=1.0, part=part)
+
+    def current(self) -> Served | None:
+        """What is served; while requests are divided, what was served before."""
         with connection.told():
             service = self._service.read()
-            return self._served(stable.selected(service) if service else self._of_before())
+            if service is None:
+                return self._served(self._of_before())
+            note = stable.note_of(service)
+            return self._served(stable.selected(service) or (note.before if note else ""))
+
+    def divides(self) -> bool:
+        """Whether both releases are there, and a pod of the router that takes requests; yes where the API is away."""
+        with connection.told():
+            try:
+                return self._divides()
+            except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+                log.warning("%s: whether requests are divided cannot be told (%s)", self.model, _away(error))
+                return True
 
     def meant(self) -> Served | None:
         """What is served; or the model's Service, where somebody else has removed what it selects."""
@@ -135,6 +168,7 @@ class Cluster(Target):
         """Removes what was served before, and then the note: killed in between, the next rollout does both again."""
         with connection.told():
             while (note := stable.note_of(service := self._service.read())) and self._holds(note):
+                self._routers.delete(self._name(note.number))
                 self._objects.delete(note.before)
                 stable.write_note(service, None)
                 if self._service.write(service):
@@ -147,7 +181,7 @@ class Cluster(Target):
                 if note and (note.release == self._begun.release if self._begun else not self._is_under_way(note)):
                     return self._put_back(note)
                 if self._begun:  # another has taken this rollout for dead
-                    self._objects.delete(self._name(self._begun.number), release=self._begun.release)
+                    self._objects.delete(self._name(self._begun.number), release=self._begun.release)  # and its router
                 return f"nothing is left of it in {self._namespace}"
         except DeploymentError as error:
             return f"what was there before could not be put back: {error}"
@@ -158,6 +192,8 @@ class Cluster(Target):
                 service = self._service.read()
                 note = stable.note_of(service)
                 ours = {stable.selected(service), self._of_before()}
+                if note:
+                    self._routers.delete(self._name(note.number))
                 for name in ours | ({note.before, self._name(note.number)} if note else set()):
                     self._objects.delete(name)
                 if service is None or self._service.delete(service):
@@ -206,10 +242,111 @@ class Cluster(Target):
                 continue
             before = stable.selected(service) if service else self._of_before()
             service = service or self._service.new(before)
-            until = _now() + timedelta(seconds=self._seconds + VERIFICATION_SECONDS)
-            stable.write_note(service, Note(until, release=begun.release, number=begun.number, before=before))
+            stable.write_note(service, Note(_until(), release=begun.release, number=begun.number, before=before))
             if self._service.write(service):
                 return
+
+    def _renew(self, ended: threading.Event) -> None:
+        """Renews the note of this rollout, if there is one, until it is over."""
+        while not ended.wait(RENEW_SECONDS):
+            try:
+                with connection.told():
+                    service = self._service.read()
+                    note = stable.note_of(service)
+                    if note and self._begun and note.release == self._begun.release:
+                        stable.write_note(service, replace(note, until=_until()))
+                        self._service.write(service)
+            except DeploymentError as error:
+                log.warning("%s: the note of this rollout could not be renewed: %s", self.model, error)
+
+    def _own_note(self, begun: Begun) -> tuple[Any, Note]:
+        """The model's Service, and the note of this rollout on it."""
+        service = self._service.read()
+        note = stable.note_of(service)
+        if note is None or note.release != begun.release:
+            raise DeploymentError(f"{self.model}: {begun.release} was undone by another rollout")
+        return service, note
+
+    def _switch(self, begun: Begun, label: str, name: str) -> None:
+        """Has the model's Service select the pods of a label, and waits until it leads to them and to no other."""
+        while True:
+            service, _ = self._own_note(begun)
+            stable.select(service, label, name)
+            if self._service.write(service):
+                break
+        pods = f"{label}={name}"
+        self._wait(begun, lambda: self._missing_of_route(pods), failed="does not get the requests", label=pods)
+
+    def _divide(
+        self, begun: Begun, features: list[str], *, champion: float, part: Callable[[Arm], Arm]
+    ) -> Split | None:
+        """Has a router divide requests; callers reach it once it does.
+
+        Args:
+            begun: The release's.
+            features: Those whose values are to be captured.
+            champion: The part of what was served before.
+            part: Gives the release its own, of nothing.
+        """
+        name = self._name(begun.number)
+        with connection.told():
+            service, note = self._own_note(begun)
+            release, before = self._objects.read(name), self._objects.read(note.before) if note.before else None
+            if before is None:
+                return None
+            if release is None:
+                raise DeploymentError(f"the SeldonDeployment {name} in {self._namespace} was deleted")
+            arms = self._arm(before, champion), part(self._arm(release, 0.0))
+            traffic = Traffic(arms, captured_features=tuple(features))
+            self._routers.write(begun.number, traffic)
+            if not self._routers.find(name):
+                self._routers.create(release, begun.number)
+            self._wait(
+                begun,
+                lambda: self._missing_of_router(name, traffic),
+                failed="got no router that divides requests",
+                label=router_pods.selector(name),
+            )
+            if stable.selected(service):
+                self._switch(begun, ROUTER, name)
+        log.info("%s: requests to %s", self.model, traffic.headline)
+        return Split(self._routers.capture, arms[0].name, arms[1].name, mirrored=arms[1].mirror)
+
+    def _divides(self) -> bool:
+        note = stable.note_of(self._service.read())
+        if note is None:
+            return False
+        release = self._name(note.number)
+        router = self._routers.find(release)
+        both = all(self._objects.read(name) for name in (note.before, release))
+        return both and bool(router and router.status.available_replicas)
+
+    def _lead_router(self, number: int, to: str) -> None:
+        """Has those who are still connected to the router of a deployment answered by one release, where it can be."""
+        name = self._name(number)
+        found = self._objects.read(to)
+        if not self._routers.find(name) or not found:
+            return
+        traffic = Traffic((self._arm(found, 1.0),))
+        end = time.monotonic() + FOLLOW_SECONDS
+        try:
+            self._routers.write(number, traffic)
+            while said := self._routers.strays(self._running(router_pods.selector(name)), traffic):
+                if time.monotonic() > end:
+                    raise DeploymentError(said)
+                time.sleep(POLL_SECONDS)
+        except Cd4mlError as error:
+            log.warning("%s: requests on open connections may fail while the router ends: %s", self.model, error)
+
+    def _arm(self, found: dict[str, Any], weight: float) -> Arm:
+        """A SeldonDeployment as the router asks it."""
+        number, version = _annotation(found, seldon.DEPLOYMENT), _annotation(found, seldon.VERSION)
+        name = arm_name(int(number) if NUMBER.fullmatch(number) else None, version)
+        predictor = found["spec"]["predictors"][0]["name"]
+        return Arm(name, self._url_of(f"{found['metadata']['name']}-{predictor}"), weight, version)
+
+    def _url_of(self, service: str) -> str:
+        return f"http://{service}.{self._namespace}.svc:{seldon.PORT}"
 
     def _of_before(self) -> str:
         """The SeldonDeployment by which a version before served the model; empty where there is none.
@@ -237,10 +374,12 @@ class Cluster(Target):
             if now is None or now.release != note.release:
                 return f"{self.model} is another's by now, or is gone, and was left as it is"
             if note.before and stable.selected(service) != note.before:
-                stable.select(service, note.before)
+                stable.select(service, seldon.POD, note.before)
                 self._service.write(service)
                 said = "was put back"
                 continue
+            self._lead_router(note.number, to=note.before)
+            self._routers.delete(self._name(note.number))
             self._objects.delete(self._name(note.number), release=note.release)
             if not note.before:
                 if self._service.delete(service):
@@ -256,7 +395,7 @@ class Cluster(Target):
             return None
         number = _annotation(found, seldon.DEPLOYMENT)
         series = self._series(int(number), _annotation(found, seldon.RELEASE)) if NUMBER.fullmatch(number) else None
-        of_before = f"http://{self.model}-default.{self._namespace}.svc:{seldon.PORT}"
+        of_before = self._url_of(f"{self.model}-default")
         url = of_before if name == self.model and self._service.read() is None else self._service.url
         return Served(series.begun.number if series else None, url)
 
@@ -269,21 +408,28 @@ class Cluster(Target):
         series = self._series(note.number, note.release)
         return series is not None and series.state in ("held", "stopped")
 
-    def _wait(self, begun: Begun, missing: Callable[[Begun, str], str], failed: str) -> None:
-        """Waits until nothing of a release is missing any more; the cluster's API may be away meanwhile."""
-        name = self._name(begun.number)
+    def _wait(self, begun: Begun, missing: Callable[[], str], *, failed: str, label: str) -> None:
+        """Waits until nothing of a release is missing any more; the cluster's API may be away meanwhile.
+
+        Args:
+            begun: The release's.
+            missing: What is.
+            failed: What is said of it where the time is up.
+            label: Of the pods that it is about.
+        """
         deadline, say = time.monotonic() + self._seconds, _Progress()
-        while waits_for := _unless_away(lambda: missing(begun, name)):
+        while waits_for := _unless_away(missing):
             say(f"{self.model}: waiting for {waits_for}")
             if time.monotonic() > deadline:
                 raise DeploymentError(
                     f"release {begun.release} of {self.model} in {self._namespace} {failed} in "
-                    f"{self._seconds:.0f} s; it waited for {waits_for}{self._words(self._pods(name))}"
+                    f"{self._seconds:.0f} s; it waited for {waits_for}{self._words(self._pods(label))}"
                 )
             time.sleep(POLL_SECONDS)
 
-    def _missing_of_release(self, begun: Begun, name: str) -> str:
+    def _missing_of_release(self, begun: Begun) -> str:
         """What of a release is not up yet; empty when all is."""
+        name = self._name(begun.number)
         current = self._objects.read(name)
         if not current or _is_ending(current) or _annotation(current, seldon.RELEASE) != begun.release:
             raise DeploymentError(f"the SeldonDeployment {name} in {self._namespace} was deleted while it came up")
@@ -293,7 +439,7 @@ class Cluster(Target):
             status = current.get("status", {})
             failed = status.get("state") == "Failed" and status.get("description")
             return "Seldon's operator to act" + (f" (it says: {failed})" if failed else "")
-        made = self._pods(name)
+        made = self._pods(pods_of(name))
         others = [pod.metadata.name for pod in made if _release_of(pod) != begun.release]
         if others:  # of another store's deployment of that number
             return f"the pods of another release to end: {', '.join(others)}"
@@ -310,24 +456,33 @@ class Cluster(Target):
         counts = f"{len(made)} made, {sum(map(pods.is_ready, made))} ready"
         return f"{wanted} new pods: {counts}" + (f" ({trouble})" if trouble else "")
 
-    def _missing_of_route(self, begun: Begun, name: str) -> str:  # noqa: ARG002
-        """Which pods the model's Service leads to that are not of a release, or that it leads to none."""
+    def _missing_of_router(self, name: str, traffic: Traffic) -> str:
+        """What of a router is not up yet, or does not divide requests so; empty when all does."""
+        found = self._routers.find(name)
+        if found is None:
+            raise DeploymentError(f"the router of {name} in {self._namespace} was deleted")
+        made = self._running(router_pods.selector(name))
+        return self._missing_of(found, f"the router of {name}", made) or self._routers.strays(made, traffic)
+
+    def _missing_of_route(self, pods_label: str) -> str:
+        """Which pods the model's Service leads to that have not a label, or that it leads to none."""
         label = f"kubernetes.io/service-name={self.model}"
         slices = self._slices.list_namespaced_endpoint_slice(self._namespace, label_selector=label).items
         endpoints = [one for part in slices for one in part.endpoints or [] if one.conditions.ready is not False]
         answering = {one.target_ref.name for one in endpoints if one.target_ref}
-        others = answering - {pod.metadata.name for pod in self._pods(name)}
+        others = answering - {pod.metadata.name for pod in self._pods(pods_label)}
         if others:
             return f"the Service {self.model} to leave the pods {', '.join(sorted(others))}"
-        return "" if answering else f"the Service {self.model} to find the pods of {name}"
+        return "" if answering else f"the Service {self.model} to find the pods with {pods_label}"
 
     def _deployments(self, name: str) -> list[Any]:
-        label = f"{seldon.POD}={name}"
-        found: list[Any] = self._apps.list_namespaced_deployment(self._namespace, label_selector=label).items
+        found: list[Any] = self._apps.list_namespaced_deployment(self._namespace, label_selector=pods_of(name)).items
         return found
 
-    def _pods(self, name: str) -> list[Any]:
-        label = f"{seldon.POD}={name}"
+    def _running(self, label: str) -> list[Any]:
+        return [pod for pod in self._pods(label) if pod.metadata.deletion_timestamp is None]
+
+    def _pods(self, label: str) -> list[Any]:
         found: list[Any] = self._core.list_namespaced_pod(self._namespace, label_selector=label).items
         return found
 
@@ -420,16 +575,26 @@ class _Progress:
         self._said = words
 
 
+def pods_of(name: str) -> str:
+    """Selects the pods of a SeldonDeployment."""
+    return f"{seldon.POD}={name}"
+
+
 def _unless_away(missing: Callable[[], str]) -> str:
     """What is missing; the cluster's API itself, where it does not answer."""
     try:
         return missing()
-    except client.ApiException as error:
-        if error.status != 429 and error.status < 500:
-            raise
-        return f"the cluster's API to answer (it says {error.status} {error.reason})"
-    except urllib3.exceptions.HTTPError as error:
-        return f"the cluster's API to answer ({error})"
+    except (client.ApiException, urllib3.exceptions.HTTPError) as error:
+        return f"the cluster's API to answer ({_away(error)})"
+
+
+def _away(error: client.ApiException | urllib3.exceptions.HTTPError) -> str:
+    """What an API says that is away; one that refuses is not, and its error is raised."""
+    if not isinstance(error, client.ApiException):
+        return str(error)
+    if error.status != 429 and error.status < 500:
+        raise error
+    return f"it says {error.status} {error.reason}"
 
 
 def _release_of(one: Any) -> str:
@@ -448,3 +613,8 @@ def _is_ending(current: dict[str, Any]) -> bool:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _until() -> datetime:
+    """How long the note of a rollout holds that is written now."""
+    return _now() + timedelta(seconds=DEAD_SECONDS)

@@ -29,7 +29,7 @@ from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.deployment import verify
 from cd4ml.deployment.targets import MACHINE, Release, Served, Split, Target, Unfinished, servers
-from cd4ml.deployment.targets.router import Place, Router
+from cd4ml.deployment.targets.router import Place, Router, arm_name
 from cd4ml.deployment.targets.servers import Known, Server
 from cd4ml.errors import Cd4mlError, DeploymentError, SignatureError
 from cd4ml.storage import Store, local_copy, local_path, scratch
@@ -371,10 +371,8 @@ def _wait_until_ready(server: Server) -> None:
 
 
 def _arm(server: Server, weight: float) -> Arm:
-    """What the router calls a server: the number of its deployment, which tells two of one version apart."""
     version = Path(server.model_folder).parent.name
-    name = f"version-{version}" if server.number is None else f"deployment-{server.number}"
-    return Arm(name, server.address, weight, version)
+    return Arm(arm_name(server.number, version), server.address, weight, version)
 
 
 def _was(before: Server) -> str:

@@ -1,4 +1,4 @@
-"""The router of a model on this machine: callers ask it, and it asks the servers of several versions."""
+"""The router of a model, which callers ask, and which asks the servers of several versions: that of this machine."""
 
 import json
 import time
@@ -84,16 +84,48 @@ class Place:
             DeploymentError: The router has ended, or does not take it.
         """
         traffic.write(self._traffic_file)
-        end, mistake = time.monotonic() + FOLLOW_SECONDS, ""
+        end, said = time.monotonic() + FOLLOW_SECONDS, ""
         while time.monotonic() < end and router.process():
-            try:
-                told = httpx.get(f"http://127.0.0.1:{router.watch_port}/traffic", trust_env=False).json()
-            except (httpx.TransportError, json.JSONDecodeError):
-                told = {}
-            followed = told.get("followed")  # of a router of an older version, without what is new since
-            if followed and Traffic.parse(json.dumps(followed), self._traffic_file.name) == traffic:
+            said = missing(f"http://127.0.0.1:{router.watch_port}", traffic)
+            if not said:
                 return
-            mistake = told.get("mistake", "")
             time.sleep(0.1)
-        said = mistake or ("it does not answer" if router.process() else "it has ended")
+        if not router.process():
+            said = "it has ended"
         raise DeploymentError(f"the router at port {router.port} does not divide requests: {said}; see {router.log}")
+
+
+def missing(watched: str, traffic: Traffic) -> str:
+    """Why a router does not divide requests so; empty where it does.
+
+    Args:
+        watched: Where it says what it follows, `http://host:port`.
+        traffic: Which it is to follow.
+    """
+    try:
+        told = httpx.get(f"{watched}/traffic", trust_env=False).json()
+    except (httpx.TransportError, json.JSONDecodeError):
+        return "it does not answer"
+    followed = told.get("followed")  # of a router of an older version, without what is new since
+    if followed and Traffic.parse(json.dumps(followed), watched) == traffic:
+        return ""
+    mistake: str = told.get("mistake") or "it follows what was written before"
+    return mistake
+
+
+def not_ready(asked: str) -> str:
+    """Why a router cannot answer callers; empty where it can.
+
+    Args:
+        asked: Where they ask it, `http://host:port`.
+    """
+    try:
+        answer = httpx.get(f"{asked}/health/status", timeout=30, trust_env=False)
+    except httpx.TransportError as error:
+        return f"it does not answer callers ({error})"
+    return "" if answer.is_success else answer.text
+
+
+def arm_name(number: int | None, version: str) -> str:
+    """What the router calls a server: by the number of its deployment, which tells two of one version apart."""
+    return f"version-{version}" if number is None else f"deployment-{number}"

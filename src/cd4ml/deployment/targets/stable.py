@@ -1,6 +1,7 @@
 """The Service of a model on a cluster that callers ask, whichever release answers.
 
-It is ours, named as the model, and selects the pods of one SeldonDeployment: so routing is one write to one object.
+It is ours, named as the model, and selects the pods of one SeldonDeployment, or of the router before two: so routing is
+one write to one object.
 From the moment that a rollout begins until it holds or is undone, it bears a note (annotation `cd4ml/unverified`) of
 what it selected before. While the note holds, another rollout of the model waits for its turn; where it was left by a
 process that died, the next rollout knows what to put back and what to take away.
@@ -96,7 +97,7 @@ class StableService:
         service = client.V1Service(
             metadata=client.V1ObjectMeta(name=self._model, labels=labels), spec=client.V1ServiceSpec(ports=[port])
         )
-        select(service, selected)
+        select(service, seldon.POD, selected)
         return service
 
     def write(self, service: Any) -> bool:
@@ -128,14 +129,14 @@ class StableService:
 
 
 def selected(service: Any) -> str:
-    """The SeldonDeployment whose pods answer; empty where none does."""
+    """The SeldonDeployment whose pods answer; empty where none does, or a router."""
     name: str = ((service and service.spec.selector) or {}).get(seldon.POD, "")
     return name
 
 
-def select(service: Any, name: str) -> None:
-    """Has the pods of a SeldonDeployment answer, or none."""
-    service.spec.selector = {seldon.POD: name} if name else None
+def select(service: Any, label: str, name: str) -> None:
+    """Has the pods answer that have a label with a name; none where it is empty."""
+    service.spec.selector = {label: name} if name else None
 
 
 def note_of(service: Any) -> Note | None:
