@@ -74,10 +74,18 @@ class Shared(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = model["hangs"]
 
-server = Shared((os.environ["MODEL_HOST"], int(os.environ["PORT"])), Answers)
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-server.serve_forever(poll_interval=0.05)
-server.server_close()  # once what has come is answered
+ended = threading.Event()
+
+def listen(port):
+    server = Shared((os.environ["MODEL_HOST"], int(os.environ[port])), Answers)
+    threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+    ended.wait()
+    server.shutdown()
+    server.server_close()  # once what has come is answered
+
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
+signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=listen, args=("FURTHER_PORT",)).start())
+listen("PORT")
 """
 QUICK = """
 from cd4ml.serving import router, traffic_file

@@ -35,7 +35,7 @@ from cd4ml.storage import Store, open_store
 from cd4ml.supervisor import OUTLIVES
 
 PROGRAM = """
-import json, os, signal, subprocess, sys
+import json, os, signal, subprocess, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 model = json.load(open(os.path.join(os.environ["MODEL_FOLDER"], "answers.json")))
@@ -67,8 +67,18 @@ class Answers(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-address = os.environ["MODEL_HOST"], int(os.environ["PORT"])
-ThreadingHTTPServer(address, Answers).serve_forever()
+class Shared(ThreadingHTTPServer):
+    allow_reuse_port = True
+
+def listen(port):
+    return Shared((os.environ["MODEL_HOST"], int(os.environ[port])), Answers)
+
+def take(*_):
+    if not model.get("takes_no_port"):
+        threading.Thread(target=listen("FURTHER_PORT").serve_forever).start()
+
+signal.signal(signal.SIGHUP, take)
+listen("PORT").serve_forever()
 """
 
 
@@ -249,8 +259,11 @@ def test_the_next_version_takes_the_port_and_is_kept_as_the_one_before_was(
     first, child = server(store), said(store)["child"]
     monkeypatch.delenv(servers.KEEP_SERVING)
 
-    deploy(store, tmp_path, publish(store, tmp_path, 2), port=port, run="run-2")
+    second = deploy(store, tmp_path, publish(store, tmp_path, 2), port=port, run="run-2")
 
+    assert (server(store).public_port, server(store).url) == (port, f"http://127.0.0.1:{port}")
+    assert second.verification.endpoint == f"{server(store).address}/api/v1.0/predictions" != second.deployment.endpoint
+    assert len(Path(server(store).log).read_text().splitlines()) == 1  # it has started once
     assert first.process() is None
     assert not runs(child)
     assert "asked to end" in Path(first.log).read_text()
@@ -285,6 +298,22 @@ def test_a_version_that_answers_something_else_is_undone_while_the_one_before_an
     assert serving(store) == {before.pid}
     assert Machine(store, "uptake").unfinished() is None
     assert release.verify_latest(store.location, "uptake").predictions_checked == 3
+
+
+def test_a_version_that_cannot_take_the_port_is_undone_while_the_one_before_answers_on(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    monkeypatch.setattr(servers, "FURTHER_SECONDS", 0.2)
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=port)
+    first = server(store)
+
+    with pytest.raises(DeploymentError, match=f"does not take port {port}; see .*server.log"):
+        deploy(store, tmp_path, publish(store, tmp_path, 2, takes_no_port=True), port=port, run="run-2")
+
+    assert server(store) == first
+    assert states(store) == ["held", "undone"]
+    assert len(serving(store)) == 1
 
 
 @pytest.mark.parametrize(
@@ -322,7 +351,7 @@ def test_a_deploying_process_that_is_killed_is_undone_by_the_next_or_has_deploye
     on_this_machine.recover(store, "uptake")
 
     assert release.verify_latest(store.location, "uptake").digest == models.read(store, "uptake", served).digest
-    assert server(store).port == port
+    assert server(store).public_port == port
     assert serving(store) == {server(store).pid}
     assert Machine(store, "uptake").unfinished() is None
 

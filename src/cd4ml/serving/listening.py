@@ -34,6 +34,8 @@ SWEEP_SECONDS = 0.5
 """How often connections are looked at for one whose time is up."""
 NEVER = 2**31
 
+logger = logging.getLogger(__name__)
+
 
 def bind_named(variable: str, default: int, *, beside: bool = False) -> socket.socket:
     """A socket that listens at the address MODEL_HOST.
@@ -222,12 +224,21 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         super().pause_writing()
 
 
-async def serve(ports: Sequence[Port]) -> None:
-    """Serves until the process is told to end; then answers what has come."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+async def serve(ports: Sequence[Port], further: Callable[[], Port] | None = None) -> None:
+    """Serves until the process is told to end; then answers what has come.
+
+    Args:
+        ports: From the beginning.
+        further: Makes one more when the process is told to have it, by SIGHUP.
+    """
+    loop, ended, further_asked = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    ports = list(ports)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    sweeping = loop.create_task(_sweep(ports))
+    tasks = [loop.create_task(_sweep(ports))]
+    if further:
+        loop.add_signal_handler(signal.SIGHUP, further_asked.set)
+        tasks.append(loop.create_task(_open_when(further_asked, further, ports)))
     for port in ports:
         await port.open()
     await ended.wait()
@@ -236,7 +247,19 @@ async def serve(ports: Sequence[Port]) -> None:
         port.end()
     await _until(lambda: not any(port.connections for port in ports), LINGER_SECONDS)
     await _until(lambda: all(port.connections == len(port.idle) for port in ports), END_SECONDS)
-    sweeping.cancel()
+    for task in tasks:
+        task.cancel()
+
+
+async def _open_when(asked: asyncio.Event, further: Callable[[], Port], ports: list[Port]) -> None:
+    await asked.wait()
+    try:
+        port = further()
+    except EnvironmentSetupError as error:
+        logger.error("%s", error)
+        return
+    await port.open()
+    ports.append(port)
 
 
 async def _sweep(ports: Sequence[Port]) -> None:

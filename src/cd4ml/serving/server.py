@@ -8,6 +8,7 @@
                      holds the model's holds all files of the version
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the server to this machine
     PORT             where requests are answered (9000)
+    FURTHER_PORT     where they are answered too from a SIGHUP on, beside a server that still listens there
     METRICS_PORT     where Prometheus asks /metrics or /prometheus (6000)
 
 It speaks Seldon's protocol (`cd4ml.serving.seldon_protocol`) and the Open Inference Protocol
@@ -75,9 +76,13 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     application = Application(protocols, metrics.answered)
     exposition = Application([metrics.protocol()], metrics.answered)
 
+    def further() -> listening.Port:
+        return listening.Port(application, listening.bind_named("FURTHER_PORT", 0, beside=True))
+
     async def run() -> None:
         await predictor.warm_up()
-        await listening.serve([listening.Port(application, requests), listening.Port(exposition, metrics_requests)])
+        ports = [listening.Port(application, requests), listening.Port(exposition, metrics_requests)]
+        await listening.serve(ports, further if "FURTHER_PORT" in os.environ else None)
 
     uvloop.run(run())
 

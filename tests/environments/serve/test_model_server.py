@@ -569,6 +569,29 @@ def test_a_server_with_few_files_answers_and_ends_in_good_order(folder, tmp_path
         end(server)
 
 
+def test_a_server_takes_the_port_of_another_when_it_is_told_and_answers_at_both(folder, server, tmp_path):
+    later = start(folder, tmp_path, MODEL_VERSION="8", FURTHER_PORT=str(server.port))
+    try:
+        wait_until_ready(later)
+        assert {version_of(server) for _ in range(30)} == {"7"}
+
+        later.process.send_signal(signal.SIGHUP)
+
+        deadline = time.monotonic() + 10
+        while version_of(server) != "8":
+            assert time.monotonic() < deadline
+        assert version_of(later) == "8"
+        later.process.send_signal(signal.SIGTERM)
+        later.process.wait(timeout=10)
+        assert version_of(server) == "7"
+    finally:
+        end(later)
+
+
+def version_of(server):
+    return server.predict(ROWS[0]).content["meta"]["tags"]["version"]
+
+
 def test_a_folder_without_a_model_is_refused_at_the_start(tmp_path):
     server = start(tmp_path / "nowhere", tmp_path)
     try:

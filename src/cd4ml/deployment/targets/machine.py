@@ -1,7 +1,7 @@
 """This machine as a target: one server a model, which takes the port of the one before.
 
 Where that port is taken by the server before, the release comes up on another and is verified there. When it is routed,
-the server before ends and the release starts anew on the port, for a server cannot change its port.
+it listens at the port too, and then the server before ends.
 
 Where requests are divided, a router takes the port, and the server before moves to another. The router stays: from then
 on a release is routed to without a server that starts anew, and the one before ends when the release holds.
@@ -101,25 +101,25 @@ class Machine(Target):
         self._bring(release.version)
         before = running or (left.before if left else None)  # a note is left where what was killed could not be undone
         Replacement(release.begun.run, before, release.begun.number).write(self._note_file)
-        return self._start(self._raised_file, release, port=port).url
+        further = release.port if port != release.port else None
+        return self._start(self._raised_file, release, port=port, further_port=further).url
 
     def route(self, release: Release) -> str:
-        """Has the router ask the release alone; without one ends the server before, and gives the release its port."""
+        """Has the router ask the release alone; without one the release takes the port, and the server before ends."""
         raised, running = self._raised(), self.server()
         if running and running.router_port == release.port:
             self._follow(Traffic((_arm(raised, 1.0),)))
             routed = replace(raised, router_port=release.port)
-            routed.write(self._file)
-            self._raised_file.unlink()
-            return routed.url
-        self.end_server()
-        if raised.port == release.port:
-            self._raised_file.rename(self._file)
-            return raised.url
-        servers.stop(raised, self._raised_file)
-        server = self._start(self._file, release, port=release.port)
-        verify.check_serves(self.store, release.version, server.url)
-        return server.url
+        elif raised.port == release.port:
+            self.end_server()
+            routed = raised
+        else:
+            routed = servers.take_further(raised, release.port)
+            self.end_server()
+            verify.check_serves(self.store, release.version, routed.url)
+        routed.write(self._file)
+        self._raised_file.unlink()
+        return routed.url
 
     def share(self, release: Release, weight: float, features: list[str]) -> Split | None:
         """Has the router ask the release for a part; without a router, one takes the place of what is served."""
@@ -180,8 +180,9 @@ class Machine(Target):
 
     def ports(self) -> set[int]:
         """Where its router, its server and one that is on its way listen."""
-        own = self._place.router(), self.server(), servers.find(self._raised_file)
-        return {one.port for one in own if one}
+        router, own = self._place.router(), (self.server(), servers.find(self._raised_file))
+        listening = {port for one in own if one for port in (one.port, one.public_port)}
+        return listening | ({router.port} if router else set())
 
     def may_change(self) -> bool:
         """Whether servers of the model are known here, and are ours to change."""
@@ -243,8 +244,8 @@ class Machine(Target):
         """Moves what is served to another port; a router takes its place, beside which it serves until that routes."""
         log = self._folder / "moved.log"
         moved = self._serve_again(running, self._moved_file, port=servers.free_port(), log=log)
-        moved = replace(moved, router_port=running.port, owner=running.owner)
-        self._place.start(running.port, Traffic((_arm(moved, 1.0),)))
+        moved = replace(moved, router_port=running.public_port, owner=running.owner)
+        self._place.start(running.public_port, Traffic((_arm(moved, 1.0),)))
         Replacement(release.begun.run, moved, release.begun.number).write(self._note_file)
         servers.stop(running, self._file)
         moved.write(self._file)
@@ -266,7 +267,7 @@ class Machine(Target):
             raise DeploymentError(f"{self.model}: the router has ended")
         self._place.follow(router, traffic)
 
-    def _start(self, file: Path, release: Release, *, port: int) -> Server:
+    def _start(self, file: Path, release: Release, *, port: int, further_port: int | None) -> Server:
         """Starts a server of the release and waits until it answers."""
         note = self._note()
         before = note.before if note else None
@@ -280,6 +281,7 @@ class Machine(Target):
             run=release.begun.run,
             kept=servers.KEEP_SERVING in os.environ or (before is not None and before.kept),
             number=release.begun.number,
+            further_port=further_port,
         )
         _wait_until_ready(server)
         return server

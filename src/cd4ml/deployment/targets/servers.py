@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
@@ -21,7 +21,9 @@ from cd4ml.errors import DeploymentError, EnvironmentSetupError
 
 STOP_SECONDS = 10
 LOOK_SECONDS = 0.02
-"""How often a process that was told to end is looked at."""
+"""How often a process that was told to do something is looked at."""
+FURTHER_SECONDS = 10
+"""How long a server may take to listen at a further port."""
 KEEP_SERVING = "CD4ML_KEEP_SERVING"
 """The variable by which a run asks that the server which it starts outlives it."""
 OWNER = "CD4ML_RUN_PROCESS"
@@ -75,6 +77,8 @@ class Server(
     """The model's; empty where an older version started it."""
     router_port: int | None = None
     """Where callers ask, where a router stands before it."""
+    further_port: int | None = None
+    """Where callers ask, where it took the port of the one before it beside its own."""
 
     @property
     def url(self) -> str:
@@ -84,7 +88,7 @@ class Server(
     @property
     def public_port(self) -> int:
         """Where callers ask."""
-        return self.router_port or self.port
+        return self.router_port or self.further_port or self.port
 
     @property
     def address(self) -> str:
@@ -133,6 +137,7 @@ def start(
     run: str,
     kept: bool,
     number: int | None,
+    further_port: int | None = None,
 ) -> Server:
     """Starts a server and writes its file; it is not ready yet.
 
@@ -146,6 +151,7 @@ def start(
         run: The run that starts it.
         kept: Whether it outlives the run.
         number: Its deployment's.
+        further_port: Which it may be told to take too (`take_further`).
 
     Raises:
         EnvironmentSetupError: The serve environment is not on this machine.
@@ -162,6 +168,7 @@ def start(
             "MODEL_FOLDER": str(model_folder),
             "MODEL_VERSION": model_folder.parent.name,
             "MODEL_DIGEST": digest,
+            **({"FURTHER_PORT": str(further_port)} if further_port else {}),
         },
         log=log,
         known=lambda pid, started: Server(
@@ -178,6 +185,22 @@ def start(
             digest=digest,
         ),
     )
+
+
+def take_further(server: Server, port: int) -> Server:
+    """Has a server listen at its further port too, where another may still listen; returns once it does.
+
+    Raises:
+        DeploymentError: It does not.
+    """
+    end = time.monotonic() + FURTHER_SECONDS
+    os.kill(server.pid, signal.SIGHUP)
+    while (process := server.process()) and time.monotonic() < end:
+        listening = (one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+        if port in listening:
+            return replace(server, further_port=port)
+        time.sleep(LOOK_SECONDS)
+    raise DeploymentError(f"the model server of {server.address} does not take port {port}; see {server.log}")
 
 
 def spawn(
