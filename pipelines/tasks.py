@@ -1,6 +1,7 @@
 """What every task of a pipeline says of itself: its name in the UI, resources, retries, caching, rights."""
 
 import json
+from datetime import timedelta
 from pathlib import PurePosixPath
 
 from kfp import dsl, kubernetes
@@ -78,7 +79,7 @@ def deploying(task: dsl.PipelineTask) -> None:
     Whose signatures count comes from a Secret of the namespace. No pod knows its own image, so this one is told which
     images a model's pod is made of.
     """
-    light(task, "Deploy model", cached=False, retries=0, hours=waiting.HOURS + 6)
+    light(task, "Deploy model", cached=False, retries=0, hours=waiting.LONGEST // timedelta(hours=1) + 6)
     with_store(task, accounts.DEPLOYER_SECRET)
     for environment, image in (("serve", images.SERVE), ("tools", images.TOOLS)):
         task.set_env_variable(images.variable(environment), image)

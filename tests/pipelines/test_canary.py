@@ -25,11 +25,11 @@ import pytest
 
 from cd4ml.contracts import captured, document, model, predictions
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify
+from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify, watched
 from cd4ml.deployment.targets import router, servers
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import deployments
+from cd4ml.registry import approvals, decisions, deployments
 from cd4ml.registry.deployments import Series
 from cd4ml.storage import Store, open_store
 from cd4ml.storage.folder import FolderStore
@@ -109,6 +109,7 @@ SHADOW = [
         }
     },
 ]
+SEEN = [{"traffic": 50}, {"approve": {}}]
 WATCHED = [{"traffic": 100}, {"watch": {"error_rate": {"max": 0.2}, "for": "PT3S"}}]
 
 
@@ -380,6 +381,57 @@ def test_a_blue_green_release_that_does_not_keep_its_limits_goes_back_to_a_serve
     assert after.answers.keys() == {"200"}
     assert history(store) == ["held", "held", "undone"]
     assert Machine(store, "uptake").server() == before
+    assert len(serving(store)) == 2
+
+
+def test_a_person_sends_a_blue_green_release_back_while_it_is_watched_and_no_request_fails(
+    store: Store, tmp_path: Path
+) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+    before = Machine(store, "uptake").server()
+
+    def abort() -> None:
+        while 0.26 not in users.predictions:
+            time.sleep(0.05)
+        decisions.decide(store, "uptake", 3, what="aborted", by="Ada", reason="callers see old prices")
+
+    person = threading.Thread(target=abort)
+    with Users(url) as users:
+        person.start()
+        with pytest.raises(DeploymentError, match="aborted by Ada: callers see old prices"):
+            deploy(store, tmp_path, 3, "blue-green", predicts=0.26)
+    with Users(url) as after:
+        while after.answers.total() < 20:
+            pass
+
+    assert users.answers.keys() == after.answers.keys() == {"200"}
+    assert after.predictions == {0.25}
+    assert history(store) == ["held", "held", "undone"]
+    assert Machine(store, "uptake").server() == before
+    assert len(serving(store)) == 2
+
+
+@pytest.mark.parametrize(("way", "where", "what"), [(WATCHED, watched, "judge"), (SEEN, approvals, "standing")])
+def test_a_release_that_is_watched_or_waits_for_people_when_its_process_is_killed_is_undone_by_the_next(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Any, where: Any, what: str
+) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+    before = Machine(store, "uptake").server()
+
+    def work() -> None:
+        monkeypatch.setattr(where, what, forked.killing(getattr(where, what), "after"))
+        deploy(store, tmp_path, 3, way)
+
+    with Users(url) as users:
+        assert os.WTERMSIG(forked.status_of(work)) == signal.SIGKILL
+        on_this_machine.recover(store, "uptake")
+
+    assert users.answers.keys() == {"200"}
+    assert deployments.every(store, "uptake")[-1].events[-1].reason == "its process was killed"
+    assert Machine(store, "uptake").server() == before
+    assert Machine(store, "uptake").unfinished() is None
     assert len(serving(store)) == 2
 
 

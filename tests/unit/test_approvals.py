@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "HOURS", 0)
+    monkeypatch.setattr(waiting, "LONGEST", timedelta(0))
 
 
 def approve(store: FolderStore, by: str, **changed: Any) -> Approval:
@@ -56,7 +56,7 @@ def test_a_deployment_waits_until_somebody_approves_and_says_how(
 ) -> None:
     monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.02)
     found: list[Approval] = []
-    deploying = threading.Thread(target=lambda: found.extend(waiting.wait(store, VERSION, 1)))
+    deploying = threading.Thread(target=lambda: found.extend(waiting.wait(store, VERSION, 1, within=waiting.LONGEST)))
     deploying.start()
     deploying.join(0.2)
     waited = deploying.is_alive()
@@ -76,7 +76,7 @@ def test_a_deployment_waits_until_somebody_approves_and_says_how(
 def test_a_deployment_that_asks_nobody_asks_the_store_nothing(unsteady: "Away") -> None:
     unsteady.away(1)
 
-    assert waiting.wait(unsteady, VERSION, 0) == []
+    assert waiting.wait(unsteady, VERSION, 0, within=waiting.LONGEST) == []
 
 
 class Away(FolderStore):
@@ -107,7 +107,7 @@ def test_a_store_that_is_away_for_a_while_ends_no_wait_of_days(
 ) -> None:
     unsteady.away(2, 3)
 
-    assert [one.by for one in waiting.wait(unsteady, VERSION, 1)] == ["Ada"]
+    assert [one.by for one in waiting.wait(unsteady, VERSION, 1, within=waiting.LONGEST)] == ["Ada"]
     assert caplog.messages[1:] == ["the store does not answer; it is asked again"] * 2
 
 
@@ -119,7 +119,7 @@ def test_a_store_that_never_answers_or_not_for_long_ends_the_wait(
     unsteady.away(*times)
 
     with pytest.raises(StorageError, match="does not answer"):
-        waiting.wait(unsteady, VERSION, 1)
+        waiting.wait(unsteady, VERSION, 1, within=waiting.LONGEST)
 
 
 def test_four_eyes_are_those_of_two_people(store: FolderStore, impatient: None) -> None:
@@ -127,13 +127,13 @@ def test_four_eyes_are_those_of_two_people(store: FolderStore, impatient: None) 
     approve(store, " ada ")
 
     with pytest.raises(DeploymentError, match="uptake version 4 was not approved in 0 hours: 1 of 2 approvals are"):
-        waiting.wait(store, VERSION, 2)
+        waiting.wait(store, VERSION, 2, within=waiting.LONGEST)
     approve(store, "Grace")
-    assert {one.by for one in waiting.wait(store, VERSION, 2)} == {"ada", "Grace"}
+    assert {one.by for one in waiting.wait(store, VERSION, 2, within=waiting.LONGEST)} == {"ada", "Grace"}
 
 
 def test_where_nobody_is_asked_nobody_is_waited_for(store: FolderStore, impatient: None) -> None:
-    assert waiting.wait(store, VERSION, 0) == []
+    assert waiting.wait(store, VERSION, 0, within=waiting.LONGEST) == []
 
 
 def test_what_has_expired_or_is_about_another_model_does_not_count(store: FolderStore, impatient: None) -> None:
@@ -141,7 +141,7 @@ def test_what_has_expired_or_is_about_another_model_does_not_count(store: Folder
     approvals.approve(store, replace(VERSION, digest="sha256:other"), by="Grace", reason="fine")
 
     with pytest.raises(DeploymentError, match="1 of 1 approvals are missing"):
-        waiting.wait(store, VERSION, 1)
+        waiting.wait(store, VERSION, 1, within=waiting.LONGEST)
 
 
 def deploy(store: FolderStore, number: int, at: str) -> None:
@@ -154,18 +154,18 @@ def test_an_approval_from_before_a_newer_version_came_does_not_let_an_older_one_
 ) -> None:
     deploy(store, 3, clock.now())
     approve(store, "Ada")
-    waiting.wait(store, VERSION, 1)
+    waiting.wait(store, VERSION, 1, within=waiting.LONGEST)
     deploy(store, 5, clock.now())
 
     with pytest.raises(DeploymentError, match="1 of 1 approvals are missing"):
-        waiting.wait(store, VERSION, 1)
+        waiting.wait(store, VERSION, 1, within=waiting.LONGEST)
     store.path("deployments/uptake/2/2.json").unlink()
     deploy(store, 5, since := clock.written(clock.moment() - timedelta(hours=1)))
     assert asked(store, "approve", "uptake", "4", "--reason", "5 forgets the south", "--by", "Ada") == ""
     assert f"it is to take the place of version 5, which is newer, in production since {since}" in (
         capsys.readouterr().out
     )
-    waiting.wait(store, VERSION, 1)
+    waiting.wait(store, VERSION, 1, within=waiting.LONGEST)
 
 
 def test_a_newer_version_that_came_while_a_rollout_waited_for_its_turn_stays(store: FolderStore) -> None:
@@ -216,18 +216,24 @@ def test_a_deployment_that_is_not_approved_changes_nothing(store: FolderStore, t
     assert deployments.every(store, "uptake") == []
 
 
-def test_the_events_of_a_deployment_show_who_had_approved_it(
-    store: FolderStore, capsys: pytest.CaptureFixture[str]
+def test_the_events_of_a_deployment_show_who_approved_it_before_and_meanwhile(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     approve(store, "Ada")
-    begun = deployments.begin(store, VERSION, run="run", target="machine", strategy="replace")
-    deployments.add(store, begun, Held("http://127.0.0.1:1", clock.now()))
+    begun = deployments.begin(store, VERSION, run="run", target="machine", strategy="manual")
+    for seconds, by in ((5, "Dennis"), (15, "Barbara")):  # before it held, and after
+        with monkeypatch.context() as later:
+            moment = clock.moment() + timedelta(seconds=seconds)
+            later.setattr(clock, "moment", lambda at=moment: at)
+            approve(store, by)
+    deployments.add(store, begun, Held("http://127.0.0.1:1", clock.written(clock.moment() + timedelta(seconds=10))))
 
     assert asked(store, "show", "uptake", "1") == ""
     lines = [line.split(maxsplit=1)[1].strip() for line in capsys.readouterr().out.splitlines()[1:]]
     assert lines == [
         "approved  Ada: better in the south",
-        "begun     version 4 to machine by replace, for run run",
+        "begun     version 4 to machine by manual, for run run",
+        "approved  Dennis: better in the south",
         "held      http://127.0.0.1:1",
     ]
 
@@ -253,7 +259,7 @@ def test_an_approval_that_cannot_be_read_is_told_with_its_file(store: FolderStor
     file.write_text(file.read_text().replace("+00:00", ""))
 
     with pytest.raises(DocumentError, match="approvals/uptake/4/1.json: not a cd4ml/Approval .*has no zone"):
-        waiting.wait(store, VERSION, 1)
+        waiting.wait(store, VERSION, 1, within=waiting.LONGEST)
 
 
 def test_a_version_that_is_not_published_cannot_be_approved(

@@ -47,6 +47,24 @@ def test_the_table_has_a_row_for_each_task_and_group_with_how_far_it_is() -> Non
     assert [line.rindex(" s ") for line in lines[1:4:2]] == [lines[1].rindex(" s ")] * 2
 
 
+def test_a_task_that_waits_for_a_person_says_so_until_it_goes_on(tmp_path: Path) -> None:
+    one = task("deploy", "running")
+    one.log = tmp_path / "deploy.log"
+    said = "[KFP Executor 2026-11-29 18:03:48,219 WARNING]: uptake waits; to approve it: cd4ml [..] --reason WHY\n"
+
+    def row() -> str:
+        out = io.StringIO()
+        Console(file=out, width=200).print(progress.table(Group("", "", [one])))
+        return " ".join(out.getvalue().splitlines()[1].split())
+
+    one.log.write_text("x" * 70_000 + "\n" + said + "something else\n")
+    waiting = row()
+    one.log.write_text(f"{said}[KFP Executor 2026-11-29 18:03:49,219 INFO]: approve: Ada: fine\n")
+
+    assert waiting == "▶ Deploy tools uptake waits; to approve it: cd4ml [..] --reason WHY"
+    assert row() == "▶ Deploy tools"
+
+
 def test_where_there_is_no_terminal_each_task_is_a_line_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.progress(Group("", "")) as changed:
         changed(task("first", "running"))

@@ -1,6 +1,7 @@
 """A strategy is named or written as steps; what it divides is analysed, and it ends as the analysis does."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from captures import BEGIN, Arms, captured, write, write_mirrored
 from development_page import shown
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
-from cd4ml.deployment import rollout, steps, strategies
+from cd4ml.deployment import rollout, steps, strategies, waiting
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import deployments
+from cd4ml.registry import approvals, decisions, deployments
 from cd4ml.storage.folder import FolderStore
 
 names: dict[str, Any] = {}
@@ -29,9 +30,12 @@ class Clock:
     """A day of the capture that passes while one sleeps, in seconds."""
 
     passed = 0.0
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+    """What others do while one sleeps."""
 
     def sleep(self, seconds: float) -> None:
         self.passed += seconds
+        self.meanwhile()
 
     def monotonic(self) -> float:
         return self.passed
@@ -65,6 +69,7 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(steps, "time", clock)
+    monkeypatch.setattr(waiting, "time", clock)
     monkeypatch.setattr(steps, "LOOK_SECONDS", 500)
     monkeypatch.setattr(steps, "now", lambda: BEGIN + timedelta(seconds=clock.passed))
     monkeypatch.setattr(steps.verify, "wait_until_ready", lambda *_, **__: None)
@@ -82,12 +87,14 @@ def shelf(tmp_path: Path, clock: Clock) -> Divided:
     return Divided(FolderStore(tmp_path / "store"), "uptake")
 
 
+def published(number: int) -> Version:
+    dataset = DatasetReference("players", 0, "sha256:d")
+    return Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", dataset)
+
+
 def deploy(shelf: Divided, way: Any, number: int = 1) -> None:
-    version = Version(
-        "uptake", number, f"sha256:{number}", "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d")
-    )
     strategy = strategies.parse(way)
-    rollout.roll_out(shelf, strategy, version=version, run="run", port=0, log_file=Path("/no/such/log"))
+    rollout.roll_out(shelf, strategy, version=published(number), run="run", port=0, log_file=Path("/no/such/log"))
 
 
 def told(shelf: Divided) -> dict[str, str]:
@@ -263,6 +270,86 @@ def test_a_release_that_is_asked_too_seldom_to_be_known_goes_back_when_the_time_
     assert shelf.current().number == 1
 
 
+def approve(shelf: Divided, by: str) -> None:
+    approvals.approve(shelf.store, published(2), by=by, reason="better in the south")
+
+
+def test_a_verified_release_waits_for_people_and_only_what_they_say_then_counts(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+    approve(shelf, "Ada")
+    seen: list[tuple[list[str], int, int]] = []
+
+    def meanwhile() -> None:
+        seen.append((list(told_so_far(shelf)), shelf.current().number, shelf.unfinished().number))
+        if clock.passed > 3600:
+            approve(shelf, "Grace")
+
+    clock.meanwhile = meanwhile
+    deploy(shelf, [{"traffic": 10}, {"approve": {}}, {"traffic": 50}, {"approve": {"within": "2 hours"}}], number=2)
+
+    assert told(shelf) == {
+        "verify": "as evaluated",
+        "traffic 10": "10% of the requests to version 2",
+        "approve": "Grace: better in the south",
+        "traffic 50": "50% of the requests to version 2",
+        "route": "all requests to http://shelf",
+    }
+    assert seen[0] == (["verify", "traffic 10"], 1, 2)
+    assert [len(steps) for steps, *_ in seen].count(4) == 1  # whoever let it go on once is asked again
+    assert shelf.current().number == 2
+
+
+def told_so_far(shelf: Divided) -> list[str]:
+    return [one.step for one in deployments.every(shelf.store, "uptake")[-1].events[1:]]
+
+
+def test_a_release_that_nobody_approves_in_time_is_undone(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+
+    with pytest.raises(DeploymentError, match="uptake version 2 was not approved in 24 hours: 2 of 2 approvals"):
+        deploy(shelf, [{"approve": {"approvals": 2, "within": "1 day"}}], number=2)
+
+    assert 86_400 < clock.passed < 86_500
+    assert [series.state for series in deployments.every(shelf.store, "uptake")] == ["held", "undone"]
+    assert shelf.current().number == 1
+
+
+def decide(shelf: Divided, what: Any, by: str) -> None:
+    decisions.decide(shelf.store, "uptake", 2, what=what, by=by, reason="forgets the south")
+
+
+@pytest.mark.parametrize("way", ["manual", "blue-green"])
+def test_a_person_sends_back_a_release_that_waits_or_is_watched(shelf: Divided, clock: Clock, way: str) -> None:
+    deploy(shelf, "replace")
+    clock.meanwhile = lambda: decide(shelf, "aborted", "Ada")
+
+    with pytest.raises(DeploymentError, match="^aborted by Ada: forgets the south\n"):
+        deploy(shelf, way, number=2)
+
+    assert clock.passed <= 500
+    assert shelf.current().number == 1
+
+
+def test_who_promotes_what_several_people_are_to_see_are_as_many(
+    shelf: Divided, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    deploy(shelf, "replace")
+    people = ["Ada", "Grace"]
+    clock.meanwhile = lambda: decide(shelf, "promoted", people.pop(0))
+
+    deploy(shelf, [{"approve": {"approvals": 2}}, {"traffic": 50}, {"hold": "1 day"}], number=2)
+
+    assert told(shelf) == {
+        "verify": "as evaluated",
+        "approve": "promoted by Ada: forgets the south; Grace: forgets the south",
+        "route": "all requests to http://shelf",
+    }
+    [question] = [said for said in caplog.messages if "waits for 2 of 2 approvals; to approve it: cd4ml" in said]
+    assert (
+        f"to have it undone: cd4ml deployments abort uptake 2 --store {shelf.store.location} --reason WHY" in question
+    )
+
+
 @pytest.mark.parametrize("way", ["canary", "shadow"])
 def test_a_first_version_has_nobody_to_be_compared_with(shelf: Divided, way: str) -> None:
     deploy(shelf, way)
@@ -311,6 +398,9 @@ def test_a_first_version_has_nobody_to_go_back_to(shelf: Divided) -> None:
             [{"mirror": 9}, {"traffic": 9}, {"analyse": {"prediction_difference": {"max_mean": 0.1}}}],
             "2: prediction_difference: takes requests that both answered; write {mirror: 100}, not a traffic, before",
         ),
+        ([{"approve": {"approvals": 0}}], "0.approve.approvals: Input should be greater than or equal to 1, not 0"),
+        ([{"approve": {"within": "4 days"}}], "0.approve.within: nobody is waited for longer than 3 days; write"),
+        ([{"approve": {"by": "Ada"}}], "0.approve.by: unknown; there are approvals, within"),
         ([{"traffic": 9}, {"analyse": {}}], "1.analyse: names no limit, so that every challenger would pass"),
         ([{"traffic": 9}, {"analyse": {"eror": 1}}], "1.analyse.eror: unknown; did you mean 'error'?"),
     ],
@@ -344,9 +434,17 @@ def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any)
 
 def test_the_documented_strategies_are_those_that_there_are() -> None:
     page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
-    canary, shadow, own, blue_green = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    canary, shadow, own, blue_green, seen = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
     assert strategies.parse(yaml.safe_load(canary)).steps == strategies.CANARY.steps
     assert strategies.parse(yaml.safe_load(shadow)).steps == strategies.SHADOW.steps
     assert strategies.parse(yaml.safe_load(own)).splits
     assert strategies.parse(yaml.safe_load(blue_green)).steps == strategies.BLUE_GREEN.steps
+    assert [step.name for step in strategies.parse(yaml.safe_load(seen)).steps] == [
+        "verify",
+        "traffic 10",
+        "hold",
+        "approve",
+        "route",
+    ]
+    assert [step.name for step in strategies.MANUAL.steps] == ["verify", "approve", "route"]

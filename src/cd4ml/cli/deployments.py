@@ -94,7 +94,7 @@ def show(
     opened = open_store(store)
     series = deployments.read(opened, name, number)
     rows = [
-        *((one.at, "approved", one.headline) for one in approvals.at(opened, series.begun)),
+        *((one.at, "approved", one.headline) for one in approvals.of(opened, series)),
         *((one.at, WORDS[type(one)], one.headline) for one in series.events),
         *((one.at, one.what, one.headline) for one in decisions.of(opened, series.begun)),
     ]
@@ -222,7 +222,7 @@ def approve(
     days: Annotated[int, typer.Option(help="How long the approval stands.", min=1, max=90)] = 7,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
-    """Lets a published version into production: what a run with `approvals` waits for.
+    """Lets a published version into production: what a run with `approvals`, or a step `approve`, waits for.
 
     Example: cd4ml deployments approve promotion-uptake 4 --reason "better in the south" --store s3://cd4ml
     """

@@ -1,8 +1,10 @@
 """The tasks of a run as they go on: a table on a terminal, a line a task elsewhere."""
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +15,9 @@ from rich.table import Table
 from cd4ml.contracts.task_tree import Group, Task
 
 Changed = Callable[[Task | Group], None]
+LATEST_BYTES = 2**16
+"""How much of the end of a log is looked at."""
+_LINE = re.compile(r"^\[KFP Executor \S+ \S+ (\w+)\]: (.*)$", re.MULTILINE)
 
 
 def progress(tree: Group) -> Any:
@@ -60,11 +65,24 @@ def table(tree: Group) -> Table:
 def _cells(node: Task | Group) -> tuple[str, str, str]:
     if isinstance(node, Group):
         return "", "", f"[dim]{escape(node.headline)}[/]"
+    result = escape(node.headline) + (" [dim](reused)[/]" if node.cached and node.state == "passed" else "")
     return (
         f"[dim]{node.environment}[/]",
         f"{node.seconds:.1f} s" if node.started is not None else "",
-        escape(node.headline) + (" [dim](reused)[/]" if node.cached and node.state == "passed" else ""),
+        f"[yellow]{escape(_warning(node.log))}[/]" if node.state == "running" else result,
     )
+
+
+def _warning(log: Path) -> str:
+    """What a task that runs said last, where that is a warning: it may wait for a person. Else empty."""
+    try:
+        with log.open("rb") as opened:
+            opened.seek(max(log.stat().st_size - LATEST_BYTES, 0))
+            lines = _LINE.findall(opened.read().decode(errors="replace"))
+    except OSError:
+        return ""
+    level, said = lines[-1] if lines else ("", "")
+    return said if level == "WARNING" else ""
 
 
 MARKS = {

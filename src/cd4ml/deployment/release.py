@@ -79,7 +79,7 @@ def deploy(
 
         store = open_store(location)
         models.read(store, version.name, version.version)  # it is there, and whole
-        waiting.wait(store, version, approvals)
+        waiting.wait(store, version, approvals, within=waiting.LONGEST)
         signing.check(store, version)
         try:
             deployment, verification = rollout.roll_out(

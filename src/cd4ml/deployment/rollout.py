@@ -48,7 +48,7 @@ def roll_out(
     with rolling_out(
         target, strategy.name, version=version, run=run, port=port, log_file=log_file, approvals=approvals
     ) as rollout:
-        rollout.steps = strategy.steps
+        rollout.steps, rollout.approvals = strategy.steps, max(approvals, strategy.approvals)
         if strategy.splits:
             log.info("%s: %s", target.model, decided.how(target.store, rollout.release.begun))
         _take(rollout)
@@ -121,6 +121,7 @@ def _take(rollout: Rollout) -> None:
         except decided.Promoted as decision:
             promoted, said = True, str(decision)
         taken = StepTaken(step.name, said, clock.now(), rollout.answered)
+        log.info("%s", taken.headline)
         deployments.add(rollout.target.store, rollout.release.begun, taken)
 
 

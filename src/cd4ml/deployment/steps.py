@@ -1,7 +1,7 @@
 """The steps of a strategy, each of which passes or fails.
 
 A person writes those that come between the verification of a release and its route: `{traffic: 10}`,
-`{mirror: 100}`, `{hold: 5 minutes}`, `{analyse: {...}}`, `{watch: {...}}`.
+`{mirror: 100}`, `{hold: 5 minutes}`, `{analyse: {...}}`, `{watch: {...}}`, `{approve: {...}}`.
 """
 
 import logging
@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cd4ml import settings
 from cd4ml.contracts.deployment import Answered, Held
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
-from cd4ml.deployment import analysis, decided, verify, watched
+from cd4ml.deployment import analysis, decided, verify, waiting, watched
 from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.deployment.watched import Watched
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
-from cd4ml.settings import OneOf, Span, Strict
+from cd4ml.settings import OneOf, Span, Strict, Whole
 
 READY_SECONDS = 60
 """How long a server may take to answer that its target holds for ready: the cluster's Services may lag behind."""
@@ -296,7 +296,14 @@ class Watch(Strict):
         """Takes the step; what it kept."""
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to go back to"
-        end = time.monotonic() + self.watch.span.total_seconds()
+        release, end = rollout.release, time.monotonic() + self.watch.span.total_seconds()
+        log.warning(
+            "%s version %d answers callers, and is watched for %s; %s",
+            release.version.name,
+            release.version.version,
+            self.watch.span,
+            decided.how(rollout.target.store, release.begun),
+        )
         while True:
             verdict = self._look(rollout, rollout.split)
             _check_unbroken(verdict)
@@ -319,6 +326,46 @@ class Watch(Strict):
         )
 
 
+class Asked(Strict):
+    """Who is to approve, and how long they are waited for."""
+
+    approvals: Annotated[Whole, Field(ge=1, le=waiting.MOST)] = 1
+    """Of so many different people."""
+    within: Span = waiting.LONGEST
+
+    @field_validator("within")
+    @classmethod
+    def _ends(cls, within: timedelta) -> timedelta:
+        if within > waiting.LONGEST:
+            raise ValueError("nobody is waited for longer than 3 days; write `3 days` or less")
+        return within
+
+
+class Approve(Strict):
+    """Waits until people have seen the release, and let it go on."""
+
+    approve: Asked
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return "approve"
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; who let it go on, and why."""
+        store, release = rollout.target.store, rollout.release
+        approved = waiting.wait(
+            store,
+            release.version,
+            self.approve.approvals,
+            within=self.approve.within,
+            anew=True,
+            look=lambda: _check_lives(rollout),
+            otherwise=f"; {decided.how(store, release.begun)}",
+        )
+        return "; ".join(one.headline for one in approved)
+
+
 def _check_not_whole(before: Traffic | Mirror | None, what: str) -> None:
     if isinstance(before, Traffic) and before.whole:
         raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
@@ -338,18 +385,19 @@ def _told(verdict: Verdict) -> str:
 
 def _check_lives(rollout: Rollout) -> None:
     decided.heed(rollout.target.store, rollout.release.begun, rollout.approvals)
-    if not rollout.target.divides():
+    if rollout.split and not rollout.target.divides():
         raise DeploymentError("what was served before has ended, or the router has")
     verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)
 
 
-Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch
+Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch | Approve
 WRITTEN: dict[str, type[Written]] = {
     "traffic": Traffic,
     "mirror": Mirror,
     "hold": Hold,
     "analyse": Analyse,
     "watch": Watch,
+    "approve": Approve,
 }
 """Those that a person writes, by their one key."""
 

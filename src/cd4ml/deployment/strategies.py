@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import AnyStep, Hold, Mirror, Route, Step, Traffic, Verify
+from cd4ml.deployment.steps import AnyStep, Approve, Hold, Mirror, Route, Step, Traffic, Verify
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -26,7 +26,7 @@ class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_le
     def _follow_each_other(self) -> Self:
         before: Traffic | Mirror | None = None
         for number, step in enumerate(self.root):
-            if isinstance(step, Hold):
+            if isinstance(step, Hold | Approve):
                 continue
             try:
                 step.check_follows(before)
@@ -58,6 +58,11 @@ class Strategy:
         """Whether requests are divided between the release and what was served before, or copied."""
         return any(isinstance(step, Traffic | Mirror) for step in self.steps)
 
+    @property
+    def approvals(self) -> int:
+        """How many people it asks at most."""
+        return max((step.approve.approvals for step in self.steps if isinstance(step, Approve)), default=0)
+
 
 REPLACE = Strategy("replace", (Verify(), Route()))
 """The release is verified beside what is served, and takes its place."""
@@ -74,6 +79,8 @@ BLUE_GREEN = Strategy.of(
     ],
 )
 """The release gets all requests at once; what was served before stays beside it, warm, until it has been watched."""
+MANUAL = Strategy.of("manual", [{"approve": {}}])
+"""The release is raised and verified, and waits for a person."""
 STRATEGIES: PluginPoint[Strategy] = PluginPoint(
     kind="strategy",
     group="cd4ml.strategies",
@@ -83,6 +90,7 @@ STRATEGIES: PluginPoint[Strategy] = PluginPoint(
         "canary": f"{__name__}:CANARY",
         "shadow": f"{__name__}:SHADOW",
         "blue-green": f"{__name__}:BLUE_GREEN",
+        "manual": f"{__name__}:MANUAL",
     },
 )
 

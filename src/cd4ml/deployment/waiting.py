@@ -3,6 +3,8 @@
 import logging
 import shlex
 import time
+from collections.abc import Callable
+from datetime import timedelta
 
 from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.release import Version
@@ -14,20 +16,33 @@ log = logging.getLogger(__name__)
 
 MOST = 10
 """How many people can be waited for."""
-HOURS = 72
-"""How long a deployment waits."""
+LONGEST = timedelta(hours=72)
+"""The longest that a deployment waits."""
 LOOK_SECONDS = 10.0
 AWAY_SECONDS = 3600.0
 """How long the store may be away meanwhile."""
 
 
-def wait(store: Store, version: Version, persons: int) -> list[Approval]:
+def wait(
+    store: Store,
+    version: Version,
+    persons: int,
+    *,
+    within: timedelta,
+    anew: bool = False,
+    look: Callable[[], object] = lambda: None,
+    otherwise: str = "",
+) -> list[Approval]:
     """Waits until as many people as that have approved a version.
 
     Args:
         store: Holds the approvals.
         version: Which is to be deployed.
         persons: How many different ones; 0 waits for nobody.
+        within: How long it waits.
+        anew: Whether those alone count that are given from now on.
+        look: Called again and again meanwhile; raises what ends the wait.
+        otherwise: What else people may answer, for the end of a sentence.
 
     Returns:
         What they said.
@@ -39,19 +54,21 @@ def wait(store: Store, version: Version, persons: int) -> list[Approval]:
     if persons == 0:
         return []
     begun = looked = time.monotonic()
-    standing, known = approvals.standing(store, version), None
+    after, known = approvals.count(store, version) if anew else 0, None
+    standing = approvals.standing(store, version, after=after)
     while (missing := persons - len(standing)) > 0:
-        if time.monotonic() > begun + HOURS * 3600:
+        if time.monotonic() > begun + within.total_seconds():
             raise DeploymentError(
-                f"{version.name} version {version.version} was not approved in {HOURS:g} hours: {missing} of {persons} "
-                "approvals are missing; approve it, and run this again"
+                f"{version.name} version {version.version} was not approved in {within / timedelta(hours=1):g} hours: "
+                f"{missing} of {persons} approvals are missing; approve it, and run this again"
             )
         if missing != known:
-            log.warning("%s", _question(store, version, missing=missing, persons=persons))
+            log.warning("%s%s", _question(store, version, missing=missing, persons=persons), otherwise)
         known = missing
         time.sleep(LOOK_SECONDS)
+        look()
         try:
-            standing, looked = approvals.standing(store, version), time.monotonic()
+            standing, looked = approvals.standing(store, version, after=after), time.monotonic()
         except StorageError as error:
             if time.monotonic() > looked + AWAY_SECONDS:
                 raise

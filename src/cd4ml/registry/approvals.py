@@ -6,10 +6,11 @@ They are written by people, and by no task: what a run does, a run cannot approv
 from datetime import datetime, timedelta
 
 from cd4ml.contracts.approval import Approval
-from cd4ml.contracts.deployment import Begun
+from cd4ml.contracts.deployment import Held, Undone
 from cd4ml.contracts.release import Deployment, Version
 from cd4ml.errors import RegistryError
 from cd4ml.registry import clock, deployments, numbers
+from cd4ml.registry.deployments import Series
 from cd4ml.storage import Store
 
 VALID = timedelta(days=7)
@@ -63,16 +64,26 @@ def why(reason: str) -> str:
     return _line("the reason", reason).strip()
 
 
-def standing(store: Store, version: Version) -> dict[str, Approval]:
+def count(store: Store, version: Version) -> int:
+    """How many approvals there are of a version, whether they stand or not."""
+    return len(_read(store, _folder(version)))
+
+
+def standing(store: Store, version: Version, *, after: int = 0) -> dict[str, Approval]:
     """By person the last approval of this very model that has not expired.
 
     One from before a newer version came into production does not stand: whoever gave it let this version replace an
     older one, and not a newer one.
+
+    Args:
+        store: The store.
+        version: Which.
+        after: How many of the first do not count.
     """
     now, newer = clock.moment(), newer_in_production(store, version)
     return {
         one.by.casefold(): one
-        for one in _read(store, _folder(version))
+        for one in _read(store, _folder(version))[after:]
         if one.stands(version.digest, now) and (newer is None or one.at > newer.deployed_at)
     }
 
@@ -83,10 +94,17 @@ def newer_in_production(store: Store, version: Version) -> Deployment | None:
     return current if current and current.version > version.version else None
 
 
-def at(store: Store, begun: Begun) -> list[Approval]:
-    """The approvals that stood when a deployment began."""
+def of(store: Store, series: Series) -> list[Approval]:
+    """The approvals that stood when a deployment began, and those that were given until it held or was undone."""
+    begun = series.begun
+    end = next((event.at for event in series.events if isinstance(event, Held | Undone)), clock.now())
     found = _read(store, f"approvals/{begun.name}/{begun.version}")
-    return [one for one in found if one.stands(begun.digest, datetime.fromisoformat(begun.at))]
+    return [
+        one
+        for one in found
+        if one.stands(begun.digest, datetime.fromisoformat(begun.at))
+        or (one.digest == begun.digest and begun.at < one.at <= end)
+    ]
 
 
 def _line(what: str, said: str) -> str:

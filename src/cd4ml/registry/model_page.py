@@ -246,7 +246,7 @@ def _read(store: Store, series: Series) -> Entry:
     except Cd4mlError as error:
         lost = str(error)
     begun = series.begun
-    return Entry(series, approvals.at(store, begun), decisions.of(store, begun), found, lost, arrived)
+    return Entry(series, approvals.of(store, series), decisions.of(store, begun), found, lost, arrived)
 
 
 def _keys(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
