@@ -24,7 +24,7 @@ class Deployment(Arguments):
     target: Annotated[str, checked_by(targets.check), WithJsonSchema({"enum": targets.TARGETS.names}), Means.TARGET] = (
         targets.MACHINE
     )
-    """Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace)."""
+    """Where the model is served: `machine` (this one), or in the run's namespace `cluster` (Seldon) or `kserve`."""
     approvals: Annotated[int, Within(0, waiting.MOST)] = 0
     """How many people have to approve the version before it is deployed (docs/deploying.md)."""
     strategy: Annotated[AnyStrategy, Means.TEXT_IN_KFP] = "replace"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import forked
@@ -495,7 +496,7 @@ def test_an_object_that_is_not_ours_is_left_alone(operator: Operator, cluster: C
     manifest["metadata"]["labels"] = {}
     cluster.kubectl("create", "-f", "-", input=json.dumps(manifest))
 
-    with pytest.raises(DeploymentError, match="there is a SeldonDeployment uptake-1 in .* already, .*: deploy again"):
+    with pytest.raises(DeploymentError, match="the SeldonDeployment uptake-1 is in .* already, .*: deploy again"):
         serve(namespace, 2, "second")
     serve(namespace, 2, "second")
 
@@ -644,7 +645,7 @@ def test_a_role_for_the_namespace_is_enough(
 
 
 def test_a_cluster_without_seldon_is_told(namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seldon, "GROUP", "unknown.example")
+    monkeypatch.setattr(target.Cluster, "kind", replace(seldon.KIND, group="unknown.example"))
 
     with pytest.raises(DeploymentError, match="Seldon Core is not installed in this cluster"):
         serve(namespace, 1, "first")

@@ -1,7 +1,7 @@
 """As much of a cluster's API as a rollout asks, in memory: objects with versions, and pods that are ready at once.
 
-It plays Seldon's operator, the controllers behind a Service and the pods of a router too, and can fail as an API server
-does.
+It plays the operators of Seldon and KServe, the controllers behind a Service and the pods of a router too, and can fail
+as an API server does.
 """
 
 import json
@@ -17,10 +17,15 @@ from urllib.parse import parse_qs, urlsplit
 
 Object = dict[str, Any]
 
-NAMED = re.compile(r"/(?:api|apis/[^/]+)/v1/namespaces/(?P<namespace>[^/]+)/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?")
+NAMED = re.compile(r"/(?:api|apis/[^/]+)/v1(beta1)?/namespaces/(?P<namespace>[^/]+)/(?P<kind>[^/]+)(/(?P<name>[^/]+))?")
 
 
 ROUTER = "cd4ml/router"
+KINDS = {
+    "/apis/machinelearning.seldon.io/v1": "seldondeployments",
+    "/apis/serving.kserve.io/v1beta1": "inferenceservices",
+}
+"""What a release can be made as, by the path that says whether it is known."""
 
 
 class RefusedError(Exception):
@@ -59,6 +64,7 @@ class Api(ThreadingHTTPServer):
         self.unreached = ""
         """What the router's pods say of the releases that they cannot reach."""
         self.seldon = True
+        """Whether the kinds are known that a release can be made as."""
         self.before_put: Callable[[], None] | None = None
         """Happens once, before the next object is replaced."""
         self._version, self._lock = 0, threading.RLock()
@@ -104,10 +110,9 @@ class Api(ThreadingHTTPServer):
         """Answers a request."""
         if path.endswith("selfsubjectaccessreviews"):
             return {**body, "status": {"allowed": True}}
-        if path == "/apis/machinelearning.seldon.io/v1":
-            kind = {"kind": "SeldonDeployment", "name": "seldondeployments", "namespaced": True}
-            known = [{**kind, "singularName": "seldondeployment", "verbs": []}] if self.seldon else []
-            return {"groupVersion": "v1", "resources": known}
+        if path in KINDS:
+            kind = {"kind": "Kind", "name": KINDS[path], "namespaced": True, "singularName": "kind", "verbs": []}
+            return {"groupVersion": "v1", "resources": [kind] if self.seldon else []}
         if path == "/api/v1/namespaces/team":
             return {"metadata": {"name": "team"}}
         found = NAMED.fullmatch(path)
@@ -156,6 +161,9 @@ class Api(ThreadingHTTPServer):
                 annotations = one["spec"]["predictors"][0].get("annotations", {})
                 labels = {"seldon-deployment-id": name}
                 made.append({"id": name, "ready": name not in self.waits, "annotations": annotations, "labels": labels})
+            elif kind == "inferenceservices" and name not in self.hidden:
+                about = {key: one["spec"]["predictor"][key] for key in ("annotations", "labels")}
+                made.append({"id": name, "ready": name not in self.waits, **about})
             elif kind == "deployments":
                 labels = one["spec"]["template"]["metadata"]["labels"]
                 made.append({"id": name, "ready": name not in self.waits, "annotations": {}, "labels": labels})

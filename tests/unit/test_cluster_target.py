@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout
 from cd4ml.deployment.steps import Rollout, Route
 from cd4ml.deployment.strategies import Strategy
-from cd4ml.deployment.targets import cluster, seldon, stable
+from cd4ml.deployment.targets import cluster, kserve, seldon, stable
 from cd4ml.deployment.targets.cluster import Cluster
+from cd4ml.deployment.targets.kserve import KServe
 from cd4ml.deployment.targets.stable import NOTE, OURS, StableService
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments
@@ -57,13 +59,18 @@ def store(tmp_path: Path) -> Store:
 
 
 def deploy(
-    store: Store, version: int, instead: Callable[[Rollout], object] = lambda _: None, *, seconds: float = 5
+    store: Store,
+    version: int,
+    instead: Callable[[Rollout], object] = lambda _: None,
+    *,
+    seconds: float = 5,
+    where: type[Cluster] = Cluster,
 ) -> int:
     """Rolls a version out; the number of its deployment."""
     dataset = DatasetReference("players", 0, "sha256:d")
     published = Version("uptake", version, f"sha256:{version}", "2026-01-01", "run", "", dataset)
     deployed, _ = rollout.roll_out(
-        Cluster(store, "uptake", seconds=seconds),
+        where(store, "uptake", seconds=seconds),
         Strategy("replace", (Answers(instead), Route())),
         version=published,
         run=f"run-{version}",
@@ -295,9 +302,7 @@ def test_a_service_of_that_name_that_is_not_ours_is_left_alone(api: Api, store: 
 def test_an_object_of_that_name_that_is_not_ours_is_left_alone(api: Api, store: Store) -> None:
     api.put("seldondeployments", served_by("uptake-1", labels={}))
 
-    with pytest.raises(
-        DeploymentError, match="there is a SeldonDeployment uptake-1 in team already, which this rollou"
-    ):
+    with pytest.raises(DeploymentError, match="the SeldonDeployment uptake-1 is in team already, and this rollou"):
         deploy(store, 1)
     deploy(store, 2)
 
@@ -442,7 +447,8 @@ def served_by(
 ) -> Object:
     """A SeldonDeployment of the model, whoever made it."""
     ours = dict([OURS], **{seldon.MODEL: "uptake"}) if labels is None else labels
-    predictor = {"annotations": {seldon.DEPLOYMENT: number, seldon.RELEASE: "before-7"}, "componentSpecs": [{}]}
+    annotated = {seldon.DEPLOYMENT: number, seldon.RELEASE: "before-7"}
+    predictor = {"name": "default", "annotations": annotated, "componentSpecs": [{}]}
     metadata = {"name": name, "labels": ours, "annotations": annotations or {}}
     return {"metadata": metadata, "spec": {"predictors": [predictor]}}
 
@@ -450,5 +456,102 @@ def served_by(
 def test_the_service_is_labelled_as_ours(api: Api, store: Store) -> None:
     deploy(store, 1)
 
-    assert api.service()["metadata"]["labels"] == {"app.kubernetes.io/part-of": "cd4ml", "cd4ml/model": "uptake"}
-    assert stable.StableService(client.ApiClient(), "team", "uptake").url == "http://uptake.team.svc:8000"
+    labels = {"app.kubernetes.io/part-of": "cd4ml", "cd4ml/model": "uptake", "cd4ml/target": "cluster"}
+    assert api.service()["metadata"]["labels"] == labels
+    service = stable.StableService(client.ApiClient(), "team", "uptake", target="cluster")
+    assert service.url == "http://uptake.team.svc:8000"
+
+
+def test_with_kserve_each_release_is_an_inference_service(api: Api, store: Store) -> None:
+    seen: list[tuple[str, list[str], str]] = []
+
+    def look(now: Rollout) -> None:
+        seen.append((now.url, api.names("inferenceservices"), api.reached()))
+
+    deploy(store, 1, look, where=KServe)
+    deploy(store, 2, look, where=KServe)
+
+    assert seen == [
+        ("http://uptake-1-predictor.team.svc:80", ["uptake-1"], ""),
+        ("http://uptake-2-predictor.team.svc:80", ["uptake-1", "uptake-2"], "uptake-1"),
+    ]
+    assert deployments.latest(store, "uptake").endpoint == "http://uptake.team.svc:8000/api/v1.0/predictions"
+    assert (api.names("inferenceservices"), api.reached(), note(api)) == (["uptake-2"], "uptake-2", None)
+    assert (KServe(store, "uptake").current().number, api.names("seldondeployments")) == (2, [])
+
+
+def test_with_kserve_what_fails_is_never_reached_and_goes(api: Api, store: Store) -> None:
+    deploy(store, 1, where=KServe)
+    api.answered.clear()
+
+    with pytest.raises(DeploymentError, match="uptake-1, which was served before, is served as before"):
+        deploy(store, 2, fails, where=KServe)
+
+    assert set(api.answered) == {"uptake-1"}
+    assert (api.names("inferenceservices"), note(api), states(store)) == (["uptake-1"], None, ["held", "undone"])
+
+
+def test_what_kserve_says_that_it_cannot_do_is_told(api: Api, store: Store) -> None:
+    api.hidden.add("uptake-1")
+
+    def act() -> None:
+        while not api.names("inferenceservices"):
+            time.sleep(0.01)
+        conditions = [{"type": "PredictorReady", "status": "False", "message": "no such runtime"}]
+        api.objects["inferenceservices", "uptake-1"]["status"] = {"conditions": conditions}
+
+    acting = threading.Thread(target=act)
+    acting.start()
+    with pytest.raises(DeploymentError, match=r"waited for KServe's controller to act \(it says: no such runtime\)"):
+        deploy(store, 1, seconds=0.5, where=KServe)
+    acting.join()
+
+    assert api.objects == {}
+
+
+def test_a_cluster_without_kserve_is_told(api: Api, store: Store) -> None:
+    api.seldon = False
+
+    with pytest.raises(
+        DeploymentError, match="KServe is not installed .*it knows no inferenceservices.serving.kserve.io"
+    ):
+        deploy(store, 1, where=KServe)
+
+
+@pytest.mark.parametrize(("first", "second"), [(Cluster, KServe), (KServe, Cluster)])
+def test_a_model_that_another_target_serves_is_left_alone(
+    api: Api, store: Store, first: type[Cluster], second: type[Cluster]
+) -> None:
+    deploy(store, 1, where=first)
+
+    with pytest.raises(DeploymentError, match=f"served in team by the target `{first.name}`: deploy it there, or end"):
+        deploy(store, 2, where=second)
+
+    assert api.reached() == "uptake-1"
+    rollout.stop(first(store, "uptake"))
+    deploy(store, 2, where=second)
+    assert second(store, "uptake").current().number is not None
+
+
+def test_a_service_of_before_without_its_target_is_seldons(api: Api, store: Store) -> None:
+    deploy(store, 1)
+    del api.service()["metadata"]["labels"]["cd4ml/target"]
+
+    deploy(store, 2)
+
+    assert api.reached() == "uptake-2"
+
+
+def test_what_kserve_gets_is_the_pod_that_seldon_gets() -> None:
+    about = {"namespace": "team", "model_uri": "s3://cd4ml/models/uptake/3/model", "version": 3, "digest": "abc"}
+    about |= {"release": "run-1", "number": 1}
+    ours, seldons = kserve.inference_service("uptake", **about), seldon.deployment("uptake", **about).manifest()
+
+    pod = seldons["spec"]["predictors"][0]["componentSpecs"][0]["spec"]
+    named = {"name": "kserve-container", "lifecycle": {"preStop": {"exec": {"command": ["sleep", "10"]}}}}
+    wanted = {**pod, "containers": [{**pod["containers"][0], **named}]}
+    predictor = ours["spec"]["predictor"]
+    assert {key: predictor[key] for key in wanted} == wanted
+    assert predictor["labels"]["seldon-deployment-id"] == ours["metadata"]["name"] == "uptake-1"
+    assert predictor["labels"]["app.kubernetes.io/managed-by"] == "kserve"
+    assert ours["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"

@@ -22,10 +22,10 @@ def test_a_name_that_seldon_can_make_names_of_is_fine(name: str) -> None:
     ("target", "store", "name", "said"),
     [
         ("cluster", "store", "uptake", "store store: no pod of a cluster sees this folder"),
-        ("cluster", "s3://cd4ml", "Uptake", "name 'Uptake': Seldon cannot serve a model of this name"),
-        ("cluster", "s3://cd4ml", "up_take", "name 'up_take': Seldon cannot serve"),
-        ("cluster", "s3://cd4ml", "9u", "name '9u': Seldon cannot serve"),
-        ("cluster", "s3://cd4ml", "u-", "name 'u-': Seldon cannot serve"),
+        ("cluster", "s3://cd4ml", "Uptake", "name 'Uptake': a cluster cannot serve a model of this name"),
+        ("cluster", "s3://cd4ml", "up_take", "name 'up_take': a cluster cannot serve"),
+        ("cluster", "s3://cd4ml", "9u", "name '9u': a cluster cannot serve"),
+        ("cluster", "s3://cd4ml", "u-", "name 'u-': a cluster cannot serve"),
         ("cluster", "s3://cd4ml", "u" * 48, "47 characters at most"),
     ],
 )

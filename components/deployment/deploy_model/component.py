@@ -28,7 +28,7 @@ def deploy_model(
         published: What `publish_model` wrote.
         verdict: What `check_model` wrote about this model; without a passed verdict nothing is deployed.
         store: The store that holds the registry.
-        target: Where the model is served: `machine` (this one) or `cluster` (by Seldon, in the run's namespace).
+        target: Where it is served: `machine` (this one), or in the run's namespace `cluster` (Seldon) or `kserve`.
         strategy: How it gets the requests: `replace` (all at once), another strategy's name, or steps as JSON.
         port: The port on this machine where the model is served.
         run: The run that deploys.

@@ -309,7 +309,7 @@ def rollback(
     Example: cd4ml deployments rollback promotion-uptake --to 3
     """
     from cd4ml.cli.submit import named, submitted, wait_for
-    from cd4ml.deployment.targets import CLUSTER
+    from cd4ml.deployment.targets import IN_A_CLUSTER
     from cd4ml.registry import deployments
     from cd4ml.running.run_file import RunFile
 
@@ -324,7 +324,7 @@ def rollback(
             "published version with --to"
         )
     version = to or (earlier.version if earlier else now.version)
-    if now.target == CLUSTER:
+    if now.target in IN_A_CLUSTER:
         arguments = {"name": name, "version": version, "store": store, "target": now.target}
         wanted = asked.checked(RunFile(Path("rollback"), "deployment", arguments), in_a_cluster=True)
         connection = kfp.connected(address, changes=True, sure=yes)
@@ -364,7 +364,7 @@ app.add_typer(deployments_app, name="deployments")
 def stop(
     name: Name,
     store: asked.StoreOption = asked.STORE,
-    target: Annotated[str, typer.Option(help="Where it is served: `machine`, `cluster`.")] = "machine",
+    target: Annotated[str, typer.Option(help="Where it is served: `machine`, `cluster`, `kserve`.")] = "machine",
 ) -> None:
     """Ends what is served of a model, such as the server that `cd4ml run --keep-serving` left up.
 

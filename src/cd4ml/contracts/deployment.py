@@ -25,7 +25,7 @@ class Begun(Document, kind="cd4ml/DeploymentBegun", remedy=_REMEDY):
     digest: str
     run: str
     target: str
-    """Where, as the argument says: `machine`, `cluster`."""
+    """Where, as the argument says: `machine`, `cluster`, `kserve`."""
     strategy: str
     at: str
     """ISO 8601, UTC."""

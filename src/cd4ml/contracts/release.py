@@ -91,7 +91,7 @@ class Deployment(
     digest: str
     run: str
     target: str
-    """Where: `machine` or `cluster`."""
+    """Where: `machine`, `cluster` or `kserve`."""
     endpoint: str
     """The URL that takes predictions."""
     deployed_at: str

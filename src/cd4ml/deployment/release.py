@@ -57,7 +57,7 @@ def deploy(
         location: The store that holds the registry.
         published_file: What `publish_model` wrote.
         verdict_file: What `check_model` wrote about this very model.
-        target: `machine`: a process of this machine, or `cluster`: Seldon, in the namespace of this pod.
+        target: `machine`: a process of this machine; in the namespace of this pod `cluster`: Seldon, or `kserve`.
         port: Where the server of a machine listens.
         run: The run that deploys.
         folder: Takes the result and the server's log.

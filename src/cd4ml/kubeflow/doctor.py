@@ -16,7 +16,8 @@ from minio.error import MinioException
 from cd4ml import images
 from cd4ml.cluster import accounts
 from cd4ml.cluster.store_setup import STORE
-from cd4ml.deployment.targets.cluster import NEEDED
+from cd4ml.deployment.targets import kserve, seldon
+from cd4ml.deployment.targets.cluster import needed
 from cd4ml.errors import KubeflowError, StorageError
 from cd4ml.kubeflow.connection import KFP_NAMESPACE, Address, connect, load_kubeconfig, loss_words, sdk_version
 from cd4ml.storage import S3, probe, region
@@ -31,7 +32,6 @@ SECRETS = (
     accounts.ROUTER_SECRET,
     accounts.ARTIFACTS_SECRET,
 )
-SELDON_CRD = "seldondeployments.machinelearning.seldon.io"
 ARGO = "workflow-controller"
 SIZE_OF_RUNS = "MAX_WORKFLOW_SIZE"
 USUAL_SIZE = 2**20
@@ -41,7 +41,7 @@ LOOKING = (("list", "", "pods"), ("get", "", "pods/log"), ("list", "machinelearn
 """What a person does: verb, group, resource."""
 DEPLOYING = tuple(
     (verb, group, f"{resource}/{subresource}".rstrip("/"))
-    for (group, resource, subresource), verbs in NEEDED.items()
+    for (group, resource, subresource), verbs in needed(seldon.KIND).items()
     for verb in verbs
 )
 """What the tasks that deploy do, as a ServiceAccount of their own."""
@@ -129,7 +129,11 @@ def _cluster(address: Address) -> Iterable[Finding]:
             "your rights", ask=cluster.rights, remedy="ask an admin for the Role cd4ml-engineer", at_worst="warning"
         ),
         cluster.check(f"rights of {accounts.DEPLOYER}", ask=cluster.rights_of_deployer, remedy=cluster.wiring),
-        cluster.check("Seldon", ask=cluster.seldon, remedy="install Seldon Core 1.17.1 (docs/admin.md)"),
+        cluster.check(
+            "Seldon or KServe",
+            ask=cluster.serving,
+            remedy="install Seldon Core 1.17.1 or KServe 0.20 (docs/admin.md)",
+        ),
         cluster.check(
             "GPUs", ask=cluster.gpus, remedy="train with `gpus: 0`, or add a node with GPUs", at_worst="warning"
         ),
@@ -218,10 +222,21 @@ class _Cluster:
             raise _LackingError(f"missing: {', '.join(refused)}")
         return f"all {len(wanted)} that are needed"
 
-    def seldon(self) -> str:
+    def serving(self) -> str:
+        known = [kind.name for kind in (seldon.KIND, kserve.KIND) if self._knows(f"{kind.plural}.{kind.group}")]
+        if not known:
+            raise _LackingError("neither is installed")
+        return f"{' and '.join(known)} known"
+
+    def _knows(self, kind: str) -> bool:
         extensions = kubernetes.client.ApiextensionsV1Api(self._client)
-        extensions.read_custom_resource_definition(SELDON_CRD, _request_timeout=SECONDS)
-        return "SeldonDeployments are known"
+        try:
+            extensions.read_custom_resource_definition(kind, _request_timeout=SECONDS)
+        except kubernetes.client.ApiException as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
 
     def gpus(self) -> str:
         counts = {one.metadata.name: int((one.status.allocatable or {}).get(GPU, 0)) for one in self._nodes()}

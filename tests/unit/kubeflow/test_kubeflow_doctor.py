@@ -116,7 +116,7 @@ def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Clu
     [
         ("/secrets/cd4ml-store", "Secret cd4ml-store", "failed", "apply the manifests of cd4ml to the namespace cd4ml"),
         ("/configmaps/kfp-launcher", "ConfigMap kfp-launcher", "failed", "apply the manifests of cd4ml"),
-        ("seldondeployments", "Seldon", "failed", "install Seldon Core 1.17.1"),
+        ("seldondeployments", "Seldon or KServe", "failed", "install Seldon Core 1.17.1 or KServe 0.20"),
         ("/nodes", "GPUs", "warning", "train with `gpus: 0`"),
         ("/nodes", "images", "warning", "load them"),
         ("/storageclasses", "storage class", "failed", "name a default one"),
@@ -137,6 +137,18 @@ def test_what_is_missing_is_told_with_its_remedy(
     assert outcome.code == (1 if state == "failed" else 0)
     assert states(outcome.out)[check] == state
     assert remedy in outcome.out
+
+
+def test_kserve_in_the_place_of_seldon_is_fine(kfp: KfpServer, cluster: Cluster, cd4ml: Command) -> None:
+    kfp.multi_user = True
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    found = cluster.content.pop(f"{crds}/seldondeployments.machinelearning.seldon.io")
+    cluster.content[f"{crds}/inferenceservices.serving.kserve.io"] = found
+
+    outcome = cd4ml("doctor", "--host", kfp.host, "--namespace", "cd4ml")
+
+    assert states(outcome.out)["Seldon or KServe"] == "ok"
+    assert "InferenceService known" in outcome.out
 
 
 @pytest.mark.parametrize("variables", [{}, {"MAX_WORKFLOW_SIZE": "1048576"}])
@@ -194,7 +206,11 @@ def test_rights_that_are_missing_are_named(kfp: KfpServer, cluster: Cluster, cd4
 
 @pytest.mark.parametrize(
     ("hidden", "check"),
-    [("/secrets/cd4ml-store", "Secret cd4ml-store"), ("/nodes", "GPUs"), ("customresourcedefinitions", "Seldon")],
+    [
+        ("/secrets/cd4ml-store", "Secret cd4ml-store"),
+        ("/nodes", "GPUs"),
+        ("customresourcedefinitions", "Seldon or KServe"),
+    ],
 )
 def test_what_one_may_not_see_is_no_failure(
     kfp: KfpServer, cluster: Cluster, cd4ml: Command, hidden: str, check: str

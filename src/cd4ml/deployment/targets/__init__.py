@@ -1,4 +1,4 @@
-"""Where a model can be served: `machine`, a process of this machine; `cluster`, Seldon in the namespace of the run."""
+"""Where a model can be served: on this `machine`, or in the run's namespace by Seldon (`cluster`) or `kserve`."""
 
 import re
 from abc import ABC, abstractmethod
@@ -17,8 +17,11 @@ from cd4ml.storage import S3, Store, check_name
 
 MACHINE = "machine"
 CLUSTER = "cluster"
+KSERVE = "kserve"
+IN_A_CLUSTER = (CLUSTER, KSERVE)
+"""The targets whose pods read the store, and which only a task in the cluster can verify."""
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?")
-"""A model's name that Seldon can make the names of a Deployment and a Service of."""
+"""A model's name that Seldon and KServe can make the names of a Deployment and a Service of."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ TARGETS: PluginPoint[type[Target]] = PluginPoint(
     built_in={
         MACHINE: "cd4ml.deployment.targets.machine:Machine",
         CLUSTER: "cd4ml.deployment.targets.cluster:Cluster",
+        KSERVE: "cd4ml.deployment.targets.kserve:KServe",
     },
 )
 
@@ -214,7 +218,7 @@ def check(target: str) -> str:
 def mistakes_in_a_cluster(target: str) -> Iterator[str]:
     """Why a pod cannot serve a model at a target."""
     if target == MACHINE:
-        yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster'"
+        yield "target: 'machine' serves the model where its task runs; in a cluster it must be 'cluster' or 'kserve'"
 
 
 def check_together(target: str, store: str, name: str) -> None:
@@ -223,12 +227,12 @@ def check_together(target: str, store: str, name: str) -> None:
     Raises:
         DeploymentError: It cannot; says what to change.
     """
-    if target != CLUSTER:
+    if target not in IN_A_CLUSTER:
         return
     if not store.startswith(S3):
         raise DeploymentError(f"store {store}: no pod of a cluster sees this folder; name a bucket as s3://bucket")
     if not NAME.fullmatch(name):
         raise DeploymentError(
-            f"name {name!r}: Seldon cannot serve a model of this name; use a-z, 0-9 and '-', a letter first, "
+            f"name {name!r}: a cluster cannot serve a model of this name; use a-z, 0-9 and '-', a letter first, "
             "47 characters at most"
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import urllib3
 from kubernetes import client
@@ -26,6 +26,7 @@ from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.deployment.targets import CLUSTER, Release, Served, Split, Target, Unfinished, router_pods, seldon, stable
+from cd4ml.deployment.targets.kind import Kind
 from cd4ml.deployment.targets.router import FOLLOW_SECONDS, arm_name
 from cd4ml.deployment.targets.router_pods import ROUTER, RouterPods
 from cd4ml.deployment.targets.stable import Note, StableService
@@ -41,8 +42,7 @@ DEAD_SECONDS = 300.0
 """After which, since the note of a rollout was written or renewed, another rollout takes its process for dead."""
 RENEW_SECONDS = 30.0
 POLL_SECONDS = 2.0
-NEEDED = {
-    (seldon.GROUP, seldon.PLURAL, ""): ("get", "create", "delete"),
+_NEEDED = {
     ("", "services", ""): ("get", "create", "update", "delete"),
     ("discovery.k8s.io", "endpointslices", ""): ("list",),
     ("apps", "deployments", ""): ("list", "create", "delete"),
@@ -50,7 +50,11 @@ NEEDED = {
     ("", "pods", "log"): ("get",),
     ("", "events", ""): ("list",),
 }
-"""What a rollout does in its namespace, by API group, resource and subresource."""
+
+
+def needed(kind: Kind) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """What a rollout does in its namespace, by API group, resource and subresource."""
+    return {(kind.group, kind.plural, ""): ("get", "create", "delete"), **_NEEDED}
 
 
 class Cluster(Target):
@@ -58,6 +62,8 @@ class Cluster(Target):
 
     name = CLUSTER
     splits = True
+    kind: ClassVar[Kind] = seldon.KIND
+    """What a release is made as."""
 
     def __init__(self, store: Store, model: str, *, namespace: str = "", seconds: float = ROLLOUT_SECONDS) -> None:
         super().__init__(store, model)
@@ -66,15 +72,15 @@ class Cluster(Target):
         self._seconds = seconds
         self._api, self._apps, self._core = api, client.AppsV1Api(api), client.CoreV1Api(api)
         self._slices = client.DiscoveryV1Api(api)
-        self._objects = _Objects(api, self._namespace, model)
-        self._service = StableService(api, self._namespace, model)
+        self._objects = _Objects(api, self._namespace, model, kind=self.kind)
+        self._service = StableService(api, self._namespace, model, target=self.name)
         self._routers = RouterPods(store, api, namespace=self._namespace, model=model)
         self._begun: Begun | None = None  # of the release that is raised
 
     def check(self, version: Version) -> None:  # noqa: D102
         self._manifest(version, release="any", number=1)
         with connection.told():
-            _check_seldon(self._api)
+            self._check_kind()
 
     @property
     def where(self) -> str:  # noqa: D102
@@ -88,7 +94,7 @@ class Cluster(Target):
             DeploymentError: Who asks may not do all that whoever has the turn does, stopping included.
         """
         with connection.told():
-            connection.check(self._api, self._namespace, NEEDED)
+            connection.check(self._api, self._namespace, needed(self.kind))
             self._when_free()
         ended = threading.Event()
         threading.Thread(target=self._renew, args=(ended,), daemon=True).start()
@@ -117,7 +123,7 @@ class Cluster(Target):
             name = self._name(begun.number)
             log.info("%s: release %s comes up as %s", self.model, begun.release, name)
             self._wait(begun, lambda: self._missing_of_release(begun), failed="did not come up", label=pods_of(name))
-        return self._url_of(seldon.service(name))
+        return f"http://{self.kind.address(manifest)}"
 
     def route(self, release: Release) -> str:
         """Switches the model's Service, and waits until it leads to the pods of the release and to no other."""
@@ -203,7 +209,7 @@ class Cluster(Target):
         return seldon.object_name(self.model, number)
 
     def _manifest(self, version: Version, *, release: str, number: int) -> dict[str, Any]:
-        return seldon.deployment(
+        return self.kind.manifest(
             self.model,
             namespace=self._namespace,
             model_uri=self.store.uri(f"{version.folder}/model"),
@@ -211,7 +217,7 @@ class Cluster(Target):
             digest=version.digest,
             release=release,
             number=number,
-        ).manifest()
+        )
 
     def _when_free(self, but: str = "") -> Any:
         """The model's Service, once no rollout may change it but the one whose release is named."""
@@ -295,7 +301,7 @@ class Cluster(Target):
             if before is None:
                 return None
             if release is None:
-                raise DeploymentError(f"the SeldonDeployment {name} in {self._namespace} was deleted")
+                raise DeploymentError(f"the {self.kind.name} {name} in {self._namespace} was deleted")
             arms = self._arm(before, champion), part(self._arm(release, 0.0))
             traffic = Traffic(arms, captured_features=tuple(features))
             self._routers.write(begun.number, traffic)
@@ -339,14 +345,10 @@ class Cluster(Target):
             log.warning("%s: requests on open connections may fail while the router ends: %s", self.model, error)
 
     def _arm(self, found: dict[str, Any], weight: float) -> Arm:
-        """A SeldonDeployment as the router asks it."""
-        number, version = _annotation(found, seldon.DEPLOYMENT), _annotation(found, seldon.VERSION)
+        """A release as the router asks it."""
+        number, version = (self.kind.annotation(found, key) for key in (seldon.DEPLOYMENT, seldon.VERSION))
         name = arm_name(int(number) if NUMBER.fullmatch(number) else None, version)
-        predictor = found["spec"]["predictors"][0]["name"]
-        return Arm(name, self._url_of(f"{found['metadata']['name']}-{predictor}"), weight, version)
-
-    def _url_of(self, service: str) -> str:
-        return f"http://{service}.{self._namespace}.svc:{seldon.PORT}"
+        return Arm(name, f"http://{self.kind.address(found)}", weight, version)
 
     def _of_before(self) -> str:
         """The SeldonDeployment by which a version before served the model; empty where there is none.
@@ -393,10 +395,10 @@ class Cluster(Target):
         found = self._objects.read(name) if name else None
         if not found or _is_ending(found):
             return None
-        number = _annotation(found, seldon.DEPLOYMENT)
-        series = self._series(int(number), _annotation(found, seldon.RELEASE)) if NUMBER.fullmatch(number) else None
-        of_before = self._url_of(f"{self.model}-default")
-        url = of_before if name == self.model and self._service.read() is None else self._service.url
+        number, release = (self.kind.annotation(found, key) for key in (seldon.DEPLOYMENT, seldon.RELEASE))
+        series = self._series(int(number), release) if NUMBER.fullmatch(number) else None
+        of_before = name == self.model and self._service.read() is None
+        url = f"http://{self.kind.address(found)}" if of_before else self._service.url
         return Served(series.begun.number if series else None, url)
 
     def _series(self, number: int, release: str) -> Series | None:
@@ -431,14 +433,12 @@ class Cluster(Target):
         """What of a release is not up yet; empty when all is."""
         name = self._name(begun.number)
         current = self._objects.read(name)
-        if not current or _is_ending(current) or _annotation(current, seldon.RELEASE) != begun.release:
-            raise DeploymentError(f"the SeldonDeployment {name} in {self._namespace} was deleted while it came up")
-        wanted = sum(len(predictor["componentSpecs"]) for predictor in current["spec"]["predictors"])
+        if not current or _is_ending(current) or self.kind.annotation(current, seldon.RELEASE) != begun.release:
+            raise DeploymentError(f"the {self.kind.name} {name} in {self._namespace} was deleted while it came up")
         found = [one for one in self._deployments(name) if _release_of(one.spec.template) == begun.release]
-        if len(found) < wanted:
-            status = current.get("status", {})
-            failed = status.get("state") == "Failed" and status.get("description")
-            return "Seldon's operator to act" + (f" (it says: {failed})" if failed else "")
+        if len(found) < self.kind.deployments(current):
+            failed = self.kind.failure(current)
+            return f"{self.kind.operator} to act" + (f" (it says: {failed})" if failed else "")
         made = self._pods(pods_of(name))
         others = [pod.metadata.name for pod in made if _release_of(pod) != begun.release]
         if others:  # of another store's deployment of that number
@@ -493,43 +493,45 @@ class Cluster(Target):
         if any(trouble.hopeless for trouble in pods.troubles(made)):
             raise DeploymentError(f"{name} does not come up{self._words(made)}")
 
+    def _check_kind(self) -> None:
+        kind = self.kind
+        try:
+            known = client.CustomObjectsApi(self._api).get_api_resources(kind.group, kind.version).resources
+        except client.ApiException as error:
+            if error.status != 404:
+                raise
+            known = []
+        if kind.plural not in [resource.name for resource in known]:
+            raise DeploymentError(
+                f"{kind.product} is not installed in this cluster (it knows no {kind.plural}.{kind.group}/"
+                f"{kind.version}): ask its admin to install {kind.install}, or deploy with the target `machine`"
+            )
+
     def _words(self, found: list[Any]) -> str:
         told = [pods.words(self._core, self._namespace, trouble) for trouble in pods.troubles(found)[:3]]
         return "".join(f"\n{words}" for words in told)
 
 
-def _check_seldon(api: client.ApiClient) -> None:
-    kind = f"{seldon.PLURAL}.{seldon.GROUP}/{seldon.API_VERSION}"
-    try:
-        known = client.CustomObjectsApi(api).get_api_resources(seldon.GROUP, seldon.API_VERSION).resources
-    except client.ApiException as error:
-        if error.status != 404:
-            raise
-        known = []
-    if seldon.PLURAL not in [resource.name for resource in known]:
-        raise DeploymentError(
-            f"Seldon Core is not installed in this cluster (it knows no {kind}): ask its admin to install "
-            "seldon-core-operator 1.17.1, or deploy with the target `machine`"
-        )
-
-
 class _Objects:
-    """The SeldonDeployments of a model."""
+    """The objects of a model."""
 
-    def __init__(self, api: client.ApiClient, namespace: str, model: str) -> None:
+    def __init__(self, api: client.ApiClient, namespace: str, model: str, *, kind: Kind) -> None:
         self._api = client.CustomObjectsApi(api)
         self._namespace = namespace
         self._labels = dict([stable.OURS], **{seldon.MODEL: model})
-        self._kind = (seldon.GROUP, seldon.API_VERSION, namespace, seldon.PLURAL)
+        self._kind, self._place = kind, (kind.group, kind.version, namespace, kind.plural)
 
     def is_ours(self, found: dict[str, Any]) -> bool:
         """Whether we made it, for this model."""
         labels: dict[str, str] = found["metadata"].get("labels", {})
         return self._labels.items() <= labels.items()
 
+    def _release(self, found: dict[str, Any]) -> str:
+        return self._kind.annotation(found, seldon.RELEASE)
+
     def read(self, name: str) -> dict[str, Any] | None:
         try:
-            content: dict[str, Any] = self._api.get_namespaced_custom_object(*self._kind, name)
+            content: dict[str, Any] = self._api.get_namespaced_custom_object(*self._place, name)
         except client.ApiException as error:
             if error.status == 404:
                 return None
@@ -538,26 +540,26 @@ class _Objects:
 
     def create(self, content: dict[str, Any]) -> None:
         try:
-            self._api.create_namespaced_custom_object(*self._kind, content)
+            self._api.create_namespaced_custom_object(*self._place, content)
         except client.ApiException as error:
             if error.status != 409:
                 raise
             found = self.read(content["metadata"]["name"])
-            if found and _annotation(found, seldon.RELEASE) == _annotation(content, seldon.RELEASE):
+            if found and self._release(found) == self._release(content):
                 return  # made before, and the answer was lost
             raise DeploymentError(
-                f"there is a SeldonDeployment {content['metadata']['name']} in {self._namespace} already, which this "
-                "rollout did not make: deploy again, which takes the next number, or remove it"
+                f"the {self._kind.name} {content['metadata']['name']} is in {self._namespace} already, and this "
+                "rollout did not make it: deploy again, which takes the next number, or remove it"
             ) from error
 
     def delete(self, name: str, release: str = "") -> None:
         """Deletes what is ours; where a release is named, only if it is that one's."""
         found = self.read(name) if name else None
-        if not found or not self.is_ours(found) or (release and _annotation(found, seldon.RELEASE) != release):
+        if not found or not self.is_ours(found) or (release and self._release(found) != release):
             return
         try:
             only = {"preconditions": {"uid": found["metadata"]["uid"]}}
-            self._api.delete_namespaced_custom_object(*self._kind, name, body=only)
+            self._api.delete_namespaced_custom_object(*self._place, name, body=only)
         except client.ApiException as error:
             if error.status not in (404, 409):
                 raise
@@ -576,7 +578,7 @@ class _Progress:
 
 
 def pods_of(name: str) -> str:
-    """Selects the pods of a SeldonDeployment."""
+    """Selects the pods of a release, by the name of its object."""
     return f"{seldon.POD}={name}"
 
 
@@ -600,11 +602,6 @@ def _away(error: client.ApiException | urllib3.exceptions.HTTPError) -> str:
 def _release_of(one: Any) -> str:
     release: str = (one.metadata.annotations or {}).get(seldon.RELEASE, "")
     return release
-
-
-def _annotation(manifest: dict[str, Any], key: str) -> str:
-    value: str = manifest["spec"]["predictors"][0].get("annotations", {}).get(key, "")
-    return value
 
 
 def _is_ending(current: dict[str, Any]) -> bool:

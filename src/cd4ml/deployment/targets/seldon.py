@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 from cd4ml import images, settings
 from cd4ml.cluster import accounts
 from cd4ml.contracts import signature
+from cd4ml.deployment.targets.kind import Kind, Object
 from cd4ml.errors import DeploymentError
 
 GROUP = "machinelearning.seldon.io"
@@ -382,7 +383,7 @@ def deployment(
         "labels": {**labels, "version": str(version)},  # Seldon writes it into metrics, as `predictor_version`
         "annotations": annotations,
         "graph": {"name": CONTAINER},
-        "component_specs": ({"spec": _pod(name, model_uri=model_uri, version=version, digest=digest)},),
+        "component_specs": ({"spec": pod(name, model_uri=model_uri, version=version, digest=digest)},),
     }
     content = {
         "metadata": {"name": object_name(name, number), "namespace": namespace, "labels": labels},
@@ -391,17 +392,48 @@ def deployment(
     return settings.parse(SeldonDeployment, content=content, name=f"the deployment of {name}", error=DeploymentError)
 
 
+def _annotations(content: Object) -> dict[str, str]:
+    found: dict[str, str] = content["spec"]["predictors"][0].get("annotations", {})
+    return found
+
+
+def _deployments(content: Object) -> int:
+    return sum(len(predictor["componentSpecs"]) for predictor in content["spec"]["predictors"])
+
+
+def _address(content: Object) -> str:
+    metadata, predictor = content["metadata"], content["spec"]["predictors"][0]["name"]
+    return f"{metadata['name']}-{predictor}.{metadata['namespace']}.svc:{PORT}"
+
+
+def _failure(content: Object) -> str:
+    status = content.get("status", {})
+    return status.get("description") or "" if status.get("state") == "Failed" else ""
+
+
+KIND = Kind(
+    name="SeldonDeployment",
+    group=GROUP,
+    version=API_VERSION,
+    plural=PLURAL,
+    product="Seldon Core",
+    install="seldon-core-operator 1.17.1",
+    operator="Seldon's operator",
+    manifest=lambda name, **about: deployment(name, **about).manifest(),
+    annotations=_annotations,
+    deployments=_deployments,
+    address=_address,
+    failure=_failure,
+)
+
+
 def object_name(model: str, number: int) -> str:
     """What the object of a deployment is called."""
     return f"{model}-{number}"
 
 
-def service(name: str) -> str:
-    """The Service that Seldon makes for an object."""
-    return f"{name}-{PREDICTOR}"
-
-
-def _pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, Any]:
+def pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, Any]:
+    """What of a `Pod` serves a published version; takes what `deployment` takes."""
     model, folder = "model", "/mnt/models"
     version_uri, _, part = model_uri.rpartition("/")
     temporary = {"name": "tmp", "mount_path": "/tmp"}  # noqa: S108 (a volume of the pod's own)

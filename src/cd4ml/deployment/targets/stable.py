@@ -16,12 +16,14 @@ from typing import Any, Self
 
 from kubernetes import client
 
-from cd4ml.deployment.targets import seldon
+from cd4ml.deployment.targets import CLUSTER, seldon
 from cd4ml.errors import DeploymentError
 
 NOTE = "cd4ml/unverified"
 OURS = ("app.kubernetes.io/part-of", "cd4ml")
 """The label of what we made."""
+TARGET = "cd4ml/target"
+"""The label with the target that has made the Service; those of versions before have none, and are Seldon's."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class Note:
 class StableService:
     """The Service of a model."""
 
-    def __init__(self, api: client.ApiClient, namespace: str, model: str) -> None:
+    def __init__(self, api: client.ApiClient, namespace: str, model: str, *, target: str) -> None:
         self._core = client.CoreV1Api(api)
-        self._namespace, self._model = namespace, model
+        self._namespace, self._model, self._target = namespace, model, target
 
     @property
     def url(self) -> str:
@@ -70,7 +72,7 @@ class StableService:
         """The Service; None where there is none.
 
         Raises:
-            DeploymentError: The one of that name is not ours.
+            DeploymentError: The one of that name is not ours, or another target's.
         """
         try:
             found = self._core.read_namespaced_service(self._model, self._namespace)
@@ -84,6 +86,12 @@ class StableService:
                 f"the Service {self._model} in {self._namespace} was not made by cd4ml (it lacks the label "
                 f"{key}={value}): remove it, or give the model another name"
             )
+        made_for = found.metadata.labels.get(TARGET, CLUSTER)
+        if made_for != self._target:
+            raise DeploymentError(
+                f"{self._model} is served in {self._namespace} by the target `{made_for}`: deploy it there, or end "
+                f"that first (cd4ml stop {self._model} --target {made_for})"
+            )
         return found
 
     def new(self, selected: str) -> Any:
@@ -92,7 +100,7 @@ class StableService:
         Args:
             selected: The SeldonDeployment whose pods answer; empty where none does.
         """
-        labels = dict([OURS], **{seldon.MODEL: self._model})
+        labels = dict([OURS], **{seldon.MODEL: self._model, TARGET: self._target})
         port = client.V1ServicePort(name="http", port=seldon.PORT, target_port="http", app_protocol="http")
         service = client.V1Service(
             metadata=client.V1ObjectMeta(name=self._model, labels=labels), spec=client.V1ServiceSpec(ports=[port])
