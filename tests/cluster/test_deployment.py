@@ -360,7 +360,7 @@ def test_wherever_the_process_is_killed_the_next_finds_one_release_that_serves(
     monkeypatch.setattr(target, "DEAD_SECONDS", -1)
 
     def work() -> None:
-        forked.dies_before(act, monkeypatch, MADE)
+        forked.dies_before(act, monkeypatch, CHANGING)
         serve(namespace, 2, "second", seconds=30)
 
     status = forked.status_of(work)
@@ -383,7 +383,7 @@ ACTS, HELD = 7, 5
 """How many changes a rollout makes, and which of them is the event that it holds."""
 
 
-MADE = (
+CHANGING = (
     (S3Store, "add"),
     (stable.StableService, "write"),
     (stable.StableService, "delete"),
