@@ -6,6 +6,8 @@ own `status.state` says Available too early, so it counts for nothing here. The 
 Seldon makes for it, and nobody else asks there. Routing switches the model's own Service (`stable`) to it, and back.
 Where requests are divided or copied, the Service is switched to a router (`router_pods`) meanwhile.
 
+What a release is made as is a `Kind`: another operator (`kserve`) has another, and all else in common.
+
 Versions before served a model by one SeldonDeployment of its name, which they changed. It is replaced like any other.
 """
 
