@@ -23,7 +23,8 @@ ROWS = 10_000
 NAMES = 10_000
 NAMES_COMPARED = 100
 """With more names than that in a request, none is proposed for a feature that lacks."""
-NUMBERS = frozenset({int, float, bool})
+NUMBERS = frozenset({int, float, bool, type(None)})
+"""The types of values that NumPy makes numbers of: of None it makes NaN."""
 TEXTS = frozenset({str})
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -113,7 +114,10 @@ class Encoder:
             feature, row = divmod(int(np.argmin(fits)), rows)
             value = numbers[feature][row]
             raise _not_a_value(value.item() if isinstance(value, np.generic) else value, self._numbers[feature])
-        missing = {self._numbers[place].name: int(gaps[place].sum()) for place in np.flatnonzero(gaps.any(axis=1))}
+        missing = {}
+        if gaps.any():
+            counts = zip(self._numbers, gaps.sum(axis=1).tolist(), strict=True)
+            missing = {one.name: count for one, count in counts if count}
         unknown = {}
         for one, column in zip(self._texts, texts, strict=True):
             if "" in column:
@@ -144,8 +148,8 @@ def check_names(names: Sequence[str], place: str) -> None:
     Raises:
         RefusedError: One is.
     """
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
+    if len(set(names)) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
         raise bad(f"{place} has {min(twice)!r} more than once")
 
 
@@ -156,12 +160,12 @@ def _column(name: str, columns: Mapping[str, Sequence[Any]], place: str) -> Sequ
     raise bad(f"feature {name!r} is not in {place}{proposal}")
 
 
-def _numbers(column: Sequence[Any], one: Input) -> Sequence[float]:
-    """The values, NaN for missing."""
-    known = [value for value in column if value is not None and value != ""]
+def _numbers(column: Sequence[Any], one: Input) -> Sequence[float | None]:
+    """The values, None for missing."""
+    known = [None if value == "" else value for value in column]
     if not NUMBERS.issuperset(map(type, known)):
         raise _not_a_value(next(value for value in known if type(value) not in NUMBERS), one)
-    return [np.nan if value is None or value == "" else value for value in column]
+    return known
 
 
 def _strange(column: Sequence[str], known: set[str] | None) -> int:
@@ -171,10 +175,10 @@ def _strange(column: Sequence[str], known: set[str] | None) -> int:
 
 def _texts(column: Sequence[Any], one: Input) -> Sequence[str]:
     """The values, "" for missing."""
-    known = [value for value in column if value is not None]
+    known = ["" if value is None else value for value in column]
     if not TEXTS.issuperset(map(type, known)):
         raise _not_a_value(next(value for value in known if type(value) is not str), one)
-    return [value or "" for value in column]
+    return known
 
 
 def _not_a_value(value: Any, one: Input) -> RefusedError:

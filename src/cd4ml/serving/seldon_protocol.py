@@ -6,6 +6,7 @@ An answer has the form of its request; to `jsonData` it is a tensor. Its `meta.t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -167,11 +168,9 @@ def _field(form: bytes) -> Any:
 
 def _of_rows(names: list[str], rows: list[list[Any]]) -> Given:
     _check(names, len(rows))
-    try:
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    except ValueError as error:
-        raise bad(f"every row of data.ndarray must be a list of {len(names)} values, one a name") from error
-    return Given(columns, len(rows), "data.names", as_tensor=False)
+    if set(map(len, rows)) != {len(names)}:
+        raise bad(f"every row of data.ndarray must be a list of {len(names)} values, one a name")
+    return _of_values(names, list(chain.from_iterable(rows)), as_tensor=False)
 
 
 def _of_tensor(names: list[str], tensor: Any) -> Given:
@@ -181,8 +180,13 @@ def _of_tensor(names: list[str], tensor: Any) -> Given:
     if shape != [len(values) // len(names), len(names)] or len(values) % len(names):
         raise bad(f"the shape of data.tensor must be [rows, {len(names)}], with as many values; or {EXPECTED}")
     _check(names, shape[0])
+    return _of_values(names, values, as_tensor=True)
+
+
+def _of_values(names: list[str], values: list[Any], *, as_tensor: bool) -> Given:
+    """Rows that stand one behind the other."""
     columns = {name: values[place :: len(names)] for place, name in enumerate(names)}
-    return Given(columns, shape[0], "data.names", as_tensor=True)
+    return Given(columns, len(values) // len(names), "data.names", as_tensor=as_tensor)
 
 
 def _of_objects(content: Any) -> Given:
