@@ -1,7 +1,6 @@
 """What every task of a pipeline says of itself: its name in the UI, resources, retries, caching, rights."""
 
 import json
-from datetime import timedelta
 from pathlib import PurePosixPath
 
 from kfp import dsl, kubernetes
@@ -9,7 +8,6 @@ from kfp import dsl, kubernetes
 from cd4ml import images
 from cd4ml.cluster import accounts
 from cd4ml.contracts import signature
-from cd4ml.deployment import waiting
 from cd4ml.registry import notes, records
 
 GPU = "nvidia.com/gpu"
@@ -17,6 +15,8 @@ USER = 10001
 """As whom every image runs; a namespace of restricted pods wants to hear it."""
 HOUR = 3600
 """In seconds. A task that hangs holds its node, and a run that hangs stops its schedule: both have an end."""
+DEPLOYING_HOURS = 24 * 24
+"""How long a deployment may take: people are waited for, and callers, whose experiment may take weeks."""
 STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
 
@@ -79,7 +79,7 @@ def deploying(task: dsl.PipelineTask) -> None:
     Whose signatures count comes from a Secret of the namespace. No pod knows its own image, so this one is told which
     images a model's pod is made of.
     """
-    light(task, "Deploy model", cached=False, retries=0, hours=waiting.LONGEST // timedelta(hours=1) + 6)
+    light(task, "Deploy model", cached=False, retries=0, hours=DEPLOYING_HOURS)
     with_store(task, accounts.DEPLOYER_SECRET)
     for environment, image in (("serve", images.SERVE), ("tools", images.TOOLS)):
         task.set_env_variable(images.variable(environment), image)

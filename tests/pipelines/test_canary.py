@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pytest
 
 from cd4ml.contracts import captured, document, model, predictions
+from cd4ml.contracts.experiment import Decision
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify, watched
 from cd4ml.deployment.targets import router, servers
@@ -205,6 +206,22 @@ class Users:
                         self.predictions.add(answer.json()["data"]["ndarray"][0][0])
                 except httpx.TransportError as error:
                     self.answers[type(error).__name__] += 1
+
+
+class Players(Users):
+    """Users who each say who they are, and are worth as much as was predicted, on average."""
+
+    def _ask(self) -> None:
+        feedback = self.url.replace("predictions", "feedback")
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            while not self._end.wait(random.random() / 100):
+                player = {"X-Player": str(random.randrange(10**9))}
+                asked = client.post(self.url, json={"data": {"names": ["age"], "ndarray": [[99]]}}, headers=player)
+                self.answers[str(asked.status_code)] += 1
+                answer = asked.json()
+                worth = float(random.random() < answer["data"]["ndarray"][0][0])
+                self.predictions.add(answer["data"]["ndarray"][0][0])
+                client.post(feedback, json={"response": {"meta": answer["meta"]}, "reward": worth})
 
 
 def history(store: Store) -> list[str]:
@@ -433,6 +450,29 @@ def test_a_release_that_is_watched_or_waits_for_people_when_its_process_is_kille
     assert Machine(store, "uptake").server() == before
     assert Machine(store, "uptake").unfinished() is None
     assert len(serving(store)) == 2
+
+
+EXPERIMENT = [
+    {"ab-test": {"sticky": {"header": "X-Player"}, "baseline": 0.25, "detect": 0.5, "window": "PT1S", "within": "PT1M"}}
+]
+
+
+def test_an_experiment_promotes_a_release_that_is_worth_more_to_users(store: Store, tmp_path: Path) -> None:
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with Players(url) as players:
+        deploy(store, tmp_path, 3, EXPERIMENT, predicts=0.9)
+
+    assert players.answers.keys() == {"200"}
+    assert players.predictions == {0.25, 0.9}
+    series = deployments.every(store, "uptake")[2]
+    found = deployments.experiment(store, series.begun)
+    assert (series.state, found.decision) == ("held", Decision.PROMOTE)
+    assert (found.champion.name, found.challenger.name) == ("deployment-2", "deployment-3")
+    assert found.champion.mean < found.challenger.mean
+    assert not any("do not say whose they are" in note for note in found.notes)
+    assert Machine(store, "uptake").server().number == 3
 
 
 def test_a_first_version_has_nobody_to_be_compared_with(store: Store, tmp_path: Path) -> None:

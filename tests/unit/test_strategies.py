@@ -434,7 +434,8 @@ def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any)
 
 def test_the_documented_strategies_are_those_that_there_are() -> None:
     page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
-    canary, shadow, own, blue_green, seen = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    canary, shadow, own, blue_green, seen, experiment = found
 
     assert strategies.parse(yaml.safe_load(canary)).steps == strategies.CANARY.steps
     assert strategies.parse(yaml.safe_load(shadow)).steps == strategies.SHADOW.steps
@@ -448,3 +449,4 @@ def test_the_documented_strategies_are_those_that_there_are() -> None:
         "route",
     ]
     assert [step.name for step in strategies.MANUAL.steps] == ["verify", "approve", "route"]
+    assert strategies.parse(yaml.safe_load(experiment)).splits

@@ -17,6 +17,7 @@ def deploy_model(
     run: str,
     deployment: dsl.Output[artifacts.Deployment],
     metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.HTML],
     approvals: int = 0,
 ) -> None:
     """Serves a published model in place of the one before, verifies it, and undoes it when a step fails.
@@ -37,6 +38,7 @@ def deploy_model(
     Returns:
         deployment: Where it is served and what it answered (layout: `cd4ml.deployment.release`).
         metrics: Latency in milliseconds, and the largest difference from the evaluated predictions.
+        report: How the deployment went, step by step, and its experiment, where it had one.
     """
     given = dict(locals())
     from cd4ml.deployment import release
@@ -52,6 +54,7 @@ def deploy_model(
             port=port,
             run=run,
             folder=deployment.path,
+            report_file=report.path,
             approvals=approvals,
         )
     deployment.metadata.update(released.metadata)

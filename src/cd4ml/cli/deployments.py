@@ -85,11 +85,18 @@ def _list_all(store: Store, name: str) -> None:
 def show(
     name: Name,
     number: Number,
+    page: Annotated[
+        Path | None, typer.Option(parser=local_path, metavar="FILE", help="Write all of it there, as HTML.")
+    ] = None,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
-    """Shows the events of a deployment: when it began, its steps, whether it held, and how it ended."""
+    """Shows the events of a deployment: when it began, its steps, whether it held, and how it ended.
+
+    Example: cd4ml deployments show promotion-uptake 4 --page deployment.html
+    """
     from cd4ml.contracts.deployment import WORDS
     from cd4ml.registry import approvals, decisions, deployments
+    from cd4ml.reports import deployed
 
     opened = open_store(store)
     series = deployments.read(opened, name, number)
@@ -98,10 +105,16 @@ def show(
         *((one.at, WORDS[type(one)], one.headline) for one in series.events),
         *((one.at, one.what, one.headline) for one in decisions.of(opened, series.begun)),
     ]
+    experiment = deployments.experiment(opened, series.begun)
+    if experiment:
+        rows.append((experiment.ended, "experiment", experiment.headline))
     shown = table("at", "event", "")
     for at, what, said in sorted(rows, key=lambda row: row[0]):
         shown.add_row(at, what, escape(said))
     console.print(shown)
+    if page:
+        deployed.write(series.events, experiment, page)
+        console.print(f"the page is {page}")
 
 
 @deployments_app.command()
@@ -350,6 +363,7 @@ def _deploy_here(store: Store, now: "Deployment", version: int, folder: Path) ->
         port=urlsplit(now.endpoint).port or 0,
         run=folder.name,
         folder=str(folder),
+        report_file=str(folder / "report.html"),
     )
     shown = (
         f"{now.name} version {version} is served at {deployed.deployment.endpoint}: {deployed.verification.headline}"

@@ -48,6 +48,15 @@ class Sticky:
     header: str | None = None
     feature: str | None = None
 
+    @property
+    def mistakes(self) -> list[str]:
+        """What is not as it should be."""
+        if bool(self.header) == bool(self.feature):
+            return ["sticky: takes either the name of a header or that of a feature"]
+        if self.header and not _HEADER.fullmatch(self.header):
+            return [f"sticky: {shown(self.header)} is no name of a header"]
+        return []
+
 
 @dataclass(frozen=True)
 class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/routing.md says"):
@@ -67,7 +76,7 @@ class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/rou
         if not abs(whole - 1) <= _TOLERANCE:
             mistakes.append(f"the weights of the arms sum to {whole:g}, not 1")
         if self.sticky:
-            mistakes += _mistakes_of_sticky(self.sticky)
+            mistakes += self.sticky.mistakes
         if mistakes:
             raise ValueError("; ".join(mistakes))
 
@@ -106,14 +115,6 @@ def _mistakes_of(arm: Arm) -> list[str]:
     elif arm.copied < 1 and not arm.mirror:
         mistakes.append("only a mirror gets copies; write `mirror: true`, or no `copied`")
     return [f"arm {shown(arm.name)}: {said}" for said in mistakes]
-
-
-def _mistakes_of_sticky(sticky: Sticky) -> list[str]:
-    if bool(sticky.header) == bool(sticky.feature):
-        return ["sticky: takes either the name of a header or that of a feature"]
-    if sticky.header and not _HEADER.fullmatch(sticky.header):
-        return [f"sticky: {shown(sticky.header)} is no name of a header"]
-    return []
 
 
 def _is_server(url: str) -> bool:

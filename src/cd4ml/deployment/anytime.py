@@ -19,6 +19,7 @@ prior makes the count.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Self
 
 import numpy as np
@@ -54,6 +55,25 @@ class Guesses:
         """How many times these requests refute a difference, if they go on like this; infinite where they never do."""
         won = self._won(difference, above=above).sum(axis=-1)
         return _first(lambda times: bool(_together(times * won, axis=-1) >= -math.log(error / 2)))
+
+    def planned(self, chances: np.ndarray, *, error: float, power: float) -> float:
+        """How many requests it takes until a difference of 0 is refuted by those that are larger.
+
+        Args:
+            chances: How likely each of these guesses is (float64 [guesses]).
+            error: How often 0 may be out of the interval at some look, though it is true.
+            power: How likely it is refuted by then.
+        """
+        won = self._won(0.0, above=False)
+        mean = won @ chances
+        spread = np.sqrt((won - mean[:, np.newaxis]) ** 2 @ chances)
+        unlucky = NormalDist().inv_cdf(1 - power)
+
+        def told(requests: float) -> bool:
+            made = requests * mean + math.sqrt(requests) * unlucky * spread
+            return bool(_together(made, axis=-1) >= -math.log(error / 2))
+
+        return _first(told, most=math.inf, to=0.001)
 
     def interval(self, error: float) -> tuple[float, float]:
         """Where the true difference lies; [-1, 1] where nothing tells."""
@@ -164,14 +184,14 @@ def by_chance(challenged: np.ndarray, propensities: np.ndarray, error: float) ->
     return all(bool(np.all(end < -math.log(error / 2))) for end in ends)
 
 
-def _first(told: Callable[[float], bool]) -> float:
-    """How many times the requests have to come for something to be told, to a twentieth; infinite beyond 1,000."""
+def _first(told: Callable[[float], bool], *, most: float = 1000, to: float = 0.05) -> float:
+    """How many times the requests have to come for something to be told, to a part; infinite beyond the most."""
     low, high = 0.0, 1.0
     while not told(high):
         low, high = high, high * 2
-        if high > 1000:
+        if high > most:
             return math.inf
-    while high - low > high / 20:
+    while high - low > high * to:
         middle = (low + high) / 2
         low, high = (low, middle) if told(middle) else (middle, high)
     return high

@@ -6,6 +6,8 @@ What `deploy` writes is a folder: `deployment.json` (a `Deployment` of the regis
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,7 +18,10 @@ from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import rollout, strategies, targets, verify, waiting
 from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import deployments, model_page, models, records, signing
-from cd4ml.storage import open_store
+from cd4ml.reports import deployed
+from cd4ml.storage import Store, open_store
+
+log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,7 @@ def deploy(
     folder: str,
     approvals: int = 0,
     strategy: str = "replace",
+    report_file: str | None = None,
 ) -> Deployed:
     """Serves a published version in place of the one that was served.
 
@@ -63,6 +69,7 @@ def deploy(
         folder: Takes the result and the server's log.
         approvals: How many people have to approve the version first.
         strategy: How it takes that place: a name, or JSON of a list of steps.
+        report_file: Takes the page about the deployment, also where a step failed.
 
     Raises:
         DeploymentError: The verdict is not about this version, or a step of the verification failed; then what
@@ -81,7 +88,7 @@ def deploy(
         models.read(store, version.name, version.version)  # it is there, and whole
         waiting.wait(store, version, approvals, within=waiting.LONGEST)
         signing.check(store, version)
-        try:
+        with _reporting(store, version.name, run=run, file=report_file):
             deployment, verification = rollout.roll_out(
                 targets.TARGETS.load(target)(store, version.name),
                 way,
@@ -91,8 +98,6 @@ def deploy(
                 log_file=Path(folder) / "server.log",
                 approvals=approvals,
             )
-        finally:
-            model_page.refresh(store, version.name)
     verification.write(Path(folder) / VERIFICATION)
     deployment.write(Path(folder) / DEPLOYMENT)
     try:
@@ -100,6 +105,21 @@ def deploy(
     except Cd4mlError as untold:  # callers have the release all the same
         log.warning("that the run passed could not be recorded: %s", untold)
     return Deployed(deployment, verification)
+
+
+@contextmanager
+def _reporting(store: Store, name: str, *, run: str, file: str | None) -> Iterator[None]:
+    """Writes the page about the deployment of a run in the end, however that is, and that about the model anew."""
+    try:
+        yield
+    finally:
+        model_page.refresh(store, name)
+        try:
+            own = (series for series in deployments.newest_first(store, name) if series.begun.run == run)
+            if file and (series := next(own, None)):
+                deployed.write(series.events, deployments.experiment(store, series.begun), file)
+        except Cd4mlError as unwritten:
+            log.warning("%s: the page about the deployment could not be written: %s", name, unwritten)
 
 
 def verify_latest(location: str, name: str) -> Verification:

@@ -19,6 +19,7 @@ from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
 from cd4ml.deployment import analysis, decided, verify, waiting, watched
+from cd4ml.deployment.ab_test import Design
 from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.deployment.watched import Watched
@@ -127,7 +128,7 @@ class Traffic(Strict):
         """Whether the release gets all."""
         return self.traffic == 100
 
-    def check_follows(self, before: "Traffic | Mirror | None") -> None:
+    def check_follows(self, before: "Dividing | None") -> None:
         """Makes sure that requests can still be divided after a step.
 
         Raises:
@@ -137,7 +138,7 @@ class Traffic(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who gets how much."""
-        rollout.split = rollout.target.share(rollout.release, self.traffic / 100, _features(rollout))
+        rollout.split = rollout.target.share(rollout.release, self.traffic / 100, features(rollout))
         rollout.split_at = now()
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to divide"
@@ -155,7 +156,7 @@ class Mirror(Strict):
         """What the history calls it."""
         return f"mirror {self.mirror:g}"
 
-    def check_follows(self, before: "Traffic | Mirror | None") -> None:
+    def check_follows(self, before: "Dividing | None") -> None:
         """Makes sure that requests can still be copied after a step.
 
         Raises:
@@ -165,7 +166,7 @@ class Mirror(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who gets copies of how much."""
-        rollout.split = rollout.target.mirror(rollout.release, self.mirror / 100, _features(rollout))
+        rollout.split = rollout.target.mirror(rollout.release, self.mirror / 100, features(rollout))
         rollout.split_at = now()
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to copy"
@@ -188,7 +189,7 @@ class Hold(Strict):
             return f"{NOBODY}, so there is nothing to wait for"
         end = time.monotonic() + self.hold.total_seconds()
         while (left := end - time.monotonic()) > 0:
-            _check_lives(rollout)
+            check_lives(rollout)
             time.sleep(min(left, LOOK_SECONDS))
         return f"waited {self.hold}"
 
@@ -215,7 +216,7 @@ class Analyse(Strict):
         """The features that the slices of its limits need."""
         return {column for _, slice_, _ in self.analyse.each() for column in Pattern.parse(slice_).columns}
 
-    def check_follows(self, before: Traffic | Mirror | None) -> None:
+    def check_follows(self, before: "Traffic | Mirror | AbTest | None") -> None:
         """Makes sure that the requests after a step can tell of its limits.
 
         Args:
@@ -232,7 +233,7 @@ class Analyse(Strict):
             )
         if isinstance(before, Mirror) and self.analyse.reward:
             raise ValueError("reward: nobody sees what a mirror answers; ask for it after a traffic, not a mirror")
-        if isinstance(before, Traffic) and self.analyse.prediction_difference:
+        if not isinstance(before, Mirror) and self.analyse.prediction_difference:
             raise ValueError(
                 "prediction_difference: takes requests that both answered; write {mirror: 100}, not a traffic, before"
             )
@@ -254,7 +255,7 @@ class Analyse(Strict):
             if said != before:
                 log.info("%s", said)
             before = said
-            _check_lives(rollout)
+            check_lives(rollout)
             time.sleep(LOOK_SECONDS)
 
     def _look(self, rollout: Rollout, split: Split) -> Verdict:
@@ -283,13 +284,13 @@ class Watch(Strict):
         """What the history calls it."""
         return "watch"
 
-    def check_follows(self, before: Traffic | Mirror | None) -> None:
+    def check_follows(self, before: "Dividing | None") -> None:
         """Makes sure that the release answers callers after a step.
 
         Raises:
             ValueError: It does not.
         """
-        if not isinstance(before, Traffic):
+        if not isinstance(before, Traffic | AbTest):
             raise ValueError("watch comes where the release answers nobody; write {traffic: 100} before it")
 
     def take(self, rollout: Rollout) -> str:
@@ -309,7 +310,7 @@ class Watch(Strict):
             _check_unbroken(verdict)
             if time.monotonic() > end:
                 break
-            _check_lives(rollout)
+            check_lives(rollout)
             time.sleep(LOOK_SECONDS)
         if not verdict.passed:
             said = "; ".join(verdict.reasons)
@@ -360,13 +361,13 @@ class Approve(Strict):
             self.approve.approvals,
             within=self.approve.within,
             anew=True,
-            look=lambda: _check_lives(rollout),
+            look=lambda: check_lives(rollout),
             otherwise=f"; {decided.how(store, release.begun)}",
         )
         return "; ".join(one.headline for one in approved)
 
 
-def _check_not_whole(before: Traffic | Mirror | None, what: str) -> None:
+def _check_not_whole(before: "Dividing | None", what: str) -> None:
     if isinstance(before, Traffic) and before.whole:
         raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
 
@@ -383,14 +384,51 @@ def _told(verdict: Verdict) -> str:
     return "; ".join(check.reason for check in verdict.checks)
 
 
-def _check_lives(rollout: Rollout) -> None:
+class AbTest(Strict):
+    """Divides the callers, and waits until it is known which of both does better, or as long as was planned."""
+
+    design: Annotated[Design, Field(alias="ab-test")]
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return "ab-test"
+
+    @property
+    def columns(self) -> set[str]:
+        """The features whose values it needs."""
+        return self.design.columns
+
+    def check_follows(self, before: "Dividing | None") -> None:
+        """Makes sure that requests can still be divided after a step.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        _check_not_whole(before, "ab-test")
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; by what the release was found better."""
+        from cd4ml.deployment import trial
+
+        return trial.run(rollout, self.design)
+
+
+def check_lives(rollout: Rollout) -> None:
+    """Heeds what people have decided, and makes sure that what was served before still answers, and the release too.
+
+    Raises:
+        DeploymentError: One of them does not, or people have the rollout undone.
+        Promoted: People give the release all requests.
+    """
     decided.heed(rollout.target.store, rollout.release.begun, rollout.approvals)
     if rollout.split and not rollout.target.divides():
         raise DeploymentError("what was served before has ended, or the router has")
     verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)
 
 
-Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch | Approve
+Dividing: TypeAlias = Traffic | Mirror | AbTest
+Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch | Approve | AbTest
 WRITTEN: dict[str, type[Written]] = {
     "traffic": Traffic,
     "mirror": Mirror,
@@ -398,6 +436,7 @@ WRITTEN: dict[str, type[Written]] = {
     "analyse": Analyse,
     "watch": Watch,
     "approve": Approve,
+    "ab-test": AbTest,
 }
 """Those that a person writes, by their one key."""
 
@@ -414,8 +453,10 @@ def _checked(content: Any) -> Written:
 AnyStep = Annotated[Written, OneOf(_checked, WRITTEN.values)]
 
 
-def _features(rollout: Rollout) -> list[str]:
-    return sorted({column for step in _analyses(rollout.steps) for column in step.columns})
+def features(rollout: Rollout) -> list[str]:
+    """Those whose values the steps of a rollout need."""
+    judging = (step for step in rollout.steps if isinstance(step, Analyse | AbTest))
+    return sorted({column for step in judging for column in step.columns})
 
 
 def _analyses(steps: tuple[Step, ...]) -> Iterator[Analyse]:

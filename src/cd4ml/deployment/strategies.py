@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import AnyStep, Approve, Hold, Mirror, Route, Step, Traffic, Verify
+from cd4ml.deployment.steps import AbTest, AnyStep, Approve, Dividing, Hold, Route, Step, Verify
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -24,7 +24,7 @@ class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_le
 
     @model_validator(mode="after")
     def _follow_each_other(self) -> Self:
-        before: Traffic | Mirror | None = None
+        before: Dividing | None = None
         for number, step in enumerate(self.root):
             if isinstance(step, Hold | Approve):
                 continue
@@ -32,7 +32,9 @@ class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_le
                 step.check_follows(before)
             except ValueError as error:
                 raise ValueError(f"{number}: {error}") from error
-            before = step if isinstance(step, Traffic | Mirror) else before
+            before = step if isinstance(step, Dividing) else before
+        if sum(isinstance(step, AbTest) for step in self.root) > 1:
+            raise ValueError("has more than one ab-test; write one, for the first already decides")
         return self
 
 
@@ -56,7 +58,7 @@ class Strategy:
     @property
     def splits(self) -> bool:
         """Whether requests are divided between the release and what was served before, or copied."""
-        return any(isinstance(step, Traffic | Mirror) for step in self.steps)
+        return any(isinstance(step, Dividing) for step in self.steps)
 
     @property
     def approvals(self) -> int:

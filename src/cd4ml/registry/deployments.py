@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 from cd4ml.contracts import deployment as events
 from cd4ml.contracts import model
 from cd4ml.contracts.deployment import Begun, Event, Held, Stopped, Undone
+from cd4ml.contracts.experiment import EXPERIMENT, Experiment
 from cd4ml.contracts.release import Deployment, Version
 from cd4ml.errors import RegistryError
 from cd4ml.registry import clock, models, numbers
@@ -76,6 +77,19 @@ def begin(store: Store, version: Version, *, run: str, target: str, strategy: st
 def add(store: Store, begun: Begun, event: Event) -> None:
     """Adds an event to a deployment."""
     numbers.append(store, _folder(begun.name, begun.number), event.text)
+
+
+def add_experiment(store: Store, begun: Begun, experiment: Experiment) -> None:
+    """Keeps how the experiment of a deployment went, beside its events."""
+    store.add(f"{_folder(begun.name, begun.number)}/{EXPERIMENT}", experiment.text)
+
+
+def experiment(store: Store, begun: Begun) -> Experiment | None:
+    """How the experiment of a deployment went; None where it had none, or that has not ended."""
+    folder = _folder(begun.name, begun.number)
+    if EXPERIMENT not in store.children(folder):
+        return None
+    return Experiment.parse(store.read(f"{folder}/{EXPERIMENT}"), store.uri(f"{folder}/{EXPERIMENT}"))
 
 
 def find(store: Store, name: str, number: int) -> Series | None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import Version
+from cd4ml.contracts.traffic import Sticky
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest
 from cd4ml.plugins import PluginPoint
@@ -131,13 +132,21 @@ class Target(ABC):
             DeploymentError: It does not answer there.
         """
 
-    def share(self, release: Release, weight: float, features: list[str]) -> Split | None:  # noqa: ARG002
+    def share(
+        self,
+        release: Release,  # noqa: ARG002
+        weight: float,  # noqa: ARG002
+        features: list[str],  # noqa: ARG002
+        *,
+        sticky: Sticky | None = None,  # noqa: ARG002
+    ) -> Split | None:
         """Has the release get a part of the requests, by chance; returns once it does.
 
         Args:
             release: It is raised.
             weight: The part, in (0, 1]; of 1, what was served before stays beside it, and gets none.
             features: Those whose values are to be captured.
+            sticky: By what a caller is known, who always has the same arm; None where each request has its own.
 
         Returns:
             How they are divided; None where nothing was served before, so that the release gets none yet.

@@ -26,7 +26,7 @@ from kubernetes import client
 from cd4ml.cluster import connection, pods
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import Version
-from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment.targets import CLUSTER, Release, Served, Split, Target, Unfinished, router_pods, seldon, stable
 from cd4ml.deployment.targets.kind import Kind
 from cd4ml.deployment.targets.router import FOLLOW_SECONDS, arm_name
@@ -136,9 +136,15 @@ class Cluster(Target):
         log.info("%s: all requests to %s", self.model, name)
         return self._service.url
 
-    def share(self, release: Release, weight: float, features: list[str]) -> Split | None:
+    def share(
+        self, release: Release, weight: float, features: list[str], *, sticky: Sticky | None = None
+    ) -> Split | None:
         """Has a router ask the release for a part, and what was served before for the rest."""
-        return self._divide(release.begun, features, champion=1 - weight, part=lambda arm: replace(arm, weight=weight))
+
+        def part(arm: Arm) -> Arm:
+            return replace(arm, weight=weight)
+
+        return self._divide(release.begun, features, champion=1 - weight, part=part, sticky=sticky)
 
     def mirror(self, release: Release, copied: float, features: list[str]) -> Split | None:
         """Has a router copy a part to the release."""
@@ -286,7 +292,13 @@ class Cluster(Target):
         self._wait(begun, lambda: self._missing_of_route(pods), failed="does not get the requests", label=pods)
 
     def _divide(
-        self, begun: Begun, features: list[str], *, champion: float, part: Callable[[Arm], Arm]
+        self,
+        begun: Begun,
+        features: list[str],
+        *,
+        champion: float,
+        part: Callable[[Arm], Arm],
+        sticky: Sticky | None = None,
     ) -> Split | None:
         """Has a router divide requests; callers reach it once it does.
 
@@ -295,6 +307,7 @@ class Cluster(Target):
             features: Those whose values are to be captured.
             champion: The part of what was served before.
             part: Gives the release its own, of nothing.
+            sticky: By what callers are known; None where they need not be.
         """
         name = self._name(begun.number)
         with connection.told():
@@ -305,7 +318,7 @@ class Cluster(Target):
             if release is None:
                 raise DeploymentError(f"the {self.kind.name} {name} in {self._namespace} was deleted")
             arms = self._arm(before, champion), part(self._arm(release, 0.0))
-            traffic = Traffic(arms, captured_features=tuple(features))
+            traffic = Traffic(arms, sticky, tuple(features))
             self._routers.write(begun.number, traffic)
             if not self._routers.find(name):
                 self._routers.create(release, begun.number)

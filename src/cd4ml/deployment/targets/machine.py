@@ -26,7 +26,7 @@ from cd4ml.contracts import signature
 from cd4ml.contracts.document import Content, Document
 from cd4ml.contracts.model import digest as digest_of
 from cd4ml.contracts.release import Version
-from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment import verify
 from cd4ml.deployment.targets import MACHINE, Release, Served, Split, Target, Unfinished, servers
 from cd4ml.deployment.targets.router import Place, Router, arm_name
@@ -121,16 +121,21 @@ class Machine(Target):
         self._raised_file.unlink()
         return routed.url
 
-    def share(self, release: Release, weight: float, features: list[str]) -> Split | None:
+    def share(
+        self, release: Release, weight: float, features: list[str], *, sticky: Sticky | None = None
+    ) -> Split | None:
         """Has the router ask the release for a part; without a router, one takes the place of what is served."""
         raised, before = self._raised(), self._behind_router(release)
-        return self._divide(_arm(before, 1 - weight), _arm(raised, weight), features) if before else None
+        if before is None:
+            return None
+        arms = (_arm(before, 1 - weight), _arm(raised, weight))
+        return self._divide(Traffic(arms, sticky, tuple(features)))
 
     def mirror(self, release: Release, copied: float, features: list[str]) -> Split | None:
         """Has the router copy a part to the release; without a router, one takes the place of what is served."""
         raised, before = self._raised(), self._behind_router(release)
         shadow = replace(_arm(raised, 0.0), mirror=True, copied=copied)
-        return self._divide(_arm(before, 1.0), shadow, features) if before else None
+        return self._divide(Traffic((_arm(before, 1.0), shadow), None, tuple(features))) if before else None
 
     def current(self) -> Served | None:  # noqa: D102
         server = self.server()
@@ -257,8 +262,9 @@ class Machine(Target):
         running = self.server()
         return running if running is None or running.router_port else self._move(running, release)
 
-    def _divide(self, champion: Arm, challenger: Arm, features: list[str]) -> Split:
-        self._follow(Traffic((champion, challenger), captured_features=tuple(features)))
+    def _divide(self, traffic: Traffic) -> Split:
+        self._follow(traffic)
+        champion, challenger = traffic.arms
         return Split(self._place.capture, champion.name, challenger.name, mirrored=challenger.mirror)
 
     def _follow(self, traffic: Traffic) -> None:

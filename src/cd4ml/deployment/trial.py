@@ -1,0 +1,139 @@
+"""Runs an experiment: divides the callers, looks again and again, keeps how it went, and says how it ended."""
+
+import logging
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from cd4ml.contracts.deployment import StepTaken
+from cd4ml.contracts.experiment import Decision, Experiment
+from cd4ml.deployment import ab_test, steps, units
+from cd4ml.deployment.ab_test import Design, Judged
+from cd4ml.deployment.compared import answers
+from cd4ml.deployment.steps import NOBODY, Rollout
+from cd4ml.deployment.targets import Split
+from cd4ml.errors import DeploymentError
+from cd4ml.registry import clock, deployments
+
+PLAN = "ab-test plan"
+"""What the history calls what is planned."""
+REST = 50
+"""A look comes after a part of the time since the first: what is known does not change faster."""
+MOST_SECONDS = 300
+"""Between two looks."""
+PARTS = 10
+"""Of the plan, after each of which the log says what is known."""
+_UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_ENDS = {
+    Decision.ROLL_BACK: "the release is rolled back",
+    Decision.INCONCLUSIVE: "the release is not known to be better",
+    Decision.ERROR: "the arms cannot be compared, so that the experiment has no result",
+}
+
+log = logging.getLogger(__name__)
+
+
+def run(rollout: Rollout, design: Design) -> str:
+    """Runs it to its end; by what the release gets all requests.
+
+    Raises:
+        DeploymentError: The release is not to get them.
+    """
+    weight, asked = design.traffic / 100, steps.features(rollout)
+    split = rollout.target.share(rollout.release, weight, asked, sticky=design.sticky.sticky)
+    rollout.split, rollout.split_at = split, steps.now()
+    if split is None:
+        return f"{NOBODY}, so there is nothing to compare with"
+    plan = _planned(design, split.capture, rollout.split_at)
+    log.info("%s", plan)
+    deployments.add(rollout.target.store, rollout.release.begun, StepTaken(PLAN, plan, clock.now()))
+    judged, decision = _decided(rollout, design, split=split, began=rollout.split_at)
+    promoted = decision is Decision.PROMOTE or (decision is Decision.INCONCLUSIVE and judged.limits_kept)
+    found = _experiment(judged, split, plan=plan, decision=decision, promoted=promoted, began=rollout.split_at)
+    deployments.add_experiment(rollout.target.store, rollout.release.begun, found)
+    if promoted:
+        return found.said
+    raise DeploymentError(f"{_ENDS[decision]}: {found.said}")
+
+
+def _planned(design: Design, capture: str | Path, began: datetime) -> str:
+    """What is planned, in a sentence."""
+    lately = answers(capture, ~pc.field("mirrored"), since=began - timedelta(days=1), until=began)["at"]
+    said = (
+        f"about {design.planned:,} callers whose {design.outcome} is known tell a difference of {design.detect:g} from "
+        f"{design.baseline:g} with a probability of {design.power:g}, at an error of {design.error:g}"
+    )
+    if len(lately):
+        least = (began - pc.min(lately).as_py()) * (design.planned / len(lately)) + design.window
+        said += f"; at the present rate of requests that takes {_shown(least)} at least"
+        if least > design.within:
+            log.warning("the plan takes %s at least, and ends after %s", _shown(least), _shown(design.within))
+    return f"{said}; it ends after {_shown(design.within)} at the latest, and as soon as a difference is known"
+
+
+def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime) -> tuple[Judged, Decision]:
+    """Looks until something is decided."""
+    begun, told = time.monotonic(), 0
+    while True:
+        passed = time.monotonic() - begun
+        until = steps.now() - timedelta(seconds=steps.LATE_SECONDS)
+        judged = ab_test.judge(
+            design,
+            units.read(
+                split.capture,
+                design.counted,
+                champion=split.champion,
+                challenger=split.challenger,
+                since=began,
+                until=until,
+            ),
+        )
+        decision = judged.decision(over=passed > design.within.total_seconds())
+        if decision:
+            return judged, decision
+        part = PARTS * judged.count // design.planned
+        if part > told:
+            more = (until - began - design.window) * (design.planned / judged.count - 1)
+            log.info("%s; at this rate %s more at most", judged.said, _shown(more))
+        told = max(part, told)
+        steps.check_lives(rollout)
+        time.sleep(min(max(steps.LOOK_SECONDS, passed / REST), MOST_SECONDS))
+
+
+def _experiment(
+    judged: Judged, split: Split, *, plan: str, decision: Decision, promoted: bool, began: datetime
+) -> Experiment:
+    design, seen = judged.design, judged.units
+    champion, challenger = judged.arms((split.champion, split.challenger))
+    young, of = seen.count - int(seen.ripe.sum()), f"of {seen.requests:,} requests"
+    notes = {
+        f"{seen.unnamed:,} {of} do not say whose they are, and each counts as a caller of its own": seen.unnamed,
+        f"{young:,} of {seen.count:,} callers have come in the last {_shown(design.window)}, and do not count": young,
+    }
+    return Experiment(
+        outcome=design.outcome,
+        planned=design.planned,
+        plan=plan,
+        error=design.error,
+        champion=champion,
+        challenger=challenger,
+        checks=judged.checks,
+        slices=tuple(judged.slices()),
+        points=tuple(judged.points()),
+        notes=tuple(note for note, count in notes.items() if count),
+        decision=decision,
+        promoted=promoted,
+        began=began.isoformat(timespec="seconds"),
+        ended=clock.now(),
+    )
+
+
+def _shown(span: timedelta) -> str:
+    """A span of time in words: `3.2 days`, `5 hours`."""
+    seconds = span.total_seconds()
+    size, unit = next((one for one in _UNITS if seconds >= one[0]), _UNITS[-1])
+    count = seconds / size
+    text = f"{count:,.0f}" if count >= 10 else f"{count:.1f}".removesuffix(".0")
+    return f"{text} {unit}" if text == "1" else f"{text} {unit}s"

@@ -1,0 +1,157 @@
+"""Who asks, each with one outcome: what an experiment compares.
+
+What comes of the requests of one caller is not independent, so a caller counts once, with all of them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml.contracts import captured
+from cd4ml.deployment import divided
+from cd4ml.deployment.compared import answers, first_of_each, unreadable
+from cd4ml.deployment.divided import Divided
+from cd4ml.errors import DeploymentError
+from cd4ml.storage import arrow
+
+LABEL = "label"
+_NUMBERS = {"true": 1.0, "false": 0.0}
+"""What labels count as that are no numbers, as JSON has them."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What an outcome is."""
+
+    outcome: str
+    """`reward`, what feedback says, or `label`, what it says came to be true."""
+    window: timedelta
+    """How long after its first request what a unit is given counts; its outcome is known once that is over."""
+    missing: float | None
+    """The outcome of a unit that is given nothing; None where such a one has none."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Those who asked: a caller with all of its requests, or a request whose caller is not known."""
+
+    compared: Divided
+    """The first request of each, in order; what each came to is its reward."""
+    ripe: np.ndarray
+    """Whether the window of each is over (bool [units])."""
+    torn: int
+    """How many both arms have answered, which none should."""
+    requests: int
+    """Of all of them."""
+    unnamed: int
+    """Those of these requests that say nothing of their caller."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.compared.count
+
+
+def read(
+    folder: str | Path, counted: Counted, *, champion: str, challenger: str, since: datetime, until: datetime
+) -> Units:
+    """Reads what was captured of two arms.
+
+    Args:
+        folder: Of the capture, a path or `s3://bucket/prefix`.
+        counted: What an outcome is.
+        champion: An arm.
+        challenger: The arm that is held against it.
+        since: The first moment that counts.
+        until: The moment that does not count any more.
+
+    Raises:
+        DeploymentError: What was captured cannot be read, or a label is no number.
+    """
+    both = pc.field("arm").isin([champion, challenger]) & ~pc.field("mirrored")
+    requests = answers(folder, both, since=since, until=until)
+    try:
+        given = captured.feedback(arrow.folder(folder), since).filter(pc.field("at") < until).to_table().sort_by("at")
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(folder, error) from error
+    return among(requests, given, counted, challenger=challenger, until=until)
+
+
+def among(requests: pa.Table, given: pa.Table, counted: Counted, *, challenger: str, until: datetime) -> Units:
+    """Those who asked.
+
+    Args:
+        requests: What two arms did, as `cd4ml.contracts.captured` has it, in order.
+        given: The feedback, likewise; also of other requests.
+        counted: What an outcome is.
+        challenger: An arm.
+        until: When both were looked at.
+
+    Raises:
+        DeploymentError: A label is no number.
+    """
+    unit = pc.coalesce(requests["unit"], requests["request_id"]).combine_chunks().dictionary_encode().indices.to_numpy()
+    first = np.unique(unit, return_index=True)[1]
+    began = requests["at"].to_numpy()[first]
+    window = np.timedelta64(counted.window)
+    ripe = began + window <= np.datetime64(until.replace(tzinfo=None))
+    request, values, at = _given(given, requests["request_id"], counted.outcome)
+    counts = (at < began[unit[request]] + window) & ripe[unit[request]]
+    outcomes = _means(unit[request][counts], values[counts], units=len(first))
+    if counted.missing is not None:
+        outcomes[ripe & np.isnan(outcomes)] = counted.missing
+    known = np.flatnonzero(~np.isnan(outcomes))
+    asked = requests.take(first)
+    feedback = pa.table({"request_id": asked["request_id"].take(known), "reward": outcomes[known]})
+    had = np.bincount(unit, weights=pc.equal(requests["arm"], challenger).to_numpy(), minlength=len(first))
+    return Units(
+        compared=divided.among(asked, feedback, challenger=challenger),
+        ripe=ripe,
+        torn=int(((had > 0) & (had < np.bincount(unit))).sum()),
+        requests=len(requests),
+        unnamed=requests["unit"].null_count,
+    )
+
+
+def _given(given: pa.Table, requests: pa.ChunkedArray, outcome: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The request of each feedback by its place, what it was given, and when; the first of each request."""
+    column = pa.chunked_array([_of_labels(given["labels"])]) if outcome == LABEL else given["reward"]
+    table = pa.table(
+        {
+            "request": pc.index_in(given["request_id"], value_set=requests.combine_chunks()),
+            "value": column,
+            "at": given["at"],
+        }
+    ).drop_null()
+    table = table.take(first_of_each(table["request"]))
+    request, value, at = (table[name].to_numpy() for name in ("request", "value", "at"))
+    return request, value, at
+
+
+def _of_labels(labels: pa.ChunkedArray) -> pa.Array:
+    """The mean of the labels of each feedback (float64 [feedback]); null where it has none."""
+    lists = labels.combine_chunks()
+    encoded = pc.list_flatten(lists).dictionary_encode()
+    numbers = np.array([_number(text) for text in encoded.dictionary.to_pylist()], dtype=np.float64)
+    means = _means(pc.list_parent_indices(lists).to_numpy(), numbers[encoded.indices.to_numpy()], units=len(lists))
+    return pa.array(means, mask=np.isnan(means))
+
+
+def _number(text: str) -> float:
+    try:
+        return _NUMBERS[text] if text in _NUMBERS else float(text)
+    except ValueError as error:
+        raise DeploymentError(
+            f"the label {text} is no number, true or false, so that it has no mean; send a reward with it"
+        ) from error
+
+
+def _means(of: np.ndarray, values: np.ndarray, *, units: int) -> np.ndarray:
+    """The mean of the values of each (float64 [units]); NaN where it has none."""
+    with np.errstate(invalid="ignore"):
+        means: np.ndarray = np.bincount(of, weights=values, minlength=units) / np.bincount(of, minlength=units)
+    return means
