@@ -50,6 +50,8 @@ class Input:
     """What the signature calls it, where that cannot be its name."""
     vocabulary: tuple[str, ...] | None = None
     """Of a category: the values that training knew; None where an older version trained the model."""
+    range: tuple[float, float] | None = None
+    """Of a number: the least and the greatest value that training saw; None likewise."""
 
     @property
     def tensor(self) -> str:
@@ -124,6 +126,8 @@ def _written(one: Input) -> dict[str, Any]:
         content["encoded"] = one.encoded
     if one.vocabulary is not None:
         content["vocabulary"] = list(one.vocabulary)
+    if one.range is not None:
+        content["range"] = list(one.range)
     return content
 
 
@@ -150,7 +154,9 @@ def read_contract(folder: str | Path) -> Contract:
 
 def _read(content: Mapping[str, Any]) -> Input:
     vocabulary = tuple(content["vocabulary"]) if "vocabulary" in content else None
-    return Input(content["name"], content["kind"], content.get("encoded", ""), vocabulary)
+    low, high = content.get("range", (None, None))
+    seen = None if low is None else (low, high)
+    return Input(content["name"], content["kind"], content.get("encoded", ""), vocabulary, seen)
 
 
 def digest(folder: str | Path) -> str:

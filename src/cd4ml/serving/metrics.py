@@ -44,6 +44,7 @@ class Metrics:
         self._predictions = counter("predictions", "Rows that were predicted.").labels(**self._labels)
         self._missing = counter("missing_values", "Rows that lacked a feature's value.", "feature")
         self._unknown = counter("unknown_values", "Rows whose text training did not know.", "feature")
+        self._outside = counter("outside_values", "Rows whose number is beyond all that training saw.", "feature")
         self._seconds = histogram("predict_seconds", "From a whole request to its predictions.", SECONDS)
         self._batch = histogram("batch_rows", "Rows of one call of the model.", ROWS)
         self._probabilities = _Distribution(self._labels)
@@ -67,7 +68,8 @@ class Metrics:
         self._batch.observe(len(probabilities))
         self._probabilities.add(probabilities)
         for inputs in batch:
-            for counter, counts in ((self._missing, inputs.missing), (self._unknown, inputs.unknown)):
+            counted = (self._missing, inputs.missing), (self._unknown, inputs.unknown), (self._outside, inputs.outside)
+            for counter, counts in counted:
                 for feature, count in counts.items():
                     counter.labels(**self._labels, feature=feature).inc(count)
 

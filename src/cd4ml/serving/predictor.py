@@ -131,7 +131,7 @@ class Predictor:
 
     def said(self, inputs: Inputs) -> dict[str, Any]:
         """What an answer says of the model and of the rows."""
-        counted = {"missing": inputs.missing, "unknown": inputs.unknown}
+        counted = {"missing": inputs.missing, "unknown": inputs.unknown, "outside": inputs.outside}
         return {**self.identity, **{name: found for name, found in counted.items() if found}}
 
     def _check_finite(self, probabilities: np.ndarray) -> None:

@@ -6,7 +6,7 @@ Every protocol ends here. All of it takes time that grows with the request and n
 import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Inputs:
     """By feature that has any: the rows that lack a value."""
     unknown: Mapping[str, int]
     """By feature that has any: the rows whose text training did not know."""
+    outside: Mapping[str, int] = field(default_factory=dict)
+    """By feature that has any: the rows whose number is less or greater than any that training saw."""
 
     @property
     def rows(self) -> int:
@@ -64,6 +66,8 @@ class Encoder:
         self._numbers = [one for one in contract.inputs if one.kind != "category"]
         self._texts = [one for one in contract.inputs if one.kind == "category"]
         self._boolean = [place for place, one in enumerate(self._numbers) if one.kind == "boolean"]
+        ranges = [one.range or (-np.inf, np.inf) for one in self._numbers]
+        self._least, self._greatest = np.array(ranges, np.float32).reshape(-1, 2).T
         self._known = {one.name: {"", *one.vocabulary} for one in self._texts if one.vocabulary is not None}
 
     @property
@@ -114,10 +118,7 @@ class Encoder:
             feature, row = divmod(int(np.argmin(fits)), rows)
             value = numbers[feature][row]
             raise _not_a_value(value.item() if isinstance(value, np.generic) else value, self._numbers[feature])
-        missing = {}
-        if gaps.any():
-            counts = zip(self._numbers, gaps.sum(axis=1).tolist(), strict=True)
-            missing = {one.name: count for one, count in counts if count}
+        missing = self._counted(gaps.sum(axis=1)) if gaps.any() else {}
         unknown = {}
         for one, column in zip(self._texts, texts, strict=True):
             if "" in column:
@@ -126,7 +127,17 @@ class Encoder:
             if strange:
                 unknown[one.name] = strange
         words = np.array(texts, object).reshape(len(texts), rows)
-        return Inputs(values.T.astype(np.float32, order="C"), np.ascontiguousarray(words.T), missing, unknown)
+        taken = values.T.astype(np.float32, order="C")
+        return Inputs(taken, np.ascontiguousarray(words.T), missing, unknown, self._outside(taken))
+
+    def _outside(self, numbers: np.ndarray) -> Mapping[str, int]:
+        """How many of the model's numbers, float32 [rows, features], training has seen none as small or as great as."""
+        outside = (numbers < self._least) | (numbers > self._greatest)
+        return self._counted(outside.sum(axis=0)) if outside.any() else {}
+
+    def _counted(self, counts: np.ndarray) -> dict[str, int]:
+        """By feature that is a number: those above zero."""
+        return {one.name: count for one, count in zip(self._numbers, counts.tolist(), strict=True) if count}
 
 
 def check_size(rows: int, names: int) -> None:

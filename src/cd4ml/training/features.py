@@ -54,11 +54,14 @@ def select(
             f"no feature is left of the columns {', '.join(columns.names)}: a feature is listed in the schema, is a "
             "number, a text that occurs more than once or a boolean, and is neither the label nor excluded"
         )
-    return tuple(replace(one, vocabulary=_vocabulary(statistics[one.name])) for one in inputs(kinds))
+    return tuple(_seen(one, statistics[one.name]) for one in inputs(kinds))
 
 
-def _vocabulary(column: Column) -> tuple[str, ...] | None:
-    return column.values if isinstance(column, Text) else None
+def _seen(one: Input, column: Column) -> Input:
+    """An input with the values that training saw."""
+    if isinstance(column, Text):
+        return replace(one, vocabulary=column.values)
+    return replace(one, range=(column.minimum, column.maximum)) if one.kind == "number" else one
 
 
 def _listed(schema: Path) -> list[str]:

@@ -123,7 +123,7 @@ def _scale(column: Column) -> Number:
     """A boolean that the statistics count as text is scaled as one that they count as a number of 0 and 1."""
     if isinstance(column, Number):
         return column
-    return Number(minimum=0.0, mean=0.5, deviation=0.5, missing=column.missing)
+    return Number(minimum=0.0, maximum=1.0, mean=0.5, deviation=0.5, missing=column.missing)
 
 
 def _numbers(raw: Sequence[keras.KerasTensor], scales: Sequence[Number]) -> list[keras.KerasTensor]:

@@ -17,6 +17,7 @@ class Number:
     """A column of numbers."""
 
     minimum: float
+    maximum: float
     mean: float
     deviation: float
     missing: bool
@@ -69,7 +70,7 @@ def _column(feature: statistics_pb2.FeatureNameStatistics) -> Column | None:
             return None
         nans = any(histogram.num_nan for histogram in numbers.histograms)
         missing = bool(numbers.common_stats.num_missing or nans)
-        return Number(numbers.min, numbers.mean, numbers.std_dev, missing)
+        return Number(numbers.min, numbers.max, numbers.mean, numbers.std_dev, missing)
     if feature.HasField("string_stats"):
         text = feature.string_stats
         buckets = text.rank_histogram.buckets

@@ -23,7 +23,7 @@ CONTRACT = Contract(
     label="took",
     classes=("false", "true"),
     inputs=(
-        Input("age", "number"),
+        Input("age", "number", range=(0, 99.9)),
         Input("region", "category", vocabulary=("north", "south")),
         Input("subscribed", "boolean"),
     ),

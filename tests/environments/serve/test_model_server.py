@@ -158,6 +158,16 @@ def test_texts_that_training_did_not_know_are_told_with_the_answer_and_counted(s
     assert figures(server)["cd4ml_unknown_values_total"] >= 2
 
 
+def test_numbers_beyond_all_that_training_saw_are_told_with_the_answer_and_counted_and_not_refused(server):
+    ages = [-0.1, 0, 99.9, 100, 1e30, None]
+    answer = server.predict(*([age, "south", True] for age in ages))
+    alone = server.predict([99.9, "south", True])
+
+    assert answer.content["meta"]["tags"]["outside"] == {"age": 3}
+    assert "outside" not in alone.content["meta"]["tags"]
+    assert figures(server)["cd4ml_outside_values_total"] >= 3
+
+
 def test_rows_may_come_as_a_tensor_or_as_objects_and_are_answered_by_a_tensor(server):
     row = {"age": 40, "region": "south", "subscribed": True}
     of_objects = server.ask("/predict", {"jsonData": [row, {**row, "age": None}]})

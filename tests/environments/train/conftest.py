@@ -71,7 +71,8 @@ def statistics_of(table: pa.Table) -> statistics_pb2.DatasetFeatureStatisticsLis
             )
             stats = feature.num_stats
             if numbers.null_count < len(numbers):
-                stats.min, stats.mean = pc.min(numbers).as_py(), pc.mean(numbers).as_py()
+                stats.min, stats.max = pc.min_max(numbers).as_py().values()
+                stats.mean = pc.mean(numbers).as_py()
                 stats.std_dev = pc.stddev(numbers).as_py()
         stats.common_stats.num_missing = column.null_count
         stats.common_stats.num_non_missing = len(column) - column.null_count

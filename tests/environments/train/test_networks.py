@@ -15,8 +15,8 @@ from cd4ml.training import network
 from cd4ml.training.statistics import Column, Number, Text
 from cd4ml.training.trainers import Dnn, Linear, Network
 
-AGE = Number(minimum=18.0, mean=40.0, deviation=10.0, missing=False)
-SPEND = Number(minimum=0.0, mean=0.01, deviation=0.05, missing=False)
+AGE = Number(minimum=18.0, maximum=90.0, mean=40.0, deviation=10.0, missing=False)
+SPEND = Number(minimum=0.0, maximum=0.9, mean=0.01, deviation=0.05, missing=False)
 REGION = Text(("north", "east", "south"), missing=False)
 CITY = Text(tuple(f"c{number}" for number in range(40)), missing=False)
 
@@ -35,7 +35,7 @@ def test_an_outlier_counts_as_ten_deviations():
 
 
 def test_a_missing_number_becomes_the_mean_and_is_marked_where_training_saw_one():
-    seen = Number(18.0, 40.0, 10.0, missing=True)
+    seen = Number(18.0, 90.0, 40.0, 10.0, missing=True)
 
     assert encode("number", AGE, math.nan) == [[0.0]]
     assert encode("number", seen, math.nan, 50.0) == [[0.0, 1.0], [1.0, 0.0]]
@@ -48,10 +48,10 @@ def test_a_heavy_tail_has_its_logarithm_beside_the_score():
 
 
 def test_a_constant_number_says_nothing():
-    assert encode("number", Number(3.0, 3.0, 0.0, False), 3.0) == [[0.0]]
+    assert encode("number", Number(3.0, 3.0, 3.0, 0.0, False), 3.0) == [[0.0]]
 
 
-@pytest.mark.parametrize("column", [Number(0.0, 0.1, 0.3, False), Text(("false", "true"), False)])
+@pytest.mark.parametrize("column", [Number(0.0, 1.0, 0.1, 0.3, False), Text(("false", "true"), False)])
 def test_a_boolean_becomes_a_number_however_the_statistics_count_it(column):
     no, yes = encode("boolean", column, 0.0, 1.0)
 

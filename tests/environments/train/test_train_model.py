@@ -97,12 +97,15 @@ def test_the_folder_has_its_layout_and_nothing_else(trained):
     assert max(one["eval_auc"] for one in history) == result.best.eval_score
 
 
-def test_the_contract_has_the_texts_that_training_knew(trained):
+def test_the_contract_has_the_texts_and_the_range_of_the_numbers_that_training_knew(trained):
     _, folder = trained
 
-    known = {one.name: one.vocabulary for one in model.read_contract(folder).inputs}
-    assert set(known["region"]) == {"north", "east", "south"}
-    assert known["age"] is known["subscribed"] is None
+    known = {one.name: one for one in model.read_contract(folder).inputs}
+    assert set(known["region"].vocabulary) == {"north", "east", "south"}
+    assert known["age"].vocabulary is known["subscribed"].vocabulary is None
+    low, high = known["age"].range
+    assert low < 25 < 60 < high
+    assert known["region"].range is known["subscribed"].range is None
 
 
 def test_the_saved_model_has_one_signature_on_raw_features(trained):

@@ -61,8 +61,15 @@ def test_a_contract_of_plain_names_is_written_as_the_versions_before_read_it(tmp
     ]
 
 
-def test_a_contract_keeps_what_training_knew_of_a_category(tmp_path):
-    known = replace(CONTRACT, inputs=(Input("region", "category", vocabulary=("north", "")), Input("x", "category")))
+def test_a_contract_keeps_what_training_knew_of_a_feature(tmp_path):
+    known = replace(
+        CONTRACT,
+        inputs=(
+            Input("region", "category", vocabulary=("north", "")),
+            Input("x", "category"),
+            Input("age", "number", range=(18.0, 90.5)),
+        ),
+    )
     model.write_contract(known, tmp_path)
 
     assert model.read_contract(tmp_path) == known
