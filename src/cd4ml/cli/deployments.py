@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
-    help="What was deployed: list, show, history, diff, page, approve, promote, abort, rollback, analyse.",
+    help="What was deployed, and is to be: list, show, history, diff, page, approve, promote, abort, rollback, freeze, "
+    "unfreeze, freezes, analyse.",
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="The model's name.")]
@@ -233,18 +234,28 @@ def approve(
     reason: Reason,
     by: By = "",
     days: Annotated[int, typer.Option(help="How long the approval stands.", min=1, max=90)] = 7,
+    despite_freeze: Annotated[
+        bool, typer.Option("--despite-freeze", help="Also while nothing else is deployed.")
+    ] = False,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Lets a published version into production: what a run with `approvals`, or a step `approve`, waits for.
 
     Example: cd4ml deployments approve promotion-uptake 4 --reason "better in the south" --store s3://cd4ml
     """
-    from cd4ml.registry import approvals, models
+    from cd4ml.registry import approvals, freezes, models
 
     opened = open_store(store)
     found = models.read(opened, name, version)
     newer = approvals.newer_in_production(opened, found)
-    made = approvals.approve(opened, found, by=by or _whoever(), reason=reason, valid=timedelta(days=days))
+    made = approvals.approve(
+        opened,
+        found,
+        by=by or _whoever(),
+        reason=reason,
+        valid=timedelta(days=days),
+        despite_freeze=despite_freeze,
+    )
     standing = approvals.standing(opened, found)
     console.print(
         f"{escape(made.by)} approves {name} version {version}, {found.digest}, until {made.until}; "
@@ -257,6 +268,9 @@ def approve(
             f"{newer.deployed_at}",
             soft_wrap=True,
         )
+    frozen = freezes.now(opened)
+    if frozen and not despite_freeze:
+        console.print(f"{escape(frozen.headline)}; with --despite-freeze it is deployed before", soft_wrap=True)
 
 
 @deployments_app.command()
@@ -289,6 +303,66 @@ def _decide(store: Store, name: str, number: int, *, what: "What", by: str, reas
         f"show {name} {number}` says what became of it",
         soft_wrap=True,
     )
+
+
+@deployments_app.command()
+def freeze(
+    window: Annotated[
+        str,
+        typer.Argument(
+            help="A time of each week, `fri 16:00..mon 08:00 Europe/Berlin`, or of a year, "
+            "`2026-12-18 12:00..2027-01-04 08:00 Europe/Berlin`."
+        ),
+    ],
+    reason: Reason,
+    by: By = "",
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Has nothing deployed from a store at a time, whatever the model.
+
+    A deployment that comes then is refused, and told until when. What was in production before comes back all the same
+    (`rollback`), and so does a version that was approved with --despite-freeze meanwhile.
+
+    Example: cd4ml deployments freeze "fri 16:00..mon 08:00 Europe/Berlin" --reason "nobody is here" --store s3://cd4ml
+    """
+    from cd4ml.registry import freezes
+
+    opened = open_store(store)
+    number = freezes.add(opened, window, by=by or _whoever(), reason=reason)
+    frozen = freezes.now(opened)
+    said = frozen.headline if frozen else "nothing is frozen now"
+    console.print(f"freeze {number}: {escape(window)}; {escape(said)}", soft_wrap=True)
+
+
+@deployments_app.command()
+def unfreeze(
+    number: Annotated[int, typer.Argument(help="The freeze's number, of `freezes`.")],
+    reason: Reason,
+    by: By = "",
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Lifts a freeze, for good.
+
+    Example: cd4ml deployments unfreeze 1 --reason "the new team works on Fridays" --store s3://cd4ml
+    """
+    from cd4ml.registry import freezes
+
+    lifted = freezes.lift(open_store(store), number, by=by or _whoever(), reason=reason)
+    console.print(f"freeze {number} is lifted: {escape(lifted.headline)}", soft_wrap=True)
+
+
+@deployments_app.command("freezes")
+def list_freezes(store: asked.StoreOption = asked.STORE) -> None:
+    """Lists when nothing is deployed from a store, and whether that is now."""
+    from cd4ml.registry import freezes
+
+    opened = open_store(store)
+    frozen = freezes.now(opened)
+    shown = table("number", "when", "by", "reason", "since")
+    for number, one in freezes.standing(opened).items():
+        shown.add_row(str(number), escape(one.window), escape(one.by), escape(one.reason), one.at)
+    console.print(shown)
+    console.print(escape(frozen.headline) if frozen else "nothing is frozen now", soft_wrap=True)
 
 
 def _whoever() -> str:

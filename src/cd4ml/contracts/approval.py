@@ -21,6 +21,8 @@ class Approval(Document, kind="cd4ml/Approval", remedy="remove it, and approve a
     """ISO 8601, UTC."""
     until: str
     """When it expires; ISO 8601, UTC."""
+    despite_freeze: bool = False
+    """Whether it may be deployed also while nothing else is."""
 
     def __post_init__(self) -> None:
         for time in (self.at, self.until):
@@ -30,7 +32,7 @@ class Approval(Document, kind="cd4ml/Approval", remedy="remove it, and approve a
     @property
     def headline(self) -> str:
         """Who, and why."""
-        return f"{self.by}: {self.reason}"
+        return f"{self.by}: {self.reason}{' (despite a freeze)' if self.despite_freeze else ''}"
 
     def stands(self, digest: str, at: datetime) -> bool:
         """Whether it is about this model, and has not expired by then."""

@@ -4,12 +4,11 @@ It has begun, takes its steps, and holds or is undone; what held may be stopped 
 neither undone nor stopped.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cd4ml.contracts.document import Document
+from cd4ml.contracts.document import Document, kind_of
 from cd4ml.contracts.release import Deployment
 
 _REMEDY = "put back what was written there, or remove it, and deploy again"
@@ -123,15 +122,11 @@ def parse(text: str, place: str) -> Event | None:
     Raises:
         DocumentError: It is no event.
     """
-    try:
-        content = json.loads(text)
-        kind = str(content["kind"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return Begun.parse(text, place)  # which says what is wrong with it
+    kind = kind_of(text)
     known = _KINDS.get(kind)
     if known is None and kind.startswith("cd4ml/Deployment"):
         return None
-    return (known or Begun).parse(text, place)
+    return (known or Begun).parse(text, place)  # which says what is wrong with what is no event
 
 
 def deployment_of(begun: Begun, held: Held) -> Deployment:

@@ -160,6 +160,14 @@ def _mistakes(error: Exception) -> list[str]:
     return lines + ([f"and {len(found) - 3} more"] if len(found) > 3 else [])
 
 
+def kind_of(text: str) -> str:
+    """What a document says it is; empty where it says nothing, or is none."""
+    try:
+        return str(json.loads(text)["kind"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
 def write(path: str | Path, content: Any) -> None:
     """Writes a file of JSON, whole or not at all; its folder is made."""
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -14,7 +14,7 @@ from cd4ml.cluster import logs
 from cd4ml.contracts import deployment as events
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
-from cd4ml.deployment import decided, verify, waiting
+from cd4ml.deployment import decided, freezing, verify, waiting
 from cd4ml.deployment.steps import Rollout, Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Served, Target, Unfinished
@@ -75,10 +75,13 @@ def rolling_out(
         if said:
             log.warning(said)
         waiting.check(target.store, version, approvals)
+        let = freezing.check(target.store, version)
         begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
         rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file), approvals=approvals)
         may_count = False
         try:
+            if let:
+                _note_step(rollout, "freeze", let)
             _say_of_the_one_before(target, begun)
             rollout.url = target.raise_(rollout.release)
             yield rollout
@@ -120,9 +123,13 @@ def _take(rollout: Rollout) -> None:
             said = step.take(rollout)
         except decided.Promoted as decision:
             promoted, said = True, str(decision)
-        taken = StepTaken(step.name, said, clock.now(), rollout.answered)
-        log.info("%s", taken.headline)
-        deployments.add(rollout.target.store, rollout.release.begun, taken)
+        _note_step(rollout, step.name, said)
+
+
+def _note_step(rollout: Rollout, name: str, said: str) -> None:
+    taken = StepTaken(name, said, clock.now(), rollout.answered)
+    log.info("%s", taken.headline)
+    deployments.add(rollout.target.store, rollout.release.begun, taken)
 
 
 def _say_of_the_one_before(target: Target, begun: Begun) -> None:

@@ -18,7 +18,9 @@ VALID = timedelta(days=7)
 LONGEST = 200
 
 
-def approve(store: Store, version: Version, *, by: str, reason: str, valid: timedelta = VALID) -> Approval:
+def approve(
+    store: Store, version: Version, *, by: str, reason: str, valid: timedelta = VALID, despite_freeze: bool = False
+) -> Approval:
     """Says that a version may be deployed.
 
     Args:
@@ -27,6 +29,7 @@ def approve(store: Store, version: Version, *, by: str, reason: str, valid: time
         by: Who says so.
         reason: Why.
         valid: How long it stands.
+        despite_freeze: Whether also while nothing else may.
 
     Raises:
         RegistryError: Who or why is missing, or too long.
@@ -41,6 +44,7 @@ def approve(store: Store, version: Version, *, by: str, reason: str, valid: time
         reason=reason,
         at=clock.written(now),
         until=clock.written(now + valid),
+        despite_freeze=despite_freeze,
     )
     numbers.append(store, _folder(version), approval.text)
     return approval

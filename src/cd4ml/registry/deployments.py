@@ -153,6 +153,15 @@ def in_production(found: Sequence[Series]) -> list[Series]:
     return sorted(last.values(), key=lambda series: series.begun.number, reverse=True)
 
 
+def held(store: Store, version: Version) -> bool:
+    """Whether a version was ever in production."""
+    return any(
+        series.begun.digest == version.digest and series.begun.version == version.version
+        for series in every(store, version.name)
+        if series.state in ("held", "stopped")
+    )
+
+
 def before(store: Store, name: str) -> Deployment | None:
     """What was in production before the version that is: where that came back after others, what came before it first.
 

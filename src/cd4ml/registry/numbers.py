@@ -17,21 +17,25 @@ def numbers(store: Store, folder: str, suffix: str = "") -> list[int]:
     return sorted(int(name) for name in names if NUMBER.fullmatch(name))
 
 
-def append(store: Store, folder: str, text: str) -> None:
+def append(store: Store, folder: str, text: str) -> int:
     """Stores a JSON document behind those of a folder; of many that do so at once, each has a number of its own.
 
     Args:
         store: Holds the registry.
         folder: Its name in the store.
         text: The document.
+
+    Returns:
+        Its number.
     """
     number = max(numbers(store, folder, ".json"), default=0)
     while True:
         number += 1
         try:
-            return store.add(f"{folder}/{number}.json", text)
+            store.add(f"{folder}/{number}.json", text)
         except AlreadyStoredError:
             continue  # another took this number
+        return number
 
 
 def documents(store: Store, folder: str) -> Iterator[tuple[str, str]]:

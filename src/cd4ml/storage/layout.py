@@ -61,6 +61,7 @@ KINDS = (
         "`NAME/VERSION/NUMBER.json`: who lets a version into production; written by people alone",
         _PIPELINES | _DEPLOYER,
     ),
+    Kind("freezes", "`NUMBER.json`: when nothing is deployed; written by people alone", _PIPELINES | _DEPLOYER),
     Kind(
         "deployments",
         "`NAME/NUMBER/…`: the events of each deployment",

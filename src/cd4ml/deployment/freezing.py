@@ -1,0 +1,37 @@
+"""A deployment that comes while nothing is to be deployed."""
+
+import shlex
+
+from cd4ml.contracts.release import Version
+from cd4ml.errors import DeploymentError
+from cd4ml.registry import approvals, clock, deployments, freezes
+from cd4ml.storage import Store
+
+
+def check(store: Store, version: Version) -> str:
+    """Makes sure that a version may be deployed now.
+
+    Args:
+        store: Holds the freezes.
+        version: Which is to be deployed.
+
+    Returns:
+        What lets it although something is frozen, for the history; empty where nothing is.
+
+    Raises:
+        DeploymentError: It may not; says until when, and how a person lets it all the same.
+    """
+    frozen = freezes.now(store)
+    if frozen is None:
+        return ""
+    if deployments.held(store, version):
+        return f"{frozen.headline}; it was in production before, and a way back is never frozen"
+    since = clock.written(frozen.since)
+    letting = [one for one in approvals.standing(store, version).values() if one.despite_freeze and one.at >= since]
+    if letting:
+        return f"{frozen.headline}; let in all the same by {'; '.join(one.headline for one in letting)}"
+    command = ["cd4ml", "deployments", "approve", version.name, str(version.version), "--despite-freeze"]
+    raise DeploymentError(
+        f"{version.name} version {version.version}: {frozen.headline}; run this again then, or let it in all the same: "
+        f"{shlex.join([*command, '--store', store.location])} --reason WHY"
+    )
