@@ -30,7 +30,7 @@ TABLE = {
         get secrets/mlpipeline-minio-artifact, create workflowtaskresults.argo, get seldondeployments.seldon,
         create seldondeployments.seldon, delete seldondeployments.seldon, get services, create services,
         update services, delete services, list endpointslices.discovery, list deployments.apps, list pods,
-        get pods/log, list events
+        get pods/log, list events, create events
         """,
         """
         create deployments.apps, patch deployments.apps, get secrets/minio-root, get secrets/cd4ml-store,

@@ -54,6 +54,8 @@ class Api(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.objects: dict[tuple[str, str], Object] = {}
         """By kind and name."""
+        self.events: list[Object] = []
+        """Those that were written, in turn."""
         self.faults: list[Fault] = []
         self.hidden: set[str] = set()
         """SeldonDeployments that the operator does not act on."""
@@ -123,7 +125,7 @@ class Api(ThreadingHTTPServer):
             if method == "GET" and not found["name"]:
                 return {"items": self._listed(kind, query.get("labelSelector", [""])[0])}
             changed = getattr(self, f"_{method.lower()}")(kind, name, body)
-            if method != "GET":
+            if method != "GET" and kind != "events":
                 self.answered.append(self.reached())
             return changed
 
@@ -133,6 +135,9 @@ class Api(ThreadingHTTPServer):
         return self.objects[kind, name]
 
     def _post(self, kind: str, name: str, body: Object) -> Object:
+        if kind == "events":
+            self.events.append(body)
+            return body
         if (kind, name) in self.objects:
             raise RefusedError(409, f"{kind} {name} already exists")
         return self.put(kind, body)

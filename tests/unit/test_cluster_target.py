@@ -24,7 +24,7 @@ from cd4ml.deployment.targets.cluster import Cluster
 from cd4ml.deployment.targets.kserve import KServe
 from cd4ml.deployment.targets.stable import NOTE, OURS, StableService
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import deployments
+from cd4ml.registry import approvals, deployments
 from cd4ml.storage import Store
 from cd4ml.storage.folder import FolderStore
 
@@ -78,6 +78,19 @@ def deploy(
         log_file=Path("/no/such/log"),
     )
     return deployed.number
+
+
+def routed_first(store: Store, version: int, instead: Callable[[Rollout], object]) -> None:
+    """Rolls a version out that is verified when callers reach it."""
+    dataset = DatasetReference("players", 0, "sha256:d")
+    rollout.roll_out(
+        Cluster(store, "uptake", seconds=5),
+        Strategy("replace", (Route(), Answers(instead))),
+        version=Version("uptake", version, f"sha256:{version}", "2026-01-01", "run", "", dataset),
+        run=f"run-{version}",
+        port=0,
+        log_file=Path("/no/such/log"),
+    )
 
 
 def states(store: Store) -> list[str]:
@@ -253,7 +266,8 @@ def test_a_service_that_others_write_to_is_written_again(api: Api, store: Store)
     deploy(store, 2, later)
 
     assert api.reached() == "uptake-2"
-    assert api.service()["metadata"]["annotations"] == {"mine": "kept"}
+    assert api.service()["metadata"]["annotations"]["mine"] == "kept"
+    assert note(api) is None
 
 
 def test_what_the_cluster_refuses_is_told_and_nothing_is_left(api: Api, store: Store) -> None:
@@ -451,6 +465,87 @@ def served_by(
     predictor = {"name": "default", "annotations": annotated, "componentSpecs": [{}]}
     metadata = {"name": name, "labels": ours, "annotations": annotations or {}}
     return {"metadata": metadata, "spec": {"predictors": [predictor]}}
+
+
+def test_what_happens_is_told_as_events_about_the_model_s_service(api: Api, store: Store) -> None:
+    deploy(store, 1)
+    with pytest.raises(DeploymentError):
+        deploy(store, 2, fails)
+    rollout.stop(Cluster(store, "uptake"))
+
+    assert [(one["reason"], one["type"], one["message"]) for one in api.events] == [
+        ("DeploymentBegun", "Normal", "Deployment 1, version 1, begun: version 1 to cluster by replace, for run run-1"),
+        ("DeploymentStep", "Normal", "Deployment 1, version 1, step: answers: 3 rows as evaluated, p50 1.0 ms"),
+        (
+            "DeploymentStep",
+            "Normal",
+            "Deployment 1, version 1, step: route: all requests to http://uptake.team.svc:8000",
+        ),
+        (
+            "DeploymentHeld",
+            "Normal",
+            "Deployment 1, version 1, held: http://uptake.team.svc:8000/api/v1.0/predictions",
+        ),
+        ("DeploymentBegun", "Normal", "Deployment 2, version 2, begun: version 2 to cluster by replace, for run run-2"),
+        ("DeploymentUndone", "Warning", "Deployment 2, version 2, undone: it predicts something else"),
+        ("DeploymentStopped", "Normal", "Deployment 1, version 1, stopped"),
+    ]
+    about = {"apiVersion": "v1", "kind": "Service", "name": "uptake", "namespace": "team"}
+    assert all(about.items() <= one["involvedObject"].items() for one in api.events)
+    assert [bool(one["involvedObject"].get("uid")) for one in api.events] == [False, *[True] * 6]
+    assert len({one["metadata"]["name"] for one in api.events}) == 7
+
+
+def test_who_may_write_no_events_deploys_all_the_same_and_is_told(
+    api: Api, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.faults.append(Fault("POST", "events", 403, times=9))
+
+    deploy(store, 1)
+
+    assert states(store) == ["held"]
+    assert api.events == []
+    assert "uptake: the cluster could not be told of deployment 1: " in caplog.text
+
+
+def test_a_long_reason_fits_an_event(api: Api, store: Store) -> None:
+    def says_much(_: Rollout) -> None:
+        raise DeploymentError("x" * 5000)
+
+    with pytest.raises(DeploymentError):
+        deploy(store, 1, says_much)
+
+    assert len(api.events[-1]["message"]) == 1024
+
+
+def test_the_service_says_what_answers_and_from_which_run_and_data_and_who_approved_it(api: Api, store: Store) -> None:
+    def described() -> dict[str, str]:
+        annotations = api.service()["metadata"]["annotations"]
+        return {key.removeprefix("cd4ml/"): text for key, text in annotations.items() if key != NOTE}
+
+    dataset = DatasetReference("players", 0, "sha256:d")
+    published = Version("uptake", 1, "sha256:1", "2026-01-01", "run", "", dataset)
+    approvals.approve(store, published, by="Ada", reason="a=b")
+    deploy(store, 1)
+    first = {
+        "version": "1",
+        "digest": "sha256:1",
+        "deployment": "1",
+        "run": "run-1",
+        "dataset": "players@0",
+        "approved-by": "Ada: a=b",
+    }
+    assert described() == first
+    assert api.objects["seldondeployments", "uptake-1"]["metadata"]["annotations"] == {
+        f"cd4ml/{key}": text for key, text in first.items()
+    }
+    seen: list[dict[str, str]] = []
+
+    with pytest.raises(DeploymentError):
+        routed_first(store, 2, lambda now: (seen.append(described()), fails(now)))
+
+    assert [(one["version"], one["run"], "approved-by" in one) for one in seen] == [("2", "run-2", False)]
+    assert described() == first
 
 
 def test_the_service_is_labelled_as_ours(api: Api, store: Store) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cd4ml.cluster import logs
 from cd4ml.contracts import deployment as events
-from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
+from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
 from cd4ml.deployment import decided, freezing, verify, waiting
 from cd4ml.deployment.steps import Rollout, Route
@@ -77,6 +77,7 @@ def rolling_out(
         waiting.check(target.store, version, approvals)
         let = freezing.check(target.store, version)
         begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
+        target.tell(begun, begun)
         rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file), approvals=approvals)
         may_count = False
         try:
@@ -89,7 +90,7 @@ def rolling_out(
             may_count = True
             verified = rollout.verification.metrics if rollout.verification else {}
             rollout.held = Held(f"{rollout.endpoint}{verify.PREDICTIONS}", clock.now(), verified)
-            deployments.add(target.store, begun, rollout.held)
+            _tell(target, begun, rollout.held)
         except BaseException as error:
             outcome = _undo(rollout, _reason(error), may_count=may_count)
             if isinstance(error, DeploymentError):
@@ -129,7 +130,13 @@ def _take(rollout: Rollout) -> None:
 def _note_step(rollout: Rollout, name: str, said: str) -> None:
     taken = StepTaken(name, said, clock.now(), rollout.answered)
     log.info("%s", taken.headline)
-    deployments.add(rollout.target.store, rollout.release.begun, taken)
+    _tell(rollout.target, rollout.release.begun, taken)
+
+
+def _tell(target: Target, begun: Begun, event: Event) -> None:
+    """Tells the history what has happened, and then those who look at the target."""
+    deployments.add(target.store, begun, event)
+    target.tell(begun, event)
 
 
 def _say_of_the_one_before(target: Target, begun: Begun) -> None:
@@ -163,7 +170,7 @@ def _halfway(target: Target) -> Unfinished | None:
         target.keep()
         return None
     if series and series.state == "begun":
-        deployments.add(target.store, series.begun, Undone("its process was killed", clock.now()))
+        _tell(target, series.begun, Undone("its process was killed", clock.now()))
     return left
 
 
@@ -191,7 +198,7 @@ def stop(target: Target) -> Ended:
         left, served = _halfway(target), target.meant()
         ended = _standing(target, left.before if left else served)
         if ended:
-            deployments.add(target.store, ended.begun, Stopped(clock.now()))
+            _tell(target, ended.begun, Stopped(clock.now()))
         target.remove()
     return Ended(served, halfway=left is not None)
 
@@ -238,7 +245,7 @@ def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
 def _tell_undone(rollout: Rollout, reason: str) -> None:
     begun, target = rollout.release.begun, rollout.target
     try:
-        deployments.add(target.store, begun, Undone(reason, clock.now(), rollout.answered))
+        _tell(target, begun, Undone(reason, clock.now(), rollout.answered))
     except Cd4mlError as untold:
         log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, begun.number, untold)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from cd4ml.contracts.deployment import Begun
+from cd4ml.contracts.deployment import Begun, Event
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Sticky
 from cd4ml.errors import DeploymentError
@@ -183,6 +183,14 @@ class Target(ABC):
     def divides(self) -> bool:
         """Whether all that a split of requests needs is there, as far as can be told now."""
         return self.current() is not None
+
+    def tell(self, begun: Begun, event: Event) -> None:  # noqa: B027 (most have nobody to tell)
+        """Tells those who look here, and not into the history, what has happened; where that fails, a warning says so.
+
+        Args:
+            begun: The deployment.
+            event: Which the history has been told.
+        """
 
     @abstractmethod
     def keep(self) -> None:

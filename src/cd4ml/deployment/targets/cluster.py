@@ -23,8 +23,8 @@ from typing import Any, ClassVar
 import urllib3
 from kubernetes import client
 
-from cd4ml.cluster import connection, pods
-from cd4ml.contracts.deployment import Begun
+from cd4ml.cluster import connection, events, pods
+from cd4ml.contracts.deployment import WORDS, Begun, Event, Undone
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment.targets import CLUSTER, Release, Served, Split, Target, Unfinished, router_pods, seldon, stable
@@ -33,7 +33,7 @@ from cd4ml.deployment.targets.router import FOLLOW_SECONDS, arm_name
 from cd4ml.deployment.targets.router_pods import ROUTER, RouterPods
 from cd4ml.deployment.targets.stable import Note, StableService
 from cd4ml.errors import Cd4mlError, DeploymentError
-from cd4ml.registry import deployments
+from cd4ml.registry import approvals, deployments
 from cd4ml.registry.deployments import Series
 from cd4ml.storage import NUMBER, Store
 
@@ -118,6 +118,8 @@ class Cluster(Target):
         """Notes what is served, makes the release's object, and waits until all its pods are up."""
         begun = release.begun
         manifest = self._manifest(release.version, release=begun.release, number=begun.number)
+        metadata = manifest["metadata"]
+        metadata["annotations"] = {**metadata.get("annotations", {}), **self._about(release.version, begun)}
         with connection.told():
             self._begun = begun
             self._note(begun)
@@ -213,8 +215,50 @@ class Cluster(Target):
                 if service is None or self._service.delete(service):
                     return
 
+    def tell(self, begun: Begun, event: Event) -> None:
+        """Writes an Event about the model's Service."""
+        try:
+            with connection.told():
+                service = self._service.read()
+                about = client.V1ObjectReference(
+                    api_version="v1",
+                    kind="Service",
+                    name=self.model,
+                    namespace=self._namespace,
+                    uid=service.metadata.uid if service else None,
+                )
+                told = f"Deployment {begun.number}, version {begun.version}, {WORDS[type(event)]}"
+                events.write(
+                    self._core,
+                    about,
+                    reason=event.kind.removeprefix("cd4ml/"),
+                    message=": ".join(filter(None, (told, event.headline))),
+                    warning=isinstance(event, Undone),
+                )
+        except DeploymentError as error:
+            log.warning("%s: the cluster could not be told of deployment %d: %s", self.model, begun.number, error)
+
+    def _describe(self, service: Any, name: str) -> None:
+        """Has the model's Service say what the object of a release says of itself."""
+        found = self._objects.read(name)
+        stable.describe(service, (found["metadata"].get("annotations") or {}) if found else {})
+
     def _name(self, number: int) -> str:
         return seldon.object_name(self.model, number)
+
+    def _about(self, version: Version, begun: Begun) -> dict[str, str]:
+        """What people want to know of a release, and where it comes from, by annotation."""
+        approved = ", ".join(one.headline for one in approvals.of(self.store, Series(begun, (begun,))))
+        about = {
+            "version": str(version.version),
+            "digest": version.digest,
+            "deployment": str(begun.number),
+            "run": begun.run,
+            "revision": version.revision,
+            "dataset": f"{version.dataset.name}@{version.dataset.version}",
+            "approved-by": approved,
+        }
+        return {f"cd4ml/{name}": text for name, text in about.items() if text}
 
     def _manifest(self, version: Version, *, release: str, number: int) -> dict[str, Any]:
         return self.kind.manifest(
@@ -286,6 +330,8 @@ class Cluster(Target):
         while True:
             service, _ = self._own_note(begun)
             stable.select(service, label, name)
+            if label == seldon.POD:
+                self._describe(service, name)
             if self._service.write(service):
                 break
         pods = f"{label}={name}"
@@ -392,6 +438,7 @@ class Cluster(Target):
                 return f"{self.model} is another's by now, or is gone, and was left as it is"
             if note.before and stable.selected(service) != note.before:
                 stable.select(service, seldon.POD, note.before)
+                self._describe(service, note.before)
                 self._service.write(service)
                 said = "was put back"
                 continue

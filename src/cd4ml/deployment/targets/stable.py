@@ -10,6 +10,7 @@ Every write is a compare-and-set by the resourceVersion that was read.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -19,7 +20,8 @@ from kubernetes import client
 from cd4ml.deployment.targets import CLUSTER, seldon
 from cd4ml.errors import DeploymentError
 
-NOTE = "cd4ml/unverified"
+OWN = "cd4ml/"
+NOTE = f"{OWN}unverified"
 OURS = ("app.kubernetes.io/part-of", "cd4ml")
 """The label of what we made."""
 TARGET = "cd4ml/target"
@@ -145,6 +147,18 @@ def selected(service: Any) -> str:
 def select(service: Any, label: str, name: str) -> None:
     """Has the pods answer that have a label with a name; none where it is empty."""
     service.spec.selector = {label: name} if name else None
+
+
+def describe(service: Any, about: Mapping[str, str]) -> None:
+    """Says on the Service, by annotations, what answers.
+
+    Args:
+        service: Is not written by this.
+        about: The annotations of the object that answers; those of cd4ml come in the place of what was said before.
+    """
+    now = service.metadata.annotations or {}
+    kept = {key: text for key, text in now.items() if key == NOTE or not key.startswith(OWN)}
+    service.metadata.annotations = {**kept, **{key: text for key, text in about.items() if key.startswith(OWN)}}
 
 
 def note_of(service: Any) -> Note | None:
