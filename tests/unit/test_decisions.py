@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import rollout, steps
-from cd4ml.deployment.steps import Hold, Rollout, Route, Traffic
+from cd4ml.deployment import rollout, steps, waiting
+from cd4ml.deployment.steps import Approve, Asked, Hold, Rollout, Route, Traffic
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError, RegistryError, StorageError
@@ -136,6 +136,19 @@ def test_what_two_people_had_to_approve_two_have_to_promote(shelf: Divided, cloc
     deploy(shelf, *CANARY, persons=2)
 
     assert clock.passed == 180
+
+
+def test_what_two_people_have_to_approve_on_the_way_one_does_not_promote_past_them(
+    shelf: Divided, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "time", clock)
+    clock.happens = lambda: clock.passed == 60 and decide(shelf, "promote")
+    waits = Traffic(traffic=10), Hold(hold="1 hour"), Approve(approve=Asked(approvals=2, within="1 hour"))
+
+    with pytest.raises(DeploymentError, match="was not approved in 1 hours: 2 of 2 approvals are missing"):
+        deploy(shelf, *waits)
+
+    assert clock.passed > 7200
 
 
 def test_what_is_decided_before_a_rollout_waits_is_heeded_as_soon_as_it_would(shelf: Divided, clock: Clock) -> None:

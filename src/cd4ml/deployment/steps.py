@@ -421,10 +421,15 @@ def check_lives(rollout: Rollout) -> None:
         DeploymentError: One of them does not, or people have the rollout undone.
         Promoted: People give the release all requests.
     """
-    decided.heed(rollout.target.store, rollout.release.begun, rollout.approvals)
+    decided.heed(rollout.target.store, rollout.release.begun, _persons(rollout))
     if rollout.split and not rollout.target.divides():
         raise DeploymentError("what was served before has ended, or the router has")
     verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)
+
+
+def _persons(rollout: Rollout) -> int:
+    """How many it takes to promote a release: as many as have to approve it, before its rollout or in it."""
+    return max([rollout.approvals, *(step.approve.approvals for step in rollout.steps if isinstance(step, Approve))])
 
 
 Dividing: TypeAlias = Traffic | Mirror | AbTest
