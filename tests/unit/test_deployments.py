@@ -186,7 +186,8 @@ def test_without_a_name_it_is_listed_what_is_in_production_of_all_models_at_each
         (begin(store, 2), [HELD]),
         (begin(store, 3), [UNDONE]),
         (begin(store, 4), []),
-        (begin(store, name="churn"), [HELD, STOPPED]),
+        (begin(store, name="churn"), [HELD]),
+        (begin(store, 2, name="churn"), [HELD, STOPPED]),
         (begin(store, name="risk"), [HELD]),
     ):
         for event in events:

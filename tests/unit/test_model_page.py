@@ -169,6 +169,19 @@ def test_what_was_stopped_or_only_begun_is_not_in_production(store: FolderStore)
     assert "Version 1 stopped" in stopped
 
 
+def test_where_the_last_was_stopped_nothing_is_in_production_and_where_it_was_undone_the_one_before(
+    store: FolderStore,
+) -> None:
+    deploy(store, publish(store, 1), held(1))
+    second = publish(store, 2)
+    deploy(store, second, held(2), Undone("the store was away", at(3)))
+    assert "Version 1 is in production" in words(model_page.text(store, "uptake"))
+
+    deploy(store, second, held(4), Stopped(at(5)))
+
+    assert "Nothing is in production" in words(model_page.text(store, "uptake"))
+
+
 def test_what_others_wrote_stays_text(store: FolderStore) -> None:
     evil = '"><script>alert(1)</script>'
     version = publish(store, 1, run=evil, revision=evil, dataset=DatasetReference(evil, 3, evil))

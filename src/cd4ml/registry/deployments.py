@@ -144,13 +144,16 @@ def latest(store: Store, name: str) -> Deployment | None:
 
 
 def in_production(found: Sequence[Series]) -> list[Series]:
-    """What is in production at each target, the newest first: the last deployment there that counts.
+    """What is in production at each target, the newest first: the last deployment there that held, unless it was ended.
+
+    Where one was stopped, nothing is put back, so that the one before it counts, and is not served.
 
     Args:
         found: All deployments of a model, the oldest first.
     """
-    last = {series.begun.target: series for series in found if series.deployment}
-    return sorted(last.values(), key=lambda series: series.begun.number, reverse=True)
+    last = {series.begun.target: series for series in found if series.state in ("held", "stopped")}
+    standing = (series for series in last.values() if series.deployment)
+    return sorted(standing, key=lambda series: series.begun.number, reverse=True)
 
 
 def held(store: Store, version: Version) -> bool:

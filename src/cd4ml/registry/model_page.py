@@ -320,13 +320,17 @@ def _changed(change: Change | None) -> Value:
     if change is None:
         return Value()
     if change.interval is None:
-        return Value(f"{change.value:+.3f}")
+        return Value(_signed(change.value))
     low, high = change.interval
     better = BINARY.metric(change.metric).better
     kind = ""
     if better in ("higher", "lower") and (low > 0 or high < 0):
         kind = "passed" if (low > 0) is (better == "higher") else "failed"
-    return Value(f"{change.value:+.3f}", f"[{low:+.3f}, {high:+.3f}]", kind)
+    return Value(_signed(change.value), f"[{_signed(low)}, {_signed(high)}]", kind)
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}"  # 0.0 less than nothing is nothing
 
 
 def _milliseconds(value: float | None) -> Value:
