@@ -107,7 +107,7 @@ def test_a_model_that_is_not_the_published_one_is_not_served(s3: S3Server, tmp_p
     (key,) = (key for key in s3.objects if key.endswith("weights"))
     s3.objects[key] = b"others"
 
-    with pytest.raises(DeploymentError, match=f"is the model sha256:.*, not {version.digest}, which was published"):
+    with pytest.raises(DeploymentError, match=f"holds the model sha256:.*, not {version.digest}, which was published"):
         raise_(version)
 
     assert copies(tmp_path) == []
