@@ -590,7 +590,8 @@ def test_what_kserve_says_that_it_cannot_do_is_told(api: Api, store: Store) -> N
     api.hidden.add("uptake-1")
 
     def act() -> None:
-        while not api.names("inferenceservices"):
+        until = time.monotonic() + 20
+        while not api.names("inferenceservices") and time.monotonic() < until:
             time.sleep(0.01)
         conditions = [{"type": "PredictorReady", "status": "False", "message": "no such runtime"}]
         api.objects["inferenceservices", "uptake-1"]["status"] = {"conditions": conditions}

@@ -189,9 +189,9 @@ def test_only_the_features_of_the_model_leave_the_table(lookup, uptake):
     assert sent(uptake) == {"player_id": "p2", "age": None, "region": "north", "subscribed": False}
 
 
-@pytest.mark.parametrize("key", [[1.5], [["p1"]], [None]])
-def test_a_row_without_a_key_is_refused(lookup, key):
-    answer = lookup.predict(key, names=["player_id"])
+@pytest.mark.parametrize("row", [[1.5], [["p1"]], [None]])
+def test_a_row_without_a_key_is_refused(lookup, row):
+    answer = lookup.predict(row, names=["player_id"])
 
     assert (answer.status, answer.complaint) == (400, "send 'player_id', a text or a whole number, with each row")
 
