@@ -379,6 +379,24 @@ def test_a_server_that_is_kept_is_told_with_how_to_ask_and_end_it_and_another_is
     assert json.loads(words[-1]) == {"data": {"names": ["age"], "ndarray": [[1]]}}
 
 
+def test_a_server_of_a_version_that_an_earlier_run_published_is_told_likewise(
+    run: Command, process: psutil.Process
+) -> None:
+    def publishes(running: Running) -> bool:
+        running.publish(run.store)
+        return passes(running)
+
+    def deploys(running: Running) -> bool:
+        serve(run.store, process, run=running.folder.name, kept=True)
+        return passes(running)
+
+    run(publishes)
+    ran = run(deploys)
+
+    assert "serving  http://127.0.0.1:9701; end it with: cd4ml stop uptake" in ran.lines
+    assert "try curl -s http://127.0.0.1:9701/api/v1.0/predictions" in ran.words
+
+
 def test_how_to_end_a_server_names_a_store_that_is_not_the_usual_one(run: Command, process: psutil.Process) -> None:
     run.store = open_store(run.folder / "my store")
 

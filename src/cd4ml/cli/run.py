@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -152,7 +152,12 @@ def _run(
         ),
         folder,
     )
-    _print_outcome(summary, folder, serving, _failed_log(tree))
+    _print_outcome(
+        summary,
+        folder,
+        served=Served(serving, wanted.store) if serving and wanted.store else None,
+        log=_failed_log(tree),
+    )
     return 0 if status == "passed" else 1
 
 
@@ -325,12 +330,19 @@ def _registered(wanted: asked.Asked, run_id: str, started_at: datetime) -> "repo
     )
 
 
-def _print_outcome(
-    summary: Mapping[str, Any], folder: Path, serving: "servers.Server | None", log: Path | None
-) -> None:
+@dataclass(frozen=True)
+class Served:
+    """What a run has left up."""
+
+    server: "servers.Server"
+    store: str
+    """The location of the store that has its version."""
+
+
+def _print_outcome(summary: Mapping[str, Any], folder: Path, *, served: Served | None, log: Path | None) -> None:
     console.print()
     if summary["status"] == "passed":
-        _print_passed(summary, serving)
+        _print_passed(summary, served)
     else:
         print_outcome(summary["status"], "yellow" if summary["status"] == "stopped" else "red", summary["failure"])
         if summary["published"]:
@@ -341,34 +353,35 @@ def _print_outcome(
     say("summary", f"{_short(folder / 'summary.json')}")
 
 
-def _print_passed(summary: Mapping[str, Any], serving: "servers.Server | None") -> None:
+def _print_passed(summary: Mapping[str, Any], served: Served | None) -> None:
     print_outcome("passed", "green", f"in {summary['seconds']:.0f} s")
     if summary["published"]:
         say("model", f"{_model(summary)}, {summary['published']['digest'][:19]}")
-    if serving and serving.run != summary["run_id"]:
-        say("replaced", f"by the server of run {serving.run}, at {serving.url}")
-    elif serving:
-        version = summary["published"]
-        say("serving", f"{serving.url}; end it with: {_stop(version)}")
-        say("try", _curl(serving, version["uri"]))
+    if served and served.server.run != summary["run_id"]:
+        say("replaced", f"by the server of run {served.server.run}, at {served.server.url}")
+    elif served:
+        say("serving", f"{served.server.url}; end it with: {_stop(served)}")
+        say("try", _curl(served))
 
 
 def _model(summary: Mapping[str, Any]) -> str:
     return f"{summary['published']['name']} version {summary['published']['version']}"
 
 
-def _stop(version: Mapping[str, Any]) -> str:
-    store = version["uri"].removesuffix(f"/models/{version['name']}/{version['version']}")
-    option = "" if store == str(Path(asked.STORE).resolve()) else f" --store {shlex.quote(store)}"
-    return f"cd4ml stop {version['name']}{option}"
+def _stop(served: Served) -> str:
+    store = open_store(served.store).location
+    option = "" if store == open_store(asked.STORE).location else f" --store {shlex.quote(store)}"
+    return f"cd4ml stop {served.server.name}{option}"
 
 
-def _curl(server: "servers.Server", version_uri: str) -> str:
+def _curl(served: Served) -> str:
     from cd4ml.deployment import verify
 
-    with local_copy(f"{version_uri}/predictions.parquet") as predictions:
+    version = Path(served.server.model_folder).parent.name
+    uri = open_store(served.store).uri(f"models/{served.server.name}/{version}/predictions.parquet")
+    with local_copy(uri) as predictions:
         body = verify.example_request(predictions)
-    return f"curl -s {server.url}{verify.PREDICTIONS} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    return f"curl -s {served.server.url}{verify.PREDICTIONS} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
 def _short(path: Path) -> Path:
