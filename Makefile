@@ -133,7 +133,7 @@ test-cluster: setup
 	@echo "$@" && $(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, prediction or serving; docs/benchmarks.md)
+bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, load, prediction or serving; docs/benchmarks.md)
 	@$(if $(filter evaluation intervals prediction,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(TOOLS)))/python benchmarks/$(NAME)/bench.py
 
 SAMPLE ?= 20
