@@ -1,6 +1,9 @@
 """The tasks of a run as a person sees them go on."""
 
 import io
+import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from rich.console import Console
 
 from cd4ml.cli import progress
 from cd4ml.contracts.task_tree import Artifact, Group, State, Task
+from cd4ml.deployment import step_log
 
 STATES: list[State] = ["waiting", "running", "passed", "failed", "stopped", "skipped"]
 
@@ -27,7 +31,7 @@ def test_the_table_has_a_row_for_each_task_and_group_with_how_far_it_is() -> Non
     tree = Group("", "", [task("first", "passed", ended=112.5, cached=True), loop, *(task(one, one) for one in STATES)])
     out = io.StringIO()
 
-    Console(file=out, width=100).print(progress.table(tree))
+    Console(file=out, width=100).print(progress.table(tree, progress.Rollouts()))
 
     rows = [" ".join(line.split()) for line in out.getvalue().splitlines()]
     assert rows == [
@@ -54,10 +58,11 @@ def test_a_task_that_waits_for_a_person_says_so_until_it_goes_on(tmp_path: Path)
 
     def row() -> str:
         out = io.StringIO()
-        Console(file=out, width=200).print(progress.table(Group("", "", [one])))
+        Console(file=out, width=200).print(progress.table(Group("", "", [one]), progress.Rollouts()))
         return " ".join(out.getvalue().splitlines()[1].split())
 
-    one.log.write_text("x" * 70_000 + "\n" + said + "something else\n")
+    known = "[KFP Executor 2026-11-29 18:03:48,319 INFO]: rollout: so far:\n  error_rate: kept\n"
+    one.log.write_text("x" * 70_000 + "\n" + said + "something else\n" + known)
     waiting = row()
     one.log.write_text(f"{said}[KFP Executor 2026-11-29 18:03:49,219 INFO]: approve: Ada: fine\n")
 
@@ -86,7 +91,7 @@ def test_a_line_is_never_broken_and_a_column_is_folded(capsys: pytest.CaptureFix
 
     with progress.progress(Group("", "", [one])) as changed:
         changed(one)
-    Console(file=out, width=100).print(progress.table(Group("", "", [one])))
+    Console(file=out, width=100).print(progress.table(Group("", "", [one]), progress.Rollouts()))
 
     assert capsys.readouterr().out.splitlines()[0].endswith("x" * 200)
     assert out.getvalue().count("x") == 200
@@ -104,3 +109,70 @@ def test_on_a_terminal_the_table_is_drawn_anew_with_each_change(monkeypatch: pyt
         assert "7.0 s" in out.getvalue()
         one.state = "passed"
     assert "✓" in out.getvalue()
+
+
+@pytest.fixture
+def deploying(tmp_path: Path) -> Iterator[Task]:
+    """A task that deploys, whose log takes what this process says as KFP writes it."""
+    one = task("deploy_model", "running")
+    one.log, one.started = tmp_path / "deploy-model.log", 100.0
+    writes = logging.FileHandler(one.log)
+    writes.setFormatter(logging.Formatter("[KFP Executor %(asctime)s %(levelname)s]: %(message)s"))
+    logger = logging.getLogger("cd4ml.deployment")
+    logger.addHandler(writes)
+    logger.setLevel(logging.INFO)
+    yield one
+    logger.removeHandler(writes)
+    logger.setLevel(logging.NOTSET)
+
+
+def shown(one: Task, rollouts: progress.Rollouts) -> list[str]:
+    """The rows of the table below that of the task, without the times of what goes on."""
+    out = io.StringIO()
+    Console(file=out, width=100).print(progress.table(Group("", "", [one]), rollouts))
+    return [re.sub(r" \d\.\d s ", " ", " ".join(line.split())) for line in out.getvalue().splitlines()][2:]
+
+
+def canary(told: list[list[str]]) -> None:
+    """Says what a canary says, so far as it is known in turn; the last of them ends it."""
+    step_log.plan(["raise", "traffic 10", "analyse", "route"])
+    for name, said in (("raise", "version 2 answers"), ("traffic 10", "10% of the requests to version 2")):
+        with step_log.step(name) as passed:
+            passed.append(said)
+    with step_log.step("analyse"):
+        for known in told:
+            step_log.so_far(known)
+            logging.getLogger("cd4ml.deployment").warning("something else\n  in two lines")
+        raise InterruptedError
+
+
+def test_the_steps_of_a_rollout_are_shown_below_its_task_with_what_is_known_so_far(deploying: Task) -> None:
+    rollouts = progress.Rollouts()
+    assert shown(deploying, rollouts) == []
+
+    with pytest.raises(InterruptedError):
+        canary([["error_rate: about 900 requests more"], ["error_rate: about 20 requests more", "latency_p95: kept"]])
+
+    passed = ["✓ raise version 2 answers", "✓ traffic 10 10% of the requests to version 2"]
+    known = ["error_rate: about 20 requests more", "latency_p95: kept"]
+    assert shown(deploying, rollouts) == [*passed, f"▶ analyse {known[0]}", known[1], "· route"]
+    deploying.state = "failed"
+    assert shown(deploying, rollouts) == [*passed, f"✗ analyse {known[0]}", known[1], "· route"]
+
+
+def test_where_there_is_no_terminal_each_step_is_a_line_when_it_ends(
+    deploying: Task, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
+
+    with progress.progress(Group("", "", [deploying])) as changed:
+        with pytest.raises(InterruptedError):
+            canary([])
+        deploying.state, deploying.ended = "failed", 107.0
+        changed(deploying)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "step    raise                   0.0 s  version 2 answers",
+        "step    traffic 10              0.0 s  10% of the requests to version 2",
+        "failed  Deploy_Model            7.0 s  ",
+    ]

@@ -1,9 +1,9 @@
-"""The tasks of a run as they go on: a table on a terminal, a line a task elsewhere."""
+"""The tasks of a run as they go on, and the steps of a rollout: a table on a terminal, a line each elsewhere."""
 
 import re
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from cd4ml.contracts.task_tree import Group, Task
+from cd4ml.deployment.step_log import SO_FAR, Followed, Seen
 
+DEPLOYS = "deploy_model"
+"""The component whose steps are shown."""
+LOOK_SECONDS = 1.0
+"""How often its log is looked at where there is no terminal."""
 Changed = Callable[[Task | Group], None]
 LATEST_BYTES = 2**16
 """How much of the end of a log is looked at."""
@@ -23,14 +28,14 @@ _LINE = re.compile(r"^\[KFP Executor \S+ \S+ (\w+)\]: (.*)$", re.MULTILINE)
 def progress(tree: Group) -> Any:
     """A context that gives what is to be called with each task that starts or ends, and each group that is skipped."""
     terminal = Console(file=sys.stdout, highlight=False)
-    return _LiveTable(tree, terminal) if terminal.is_terminal else nullcontext(_TaskLines(terminal))
+    return _LiveTable(tree, terminal) if terminal.is_terminal else _TaskLines(tree, terminal)
 
 
 class _LiveTable:
     """The tasks as a table that keeps up with the run."""
 
     def __init__(self, tree: Group, terminal: Console) -> None:
-        self._tree = tree
+        self._tree, self._rollouts = tree, Rollouts()
         self._live = Live(
             get_renderable=self._table,
             console=terminal,
@@ -47,11 +52,24 @@ class _LiveTable:
         self._live.stop()
 
     def _table(self) -> Table:
-        return table(self._tree)
+        return table(self._tree, self._rollouts)
 
 
-def table(tree: Group) -> Table:
-    """The tasks and their groups, as far as they are."""
+class Rollouts:
+    """The steps of tasks that deploy, by their logs."""
+
+    def __init__(self) -> None:
+        self._followed: dict[Path, Followed] = {}
+
+    def steps(self, node: Task | Group) -> list[Seen]:
+        """Those of a task, as far as they are; none of one that deploys nothing, or has not begun."""
+        if isinstance(node, Group) or node.component != DEPLOYS or node.started is None:
+            return []
+        return self._followed.setdefault(node.log, Followed(node.log)).steps()
+
+
+def table(tree: Group, rollouts: Rollouts) -> Table:
+    """The tasks and their groups, as far as they are, and the steps of those that deploy."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("", "task", "image"):
         table.add_column(heading)
@@ -59,7 +77,16 @@ def table(tree: Group) -> Table:
     table.add_column("result", overflow="fold")
     for depth, node in tree.rows():
         table.add_row(MARKS[node.state], "  " * depth + escape(node.display_name), *_cells(node))
+        for step in rollouts.steps(node):
+            mark = MARKS[_state(step, node)]
+            seconds = f"{step.seconds:.1f} s" if step.state != "waiting" else ""
+            table.add_row(mark, "  " * (depth + 1) + escape(step.name), "", seconds, escape("\n".join(step.said)))
     return table
+
+
+def _state(step: Seen, task: Task | Group) -> str:
+    """Of a step, which ends as its task does."""
+    return task.state if step.state == "running" else step.state
 
 
 def _cells(node: Task | Group) -> tuple[str, str, str]:
@@ -81,7 +108,7 @@ def _warning(log: Path) -> str:
             lines = _LINE.findall(opened.read().decode(errors="replace"))
     except OSError:
         return ""
-    level, said = lines[-1] if lines else ("", "")
+    level, said = next((line for line in reversed(lines) if not line[1].startswith(SO_FAR)), ("", ""))
     return said if level == "WARNING" else ""
 
 
@@ -96,14 +123,40 @@ MARKS = {
 
 
 class _TaskLines:
-    """A line for each task that ended, where no terminal can show a table."""
+    """A line for each task and step that ended, where no terminal can show a table."""
 
-    def __init__(self, terminal: Console) -> None:
-        self._terminal = terminal
+    def __init__(self, tree: Group, terminal: Console) -> None:
+        self._tree, self._terminal, self._rollouts = tree, terminal, Rollouts()
+        self._said: set[tuple[str, int]] = set()
+        self._over, self._turn = threading.Event(), threading.Lock()
+        self._looking = threading.Thread(target=self._look, daemon=True)
 
-    def __call__(self, node: Task | Group) -> None:
+    def __enter__(self) -> Changed:
+        self._looking.start()
+        return self._say
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self._say_steps()
+
+    def _say_steps(self) -> None:
+        """Says which steps have ended since it was said last."""
+        with self._turn:
+            for node in self._tree.tasks:
+                for number, step in enumerate(self._rollouts.steps(node)):
+                    if step.state == "passed" and (node.name, number) not in self._said:
+                        self._said.add((node.name, number))
+                        line = f"{'step':8}{step.name:20}{step.seconds:7.1f} s  {'; '.join(step.said)}"
+                        self._terminal.print(line, markup=False, soft_wrap=True)
+
+    def _say(self, node: Task | Group) -> None:
         if node.state == "running":
             return
+        self._say_steps()
         within = node.name.rpartition(".")[0]
         name = f"{node.display_name} ({within})" if within else node.display_name
         if isinstance(node, Group):

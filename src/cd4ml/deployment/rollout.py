@@ -14,7 +14,7 @@ from cd4ml.cluster import logs
 from cd4ml.contracts import deployment as events
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
-from cd4ml.deployment import decided, freezing, verify, waiting
+from cd4ml.deployment import decided, freezing, step_log, verify, waiting
 from cd4ml.deployment.steps import Rollout, Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Served, Target, Unfinished
@@ -45,6 +45,7 @@ def roll_out(
     Raises:
         DeploymentError: A step failed; then what was served before is served again.
     """
+    step_log.plan([step_log.RAISE, *(step.name for step in strategy.steps)])
     with rolling_out(
         target, strategy.name, version=version, run=run, port=port, log_file=log_file, approvals=approvals
     ) as rollout:
@@ -82,9 +83,12 @@ def rolling_out(
         may_count = False
         try:
             if let:
+                log.info("freeze: %s", let)
                 _note_step(rollout, "freeze", let)
             _say_of_the_one_before(target, begun)
-            rollout.url = target.raise_(rollout.release)
+            with step_log.step(step_log.RAISE) as told:
+                rollout.url = target.raise_(rollout.release)
+                told.append(f"version {version.version} answers at {rollout.url}")
             yield rollout
             _check_served(rollout)
             may_count = True
@@ -120,17 +124,17 @@ def _take(rollout: Rollout) -> None:
         if promoted and not isinstance(step, Route):
             continue
         rollout.answered = {}
-        try:
-            said = step.take(rollout)
-        except decided.Promoted as decision:
-            promoted, said = True, str(decision)
-        _note_step(rollout, step.name, said)
+        with step_log.step(step.name) as told:
+            try:
+                said = step.take(rollout)
+            except decided.Promoted as decision:
+                promoted, said = True, str(decision)
+            _note_step(rollout, step.name, said)
+            told.append(said)
 
 
 def _note_step(rollout: Rollout, name: str, said: str) -> None:
-    taken = StepTaken(name, said, clock.now(), rollout.answered)
-    log.info("%s", taken.headline)
-    _tell(rollout.target, rollout.release.begun, taken)
+    _tell(rollout.target, rollout.release.begun, StepTaken(name, said, clock.now(), rollout.answered))
 
 
 def _tell(target: Target, begun: Begun, event: Event) -> None:

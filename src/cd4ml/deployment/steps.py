@@ -18,7 +18,7 @@ from cd4ml.contracts.deployment import Answered, Held
 from cd4ml.contracts.release import Verification
 from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
-from cd4ml.deployment import analysis, decided, verify, waiting, watched
+from cd4ml.deployment import analysis, decided, step_log, verify, waiting, watched
 from cd4ml.deployment.ab_test import Design
 from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.targets import Release, Split, Target
@@ -243,18 +243,19 @@ class Analyse(Strict):
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to compare with"
         end = time.monotonic() + self.analyse.within.total_seconds()
-        before = ""
+        before: list[str] = []
         while True:
             verdict = self._look(rollout, rollout.split)
+            known = [check.reason for check in verdict.checks]
+            if known != before:
+                step_log.so_far(known)
+            before = known
             _check_unbroken(verdict)
-            said = "; ".join(verdict.reasons)
             if verdict.passed:
-                return _told(verdict)
+                return "; ".join(known)
             if time.monotonic() > end:
+                said = "; ".join(verdict.reasons)
                 raise DeploymentError(f"after {self.analyse.within} it is not known whether limits are kept: {said}")
-            if said != before:
-                log.info("%s", said)
-            before = said
             check_lives(rollout)
             time.sleep(LOOK_SECONDS)
 
@@ -307,6 +308,7 @@ class Watch(Strict):
         )
         while True:
             verdict = self._look(rollout, rollout.split)
+            step_log.so_far([check.reason for check in verdict.checks])
             _check_unbroken(verdict)
             if time.monotonic() > end:
                 break
