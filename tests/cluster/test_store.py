@@ -388,7 +388,7 @@ def test_a_router_follows_its_traffic_in_the_bucket_and_adds_to_its_capture(buck
     as_role("deployer")
     store.replace(traffic, Traffic(old).text)
     as_role("router")
-    file, capture = TrafficFile(store.uri(traffic)), Capture(place, 5)
+    file, capture = TrafficFile(store.uri(traffic)), Capture(place, 5, days=90)
     with pytest.raises(StorageError, match="may not do this"):
         store.replace(traffic, Traffic(old).text)
     as_role("deployer")

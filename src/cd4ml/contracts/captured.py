@@ -3,14 +3,19 @@
     requests/<day>/*.parquet    one row an answer of an arm, those of mirrors included (`REQUESTS`)
     feedback/<day>/*.parquet    one row a feedback (`FEEDBACK`); it is about the request with its `request_id`
 
-Files are written whole, and only added to; one day's (UTC) lie in one folder, so that old days can be removed.
+Files are written whole, and never changed; one day's (UTC) lie in one folder, so that old days can be removed. A file
+that is written every few seconds is called by its time (`142503-....parquet`). Those of an hour may be merged into one
+that is called by the hour (`14.parquet`) and says in its metadata what it is made of, for both may be there for a time.
 """
 
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 REQUESTS = pa.schema(
@@ -40,6 +45,8 @@ FEEDBACK = pa.schema(
         ),  # what came to be true, one a row, as JSON text; null where it has a reward alone
     ]
 )
+SUFFIX = ".parquet"
+_PARTS = b"cd4ml.parts"
 _FOLDERS = {"requests": REQUESTS, "feedback": FEEDBACK}
 
 
@@ -64,10 +71,34 @@ def _dataset(folder: Path | fs.FileSystem, name: str, since: datetime | None) ->
         folder = fs.SubTreeFileSystem(str(folder.absolute()), fs.LocalFileSystem())
     days = folder.get_file_info(fs.FileSelector(name, allow_not_found=True))
     files = [
-        file.path
+        f"{each.path}/{file}"
         for each in days
         if each.type is fs.FileType.Directory and each.base_name >= first
-        for file in folder.get_file_info(fs.FileSelector(each.path))
-        if file.extension == "parquet" and not file.base_name.startswith(".")
+        for file in _files(folder, each.path)
     ]
-    return ds.dataset(sorted(files), schema=_FOLDERS[name], format="parquet", filesystem=folder)
+    return ds.dataset(files, schema=_FOLDERS[name], format="parquet", filesystem=folder)
+
+
+def _files(folder: fs.FileSystem, day_folder: str) -> list[str]:
+    """The names of the files of a day, without those that are merged into another."""
+    found = folder.get_file_info(fs.FileSelector(day_folder))
+    names = {one.base_name for one in found if one.extension == "parquet" and not one.base_name.startswith(".")}
+    for hour in [name for name in names if is_merged(name)]:
+        if any(name != hour and name.startswith(hour.removesuffix(SUFFIX)) for name in names):
+            names -= parts(f"{day_folder}/{hour}", folder)
+    return sorted(names)
+
+
+def is_merged(name: str) -> bool:
+    """Whether a file is made of those of an hour."""
+    return re.fullmatch(rf"\d\d{re.escape(SUFFIX)}", name) is not None
+
+
+def made_of(names: Iterable[str]) -> dict[bytes, bytes]:
+    """The metadata of a file that is made of others."""
+    return {_PARTS: "\n".join(names).encode()}
+
+
+def parts(file: str, folder: fs.FileSystem | None = None) -> set[str]:
+    """The names of the files that a merged one is made of."""
+    return set((pq.read_schema(file, filesystem=folder).metadata or {}).get(_PARTS, b"").decode().split("\n"))

@@ -9,6 +9,7 @@ import logging
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
-from cd4ml.storage import arrow
+from cd4ml.serving import closed_hours
+from cd4ml.storage import S3, arrow
 
 ROWS = 20_000
 """Of a table: with so many it is written at once."""
@@ -24,6 +26,8 @@ MOST_ROWS = 100_000
 """Of a table, that wait to be written."""
 MOST_BYTES = 128 * 2**20
 """Of a table's features and predictions that wait to be written, about."""
+TIDY_SECONDS = 300
+"""How often the files of past hours are looked at."""
 
 Row = dict[str, Any]
 
@@ -87,6 +91,20 @@ class Table:
                 logger.error("%s: cannot be written (%s); rows wait, as long as there is room", self._place, error)
             self._failed = True
 
+    async def tidy(self, folder: Path, days: int) -> None:
+        """Merges the files of past hours for ever, and removes days that are old.
+
+        Args:
+            folder: Where its files lie, on this machine.
+            days: How many stay.
+        """
+        while True:
+            try:
+                await asyncio.to_thread(closed_hours.tidy, folder, self._schema, days=days)
+            except (OSError, pa.ArrowException) as error:
+                logger.error("%s: the files of past hours cannot be merged or removed (%s)", folder, error)
+            await asyncio.sleep(TIDY_SECONDS)
+
     def _write(self, rows: list[Row]) -> None:
         now, written = datetime.now(UTC), pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, self._schema), written, compression="zstd")
@@ -100,10 +118,11 @@ class Capture:
     Args:
         place: Theirs: a folder, which is made, or `s3://bucket/prefix`.
         seconds: After which what waits is written.
+        days: How many stay, in a folder; what lies in a bucket its owner removes.
     """
 
-    def __init__(self, place: str, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, place: str, seconds: float, days: int) -> None:
+        self._place, self._seconds, self._days = place, seconds, days
         self.requests = Table(f"{place}/requests", REQUESTS)
         self.feedback = Table(f"{place}/feedback", FEEDBACK)
 
@@ -113,8 +132,12 @@ class Capture:
         return self.requests.lost + self.feedback.lost
 
     async def keep(self) -> None:
-        """Writes for ever."""
-        await asyncio.gather(self.requests.keep(self._seconds), self.feedback.keep(self._seconds))
+        """Writes for ever, and keeps a folder tidy."""
+        tables = {"requests": self.requests, "feedback": self.feedback}
+        doing = [table.keep(self._seconds) for table in tables.values()]
+        if not self._place.startswith(S3):
+            doing += [table.tidy(Path(self._place) / name, self._days) for name, table in tables.items()]
+        await asyncio.gather(*doing)
 
     async def close(self) -> None:
         """Writes what waits still; nobody keeps it any more."""

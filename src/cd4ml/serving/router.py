@@ -3,6 +3,7 @@
     TRAFFIC_FILE     says who is answered by which arm (`cd4ml.contracts.traffic`); it may change at any time
     CAPTURE_FOLDER   takes what is kept of requests and feedback (layout: `cd4ml.contracts.captured`); unset: nothing is
                      both lie on this machine, or in a bucket (s3://..., as the variables AWS_* say)
+    CAPTURE_DAYS     how many days stay of what is kept in a folder (90); a bucket's owner removes what is old
     CAPTURE_SECONDS  after which what waits is written (5); a router that is killed loses what came since
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the router to this machine
     PORT             takes what a model server takes, and feedback (9000)
@@ -14,6 +15,7 @@ weight can answer.
 """
 
 import asyncio
+import math
 import os
 import sys
 
@@ -31,6 +33,7 @@ from cd4ml.serving.traffic_file import TrafficFile
 
 MOST_OFTEN, MOST_SELDOM = 0.1, 600.0
 """Seconds between two writes of the capture."""
+MOST_DAYS = 36_500
 
 
 def main() -> None:
@@ -73,14 +76,26 @@ def _traffic_file() -> str:
 
 
 def _capture() -> Capture | None:
-    folder, given = os.environ.get("CAPTURE_FOLDER"), os.environ.get("CAPTURE_SECONDS", "5")
+    folder = os.environ.get("CAPTURE_FOLDER")
+    seconds = _number("CAPTURE_SECONDS", 5, least=MOST_OFTEN, most=MOST_SELDOM)
+    days = _number("CAPTURE_DAYS", 90, least=1, most=MOST_DAYS)
+    return Capture(folder, seconds, int(days)) if folder else None
+
+
+def _number(variable: str, default: float, *, least: float, most: float) -> float:
+    """What a variable of the environment says.
+
+    Raises:
+        EnvironmentSetupError: No number, or one that is too small or too great.
+    """
+    given = os.environ.get(variable, str(default))
     try:
-        seconds = float(given)
+        number = float(given)
     except ValueError:
-        seconds = 0
-    if not MOST_OFTEN <= seconds <= MOST_SELDOM:
-        raise EnvironmentSetupError(f"CAPTURE_SECONDS: {given!r} is not a number from {MOST_OFTEN} to {MOST_SELDOM}")
-    return Capture(folder, seconds) if folder else None
+        number = math.nan
+    if not least <= number <= most:
+        raise EnvironmentSetupError(f"{variable}: {given!r} is not a number from {least} to {most}")
+    return number
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 import served
 from served import free_port
@@ -347,6 +349,7 @@ def test_a_file_that_cannot_be_read_changes_nothing_and_is_told(model, router):
     [
         ({"TRAFFIC_FILE": "nowhere.json"}, "nowhere.json: cannot be read (No such file or directory)"),
         ({"CAPTURE_SECONDS": "soon"}, "CAPTURE_SECONDS: 'soon' is not a number from 0.1 to 600.0"),
+        ({"CAPTURE_DAYS": "0"}, "CAPTURE_DAYS: '0' is not a number from 1 to 36500"),
         ({"CAPTURE_SECONDS": "0"}, "CAPTURE_SECONDS: '0' is not a number from 0.1 to 600.0"),
         ({"CAPTURE_SECONDS": "nan"}, "CAPTURE_SECONDS: 'nan' is not a number from 0.1 to 600.0"),
     ],
@@ -634,6 +637,22 @@ def test_a_router_that_ends_answers_and_keeps_all(model, router):
 
     assert status == 0
     assert Counter(row["arm"] for row in running.requests().to_pylist()) == {"champion": 20, "shadow": 20}
+
+
+def test_the_files_of_past_hours_are_merged_and_old_days_removed(model, router, tmp_path):
+    yesterday, old = (datetime.now(UTC) - timedelta(days=days) for days in (1, 8))
+    for day in (yesterday, old):
+        folder = tmp_path / "capture" / "requests" / captured.day(day)
+        folder.mkdir(parents=True)
+        for name in ("000001-a.parquet", "000002-b.parquet"):
+            pq.write_table(captured.REQUESTS.empty_table(), folder / name)
+
+    running = router(model("champion").arm(1), environment={"CAPTURE_DAYS": "7"})
+
+    until((running.capture / "requests" / captured.day(yesterday) / "00.parquet").exists)
+    assert not (running.capture / "requests" / captured.day(old)).exists()
+    assert running.predict().status == 200
+    assert len(running.captured(1)) == 1
 
 
 def test_a_disk_that_is_full_stops_no_answer(model, router, tmp_path):
