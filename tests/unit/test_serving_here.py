@@ -448,6 +448,26 @@ def test_stopping_ends_also_a_router_whose_server_was_killed(
         rollout.stop(Machine(store, "uptake"))
 
 
+def test_a_server_whose_router_was_killed_is_replaced_by_the_next_which_has_the_port(
+    store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(servers.KEEP_SERVING, "1")
+    deploy(store, tmp_path, publish(store, tmp_path, 1), port=servers.free_port())
+    before, router = server(store), a_router(store, port)
+    replace(before, router_port=port).write(Path(store.location) / ".serving" / "uptake" / "server.json")
+    router.kill()
+    router.wait()
+
+    with pytest.raises(DeploymentError, match="version 1, which was served before, is served again at"):
+        deploy(store, tmp_path, publish(store, tmp_path, 2, probability=0.75), port=port, run="run-2")
+    assert (server(store).number, server(store).port) == (1, port)
+    deploy(store, tmp_path, publish(store, tmp_path, 3), port=port, run="run-3")
+
+    assert (server(store).number, server(store).public_port) == (3, port)
+    assert before.process() is None
+    assert serving(store) == {server(store).pid}
+
+
 def test_a_release_that_is_killed_once_it_holds_leaves_no_server_of_before(
     store: Store, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

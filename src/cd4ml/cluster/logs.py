@@ -20,8 +20,16 @@ def excerpt(log: str) -> list[str]:
     Args:
         log: Of a program that did not end well; of one that Python runs or any other.
     """
+    return errors(log) or _short(log.splitlines()[-LINES:])
+
+
+def errors(log: str) -> list[str]:
+    """What tells an error, as `excerpt` has it; empty where nothing does."""
     lines = log.splitlines()
-    told = _exception(lines) or _marked(lines) or lines[-LINES:]
+    return _short(_exception(lines) or _marked(lines))
+
+
+def _short(told: list[str]) -> list[str]:
     return [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..." for line in told]
 
 

@@ -234,7 +234,7 @@ def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
     """
     if may_count:
         _tell_undone(rollout, reason)
-    end = _end_of(rollout.release.log_file)
+    end = _end_of(rollout)
     try:
         outcome = rollout.target.undo()
     except (Cd4mlError, OSError) as error:
@@ -254,10 +254,15 @@ def _tell_undone(rollout: Rollout, reason: str) -> None:
         log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, begun.number, untold)
 
 
-def _end_of(log_file: Path) -> str:
+def _end_of(rollout: Rollout) -> str:
+    """What the server's log tells of an error; of a release that was not verified, its end where it tells of none."""
+    log_file = rollout.release.log_file
     if not log_file.exists():
         return ""
-    lines = logs.excerpt(log_file.read_text(errors="replace"))
+    told = logs.errors if rollout.verification else logs.excerpt
+    lines = told(log_file.read_text(errors="replace"))
+    if not lines:
+        return ""
     return "\n".join(["the server's log says:", *(f"  {line}" for line in lines)])
 
 

@@ -93,14 +93,17 @@ class Machine(Target):
 
     def raise_(self, release: Release) -> str:
         """Brings the model's files, writes down what is served, and starts a server beside it."""
-        left, running = self._note(), self.server()
+        left, before = self._note(), self.server()
+        running = before if self.current() else None
         if running is None:
-            self.end_server()  # a router stays when the server behind it is killed
+            servers.end(Router, self._place.file)  # it stays when the server behind it is killed
         port = servers.free_port() if running and running.public_port == release.port else release.port
         servers.check_port(port)
         self._bring(release.version)
-        before = running or (left.before if left else None)  # a note is left where what was killed could not be undone
+        before = before or (left.before if left else None)  # a note is left where what was killed could not be undone
         Replacement(release.begun.run, before, release.begun.number).write(self._note_file)
+        if running is None:
+            self.end_server()  # it stays when the router before it is killed
         further = release.port if port != release.port else None
         return self._start(self._raised_file, release, port=port, further_port=further).url
 
