@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cd4ml.cluster.logs import excerpt
+from cd4ml.cluster.logs import errors, excerpt
 
 WORKER_FAILED = """\
 2026-11-25 09:49:31.795172: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized.
@@ -101,6 +101,8 @@ def test_where_nothing_stands_out_the_end_is_told() -> None:
 
     assert excerpt("\n".join(log)) == log[-10:]
     assert excerpt("") == []
+    assert errors("\n".join(log)) == []
+    assert errors("\n".join([*log, "ERROR: it cannot", "go on", *log])) == ["ERROR: it cannot", "go on"]
 
 
 def test_a_long_line_is_cut() -> None:
