@@ -34,13 +34,13 @@ def killing(does: Callable[..., Any], when: str) -> Callable[..., Any]:
     return call
 
 
-def dies_before(change: int, patch: pytest.MonkeyPatch, changes: Iterable[tuple[type, str]]) -> None:
+def dies_before(change: int, patch: pytest.MonkeyPatch, changes: Iterable[tuple[Any, str]]) -> None:
     """Has this process be killed when it is about to make its change of that number.
 
     Args:
         change: From 1.
         patch: What patches.
-        changes: The methods by which it changes something, each of a class by its name.
+        changes: The functions by which it changes something, each of a class or module by its name.
     """
     left = iter(range(1, change))
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -517,22 +517,6 @@ CHANGES: tuple[tuple[Any, str], ...] = (
 """What a rollout changes by, in the history and on this machine."""
 
 
-def die_before(change: int) -> None:
-    """Has this process be killed when it is about to make its change of that number."""
-    left = iter(range(1, change))
-
-    def mortal(does: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any, **named: Any) -> Any:
-            if next(left, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return does(*given, **named)
-
-        return call
-
-    for where, name in CHANGES:
-        setattr(where, name, mortal(getattr(where, name)))
-
-
 @pytest.mark.parametrize("way", ["replace", [{"mirror": 100}, {"traffic": 50}, {"traffic": 100}]])
 def test_wherever_a_rollout_is_killed_the_next_start_finishes_or_undoes_it_and_no_request_fails(
     store: Store, tmp_path: Path, way: Any
@@ -592,7 +576,7 @@ def killed(
     begins = getattr(where, name)
 
     def begin(*given: Any, **named: Any) -> Any:
-        die_before(change)
+        forked.dies_before(change, pytest.MonkeyPatch(), CHANGES)
         return begins(*given, **named)
 
     def work() -> None:
