@@ -110,6 +110,20 @@ def test_callers_reach_a_router_while_requests_are_divided_and_then_the_release(
     assert left(api) == ([NEW], [], NEW, None)
 
 
+def test_of_two_releases_the_one_before_stays_up_while_the_other_has_all_requests_and_has_them_back_at_once(
+    api: Api, store: Store
+) -> None:
+    deploy(store, 1)
+    seen: list[Any] = []
+    look = doing(lambda _: seen.append((api.reached(), api.names("seldondeployments"), shares(api))))
+
+    with pytest.raises(DeploymentError, match="it does worse"):
+        deploy(store, 2, Traffic(traffic=100), look, doing(fails))
+
+    assert seen == [(ROUTER, [OLD, NEW], {"deployment-1": (0.0, False), "deployment-2": (1.0, False)})]
+    assert left(api) == ([OLD], [], OLD, None)
+
+
 def test_the_router_asks_both_releases_where_each_alone_answers(api: Api, store: Store) -> None:
     deploy(store, 1)
     urls: list[str] = []

@@ -95,9 +95,9 @@ def now(store: Store) -> Frozen | None:
     on, since = None, moment
     freezes = [(one, Window.parse(one.window)) for one in standing(store).values()]
     while until < moment + FARTHEST:  # one may begin before another ends
-        around = [(one, *found) for one, window in freezes if (found := window.around(until))]
-        if not around:
+        found = next(((one, *around) for one, window in freezes if (around := window.around(until))), None)
+        if found is None:
             break
-        since = min(since, *(begin for _, begin, _ in around))
-        on, _, until = max(around, key=lambda one: one[2])
+        on, begin, until = found
+        since = min(since, begin)
     return Frozen(on, since, until) if on else None
