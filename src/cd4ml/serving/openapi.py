@@ -15,6 +15,8 @@ REFUSED = {
     "400": "the request is wrong; the answer says where",
     "413": "the request is too large",
     "429": "too many requests wait",
+    "500": "the model gives no finite number, or the server failed",
+    "503": "a call of the model hangs",
 }
 
 

@@ -12,18 +12,18 @@ from cd4ml.contracts.model import digest
 
 
 @pytest.fixture(scope="session")
-def key() -> ec.EllipticCurvePrivateKey:
+def signer() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.fixture(scope="session")
-def trusted(key: ec.EllipticCurvePrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_public(key, tmp_path_factory.mktemp("trusted") / "ours.pem")
+def trusted(signer: ec.EllipticCurvePrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_public(signer, tmp_path_factory.mktemp("trusted") / "ours.pem")
 
 
 @pytest.fixture(scope="session")
-def folder(key: ec.EllipticCurvePrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_version(tmp_path_factory.mktemp("version"), key)
+def folder(signer: ec.EllipticCurvePrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_version(tmp_path_factory.mktemp("version"), signer)
 
 
 @pytest.fixture(scope="session")

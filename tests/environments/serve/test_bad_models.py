@@ -17,9 +17,9 @@ IMPATIENT = "from cd4ml.serving import batches, server; batches.CALL_SECONDS = 1
 IMPATIENT_WHEN_READY = """
 from cd4ml.serving import batches, listening, server
 serve = listening.serve
-async def impatient(ports):
+async def impatient(*given):
     batches.CALL_SECONDS, batches.LOOK_SECONDS = 1, 0.1
-    await serve(ports)
+    await serve(*given)
 listening.serve = impatient
 server.main()
 """
