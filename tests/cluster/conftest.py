@@ -4,11 +4,13 @@ CD4ML_TEST_KUBECONFIG names the cluster, so that no test ever meets the one that
 MINIO_ENDPOINT, MINIO_ACCESS_KEY, MINIO_SECRET_KEY and MINIO_SECURE name the store.
 """
 
+import json
 import os
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from minio import Minio
@@ -50,6 +52,18 @@ class Cluster:
         if labels:
             self.kubectl("label", "namespace", name, *(f"{key}={value}" for key, value in labels.items()))
         return name
+
+    def as_account(self, namespace: str, account: str, folder: Path) -> Path:
+        """A kubeconfig of a ServiceAccount, in a folder."""
+        return self.with_token(self.kubectl("create", "token", account, "-n", namespace).strip(), folder)
+
+    def with_token(self, token: str, folder: Path) -> Path:
+        """A kubeconfig of who has a token, in a folder."""
+        config = json.loads(self.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+        file = folder / "kubeconfig"
+        file.write_text(json.dumps(config))
+        return file
 
 
 @pytest.fixture(scope="session")

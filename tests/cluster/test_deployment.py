@@ -448,7 +448,7 @@ def test_who_may_not_remove_what_is_served_does_not_stop_it_in_the_history_eithe
     kind, account = "seldondeployments.machinelearning.seldon.io,services", f"--serviceaccount={namespace}:default"
     cluster.kubectl("create", "role", "looking", "-n", namespace, "--verb=get", f"--resource={kind}")
     cluster.kubectl("create", "rolebinding", "looking", "-n", namespace, "--role=looking", account)
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of_account(cluster, namespace, tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(cluster.as_account(namespace, "default", tmp_path)))
 
     with pytest.raises(DeploymentError, match="must not .*delete seldondeployments"):
         engine.stop(target.Cluster(STORES[namespace], "uptake", namespace=namespace))
@@ -609,7 +609,7 @@ def test_a_deployment_whose_selector_changes_is_made_again(
 def test_missing_permissions_are_told_together_before_anything_is_changed(
     cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of_account(cluster, namespace, tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(cluster.as_account(namespace, "default", tmp_path)))
 
     with pytest.raises(DeploymentError) as told:
         serve(namespace, 1, "first")
@@ -617,7 +617,7 @@ def test_missing_permissions_are_told_together_before_anything_is_changed(
     assert str(told.value) == (
         f"system:serviceaccount:{namespace}:default must not get seldondeployments, create seldondeployments, "
         "delete seldondeployments, get services, create services, update services, delete services, "
-        "list endpointslices, list deployments, list pods, "
+        "list endpointslices, list deployments, create deployments, delete deployments, list pods, "
         f"get pods/log, list events in the namespace {namespace}: run the pipeline with the ServiceAccount `deployer` "
         "of that namespace, or ask its admin for that role (manifests/base/tasks.yaml has it)"
     )
@@ -629,7 +629,8 @@ def test_a_role_for_the_namespace_is_enough(
     for resources, verbs in (
         ("seldondeployments.machinelearning.seldon.io", "get,create,delete"),
         ("services", "get,create,update,delete"),
-        ("deployments.apps,endpointslices.discovery.k8s.io,pods,events", "list"),
+        ("deployments.apps", "list,create,delete"),
+        ("endpointslices.discovery.k8s.io,pods,events", "list"),
         ("pods/log", "get"),
     ):
         role = f"role-{verbs.replace(',', '-')}"
@@ -637,7 +638,7 @@ def test_a_role_for_the_namespace_is_enough(
         cluster.kubectl(
             "create", "rolebinding", role, "-n", namespace, f"--role={role}", f"--serviceaccount={namespace}:default"
         )
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of_account(cluster, namespace, tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(cluster.as_account(namespace, "default", tmp_path)))
 
     serve(namespace, 1, "first")
 
@@ -659,7 +660,7 @@ def test_a_namespace_that_is_not_there_is_told() -> None:
 def test_a_token_that_is_not_known_is_told(
     cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_with_token(cluster, "expired", tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(cluster.with_token("expired", tmp_path)))
 
     with pytest.raises(DeploymentError, match="has the token of your kubeconfig expired"):
         serve(namespace, 1, "first")
@@ -920,16 +921,3 @@ def meddle(namespace: str, ended: threading.Event) -> None:
     while not ended.is_set():
         count += 1
         core.patch_namespaced_service("uptake", namespace, {"metadata": {"labels": {"meddled": str(count)}}})
-
-
-def kubeconfig_of_account(cluster: Cluster, namespace: str, folder: Path) -> Path:
-    token = cluster.kubectl("create", "token", "default", "-n", namespace).strip()
-    return kubeconfig_with_token(cluster, token, folder)
-
-
-def kubeconfig_with_token(cluster: Cluster, token: str, folder: Path) -> Path:
-    config = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
-    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-    file = folder / "kubeconfig"
-    file.write_text(json.dumps(config))
-    return file

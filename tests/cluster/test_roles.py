@@ -29,11 +29,11 @@ TABLE = {
         """
         get secrets/mlpipeline-minio-artifact, create workflowtaskresults.argo, get seldondeployments.seldon,
         create seldondeployments.seldon, delete seldondeployments.seldon, get services, create services,
-        update services, delete services, list endpointslices.discovery, list deployments.apps, list pods,
-        get pods/log, list events, create events
+        update services, delete services, list endpointslices.discovery, list deployments.apps,
+        create deployments.apps, delete deployments.apps, list pods, get pods/log, list events, create events
         """,
         """
-        create deployments.apps, patch deployments.apps, get secrets/minio-root, get secrets/cd4ml-store,
+        update deployments.apps, patch deployments.apps, get secrets/minio-root, get secrets/cd4ml-store,
         update seldondeployments.seldon, list services, list seldondeployments.seldon, patch services, create pods,
         delete pods, create pods/exec, create rolebindings.rbac
         """,
