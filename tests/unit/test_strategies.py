@@ -1,5 +1,6 @@
 """A strategy is named or written as steps; what it divides is analysed, and it ends as the analysis does."""
 
+import contextlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -450,3 +451,20 @@ def test_the_documented_strategies_are_those_that_there_are() -> None:
     ]
     assert [step.name for step in strategies.MANUAL.steps] == ["verify", "approve", "route"]
     assert strategies.parse(yaml.safe_load(experiment)).splits
+
+
+@pytest.mark.parametrize(("looks", "state"), [(2, "held"), (50, "undone")])
+def test_a_capture_that_cannot_be_read_is_asked_again_for_some_time(
+    shelf: Divided, clock: Clock, tmp_path: Path, *, looks: int, state: str
+) -> None:
+    deploy(shelf, "replace")
+    capture = write(tmp_path / "capture-0.5", 20_000, Arms(0.5))
+    bad = capture / "requests" / "2026-01-01" / "9.parquet"
+    bad.write_bytes(b"half")
+    left = iter(range(looks - 1))
+    clock.meanwhile = lambda: next(left, None) is None and bad.unlink(missing_ok=True)
+
+    with contextlib.suppress(DeploymentError):
+        deploy(shelf, [{"traffic": 50}, {"analyse": {**LIMITS, "within": "5 hours"}}], 2)
+
+    assert [series.state for series in deployments.every(shelf.store, "uptake")] == ["held", state]

@@ -19,6 +19,10 @@ from cd4ml.errors import DeploymentError
 from cd4ml.storage import arrow
 
 
+class UnreadableError(DeploymentError):
+    """What was captured cannot be read now."""
+
+
 @dataclass(frozen=True)
 class Compared(ABC):
     """The answers of two arms, each one's in the order in which its requests came."""
@@ -154,9 +158,9 @@ def answers(folder: str | Path, asked: pc.Expression, *, since: datetime | None,
         raise unreadable(folder, error) from error
 
 
-def unreadable(folder: str | Path, error: Exception) -> DeploymentError:
+def unreadable(folder: str | Path, error: Exception) -> UnreadableError:
     """Says of a capture that it cannot be read."""
-    return DeploymentError(f"{folder}: what was captured cannot be read: {error}")
+    return UnreadableError(f"{folder}: what was captured cannot be read: {error}")
 
 
 def first_of_each(values: pa.ChunkedArray) -> np.ndarray:

@@ -6,9 +6,10 @@ A person writes those that come between the verification of a release and its ro
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Protocol, TypeAlias
 
 from pydantic import Field, field_validator
@@ -21,6 +22,7 @@ from cd4ml.contracts.verdict import Outcome, Verdict, worst
 from cd4ml.deployment import analysis, decided, step_log, verify, waiting, watched
 from cd4ml.deployment.ab_test import Design
 from cd4ml.deployment.analysis import Limits
+from cd4ml.deployment.compared import UnreadableError
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.deployment.watched import Watched
 from cd4ml.errors import DeploymentError
@@ -36,6 +38,8 @@ LATE_SECONDS = 15
 """How much later than a request its answer may be captured: those that are slow come last, and would be missing."""
 LATE_COPY_SECONDS = 60
 """Likewise of a copy, which waits up to 30 seconds for others that hang, and then for its own answer."""
+AWAY_SECONDS = 600
+"""How long what was captured may not be readable, as where the store is away."""
 NOBODY = "nothing was served before"
 
 log = logging.getLogger(__name__)
@@ -245,7 +249,7 @@ class Analyse(Strict):
         end = time.monotonic() + self.analyse.within.total_seconds()
         before: list[str] = []
         while True:
-            verdict = self._look(rollout, rollout.split)
+            verdict = _patiently(partial(self._look, rollout, rollout.split), rollout)
             known = [check.reason for check in verdict.checks]
             if known != before:
                 step_log.so_far(known)
@@ -307,7 +311,7 @@ class Watch(Strict):
             decided.how(rollout.target.store, release.begun),
         )
         while True:
-            verdict = self._look(rollout, rollout.split)
+            verdict = _patiently(partial(self._look, rollout, rollout.split), rollout)
             step_log.so_far([check.reason for check in verdict.checks])
             _check_unbroken(verdict)
             if time.monotonic() > end:
@@ -372,6 +376,24 @@ class Approve(Strict):
 def _check_not_whole(before: "Dividing | None", what: str) -> None:
     if isinstance(before, Traffic) and before.whole:
         raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
+
+
+def _patiently(look: Callable[[], Verdict], rollout: Rollout) -> Verdict:
+    """What a look at the capture tells, which is asked again for a time where it cannot be read.
+
+    Raises:
+        UnreadableError: It still cannot be.
+    """
+    end = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return look()
+        except UnreadableError as error:
+            if time.monotonic() > end:
+                raise
+            log.warning("%s; it is asked again", error)
+        check_lives(rollout)
+        time.sleep(LOOK_SECONDS)
 
 
 def _check_unbroken(verdict: Verdict) -> None:
