@@ -139,7 +139,20 @@ def read_contract(folder: str | Path) -> Contract:
     """
     file = Path(folder) / CONTRACT
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _no_contract(file, error) from error
+    return parse_contract(text, str(file))
+
+
+def parse_contract(text: str, place: str) -> Contract:
+    """Reads the content of such a file.
+
+    Raises:
+        StorageError: It is no contract.
+    """
+    try:
+        content = json.loads(text)
         negative, positive = content["classes"]
         return Contract(
             label=content["label"],
@@ -148,8 +161,12 @@ def read_contract(folder: str | Path) -> Contract:
             model=content["model"],
             output=content["output"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{file}: not a model's contract ({error}); give a folder that train_model wrote") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_contract(place, error) from error
+
+
+def _no_contract(place: object, error: Exception) -> StorageError:
+    return StorageError(f"{place}: not a model's contract ({error}); give a folder that train_model wrote")
 
 
 def _read(content: Mapping[str, Any]) -> Input:

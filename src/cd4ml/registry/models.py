@@ -26,6 +26,7 @@ from cd4ml.contracts import evaluation as evaluations
 from cd4ml.contracts import model, signature
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION, PREDICTIONS, SUMMARY, Summary
+from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
@@ -146,8 +147,8 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             arguments=record.arguments if record else {},
             champion=found.models[CHAMPION].digest if CHAMPION in found.models else "",
         )
-        contract = model.read_contract(judged.model)
-        card_text = card.text(version, contract=contract, verdict=verdict, summary=found)
+        judged_contract = model.read_contract(judged.model)
+        card_text = card.text(version, contract=judged_contract, verdict=verdict, summary=found)
         contents: dict[str, Content] = {
             "model": Path(judged.model),
             PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
@@ -158,7 +159,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             REFERENCE: Path(judged.reference),
             "card.md": card_text,
             "card.html": card.html(card_text, verdict),
-            bom.FILE: bom.text(version, contract=contract, verdict=verdict, summary=found, dataset=dataset),
+            bom.FILE: bom.text(version, contract=judged_contract, verdict=verdict, summary=found, dataset=dataset),
             "version.json": version.text,
         }
         try:
@@ -257,3 +258,13 @@ def read(store: Store, name: str, version: int) -> Version:
             f"{store.uri(file)}: is of version {found.version} of the model {found.name}; {Version.remedy}"
         )
     return found
+
+
+def contract(store: Store, version: Version) -> Contract:
+    """What a published version takes and gives.
+
+    Raises:
+        StorageError: It has none, or that cannot be read.
+    """
+    file = f"{version.folder}/model/{model.CONTRACT}"
+    return model.parse_contract(store.read(file), store.uri(file))
