@@ -371,3 +371,11 @@ BINARY = Binary(
         Metric("size_mib", title="size, MiB", of="model", top=None, better="lower"),
     ),
 )
+CRITERIA = {
+    "demographic_parity": ("selection_rate",),
+    "equal_opportunity": ("true_positive_rate",),
+    "equalised_odds": ("true_positive_rate", "false_positive_rate"),
+    "predictive_parity": ("precision",),
+    "four_fifths": ("selection_rate",),
+}
+"""The rates that a criterion is about."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cd4ml.contracts.evaluation import Fairness
+from cd4ml.contracts.problem import CRITERIA
 from cd4ml.contracts.shares import Interval
-from cd4ml.evaluation import limits
 
 ASKED = {
     "demographic_parity": "each group is selected as often",
@@ -36,9 +36,9 @@ def read(criterion: str, rows: Iterable[Fairness]) -> Reading | None:
         criterion: Its name.
         rows: The rates of one model by one column at one threshold.
     """
-    rates = [row for row in rows if row.metric in limits.CRITERIA[criterion]]
+    rates = [row for row in rows if row.metric in CRITERIA[criterion]]
     known = [one for row in rates if (one := _read(row, criterion in BY_RATIO)) is not None]
-    if not known or len(known) < len(limits.CRITERIA[criterion]):
+    if not known or len(known) < len(CRITERIA[criterion]):
         return None
     return max(known, key=lambda one: one.value)
 

@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 
 from cd4ml import settings
 from cd4ml.contracts.evaluation import at
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.problem import BINARY, CRITERIA
 from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
@@ -129,14 +129,6 @@ class FairnessLimit(_Settings):
 
 
 FOUR_FIFTHS = FairnessLimit(min_ratio=0.8)
-CRITERIA = {
-    "demographic_parity": ("selection_rate",),
-    "equal_opportunity": ("true_positive_rate",),
-    "equalised_odds": ("true_positive_rate", "false_positive_rate"),
-    "predictive_parity": ("precision",),
-    "four_fifths": ("selection_rate",),
-}
-"""The rates that a criterion is about."""
 
 
 def _of_no_threshold(limit: FairnessLimit) -> FairnessLimit:

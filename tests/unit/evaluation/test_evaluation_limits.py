@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.problem import BINARY, CRITERIA
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits
 
@@ -282,7 +282,7 @@ def test_a_criterion_stands_for_its_rates():
 def test_every_rate_that_groups_are_compared_by_can_be_limited():
     named = set(limits.FairnessLimits.model_fields)
 
-    assert named == {*(one.name for one in BINARY.among_groups), *limits.CRITERIA}
+    assert named == {*(one.name for one in BINARY.among_groups), *CRITERIA}
 
 
 def test_the_digest_tells_limits_apart_and_not_how_they_are_written():
