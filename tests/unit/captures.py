@@ -1,6 +1,7 @@
 """What a router captured of two arms, made up by chance with a seed."""
 
 import json
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cd4ml.contracts import model
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.contracts.verdict import Check, Verdict
+from cd4ml.deployment import divided
+from cd4ml.deployment.divided import Divided
+from cd4ml.storage.folder import FolderStore
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+NO_FEEDBACK = FEEDBACK.empty_table()
+
+
+def check(verdict: Verdict, name: str) -> Check:
+    """That of a name."""
+    return next(one for one in verdict.checks if one.name == name)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,91 @@ def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
     """A table with other values in a column."""
     field = table.schema.field(name)
     return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
+
+
+def publish(store: Path) -> Path:
+    """Publishes the versions 1 and 2 of `uptake`, of which the label is `false` or `true`."""
+    for number in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            model.write_contract(model.Contract("took", ("false", "true"), (), {}), folder)
+            data = DatasetReference("players", 0, "sha256:d")
+            version = Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", data)
+            FolderStore(store).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
+    return store
+
+
+@dataclass(frozen=True)
+class Right:
+    """How often the arms `old` and `new` predict the label, each pair the old one's first."""
+
+    accuracies: tuple[float, float] = (0.8, 0.8)
+    came: tuple[float, float] = (1.0, 1.0)
+    """How often labels come."""
+    men: tuple[float, float] = (0.0, 0.0)
+    """How often a man is predicted positive whatever else is said of him."""
+
+
+def labelled(requests: int, right: Right = Right(), *, seed: int = 0) -> tuple[pa.Table, pa.Table]:
+    """Both tables, of requests whose label is `true` for two of five, and of which half are by men.
+
+    Labels come in any order.
+    """
+    table, _ = captured(requests, Arms(), seed=seed, unit=None)
+    return _labelled(table, right, seed=seed)
+
+
+def write_labelled(folder: Path, requests: int, right: Right = Right()) -> Path:
+    """Writes both tables."""
+    table, feedback = labelled(requests, right)
+    _write(folder, 0, requests=table, feedback=feedback)
+    return folder
+
+
+def divided_by_labels(requests: int, right: Right = Right(), *, seed: int = 0) -> Divided:
+    """The same, as two arms that chance divided requests between."""
+    return divided.among(*labelled(requests, right, seed=seed), challenger="new")
+
+
+def labelled_pairs(
+    requests: int, right: Right = Right(), *, seed: int = 0, same: bool = False
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """The answers of `old`, those of `new` to copies, and the feedback.
+
+    Args:
+        requests: How many.
+        right: How they do.
+        seed: Of chance.
+        same: Whether chance makes the same of a request for both.
+    """
+    asked, copies = mirrored(requests, seed=seed)
+    asked, feedback = _labelled(asked, right, seed=seed)
+    copies, _ = _labelled(copies, right, seed=seed, draw=seed if same else seed + 10_000)
+    return asked, copies, feedback
+
+
+def _labelled(table: pa.Table, right: Right, *, seed: int, draw: int | None = None) -> tuple[pa.Table, pa.Table]:
+    of_requests, requests = np.random.default_rng((seed, 1)), len(table)
+    positive, man = of_requests.random((2, requests)) < np.array([[0.4], [0.5]])
+    random = np.random.default_rng((seed if draw is None else draw, 2))
+    new = table["arm"].to_numpy(zero_copy_only=False) == "new"
+
+    def with_chance(pair: tuple[float, float]) -> np.ndarray:
+        return random.random(requests) < np.where(new, pair[1], pair[0])
+
+    selected = np.where(with_chance(right.accuracies), positive, ~positive) | (man & with_chance(right.men))
+    table = with_column(table, "predictions", np.where(selected, 0.8, 0.2)[:, np.newaxis].tolist())
+    table = with_column(table, "features", [json.dumps({"gender": ["male" if one else "female"]}) for one in man])
+    order = random.permutation(np.flatnonzero(with_chance(right.came)))
+    feedback = pa.table(
+        [
+            [BEGIN + timedelta(hours=1, seconds=place) for place in range(len(order))],
+            table["request_id"].take(order),
+            pa.nulls(len(order), pa.float64()),
+            [["true" if one else "false"] for one in positive[order]],
+        ],
+        schema=FEEDBACK,
+    )
+    return table, feedback
 
 
 def _write(folder: Path, number: int, **tables: pa.Table) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from captures import BEGIN, Arms, captured, write
+from captures import BEGIN, Arms, captured, check, publish, write, write_labelled
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
-from cd4ml.contracts.verdict import Check, Verdict, worst
-from cd4ml.deployment import analysis, divided
+from cd4ml.contracts.verdict import Verdict, worst
+from cd4ml.deployment import analysis, divided, rollout_limits
 from cd4ml.errors import DeploymentError
 
 EVERYTHING = {
@@ -27,11 +27,7 @@ EVERYTHING = {
 
 def analysed(folder: Path, limits: dict[str, Any], **more: Any) -> Verdict:
     found = divided.read(folder, champion="old", challenger="new", **more)
-    return analysis.analyse(found, analysis.parse(limits), about={"champion": "1", "challenger": "2"})
-
-
-def check(verdict: Verdict, name: str) -> Check:
-    return next(one for one in verdict.checks if one.name == name)
+    return analysis.analyse(found, rollout_limits.parse(limits), about={"champion": "1", "challenger": "2"})
 
 
 def test_a_challenger_that_does_as_well_passes_every_limit(tmp_path: Path) -> None:
@@ -118,7 +114,9 @@ def test_before_an_arm_has_a_request_nothing_is_told(tmp_path: Path) -> None:
 
 
 def test_when_nothing_differs_rollouts_that_are_looked_at_again_and_again_are_hardly_ever_undone() -> None:
-    limits = analysis.parse({"error_rate": {"max_increase": 0.001}, "reward": {"min_change": -0.001}, "error": 0.1})
+    limits = rollout_limits.parse(
+        {"error_rate": {"max_increase": 0.001}, "reward": {"min_change": -0.001}, "error": 0.1}
+    )
     undone = 0
     for seed in range(200):
         table, feedback = captured(400, Arms(errors=(0.1, 0.1)), seed=seed, unit=None)
@@ -148,10 +146,12 @@ def test_a_group_that_is_treated_worse_fails_alone(tmp_path: Path) -> None:
     assert (north.outcome, north.slice) == ("passed", "region=north")
 
 
-def test_a_slice_whose_features_are_not_captured_is_never_told(tmp_path: Path) -> None:
+def test_a_slice_whose_features_are_not_captured_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     verdict = analysed(write(tmp_path, 1000), {"error_rate": {"max_increase": 0.02, "slices": ["gender=female"]}})
 
-    assert check(verdict, "error_rate on gender=female").outcome == "inconclusive"
+    told = check(verdict, "error_rate on gender=female")
+    assert told.outcome == "error"
+    assert "the feature 'gender' is captured of none of 1,000 requests; send it in each by this name" in told.reason
 
 
 def test_requests_that_one_arm_loses_make_the_comparison_an_error(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_of_a_caller_the_first_request_alone_counts(tmp_path: Path) -> None:
 
     assert found.count == 1000
     assert found.table["request_id"].to_pylist()[:3] == ["0-0", "0-4", "0-8"]
-    assert found.rewards["request"].to_pylist()[:3] == [0, 1, 2]
+    assert found.told("reward").table["request_id"].to_pylist()[:3] == ["0-0", "0-4", "0-8"]
 
 
 def test_requests_of_a_time_alone_are_compared(tmp_path: Path) -> None:
@@ -251,17 +251,17 @@ def test_a_change_of_the_hour_is_not_taken_for_one_between_the_arms(tmp_path: Pa
 )
 def test_limits_that_say_nothing_or_another_thing_are_refused(limits: dict[str, Any], told: str) -> None:
     with pytest.raises(DeploymentError) as refused:
-        analysis.parse(limits)
+        rollout_limits.parse(limits)
 
     assert told in str(refused.value)
 
 
-def asked(folder: Path, limits: str, *, challenger: str = "new") -> tuple[int, str, Exception | None]:
+def asked(folder: Path, limits: str, *more: str, challenger: str = "new") -> tuple[int, str, Exception | None]:
     """The exit status of `cd4ml deployments analyse`, what it printed, and its error."""
     file = folder / "limits.yaml"
     file.write_text(limits)
     arms = ["--champion", "old", "--challenger", challenger]
-    done = CliRunner().invoke(app, ["deployments", "analyse", str(folder), *arms, "--limits", str(file)])
+    done = CliRunner().invoke(app, ["deployments", "analyse", str(folder), *arms, "--limits", str(file), *more])
     return done.exit_code, done.output, done.exception
 
 
@@ -308,8 +308,33 @@ def test_the_documented_limits_are_held(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
     documented = re.search(r"^```yaml\n(error_rate.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
 
-    _, output, _ = asked(write(tmp_path, 100), documented)
+    store = publish(tmp_path / "store")
+    _, output, _ = asked(write(tmp_path, 100), documented, "--model", "uptake", "--store", str(store))
 
-    told = [line.split(": ")[0].split(" ", 1)[1] for line in output.splitlines()]
+    told = [re.split(r": (?!the (?:gap|increase))", line)[0].split(" ", 1)[1] for line in output.splitlines()]
     predicted = ["mean_prediction", "mean_prediction on region=south", "prediction_difference"]
-    assert told == ["sample_ratio", "error_rate", "latency_p99", *predicted, "reward"]
+    labelled = ["accuracy", "accuracy on region=south", "brier_score"]
+    gaps = [
+        "selection_rate between groups of gender at 0.5: the gap",
+        "selection_rate between groups of gender at 0.5: the increase of the gap",
+        "equal opportunity (true_positive_rate) between groups of gender at 0.5: the increase of the gap",
+    ]
+    ratios = ["sample_ratio", "label_ratio"]
+    assert told == [*ratios, "error_rate", "latency_p99", *predicted, "reward", *labelled, *gaps]
+
+
+def test_the_command_line_judges_by_labels_what_the_contract_of_the_model_says(tmp_path: Path) -> None:
+    store = publish(tmp_path / "store")
+    write_labelled(tmp_path, 6000)
+
+    ended, output, _ = asked(tmp_path, "accuracy: {min_change: -0.1}", "--model", "uptake", "--store", str(store))
+
+    assert ended == 0
+    assert [line.split(": ")[0] for line in output.splitlines()] == [
+        "passed sample_ratio",
+        "passed label_ratio",
+        "passed accuracy",
+    ]
+    _, _, error = asked(tmp_path, "accuracy: {min_change: -0.1}")
+    assert isinstance(error, DeploymentError)
+    assert "a limit takes labels: name the model with --model, and its --store" in str(error)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from captures import Arms, captured, mirrored, with_column, write_mirrored
+from captures import NO_FEEDBACK, Arms, captured, check, mirrored, with_column, write_mirrored
 
-from cd4ml.contracts.verdict import Check, Verdict, worst
-from cd4ml.deployment import analysis, divided, paired
+from cd4ml.contracts.verdict import Verdict, worst
+from cd4ml.deployment import analysis, divided, paired, rollout_limits
 
 LIMITS = {
     "error_rate": {"max_increase": 0.02},
@@ -20,18 +20,14 @@ LIMITS = {
 
 
 def analysed(asked: pa.Table, copies: pa.Table, limits: dict[str, Any]) -> Verdict:
-    return analysis.analyse(paired.among(asked, copies), analysis.parse(limits), about={})
-
-
-def check(verdict: Verdict, name: str) -> Check:
-    return next(one for one in verdict.checks if one.name == name)
+    return analysis.analyse(paired.among(asked, copies, NO_FEEDBACK), rollout_limits.parse(limits), about={})
 
 
 def test_a_shadow_that_does_as_well_passes_every_limit(tmp_path: Path) -> None:
     write_mirrored(tmp_path, 4000, Arms(predictions=(0.3, 0.31)))
 
     found = paired.read(tmp_path, champion="old", challenger="new")
-    verdict = analysis.analyse(found, analysis.parse(LIMITS), about={})
+    verdict = analysis.analyse(found, rollout_limits.parse(LIMITS), about={})
 
     assert verdict.passed, verdict.reasons
     said = [one.reason for one in verdict.checks]
@@ -74,8 +70,8 @@ def test_rows_of_one_request_do_not_make_up_for_each_other() -> None:
 
 
 def test_the_same_requests_tell_far_more_than_as_many_that_are_divided() -> None:
-    limits = analysis.parse({"mean_prediction": {"max_change": 0.02}})
-    both = analysis.analyse(paired.among(*mirrored(2000)), limits, about={})
+    limits = rollout_limits.parse({"mean_prediction": {"max_change": 0.02}})
+    both = analysis.analyse(paired.among(*mirrored(2000), NO_FEEDBACK), limits, about={})
     table, feedback = captured(2000, Arms(), seed=0, unit=None)
     one = analysis.analyse(divided.among(table, feedback, challenger="new"), limits, about={})
 
@@ -121,7 +117,7 @@ def test_a_part_of_the_requests_is_enough() -> None:
 def test_of_a_caller_the_first_request_alone_counts() -> None:
     asked, copies = mirrored(1000)
 
-    found = paired.among(with_column(asked, "unit", (np.arange(1000) // 4).astype(str)), copies)
+    found = paired.among(with_column(asked, "unit", (np.arange(1000) // 4).astype(str)), copies, NO_FEEDBACK)
 
     assert found.count == 250
     assert found.table["request_id"].to_pylist()[:2] == found.table["request_id"].to_pylist()[250:252] == ["0-0", "0-4"]
@@ -159,7 +155,7 @@ def test_requests_that_one_arm_answered_have_no_difference_of_predictions() -> N
     table, feedback = captured(100, Arms(), seed=0, unit=None)
     found = divided.among(table, feedback, challenger="new")
 
-    verdict = analysis.analyse(found, analysis.parse({"prediction_difference": {"max_mean": 0.1}}), about={})
+    verdict = analysis.analyse(found, rollout_limits.parse({"prediction_difference": {"max_mean": 0.1}}), about={})
 
     assert "one arm alone answered each request; it takes a mirror" in check(verdict, "prediction_difference").reason
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from captures import BEGIN, Arms, captured, write, write_mirrored
+from captures import BEGIN, Arms, Right, captured, publish, write, write_labelled, write_mirrored
 from development_page import shown
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
@@ -349,6 +350,26 @@ def test_who_promotes_what_several_people_are_to_see_are_as_many(
     assert (
         f"to have it undone: cd4ml deployments abort uptake 2 --store {shelf.store.location} --reason WHY" in question
     )
+
+
+@pytest.mark.parametrize(("accuracies", "outcome"), [((0.8, 0.8), "held"), ((0.8, 0.6), "undone")])
+def test_a_release_is_judged_by_labels_and_by_groups(
+    shelf: Divided, tmp_path: Path, accuracies: tuple[float, float], outcome: str
+) -> None:
+    deploy(shelf, "replace")
+    publish(shelf.store.root)
+    write_labelled(tmp_path / "capture-0.5", 20_000, Right(accuracies, came=(0.5, 0.5)))
+    groups = {"groups": ["female", "male"], "equal_opportunity": {"max_gap": 0.2}}
+    limits = {"accuracy": {"min_change": -0.05}, "fairness": {"gender": groups}, "within": "5 hours"}
+
+    with suppress(DeploymentError):
+        deploy(shelf, [{"traffic": 50}, {"analyse": limits}], number=2)
+
+    last = deployments.every(shelf.store, "uptake")[-1]
+    assert last.state == outcome
+    assert shelf.features == ["gender"]
+    said = told(shelf)["analyse"] if outcome == "held" else str(last.events[-1].headline)
+    assert re.search(r"accuracy: .*; at least -0.05 is (kept|broken)", said)
 
 
 @pytest.mark.parametrize("way", ["canary", "shadow"])

@@ -23,6 +23,7 @@ from cd4ml.storage import Store, check_uri, local_path, open_store
 if TYPE_CHECKING:
     from cd4ml.contracts.decision import What
     from cd4ml.contracts.release import Deployment
+    from cd4ml.deployment.divided import Divided
     from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
@@ -199,32 +200,51 @@ def analyse(
     limits: Annotated[
         Path, typer.Option(parser=local_path, metavar="FILE", help="YAML: limits, as docs/comparing.md has them.")
     ],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="The model, of which limits on labels take what the label can be.")
+    ] = "",
+    store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Holds one arm against another by the requests that a router captured of both.
 
-    May be asked as often as one likes while requests come in: the error that the limits state holds all the same.
+    Limits are of errors, latency, predictions and rewards; of accuracy and the Brier score, where feedback has labels;
+    and of gaps between groups. May be asked as often as one likes while requests come in: the error that the limits
+    state holds all the same.
 
     Example: cd4ml deployments analyse capture --champion deployment-3 --challenger deployment-4 --limits limits.yaml
     """
-    from cd4ml.deployment import analysis, divided
+    from cd4ml.deployment import analysis, divided, rollout_limits
     from cd4ml.running import yaml_file
 
     said = yaml_file.read(limits)
     if said.mistakes:
         lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())
         raise DeploymentError(f"{limits}: not as it should be{lines}")
-    wanted = analysis.parse(said.value)
+    wanted = rollout_limits.parse(said.value)
     found = divided.read(folder, champion=champion, challenger=challenger)
     if not found.count:
         raise DeploymentError(
             f"{folder}: has no request that {champion} or {challenger} had a chance to get; name the folder of a "
             "capture, and arms that both have a weight"
         )
-    verdict = analysis.analyse(found, wanted, about={"champion": champion, "challenger": challenger})
+    classes = _classes(found, open_store(store), model) if wanted.of_labels else None
+    verdict = analysis.analyse(found, wanted, about={"champion": champion, "challenger": challenger}, classes=classes)
     for check in verdict.checks:
         print_outcome(check.outcome, COLOURS[check.outcome], check.reason)
     if not verdict.passed:
         raise typer.Exit(1)
+
+
+def _classes(found: "Divided", store: Store, name: str) -> tuple[str, ...]:
+    """What the label can be, by the contract of the newest version that answered."""
+    from cd4ml.registry import models
+
+    if not name:
+        raise DeploymentError("a limit takes labels: name the model with --model, and its --store")
+    newest = found.table["version"][-1].as_py()
+    if not newest.isdigit():
+        raise DeploymentError(f"the version that answered is {newest!r}, which is none of {name} in a store")
+    return models.contract(store, models.read(store, name, int(newest))).classes
 
 
 @deployments_app.command()

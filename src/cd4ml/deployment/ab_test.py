@@ -19,8 +19,9 @@ from cd4ml.contracts.slices import ANY, OVERALL, Pattern
 from cd4ml.contracts.traffic import Sticky
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.deployment import analysis, anytime
-from cd4ml.deployment.analysis import SAMPLE_RATIO, Limits
+from cd4ml.deployment.analysis import SAMPLE_RATIO
 from cd4ml.deployment.divided import Divided
+from cd4ml.deployment.rollout_limits import Limits
 from cd4ml.deployment.units import Counted, Units
 from cd4ml.errors import DeploymentError
 from cd4ml.settings import Span, Strict
@@ -96,6 +97,8 @@ class Design(Strict):
             raise ValueError(f"missing: {self.missing:g} does not lie from {low:g} to {high:g}; write the `range`")
         if self.limits and self.limits.prediction_difference:
             raise ValueError("limits: prediction_difference takes requests that both answered; leave it out")
+        if self.limits and self.limits.of_labels:
+            raise ValueError("limits: those that take labels are of an `analyse`; leave them out")
         for name in self.slices:
             if name == OVERALL or ANY in Pattern.parse(name).values.values():
                 raise ValueError(f"slices: {name!r} is not one part of the requests; write such as `region=south`")
@@ -109,8 +112,8 @@ class Design(Strict):
     @property
     def columns(self) -> set[str]:
         """The features whose values it needs."""
-        names = [*self.slices, *(slice_ for _, slice_, _ in (self.limits.each() if self.limits else ()))]
-        return {column for name in names for column in Pattern.parse(name).columns}
+        limited = {column for held in (self.limits.each() if self.limits else ()) for column in held.columns}
+        return limited | {column for name in self.slices for column in Pattern.parse(name).columns}
 
     @property
     def width(self) -> float:

@@ -5,120 +5,36 @@ keep the error that is stated: each gets an equal part of it.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from cd4ml import settings
 from cd4ml.contracts.bounds import Bounds
 from cd4ml.contracts.shares import Interval
-from cd4ml.contracts.slices import ANY, OVERALL, Pattern
+from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.deployment import anytime
+from cd4ml.deployment import anytime, gaps, labelled
+from cd4ml.deployment.rollout_limits import (
+    Accuracy,
+    Between,
+    BrierScore,
+    ErrorRate,
+    Held,
+    Latency,
+    Limits,
+    PredictionDifference,
+    Reward,
+)
 from cd4ml.errors import DeploymentError
-from cd4ml.settings import Strict
 
 if TYPE_CHECKING:
     from cd4ml.deployment.compared import Compared
 
 GATE = "analysis"
-EXAMPLE = "error_rate: {max_increase: 0.01}"
 SAMPLE_RATIO = "sample_ratio"
-
-
-class _Limit(Strict):
-    slices: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (OVERALL,)
-    """Of requests, such as `region=south`, whose features are captured."""
-
-    @model_validator(mode="after")
-    def _names_slices(self) -> Self:
-        for name in self.slices:
-            if ANY in Pattern.parse(name).values.values():
-                raise ValueError(f"slices: {name!r} stands for several; name each, for each needs a part of the error")
-        return self
-
-
-class _Of(_Limit):
-    range: Annotated[tuple[float, float], Field(strict=False)] = (0.0, 1.0)
-    """The least and the greatest value that there can be."""
-
-    @model_validator(mode="after")
-    def _has_width(self) -> Self:
-        if not self.range[0] < self.range[1]:
-            raise ValueError("range: write the least value and then a greater one")
-        return self
-
-
-class ErrorRate(_Limit):
-    """Of the share of requests that fail (a status of 500 or more)."""
-
-    max_increase: Annotated[float, Field(gt=0, le=1)]
-
-
-class Latency(_Limit):
-    """Of a quantile of the latency."""
-
-    max_ratio: Annotated[float, Field(gt=0)]
-    """Of the challenger's to the champion's."""
-
-
-class MeanPrediction(_Of):
-    """Of the mean of what is predicted."""
-
-    max_change: Annotated[float, Field(gt=0)]
-    """Up or down."""
-
-
-class PredictionDifference(_Of):
-    """Of how far the predictions of both for one row are apart, where both answered it."""
-
-    max_mean: Annotated[float, Field(gt=0)]
-
-
-class Reward(_Of):
-    """Of the mean of what feedback says."""
-
-    min_change: float
-    """Below 0 what may be lost, above 0 what must be won."""
-
-
-class Limits(Strict):
-    """What the challenger must keep."""
-
-    error_rate: ErrorRate | None = None
-    latency_p50: Latency | None = None
-    latency_p95: Latency | None = None
-    latency_p99: Latency | None = None
-    mean_prediction: MeanPrediction | None = None
-    prediction_difference: PredictionDifference | None = None
-    reward: Reward | None = None
-    error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """How often a challenger that keeps all limits may fail, and how often one that breaks a limit may pass."""
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if not list(self.each()):
-            raise ValueError(f"names no limit, so that every challenger would pass; write one, such as {EXAMPLE}")
-        return self
-
-    def each(self) -> Iterator[tuple[str, str, Any]]:
-        """Each name, slice and limit."""
-        for name in type(self).model_fields:
-            limit = getattr(self, name)
-            if isinstance(limit, _Limit):
-                yield from ((name, slice_, limit) for slice_ in limit.slices)
-
-
-def parse(content: object) -> Limits:
-    """Checks limits.
-
-    Raises:
-        DeploymentError: With every mistake.
-    """
-    return settings.parse(Limits, content=content, name="analyse", error=DeploymentError)
+LABEL_RATIO = "label_ratio"
 
 
 @dataclass(frozen=True)
@@ -134,7 +50,14 @@ class _Found:
     """How many times the requests it takes to tell; infinite where that is not known."""
 
 
-def analyse(compared: "Compared", limits: Limits, *, about: dict[str, str], looks: int = 1) -> Verdict:
+def analyse(
+    compared: "Compared",
+    limits: Limits,
+    *,
+    about: dict[str, str],
+    looks: int = 1,
+    classes: Sequence[str] | None = None,
+) -> Verdict:
     """Holds the challenger against the champion.
 
     Args:
@@ -142,16 +65,17 @@ def analyse(compared: "Compared", limits: Limits, *, about: dict[str, str], look
         limits: What must be kept.
         about: Who they are, for the verdict.
         looks: The analyses among which the error is divided: those of a rollout, each of requests of its own.
+        classes: Of the label, as the contract of the model has them; None where that is not known.
 
     Returns:
-        With a check for each limit, and one of how the requests were divided. It may be asked for again with more
-        requests, as often as one likes.
+        With a check for each limit, one of how the requests were divided, and one of the labels where a limit is of
+        them. It may be asked for again with more requests, as often as one likes.
     """
     held = list(limits.each())
-    error = limits.error / looks / (len(held) + 1)
-    checks = [_sample_ratio(compared, error)]
-    for name, slice_, limit in held:
-        checks.append(_held(compared, name=name, slice_=slice_, limit=limit, error=error))
+    ratios = [_sample_ratio, _label_ratio] if limits.of_labels else [_sample_ratio]
+    error = limits.error / looks / (len(held) + len(ratios))
+    checks = [ratio(compared, error) for ratio in ratios]
+    checks += [_held(compared, one, classes=classes, error=error) for one in held]
     return Verdict(GATE, about, tuple(checks))
 
 
@@ -168,30 +92,38 @@ def _sample_ratio(compared: "Compared", error: float) -> Check:
     return Check(SAMPLE_RATIO, "as the weights say", value, outcome, said, OVERALL)
 
 
-def _held(compared: "Compared", *, name: str, slice_: str, limit: Any, error: float) -> Check:
-    bounds, requests = _bounds(limit), compared.count
-    subject = name if slice_ == OVERALL else f"{name} on {slice_}"
+def _label_ratio(compared: "Compared", error: float) -> Check:
+    """Whether labels came for the requests of both arms alike; those of pairs are for both."""
+    told = compared.told("labels")
+    (theirs, champions), (ours, challengers) = (
+        (int((told.challenged == arm).sum()), int((compared.challenged == arm).sum())) for arm in (False, True)
+    )
+    said = (
+        f"{LABEL_RATIO}: {theirs:,} of {champions:,} requests of the champion have labels, and {ours:,} of "
+        f"{challengers:,} of the challenger"
+    )
+    outcome = Outcome.PASSED
+    if not (compared.pairs or anytime.by_chance(told.got, told.chances, error)):
+        outcome = Outcome.ERROR
+        said += (
+            ", which is not chance, so that labels do not tell of the arms; look why those of one arm come later or "
+            "not at all"
+        )
+    value = ours / (ours + theirs) if ours + theirs else None
+    return Check(LABEL_RATIO, "as the weights say", value, outcome, said, OVERALL)
+
+
+def _held(compared: "Compared", held: Held, *, classes: Sequence[str] | None, error: float) -> Check:
+    requests = compared.count
     try:
-        if slice_ != OVERALL:
-            compared = compared.of(compared.within(Pattern.parse(slice_)))
-        found = _found(compared, name=name, limit=limit, bounds=bounds, error=error)
+        found = _found(compared, held, classes=classes, error=error)
     except DeploymentError as why_not:
-        said = f"{subject}: {why_not}; the limit '{bounds}' could not be checked"
-        return Check(subject, str(bounds), None, Outcome.ERROR, said, slice_)
-    outcome, told = _told(found, bounds, requests)
-    said = f"{subject}: {found.said}; {told}"
+        said = f"{held.subject}: {why_not}; the limit '{held.bounds}' could not be checked"
+        return Check(held.subject, str(held.bounds), None, Outcome.ERROR, said, held.slice)
+    outcome, told = _told(found, held.bounds, requests)
+    said = f"{held.subject}: {found.said}; {told}"
     interval = found.interval if all(map(math.isfinite, found.interval)) else None
-    return Check(subject, str(bounds), found.value, outcome, said, slice_, interval)
-
-
-def _bounds(limit: Any) -> Bounds:
-    if isinstance(limit, MeanPrediction):
-        return Bounds(-limit.max_change, limit.max_change)
-    if isinstance(limit, Reward):
-        return Bounds(limit.min_change, None)
-    if isinstance(limit, PredictionDifference):
-        return Bounds(None, limit.max_mean)
-    return Bounds(None, limit.max_increase if isinstance(limit, ErrorRate) else limit.max_ratio)
+    return Check(held.subject, str(held.bounds), found.value, outcome, said, held.slice, interval)
 
 
 def _told(found: _Found, bounds: Bounds, requests: int) -> tuple[Outcome, str]:
@@ -207,18 +139,57 @@ def _told(found: _Found, bounds: Bounds, requests: int) -> tuple[Outcome, str]:
     return Outcome.INCONCLUSIVE, f"about {more:,} requests more, like these, tell whether {bounds} is kept"
 
 
-def _found(compared: "Compared", *, name: str, limit: Any, bounds: Bounds, error: float) -> _Found:
+def _found(compared: "Compared", held: Held, *, classes: Sequence[str] | None, error: float) -> _Found:
+    limit, bounds = held.limit, held.bounds
+    if isinstance(limit, Between):
+        return _between(compared, limit, classes=classes, error=error)
+    if held.slice != OVERALL:
+        compared = compared.of(compared.within(Pattern.parse(held.slice)))
     if isinstance(limit, Latency):
-        return _slower(compared, quantile=int(name.removeprefix("latency_p")) / 100, limit=limit, error=error)
+        return _slower(compared, quantile=int(held.name.removeprefix("latency_p")) / 100, limit=limit, error=error)
     if isinstance(limit, ErrorRate):
         return _changed(compared, compared.failed, bounds=bounds, range_=(0.0, 1.0), error=error)
     if isinstance(limit, Reward):
         rewarded, rewards = compared.rewarded()
         return _changed(rewarded, rewards, bounds=bounds, range_=limit.range, error=error)
-    known = compared.of(~np.isnan(compared.predictions))
+    if isinstance(limit, Accuracy | BrierScore):
+        known = labelled.labelled(compared)
+        return _changed(known, _quality(known, limit, classes), bounds=bounds, range_=(0.0, 1.0), error=error)
+    known = labelled.with_predictions(compared)
     if isinstance(limit, PredictionDifference):
         return _apart(known, bounds=bounds, range_=limit.range, error=error)
     return _changed(known, known.predictions, bounds=bounds, range_=limit.range, error=error)
+
+
+def _quality(known: "Compared", limit: Accuracy | BrierScore, classes: Sequence[str] | None) -> np.ndarray:
+    """How right each answer is (accuracy), or how wrong (float64 [answers])."""
+    probabilities, positive = known.predicted()[0], labelled.positive(known, classes)
+    if isinstance(limit, Accuracy):
+        return known.mean((probabilities > limit.threshold) == positive)
+    _width(probabilities, (0.0, 1.0))
+    return known.mean((probabilities - positive) ** 2)
+
+
+def _between(compared: "Compared", limit: Between, *, classes: Sequence[str] | None, error: float) -> _Found:
+    """The gap between groups, or its increase."""
+    if limit.rate == "selection_rate":
+        known = labelled.with_predictions(compared)
+        positive = np.zeros(len(known.predicted()[0]), bool)
+    else:
+        known = labelled.labelled(compared)
+        positive = labelled.positive(known, classes)
+    counted, made = gaps.RATES[limit.rate](known.predicted()[0] > limit.threshold, positive)
+    groups = gaps.grouped(known, feature=limit.column, groups=limit.groups, counted=counted, made=made)
+    missing = [group.name for group in groups if not group.is_known]
+    if missing:
+        interval = (-1.0 if limit.increase else 0.0, 1.0)
+        return _Found(None, interval, f"of {' and '.join(missing)} one arm had no request yet", math.inf)
+    measure = gaps.increase if limit.increase else gaps.gap
+    found = measure(groups, limit.most, error)
+    of = gaps.said({group.name: group.challenger for group in groups})
+    if limit.increase:
+        of += "; the champion's " + gaps.said({group.name: group.champion for group in groups})
+    return _Found(found.value, found.interval, _said(found.value, found.interval, of), found.times)
 
 
 def _changed(
@@ -265,7 +236,11 @@ def _guessed(guesses: anytime.Guesses, *, of: str, bounds: Bounds, width: float,
     low, high = (end * width for end in guesses.interval(error))
     value = float(guesses.values.mean()) * width
     times = _times(guesses, value / width, bounds=(bounds.low, bounds.high), width=width, error=error)
-    return _Found(value, (low, high), f"{value:+.4g} [{low:+.4g}, {high:+.4g}], {of}", times)
+    return _Found(value, (low, high), _said(value, (low, high), of), times)
+
+
+def _said(value: float, interval: Interval, of: str) -> str:
+    return f"{value:+.4g} [{interval[0]:+.4g}, {interval[1]:+.4g}], {of}"
 
 
 def _times(

@@ -19,6 +19,7 @@ prior makes the count.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Self
 
@@ -49,11 +50,11 @@ class Guesses:
         Returns:
             After each request (float64 [..., requests]).
         """
-        return _together(np.cumsum(self._won(difference, above=above), axis=-1), axis=-2)
+        return _together(np.cumsum(self._won(self.values, difference, above=above), axis=-1), axis=-2)
 
     def needed(self, difference: float, *, above: bool, error: float) -> float:
         """How many times these requests refute a difference, if they go on like this; infinite where they never do."""
-        won = self._won(difference, above=above).sum(axis=-1)
+        won = self._all_won(difference, above=above)
         return _first(lambda times: bool(_together(times * won, axis=-1) >= -math.log(error / 2)))
 
     def planned(self, chances: np.ndarray, *, error: float, power: float) -> float:
@@ -64,7 +65,7 @@ class Guesses:
             error: How often 0 may be out of the interval at some look, though it is true.
             power: How likely it is refuted by then.
         """
-        won = self._won(0.0, above=False)
+        won = self._won(self.values, 0.0, above=False)
         mean = won @ chances
         spread = np.sqrt((won - mean[:, np.newaxis]) ** 2 @ chances)
         unlucky = NormalDist().inv_cdf(1 - power)
@@ -77,14 +78,20 @@ class Guesses:
 
     def interval(self, error: float) -> tuple[float, float]:
         """Where the true difference lies; [-1, 1] where nothing tells."""
-        low, high = (self._end(above=above, enough=-math.log(error / 2)) for above in (False, True))
+        low, high = (self.end(above=above, error=error / 2) for above in (False, True))
         return low, high
 
-    def _end(self, *, above: bool, enough: float) -> float:
+    def end(self, *, above: bool, error: float) -> float:
+        """The true difference lies below this one, or above it; 1 and -1 where nothing tells.
+
+        Args:
+            above: Whether it is the upper one.
+            error: How often it does not at some look.
+        """
         end = 1.0 if above else -1.0
 
         def refuted(difference: float) -> bool:
-            return bool(_together(self._won(difference, above=above).sum(axis=-1), axis=-1) >= enough)
+            return bool(_together(self._all_won(difference, above=above), axis=-1) >= -math.log(error))
 
         if not refuted(end):
             return end
@@ -94,9 +101,20 @@ class Guesses:
             held, end = (held, middle) if refuted(middle) else (middle, end)
         return end
 
-    def _won(self, difference: float, *, above: bool) -> np.ndarray:
+    @cached_property
+    def _counted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values, each once, and how often each came; the order is nothing to what bettors have at the end."""
+        return np.unique(self.values, return_counts=True)
+
+    def _all_won(self, difference: float, *, above: bool) -> np.ndarray:
+        """The logarithm of what each bettor makes of all guesses together (float64 [bettors])."""
+        values, counts = self._counted
+        won: np.ndarray = self._won(values, difference, above=above) @ counts
+        return won
+
+    def _won(self, values: np.ndarray, difference: float, *, above: bool) -> np.ndarray:
         """The logarithm of what each bettor makes of each guess (float64 [..., bettors, requests])."""
-        off = (difference - self.values if above else self.values - difference)[..., np.newaxis, :]
+        off = (difference - values if above else values - difference)[..., np.newaxis, :]
         return np.log1p(_STAKES[:, np.newaxis] / (self.reach + 1) * off)
 
 
@@ -124,6 +142,29 @@ def paired(challenger: np.ndarray, champion: np.ndarray) -> Guesses:
         champion: Its outcomes of the same requests.
     """
     return Guesses(challenger - champion, 1.0)
+
+
+def between(values: np.ndarray, second: np.ndarray, reach: float) -> Guesses:
+    """Guesses of the mean of one group of requests less that of another.
+
+    A round lasts until both groups had a request: what those of the second came to in it less what those of the first
+    did, on average, is a guess, whatever the hour does to both.
+
+    Args:
+        values: What requests came to, in order (float64 [requests]).
+        second: Whether a request is of the second group (bool [requests]).
+        reach: How far one may be from another; their means are at most 1 apart.
+    """
+    changes = np.flatnonzero(np.diff(second)) + 1
+    blocks = np.flatnonzero(np.diff(changes, prepend=-1) > 1)  # of requests that change from one to the next
+    within = np.arange(len(changes)) - np.repeat(blocks, np.diff(blocks, append=len(changes)))
+    ends = changes[within % 2 == 0] + 1  # the first request of a round is no change
+    rounds = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    values, second = values[: len(rounds)], second[: len(rounds)]
+    means = [
+        np.bincount(rounds[group], weights=values[group]) / np.bincount(rounds[group]) for group in (second, ~second)
+    ]
+    return Guesses(means[0] - means[1], reach)
 
 
 def ratio(

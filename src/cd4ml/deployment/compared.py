@@ -2,7 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,8 +11,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from cd4ml.contracts import captured
+from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.slices import Pattern
 from cd4ml.deployment.anytime import Guesses
@@ -31,6 +34,8 @@ class Compared(ABC):
     """Whether an answer is the challenger's (bool [answers])."""
     table: pa.Table
     """The answers, as `cd4ml.contracts.captured` has them."""
+    feedback: pa.Table
+    """Of these requests and of others, likewise, in the order in which it came."""
     pairs: ClassVar[bool] = False
     """Whether both have answered each request."""
 
@@ -58,12 +63,12 @@ class Compared(ABC):
     @property
     def failed(self) -> np.ndarray:
         """Whether the arm was at fault (float64 [answers]: 0 or 1)."""
-        return (self._numbers("status") >= 500).astype(np.float64)
+        return (self.numbers("status") >= 500).astype(np.float64)
 
     @property
     def latencies(self) -> np.ndarray:
         """In milliseconds (float64 [answers]); NaN of a copy that was dropped."""
-        return self._numbers("latency_ms")
+        return self.numbers("latency_ms")
 
     def answered(self) -> dict[str, Answered]:
         """How each arm answered: `champion`, `challenger`."""
@@ -76,10 +81,18 @@ class Compared(ABC):
         Raises:
             DeploymentError: A row has more than one.
         """
-        values, answer = self.predicted()
+        return self.mean(self.predicted()[0])
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """The mean of the rows of each answer (float64 [answers]); NaN where it has none.
+
+        Args:
+            rows: A value each, as `predicted` has them.
+        """
+        answer = self.predicted()[1]
         counts = np.bincount(answer, minlength=len(self.table))
         with np.errstate(invalid="ignore"):
-            mean: np.ndarray = np.bincount(answer, weights=values, minlength=len(self.table)) / counts
+            mean: np.ndarray = np.bincount(answer, weights=rows, minlength=len(self.table)) / counts
         return mean
 
     def predicted(self) -> tuple[np.ndarray, np.ndarray]:
@@ -93,13 +106,27 @@ class Compared(ABC):
         lists = self.table["predictions"].combine_chunks()
         return pc.list_flatten(lists).to_numpy(), pc.list_parent_indices(lists).to_numpy()
 
-    @abstractmethod
-    def rewarded(self) -> tuple[Self, np.ndarray]:
-        """The requests that have a reward, in the order in which it came, and the rewards (float64 [answers]).
+    def told(self, column: str) -> Self:
+        """The requests of which feedback says something, in the order in which it did.
+
+        Args:
+            column: What of the feedback, which the table of answers gets too; what it said first counts.
 
         Raises:
-            DeploymentError: None can have one.
+            DeploymentError: Of these requests none can.
         """
+        asked = self.table["request_id"].slice(0, self.count).combine_chunks()
+        places = pc.index_in(self.feedback["request_id"], value_set=asked)
+        said = pa.table({"request": places, column: self.feedback[column]}).drop_null()
+        said = said.take(first_of_each(said["request"]))
+        found = self._taken(said["request"].to_numpy())
+        by_answer = said[column].take(np.arange(len(found.table)) % max(found.count, 1))
+        return replace(found, table=found.table.append_column(column, by_answer))
+
+    def rewarded(self) -> tuple[Self, np.ndarray]:
+        """The requests that have a reward, as `told` has them, and the rewards (float64 [answers])."""
+        told = self.told("reward")
+        return told, told.numbers("reward")
 
     @abstractmethod
     def differences(self, values: np.ndarray) -> Guesses:
@@ -117,13 +144,9 @@ class Compared(ABC):
             wanted: Which answers (bool [answers]); of a request that both have answered, both must be.
         """
 
-    def within(self, slice_: Pattern) -> np.ndarray:
-        """Whether every row of an answer's request is one of a slice (bool [answers])."""
-        encoded = self.table["features"].combine_chunks().dictionary_encode()
-        has = [_has(text, slice_) for text in encoded.dictionary.to_pylist()]
-        places = pc.fill_null(encoded.indices, len(has)).to_numpy()
-        within: np.ndarray = np.asarray([*has, False])[places]
-        return within
+    @abstractmethod
+    def _taken(self, places: np.ndarray) -> Self:
+        """Requests by their places, in that order."""
 
     def _answered(self, which: np.ndarray) -> Answered:
         failed, latencies = self.failed[which], self.latencies[which]
@@ -131,9 +154,49 @@ class Compared(ABC):
         p50, p95 = np.quantile(known, (0.5, 0.95)).tolist() if len(known) else (None, None)
         return Answered(len(failed), float(failed.mean()) if len(failed) else None, p50, p95)
 
-    def _numbers(self, column: str) -> np.ndarray:
+    def numbers(self, column: str) -> np.ndarray:
+        """A column of the table (float64 [answers])."""
         numbers: np.ndarray = self.table[column].to_numpy()
         return numbers
+
+    def within(self, slice_: Pattern) -> np.ndarray:
+        """Whether every row of an answer's request is one of a slice (bool [answers]).
+
+        Raises:
+            DeploymentError: A feature of the slice is not captured.
+        """
+        within = np.ones(len(self.table), bool)
+        for column, value in slice_.values.items():
+            rows = self.feature(column)
+            has = pc.fill_null(pc.equal(pc.list_flatten(rows), value), False).to_numpy(zero_copy_only=False)
+            having = np.bincount(pc.list_parent_indices(rows), weights=has, minlength=len(rows))
+            within &= having == pc.fill_null(pc.list_value_length(rows), -1).to_numpy()
+        return within
+
+    def feature(self, column: str) -> pa.ListArray:
+        """What the rows of requests had of a feature, as text (list of string [answers]); null where that is not known.
+
+        Raises:
+            DeploymentError: It is known of none, and there are enough to tell.
+        """
+        encoded = self.table["features"].combine_chunks().dictionary_encode()
+        by_text = [json.loads(text).get(column) for text in encoded.dictionary.to_pylist()]
+        if len(self.table) >= FEWEST_ROWS and not any(by_text):
+            raise DeploymentError(
+                f"the feature {column!r} is captured of none of {self.count:,} requests; send it in each by this name, "
+                "and name it in the router's `captured_features`, as a rollout does by itself"
+            )
+        as_text = [None if values is None else [text_of(value) for value in values] for values in by_text]
+        return pa.array(as_text, pa.list_(pa.string())).take(encoded.indices)
+
+
+def text_of(value: Any) -> str | None:
+    """A value of JSON as slices and classes have it: `true`, `1`, or as it is; None of null."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def answers(folder: str | Path, asked: pc.Expression, *, since: datetime | None, until: datetime | None) -> pa.Table:
@@ -152,8 +215,25 @@ def answers(folder: str | Path, asked: pc.Expression, *, since: datetime | None,
         asked &= pc.field("at") >= since
     if until is not None:
         asked &= pc.field("at") < until
+    return _in_order(folder, lambda: captured.requests(arrow.folder(folder), since).filter(asked))
+
+
+def feedback(folder: str | Path, *, since: datetime | None) -> pa.Table:
+    """The captured feedback, in the order in which it came.
+
+    Args:
+        folder: Of the capture.
+        since: The first moment of the requests that it is about.
+
+    Raises:
+        DeploymentError: What was captured cannot be read.
+    """
+    return _in_order(folder, lambda: captured.feedback(arrow.folder(folder), since))
+
+
+def _in_order(folder: str | Path, opened: Callable[[], ds.Dataset]) -> pa.Table:
     try:
-        return captured.requests(arrow.folder(folder), since).filter(asked).to_table().sort_by("at")
+        return opened().to_table().sort_by("at")
     except (OSError, pa.ArrowException) as error:
         raise unreadable(folder, error) from error
 
@@ -172,12 +252,3 @@ def first_of_each(values: pa.ChunkedArray) -> np.ndarray:
 def first_of_each_caller(table: pa.Table) -> pa.Table:
     """The first answer of each caller; all where callers are not known."""
     return table.take(first_of_each(pc.coalesce(table["unit"], table["request_id"])))
-
-
-def _has(features: str | None, slice_: Pattern) -> bool:
-    """Whether captured features are those of rows of a slice alone."""
-    by_name: dict[str, list[Any]] = json.loads(features) if features else {}
-    return all(
-        column in by_name and all(str(one) == value for one in by_name[column])
-        for column, value in slice_.values.items()
-    )

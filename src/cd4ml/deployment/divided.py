@@ -1,6 +1,6 @@
 """Requests of which chance gave each to one of two arms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -9,11 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import captured
-from cd4ml.deployment import anytime
-from cd4ml.deployment.compared import Compared, answers, first_of_each, first_of_each_caller, unreadable
+from cd4ml.deployment import anytime, compared
+from cd4ml.deployment.compared import Compared, answers, first_of_each_caller
 from cd4ml.errors import DeploymentError
-from cd4ml.storage import arrow
 
 
 @dataclass(frozen=True)
@@ -22,8 +20,6 @@ class Divided(Compared):
 
     propensities: np.ndarray
     """How likely the challenger was to get it, strictly between 0 and 1 (float64 [requests])."""
-    rewards: pa.Table
-    """Of `request`, the place of a request above, and its `reward`, in the order in which these came."""
 
     @property
     def count(self) -> int:  # noqa: D102
@@ -37,9 +33,6 @@ class Divided(Compared):
     def chances(self) -> np.ndarray:  # noqa: D102
         return self.propensities
 
-    def rewarded(self) -> tuple[Self, np.ndarray]:  # noqa: D102
-        return self._taken(self.rewards["request"].to_numpy()), self.rewards["reward"].to_numpy()
-
     def differences(self, values: np.ndarray) -> anytime.Guesses:  # noqa: D102
         return anytime.difference(values, self.challenged, self.propensities)
 
@@ -51,9 +44,12 @@ class Divided(Compared):
         return self._taken(np.flatnonzero(wanted))
 
     def _taken(self, places: np.ndarray) -> Self:
-        where = pc.index_in(self.rewards["request"], value_set=pa.array(places))
-        rewards = self.rewards.set_column(0, "request", where).filter(pc.is_valid(where))
-        return type(self)(self.challenged[places], self.table.take(places), self.propensities[places], rewards)
+        return replace(
+            self,
+            challenged=self.challenged[places],
+            table=self.table.take(places),
+            propensities=self.propensities[places],
+        )
 
 
 def read(
@@ -86,11 +82,7 @@ def read(
         raise DeploymentError(
             f"{folder}: {', '.join(sorted(others))} answered too, and two arms are compared; name those of one rollout"
         )
-    try:
-        feedback = captured.feedback(arrow.folder(folder), since).to_table().sort_by("at")
-    except (OSError, pa.ArrowException) as error:
-        raise unreadable(folder, error) from error
-    return among(requests, feedback, challenger=challenger)
+    return among(requests, compared.feedback(folder, since=since), challenger=challenger)
 
 
 def among(requests: pa.Table, feedback: pa.Table, *, challenger: str) -> Divided:
@@ -104,15 +96,4 @@ def among(requests: pa.Table, feedback: pa.Table, *, challenger: str) -> Divided
     requests = first_of_each_caller(requests)
     challenged = pc.equal(requests["arm"], challenger).to_numpy()
     own = requests["propensity"].to_numpy()
-    return Divided(challenged, requests, np.where(challenged, own, 1 - own), _rewards(feedback, requests["request_id"]))
-
-
-def _rewards(feedback: pa.Table, requests: pa.ChunkedArray) -> pa.Table:
-    """The first reward of each request, as `Divided` has them."""
-    table = pa.table(
-        {
-            "request": pc.index_in(feedback["request_id"], value_set=requests.combine_chunks()),
-            "reward": feedback["reward"],
-        }
-    ).drop_null()
-    return table.take(first_of_each(table["request"]))
+    return Divided(challenged, requests, feedback, np.where(challenged, own, 1 - own))

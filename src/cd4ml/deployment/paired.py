@@ -1,15 +1,15 @@
 """Requests that two arms both answered: the champion to callers, and the challenger, a mirror, to nobody."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.deployment import anytime
+from cd4ml.deployment import anytime, compared
 from cd4ml.deployment.compared import Compared, answers, first_of_each, first_of_each_caller
 from cd4ml.errors import DeploymentError
 
@@ -37,8 +37,10 @@ class Paired(Compared):
     def chances(self) -> np.ndarray:  # noqa: D102
         return self.shares
 
-    def rewarded(self) -> NoReturn:  # noqa: D102
-        raise DeploymentError("nobody sees what a mirror answers, so that no reward is for it")
+    def told(self, column: str) -> Self:  # noqa: D102
+        if column == "reward":
+            raise DeploymentError("nobody sees what a mirror answers, so that no reward is for it")
+        return super().told(column)
 
     def differences(self, values: np.ndarray) -> anytime.Guesses:  # noqa: D102
         return anytime.paired(values[self.challenged], values[~self.challenged])
@@ -61,9 +63,11 @@ class Paired(Compared):
         return mean
 
     def of(self, wanted: np.ndarray) -> Self:  # noqa: D102
-        both = wanted[: self.count] & wanted[self.count :]
-        places = np.flatnonzero(np.concatenate((both, both)))
-        return type(self)(self.challenged[places], self.table.take(places), self.copied, self.shares)
+        return self._taken(np.flatnonzero(wanted[: self.count] & wanted[self.count :]))
+
+    def _taken(self, places: np.ndarray) -> Self:
+        both = np.concatenate((places, places + self.count))
+        return replace(self, challenged=self.challenged[both], table=self.table.take(both))
 
 
 def read(
@@ -92,15 +96,16 @@ def read(
         answers(folder, (pc.field("arm") == arm) & (pc.field("mirrored") == mirrored), since=since, until=until)
         for arm, mirrored in ((champion, False), (challenger, True))
     )
-    return among(asked, copies)
+    return among(asked, copies, compared.feedback(folder, since=since))
 
 
-def among(asked: pa.Table, copies: pa.Table) -> Paired:
+def among(asked: pa.Table, copies: pa.Table, feedback: pa.Table) -> Paired:
     """What two arms did.
 
     Args:
         asked: The champion's answers, as `cd4ml.contracts.captured` has them, in order.
         copies: The challenger's, likewise.
+        feedback: Likewise, of these and of others.
     """
     asked, copies = first_of_each_caller(asked), copies.take(first_of_each(copies["request_id"]))
     places = pc.index_in(asked["request_id"], value_set=copies["request_id"].combine_chunks())
@@ -108,4 +113,4 @@ def among(asked: pa.Table, copies: pa.Table) -> Paired:
     share = copies["propensity"][0].as_py() if len(copies) else 0.0  # which nothing tells before the first copy
     table = pa.concat_tables([asked.filter(got), copies.take(places.drop_null())])
     count = len(table) // 2
-    return Paired(np.arange(2 * count) >= count, table, got, np.full(len(asked), share))
+    return Paired(np.arange(2 * count) >= count, table, feedback, got, np.full(len(asked), share))

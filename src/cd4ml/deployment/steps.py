@@ -6,7 +6,7 @@ A person writes those that come between the verification of a release and its ro
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,16 +17,16 @@ from pydantic import Field, field_validator
 from cd4ml import settings
 from cd4ml.contracts.deployment import Answered, Held
 from cd4ml.contracts.release import Verification
-from cd4ml.contracts.slices import Pattern
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
 from cd4ml.deployment import analysis, decided, step_log, verify, waiting, watched
 from cd4ml.deployment.ab_test import Design
-from cd4ml.deployment.analysis import Limits
 from cd4ml.deployment.compared import UnreadableError
+from cd4ml.deployment.rollout_limits import Limits
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.deployment.watched import Watched
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
+from cd4ml.registry import models
 from cd4ml.settings import OneOf, Span, Strict, Whole
 
 READY_SECONDS = 60
@@ -217,8 +217,8 @@ class Analyse(Strict):
 
     @property
     def columns(self) -> set[str]:
-        """The features that the slices of its limits need."""
-        return {column for _, slice_, _ in self.analyse.each() for column in Pattern.parse(slice_).columns}
+        """The features that its limits need."""
+        return {column for held in self.analyse.each() for column in held.columns}
 
     def check_follows(self, before: "Traffic | Mirror | AbTest | None") -> None:
         """Makes sure that the requests after a step can tell of its limits.
@@ -247,9 +247,11 @@ class Analyse(Strict):
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to compare with"
         end = time.monotonic() + self.analyse.within.total_seconds()
-        before: list[str] = []
+        classes, before = None, list[str]()
+        if self.analyse.of_labels:
+            classes = models.contract(rollout.target.store, rollout.release.version).classes
         while True:
-            verdict = _patiently(partial(self._look, rollout, rollout.split), rollout)
+            verdict = _patiently(partial(self._look, rollout, rollout.split, classes), rollout)
             known = [check.reason for check in verdict.checks]
             if known != before:
                 step_log.so_far(known)
@@ -263,7 +265,7 @@ class Analyse(Strict):
             check_lives(rollout)
             time.sleep(LOOK_SECONDS)
 
-    def _look(self, rollout: Rollout, split: Split) -> Verdict:
+    def _look(self, rollout: Rollout, split: Split, classes: Sequence[str] | None) -> Verdict:
         from cd4ml.deployment import divided, paired
 
         read, late = (paired.read, LATE_COPY_SECONDS) if split.mirrored else (divided.read, LATE_SECONDS)
@@ -276,7 +278,13 @@ class Analyse(Strict):
         )
         rollout.answered = found.answered()
         about = {"champion": split.champion, "challenger": split.challenger}
-        return analysis.analyse(found, self.analyse, about=about, looks=len(list(_analyses(rollout.steps))))
+        return analysis.analyse(
+            found,
+            self.analyse,
+            about=about,
+            looks=len(list(_analyses(rollout.steps))),
+            classes=classes,
+        )
 
 
 class Watch(Strict):
