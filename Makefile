@@ -134,7 +134,7 @@ test-cluster: setup
 
 .PHONY: bench
 bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, load, prediction or serving; docs/benchmarks.md)
-	@$(if $(filter evaluation intervals prediction,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(TOOLS)))/python benchmarks/$(NAME)/bench.py
+	@PYTHONPATH=benchmarks $(if $(filter evaluation intervals prediction,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(TOOLS)))/python benchmarks/$(NAME)/bench.py
 
 SAMPLE ?= 20
 .PHONY: mutants

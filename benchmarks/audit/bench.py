@@ -1,22 +1,19 @@
 """How often the audit alarms without a reason, and how long it takes.
 
-    .venvs/validate/bin/python benchmarks/audit/bench.py
+    make bench NAME=audit
 
 Clean tables are those that come with scikit-learn, each class of a label against the others, and some of its
 generators. Then tables of random numbers and texts are timed; processor time says more where the machine has other
 work.
 """
 
-import json
-import os
-import platform
 import resource
 import time
 from collections.abc import Iterator
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
+from closing import at_most, close
 from sklearn import datasets
 
 from cd4ml.validation import audit
@@ -37,22 +34,16 @@ def main() -> None:
     for size, (wall, processor) in timed.items():
         print(f"{size:40} {wall:6.1f} s, {processor:.1f} s of processors")  # noqa: T201
     with_alarms, most = sum(count > 0 for count in alarms.values()), len(alarms) / TABLES_AN_ALARM
-    goal = {"goal": "clean tables with an alarm", "value": with_alarms, "limit": most, "met": with_alarms <= most}
     rows, columns = SIZES[0]
-    result = {
-        "name": "audit",
-        "ratio": None,
-        "seconds": timed[f"{rows} x {columns}"][0],
-        "peer_seconds": None,
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "rows": rows,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": [goal],
-        "clean": len(alarms),
-        "timed": timed,
-    }
-    print(json.dumps(result))  # noqa: T201
+    close(
+        "audit",
+        seconds=timed[f"{rows} x {columns}"][0],
+        peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        rows=rows,
+        goals=[at_most("clean tables with an alarm", with_alarms, most)],
+        clean=len(alarms),
+        timed=timed,
+    )
 
 
 def clean() -> Iterator[tuple[str, pa.Table]]:

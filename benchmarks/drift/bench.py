@@ -6,18 +6,16 @@
 column is what most tools do by default; it is held against the same pairs.
 """
 
-import json
 import os
-import platform
 import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
+from closing import close
 
 from cd4ml.contracts.dataset import Origin
 from cd4ml.contracts.drift import FALSE_ALARMS, LARGE, Comparison
@@ -161,18 +159,13 @@ def main() -> None:
         found = {rows: _found(drift, rows) for rows in ROWS}
         shown = ", ".join(f"{rows:,} rows: {one[0]:.2f} / {one[1]:.2f}" for rows, one in found.items())
         print(f"{drift.what}: {shown}")  # noqa: T201
-    result = {
-        "name": "drift",
-        "ratio": None,
-        "seconds": round(time.monotonic() - started),
-        "peer_seconds": None,
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "rows": max(ROWS),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": goals,
-    }
-    print(json.dumps(result))  # noqa: T201
+    close(
+        "drift",
+        seconds=round(time.monotonic() - started),
+        peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        rows=max(ROWS),
+        goals=goals,
+    )
     sys.exit(not all(goal["met"] for goal in goals))
 
 

@@ -7,17 +7,14 @@ Both sides write TFMA's files and read them again. The growth of ours is measure
 whose numbers are compared with ours, and on all 200,000. `BENCH_PEER_ROWS` asks it of fewer.
 """
 
-import json
 import logging
 import math
 import os
-import platform
 import resource
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ STARTED = time.perf_counter()
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import tensorflow_model_analysis as tfma  # noqa: E402
+from closing import close  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from tensorflow_model_analysis.proto import config_pb2  # noqa: E402
@@ -80,17 +78,14 @@ def main() -> None:
     )
     console.print(table)
     console.print(f"numbers that differ by more than {TIGHT}: {differing}; imports: {IMPORTS_SECONDS:.1f} s")
-    result = {
-        "name": "evaluation",
-        "ratio": round(peer_seconds / seconds, 1),
-        "seconds": round(seconds, 2),
-        "peer_seconds": round(peer_seconds, 2),
-        "peak_mib": round(peak),
-        "rows": PEER_ROWS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-    }
-    print(json.dumps(result))  # noqa: T201
+    close(
+        "evaluation",
+        ratio=round(peer_seconds / seconds, 1),
+        seconds=round(seconds, 2),
+        peer_seconds=round(peer_seconds, 2),
+        peak_mib=round(peak),
+        rows=PEER_ROWS,
+    )
     if differing:
         raise SystemExit(1)
 

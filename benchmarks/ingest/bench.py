@@ -11,16 +11,15 @@ are those that each side used, whatever else the machine did.
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from closing import at_least, at_most, close
 from pyarrow import csv
 
 ROWS, TIMES, REPEATS = int(os.environ.get("BENCH_ROWS", 1_000_000)), 10, 3
@@ -77,27 +76,19 @@ def main() -> None:
         print(f"{name:<28} {shown}")  # noqa: T201
     print(f"{'cd4ml, unchanged':<28} {ours['unchanged']:.3f} s")  # noqa: T201
     goals = [
-        {"goal": "rows a second", "value": round(rate), "limit": GOAL_ROWS_A_SECOND, "met": rate >= GOAL_ROWS_A_SECOND},
+        at_least("rows a second", rate, GOAL_ROWS_A_SECOND, digits=0),
         at_most("seconds where nothing changed", ours["unchanged"], GOAL_UNCHANGED),
         at_most(f"MiB more for {TIMES} times the rows", growth, GOAL_GROWTH_MIB),
     ]
-    result = {
-        "name": "ingest",
-        "ratio": round(theirs["seconds"] / ours["seconds"], 2),
-        "seconds": round(ours["seconds"], 2),
-        "peer_seconds": round(theirs["seconds"], 2),
-        "peak_mib": round(many["mib"]),
-        "rows": ROWS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": goals,
-    }
-    print(json.dumps(result))  # noqa: T201
-
-
-def at_most(goal: str, value: float, limit: float) -> dict[str, Any]:
-    """A goal that is met up to its limit."""
-    return {"goal": goal, "value": round(value, 3), "limit": limit, "met": value <= limit}
+    close(
+        "ingest",
+        ratio=round(theirs["seconds"] / ours["seconds"], 2),
+        seconds=round(ours["seconds"], 2),
+        peer_seconds=round(theirs["seconds"], 2),
+        peak_mib=round(many["mib"]),
+        rows=ROWS,
+        goals=goals,
+    )
 
 
 def write(file: Path, rows: int) -> None:

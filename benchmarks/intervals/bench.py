@@ -7,14 +7,13 @@ of known rates the gap is found in many samples. It prints the share of the inte
 for samples of which most are too small to have one. The last line is JSON.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from closing import close
 from rich.console import Console
 from rich.table import Table
 from scipy import special
@@ -180,8 +179,7 @@ def main() -> None:
             found = coverage_of_gaps(rates, rows=rows, count=1_000)
             table.add_row(", ".join(map(str, rates)), f"{rows:,}", *(f"{100 * one.held:.1f}" for one in found.values()))
     console.print(table)
-    result = {"name": "intervals", "least": round(min(told), 3), "most": round(max(told), 3), "date": f"{date.today()}"}
-    print(json.dumps(result))  # noqa: T201
+    close("intervals", least=round(min(told), 3), most=round(max(told), 3))
 
 
 if __name__ == "__main__":

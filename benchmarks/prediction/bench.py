@@ -12,11 +12,9 @@ whole process.
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from closing import at_least, at_most, close
 
 from cd4ml.contracts.model import Contract, digest, inputs
 from cd4ml.contracts.release import DatasetReference, Version
@@ -107,31 +106,18 @@ def main() -> None:
             ratios[model] = rates["cd4ml"] / rates["pandas"]
             growth = ours[ROWS * TIMES]["mib"] - ours[ROWS]["mib"]
             goals += [
-                {
-                    "goal": f"{model}: rows a second of a core",
-                    "value": round(rates["cd4ml"]),
-                    "limit": GOALS[model],
-                    "met": rates["cd4ml"] >= GOALS[model],
-                },
-                {
-                    "goal": f"{model}: MiB more for {TIMES} times the rows",
-                    "value": round(growth),
-                    "limit": GOAL_GROWTH_MIB,
-                    "met": growth <= GOAL_GROWTH_MIB,
-                },
+                at_least(f"{model}: rows a second of a core", rates["cd4ml"], GOALS[model], digits=0),
+                at_most(f"{model}: MiB more for {TIMES} times the rows", growth, GOAL_GROWTH_MIB, digits=0),
             ]
-    result = {
-        "name": "prediction",
-        "ratio": round(ratios["dnn"], 2),
-        "seconds": round(ours[ROWS * TIMES]["seconds"], 2),
-        "peer_seconds": round(theirs[ROWS * TIMES]["seconds"], 2),
-        "peak_mib": round(ours[ROWS * TIMES]["mib"]),
-        "rows": ROWS * TIMES,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": goals,
-    }
-    print(json.dumps(result))  # noqa: T201
+    close(
+        "prediction",
+        ratio=round(ratios["dnn"], 2),
+        seconds=round(ours[ROWS * TIMES]["seconds"], 2),
+        peer_seconds=round(theirs[ROWS * TIMES]["seconds"], 2),
+        peak_mib=round(ours[ROWS * TIMES]["mib"]),
+        rows=ROWS * TIMES,
+        goals=goals,
+    )
 
 
 def measured(files: dict[int, Path], *, store: Path, model: str, folder: Path) -> tuple[Any, Any]:

@@ -7,19 +7,18 @@ is named, the folder alone is measured. The time is that of `cd4ml runs compare`
 names of the runs and by their ids; each record has 22 arguments, 16 metrics of three models, and 25 slices.
 """
 
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
 import psutil
+from closing import at_most, close
 from rich.console import Console
 from rich.table import Table
 
@@ -55,22 +54,14 @@ def main() -> None:
             peak = max(peak, *(one[1] for measured in found.values() for one in measured))
             table.add_row(kind, *(f"{seconds[f'{kind}, by {by}']:.2f} s" for by in found), f"{peak:.0f} MiB")
     Console().print(table)
-    goals = [
-        {"goal": f"{RUNS} runs compared, {what}", "value": round(value, 2), "limit": GOAL_SECONDS}
-        for what, value in seconds.items()
-    ]
-    result = {
-        "name": "records",
-        "ratio": None,
-        "seconds": round(max(seconds.values()), 2),
-        "peer_seconds": None,
-        "peak_mib": round(peak),
-        "rows": RUNS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": [{**goal, "met": goal["value"] <= goal["limit"]} for goal in goals],
-    }
-    print(json.dumps(result))  # noqa: T201
+    goals = [at_most(f"{RUNS} runs compared, {what}", value, GOAL_SECONDS, digits=2) for what, value in seconds.items()]
+    close(
+        "records",
+        seconds=round(max(seconds.values()), 2),
+        peak_mib=round(peak),
+        rows=RUNS,
+        goals=goals,
+    )
 
 
 def _fill(store: Store, run_ids: list[str], names: list[str]) -> None:

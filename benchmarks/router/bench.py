@@ -9,19 +9,18 @@ features and predictions; the mirror is a second arm that is shown everything.
 import contextlib
 import json
 import os
-import platform
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median, quantiles
 
 import psutil
+from closing import at_most, close
 from rich.console import Console
 from rich.table import Table
 
@@ -70,21 +69,14 @@ def main() -> None:
             f"{peak:.0f} MiB",
         )
     Console().print(table)
-    goals = [
-        {"goal": f"added to the median, {kind}", "value": round(ms, 3), "limit": GOAL_MS} for kind, ms in added.items()
-    ]
-    result = {
-        "name": "router",
-        "ratio": None,
-        "seconds": round(max(added.values()) / 1000, 6),
-        "peer_seconds": None,
-        "peak_mib": round(peak),
-        "rows": PAIRS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": [{**goal, "met": goal["value"] <= goal["limit"]} for goal in goals],
-    }
-    print(json.dumps(result))  # noqa: T201
+    goals = [at_most(f"added to the median, {kind}", ms, GOAL_MS) for kind, ms in added.items()]
+    close(
+        "router",
+        seconds=round(max(added.values()) / 1000, 6),
+        peak_mib=round(peak),
+        rows=PAIRS,
+        goals=goals,
+    )
 
 
 def _ask(direct: int, routed: int, pairs: int) -> list[tuple[float, float]]:

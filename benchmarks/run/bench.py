@@ -10,7 +10,6 @@ process. Each task is shown with its own time, so that what runs side by side co
 
 import json
 import os
-import platform
 import resource
 import socket
 import subprocess
@@ -18,13 +17,13 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
 import yaml
+from closing import at_most, close
 from rich.console import Console
 from rich.table import Table
 
@@ -53,24 +52,17 @@ def main() -> None:
     table.add_row("the run", *(f"{run['seconds']:.1f} s, {run['peak_mib']:.0f} MiB" for run in runs.values()))
     table.add_row("its processor time", *(f"{run['cpu_seconds']:.1f} s" for run in runs.values()))
     Console().print(table)
-    result = {
-        "name": "run",
-        "ratio": None,
-        "seconds": round(runs["nothing cached"]["seconds"], 1),
-        "peer_seconds": None,
-        "peak_mib": round(max(run["peak_mib"] for run in runs.values())),
-        "rows": pq.read_metadata(source).num_rows,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": [
-            {"goal": f"seconds, {name}", "value": round(runs[name]["seconds"], 1), "limit": limit}
-            | {"met": runs[name]["seconds"] <= limit}
-            for name, limit in GOALS_SECONDS.items()
+    close(
+        "run",
+        seconds=round(runs["nothing cached"]["seconds"], 1),
+        peak_mib=round(max(run["peak_mib"] for run in runs.values())),
+        rows=pq.read_metadata(source).num_rows,
+        goals=[
+            at_most(f"seconds, {name}", runs[name]["seconds"], limit, digits=1) for name, limit in GOALS_SECONDS.items()
         ],
-        "cpu_seconds": {name: round(run["cpu_seconds"], 1) for name, run in runs.items()},
-        "load_before": round(load, 1),
-    }
-    print(json.dumps(result))  # noqa: T201
+        cpu_seconds={name: round(run["cpu_seconds"], 1) for name, run in runs.items()},
+        load_before=round(load, 1),
+    )
 
 
 def _run(folder: Path, file: Path) -> dict[str, Any]:

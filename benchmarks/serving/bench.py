@@ -9,7 +9,6 @@ turns. The throughput of a load is the best of its rounds, its latencies are tho
 
 import json
 import os
-import platform
 import shutil
 import socket
 import subprocess
@@ -19,12 +18,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pyarrow.parquet as pq
+from closing import at_least, at_most, close
 from rich.console import Console
 from rich.table import Table
 
@@ -74,35 +73,26 @@ def main() -> None:
     Console().print(table)
     goals = _goals(ours, peer)
     ratio = ours["64 connections"].a_second / peer["64 connections"].a_second
-    result = {
-        "name": "serving",
-        "ratio": round(ratio, 2),
-        "seconds": round(1 / ours["64 connections"].a_second, 6),
-        "peer_seconds": round(1 / peer["64 connections"].a_second, 6),
-        "peak_mib": None,
-        "rows": ROWS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": goals,
-        "load_before": round(load, 1),
-    }
-    print(json.dumps(result))  # noqa: T201
+    close(
+        "serving",
+        ratio=round(ratio, 2),
+        seconds=round(1 / ours["64 connections"].a_second, 6),
+        peer_seconds=round(1 / peer["64 connections"].a_second, 6),
+        rows=ROWS,
+        goals=goals,
+        load_before=round(load, 1),
+    )
 
 
 def _goals(ours: dict[str, Measured], peer: dict[str, Measured]) -> list[dict[str, Any]]:
     goals = []
     for name, least in LEAST_RATIO.items():
         ratio = ours[name].a_second / peer[name].a_second
-        goals.append({"goal": f"throughput to the peer's, {name}", "value": round(ratio, 2), "limit": least})
-        goals[-1]["met"] = ratio >= least
-        goals.append({"goal": f"p99 ms, {name}", "value": round(ours[name].p99, 2), "limit": round(peer[name].p99, 2)})
-        goals[-1]["met"] = ours[name].p99 < peer[name].p99
+        goals.append(at_least(f"throughput to the peer's, {name}", ratio, least, digits=2))
+        goals.append(at_most(f"p99 ms, {name}", ours[name].p99, peer[name].p99, digits=2))
     p50, rows = ours["1 connection"].p50, ours[f"{ROWS:,} rows"].a_second * ROWS
-    goals.append(
-        {"goal": "p50 ms, 1 connection", "value": round(p50, 2), "limit": MOST_P50_MS, "met": p50 < MOST_P50_MS}
-    )
-    goals.append({"goal": "rows a second", "value": round(rows), "limit": LEAST_ROWS_A_SECOND})
-    goals[-1]["met"] = rows >= LEAST_ROWS_A_SECOND
+    goals.append(at_most("p50 ms, 1 connection", p50, MOST_P50_MS, digits=2))
+    goals.append(at_least("rows a second", rows, LEAST_ROWS_A_SECOND, digits=0))
     return goals
 
 

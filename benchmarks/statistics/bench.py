@@ -1,6 +1,6 @@
 """How long the statistics of a table take, against `tfdv.generate_statistics_from_csv` on the same rows.
 
-    .venvs/validate/bin/python benchmarks/statistics/bench.py
+    make bench NAME=statistics
 
 Ours reads the Parquet file that cd4ml keeps, TFDV the same rows as CSV; what is imported is imported on both sides.
 Every number of both is compared: what is counted must be equal, means and deviations to rounding, and quantiles lie
@@ -12,14 +12,12 @@ shares with none (USS) is asked every fifth of a second. Processor time says mor
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from closing import at_least, at_most, close
 from pyarrow import csv
 
 from cd4ml.validation import statistics
@@ -72,24 +71,21 @@ def main() -> None:
         ("of that once imported", f"{large['imported_mib']:.0f} MiB"),
     ):
         print(f"{name:<40} {shown}")  # noqa: T201
-    result = {
-        "name": "statistics",
-        "ratio": round(ratio, 1),
-        "seconds": round(seconds, 2),
-        "peer_seconds": round(peer_seconds, 2),
-        "peak_mib": round(large["mib"]),
-        "rows": PEER_ROWS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": [
-            {"goal": "times as fast", "value": round(ratio, 1), "limit": GOAL_RATIO, "met": ratio >= GOAL_RATIO},
-            {"goal": "MiB", "value": round(large["mib"]), "limit": GOAL_MIB, "met": large["mib"] <= GOAL_MIB},
-            {"goal": "numbers that differ", "value": len(differing), "limit": 0, "met": not differing},
+    close(
+        "statistics",
+        ratio=round(ratio, 1),
+        seconds=round(seconds, 2),
+        peer_seconds=round(peer_seconds, 2),
+        peak_mib=round(large["mib"]),
+        rows=PEER_ROWS,
+        goals=[
+            at_least("times as fast", ratio, GOAL_RATIO, digits=1),
+            at_most("MiB", large["mib"], GOAL_MIB, digits=0),
+            at_most("numbers that differ", len(differing), 0),
         ],
-        "cpu_seconds": {"cd4ml": round(cpu_seconds, 1), "peer": round(peer_cpu_seconds, 1)},
-        "load_before": round(os.getloadavg()[0], 1),
-    }
-    print(json.dumps(result))  # noqa: T201
+        cpu_seconds={"cd4ml": round(cpu_seconds, 1), "peer": round(peer_cpu_seconds, 1)},
+        load_before=round(os.getloadavg()[0], 1),
+    )
     if differing:
         raise SystemExit(1)
 

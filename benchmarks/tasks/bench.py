@@ -9,14 +9,13 @@ read-only.
 
 import json
 import os
-import platform
 import sys
 import time
 import uuid
-from datetime import date
 from statistics import median
 from typing import Any
 
+from closing import close
 from kubernetes import client, config
 from rich.console import Console
 from rich.table import Table
@@ -64,17 +63,14 @@ def main() -> None:
         api.delete_namespace(namespace)
     Console().print(table)
     ours, peer = sum(row[0] for row in rows), sum(row[1] for row in rows)
-    result = {
-        "name": "tasks",
-        "ratio": round(peer / ours, 2),
-        "seconds": round(ours, 2),
-        "peer_seconds": round(peer, 2),
-        "peak_mib": round(max(row[2] for row in rows)),
-        "rows": 0,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-    }
-    print(json.dumps(result))  # noqa: T201
+    close(
+        "tasks",
+        ratio=round(peer / ours, 2),
+        seconds=round(ours, 2),
+        peer_seconds=round(peer, 2),
+        peak_mib=round(max(row[2] for row in rows)),
+        rows=0,
+    )
 
 
 def _run(api: client.CoreV1Api, *, namespace: str, image: str, libraries: str, bytecode: bool) -> dict[str, float]:
