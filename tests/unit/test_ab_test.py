@@ -275,6 +275,10 @@ def test_the_picture_is_that_of_the_interval_after_ever_more_callers() -> None:
         ({"range": [1, 0]}, "range: write the least outcome and then a greater one"),
         ({"missing": 2}, "missing: 2 does not lie from 0 to 1"),
         ({"limits": {"prediction_difference": {"max_mean": 0.1}}}, "prediction_difference takes requests that both"),
+        (
+            {"limits": {"accuracy": {"min_change": -0.1}}},
+            "limits: those that take labels are of an `analyse`; leave them",
+        ),
         ({"slices": ["region=*"]}, "slices: 'region=*' is not one part of the requests"),
         ({"slices": ["overall"]}, "slices: 'overall' is not one part of the requests"),
     ],
