@@ -12,7 +12,6 @@ grows by so much a minute as a line through the second half of the samples does.
 import itertools
 import json
 import os
-import platform
 import random
 import signal
 import subprocess
@@ -22,12 +21,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any, TypeAlias
 
 import psutil
+from closing import at_most, close
 from rich.console import Console
 from rich.table import Table
 
@@ -171,7 +170,7 @@ def main() -> None:
             Machine(store, NAME).remove()
             servers.end(servers.Server, folder / "steady.json")
     _print(asked, memory=memory, rollouts=rollouts)
-    print(json.dumps(_result(asked, memory=memory, rollouts=rollouts, load=load)))  # noqa: T201
+    _close(asked, memory=memory, rollouts=rollouts, load=load)
 
 
 def _load(rollouts: Rollouts, store: Store, folder: Path) -> tuple[dict[str, Any], dict[str, Samples]]:
@@ -272,29 +271,21 @@ def _print(asked: dict[str, Any], *, memory: dict[str, Samples], rollouts: Rollo
         console.print(words, markup=False)
 
 
-def _result(asked: dict[str, Any], *, memory: dict[str, Samples], rollouts: Rollouts, load: float) -> dict[str, Any]:
-    growths = {f"MiB a minute, {name}": round(_growth(samples), 2) for name, samples in memory.items()}
-    goals: dict[str, tuple[float, float]] = {
-        "failed requests": (sum(map(_failed, asked.values())), 0),
-        **{name: (growth, MOST_GROWTH) for name, growth in growths.items()},
-        "rollouts that did not end as they ought to": (len(rollouts.surprises), 0),
-    }
-    return {
-        "name": "load",
-        "ratio": None,
-        "seconds": asked["the endpoint"]["p50"] / 1000,
-        "peer_seconds": None,
-        "peak_mib": round(max(mib for _, mib in memory["router"])),
-        "rows": sum(one["requests"] for one in asked.values()),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": f"{date.today()}",
-        "goals": [
-            {"goal": goal, "value": value, "limit": limit, "met": value <= limit}
-            for goal, (value, limit) in goals.items()
+def _close(asked: dict[str, Any], *, memory: dict[str, Samples], rollouts: Rollouts, load: float) -> None:
+    growths = {f"MiB a minute, {name}": _growth(samples) for name, samples in memory.items()}
+    close(
+        "load",
+        seconds=asked["the endpoint"]["p50"] / 1000,
+        peak_mib=round(max(mib for _, mib in memory["router"])),
+        rows=sum(one["requests"] for one in asked.values()),
+        goals=[
+            at_most("failed requests", sum(map(_failed, asked.values())), 0, digits=0),
+            *(at_most(name, growth, MOST_GROWTH, digits=2) for name, growth in growths.items()),
+            at_most("rollouts that did not end as they ought to", len(rollouts.surprises), 0, digits=0),
         ],
-        "minutes": MINUTES,
-        "load_before": round(load, 1),
-    }
+        minutes=MINUTES,
+        load_before=round(load, 1),
+    )
 
 
 def _failed(one: dict[str, Any]) -> int:
