@@ -145,7 +145,7 @@ def test_what_two_people_have_to_approve_on_the_way_one_does_not_promote_past_th
     clock.happens = lambda: clock.passed == 60 and decide(shelf, "promote")
     waits = Traffic(traffic=10), Hold(hold="1 hour"), Approve(approve=Asked(approvals=2, within="1 hour"))
 
-    with pytest.raises(DeploymentError, match="was not approved in 1 hours: 2 of 2 approvals are missing"):
+    with pytest.raises(DeploymentError, match="2 of 2 approvals are missing; run this again, and approve it then"):
         deploy(shelf, *waits)
 
     assert clock.passed > 7200
@@ -163,6 +163,21 @@ def test_what_is_decided_before_a_rollout_waits_is_heeded_as_soon_as_it_would(sh
 
     assert clock.passed == 0
     assert decided[0].startswith("deployment 2 of uptake is promoted by Ada, once the rollout looks")
+
+
+@pytest.mark.parametrize("waits", [(), (Traffic(traffic=100),), CANARY])
+def test_what_is_aborted_while_a_step_passes_is_undone_also_where_nothing_waits_after_it(
+    shelf: Divided, clock: Clock, waits: tuple[Any, ...]
+) -> None:
+    class Decides(Verified):
+        def take(self, now: Rollout) -> str:
+            decide(shelf, "abort")
+            return super().take(now)
+
+    with pytest.raises(DeploymentError, match="^aborted by Ada: odd answers in the south"):
+        deploy(shelf, *waits, Decides())
+
+    assert shelf.current().number == 1
 
 
 def test_a_rollout_goes_on_where_decisions_cannot_be_read(

@@ -49,7 +49,7 @@ def roll_out(
     with rolling_out(
         target, strategy.name, version=version, run=run, port=port, log_file=log_file, approvals=approvals
     ) as rollout:
-        rollout.steps, rollout.approvals = strategy.steps, max(approvals, strategy.approvals)
+        rollout.steps = strategy.steps
         if strategy.splits:
             log.info("%s: %s", target.model, decided.how(target.store, rollout.release.begun))
         _take(rollout)
@@ -131,6 +131,7 @@ def _take(rollout: Rollout) -> None:
                 promoted, said = True, str(decision)
             _note_step(rollout, step.name, said)
             told.append(said)
+        decided.heed_abort(rollout.target.store, rollout.release.begun)
 
 
 def _note_step(rollout: Rollout, name: str, said: str) -> None:

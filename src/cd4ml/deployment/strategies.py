@@ -60,11 +60,6 @@ class Strategy:
         """Whether requests are divided between the release and what was served before, or copied."""
         return any(isinstance(step, Dividing) for step in self.steps)
 
-    @property
-    def approvals(self) -> int:
-        """How many people it asks at most."""
-        return max((step.approve.approvals for step in self.steps if isinstance(step, Approve)), default=0)
-
 
 REPLACE = Strategy("replace", (Verify(), Route()))
 """The release is verified beside what is served, and takes its place."""

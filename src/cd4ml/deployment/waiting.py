@@ -53,6 +53,7 @@ def wait(
     """
     if persons == 0:
         return []
+    again = "run this again, and approve it then" if anew else "approve it, and run this again"
     begun = looked = time.monotonic()
     after, known = approvals.count(store, version) if anew else 0, None
     standing = approvals.standing(store, version, after=after)
@@ -60,7 +61,7 @@ def wait(
         if time.monotonic() > begun + within.total_seconds():
             raise DeploymentError(
                 f"{version.name} version {version.version} was not approved in {within / timedelta(hours=1):g} hours: "
-                f"{missing} of {persons} approvals are missing; approve it, and run this again"
+                f"{missing} of {persons} approvals are missing; {again}"
             )
         if missing != known:
             log.warning("%s%s", _question(store, version, missing=missing, persons=persons), otherwise)
