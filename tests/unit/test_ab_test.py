@@ -274,6 +274,8 @@ def test_the_picture_is_that_of_the_interval_after_ever_more_callers() -> None:
         ({"baseline": 0.9}, "baseline: with `detect` it does not lie from 0 to 1"),
         ({"range": [1, 0]}, "range: write the least outcome and then a greater one"),
         ({"missing": 2}, "missing: 2 does not lie from 0 to 1"),
+        ({"detect": 1e-5}, "detect: a billion callers do not tell so small a difference; write a greater one"),
+        ({"window": "7 days", "within": "5 days"}, "within: ends before the `window` of the first caller does"),
         ({"limits": {"prediction_difference": {"max_mean": 0.1}}}, "prediction_difference takes requests that both"),
         (
             {"limits": {"accuracy": {"min_change": -0.1}}},

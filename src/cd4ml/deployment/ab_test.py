@@ -102,6 +102,10 @@ class Design(Strict):
         for name in self.slices:
             if name == OVERALL or ANY in Pattern.parse(name).values.values():
                 raise ValueError(f"slices: {name!r} is not one part of the requests; write such as `region=south`")
+        if self.window >= self.within:
+            raise ValueError("within: ends before the `window` of the first caller does; write more than that")
+        if math.isinf(self._needed()):
+            raise ValueError("detect: a billion callers do not tell so small a difference; write a greater one")
         return self
 
     @property
@@ -126,6 +130,9 @@ class Design(Strict):
 
         Exact for outcomes at both ends of the range, such as 0 and 1; outcomes in between take fewer.
         """
+        return math.ceil(self._needed())
+
+    def _needed(self) -> float:
         share, before = self.traffic / 100, (self.baseline - self.range[0]) / self.width
         after = before + self.detect / self.width
         challenged, outcomes = np.array([True, True, False, False]), np.array([1.0, 0.0, 1.0, 0.0])
@@ -133,7 +140,7 @@ class Design(Strict):
         chances = of_arm * np.array([after, 1 - after, before, 1 - before])
         off = outcomes - (share * after + (1 - share) * before)
         guesses = anytime.Guesses(np.where(challenged, off, -off) / of_arm, 1 / min(share, 1 - share))
-        return math.ceil(guesses.planned(chances, error=self.error, power=self.power))
+        return guesses.planned(chances, error=self.error, power=self.power)
 
 
 @dataclass(frozen=True)

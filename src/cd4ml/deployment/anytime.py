@@ -60,6 +60,8 @@ class Guesses:
     def planned(self, chances: np.ndarray, *, error: float, power: float) -> float:
         """How many requests it takes until a difference of 0 is refuted by those that are larger.
 
+        Infinite where a billion do not.
+
         Args:
             chances: How likely each of these guesses is (float64 [guesses]).
             error: How often 0 may be out of the interval at some look, though it is true.
@@ -74,7 +76,7 @@ class Guesses:
             made = requests * mean + math.sqrt(requests) * unlucky * spread
             return bool(_together(made, axis=-1) >= -math.log(error / 2))
 
-        return _first(told, most=math.inf, to=0.001)
+        return _first(told, most=1e9, to=0.001)
 
     def interval(self, error: float) -> tuple[float, float]:
         """Where the true difference lies; [-1, 1] where nothing tells."""
