@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,12 @@ class Clock:
     """The time of the capture, which passes while one sleeps, in seconds."""
 
     passed = 1800.0
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+    """What others do while one sleeps."""
 
     def sleep(self, seconds: float) -> None:
         self.passed += seconds
+        self.meanwhile()
 
     def monotonic(self) -> float:
         return self.passed
@@ -71,8 +75,12 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Divided:
-    clock = Clock()
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Divided:
     monkeypatch.setattr(steps, "time", clock)
     monkeypatch.setattr(trial, "time", clock)
     monkeypatch.setattr(trial, "MOST_SECONDS", 1000)
@@ -159,6 +167,19 @@ def test_a_worse_release_is_rolled_back_and_its_experiment_is_kept(shelf: Divide
     assert (state, found.decision) == ("undone", Decision.ROLL_BACK)
     assert list(said) == ["answers", "ab-test plan"]
     assert shelf.current().number == 1
+
+
+def test_a_capture_that_cannot_be_read_for_a_while_ends_no_experiment(
+    shelf: Divided, clock: Clock, tmp_path: Path
+) -> None:
+    bad = tmp_path / "capture" / "requests" / "2026-01-01" / "9.parquet"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"half")
+    clock.meanwhile = lambda: bad.unlink() if bad.exists() else bad.write_bytes(b"half")
+
+    deploy(shelf, Arms(rewards=(0.3, 0.7)))
+
+    assert last(shelf)[2].decision is Decision.PROMOTE
 
 
 def test_where_no_difference_is_known_limits_that_are_kept_promote(shelf: Divided) -> None:

@@ -23,8 +23,6 @@ from cd4ml.storage import Store, open_store
 
 log = logging.getLogger(__name__)
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Deployed:

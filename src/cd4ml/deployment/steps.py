@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 from pydantic import Field, field_validator
 
@@ -41,6 +41,7 @@ LATE_COPY_SECONDS = 60
 AWAY_SECONDS = 600
 """How long what was captured may not be readable, as where the store is away."""
 NOBODY = "nothing was served before"
+Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +252,7 @@ class Analyse(Strict):
         if self.analyse.of_labels:
             classes = models.contract(rollout.target.store, rollout.release.version).classes
         while True:
-            verdict = _patiently(partial(self._look, rollout, rollout.split, classes), rollout)
+            verdict = patiently(partial(self._look, rollout, rollout.split, classes), rollout)
             known = [check.reason for check in verdict.checks]
             if known != before:
                 step_log.so_far(known)
@@ -319,7 +320,7 @@ class Watch(Strict):
             decided.how(rollout.target.store, release.begun),
         )
         while True:
-            verdict = _patiently(partial(self._look, rollout, rollout.split), rollout)
+            verdict = patiently(partial(self._look, rollout, rollout.split), rollout)
             step_log.so_far([check.reason for check in verdict.checks])
             _check_unbroken(verdict)
             if time.monotonic() > end:
@@ -386,7 +387,7 @@ def _check_not_whole(before: "Dividing | None", what: str) -> None:
         raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
 
 
-def _patiently(look: Callable[[], Verdict], rollout: Rollout) -> Verdict:
+def patiently(look: Callable[[], Found], rollout: Rollout) -> Found:
     """What a look at the capture tells, which is asked again for a time where it cannot be read.
 
     Raises:

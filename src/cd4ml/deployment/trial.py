@@ -3,6 +3,7 @@
 import logging
 import time
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -46,7 +47,7 @@ def run(rollout: Rollout, design: Design) -> str:
     rollout.split, rollout.split_at = split, steps.now()
     if split is None:
         return f"{NOBODY}, so there is nothing to compare with"
-    plan = _planned(design, split.capture, rollout.split_at)
+    plan = steps.patiently(partial(_planned, design, split.capture, rollout.split_at), rollout)
     log.info("%s", plan)
     deployments.add(rollout.target.store, rollout.release.begun, StepTaken(PLAN, plan, clock.now()))
     judged, decision = _decided(rollout, design, split=split, began=rollout.split_at)
@@ -79,17 +80,16 @@ def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime)
     while True:
         passed = time.monotonic() - begun
         until = steps.now() - timedelta(seconds=steps.LATE_SECONDS)
-        judged = ab_test.judge(
-            design,
-            units.read(
-                split.capture,
-                design.counted,
-                champion=split.champion,
-                challenger=split.challenger,
-                since=began,
-                until=until,
-            ),
+        look = partial(
+            units.read,
+            split.capture,
+            design.counted,
+            champion=split.champion,
+            challenger=split.challenger,
+            since=began,
+            until=until,
         )
+        judged = ab_test.judge(design, steps.patiently(look, rollout))
         decision = judged.decision(over=passed > design.within.total_seconds())
         if decision:
             return judged, decision
