@@ -410,6 +410,7 @@ def test_a_first_version_has_nobody_to_go_back_to(shelf: Divided) -> None:
         ([{"traffic": 9}, {"watch": {"error_rate": {"max": 0.1}}}], "1.watch.for: missing"),
         ([{"traffic": 9}, {"watch": {"for": "1 hour"}}], "1.watch: names no limit, so that every release would pass"),
         ([{"hold": "soon"}], "0.hold: 'soon' is no span of time; write one such as `7 days`, `36 hours` or P7D"),
+        ([{"hold": "1 hour"}, {"traffic": 9}], "0: hold comes before any traffic; write {traffic: 10} or"),
         ([{"analyse": LIMITS}], "0: analyse comes before any traffic; write {traffic: 10} or {mirror: 100} before it"),
         ([{"mirror": 0}], "0.mirror: Input should be greater than 0, not 0"),
         (

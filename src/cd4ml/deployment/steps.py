@@ -188,6 +188,15 @@ class Hold(Strict):
         """What the history calls it."""
         return "hold"
 
+    def check_follows(self, before: "Dividing | None") -> None:
+        """Makes sure that the release answers by then, or has copies.
+
+        Raises:
+            ValueError: It does not.
+        """
+        if before is None:
+            raise ValueError("hold comes before any traffic; write {traffic: 10} or {mirror: 100} before it")
+
     def take(self, rollout: Rollout) -> str:
         """Takes the step; how long it waited."""
         if rollout.split is None:

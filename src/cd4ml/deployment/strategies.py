@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import AbTest, AnyStep, Approve, Dividing, Hold, Route, Step, Verify
+from cd4ml.deployment.steps import AbTest, AnyStep, Approve, Dividing, Route, Step, Verify
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -26,7 +26,7 @@ class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_le
     def _follow_each_other(self) -> Self:
         before: Dividing | None = None
         for number, step in enumerate(self.root):
-            if isinstance(step, Hold | Approve):
+            if isinstance(step, Approve):
                 continue
             try:
                 step.check_follows(before)
