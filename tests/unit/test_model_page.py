@@ -228,6 +228,15 @@ def test_the_command_makes_the_page_anew_in_the_store_or_elsewhere(store: Folder
     assert str(to_show) in ended.output.replace("\n", "")
 
 
+def test_of_a_model_that_is_not_there_the_command_makes_no_page(store: FolderStore) -> None:
+    publish(store, 1)
+
+    ended = CliRunner().invoke(app, ["deployments", "page", "uptaek", "--store", store.location])
+
+    assert "there is no model uptaek; `cd4ml models list` has all" in str(ended.exception)
+    assert not store.children("catalogue")
+
+
 def test_a_page_that_cannot_be_written_is_a_warning(store: FolderStore, caplog: pytest.LogCaptureFixture) -> None:
     deploy(store, publish(store, 1), held(1))
     store.path("catalogue").write_text("in the way")

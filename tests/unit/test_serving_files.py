@@ -78,12 +78,13 @@ def test_a_server_that_an_older_version_kept_is_stopped(
     assert Machine(store, "uptake").server() is None
 
 
+@pytest.mark.parametrize("words", [("stop",), ("deployments", "stop")])
 def test_stopping_a_rollout_that_was_left_halfway_is_told(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     keep_as_before(store, "replacement.json", {"run": "a", "before": None, "recorded": 0})
 
-    monkeypatch.setattr(sys, "argv", ["cd4ml", "stop", "uptake", "--store", store.location])
+    monkeypatch.setattr(sys, "argv", ["cd4ml", *words, "uptake", "--store", store.location])
     with pytest.raises(SystemExit) as ended:
         cli.main()
 

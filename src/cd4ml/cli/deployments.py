@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
-    help="What was deployed, and is to be: list, show, history, diff, page, approve, promote, abort, rollback, freeze, "
-    "unfreeze, freezes, analyse.",
+    help="What was deployed, and is to be: list, show, history, diff, page, approve, promote, abort, rollback, stop, "
+    "freeze, unfreeze, freezes, analyse.",
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="The model's name.")]
@@ -174,9 +174,11 @@ def write_page(
 
     Example: cd4ml deployments page promotion-uptake --html uptake.html
     """
-    from cd4ml.registry import model_page
+    from cd4ml.registry import deployments, model_page, models
 
     opened = open_store(store)
+    if not deployments.every(opened, name) and not models.versions(opened, name):
+        raise RegistryError(f"store {opened.location}: there is no model {name}; `cd4ml models list` has all")
     if html is None:
         say("wrote", model_page.write(opened, name))
         return
@@ -468,6 +470,7 @@ def _deploy_here(store: Store, now: "Deployment", version: int, folder: Path) ->
 app.add_typer(deployments_app, name="deployments")
 
 
+@deployments_app.command()
 @app.command()
 def stop(
     name: Name,
