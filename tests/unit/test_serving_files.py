@@ -1,6 +1,7 @@
 """The files by which a server of this machine is known: they come and go, so they are no objects of the store."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,7 +75,7 @@ def test_a_server_that_an_older_version_kept_is_stopped(
 
     assert not ended.value.code
     assert "the server at http://127.0.0.1:9701 has ended" in " ".join(capsys.readouterr().out.split())
-    assert not process.is_running()
+    assert process.wait(timeout=0) == -signal.SIGTERM
     assert Machine(store, "uptake").server() is None
 
 
@@ -106,7 +107,7 @@ def test_stopping_what_an_older_version_deployed_is_told_in_the_history(
     rollout.stop(Machine(store, "uptake"))
 
     assert [series.state for series in deployments.every(store, "uptake")] == ["stopped"]
-    assert not process.is_running()
+    assert process.wait(timeout=0) == -signal.SIGTERM
 
 
 def test_a_deployment_of_an_older_version_that_holds_is_not_undone_for_its_note(
@@ -142,7 +143,7 @@ def test_a_server_without_a_file_is_ended_by_its_mark(store: FolderStore) -> Non
 
     on_this_machine.recover(store, "uptake")
 
-    assert not any(psutil.pid_exists(one.pid) for one in servers)
+    assert all(one.poll() is not None for one in servers)
 
 
 def test_a_server_without_a_file_is_told_to_end_so_that_it_answers_what_it_has_begun(
