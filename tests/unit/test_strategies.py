@@ -172,6 +172,19 @@ def test_the_error_is_divided_among_the_analyses_of_a_rollout(shelf: Divided, cl
     assert widths[1] > widths[0]
 
 
+def test_the_error_is_divided_among_analyses_and_watches_together(shelf: Divided, clock: Clock) -> None:
+    deploy(shelf, "replace")
+    watching = [{"traffic": 50}, {"hold": "1 hour"}, {"watch": {"for": "1 hour", "error_rate": {"max": 0.2}}}]
+    widths = []
+    for more in ([], [{"traffic": 60}, {"analyse": {"error_rate": {"max_increase": 0.2}}}]):
+        clock.passed = 0.0
+        deploy(shelf, [*watching, *more], number=2)
+        low, high = re.search(r"a share in \[([.\d]+), ([.\d]+)\]", told(shelf)["watch"]).groups()
+        widths.append(float(high) - float(low))
+
+    assert widths[1] > widths[0]
+
+
 def test_a_release_whose_answers_are_lost_cannot_be_judged(shelf: Divided, tmp_path: Path) -> None:
     deploy(shelf, "replace")
     requests, _ = captured(20_000, Arms(), seed=0, unit=None)
@@ -391,6 +404,7 @@ def test_a_first_version_has_nobody_to_go_back_to(shelf: Divided) -> None:
     ("way", "said"),
     [
         ("canry", "'canry' is no strategy; did you mean 'canary'?"),
+        ("ab-test", "'ab-test' is a step, and no strategy; write a list of steps (docs/comparing.md)"),
         ([], "strategy: not as it should be\n  - Tuple should have at least 1 item"),
         ("[{", "is no JSON (Expecting property name"),
         ("[" * 100_000, "is no JSON (maximum recursion depth exceeded"),

@@ -64,7 +64,7 @@ def analyse(
         compared: Their requests.
         limits: What must be kept.
         about: Who they are, for the verdict.
-        looks: The analyses among which the error is divided: those of a rollout, each of requests of its own.
+        looks: How many steps of a rollout the error is divided among, each of which looks at requests of its own.
         classes: Of the label, as the contract of the model has them; None where that is not known.
 
     Returns:

@@ -6,7 +6,7 @@ A person writes those that come between the verification of a release and its ro
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -256,24 +256,11 @@ class Analyse(Strict):
         """Takes the step; by what it passed."""
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to compare with"
-        end = time.monotonic() + self.analyse.within.total_seconds()
-        classes, before = None, list[str]()
+        classes = None
         if self.analyse.of_labels:
             classes = models.contract(rollout.target.store, rollout.release.version).classes
-        while True:
-            verdict = patiently(partial(self._look, rollout, rollout.split, classes), rollout)
-            known = [check.reason for check in verdict.checks]
-            if known != before:
-                step_log.so_far(known)
-            before = known
-            _check_unbroken(verdict)
-            if verdict.passed:
-                return "; ".join(known)
-            if time.monotonic() > end:
-                said = "; ".join(verdict.reasons)
-                raise DeploymentError(f"after {self.analyse.within} it is not known whether limits are kept: {said}")
-            check_lives(rollout)
-            time.sleep(LOOK_SECONDS)
+        look = partial(self._look, rollout, rollout.split, classes)
+        return _judged(rollout, look, span=self.analyse.within, whole=False)
 
     def _look(self, rollout: Rollout, split: Split, classes: Sequence[str] | None) -> Verdict:
         from cd4ml.deployment import divided, paired
@@ -292,7 +279,7 @@ class Analyse(Strict):
             found,
             self.analyse,
             about=about,
-            looks=len(list(_analyses(rollout.steps))),
+            looks=_looks(rollout),
             classes=classes,
         )
 
@@ -320,7 +307,7 @@ class Watch(Strict):
         """Takes the step; what it kept."""
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to go back to"
-        release, end = rollout.release, time.monotonic() + self.watch.span.total_seconds()
+        release = rollout.release
         log.warning(
             "%s version %d answers callers, and is watched for %s; %s",
             release.version.name,
@@ -328,18 +315,7 @@ class Watch(Strict):
             self.watch.span,
             decided.how(rollout.target.store, release.begun),
         )
-        while True:
-            verdict = patiently(partial(self._look, rollout, rollout.split), rollout)
-            step_log.so_far([check.reason for check in verdict.checks])
-            _check_unbroken(verdict)
-            if time.monotonic() > end:
-                break
-            check_lives(rollout)
-            time.sleep(LOOK_SECONDS)
-        if not verdict.passed:
-            said = "; ".join(verdict.reasons)
-            raise DeploymentError(f"after {self.watch.span} it is not known whether limits are kept: {said}")
-        return _told(verdict)
+        return _judged(rollout, partial(self._look, rollout, rollout.split), span=self.watch.span, whole=True)
 
     def _look(self, rollout: Rollout, split: Split) -> Verdict:
         return watched.judge(
@@ -348,6 +324,7 @@ class Watch(Strict):
             arm=split.challenger,
             since=rollout.split_at,
             until=now() - timedelta(seconds=LATE_SECONDS),
+            looks=_looks(rollout),
         )
 
 
@@ -396,6 +373,35 @@ def _check_not_whole(before: "Dividing | None", what: str) -> None:
         raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
 
 
+def _judged(rollout: Rollout, look: Callable[[], Verdict], *, span: timedelta, whole: bool) -> str:
+    """Looks until it is known that limits are kept; by what that is known.
+
+    Args:
+        rollout: The rollout.
+        look: Holds what was captured against the limits.
+        span: How long that may take.
+        whole: Whether all of it is waited for.
+
+    Raises:
+        DeploymentError: A limit is broken, or it is not known by then whether all are kept.
+    """
+    end, before = time.monotonic() + span.total_seconds(), list[str]()
+    while True:
+        verdict = patiently(look, rollout)
+        known = [check.reason for check in verdict.checks]
+        if known != before:
+            step_log.so_far(known)
+        before, over = known, time.monotonic() > end
+        _check_unbroken(verdict)
+        if verdict.passed and (over or not whole):
+            return "; ".join(known)
+        if over:
+            said = "; ".join(verdict.reasons)
+            raise DeploymentError(f"after {span} it is not known whether limits are kept: {said}")
+        check_lives(rollout)
+        time.sleep(LOOK_SECONDS)
+
+
 def patiently(look: Callable[[], Found], rollout: Rollout) -> Found:
     """What a look at the capture tells, which is asked again for a time where it cannot be read.
 
@@ -420,10 +426,6 @@ def _check_unbroken(verdict: Verdict) -> None:
         raise DeploymentError(f"the release cannot be judged: {said}")
     if outcome is Outcome.FAILED:
         raise DeploymentError(f"the release does not keep its limits: {said}")
-
-
-def _told(verdict: Verdict) -> str:
-    return "; ".join(check.reason for check in verdict.checks)
 
 
 class AbTest(Strict):
@@ -506,5 +508,6 @@ def features(rollout: Rollout) -> list[str]:
     return sorted({column for step in judging for column in step.columns})
 
 
-def _analyses(steps: tuple[Step, ...]) -> Iterator[Analyse]:
-    return (step for step in steps if isinstance(step, Analyse))
+def _looks(rollout: Rollout) -> int:
+    """The steps among which the error of a rollout is divided."""
+    return sum(isinstance(step, Analyse | Watch) for step in rollout.steps)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import AbTest, AnyStep, Approve, Dividing, Route, Step, Verify
+from cd4ml.deployment.steps import WRITTEN, AbTest, AnyStep, Approve, Dividing, Route, Step, Verify
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -99,6 +99,8 @@ def parse(strategy: str | Sequence[Any]) -> Strategy:
         DeploymentError: There is no such strategy, or a step is not as it should be.
     """
     if isinstance(strategy, str) and not strategy.startswith("["):
+        if strategy in WRITTEN:
+            raise DeploymentError(f"{strategy!r} is a step, and no strategy; write a list of steps (docs/comparing.md)")
         if strategy not in STRATEGIES.names:
             raise DeploymentError(f"{strategy!r} is no strategy; {nearest(strategy, STRATEGIES.names)}")
         return STRATEGIES.load(strategy)

@@ -61,7 +61,13 @@ class Watched(Strict):
 
 
 def judge(
-    folder: str | Path, limits: Watched, *, arm: str, since: datetime | None = None, until: datetime | None = None
+    folder: str | Path,
+    limits: Watched,
+    *,
+    arm: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    looks: int = 1,
 ) -> Verdict:
     """Holds what an arm answered against limits.
 
@@ -73,6 +79,7 @@ def judge(
         arm: Whose answers count.
         since: The first moment that counts.
         until: The moment that does not count any more.
+        looks: How many steps of a rollout the error is divided among.
 
     Returns:
         With a check for each limit. It may be asked for again with more requests, as often as one likes.
@@ -84,6 +91,7 @@ def judge(
     table = first_of_each_caller(answers(folder, own, since=since, until=until))
     statuses, latencies = table["status"].to_numpy(), table["latency_ms"].to_numpy()
     held = list(limits.each())
+    error = limits.error / looks / len(held)
     checks = []
     for name, limit in held:
         if isinstance(limit, ErrorRate):
@@ -91,7 +99,7 @@ def judge(
         else:
             what, bad = f"took more than {limit.max:g} ms", latencies > limit.max
             allowed = (100 - int(name.removeprefix("latency_p"))) / 100
-        checks.append(_held(name, what, bad, allowed=allowed, error=limits.error / len(held)))
+        checks.append(_held(name, what, bad, allowed=allowed, error=error))
     return Verdict(GATE, {"arm": arm}, tuple(checks))
 
 
