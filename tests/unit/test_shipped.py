@@ -108,6 +108,19 @@ def test_a_difference_shows_what_is_not_alike_and_nothing_else(
     assert json.dumps(rows).count("sha256:d4") == 1
 
 
+def test_a_step_that_was_taken_twice_differs_by_each_time(
+    store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, early in enumerate(("0.1 is kept", "0.2 is kept"), start=1):
+        deploy(store, publish(store, number), *(StepTaken("analyse", said, "now") for said in (early, "late")), HELD)
+
+    assert asked("diff", "uptake", "1", "2", store=store) == ""
+
+    shown = capsys.readouterr().out
+    assert "0.1 is kept" in shown
+    assert "late" not in shown
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -1,5 +1,6 @@
 """What deployments brought into production: the version of each, and how two of them differ."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,10 +34,7 @@ class Shipped:
 
     @property
     def _facts(self) -> dict[str, Any]:
-        begun, said = (
-            self.series.begun,
-            {one.step: one.said for one in self.series.events if isinstance(one, StepTaken)},
-        )
+        begun = self.series.begun
         held = next((one.at for one in self.series.events if isinstance(one, Held)), "")
         return {
             "state": self.series.state,
@@ -45,8 +43,20 @@ class Shipped:
             "target": begun.target,
             "strategy": begun.strategy,
             "run": begun.run,
-            **said,
+            **self._steps,
         }
+
+    @property
+    def _steps(self) -> dict[str, str]:
+        """What came of each; one that is taken again has a number."""
+        said: dict[str, str] = {}
+        times = Counter[str]()
+        for one in self.series.events:
+            if isinstance(one, StepTaken):
+                times[one.step] += 1
+                again = f" ({times[one.step]})" if times[one.step] > 1 else ""
+                said[one.step + again] = one.said
+        return said
 
     @property
     def _data(self) -> dict[str, Any]:
