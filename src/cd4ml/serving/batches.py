@@ -107,19 +107,19 @@ class Batches:
             self._look = loop.call_later(LOOK_SECONDS, self._look_after)
 
     def _look_after(self) -> None:
-        """Answers all that wait for a call that hangs."""
+        """Answers all that wait for a call that hangs; a batch that takes several calls may hang in a later one too."""
         self._look = None
         try:
             self.check_lives()
         except RefusedError as hangs:
-            logger.error("%s", hangs)
-            for one in (*self._batch, *self._waiting):
-                if not one.predicted.done():
-                    one.predicted.set_exception(_hangs())
+            late = [one for one in (*self._batch, *self._waiting) if not one.predicted.done()]
             self._waiting.clear()
-        else:
-            if self._batch:
-                self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_after)
+            if late:
+                logger.error("%s", hangs)
+            for one in late:
+                one.predicted.set_exception(_hangs())
+        if self._batch:
+            self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_after)
 
     def _answer(self, outcomes: Sequence[Outcome]) -> None:
         batch, self._batch = self._batch, ()

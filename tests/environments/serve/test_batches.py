@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from cd4ml.serving import batches as serving
+from cd4ml.serving.application import RefusedError
 from cd4ml.serving.batches import BATCH_ROWS, CALL_ROWS, Batches
 from cd4ml.serving.rows import Inputs
 
@@ -127,3 +129,31 @@ def test_a_client_that_is_gone_holds_up_nobody():
     _, second = answers(Model(), ask)
 
     assert second.tolist() == [2]
+
+
+def test_who_waits_is_told_of_each_call_of_a_batch_that_hangs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(serving, "CALL_SECONDS", 0.1)
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.02)
+    model = Model()
+
+    async def refused(batches: Batches, rows: Inputs) -> str:
+        with pytest.raises(RefusedError) as told:
+            await asyncio.wait_for(batches.predict(rows), 5)
+        return told.value.reason
+
+    async def called(times: int) -> None:
+        while len(model.calls) < times:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # so that it is in its next call, if there is one
+
+    async def run() -> tuple[str, str, list[float]]:
+        batches = Batches(model, check=lambda _: None, observe=lambda *_: None)
+        in_the_first_call = await refused(batches, inputs(*[2] * (CALL_ROWS + 1)))
+        model.may.release()
+        await called(1)
+        in_the_second_call = await refused(batches, inputs(4))
+        model.may.release(100)
+        await called(2)
+        return in_the_first_call, in_the_second_call, (await batches.predict(inputs(4))).tolist()
+
+    assert asyncio.run(run()) == ("MODEL_HANGS", "MODEL_HANGS", [2])
