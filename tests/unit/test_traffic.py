@@ -86,6 +86,12 @@ def test_an_arm_that_cannot_be_followed_is_named(change: dict[str, Any], said: s
     assert said in mistake({**CHAMPION, **change}, CHALLENGER)
 
 
+def test_weights_without_a_sum_are_told_too() -> None:
+    too_great = ({**one, "weight": 1e308} for one in (CHAMPION, CHALLENGER))
+
+    assert "its weight is 1e+308, not in [0, 1]" in mistake(*too_great)
+
+
 def test_every_mistake_is_told_at_once() -> None:
     said = mistake({**CHAMPION, "url": ""}, {**CHALLENGER, "weight": 2}, sticky={"header": "X Player"})
 

@@ -3,7 +3,6 @@
 The file may change at any time; it is written whole.
 """
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/rou
         mistakes = [said for arm in self.arms for said in _mistakes_of(arm)]
         twice = [name for name, count in Counter(arm.name for arm in self.arms).items() if count > 1]
         mistakes += [f"arm {name} is there more than once" for name in twice]
-        whole = math.fsum(arm.weight for arm in self.arms)
+        whole = sum(arm.weight for arm in self.arms)
         if not abs(whole - 1) <= _TOLERANCE:
             mistakes.append(f"the weights of the arms sum to {whole:g}, not 1")
         if self.sticky:
