@@ -38,6 +38,8 @@ class S3Server:
     """How many objects it has given."""
     connections: int = 0
     """How many were made to it."""
+    token: str | None = None
+    """Of a session, as the last request had it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
 
@@ -104,6 +106,7 @@ def s3_server() -> Iterator[S3Server]:
             return True
 
         def key(self) -> tuple[str, str, dict[str, list[str]]]:
+            state.token = self.headers["X-Amz-Security-Token"]
             parts = urlsplit(self.path)
             bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
             return bucket, key, parse_qs(parts.query, keep_blank_values=True)

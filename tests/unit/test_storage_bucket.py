@@ -7,7 +7,7 @@ import pytest
 from s3_server import S3Server
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import AlreadyStoredError, check_uri, fetch, local_copy, open_store
+from cd4ml.storage import AlreadyStoredError, arrow, check_uri, fetch, local_copy, open_store
 
 
 def test_listing_one_level_reads_nothing_below_it(s3: S3Server) -> None:
@@ -275,3 +275,11 @@ def test_without_any_setting_the_error_names_all_of_them(monkeypatch: pytest.Mon
         open_store("s3://cd4ml").children("models")
 
     assert [name for name in settings if name not in str(told.value)] == []
+
+
+def test_what_asks_as_arrow_does_has_the_token_of_a_session_too(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-an-hour")
+
+    arrow.folder("s3://cd4ml/traffic/uptake").get_file_info("1.json")
+
+    assert s3.token == "of-an-hour"

@@ -21,6 +21,7 @@ def bucket() -> fs.S3FileSystem:
     return fs.S3FileSystem(
         access_key=os.environ.get("AWS_ACCESS_KEY_ID"),
         secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        session_token=os.environ.get("AWS_SESSION_TOKEN") or None,
         endpoint_override=endpoint.netloc or None,
         scheme=endpoint.scheme or "https",
         region=region(),
