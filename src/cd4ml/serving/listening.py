@@ -5,12 +5,15 @@ connections are idle; `Connection` does. A port takes any ASGI application.
 """
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
 import signal
 import socket
+import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.config import Config
@@ -26,6 +29,8 @@ CONNECTIONS = 4096
 """Of a port; one more takes the place of one that is idle. Fewer where the limit of open files is low."""
 BACKLOG = 1024
 """Connections that the kernel holds until they are taken."""
+HAND_OVER_SECONDS = 0.2
+"""How long a server that ends takes connections still: those that came before another took its port."""
 LINGER_SECONDS = 2
 """How long a server that ends keeps idle connections, for a request that is on its way."""
 END_SECONDS = 6
@@ -33,6 +38,8 @@ END_SECONDS = 6
 SWEEP_SECONDS = 0.5
 """How often connections are looked at for one whose time is up."""
 NEVER = 2**31
+_CHOOSE_BY, _RETURN = 51, 6
+"""SO_ATTACH_REUSEPORT_CBPF, and the instruction BPF_RET | BPF_K, neither of which Python names."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +75,25 @@ def bind(host: str, port: int, *, beside: bool = False) -> socket.socket:
             with socket.socket() as alone:
                 alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 alone.bind((host, port))
-        return socket.create_server((host, port), backlog=BACKLOG, reuse_port=True)
+        listening = socket.create_server((host, port), backlog=BACKLOG, reuse_port=True)
+        if beside:
+            _take_all(listening)
+        return listening
     except OSError as error:
         raise EnvironmentSetupError(
             f"port {port} cannot be listened on ({error.strerror}): end the program that has it, or name another"
         ) from error
+
+
+def _take_all(listening: socket.socket) -> None:
+    """Has Linux give all further connections to a socket, the second at its port, where it would draw one for each.
+
+    Without it, connections that the first has not accepted when it closes are reset.
+    """
+    the_second = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, 1))
+    program = struct.pack("HP", 1, ctypes.addressof(the_second))
+    with suppress(OSError):  # not on Linux
+        listening.setsockopt(socket.SOL_SOCKET, _CHOOSE_BY, program)
 
 
 def prepare() -> None:
@@ -243,6 +264,7 @@ async def serve(ports: Sequence[Port], further: Callable[[], Port] | None = None
         await port.open()
     await ended.wait()
 
+    await asyncio.sleep(HAND_OVER_SECONDS)
     for port in ports:
         port.end()
     await _until(lambda: not any(port.connections for port in ports), LINGER_SECONDS)
