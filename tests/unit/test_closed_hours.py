@@ -129,10 +129,11 @@ def test_wherever_it_is_killed_each_row_is_there_once_and_the_next_look_finishes
     assert not old.exists()
 
 
-def test_a_file_that_cannot_be_read_leaves_its_hour_as_it_is(capture: Path) -> None:
-    next((capture / "feedback").glob("*/01*")).write_text("no Parquet")
+def test_a_file_that_cannot_be_read_leaves_its_hour_as_it_is_and_holds_up_no_other(capture: Path) -> None:
+    broken = next((capture / "feedback").glob("*/01*"))
+    broken.write_text("no Parquet")
 
-    with pytest.raises(pa.ArrowException):
+    with pytest.raises(pa.ArrowException, match=broken.name):
         tidy(capture)
 
-    assert [name for name in files(capture) if name in ("00.parquet", "01.parquet")] == ["00.parquet"]
+    assert [name for name in files(capture) if captured.is_merged(name)] == ["00.parquet", "02.parquet"]

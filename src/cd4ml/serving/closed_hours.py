@@ -38,17 +38,22 @@ def tidy(folder: Path, schema: pa.Schema, *, days: int) -> None:
         days: How many whole days stay before that of today.
 
     Raises:
-        OSError: A file cannot be read, written or removed; what is done is done.
-        pyarrow.ArrowException: A small file is none of Parquet.
+        OSError: A file cannot be read, written or removed; all else is done.
+        pyarrow.ArrowException: A small file is none of Parquet; likewise.
     """
-    now = datetime.now(UTC)
+    now, failed = datetime.now(UTC), None
     for day in sorted(folder.glob("????-??-??")):
         if day.name < captured.day(now - timedelta(days=days)):
             shutil.rmtree(day)
             continue
         for hour, small in groupby(_small(day), lambda file: file.name[:2]):
             if _is_over(day.name, hour, now):
-                _tidy(list(small), day / f"{hour}{captured.SUFFIX}", schema)
+                try:
+                    _tidy(list(small), day / f"{hour}{captured.SUFFIX}", schema)
+                except (OSError, pa.ArrowException) as error:
+                    failed = error
+    if failed:
+        raise failed
 
 
 def _small(day: Path) -> list[Path]:
