@@ -38,7 +38,7 @@ from cd4ml.serving.seldon_protocol import HEALTH, PING, PREDICT, PREDICTIONS
 MOST_SECONDS = 600.0
 _KEPT_BACK = frozenset(
     b"accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host "
-    b"keep-alive te transfer-encoding upgrade".split()
+    b"keep-alive proxy-authorization proxy-connection te trailer transfer-encoding upgrade x-api-key".split()
 )
 """The headers of a request that a model does not get: of the connection, of the body, and those with secrets."""
 
