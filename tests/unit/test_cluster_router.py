@@ -279,7 +279,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_hold(seconds: int) -> Step:
-    [_, hold, _] = strategies.parse([{"hold": f"PT{seconds}S"}]).steps
+    [*_, hold, _] = strategies.parse([{"traffic": 10}, {"hold": f"PT{seconds}S"}]).steps
     return hold
 
 
