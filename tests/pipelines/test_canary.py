@@ -26,7 +26,7 @@ import pytest
 from cd4ml.contracts import captured, document, model, predictions
 from cd4ml.contracts.experiment import Decision
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify, watched
+from cd4ml.deployment import ab_test, on_this_machine, replay, rollout, steps, strategies, verify, watched
 from cd4ml.deployment.targets import router, servers
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
@@ -111,6 +111,8 @@ SHADOW = [
     },
 ]
 SEEN = [{"traffic": 50}, {"approve": {}}]
+BANDIT = {"sticky": {"header": "X-Player"}, "every": "PT0.5S", "window": "PT1S", "for": "PT1M"}
+ADAPTED = [{"bandit": {**BANDIT, "replay": "none"}}]
 WATCHED = [{"traffic": 100}, {"watch": {"error_rate": {"max": 0.2}, "for": "PT3S"}}]
 
 
@@ -429,8 +431,11 @@ def test_a_person_sends_a_blue_green_release_back_while_it_is_watched_and_no_req
     assert len(serving(store)) == 2
 
 
-@pytest.mark.parametrize(("way", "where", "what"), [(WATCHED, watched, "judge"), (SEEN, approvals, "standing")])
-def test_a_release_that_is_watched_or_waits_for_people_when_its_process_is_killed_is_undone_by_the_next(
+@pytest.mark.parametrize(
+    ("way", "where", "what"),
+    [(WATCHED, watched, "judge"), (ADAPTED, ab_test, "judge"), (SEEN, approvals, "standing")],
+)
+def test_a_release_that_is_watched_or_in_a_bandit_or_waits_for_people_when_its_process_is_killed_is_undone_by_the_next(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Any, where: Any, what: str
 ) -> None:
     deploy(store, tmp_path, 1)
@@ -473,6 +478,31 @@ def test_an_experiment_promotes_a_release_that_is_worth_more_to_users(store: Sto
     assert found.champion.mean < found.challenger.mean
     assert not any("do not say whose they are" in note for note in found.notes)
     assert Machine(store, "uptake").server().number == 3
+
+
+def test_a_bandit_gives_more_to_a_release_that_is_worth_more_and_is_replayed_on_what_was_captured_before(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "SUPPORT", 20)
+    deploy(store, tmp_path, 1)
+    url = deploy(store, tmp_path, 2, ROUTED)
+
+    with Players(url) as players:
+        with pytest.raises(DeploymentError, match="what was captured .* `replay: none` in the step to do without"):
+            deploy(store, tmp_path, 3, [{"bandit": BANDIT}], predicts=0.9)
+        deploy(store, tmp_path, 4, [*ROUTED, {"hold": "PT6S"}, {"bandit": BANDIT}], predicts=0.9)
+
+    assert players.answers.keys() == {"200"}
+    series = deployments.every(store, "uptake")[3]
+    found = deployments.experiment(store, series.begun)
+    assert (series.state, found.decision) == ("held", Decision.PROMOTE)
+    assert found.challenger.share > 0.5
+    told = [one.step for one in series.events[1:-1]]
+    assert told[:5] == ["verify", "traffic 50", "hold", "bandit replay", "bandit plan"]
+    assert "bandit shares" in told
+    captures = captured.requests(Machine(store, "uptake").capture).to_table()
+    shares = captures.filter(pc.field("arm") == "deployment-4")["propensity"].unique().to_pylist()
+    assert 0.1 <= min(shares) <= 0.5 < max(shares)
 
 
 def test_a_first_version_has_nobody_to_be_compared_with(store: Store, tmp_path: Path) -> None:

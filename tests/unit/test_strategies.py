@@ -472,7 +472,7 @@ def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any)
 def test_the_documented_strategies_are_those_that_there_are() -> None:
     page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
     found = re.findall(r"^```yaml\nstrategy:(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    canary, shadow, own, blue_green, seen, experiment = found
+    canary, shadow, own, blue_green, seen, experiment, bandit = found
 
     assert strategies.parse(yaml.safe_load(canary)).steps == strategies.CANARY.steps
     assert strategies.parse(yaml.safe_load(shadow)).steps == strategies.SHADOW.steps
@@ -487,6 +487,11 @@ def test_the_documented_strategies_are_those_that_there_are() -> None:
     ]
     assert [step.name for step in strategies.MANUAL.steps] == ["verify", "approve", "route"]
     assert strategies.parse(yaml.safe_load(experiment)).splits
+    assert [step.name for step in strategies.parse(yaml.safe_load(bandit)).steps][1:-1] == [
+        "traffic 20",
+        "hold",
+        "bandit",
+    ]
 
 
 @pytest.mark.parametrize(("looks", "state"), [(2, "held"), (50, "undone")])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 deployments_app = typer.Typer(
     help="What was deployed, and is to be: list, show, history, diff, page, approve, promote, abort, rollback, stop, "
-    "freeze, unfreeze, freezes, analyse.",
+    "freeze, unfreeze, freezes, analyse, replay.",
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="The model's name.")]
@@ -247,6 +247,71 @@ def _classes(found: "Divided", store: Store, name: str) -> tuple[str, ...]:
     if not newest.isdigit():
         raise DeploymentError(f"the version that answered is {newest!r}, which is none of {name} in a store")
     return models.contract(store, models.read(store, name, int(newest))).classes
+
+
+@deployments_app.command()
+def replay(
+    name: Name,
+    policy: Annotated[str, typer.Option(help="`thompson` or `epsilon-greedy`.")] = "thompson",
+    floor: Annotated[float, typer.Option(help="The least share of either arm.")] = 0.1,
+    every: Annotated[str, typer.Option(help="How often the shares are set anew.")] = "5 minutes",
+    outcome: Annotated[str, typer.Option(help="What counts of feedback: `reward` or `label`.")] = "reward",
+    window: Annotated[str, typer.Option(help="How long after a request what it is given counts.")] = "1 hour",
+    missing: Annotated[
+        float | None,
+        typer.Option(help="What a caller counts as who is given nothing; such a one does not if not said."),
+    ] = None,
+    outcomes: Annotated[
+        tuple[float, float], typer.Option("--range", help="The least and the greatest outcome that there can be.")
+    ] = (0.0, 1.0),
+    error: Annotated[float, typer.Option(help="How often each interval may miss.")] = 0.05,
+    capture: Annotated[
+        str | None,
+        typer.Option(parser=check_uri, help="What a router captured; what that of this machine did if not said."),
+    ] = None,
+    champion: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Those that were divided last if none is said.")
+    ] = None,
+    challenger: Annotated[str | None, typer.Option(metavar="ARM", help="Is said with --champion.")] = None,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Estimates what a bandit would have earned of the requests that a router has captured, before it may go live.
+
+    The requests have to be those of a canary or an experiment, which chance divided between two arms. What the policy
+    would have earned is told beside what was earned, and what the champion alone would have.
+
+    Example: cd4ml deployments replay promotion-uptake --policy thompson --floor 0.1
+    """
+    from datetime import UTC, datetime
+
+    from cd4ml import settings
+    from cd4ml.deployment import replay as replays
+    from cd4ml.deployment.bandit import Bandit
+    from cd4ml.deployment.targets.machine import Machine
+
+    said = {"policy": policy, "floor": floor, "every": every, "outcome": outcome, "window": window, "error": error}
+    said |= {"range": list(outcomes)} | ({} if missing is None else {"missing": missing})
+    if bool(champion) != bool(challenger):
+        raise DeploymentError("name both arms, --champion and --challenger, or neither")
+    found = replays.read(
+        settings.parse(Bandit, content=said, name="replay", error=DeploymentError),
+        capture or Machine(open_store(store), name).capture,
+        until=datetime.now(UTC),
+        champion=champion,
+        challenger=challenger,
+    )
+    shown = table(
+        "shares",
+        "of the challenger",
+        f"{found.outcome} [{1 - found.error:g} interval] a caller",
+        "SNIPS",
+        "IPS",
+        "effective callers",
+    )
+    for row in replays.rows(found):
+        shown.add_row(*row)
+    print_whole(shown)
+    console.print(escape(found.said), soft_wrap=True)
 
 
 @deployments_app.command()

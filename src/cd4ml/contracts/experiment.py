@@ -58,8 +58,8 @@ class Experiment(
 
     outcome: str
     """What is compared: `reward`, `label`."""
-    planned: int
-    """The units whose outcome is known that the plan asks for."""
+    planned: int | None
+    """The units whose outcome is known that the plan asks for; None where the time alone ends it."""
     plan: str
     """Why, in a sentence."""
     error: float

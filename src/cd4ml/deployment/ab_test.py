@@ -56,43 +56,31 @@ class CalledBy(Strict):
         return Sticky(self.header, self.feature)
 
 
-class Design(Strict):
-    """An experiment: what is compared, of whom, and how sure one must be."""
+class Outcomes(Strict):
+    """What is compared of two arms, and how sure one must be."""
 
-    sticky: CalledBy
-    """By what callers are known, each of whom always has the same arm: `{header: X-Player}` or `{feature: player}`."""
+    sticky: CalledBy | None = None
+    """By what callers are known, each of whom has one arm: `{header: X-Player}` or `{feature: player}`."""
     outcome: Literal["reward", "label"] = "reward"
     """What is compared: what feedback says a request was worth, or what it says came to be true."""
-    baseline: float
-    """Its mean so far."""
-    detect: Annotated[float, Field(gt=0)]
-    """The least difference that matters."""
     range: Annotated[tuple[float, float], Field(strict=False)] = (0.0, 1.0)
     """The least and the greatest outcome that there can be."""
     window: Span = timedelta(days=1)
     """For how long after its first request what a caller is given counts."""
     missing: float | None = None
     """The outcome of a caller who is given nothing by then; where it is not given, such a caller does not count."""
-    traffic: Annotated[float, Field(gt=0, lt=100)] = 50.0
-    """Of the callers, in percent, who get the challenger."""
     error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """How often a difference is told where there is none."""
-    power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
-    """How likely a difference of `detect` is told by the end of the plan."""
-    within: Span = timedelta(days=14)
-    """After which the experiment ends, whatever is known."""
     limits: Limits | None = None
     """What the challenger must keep besides."""
     slices: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Of requests, such as `region=south`, on which the report has the difference too; they decide nothing."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _is_within_range(self) -> Self:
         low, high = self.range
         if not low < high:
             raise ValueError("range: write the least outcome and then a greater one")
-        if not low <= self.baseline < self.baseline + self.detect <= high:
-            raise ValueError(f"baseline: with `detect` it does not lie from {low:g} to {high:g}; write the `range`")
         if self.missing is not None and not low <= self.missing <= high:
             raise ValueError(f"missing: {self.missing:g} does not lie from {low:g} to {high:g}; write the `range`")
         if self.limits and self.limits.prediction_difference:
@@ -102,10 +90,6 @@ class Design(Strict):
         for name in self.slices:
             if name == OVERALL or ANY in Pattern.parse(name).values.values():
                 raise ValueError(f"slices: {name!r} is not one part of the requests; write such as `region=south`")
-        if self.window >= self.within:
-            raise ValueError("within: ends before the `window` of the first caller does; write more than that")
-        if math.isinf(self._needed()):
-            raise ValueError("detect: a billion callers do not tell so small a difference; write a greater one")
         return self
 
     @property
@@ -123,6 +107,39 @@ class Design(Strict):
     def width(self) -> float:
         """Of the range of outcomes."""
         return self.range[1] - self.range[0]
+
+    @property
+    def planned(self) -> int | None:
+        """How many whose outcome is known are asked for; None where the time alone ends it."""
+        return None
+
+
+class Design(Outcomes):
+    """An experiment: what is compared, of whom, and how sure one must be."""
+
+    sticky: CalledBy
+    """By what callers are known, each of whom always has the same arm: `{header: X-Player}` or `{feature: player}`."""
+    baseline: float
+    """The mean of the outcome so far."""
+    detect: Annotated[float, Field(gt=0)]
+    """The least difference that matters."""
+    traffic: Annotated[float, Field(gt=0, lt=100)] = 50.0
+    """Of the callers, in percent, who get the challenger."""
+    power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
+    """How likely a difference of `detect` is told by the end of the plan."""
+    within: Span = timedelta(days=14)
+    """After which the experiment ends, whatever is known."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        low, high = self.range
+        if not low <= self.baseline < self.baseline + self.detect <= high:
+            raise ValueError(f"baseline: with `detect` it does not lie from {low:g} to {high:g}; write the `range`")
+        if self.window >= self.within:
+            raise ValueError("within: ends before the `window` of the first caller does; write more than that")
+        if math.isinf(self._needed()):
+            raise ValueError("detect: a billion callers do not tell so small a difference; write a greater one")
+        return self
 
     @cached_property
     def planned(self) -> int:
@@ -147,7 +164,7 @@ class Design(Strict):
 class Judged:
     """What is known of an experiment at one look."""
 
-    design: Design
+    design: Outcomes
     units: Units
     checks: tuple[Check, ...]
 
@@ -165,7 +182,8 @@ class Judged:
     def said(self) -> str:
         """What is known of the outcome, and how much of the plan that takes."""
         outcome = next(check for check in self.checks if check.name == self.design.outcome)
-        return f"{outcome.reason}; {self.count:,} of about {self.design.planned:,} callers"
+        of_plan = f" of about {self.design.planned:,}" if self.design.planned else ""
+        return f"{outcome.reason}; {self.count:,}{of_plan} callers"
 
     def decision(self, *, over: bool) -> Decision | None:
         """What is decided; None where one goes on.
@@ -180,7 +198,8 @@ class Judged:
             return Decision.ROLL_BACK
         if Outcome.INCONCLUSIVE not in outcomes:
             return Decision.PROMOTE
-        return Decision.INCONCLUSIVE if over or self.count >= self.design.planned else None
+        planned = self.design.planned
+        return Decision.INCONCLUSIVE if over or (planned and self.count >= planned) else None
 
     @property
     def limits_kept(self) -> bool:
@@ -195,7 +214,8 @@ class Judged:
         Args:
             names: Theirs.
         """
-        share = self.design.traffic / 100
+        chances = self.units.compared.chances
+        share = float(chances.mean()) if len(chances) else 0.0
         return self._arm(names[0], 1 - share, False), self._arm(names[1], share, True)
 
     def _arm(self, name: str, share: float, challenger: bool) -> ExperimentArm:
@@ -203,14 +223,13 @@ class Judged:
         own = outcomes[known.challenged == challenger]
         versions = everyone.table.filter(everyone.challenged == challenger)["version"].unique().to_pylist()
         units = int((everyone.challenged == challenger).sum())
-        return ExperimentArm(
-            name, versions[0] if versions else "", share, units, len(own), float(own.mean()) if len(own) else None
-        )
+        mean = _mean(known, outcomes, challenger) if len(own) else None
+        return ExperimentArm(name, versions[0] if versions else "", share, units, len(own), mean)
 
     def points(self) -> Iterator[Point]:
         """The difference as it came to be known."""
         known, _ = self.known
-        values = _guesses(self.design, *self.known)
+        values = differences(self.design, *self.known)
         at = known.table["at"].to_pylist()
         for count in np.unique(np.linspace(0, known.count, POINTS + 1).astype(int))[1:]:
             guesses = anytime.Guesses(values.values[:count], values.reach)
@@ -227,21 +246,22 @@ class Judged:
             yield _compared(self.design, *one, slice_=name, error=self.design.error / len(self.design.slices))
 
 
-def judge(design: Design, units: Units) -> Judged:
+def judge(design: Outcomes, units: Units) -> Judged:
     """Holds the challenger against the champion; as often as one likes, while more come.
 
     Raises:
         DeploymentError: An outcome is out of range.
     """
     known, outcomes = units.compared.rewarded()
-    checks = [_compared(design, known, outcomes, error=design.error), *_ratios(design, units, known), *_callers(units)]
+    checks = [_compared(design, known, outcomes, error=design.error), *_ratios(design, units, known)]
+    checks += _callers(units) if design.sticky else ()
     if design.limits:
         verdict = analysis.analyse(units.compared, design.limits, about={})
         checks += [check for check in verdict.checks if check.name != SAMPLE_RATIO]
     return Judged(design, units, tuple(checks))
 
 
-def _ratios(design: Design, units: Units, known: Divided) -> Iterator[Check]:
+def _ratios(design: Outcomes, units: Units, known: Divided) -> Iterator[Check]:
     """Whether chance alone divided those who asked, and those of whom something is known."""
     yield _ratio(units.compared, name=SAMPLE_RATIO, said="who asked", more=_LOST, torn=units.torn)
     if design.missing is None:
@@ -271,7 +291,7 @@ def _callers(units: Units) -> Iterator[Check]:
         yield Check(CALLERS, "most are known", units.unnamed / units.requests, Outcome.ERROR, told, OVERALL)
 
 
-def _compared(design: Design, known: Divided, outcomes: np.ndarray, *, error: float, slice_: str = OVERALL) -> Check:
+def _compared(design: Outcomes, known: Divided, outcomes: np.ndarray, *, error: float, slice_: str = OVERALL) -> Check:
     """The difference of the outcomes."""
     name = design.outcome if slice_ == OVERALL else f"{design.outcome} on {slice_}"
     theirs, ours = outcomes[~known.challenged], outcomes[known.challenged]
@@ -279,17 +299,28 @@ def _compared(design: Design, known: Divided, outcomes: np.ndarray, *, error: fl
         arm = "champion" if len(ours) else "challenger"
         said = f"{name}: nothing is known of the {arm} yet"
         return Check(name, "more than 0", None, Outcome.INCONCLUSIVE, said, slice_)
-    value, interval = _difference(design, _guesses(design, known, outcomes), error)
+    value, interval = _difference(design, differences(design, known, outcomes), error)
     better = Outcome.PASSED if interval[0] > 0 else Outcome.FAILED if interval[1] < 0 else Outcome.INCONCLUSIVE
     words = {Outcome.PASSED: "the challenger is better", Outcome.FAILED: "the challenger is worse"}
+    before, after = (_mean(known, outcomes, challenger) for challenger in (False, True))
     said = (
-        f"{name}: {value:+.4g} [{interval[0]:+.4g}, {interval[1]:+.4g}], from {theirs.mean():.4g} of {len(theirs):,} "
-        f"to {ours.mean():.4g} of {len(ours):,}; {words.get(better, 'which of both is better is not known')}"
+        f"{name}: {value:+.4g} [{interval[0]:+.4g}, {interval[1]:+.4g}], from {before:.4g} of {len(theirs):,} "
+        f"to {after:.4g} of {len(ours):,}; {words.get(better, 'which of both is better is not known')}"
     )
     return Check(name, "more than 0", value, better, said, slice_, interval)
 
 
-def _guesses(design: Design, known: Divided, outcomes: np.ndarray) -> anytime.Guesses:
+def differences(design: Outcomes, known: Divided, outcomes: np.ndarray) -> anytime.Guesses:
+    """Guesses of the challenger's mean outcome less the champion's, in parts of the range.
+
+    Args:
+        design: What is compared.
+        known: The units whose outcome is known, in order.
+        outcomes: Theirs (float64 [units]).
+
+    Raises:
+        DeploymentError: One is out of range.
+    """
     low, high = design.range
     outside = outcomes[(outcomes < low) | (outcomes > high)]
     if len(outside):
@@ -300,6 +331,13 @@ def _guesses(design: Design, known: Divided, outcomes: np.ndarray) -> anytime.Gu
     return known.differences((outcomes - low) / design.width)
 
 
-def _difference(design: Design, guesses: anytime.Guesses, error: float) -> tuple[float, tuple[float, float]]:
+def _mean(known: Divided, outcomes: np.ndarray, challenger: bool) -> float:
+    """The mean outcome of an arm, as if all units had been as likely to get it."""
+    own = known.challenged == challenger
+    chances = known.propensities if challenger else 1 - known.propensities
+    return float(np.average(outcomes[own], weights=1 / chances[own]))
+
+
+def _difference(design: Outcomes, guesses: anytime.Guesses, error: float) -> tuple[float, tuple[float, float]]:
     low, high = (end * design.width for end in guesses.interval(error))
     return float(guesses.values.mean()) * design.width, (low, high)

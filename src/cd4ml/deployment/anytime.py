@@ -120,20 +120,23 @@ class Guesses:
         return np.log1p(_STAKES[:, np.newaxis] / (self.reach + 1) * off)
 
 
-def difference(outcomes: np.ndarray, challenged: np.ndarray, propensities: np.ndarray) -> Guesses:
+def difference(
+    outcomes: np.ndarray, challenged: np.ndarray, propensities: np.ndarray, *, rarest: float = 0.5
+) -> Guesses:
     """Guesses of the challenger's mean less the champion's, where each request went to one of both.
 
     Args:
         outcomes: Within [0, 1], in the order in which they came to be known (float64 [..., requests]).
         challenged: Whether the challenger had the request (bool, likewise).
         propensities: How likely the challenger was to get it, strictly between 0 and 1 (float64, likewise).
+        rarest: The least that either is ever to get, where shares follow outcomes: a bet must not tell what comes.
     """
     before = np.arange(outcomes.shape[-1])
     usual = (np.cumsum(outcomes, axis=-1) - outcomes) / np.maximum(before, 1)  # of both arms, by what came before
     off = outcomes - usual
     values = np.where(challenged, off / propensities, -off / (1 - propensities))
-    rarest = np.minimum(propensities, 1 - propensities).min(initial=0.5)
-    return Guesses(values, float(1 / rarest))
+    least = np.minimum(propensities, 1 - propensities).min(initial=rarest)
+    return Guesses(values, float(1 / least))
 
 
 def paired(challenger: np.ndarray, champion: np.ndarray) -> Guesses:

@@ -21,6 +21,9 @@ from cd4ml.deployment.anytime import Guesses
 from cd4ml.errors import DeploymentError
 from cd4ml.storage import arrow
 
+BY_CHANCE = ~pc.field("mirrored") & (pc.field("propensity") > 0) & (pc.field("propensity") < 1)
+"""Which answers are of requests that more than one arm might have got."""
+
 
 class UnreadableError(DeploymentError):
     """What was captured cannot be read now."""

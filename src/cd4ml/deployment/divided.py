@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.deployment import anytime, compared
-from cd4ml.deployment.compared import Compared, answers, first_of_each_caller
+from cd4ml.deployment.compared import BY_CHANCE, Compared, answers, first_of_each_caller
 from cd4ml.errors import DeploymentError
 
 
@@ -20,6 +20,8 @@ class Divided(Compared):
 
     propensities: np.ndarray
     """How likely the challenger was to get it, strictly between 0 and 1 (float64 [requests])."""
+    rarest: float = 0.5
+    """The least that either arm was ever to get, where shares follow what comes of requests."""
 
     @property
     def count(self) -> int:  # noqa: D102
@@ -34,7 +36,7 @@ class Divided(Compared):
         return self.propensities
 
     def differences(self, values: np.ndarray) -> anytime.Guesses:  # noqa: D102
-        return anytime.difference(values, self.challenged, self.propensities)
+        return anytime.difference(values, self.challenged, self.propensities, rarest=self.rarest)
 
     def first(self, count: int) -> Self:
         """So many of the requests."""
@@ -75,8 +77,7 @@ def read(
     Raises:
         DeploymentError: A third arm answered too, or what was captured cannot be read.
     """
-    by_chance = ~pc.field("mirrored") & (pc.field("propensity") > 0) & (pc.field("propensity") < 1)
-    requests = answers(folder, by_chance, since=since, until=until)
+    requests = answers(folder, BY_CHANCE, since=since, until=until)
     others = set(requests["arm"].unique().to_pylist()) - {champion, challenger}
     if others:
         raise DeploymentError(

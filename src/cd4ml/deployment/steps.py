@@ -20,6 +20,7 @@ from cd4ml.contracts.release import Verification
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
 from cd4ml.deployment import analysis, decided, step_log, verify, waiting, watched
 from cd4ml.deployment.ab_test import Design
+from cd4ml.deployment.bandit import Bandit
 from cd4ml.deployment.compared import UnreadableError
 from cd4ml.deployment.rollout_limits import Limits
 from cd4ml.deployment.targets import Release, Split, Target
@@ -201,10 +202,7 @@ class Hold(Strict):
         """Takes the step; how long it waited."""
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to wait for"
-        end = time.monotonic() + self.hold.total_seconds()
-        while (left := end - time.monotonic()) > 0:
-            check_lives(rollout)
-            time.sleep(min(left, LOOK_SECONDS))
+        wait(rollout, self.hold.total_seconds())
         return f"waited {self.hold}"
 
 
@@ -230,7 +228,7 @@ class Analyse(Strict):
         """The features that its limits need."""
         return {column for held in self.analyse.each() for column in held.columns}
 
-    def check_follows(self, before: "Traffic | Mirror | AbTest | None") -> None:
+    def check_follows(self, before: "Dividing | None") -> None:
         """Makes sure that the requests after a step can tell of its limits.
 
         Args:
@@ -300,7 +298,7 @@ class Watch(Strict):
         Raises:
             ValueError: It does not.
         """
-        if not isinstance(before, Traffic | AbTest):
+        if not isinstance(before, Traffic | AbTest | ByBandit):
             raise ValueError("watch comes where the release answers nobody; write {traffic: 100} before it")
 
     def take(self, rollout: Rollout) -> str:
@@ -458,6 +456,49 @@ class AbTest(Strict):
         return trial.run(rollout, self.design)
 
 
+class ByBandit(Strict):
+    """Divides the requests anew, again and again, as it comes to be known which of both does better."""
+
+    bandit: Bandit
+
+    @property
+    def name(self) -> str:
+        """What the history calls it."""
+        return "bandit"
+
+    @property
+    def columns(self) -> set[str]:
+        """The features whose values it needs."""
+        return self.bandit.columns
+
+    def check_follows(self, before: "Dividing | None") -> None:
+        """Makes sure that requests can still be divided after a step.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        _check_not_whole(before, "bandit")
+
+    def take(self, rollout: Rollout) -> str:
+        """Takes the step; by what the release was found better."""
+        from cd4ml.deployment import adapting
+
+        return adapting.run(rollout, self.bandit)
+
+
+def wait(rollout: Rollout, seconds: float) -> None:
+    """Waits, as long as what was served before and the release live, and nobody decides otherwise.
+
+    Raises:
+        DeploymentError: One of them does not live, or people have the rollout undone.
+        Promoted: People give the release all requests.
+    """
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        check_lives(rollout)
+        time.sleep(min(left, LOOK_SECONDS))
+
+
 def check_lives(rollout: Rollout) -> None:
     """Heeds what people have decided, and makes sure that what was served before still answers, and the release too.
 
@@ -476,8 +517,8 @@ def _persons(rollout: Rollout) -> int:
     return max([rollout.approvals, *(step.approve.approvals for step in rollout.steps if isinstance(step, Approve))])
 
 
-Dividing: TypeAlias = Traffic | Mirror | AbTest
-Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch | Approve | AbTest
+Dividing: TypeAlias = Traffic | Mirror | AbTest | ByBandit
+Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch | Approve | AbTest | ByBandit
 WRITTEN: dict[str, type[Written]] = {
     "traffic": Traffic,
     "mirror": Mirror,
@@ -486,6 +527,7 @@ WRITTEN: dict[str, type[Written]] = {
     "watch": Watch,
     "approve": Approve,
     "ab-test": AbTest,
+    "bandit": ByBandit,
 }
 """Those that a person writes, by their one key."""
 
@@ -504,7 +546,7 @@ AnyStep = Annotated[Written, OneOf(_checked, WRITTEN.values)]
 
 def features(rollout: Rollout) -> list[str]:
     """Those whose values the steps of a rollout need."""
-    judging = (step for step in rollout.steps if isinstance(step, Analyse | AbTest))
+    judging = (step for step in rollout.steps if isinstance(step, Analyse | AbTest | ByBandit))
     return sorted({column for step in judging for column in step.columns})
 
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import WRITTEN, AbTest, AnyStep, Approve, Dividing, Route, Step, Verify
+from cd4ml.deployment.steps import WRITTEN, AbTest, AnyStep, Approve, ByBandit, Dividing, Route, Step, Verify
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -33,8 +33,11 @@ class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_le
             except ValueError as error:
                 raise ValueError(f"{number}: {error}") from error
             before = step if isinstance(step, Dividing) else before
-        if sum(isinstance(step, AbTest) for step in self.root) > 1:
-            raise ValueError("has more than one ab-test; write one, for the first already decides")
+        deciding = [step.name for step in self.root if isinstance(step, AbTest | ByBandit)]
+        if len(deciding) > 1:
+            raise ValueError(
+                f"has more than one {' or '.join(dict.fromkeys(deciding))}; write one, for the first already decides"
+            )
         return self
 
 

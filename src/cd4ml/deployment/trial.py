@@ -51,8 +51,25 @@ def run(rollout: Rollout, design: Design) -> str:
     log.info("%s", plan)
     deployments.add(rollout.target.store, rollout.release.begun, StepTaken(PLAN, plan, clock.now()))
     judged, decision = _decided(rollout, design, split=split, began=rollout.split_at)
+    return conclude(rollout, judged, split=split, began=rollout.split_at, plan=plan, decision=decision)
+
+
+def conclude(rollout: Rollout, judged: Judged, *, split: Split, began: datetime, plan: str, decision: Decision) -> str:
+    """Keeps how it went; by what the release gets all requests.
+
+    Args:
+        rollout: Whose requests are divided.
+        judged: What was known at the last look.
+        split: How they are divided.
+        began: Since when.
+        plan: What was planned, in a sentence.
+        decision: What follows.
+
+    Raises:
+        DeploymentError: The release is not to get them.
+    """
     promoted = decision is Decision.PROMOTE or (decision is Decision.INCONCLUSIVE and judged.limits_kept)
-    found = _experiment(judged, split, plan=plan, decision=decision, promoted=promoted, began=rollout.split_at)
+    found = _experiment(judged, split, plan=plan, decision=decision, promoted=promoted, began=began)
     deployments.add_experiment(rollout.target.store, rollout.release.begun, found)
     if promoted:
         return found.said
@@ -68,10 +85,10 @@ def _planned(design: Design, capture: str | Path, began: datetime) -> str:
     )
     if len(lately):
         least = (began - pc.min(lately).as_py()) * (design.planned / len(lately)) + design.window
-        said += f"; at the present rate of requests that takes {_shown(least)} at least"
+        said += f"; at the present rate of requests that takes {shown(least)} at least"
         if least > design.within:
-            log.warning("the plan takes %s at least, and ends after %s", _shown(least), _shown(design.within))
-    return f"{said}; it ends after {_shown(design.within)} at the latest, and as soon as a difference is known"
+            log.warning("the plan takes %s at least, and ends after %s", shown(least), shown(design.within))
+    return f"{said}; it ends after {shown(design.within)} at the latest, and as soon as a difference is known"
 
 
 def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime) -> tuple[Judged, Decision]:
@@ -96,7 +113,7 @@ def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime)
         part = PARTS * judged.count // design.planned
         if part > told:
             more = (until - began - design.window) * (design.planned / judged.count - 1)
-            log.info("%s; at this rate %s more at most", judged.said, _shown(more))
+            log.info("%s; at this rate %s more at most", judged.said, shown(more))
         told = max(part, told)
         steps.check_lives(rollout)
         time.sleep(min(max(steps.LOOK_SECONDS, passed / REST), MOST_SECONDS))
@@ -109,8 +126,10 @@ def _experiment(
     champion, challenger = judged.arms((split.champion, split.challenger))
     young, of = seen.count - int(seen.ripe.sum()), f"of {seen.requests:,} requests"
     notes = {
-        f"{seen.unnamed:,} {of} do not say whose they are, and each counts as a caller of its own": seen.unnamed,
-        f"{young:,} of {seen.count:,} callers have come in the last {_shown(design.window)}, and do not count": young,
+        f"{seen.unnamed:,} {of} do not say whose they are, and each counts as a caller of its own": (
+            seen.unnamed if design.sticky else 0
+        ),
+        f"{young:,} of {seen.count:,} callers have come in the last {shown(design.window)}, and do not count": young,
     }
     return Experiment(
         outcome=design.outcome,
@@ -130,7 +149,7 @@ def _experiment(
     )
 
 
-def _shown(span: timedelta) -> str:
+def shown(span: timedelta) -> str:
     """A span of time in words: `3.2 days`, `5 hours`."""
     seconds = span.total_seconds()
     size, unit = next((one for one in _UNITS if seconds >= one[0]), _UNITS[-1])

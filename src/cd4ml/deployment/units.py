@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
 from cd4ml.deployment import divided
-from cd4ml.deployment.compared import answers, first_of_each, unreadable
+from cd4ml.deployment.compared import BY_CHANCE, answers, first_of_each, unreadable
 from cd4ml.deployment.divided import Divided
 from cd4ml.errors import DeploymentError
 from cd4ml.storage import arrow
@@ -33,6 +33,8 @@ class Counted:
     """How long after its first request what a unit is given counts; its outcome is known once that is over."""
     missing: float | None
     """The outcome of a unit that is given nothing; None where such a one has none."""
+    first: bool = False
+    """Whether of a unit's requests the first alone counts, for others may have come to another arm."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,13 @@ class Units:
 
 
 def read(
-    folder: str | Path, counted: Counted, *, champion: str, challenger: str, since: datetime, until: datetime
+    folder: str | Path,
+    counted: Counted,
+    *,
+    champion: str,
+    challenger: str,
+    since: datetime | None,
+    until: datetime,
 ) -> Units:
     """Reads what was captured of two arms.
 
@@ -66,13 +74,13 @@ def read(
         counted: What an outcome is.
         champion: An arm.
         challenger: The arm that is held against it.
-        since: The first moment that counts.
+        since: The first moment that counts; None counts all.
         until: The moment that does not count any more.
 
     Raises:
         DeploymentError: What was captured cannot be read, or a label is no number.
     """
-    both = pc.field("arm").isin([champion, challenger]) & ~pc.field("mirrored")
+    both = pc.field("arm").isin([champion, challenger]) & BY_CHANCE
     requests = answers(folder, both, since=since, until=until)
     try:
         given = captured.feedback(arrow.folder(folder), since).filter(pc.field("at") < until).to_table().sort_by("at")
@@ -101,6 +109,8 @@ def among(requests: pa.Table, given: pa.Table, counted: Counted, *, challenger: 
     ripe = began + window <= np.datetime64(until.replace(tzinfo=None))
     request, values, at = _given(given, requests["request_id"], counted.outcome)
     counts = (at < began[unit[request]] + window) & ripe[unit[request]]
+    if counted.first:
+        counts &= first[unit[request]] == request
     outcomes = _means(unit[request][counts], values[counts], units=len(first))
     if counted.missing is not None:
         outcomes[ripe & np.isnan(outcomes)] = counted.missing
@@ -111,7 +121,7 @@ def among(requests: pa.Table, given: pa.Table, counted: Counted, *, challenger: 
     return Units(
         compared=divided.among(asked, feedback, challenger=challenger),
         ripe=ripe,
-        torn=int(((had > 0) & (had < np.bincount(unit))).sum()),
+        torn=0 if counted.first else int(((had > 0) & (had < np.bincount(unit))).sum()),
         requests=len(requests),
         unnamed=requests["unit"].null_count,
     )

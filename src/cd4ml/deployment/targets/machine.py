@@ -124,6 +124,11 @@ class Machine(Target):
         self._raised_file.unlink()
         return routed.url
 
+    @property
+    def capture(self) -> Path:
+        """Where the router keeps what it is asked."""
+        return self._place.capture
+
     def share(
         self, release: Release, weight: float, features: list[str], *, sticky: Sticky | None = None
     ) -> Split | None:
