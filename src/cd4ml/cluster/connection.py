@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from kubernetes import client, config
@@ -14,8 +15,19 @@ from cd4ml.errors import DeploymentError
 
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
+ANSWER_SECONDS = 30
+"""How long the API may take to answer, or to take a connection, before it is asked again; five times at most."""
 
-def connect() -> client.ApiClient:
+
+class Client(client.ApiClient):  # type: ignore[misc]  # it has no types
+    """Waits for no answer for ever."""
+
+    def request(self, *args: Any, _request_timeout: Any = None, **named: Any) -> Any:  # noqa: D102
+        seconds = _request_timeout or (ANSWER_SECONDS, ANSWER_SECONDS)  # to connect, and to answer
+        return super().request(*args, _request_timeout=seconds, **named)
+
+
+def connect() -> Client:
     """A client of the cluster that KUBECONFIG names, or this pod's, or that of the default kubeconfig.
 
     Raises:
@@ -38,7 +50,7 @@ def connect() -> client.ApiClient:
         raise_on_status=False,
         allowed_methods=None,  # also POST: who makes an object twice is told of the first
     )
-    return client.ApiClient(settings)
+    return Client(settings)
 
 
 def own_namespace() -> str:
