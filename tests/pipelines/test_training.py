@@ -538,7 +538,7 @@ def test_a_model_in_a_bucket_is_served_by_this_machine_until_it_is_stopped(
         assert deployed.verification.predictions_checked >= 100
         (server,) = set(served(workplace).values())
         assert Path(server).is_relative_to(workplace.folder / "state")
-        assert {key.split("/")[1] for key in s3.objects} == {"models", "deployments"}
+        assert {key.split("/")[1] for key in s3.objects} == {"models", "deployments", "catalogue"}
         assert deployments.latest(store, name) == deployed.deployment
         assert workplace.run("stop", name, "--store", location).code == 0
         assert workplace.servers() == []
