@@ -55,6 +55,9 @@ def test_intervals_hold_what_would_have_been_earned_as_often_as_they_say_and_est
         expected = np.array([truth(one.share) for one in estimates])
         held = [one.interval[0] <= true <= one.interval[1] for one, true in zip(estimates, expected, strict=True)]
         assert np.mean(held) >= 1 - BANDIT.error
+        widths = [one.interval[1] - one.interval[0] for one in estimates]
+        spread = (np.array([one.doubly_robust for one in estimates]) - expected).std()
+        assert np.mean(widths) < 2.5 * (2 * 1.96 * spread)  # what a normal approximation would take
         for kind in ("ips", "snips", "doubly_robust"):
             off = np.array([getattr(one, kind) for one in estimates]) - expected
             assert abs(off.mean()) < 4 * off.std() / np.sqrt(LOGS) + 0.002  # of SNIPS, which is a ratio
