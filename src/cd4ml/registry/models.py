@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cd4ml import images
 from cd4ml.contracts import evaluation as evaluations
 from cd4ml.contracts import model, signature
 from cd4ml.contracts.dataset import DatasetVersion
@@ -31,7 +30,7 @@ from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
-from cd4ml.registry import bom, card, clock, records
+from cd4ml.registry import clock, records
 from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Content, Store, open_store
 from cd4ml.storage.folder import FolderStore
@@ -103,6 +102,9 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
         RegistryError: The verdict is another gate's, or about another model or evaluation, or it did not pass.
         SignatureError: The key can sign nothing.
     """
+    from cd4ml import images
+    from cd4ml.registry import bom, card
+
     digest = model.digest(judged.model)
     found = evaluations.read(judged.evaluation)
     if verdict.gate != MODEL_GATE:
