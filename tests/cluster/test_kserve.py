@@ -19,7 +19,6 @@ from test_deployment import (
     SERVING,
     asking,
     bare,
-    kubeconfig_of_account,
     published,
 )
 
@@ -136,7 +135,7 @@ def test_the_role_of_the_manifests_is_enough(
     cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(role))
     account = f"--serviceaccount={namespace}:default"
     cluster.kubectl("create", "rolebinding", "deployer", "-n", namespace, "--role=deployer", account)
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of_account(cluster, namespace, tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(cluster.as_account(namespace, "default", tmp_path)))
 
     serve(store, namespace, 1)
 
