@@ -563,15 +563,14 @@ def test_wherever_a_rollout_is_killed_the_next_start_finishes_or_undoes_it_and_n
     assert users.answers.keys() == {"200"}
 
 
-def test_wherever_the_first_router_of_a_server_is_killed_with_its_rollout_hardly_a_request_is_lost(
+def test_wherever_the_first_router_of_a_server_is_killed_with_its_rollout_no_request_fails(
     store: Store, tmp_path: Path
 ) -> None:
     for change in itertools.count(1):
         url = deploy(store, tmp_path, 2 * change)
         with Users(url) as users:
             series = killed(store, tmp_path, ROUTED, version=2 * change + 1, change=change, since=(Machine, "share"))
-        assert users.answers["200"] > 0
-        assert users.answers.total() - users.answers["200"] <= 2 * len(users.threads)  # to the router, and back
+        assert users.answers.keys() == {"200"}
         Machine(store, "uptake").remove()
         if series is None or "traffic 50" in [getattr(event, "step", "") for event in series.events]:
             break  # from here on all is as above

@@ -168,6 +168,8 @@ class Machine(Target):
             if router and before.router_port:
                 self._place.follow(router, Traffic((_arm(before, 1.0),)))
                 stay.append(router)
+            elif router:  # first, for it asks the server that was moved
+                servers.end(Router, self._place.file)
             before.write(self._file)
             said = f"; {_was(before)}, is served as before at {before.url}"
             self._end_raised(but=stay)
