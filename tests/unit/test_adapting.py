@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from captures import BEGIN, Arms, captured, write
 from development_page import shown
-from steps_taken import Answers
+from steps_taken import Answers, Clock
 
 from cd4ml.contracts.experiment import Decision, Experiment
 from cd4ml.contracts.release import DatasetReference, Version
@@ -29,18 +29,6 @@ names: dict[str, Any] = {}
 exec(shown("A new target")["acme_shelf.py"], names)
 ALIKE = Arms()
 STEP = {"window": "61 minutes", "every": "20 minutes", "for": "5 hours", "replay": "none"}
-
-
-class Clock:
-    """The time of the capture, which passes while one sleeps, in seconds."""
-
-    passed = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.passed += seconds
-
-    def monotonic(self) -> float:
-        return self.passed
 
 
 class Divided(names["Shelf"]):  # type: ignore[misc]

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from captures import BEGIN, Arms, Right, captured, publish, write, write_labelled, write_mirrored
 from development_page import shown
+from steps_taken import Clock
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
 from cd4ml.deployment import rollout, steps, strategies, waiting
@@ -26,21 +26,6 @@ from cd4ml.storage.folder import FolderStore
 names: dict[str, Any] = {}
 exec(shown("A new target")["acme_shelf.py"], names)
 LIMITS = {"error_rate": {"max_increase": 0.05, "slices": ["overall", "region=south"]}}
-
-
-class Clock:
-    """A day of the capture that passes while one sleeps, in seconds."""
-
-    passed = 0.0
-    meanwhile: Callable[[], object] = staticmethod(lambda: None)
-    """What others do while one sleeps."""
-
-    def sleep(self, seconds: float) -> None:
-        self.passed += seconds
-        self.meanwhile()
-
-    def monotonic(self) -> float:
-        return self.passed
 
 
 class Divided(names["Shelf"]):  # type: ignore[misc]

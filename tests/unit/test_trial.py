@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from captures import BEGIN, Arms, write
 from development_page import shown
-from steps_taken import Answers
+from steps_taken import Answers, Clock
 from typer.testing import CliRunner
 
 from cd4ml import cli
@@ -38,21 +37,6 @@ STEP = {
 DATASET = DatasetReference("players", 0, "sha256:d")
 
 
-class Clock:
-    """The time of the capture, which passes while one sleeps, in seconds."""
-
-    passed = 1800.0
-    meanwhile: Callable[[], object] = staticmethod(lambda: None)
-    """What others do while one sleeps."""
-
-    def sleep(self, seconds: float) -> None:
-        self.passed += seconds
-        self.meanwhile()
-
-    def monotonic(self) -> float:
-        return self.passed
-
-
 class Divided(names["Shelf"]):  # type: ignore[misc]
     """A shelf whose requests of some hours, a second each, were captured before."""
 
@@ -76,7 +60,7 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1800.0)
 
 
 @pytest.fixture
