@@ -168,7 +168,7 @@ def publish(store: Path, name: str) -> None:
     """Publishes a model that the training pipeline could have made, but for its weights."""
     kinds = dict.fromkeys(TEXTS, "category") | dict.fromkeys(NUMBERS, "number") | dict.fromkeys(FLAGS, "boolean")
     statistics: dict[str, Column] = {text: Text(tuple(values), missing=True) for text, values in TEXTS.items()}
-    statistics |= {number: Number(0.0, 60.0, 42.0, missing=True) for number in (*NUMBERS, *FLAGS)}
+    statistics |= {number: Number(0.0, 250.0, mean=60.0, deviation=42.0, missing=True) for number in (*NUMBERS, *FLAGS)}
     contract = Contract("took", ("false", "true"), inputs(kinds), {"model": name})
     spec = parse({"model": name})
     assert isinstance(spec, Network)

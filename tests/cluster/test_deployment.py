@@ -23,7 +23,8 @@ from seldon_operator import LAST_APPLIED, Operator
 from cd4ml.cluster import connection
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout as engine
-from cd4ml.deployment.steps import Rollout, Route
+from cd4ml.deployment.steps import Rollout
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.targets import cluster as target
 from cd4ml.deployment.targets import seldon, stable
 from cd4ml.errors import DeploymentError, StorageError

@@ -24,7 +24,8 @@ from test_deployment import (
 
 from cd4ml.cluster import connection
 from cd4ml.deployment import rollout as engine
-from cd4ml.deployment.steps import Rollout, Route
+from cd4ml.deployment.steps import Rollout
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.targets import cluster as target
 from cd4ml.deployment.targets import stable
 from cd4ml.deployment.targets.kserve import KServe

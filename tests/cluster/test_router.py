@@ -26,7 +26,8 @@ from seldon_operator import Operator
 from cd4ml.cluster import connection
 from cd4ml.contracts import captured
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import rollout, steps, strategies
+from cd4ml.deployment import rollout, strategies
+from cd4ml.deployment.steps import judging
 from cd4ml.deployment.targets import cluster as target
 from cd4ml.errors import DeploymentError
 from cd4ml.images import TOOLS
@@ -87,8 +88,8 @@ def namespace(shared_cluster: Cluster, kubeconfig: str, tmp_path_factory: pytest
         patch.setenv("AWS_ENDPOINT_URL", f"http://{core.read_namespaced_service('minio', name).spec.cluster_ip}:9000")
         patch.setattr(socket, "getaddrinfo", finding_services(core))
         patch.setattr(target, "POLL_SECONDS", 0.5)
-        patch.setattr(steps, "LATE_SECONDS", 6)
-        patch.setattr(steps, "LATE_COPY_SECONDS", 8)
+        patch.setattr(judging, "LATE_SECONDS", 6)
+        patch.setattr(judging, "LATE_COPY_SECONDS", 8)
         folder = tmp_path_factory.mktemp("account")
         patch.setenv("KUBECONFIG", str(shared_cluster.as_account(name, "deployer", folder)))
         made = seldon_kind.install(api)

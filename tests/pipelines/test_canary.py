@@ -26,7 +26,9 @@ import pytest
 from cd4ml.contracts import captured, document, model, predictions
 from cd4ml.contracts.experiment import Decision
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.deployment import ab_test, on_this_machine, replay, rollout, steps, strategies, verify, watched
+from cd4ml.deployment import on_this_machine, rollout, steps, strategies, verify
+from cd4ml.deployment.evidence import ab_test, replay, watched
+from cd4ml.deployment.steps import judging
 from cd4ml.deployment.targets import router, servers
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
@@ -125,8 +127,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setattr(servers, "program", lambda: program)
     monkeypatch.setattr(verify, "LATENCY_REQUESTS", 5)
     monkeypatch.setattr(steps, "LOOK_SECONDS", 0.2)
-    monkeypatch.setattr(steps, "LATE_SECONDS", 0.5)
-    monkeypatch.setattr(steps, "LATE_COPY_SECONDS", 2.0)
+    monkeypatch.setattr(judging, "LATE_SECONDS", 0.5)
+    monkeypatch.setattr(judging, "LATE_COPY_SECONDS", 2.0)
     monkeypatch.setenv("CAPTURE_SECONDS", "0.1")
     monkeypatch.setenv(servers.KEEP_SERVING, "1")
     opened = open_store(tmp_path / "store")
@@ -347,7 +349,7 @@ def test_a_shadow_that_does_worse_is_undone_and_no_caller_had_anything_of_it(
 def test_a_shadow_that_hangs_is_undone_and_no_caller_waits_for_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "LATE_COPY_SECONDS", 11)  # a copy is given up after 10
+    monkeypatch.setattr(judging, "LATE_COPY_SECONDS", 11)  # a copy is given up after 10
     deploy(store, tmp_path, 1)
     url = deploy(store, tmp_path, 2, ROUTED)
 

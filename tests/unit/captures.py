@@ -15,8 +15,8 @@ from cd4ml.contracts import model
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Verdict
-from cd4ml.deployment import divided
-from cd4ml.deployment.divided import Divided
+from cd4ml.deployment.evidence import divided
+from cd4ml.deployment.evidence.divided import Divided
 from cd4ml.storage.folder import FolderStore
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

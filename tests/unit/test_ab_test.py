@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.experiment import Decision
 from cd4ml.contracts.verdict import Outcome
-from cd4ml.deployment import ab_test, anytime, units
-from cd4ml.deployment.ab_test import Design, Judged
-from cd4ml.deployment.units import Counted, Units
+from cd4ml.deployment.evidence import ab_test, anytime, units
+from cd4ml.deployment.evidence.ab_test import Judged
+from cd4ml.deployment.evidence.designs import Counted, Design
+from cd4ml.deployment.evidence.units import Units
 from cd4ml.errors import DeploymentError
 
 EXPERIMENTS = 1000

@@ -17,7 +17,9 @@ from steps_taken import Answers, Clock
 from cd4ml.contracts.experiment import Decision, Experiment
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.traffic import Sticky
-from cd4ml.deployment import adapting, rollout, steps, strategies
+from cd4ml.deployment import rollout, steps, strategies
+from cd4ml.deployment.steps import adapting, judging
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError
@@ -67,6 +69,7 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Divided:
     clock = Clock()
     monkeypatch.setattr(steps, "time", clock)
+    monkeypatch.setattr(judging, "time", clock)
     monkeypatch.setattr(adapting, "time", clock)
     monkeypatch.setattr(steps, "LOOK_SECONDS", 1000)
     monkeypatch.setattr(steps, "now", lambda: BEGIN + timedelta(seconds=clock.passed))
@@ -86,7 +89,7 @@ def put(shelf: Divided, number: int, taken: tuple[Any, ...]) -> None:
 def deploy(shelf: Divided, *written: Any, arms: Arms = ALIKE, **step: Any) -> None:
     """Puts a second version into production by a bandit, after steps that are written."""
     shelf.arms = arms
-    put(shelf, 1, (steps.Route(),))
+    put(shelf, 1, (Route(),))
     put(shelf, 2, strategies.parse([*written, {"bandit": {**STEP, **step}}]).steps[1:])
 
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts.verdict import Verdict, worst
-from cd4ml.deployment import analysis, divided, rollout_limits
+from cd4ml.deployment.evidence import analysis, divided
+from cd4ml.deployment.evidence import limits as rollout_limits
 from cd4ml.errors import DeploymentError
 
 EVERYTHING = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cd4ml.deployment import anytime
+from cd4ml.deployment.evidence import anytime
 
 ROLLOUTS = 1000
 ERROR = 0.05

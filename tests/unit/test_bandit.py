@@ -10,8 +10,9 @@ import pytest
 from captures import BEGIN, Arms, captured, with_column
 from pydantic import ValidationError
 
-from cd4ml.deployment import anytime, units
-from cd4ml.deployment.bandit import EVEN, Bandit
+from cd4ml.deployment.evidence import anytime, units
+from cd4ml.deployment.evidence.bandit import EVEN, shares
+from cd4ml.deployment.evidence.designs import Bandit
 
 RUNS, LOOKS, CALLERS = 1000, 20, 40
 """Bandits, how often each sets its shares, and how many callers come in between."""
@@ -44,7 +45,7 @@ def lived(bandit: Bandit, rates: tuple[float, float], times: np.ndarray = STEADY
         parts = [np.concatenate(both, axis=1) for both in zip(old, new, strict=True)]
         found = Lived(parts[0], parts[1].astype(bool), parts[2])
         values = found.guesses(bandit.floor).values
-        share = bandit.shares(values, np.array([values.shape[1]]))
+        share = shares(bandit, values, np.array([values.shape[1]]))
     return found
 
 
@@ -112,7 +113,7 @@ def test_the_share_is_even_while_nothing_is_known_and_the_chance_to_be_better_th
     guesses = np.where(random.random(200) < 0.55, 2.0, -2.0)
     bandit = Bandit.model_validate({"floor": 0.01})
 
-    none, few, many = bandit.shares(guesses, np.array([0, 20, 200]))
+    none, few, many = shares(bandit, guesses, np.array([0, 20, 200]))
 
     means = random.normal(guesses.mean(), guesses.std() / math.sqrt(200), 100_000)  # what may be the true difference
     assert none == EVEN

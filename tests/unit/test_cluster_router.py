@@ -16,7 +16,8 @@ from steps_taken import Answers
 
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout, steps, strategies, verify
-from cd4ml.deployment.steps import Mirror, Rollout, Route, Step, Traffic
+from cd4ml.deployment.steps import Rollout, Step
+from cd4ml.deployment.steps.written import Mirror, Route, Traffic
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import cluster, seldon
 from cd4ml.deployment.targets.cluster import Cluster

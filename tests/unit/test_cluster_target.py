@@ -17,7 +17,8 @@ from steps_taken import Answers
 
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout
-from cd4ml.deployment.steps import Rollout, Route
+from cd4ml.deployment.steps import Rollout
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import cluster, kserve, seldon, stable
 from cd4ml.deployment.targets.cluster import Cluster

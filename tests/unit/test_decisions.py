@@ -9,9 +9,10 @@ from development_page import shown
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
-from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.contracts.release import DatasetReference, Verification, Version
 from cd4ml.deployment import rollout, steps, waiting
-from cd4ml.deployment.steps import Approve, Asked, Hold, Rollout, Route, Traffic
+from cd4ml.deployment.steps import Rollout, judging
+from cd4ml.deployment.steps.written import Approve, Asked, Hold, Route, Traffic
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError, RegistryError, StorageError
@@ -49,6 +50,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(steps, "time", clock)
+    monkeypatch.setattr(judging, "time", clock)
     monkeypatch.setattr(steps.verify, "wait_until_ready", lambda *_, **__: None)
     return clock
 
@@ -66,7 +68,7 @@ class Verified:
     name = "verify"
 
     def take(self, now: Rollout) -> str:
-        now.verification = steps.Verification(now.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
+        now.verification = Verification(now.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
         return "as evaluated"
 
 

@@ -17,7 +17,7 @@ from cd4ml import cli
 from cd4ml.contracts.freeze import DAYS, Window
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout
-from cd4ml.deployment.steps import Route
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.errors import DeploymentError, DocumentError, RegistryError
 from cd4ml.registry import approvals, clock, deployments, freezes

@@ -10,8 +10,9 @@ import pytest
 from captures import Right, check, divided_by_labels, labelled, labelled_pairs, with_column
 
 from cd4ml.contracts.verdict import Verdict, worst
-from cd4ml.deployment import analysis, anytime, divided, paired, rollout_limits
-from cd4ml.deployment.compared import Compared
+from cd4ml.deployment.evidence import analysis, anytime, divided, paired
+from cd4ml.deployment.evidence import limits as rollout_limits
+from cd4ml.deployment.evidence.compared import Compared
 
 LIMITS = {"accuracy": {"min_change": -0.05}, "brier_score": {"max_increase": 0.03}}
 CLASSES = ("false", "true")

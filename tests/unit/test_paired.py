@@ -9,7 +9,8 @@ import pytest
 from captures import NO_FEEDBACK, Arms, captured, check, mirrored, with_column, write_mirrored
 
 from cd4ml.contracts.verdict import Verdict, worst
-from cd4ml.deployment import analysis, divided, paired, rollout_limits
+from cd4ml.deployment.evidence import analysis, divided, paired
+from cd4ml.deployment.evidence import limits as rollout_limits
 
 LIMITS = {
     "error_rate": {"max_increase": 0.02},

@@ -11,11 +11,11 @@ from captures import BEGIN, Arms, captured, write
 from typer.testing import CliRunner
 
 from cd4ml import cli
-from cd4ml.deployment import replay
-from cd4ml.deployment.bandit import Bandit
-from cd4ml.deployment.divided import Divided
-from cd4ml.deployment.replay import Pair, Replayed
-from cd4ml.deployment.units import Units
+from cd4ml.deployment.evidence import replay
+from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.evidence.divided import Divided
+from cd4ml.deployment.evidence.replay import Pair, Replayed
+from cd4ml.deployment.evidence.units import Units
 from cd4ml.errors import DeploymentError
 
 LOGS, CALLERS = 1000, 500

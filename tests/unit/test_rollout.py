@@ -15,7 +15,8 @@ from steps_taken import Answers
 
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import rollout, targets
-from cd4ml.deployment.steps import Rollout, Route, Step
+from cd4ml.deployment.steps import Rollout, Step
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.strategies import REPLACE, Strategy
 from cd4ml.deployment.targets import Target
 from cd4ml.errors import DeploymentError, StorageError

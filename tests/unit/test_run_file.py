@@ -255,7 +255,7 @@ def test_a_file_that_is_not_there_is_told_before_what_takes_time_is_imported(tmp
         "import sys; from cd4ml.cli import main\n"
         "try: main()\n"
         "except SystemExit as end:\n"
-        "    slow = ('kfp', 'jinja2', 'cd4ml.images')\n"
+        "    slow = ('kfp', 'jinja2', 'pyarrow', 'cd4ml.images')\n"
         "    print(end.code, [one for one in slow if one in sys.modules])"
     )
     (tmp_path / "arguments.yaml").write_text("pipeline: training\narguments: {seed: -1}\n")

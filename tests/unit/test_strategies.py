@@ -17,6 +17,8 @@ from steps_taken import Clock
 
 from cd4ml.contracts.release import DatasetReference, Verification, Version
 from cd4ml.deployment import rollout, steps, strategies, waiting
+from cd4ml.deployment.steps import Rollout, judging
+from cd4ml.deployment.steps.written import Verify
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError
@@ -56,16 +58,17 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(steps, "time", clock)
+    monkeypatch.setattr(judging, "time", clock)
     monkeypatch.setattr(waiting, "time", clock)
     monkeypatch.setattr(steps, "LOOK_SECONDS", 500)
     monkeypatch.setattr(steps, "now", lambda: BEGIN + timedelta(seconds=clock.passed))
     monkeypatch.setattr(steps.verify, "wait_until_ready", lambda *_, **__: None)
 
-    def verified(_: steps.Verify, at: steps.Rollout) -> str:
+    def verified(_: Verify, at: Rollout) -> str:
         at.verification = Verification(at.url, "sha256:m", 3, 0.0, p50_ms=1.0, p99_ms=2.0)
         return "as evaluated"
 
-    monkeypatch.setattr(steps.Verify, "take", verified)
+    monkeypatch.setattr(Verify, "take", verified)
     return clock
 
 

@@ -16,7 +16,9 @@ from cd4ml import cli
 from cd4ml.contracts.experiment import Decision, Experiment
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.traffic import Sticky
-from cd4ml.deployment import rollout, steps, strategies, trial
+from cd4ml.deployment import rollout, steps, strategies
+from cd4ml.deployment.steps import judging, trial
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError
@@ -66,6 +68,7 @@ def clock() -> Clock:
 @pytest.fixture
 def shelf(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Divided:
     monkeypatch.setattr(steps, "time", clock)
+    monkeypatch.setattr(judging, "time", clock)
     monkeypatch.setattr(trial, "time", clock)
     monkeypatch.setattr(trial, "MOST_SECONDS", 1000)
     monkeypatch.setattr(steps, "LOOK_SECONDS", 1000)
@@ -79,7 +82,7 @@ def deploy(shelf: Divided, arms: Arms, *, first: bool = False, **step: Any) -> N
     shelf.arms = arms
     way = strategies.parse([{"ab-test": {**STEP, **step}}])
     by_experiment = (Answers(), *way.steps[1:])
-    for number, taken in enumerate([by_experiment] if first else [(Answers(), steps.Route()), by_experiment], start=1):
+    for number, taken in enumerate([by_experiment] if first else [(Answers(), Route()), by_experiment], start=1):
         rollout.roll_out(
             shelf,
             Strategy(way.name, taken),

@@ -15,7 +15,8 @@ import pytest
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import verify
-from cd4ml.deployment.steps import Rollout, Verify
+from cd4ml.deployment.steps import Rollout
+from cd4ml.deployment.steps.written import Verify
 from cd4ml.deployment.targets import Release
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError

@@ -23,7 +23,7 @@ from cd4ml.storage import Store, check_uri, local_path, open_store
 if TYPE_CHECKING:
     from cd4ml.contracts.decision import What
     from cd4ml.contracts.release import Deployment
-    from cd4ml.deployment.divided import Divided
+    from cd4ml.deployment.evidence.divided import Divided
     from cd4ml.kubeflow.connection import Address
 
 deployments_app = typer.Typer(
@@ -215,7 +215,8 @@ def analyse(
 
     Example: cd4ml deployments analyse capture --champion deployment-3 --challenger deployment-4 --limits limits.yaml
     """
-    from cd4ml.deployment import analysis, divided, rollout_limits
+    from cd4ml.deployment.evidence import analysis, divided
+    from cd4ml.deployment.evidence import limits as rollout_limits
     from cd4ml.running import yaml_file
 
     said = yaml_file.read(limits)
@@ -285,8 +286,8 @@ def replay(
     from datetime import UTC, datetime
 
     from cd4ml import settings
-    from cd4ml.deployment import replay as replays
-    from cd4ml.deployment.bandit import Bandit
+    from cd4ml.deployment.evidence import replay as replays
+    from cd4ml.deployment.evidence.designs import Bandit
     from cd4ml.deployment.targets.machine import Machine
 
     said = {"policy": policy, "floor": floor, "every": every, "outcome": outcome, "window": window, "error": error}

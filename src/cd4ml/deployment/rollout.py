@@ -5,7 +5,7 @@ its event `held` is stored. Until then, whoever finds it without its process und
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from cd4ml.contracts import deployment as events
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.release import Deployment, Verification, Version
 from cd4ml.deployment import decided, freezing, step_log, verify, waiting
-from cd4ml.deployment.steps import Rollout, Route
+from cd4ml.deployment.steps import Rollout, Step
+from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Served, Target, Unfinished
 from cd4ml.errors import Cd4mlError, DeploymentError
@@ -49,10 +50,11 @@ def roll_out(
     with rolling_out(
         target, strategy.name, version=version, run=run, port=port, log_file=log_file, approvals=approvals
     ) as rollout:
-        rollout.steps = strategy.steps
+        rollout.features, rollout.looks = strategy.features, strategy.looks
+        rollout.persons = max(approvals, strategy.persons)
         if strategy.splits:
             log.info("%s: %s", target.model, decided.how(target.store, rollout.release.begun))
-        _take(rollout)
+        _take(rollout, strategy.steps)
         if rollout.verification is None:
             raise DeploymentError(f"strategy {strategy.name}: no step of it verifies the release; add one")
     return events.deployment_of(rollout.release.begun, rollout.held), rollout.verification
@@ -79,7 +81,7 @@ def rolling_out(
         let = freezing.check(target.store, version)
         begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
         target.tell(begun, begun)
-        rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file), approvals=approvals)
+        rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file), persons=approvals)
         may_count = False
         try:
             if let:
@@ -117,10 +119,10 @@ def _keep(rollout: Rollout) -> None:
         )
 
 
-def _take(rollout: Rollout) -> None:
+def _take(rollout: Rollout, steps: Sequence[Step]) -> None:
     """Takes the steps; once people have promoted the release, of those that are left only the one that routes."""
     promoted = False
-    for step in rollout.steps:
+    for step in steps:
         if promoted and not isinstance(step, Route):
             continue
         rollout.answered = {}

@@ -12,7 +12,19 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets
-from cd4ml.deployment.steps import WRITTEN, AbTest, AnyStep, Approve, ByBandit, Dividing, Route, Step, Verify
+from cd4ml.deployment.steps import Step
+from cd4ml.deployment.steps.written import (
+    WRITTEN,
+    AbTest,
+    Analyse,
+    AnyStep,
+    Approve,
+    ByBandit,
+    Dividing,
+    Route,
+    Verify,
+    Watch,
+)
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -62,6 +74,22 @@ class Strategy:
     def splits(self) -> bool:
         """Whether requests are divided between the release and what was served before, or copied."""
         return any(isinstance(step, Dividing) for step in self.steps)
+
+    @property
+    def features(self) -> list[str]:
+        """Those that its steps need the values of."""
+        judging = (step for step in self.steps if isinstance(step, Analyse | AbTest | ByBandit))
+        return sorted({column for step in judging for column in step.columns})
+
+    @property
+    def persons(self) -> int:
+        """How many people it asks to approve a release."""
+        return max((step.approve.approvals for step in self.steps if isinstance(step, Approve)), default=0)
+
+    @property
+    def looks(self) -> int:
+        """The steps among which the error of a rollout is divided."""
+        return sum(isinstance(step, Analyse | Watch) for step in self.steps)
 
 
 REPLACE = Strategy("replace", (Verify(), Route()))

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow.compute as pc
 
-from cd4ml.deployment.compared import Compared, text_of
+from cd4ml.deployment.evidence.compared import Compared, text_of
 from cd4ml.errors import DeploymentError
 from cd4ml.names import shown
 

@@ -1,7 +1,7 @@
 """Whether a challenger keeps its limits against the champion, by requests that both had a chance to get, or did get.
 
-Every check has an interval that may be looked at again and again (`cd4ml.deployment.anytime`), and all of them together
-keep the error that is stated: each gets an equal part of it.
+Every check has an interval that may be looked at again and again (`cd4ml.deployment.evidence.anytime`), and all of them
+together keep the error that is stated: each gets an equal part of it.
 """
 
 import math
@@ -15,8 +15,8 @@ from cd4ml.contracts.bounds import Bounds
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.deployment import anytime, gaps, labelled
-from cd4ml.deployment.rollout_limits import (
+from cd4ml.deployment.evidence import anytime, gaps, labelled
+from cd4ml.deployment.evidence.limits import (
     Accuracy,
     Between,
     BrierScore,
@@ -30,7 +30,7 @@ from cd4ml.deployment.rollout_limits import (
 from cd4ml.errors import DeploymentError
 
 if TYPE_CHECKING:
-    from cd4ml.deployment.compared import Compared
+    from cd4ml.deployment.evidence.compared import Compared
 
 GATE = "analysis"
 SAMPLE_RATIO = "sample_ratio"
@@ -207,7 +207,7 @@ def _changed(
 
 def _apart(compared: "Compared", *, bounds: Bounds, range_: tuple[float, float], error: float) -> _Found:
     """How far predictions for one row are apart, on average."""
-    from cd4ml.deployment.paired import Paired
+    from cd4ml.deployment.evidence.paired import Paired
 
     if not isinstance(compared, Paired):
         raise DeploymentError("one arm alone answered each request; it takes a mirror")

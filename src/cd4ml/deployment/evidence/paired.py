@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.deployment import anytime, compared
-from cd4ml.deployment.compared import Compared, answers, first_of_each, first_of_each_caller
+from cd4ml.deployment.evidence import anytime, compared
+from cd4ml.deployment.evidence.compared import Compared, answers, first_of_each, first_of_each_caller
 from cd4ml.errors import DeploymentError
 
 

@@ -4,7 +4,7 @@ What comes of the requests of one caller is not independent, so a caller counts 
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
-from cd4ml.deployment import divided
-from cd4ml.deployment.compared import BY_CHANCE, answers, first_of_each, unreadable
-from cd4ml.deployment.divided import Divided
+from cd4ml.deployment.evidence import divided
+from cd4ml.deployment.evidence.compared import BY_CHANCE, answers, first_of_each, unreadable
+from cd4ml.deployment.evidence.designs import Counted
+from cd4ml.deployment.evidence.divided import Divided
 from cd4ml.errors import DeploymentError
 from cd4ml.storage import arrow
 
 LABEL = "label"
 _NUMBERS = {"true": 1.0, "false": 0.0}
 """What labels count as that are no numbers, as JSON has them."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What an outcome is."""
-
-    outcome: str
-    """`reward`, what feedback says, or `label`, what it says came to be true."""
-    window: timedelta
-    """How long after its first request what a unit is given counts; its outcome is known once that is over."""
-    missing: float | None
-    """The outcome of a unit that is given nothing; None where such a one has none."""
-    first: bool = False
-    """Whether of a unit's requests the first alone counts, for others may have come to another arm."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts.deployment import StepTaken
 from cd4ml.contracts.experiment import Decision, Experiment
-from cd4ml.deployment import ab_test, steps, units
-from cd4ml.deployment.ab_test import Design, Judged
-from cd4ml.deployment.compared import answers
-from cd4ml.deployment.steps import NOBODY, Rollout
+from cd4ml.deployment import steps
+from cd4ml.deployment.evidence import ab_test, units
+from cd4ml.deployment.evidence.ab_test import Judged
+from cd4ml.deployment.evidence.compared import answers
+from cd4ml.deployment.evidence.designs import Design
+from cd4ml.deployment.steps import NOBODY, Rollout, judging
 from cd4ml.deployment.targets import Split
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import clock, deployments
@@ -42,12 +44,12 @@ def run(rollout: Rollout, design: Design) -> str:
     Raises:
         DeploymentError: The release is not to get them.
     """
-    weight, asked = design.traffic / 100, steps.features(rollout)
-    split = rollout.target.share(rollout.release, weight, asked, sticky=design.sticky.sticky)
+    weight, sticky = design.traffic / 100, design.sticky.sticky
+    split = rollout.target.share(rollout.release, weight, rollout.features, sticky=sticky)
     rollout.split, rollout.split_at = split, steps.now()
     if split is None:
         return f"{NOBODY}, so there is nothing to compare with"
-    plan = steps.patiently(partial(_planned, design, split.capture, rollout.split_at), rollout)
+    plan = judging.patiently(partial(_planned, design, split.capture, rollout.split_at), rollout)
     log.info("%s", plan)
     deployments.add(rollout.target.store, rollout.release.begun, StepTaken(PLAN, plan, clock.now()))
     judged, decision = _decided(rollout, design, split=split, began=rollout.split_at)
@@ -96,7 +98,7 @@ def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime)
     begun, told = time.monotonic(), 0
     while True:
         passed = time.monotonic() - begun
-        until = steps.now() - timedelta(seconds=steps.LATE_SECONDS)
+        until = steps.now() - timedelta(seconds=judging.LATE_SECONDS)
         look = partial(
             units.read,
             split.capture,
@@ -106,7 +108,7 @@ def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime)
             since=began,
             until=until,
         )
-        judged = ab_test.judge(design, steps.patiently(look, rollout))
+        judged = ab_test.judge(design, judging.patiently(look, rollout))
         decision = judged.decision(over=passed > design.within.total_seconds())
         if decision:
             return judged, decision

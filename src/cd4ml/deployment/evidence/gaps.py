@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts.shares import Interval
-from cd4ml.deployment import anytime
-from cd4ml.deployment.anytime import Guesses
-from cd4ml.deployment.compared import Compared
+from cd4ml.deployment.evidence import anytime
+from cd4ml.deployment.evidence.anytime import Guesses
+from cd4ml.deployment.evidence.compared import Compared
 
 RATES: Mapping[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
     "selection_rate": lambda selected, _: (np.ones_like(selected), selected),

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
 from cd4ml.contracts.shares import Interval
-from cd4ml.deployment import ab_test, anytime, units
-from cd4ml.deployment.bandit import Bandit
-from cd4ml.deployment.compared import BY_CHANCE, unreadable
-from cd4ml.deployment.units import Units
+from cd4ml.deployment.evidence import ab_test, anytime, units
+from cd4ml.deployment.evidence.bandit import shares
+from cd4ml.deployment.evidence.compared import BY_CHANCE, unreadable
+from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.evidence.units import Units
 from cd4ml.errors import DeploymentError
 from cd4ml.storage import arrow
 
@@ -116,8 +117,8 @@ def replay(bandit: Bandit, found: Units, pair: Pair) -> Replayed:
     low = bandit.range[0]
     log = _Log.of((outcomes - low) / bandit.width, known.challenged, known.propensities)
     learned = _known_before(bandit, known.table["at"].to_numpy())
-    shares, place = np.unique(learned, return_inverse=True)
-    share = bandit.shares(guesses, shares)[place]
+    counts, place = np.unique(learned, return_inverse=True)
+    share = shares(bandit, guesses, counts)[place]
     late, times = learned > 0, log.times(share)
     supported = min(_effective(times[late & (known.challenged == arm)]) for arm in (False, True))
     if supported < SUPPORT:

@@ -10,11 +10,13 @@ import numpy as np
 
 from cd4ml.contracts.deployment import StepTaken
 from cd4ml.contracts.experiment import Decision
-from cd4ml.deployment import ab_test, steps, trial, units
-from cd4ml.deployment import replay as replays
-from cd4ml.deployment.ab_test import Judged
-from cd4ml.deployment.bandit import EVEN, Bandit
-from cd4ml.deployment.steps import NOBODY, Rollout
+from cd4ml.deployment import steps
+from cd4ml.deployment.evidence import ab_test, units
+from cd4ml.deployment.evidence import replay as replays
+from cd4ml.deployment.evidence.ab_test import Judged
+from cd4ml.deployment.evidence.bandit import EVEN, shares
+from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.steps import NOBODY, Rollout, judging, trial
 from cd4ml.deployment.targets import Split
 from cd4ml.registry import clock, deployments
 
@@ -58,10 +60,10 @@ def _replay(rollout: Rollout, bandit: Bandit) -> None:
     """Replays the policy on what was captured until now; where nothing was divided yet, the champion gets all."""
     split = rollout.split or _share(rollout, bandit, 0.0)
     if split:
-        until = steps.now() - timedelta(seconds=steps.LATE_SECONDS)
+        until = steps.now() - timedelta(seconds=judging.LATE_SECONDS)
         own = (rollout.split.champion, rollout.split.challenger) if rollout.split else (None, None)
         look = partial(replays.read, bandit, split.capture, until=until, champion=own[0], challenger=own[1])
-        _note(rollout, REPLAY, steps.patiently(look, rollout).said)
+        _note(rollout, REPLAY, judging.patiently(look, rollout).said)
 
 
 def _decided(rollout: Rollout, bandit: Bandit, *, split: Split, began: datetime) -> tuple[Judged, Decision]:
@@ -69,7 +71,7 @@ def _decided(rollout: Rollout, bandit: Bandit, *, split: Split, began: datetime)
     begun, shares = time.monotonic(), Shares(EVEN, EVEN)
     while True:
         left = bandit.span.total_seconds() - (time.monotonic() - begun)
-        judged = steps.patiently(partial(_judged, bandit, split, began), rollout)
+        judged = judging.patiently(partial(_judged, bandit, split, began), rollout)
         decision = judged.decision(over=left <= 0)
         if decision:
             return judged, decision
@@ -105,19 +107,19 @@ def _judged(bandit: Bandit, split: Split, began: datetime) -> Judged:
         champion=split.champion,
         challenger=split.challenger,
         since=began,
-        until=steps.now() - timedelta(seconds=steps.LATE_SECONDS),
+        until=steps.now() - timedelta(seconds=judging.LATE_SECONDS),
     )
     return ab_test.judge(bandit, replace(found, compared=replace(found.compared, rarest=bandit.floor)))
 
 
 def _wanted(bandit: Bandit, judged: Judged) -> float:
     guesses = ab_test.differences(bandit, *judged.known).values
-    return float(bandit.shares(guesses, np.array([len(guesses)]))[0])
+    return float(shares(bandit, guesses, np.array([len(guesses)]))[0])
 
 
 def _share(rollout: Rollout, bandit: Bandit, share: float) -> Split | None:
     sticky = bandit.sticky.sticky if bandit.sticky else None
-    return rollout.target.share(rollout.release, share, steps.features(rollout), sticky=sticky)
+    return rollout.target.share(rollout.release, share, rollout.features, sticky=sticky)
 
 
 def _note(rollout: Rollout, name: str, said: str) -> None:

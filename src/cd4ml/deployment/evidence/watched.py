@@ -1,68 +1,26 @@
 """Whether a release keeps limits of its own, by what the router captured of the requests that it answered.
 
 Each limit allows a share of the requests to be bad: to fail, or to take longer than a quantile may. How large the share
-is lies in an interval that may be looked at again and again (`cd4ml.deployment.anytime`).
+is lies in an interval that may be looked at again and again (`cd4ml.deployment.evidence.anytime`).
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Self
 
 import numpy as np
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
 
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.deployment import anytime
-from cd4ml.deployment.compared import answers, first_of_each_caller
-from cd4ml.settings import Span, Strict
+from cd4ml.deployment.evidence import anytime
+from cd4ml.deployment.evidence.compared import answers, first_of_each_caller
+from cd4ml.deployment.evidence.own_limits import OwnErrorRate, OwnLimits
 
 GATE = "watch"
 
 
-class ErrorRate(Strict):
-    """Of the share of requests that fail (a status of 500 or more)."""
-
-    max: Annotated[float, Field(gt=0, lt=1)]
-
-
-class Latency(Strict):
-    """Of a quantile of the latency."""
-
-    max: Annotated[float, Field(gt=0)]
-    """Milliseconds."""
-
-
-class Watched(Strict):
-    """What a release must keep, and for how long it is looked at."""
-
-    span: Annotated[Span, Field(alias="for")]
-    """All of it is waited for; what is not known to be kept by then has failed."""
-    error_rate: ErrorRate | None = None
-    latency_p50: Latency | None = None
-    latency_p95: Latency | None = None
-    latency_p99: Latency | None = None
-    error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """How often a release that keeps all limits may fail, and how often one that breaks a limit may pass."""
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if not list(self.each()):
-            raise ValueError("names no limit, so that every release would pass; write one: error_rate: {max: 0.02}")
-        return self
-
-    def each(self) -> Iterator[tuple[str, ErrorRate | Latency]]:
-        """Each name and limit."""
-        for name in type(self).model_fields:
-            limit = getattr(self, name)
-            if isinstance(limit, ErrorRate | Latency):
-                yield name, limit
-
-
 def judge(
     folder: str | Path,
-    limits: Watched,
+    limits: OwnLimits,
     *,
     arm: str,
     since: datetime | None = None,
@@ -94,7 +52,7 @@ def judge(
     error = limits.error / looks / len(held)
     checks = []
     for name, limit in held:
-        if isinstance(limit, ErrorRate):
+        if isinstance(limit, OwnErrorRate):
             what, bad, allowed = "failed", statuses >= 500, limit.max
         else:
             what, bad = f"took more than {limit.max:g} ms", latencies > limit.max

@@ -1,96 +1,26 @@
-"""The steps of a strategy, each of which passes or fails.
+"""The steps of a strategy, as they are written; what takes longer to load than to read is loaded when it is taken.
 
 A person writes those that come between the verification of a release and its route: `{traffic: 10}`,
 `{mirror: 100}`, `{hold: 5 minutes}`, `{analyse: {...}}`, `{watch: {...}}`, `{approve: {...}}`.
 """
 
-import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, field_validator
 
 from cd4ml import settings
-from cd4ml.contracts.deployment import Answered, Held
-from cd4ml.contracts.release import Verification
-from cd4ml.contracts.verdict import Outcome, Verdict, worst
-from cd4ml.deployment import analysis, decided, step_log, verify, waiting, watched
-from cd4ml.deployment.ab_test import Design
-from cd4ml.deployment.bandit import Bandit
-from cd4ml.deployment.compared import UnreadableError
-from cd4ml.deployment.rollout_limits import Limits
-from cd4ml.deployment.targets import Release, Split, Target
-from cd4ml.deployment.watched import Watched
-from cd4ml.errors import DeploymentError
+from cd4ml.deployment import decided, steps, verify, waiting
+from cd4ml.deployment.evidence.designs import Bandit, Design
+from cd4ml.deployment.evidence.limits import Limits
+from cd4ml.deployment.evidence.own_limits import OwnLimits
+from cd4ml.deployment.steps import NOBODY, Rollout
 from cd4ml.names import nearest, shown
-from cd4ml.registry import models
 from cd4ml.settings import OneOf, Span, Strict, Whole
 
 READY_SECONDS = 60
 """How long a server may take to answer that its target holds for ready: the cluster's Services may lag behind."""
-LIVES_SECONDS = 15
-"""How long it may take to answer later, when it is asked whether it still does."""
-LOOK_SECONDS = 5
-LATE_SECONDS = 15
-"""How much later than a request its answer may be captured: those that are slow come last, and would be missing."""
-LATE_COPY_SECONDS = 60
-"""Likewise of a copy, which waits up to 30 seconds for others that hang, and then for its own answer."""
-AWAY_SECONDS = 600
-"""How long what was captured may not be readable, as where the store is away."""
-NOBODY = "nothing was served before"
-Found = TypeVar("Found")
-
-log = logging.getLogger(__name__)
-
-
-def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
-
-
-@dataclass
-class Rollout:
-    """A release on its way, as its steps find and leave it."""
-
-    target: Target
-    release: Release
-    url: str = ""
-    """Its own address, where it alone answers; empty before it is raised."""
-    endpoint: str = ""
-    """The address that callers ask; empty before they get this release there."""
-    verification: Verification | None = None
-    """What it answered, when it was verified last."""
-    steps: tuple["Step", ...] = ()
-    """All of them."""
-    split: Split | None = None
-    """How requests are divided or copied; None where one server alone gets them."""
-    split_at: datetime | None = None
-    """Since when."""
-    approvals: int = 0
-    """How many people have to approve the version, and to promote it."""
-    answered: dict[str, Answered] = field(default_factory=dict)
-    """How both answered, as the step that is taken has seen it last."""
-    held: Held = field(init=False)
-    """The event that says that it holds, from when it does."""
-
-
-class Step(Protocol):
-    """A step of a strategy."""
-
-    @property
-    def name(self) -> str:
-        """What the history calls it."""
-
-    def take(self, rollout: Rollout) -> str:
-        """Takes the step; what came of it, for people.
-
-        Raises:
-            DeploymentError: It failed, which undoes the rollout.
-        """
 
 
 @dataclass(frozen=True)
@@ -144,8 +74,8 @@ class Traffic(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who gets how much."""
-        rollout.split = rollout.target.share(rollout.release, self.traffic / 100, features(rollout))
-        rollout.split_at = now()
+        rollout.split = rollout.target.share(rollout.release, self.traffic / 100, rollout.features)
+        rollout.split_at = steps.now()
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to divide"
         return f"{self.traffic:g}% of the requests to version {rollout.release.version.version}"
@@ -172,8 +102,8 @@ class Mirror(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who gets copies of how much."""
-        rollout.split = rollout.target.mirror(rollout.release, self.mirror / 100, features(rollout))
-        rollout.split_at = now()
+        rollout.split = rollout.target.mirror(rollout.release, self.mirror / 100, rollout.features)
+        rollout.split_at = steps.now()
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to copy"
         return f"copies of {self.mirror:g}% of the requests to version {rollout.release.version.version}"
@@ -202,7 +132,7 @@ class Hold(Strict):
         """Takes the step; how long it waited."""
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to wait for"
-        wait(rollout, self.hold.total_seconds())
+        steps.wait(rollout, self.hold.total_seconds())
         return f"waited {self.hold}"
 
 
@@ -252,40 +182,15 @@ class Analyse(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; by what it passed."""
-        if rollout.split is None:
-            return f"{NOBODY}, so there is nothing to compare with"
-        classes = None
-        if self.analyse.of_labels:
-            classes = models.contract(rollout.target.store, rollout.release.version).classes
-        look = partial(self._look, rollout, rollout.split, classes)
-        return _judged(rollout, look, span=self.analyse.within, whole=False)
+        from cd4ml.deployment.steps import judging
 
-    def _look(self, rollout: Rollout, split: Split, classes: Sequence[str] | None) -> Verdict:
-        from cd4ml.deployment import divided, paired
-
-        read, late = (paired.read, LATE_COPY_SECONDS) if split.mirrored else (divided.read, LATE_SECONDS)
-        found = read(
-            split.capture,
-            champion=split.champion,
-            challenger=split.challenger,
-            since=rollout.split_at,
-            until=now() - timedelta(seconds=late),
-        )
-        rollout.answered = found.answered()
-        about = {"champion": split.champion, "challenger": split.challenger}
-        return analysis.analyse(
-            found,
-            self.analyse,
-            about=about,
-            looks=_looks(rollout),
-            classes=classes,
-        )
+        return judging.analyse(rollout, self.analyse, within=self.analyse.within)
 
 
 class Watch(Strict):
     """Looks for a time at what the release answers, which goes on where it is known by then that it keeps limits."""
 
-    watch: Watched
+    watch: OwnLimits
 
     @property
     def name(self) -> str:
@@ -303,27 +208,9 @@ class Watch(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; what it kept."""
-        if rollout.split is None:
-            return f"{NOBODY}, so there is nothing to go back to"
-        release = rollout.release
-        log.warning(
-            "%s version %d answers callers, and is watched for %s; %s",
-            release.version.name,
-            release.version.version,
-            self.watch.span,
-            decided.how(rollout.target.store, release.begun),
-        )
-        return _judged(rollout, partial(self._look, rollout, rollout.split), span=self.watch.span, whole=True)
+        from cd4ml.deployment.steps import judging
 
-    def _look(self, rollout: Rollout, split: Split) -> Verdict:
-        return watched.judge(
-            split.capture,
-            self.watch,
-            arm=split.challenger,
-            since=rollout.split_at,
-            until=now() - timedelta(seconds=LATE_SECONDS),
-            looks=_looks(rollout),
-        )
+        return judging.watch(rollout, self.watch)
 
 
 class Asked(Strict):
@@ -360,70 +247,10 @@ class Approve(Strict):
             self.approve.approvals,
             within=self.approve.within,
             anew=True,
-            look=lambda: check_lives(rollout),
+            look=lambda: steps.check_lives(rollout),
             otherwise=f"; {decided.how(store, release.begun)}",
         )
         return "; ".join(one.headline for one in approved)
-
-
-def _check_not_whole(before: "Dividing | None", what: str) -> None:
-    if isinstance(before, Traffic) and before.whole:
-        raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
-
-
-def _judged(rollout: Rollout, look: Callable[[], Verdict], *, span: timedelta, whole: bool) -> str:
-    """Looks until it is known that limits are kept; by what that is known.
-
-    Args:
-        rollout: The rollout.
-        look: Holds what was captured against the limits.
-        span: How long that may take.
-        whole: Whether all of it is waited for.
-
-    Raises:
-        DeploymentError: A limit is broken, or it is not known by then whether all are kept.
-    """
-    end, before = time.monotonic() + span.total_seconds(), list[str]()
-    while True:
-        verdict = patiently(look, rollout)
-        known = [check.reason for check in verdict.checks]
-        if known != before:
-            step_log.so_far(known)
-        before, over = known, time.monotonic() > end
-        _check_unbroken(verdict)
-        if verdict.passed and (over or not whole):
-            return "; ".join(known)
-        if over:
-            said = "; ".join(verdict.reasons)
-            raise DeploymentError(f"after {span} it is not known whether limits are kept: {said}")
-        check_lives(rollout)
-        time.sleep(LOOK_SECONDS)
-
-
-def patiently(look: Callable[[], Found], rollout: Rollout) -> Found:
-    """What a look at the capture tells, which is asked again for a time where it cannot be read.
-
-    Raises:
-        UnreadableError: It still cannot be.
-    """
-    end = time.monotonic() + AWAY_SECONDS
-    while True:
-        try:
-            return look()
-        except UnreadableError as error:
-            if time.monotonic() > end:
-                raise
-            log.warning("%s; it is asked again", error)
-        check_lives(rollout)
-        time.sleep(LOOK_SECONDS)
-
-
-def _check_unbroken(verdict: Verdict) -> None:
-    outcome, said = worst(check.outcome for check in verdict.checks), "; ".join(verdict.reasons)
-    if outcome is Outcome.ERROR:
-        raise DeploymentError(f"the release cannot be judged: {said}")
-    if outcome is Outcome.FAILED:
-        raise DeploymentError(f"the release does not keep its limits: {said}")
 
 
 class AbTest(Strict):
@@ -451,7 +278,7 @@ class AbTest(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; by what the release was found better."""
-        from cd4ml.deployment import trial
+        from cd4ml.deployment.steps import trial
 
         return trial.run(rollout, self.design)
 
@@ -481,40 +308,14 @@ class ByBandit(Strict):
 
     def take(self, rollout: Rollout) -> str:
         """Takes the step; by what the release was found better."""
-        from cd4ml.deployment import adapting
+        from cd4ml.deployment.steps import adapting
 
         return adapting.run(rollout, self.bandit)
 
 
-def wait(rollout: Rollout, seconds: float) -> None:
-    """Waits, as long as what was served before and the release live, and nobody decides otherwise.
-
-    Raises:
-        DeploymentError: One of them does not live, or people have the rollout undone.
-        Promoted: People give the release all requests.
-    """
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        check_lives(rollout)
-        time.sleep(min(left, LOOK_SECONDS))
-
-
-def check_lives(rollout: Rollout) -> None:
-    """Heeds what people have decided, and makes sure that what was served before still answers, and the release too.
-
-    Raises:
-        DeploymentError: One of them does not, or people have the rollout undone.
-        Promoted: People give the release all requests.
-    """
-    decided.heed(rollout.target.store, rollout.release.begun, _persons(rollout))
-    if rollout.split and not rollout.target.divides():
-        raise DeploymentError("what was served before has ended, or the router has")
-    verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)
-
-
-def _persons(rollout: Rollout) -> int:
-    """How many it takes to promote a release: as many as have to approve it, before its rollout or in it."""
-    return max([rollout.approvals, *(step.approve.approvals for step in rollout.steps if isinstance(step, Approve))])
+def _check_not_whole(before: "Dividing | None", what: str) -> None:
+    if isinstance(before, Traffic) and before.whole:
+        raise ValueError(f"{what} comes after {{traffic: 100}}, which gives the release all; write it before")
 
 
 Dividing: TypeAlias = Traffic | Mirror | AbTest | ByBandit
@@ -542,14 +343,3 @@ def _checked(content: Any) -> Written:
 
 
 AnyStep = Annotated[Written, OneOf(_checked, WRITTEN.values)]
-
-
-def features(rollout: Rollout) -> list[str]:
-    """Those whose values the steps of a rollout need."""
-    judging = (step for step in rollout.steps if isinstance(step, Analyse | AbTest | ByBandit))
-    return sorted({column for step in judging for column in step.columns})
-
-
-def _looks(rollout: Rollout) -> int:
-    """The steps among which the error of a rollout is divided."""
-    return sum(isinstance(step, Analyse | Watch) for step in rollout.steps)

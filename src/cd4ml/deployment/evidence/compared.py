@@ -17,7 +17,7 @@ from cd4ml.contracts import captured
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.slices import Pattern
-from cd4ml.deployment.anytime import Guesses
+from cd4ml.deployment.evidence.anytime import Guesses
 from cd4ml.errors import DeploymentError
 from cd4ml.storage import arrow
 
