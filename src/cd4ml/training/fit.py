@@ -7,20 +7,22 @@ of a rare event is wrong in its first digits.
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
-from cd4ml.training.examples import Examples
+from cd4ml.training.examples import Block, Examples
+from cd4ml.training.steps import Steps
 from cd4ml.training.trainers import Network
 
 STEPS_PER_CALL = 16
 """Steps that TensorFlow takes before Python hears of them."""
-BATCH_ROWS = 8192
-"""Rows that are predicted at a time, when an epoch is measured."""
+BLOCK_ROWS = 65_536
+"""Rows that are predicted in a call, when an epoch is measured."""
+MEASURED_ROWS = 50_000
+"""Rows of the train split, drawn once, that its score is measured on; all where it has fewer."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Epoch:
     metric: str
     """What the scores are."""
     score: float
-    """Of the train split with the weights at the end of the epoch, as the two that follow."""
+    """Of the train split, or `MEASURED_ROWS` of it, with the weights at the end of the epoch as what follows."""
     eval_loss: float
     eval_score: float
 
@@ -58,22 +60,16 @@ class Epoch:
 
 
 def fit(
-    network: keras.Model,
-    *,
-    train: Examples,
-    evaluation: Examples,
-    spec: Network,
-    weights: np.ndarray | None,
-    problem: Problem,
+    network: keras.Model, *, train: Examples, evaluation: Examples, spec: Network, seed: int, problem: Problem
 ) -> list[Epoch]:
     """Trains the network in place and prints a line an epoch.
 
     Args:
         network: Gives a logit.
-        train: What it learns from.
+        train: What it learns from; its weights count in the loss alone.
         evaluation: Says when to stop, and which epoch's weights to keep.
         spec: The hyperparameters.
-        weights: What each row of `train` counts in its loss, float32 [rows]; no other number is weighted.
+        seed: Of the order of the rows.
         problem: Says what the score of an epoch is.
 
     Returns:
@@ -82,66 +78,54 @@ def fit(
     Raises:
         TrainingError: The loss is no longer a finite number.
     """
-    network.compile(
-        optimizer=keras.optimizers.Adam(spec.learning_rate),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-        steps_per_execution=STEPS_PER_CALL,
-    )
-    history = _History(spec, train=train, evaluation=evaluation, problem=problem)
-    best = keras.callbacks.EarlyStopping(
-        monitor="eval_score", mode="max", patience=spec.patience, restore_best_weights=True
-    )
-    network.fit(
-        train.inputs,
-        train.labels,
-        sample_weight=weights,
-        batch_size=spec.batch_size,
-        epochs=spec.epochs,
-        callbacks=[history, best],
-        verbose=0,
-    )
-    return history.epochs
+    steps = Steps(network, optimizer=keras.optimizers.Adam(spec.learning_rate), batch=spec.batch_size)
+    measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation, problem=problem)
+    epochs: list[Epoch] = []
+    best, kept = 0, network.get_weights()
+    for epoch in range(1, spec.epochs + 1):
+        start = time.monotonic()
+        blocks = train.blocks(batch=spec.batch_size, batches=STEPS_PER_CALL, seed=seed, epoch=epoch)
+        loss = sum(steps.take(block) for block in blocks) / train.rows
+        found = measure.epoch(epoch, loss=loss, start=start, learning_rate=spec.learning_rate)
+        print(found, flush=True)  # noqa: T201 (the task's log)
+        epochs.append(found)
+        if found.eval_score > epochs[best].eval_score or epoch == 1:
+            best, kept = epoch - 1, network.get_weights()
+        if epoch - 1 - best >= spec.patience:
+            break
+    network.set_weights(kept)
+    return epochs
 
 
-class _History(keras.callbacks.Callback):  # type: ignore[misc]
-    """Measures the epochs, tells of each, and ends a training that has run away; later callbacks find `eval_score`."""
+def _sample(train: Examples, seed: int) -> Block:
+    """Rows of the train split as an epoch 0 would begin."""
+    return next(train.blocks(batch=min(MEASURED_ROWS, train.rows), batches=1, seed=seed, epoch=0))
 
-    def __init__(self, spec: Network, *, train: Examples, evaluation: Examples, problem: Problem) -> None:
-        super().__init__()
-        self.spec, self.train, self.evaluation, self.problem = spec, train, evaluation, problem
-        self.epochs: list[Epoch] = []
-        self.start = time.monotonic()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logits = self._logits(self.evaluation)
+@dataclass(frozen=True)
+class _Measure:
+    """Measures the epochs."""
+
+    steps: Steps
+    sample: Block
+    """Of the train split."""
+    evaluation: Examples
+    problem: Problem
+
+    def epoch(self, epoch: int, *, loss: float, start: float, learning_rate: float) -> Epoch:
+        """How an epoch went; raises where the loss is no number."""
+        labels, logits = self.evaluation.labels, self.steps.logits(self.evaluation.in_order(BLOCK_ROWS))
         with np.errstate(invalid="ignore"):
-            eval_loss = float(np.logaddexp(0, np.where(self.evaluation.labels == 1, -logits, logits)).mean())
-        if not (math.isfinite(logs["loss"]) and math.isfinite(eval_loss)):
-            wrong = eval_loss if math.isfinite(logs["loss"]) else logs["loss"]
-            raise TrainingError(
-                f"epoch {epoch + 1}: the loss is {wrong}; lower learning_rate (it is {self.spec.learning_rate:g})"
-            )
-        score = self.problem.score(self.train.labels, self._logits(self.train))
-        logs["eval_score"] = self.problem.score(self.evaluation.labels, logits)
-        seconds = round(time.monotonic() - self.start, 3)
-        self.start += seconds
-        one = Epoch(
-            epoch=epoch + 1,
-            seconds=seconds,
-            loss=logs["loss"],
+            eval_loss = float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean(dtype=np.float64))
+        for one in (loss, eval_loss):
+            if not math.isfinite(one):
+                raise TrainingError(f"epoch {epoch}: the loss is {one}; lower learning_rate (it is {learning_rate:g})")
+        return Epoch(
+            epoch=epoch,
+            loss=loss,
             metric=self.problem.primary,
-            score=score,
+            score=self.problem.score(self.sample.labels, self.steps.logits([self.sample.inputs])),
             eval_loss=eval_loss,
-            eval_score=logs["eval_score"],
+            eval_score=self.problem.score(labels, logits),
+            seconds=round(time.monotonic() - start, 3),
         )
-        self.epochs.append(one)
-        print(one, flush=True)  # noqa: T201 (the task's log)
-
-    def _logits(self, examples: Examples) -> np.ndarray:
-        """float64 [rows], batch by batch: `predict` makes a dataset first, which takes longer than the network."""
-        starts = range(0, len(examples.labels), BATCH_ROWS)
-        batches = [
-            self.model.predict_on_batch([one[start : start + BATCH_ROWS] for one in examples.inputs])
-            for start in starts
-        ]
-        return np.concatenate(batches).reshape(-1).astype(np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from cd4ml.contracts.model import Contract
-from cd4ml.training import examples
+from cd4ml.training.examples import Examples
 from cd4ml.training.fit import fit
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.statistics import Column, Number, Text
@@ -36,10 +36,10 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
     trained = head(job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
     epochs = fit(
         trained,
-        train=examples.read(job.train, job.contract, encoded),
-        evaluation=examples.read(job.eval, job.contract, encoded),
+        train=Examples(job.train, contract=job.contract, encoded=encoded, weights=job.weights),
+        evaluation=Examples(job.eval, contract=job.contract, encoded=encoded),
         spec=spec,
-        weights=job.weights,
+        seed=job.seed,
         problem=job.contract.problem,
     )
     return Fitted(served(job.contract, encoded, trained), epochs)
