@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import Cluster
 from overlays import render
+from seldon_kind import wait_until
 
 TABLE = {
     "pipeline-runner": (
@@ -188,6 +189,65 @@ def test_a_role_may_not_do_what_it_must_not(answers: Answers, question: Question
 @pytest.mark.parametrize("question", OUTSIDE, ids=" ".join)
 def test_a_role_ends_at_its_namespace(answers: Answers, question: Question) -> None:
     assert not answers.outside[question]
+
+
+ROUTERS_ALONE = "the account deployer makes and removes the Deployments of routers alone"
+
+
+@pytest.fixture(scope="module")
+def deployer(shared_cluster: Cluster) -> tuple[str, ...]:
+    """What has kubectl ask as the account that deploys, in a namespace of its own."""
+    namespace = shared_cluster.namespace()
+    shared_cluster.kubectl("apply", "--filename", "-", input=render("kubeflow", namespace))
+    return ("--namespace", namespace, "--as", f"system:serviceaccount:{namespace}:deployer")
+
+
+def test_who_deploys_makes_and_removes_the_deployments_of_routers(
+    shared_cluster: Cluster, deployer: tuple[str, ...]
+) -> None:
+    content = deployment("uptake-1-router", {"app": "uptake", "cd4ml/router": "uptake-1"})
+    shared_cluster.kubectl("create", "-f", "-", *deployer, input=content)
+    shared_cluster.kubectl("delete", "deployment", "uptake-1-router", *deployer)
+
+
+@pytest.mark.parametrize("labels", [{"app": "shop"}, {"app": "shop", "cd4ml/router": "uptake-1"}])
+def test_who_deploys_makes_and_removes_no_other_deployment(
+    shared_cluster: Cluster, deployer: tuple[str, ...], labels: dict[str, str]
+) -> None:
+    name = f"shop-{len(labels)}"
+    making = ("create", "--dry-run=server", "-f", "-", *deployer)
+    wait_until(lambda: ROUTERS_ALONE in said(shared_cluster, *making, input=deployment(name, labels)), "a refusal")
+    shared_cluster.kubectl("create", "-f", "-", *deployer[:2], input=deployment(name, labels))
+
+    assert ROUTERS_ALONE in said(shared_cluster, "delete", "deployment", name, *deployer)
+
+
+def test_an_account_of_that_name_that_is_not_ours_is_not_narrowed(shared_cluster: Cluster) -> None:
+    namespace = shared_cluster.namespace()
+    account = f"{namespace}:deployer"
+    shared_cluster.kubectl("create", "serviceaccount", "deployer", "-n", namespace)
+    edits = ("deployer", "--clusterrole=edit", f"--serviceaccount={account}", "-n", namespace)
+    shared_cluster.kubectl("create", "rolebinding", *edits)
+
+    asked = ("--namespace", namespace, "--as", f"system:serviceaccount:{account}")
+    shared_cluster.kubectl("create", "-f", "-", *asked, input=deployment("shop", {"app": "shop"}))
+
+
+def said(cluster: Cluster, *arguments: str, input: str | None = None) -> str:
+    """What kubectl says, also where it fails."""
+    try:
+        return cluster.kubectl(*arguments, input=input)
+    except AssertionError as error:
+        return str(error)
+
+
+def deployment(name: str, labels: dict[str, str]) -> str:
+    """A Deployment of no pods."""
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "any", "image": "any:1"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}
+    return yaml.safe_dump(
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels}, "spec": spec}
+    )
 
 
 PAGE = Path(__file__).parents[2] / "docs/for-engineers.md"
