@@ -1,6 +1,7 @@
 """An experiment is planned, divides callers, and ends as the difference of what came of them does."""
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,6 @@ from cd4ml.deployment.evidence import ab_test, anytime, units
 from cd4ml.deployment.evidence.ab_test import Judged
 from cd4ml.deployment.evidence.designs import Counted, Design
 from cd4ml.deployment.evidence.units import Units
-from cd4ml.errors import DeploymentError
 
 EXPERIMENTS = 1000
 GIVEN: dict[str, Any] = {"sticky": {"header": "X-Player"}, "baseline": 0.4, "detect": 0.2}
@@ -134,8 +134,27 @@ def test_labels_that_are_true_or_false_or_numbers_have_a_mean() -> None:
     found = among(table, given, counted)
 
     assert outcomes(found) == [0.5, 3.0, 1.0]
-    with pytest.raises(DeploymentError, match='the label "yes" is no number, true or false, so that it has no mean'):
-        among(table, feedback([("0-0", None, 1)], [['"yes"']]), counted)
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ('"yes"', "a label is no number, true or false, so that it has no mean; send a reward with it"),
+        ("NaN", "a label is no number, true or false"),
+        ("7", "a label of 7 is not from 0 to 1; send such, or write the `range` that they have"),
+    ],
+)
+def test_a_label_that_is_no_outcome_is_left_out_and_is_not_held_for_missing(label: str, said: str) -> None:
+    table, _ = captured(3, Arms(), seed=0, unit=1)
+    counted = Counted("label", timedelta(days=1), 0.0, range=(0, 1))
+
+    found = among(table, feedback([("0-0", None, 1), ("0-1", None, 1)], [[label], ["true"]]), counted)
+
+    assert outcomes(found) == [1.0, 0.0]
+    assert (found.told, found.strange.tolist()) == (2, [True, False, False])
+    assert said in found.why
+    text = among(table, feedback([("0-0", None, 1)], [['"1"']]), counted)
+    assert outcomes(text) == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -236,9 +255,34 @@ def test_requests_that_do_not_say_whose_they_are_are_an_error() -> None:
     )
 
 
-def test_an_outcome_out_of_range_is_told() -> None:
-    with pytest.raises(DeploymentError, match=r"outcomes are not from 0.5 to 2, such as 0; write the `range`"):
-        judged(design(baseline=0.6, range=[0.5, 2]))
+def with_rewards(strange: np.ndarray) -> Judged:
+    """An experiment in which some callers, all of one request, are given 100 where 1 is the most (bool [callers])."""
+    table, given = captured(3000, Arms(rewards=(0.3, 0.7)), seed=0, unit=1)
+    every_second = np.arange(0, 3000, 2)
+    rewards = np.where(strange[every_second], 100.0, given["reward"].to_numpy())
+    given = with_column(given, "reward", rewards)
+    return ab_test.judge(design(), among(table, given, design().counted))
+
+
+def test_an_outcome_out_of_range_is_left_out_and_said_and_ends_nothing() -> None:
+    found = with_rewards(np.arange(3000) % 100 == 0)
+
+    assert found.decision(over=False) is Decision.PROMOTE
+    (said,) = (check.reason for check in found.checks if check.name == "strange_feedback")
+    assert re.fullmatch(
+        r"strange_feedback: of callers with a reward, 30 of 1,500 are left out \(\d+ of the champion, \d+ of the "
+        r"challenger\), for a reward of 100 is not from 0 to 1; send such, or write the `range` that they have",
+        said,
+    )
+
+
+def test_outcomes_out_of_range_are_an_error_where_they_are_many_or_of_one_arm() -> None:
+    new = pc.equal(captured(3000, Arms(), seed=0, unit=1)[0]["arm"], "new").to_numpy()
+    many, of_one_arm = with_rewards(np.arange(3000) % 10 == 0), with_rewards(new & (np.arange(3000) % 24 == 0))
+
+    assert [one.decision(over=False) for one in (many, of_one_arm)] == [Decision.ERROR] * 2
+    assert "these are more than 20 and more than 5%" in next(errors(many))
+    assert "one arm has more of these than chance gives" in next(errors(of_one_arm))
 
 
 def test_each_slice_has_its_difference_and_all_of_their_intervals_hold_together() -> None:

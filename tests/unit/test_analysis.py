@@ -1,14 +1,16 @@
 """A challenger is held against the champion by what was captured: passed, failed, or about so many requests more."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from captures import BEGIN, Arms, captured, check, publish, write, write_labelled
+from captures import BEGIN, Arms, captured, check, publish, with_column, write, write_labelled
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
@@ -24,6 +26,7 @@ EVERYTHING = {
     "mean_prediction": {"max_change": 0.02},
     "reward": {"min_change": -0.05},
 }
+REWARD = {"reward": {"min_change": -0.05}}
 
 
 def analysed(folder: Path, limits: dict[str, Any], **more: Any) -> Verdict:
@@ -35,7 +38,7 @@ def test_a_challenger_that_does_as_well_passes_every_limit(tmp_path: Path) -> No
     verdict = analysed(write(tmp_path, 12_000), EVERYTHING)
 
     assert verdict.passed, verdict.reasons
-    assert [one.name for one in verdict.checks] == ["sample_ratio", *EVERYTHING]
+    assert [one.name for one in verdict.checks] == ["sample_ratio", "reward_ratio", *EVERYTHING]
     errors = check(verdict, "error_rate")
     assert errors.limit == "at most 0.02"
     assert errors.interval[0] < 0 < errors.interval[1] < 0.02
@@ -105,13 +108,13 @@ def test_a_request_that_was_no_good_is_not_the_fault_of_an_arm(tmp_path: Path) -
 def test_before_an_arm_has_a_request_nothing_is_told(tmp_path: Path) -> None:
     verdict = analysed(write(tmp_path, 20, Arms(weight=1e-9)), EVERYTHING)
 
-    assert check(verdict, "sample_ratio").outcome == "passed"
+    assert [one.outcome for one in verdict.checks[:2]] == ["passed"] * 2
     said = "nothing is known of the challenger yet; whether at most 0.02 is kept cannot be told yet"
     assert check(verdict, "error_rate").reason == f"error_rate: {said}"
-    assert {one.outcome for one in verdict.checks[1:]} == {"inconclusive"}
+    assert {one.outcome for one in verdict.checks[2:]} == {"inconclusive"}
     assert {one.interval for one in verdict.checks if one.name.startswith("latency")} == {None}
     nothing = analysed(tmp_path / "nothing", EVERYTHING)
-    assert {one.outcome for one in nothing.checks[1:]} == {"inconclusive"}
+    assert {one.outcome for one in nothing.checks[2:]} == {"inconclusive"}
 
 
 def test_when_nothing_differs_rollouts_that_are_looked_at_again_and_again_are_hardly_ever_undone() -> None:
@@ -204,24 +207,56 @@ def test_a_third_arm_is_refused(tmp_path: Path) -> None:
         divided.read(write(tmp_path, 100), champion="old", challenger="newest")
 
 
-def rewards_of_100(table: pa.Table) -> pa.Table:
-    return table.set_column(2, "reward", pa.array([100.0] * len(table)))
-
-
-def test_values_out_of_their_range_are_told(tmp_path: Path) -> None:
-    folder = write(tmp_path, 1000)
+def of_100(folder: Path, which: Callable[[int], bool]) -> Path:
+    """A capture of which some rewards are 100."""
     file = next(folder.glob("feedback/*/*.parquet"))
-    pq.write_table(rewards_of_100(pq.read_table(file)), file)
+    table = pq.read_table(file)
+    rewards = [100.0 if which(place) else one for place, one in enumerate(table["reward"].to_pylist())]
+    pq.write_table(with_column(table, "reward", rewards), file)
+    return folder
 
-    told = check(analysed(folder, {"reward": {"min_change": -0.05}}), "reward")
-    wide = check(analysed(folder, {"reward": {"min_change": -10, "range": [0, 200]}}), "reward")
+
+def test_a_few_rewards_out_of_their_range_are_left_out_and_said(tmp_path: Path) -> None:
+    limits = {"reward": {"min_change": -0.1}}
+    verdict = analysed(of_100(write(tmp_path, 20_000), lambda place: place % 100 == 0), limits)
+
+    assert verdict.passed
+    assert re.fullmatch(
+        r"reward_ratio: 5,\d{3} of [\d,]+ requests of the champion have a reward, and [45],\d{3} of [\d,]+ of the "
+        r"challenger; 100 of 10,000 are left out \(\d+ of the champion, \d+ of the challenger\), for 100 is not from "
+        r"0 to 1; send such, or write the `range` that they have",
+        check(verdict, "reward_ratio").reason,
+    ), check(verdict, "reward_ratio").reason
+    theirs, ours = re.search(r"from \S+ of ([\d,]+) to \S+ of ([\d,]+)", check(verdict, "reward").reason).groups()
+    assert int(theirs.replace(",", "")) + int(ours.replace(",", "")) == 9900
+
+
+def test_the_first_rewards_may_all_be_out_of_their_range(tmp_path: Path) -> None:
+    verdict = analysed(of_100(write(tmp_path, 40), lambda _: True), REWARD)
+
+    assert check(verdict, "reward_ratio").outcome == "passed"
+    assert check(verdict, "reward").outcome == "inconclusive"
+
+
+def test_many_rewards_out_of_their_range_are_an_error(tmp_path: Path) -> None:
+    folder = of_100(write(tmp_path, 1000), lambda place: place % 10 == 0)
+
+    told = check(analysed(folder, REWARD), "reward_ratio")
+    wide = check(analysed(folder, {"reward": {"min_change": -100, "range": [0, 200]}}), "reward_ratio")
+
+    assert (told.outcome, wide.outcome) == ("error", "passed")
+    assert "these are more than 20 and more than 5%, so that feedback does not tell" in told.reason
+
+
+def test_rewards_that_come_for_one_arm_alone_are_an_error_and_no_judgement(tmp_path: Path) -> None:
+    file = next(write(tmp_path, 4000, Arms(rewards=(0.3, 0.7))).glob("feedback/*/*.parquet"))
+    table = pq.read_table(file)
+    pq.write_table(table.filter(pc.equal(table["reward"], 1.0)), file)
+
+    told = check(analysed(tmp_path, REWARD), "reward_ratio")
 
     assert told.outcome == "error"
-    assert told.reason == (
-        "reward: 500 of 500 values are not from 0 to 1, such as 100; write the `range` that they have; "
-        "the limit 'at least -0.05' could not be checked"
-    )
-    assert (wide.outcome, wide.value) == ("passed", pytest.approx(0, abs=2))
+    assert "which is not chance, so that they do not tell of the arms" in told.reason
 
 
 def test_a_change_of_the_hour_is_not_taken_for_one_between_the_arms(tmp_path: Path) -> None:
@@ -320,7 +355,7 @@ def test_the_documented_limits_are_held(tmp_path: Path) -> None:
         "selection_rate between groups of gender at 0.5: the increase of the gap",
         "equal opportunity (true_positive_rate) between groups of gender at 0.5: the increase of the gap",
     ]
-    ratios = ["sample_ratio", "label_ratio"]
+    ratios = ["sample_ratio", "label_ratio", "reward_ratio"]
     assert told == [*ratios, "error_rate", "latency_p99", *predicted, "reward", *labelled, *gaps]
 
 

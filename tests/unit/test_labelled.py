@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from captures import Right, check, divided_by_labels, labelled, labelled_pairs, with_column
 
@@ -75,7 +76,7 @@ def test_labels_that_one_arm_lacks_beyond_chance_are_an_error_and_no_judgement()
 
     ratio = check(verdict, "label_ratio")
     assert ratio.outcome == "error"
-    assert "which is not chance, so that labels do not tell of the arms; look why" in ratio.reason
+    assert "which is not chance, so that they do not tell of the arms; look why" in ratio.reason
     assert not verdict.passed
 
 
@@ -143,22 +144,54 @@ def test_a_group_is_judged_by_its_own_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "classes", "said"),
+    ("labels", "said"),
     [
-        (["maybe"], CLASSES, "accuracy: a label is 'maybe', and those of the model are 'false' and 'true'; send these"),
-        (["true", "true"], CLASSES, "has 2 labels, and predictions for another number of rows; send one label a row"),
-        (["true"], None, "which label is the positive one is not known; name the model"),
+        (['"maybe"'], "a label is 'maybe', and those of the model are 'false' and 'true'; send these"),
+        (["7"], "a label is '7', and those of the model are 'false' and 'true'; send these"),
+        (["no JSON"], "a label is 'no JSON', and those of the model are 'false' and 'true'; send these"),
+        (["true", "true"], "a request has 2 labels, and predictions for another number of rows; send one label a row"),
     ],
 )
-def test_labels_that_are_none_of_the_model_are_an_error(labels: list[str], classes: Any, said: str) -> None:
-    table, feedback = labelled(100)
-    given = [[f'"{one}"' if one == "maybe" else one for one in labels]] * len(feedback)
+@pytest.mark.parametrize("pairs", [False, True])
+def test_labels_that_are_none_of_the_model_are_left_out_and_said_and_an_error_where_they_are_many(
+    labels: list[str], said: str, pairs: bool
+) -> None:
+    def judged(every: int) -> Verdict:
+        *answers, feedback = labelled_pairs(2000) if pairs else labelled(2000)
+        given = [labels if place % every == 0 else one for place, one in enumerate(feedback["labels"].to_pylist())]
+        feedback = with_column(feedback, "labels", given)
+        found = paired.among(*answers, feedback) if pairs else divided.among(*answers, feedback, challenger="new")
+        return analysed(found, {"accuracy": {"min_change": -0.5}})
 
-    found = divided.among(table, with_column(feedback, "labels", given), challenger="new")
-    told = check(analysed(found, classes=classes), "accuracy")
+    few, many = judged(every=40), judged(every=10)
+
+    assert few.passed
+    assert "50 of 2,000 are left out" in check(few, "label_ratio").reason
+    assert said in check(few, "label_ratio").reason
+    assert "of 1,950" in check(few, "accuracy").reason or not pairs
+    assert check(many, "label_ratio").outcome == "error"
+    assert (
+        "these are more than 20 and more than 5%, so that feedback does not tell" in check(many, "label_ratio").reason
+    )
+
+
+def test_labels_of_one_arm_that_are_strange_are_an_error_though_few() -> None:
+    table, feedback = labelled(4000)
+    new = dict(zip(table["request_id"].to_pylist(), pc.equal(table["arm"], "new").to_pylist(), strict=True))
+    strange = [new[one] and place % 40 == 0 for place, one in enumerate(feedback["request_id"].to_pylist())]
+    given = [["7"] if bad else one for bad, one in zip(strange, feedback["labels"].to_pylist(), strict=True)]
+
+    verdict = analysed(divided.among(table, with_column(feedback, "labels", given), challenger="new"))
+
+    assert check(verdict, "label_ratio").outcome == "error"
+    assert "one arm has more of these than chance gives" in check(verdict, "label_ratio").reason
+
+
+def test_where_the_classes_are_not_known_the_positive_one_is_not() -> None:
+    told = check(analysed(divided_by_labels(100), classes=None), "accuracy")
 
     assert told.outcome == "error"
-    assert said in told.reason
+    assert "which label is the positive one is not known; name the model" in told.reason
 
 
 def late(rates: tuple[float, float], came: float, seed: int, chunk: int = 50) -> tuple[np.ndarray, np.ndarray]:

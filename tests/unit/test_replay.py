@@ -39,7 +39,9 @@ def log(random: np.random.Generator, propensities: np.ndarray) -> Replayed:
     outcomes = (random.random(CALLERS) < np.where(challenged, RATES[1], RATES[0])) * 1.0
     rewards = pa.table({"request_id": IDS, "reward": outcomes})
     divided = Divided(challenged, pa.table({"at": AT, "request_id": IDS}), rewards, propensities)
-    return replay.replay(BANDIT, Units(divided, np.ones(CALLERS, bool), 0, CALLERS, 0), PAIR)
+    everyone = np.ones(CALLERS, bool)
+    found = Units(divided, everyone, torn=0, requests=CALLERS, unnamed=0, told=CALLERS, strange=~everyone, why="")
+    return replay.replay(BANDIT, found, PAIR)
 
 
 def test_intervals_hold_what_would_have_been_earned_as_often_as_they_say_and_estimates_are_right_on_average() -> None:

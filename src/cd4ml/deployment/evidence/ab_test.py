@@ -14,12 +14,11 @@ import numpy as np
 from cd4ml.contracts.experiment import Decision, ExperimentArm, Point
 from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.contracts.verdict import Check, Outcome
-from cd4ml.deployment.evidence import analysis, anytime
+from cd4ml.deployment.evidence import analysis, anytime, strange
 from cd4ml.deployment.evidence.analysis import SAMPLE_RATIO
 from cd4ml.deployment.evidence.designs import Outcomes
 from cd4ml.deployment.evidence.divided import Divided
 from cd4ml.deployment.evidence.units import Units
-from cd4ml.errors import DeploymentError
 
 RATIO_ERROR = 0.01
 """How often chance alone is taken for arms that cannot be compared."""
@@ -29,6 +28,7 @@ FEW = 100
 """Requests, of which nothing is said yet."""
 CALLERS = "callers"
 FEEDBACK_RATIO = "feedback_ratio"
+STRANGE = "strange_feedback"
 _LOST = "look for requests that one arm loses, for callers that do not come again, and for a cache before the router"
 _MISSING = "send feedback of each, also where nothing came of it, or write what one without counts as: `missing: 0`"
 
@@ -120,13 +120,10 @@ class Judged:
 
 
 def judge(design: Outcomes, units: Units) -> Judged:
-    """Holds the challenger against the champion; as often as one likes, while more come.
-
-    Raises:
-        DeploymentError: An outcome is out of range.
-    """
+    """Holds the challenger against the champion; as often as one likes, while more come."""
     known, outcomes = units.compared.rewarded()
     checks = [_compared(design, known, outcomes, error=design.error), *_ratios(design, units, known)]
+    checks += _strange(design, units)
     checks += _callers(units) if design.sticky else ()
     if design.limits:
         verdict = analysis.analyse(units.compared, design.limits, about={})
@@ -139,6 +136,16 @@ def _ratios(design: Outcomes, units: Units, known: Divided) -> Iterator[Check]:
     yield _ratio(units.compared, name=SAMPLE_RATIO, said="who asked", more=_LOST, torn=units.torn)
     if design.missing is None:
         yield _ratio(known, name=FEEDBACK_RATIO, said=f"whose {design.outcome} is known", more=_MISSING)
+
+
+def _strange(design: Outcomes, units: Units) -> Iterator[Check]:
+    """Whether what was given and cannot be an outcome is little, and of both arms alike."""
+    bad = units.compared.of(units.strange)
+    said, too_strange = strange.left_out(bad, told=units.told, why=units.why, error=RATIO_ERROR / 2)
+    if said:
+        outcome = Outcome.ERROR if too_strange else Outcome.PASSED
+        told = f"{STRANGE}: of callers with a {design.outcome}, {said}"
+        yield Check(STRANGE, "few, and of both arms", bad.count / units.told, outcome, told, OVERALL)
 
 
 def _ratio(compared: Divided, *, name: str, said: str, more: str, torn: int = 0) -> Check:
@@ -189,19 +196,9 @@ def differences(design: Outcomes, known: Divided, outcomes: np.ndarray) -> anyti
     Args:
         design: What is compared.
         known: The units whose outcome is known, in order.
-        outcomes: Theirs (float64 [units]).
-
-    Raises:
-        DeploymentError: One is out of range.
+        outcomes: Theirs, within the range (float64 [units]).
     """
-    low, high = design.range
-    outside = outcomes[(outcomes < low) | (outcomes > high)]
-    if len(outside):
-        raise DeploymentError(
-            f"{design.outcome}: {len(outside):,} of {len(outcomes):,} outcomes are not from {low:g} to {high:g}, such "
-            f"as {outside[0]:g}; write the `range` that they have"
-        )
-    return known.differences((outcomes - low) / design.width)
+    return known.differences((outcomes - design.range[0]) / design.width)
 
 
 def _mean(known: Divided, outcomes: np.ndarray, challenger: bool) -> float:

@@ -5,8 +5,9 @@ together keep the error that is stated: each gets an equal part of it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from cd4ml.contracts.bounds import Bounds
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.deployment.evidence import anytime, gaps, labelled
+from cd4ml.deployment.evidence import anytime, gaps, labelled, strange
 from cd4ml.deployment.evidence.limits import (
     Accuracy,
     Between,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 GATE = "analysis"
 SAMPLE_RATIO = "sample_ratio"
 LABEL_RATIO = "label_ratio"
+REWARD_RATIO = "reward_ratio"
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,15 @@ def analyse(
         classes: Of the label, as the contract of the model has them; None where that is not known.
 
     Returns:
-        With a check for each limit, one of how the requests were divided, and one of the labels where a limit is of
-        them. It may be asked for again with more requests, as often as one likes.
+        With a check for each limit, one of how the requests were divided, and one of the labels, and of the rewards,
+        where a limit is of them. It may be asked for again with more requests, as often as one likes.
     """
     held = list(limits.each())
-    ratios = [_sample_ratio, _label_ratio] if limits.of_labels else [_sample_ratio]
+    ratios: list[Callable[[Compared, float], Check]] = [_sample_ratio]
+    if limits.of_labels:
+        ratios.append(partial(_label_ratio, classes=classes))
+    if limits.reward and not compared.pairs:
+        ratios.append(partial(_reward_ratio, limit=limits.reward))
     error = limits.error / looks / (len(held) + len(ratios))
     checks = [ratio(compared, error) for ratio in ratios]
     checks += [_held(compared, one, classes=classes, error=error) for one in held]
@@ -92,25 +98,55 @@ def _sample_ratio(compared: "Compared", error: float) -> Check:
     return Check(SAMPLE_RATIO, "as the weights say", value, outcome, said, OVERALL)
 
 
-def _label_ratio(compared: "Compared", error: float) -> Check:
-    """Whether labels came for the requests of both arms alike; those of pairs are for both."""
+def _label_ratio(compared: "Compared", error: float, *, classes: Sequence[str] | None) -> Check:
     told = compared.told("labels")
+    bad = told.of(labelled.strange(told, classes) if classes else np.zeros(len(told.table), bool))
+    why = labelled.why_strange(bad, classes) if classes and bad.count else ""
+    return _feedback_ratio(compared, told, bad, name=LABEL_RATIO, what="labels", why=why, error=error)
+
+
+def _reward_ratio(compared: "Compared", error: float, *, limit: Reward) -> Check:
+    told, rewards = compared.rewarded()
+    outside = strange.outside(rewards, limit.range)
+    why = strange.why_outside(rewards[outside][0], limit.range) if outside.any() else ""
+    return _feedback_ratio(compared, told, told.of(outside), name=REWARD_RATIO, what="a reward", why=why, error=error)
+
+
+def _feedback_ratio(
+    compared: "Compared", told: "Compared", bad: "Compared", *, name: str, what: str, why: str, error: float
+) -> Check:
+    """Whether feedback came for the requests of both arms alike, and such as can be used; of pairs it is for both.
+
+    Args:
+        compared: The requests.
+        told: Those that have feedback.
+        bad: Those of them whose feedback is left out.
+        name: Of the check.
+        what: They have.
+        why: It is left out.
+        error: Of the check.
+    """
     (theirs, champions), (ours, challengers) = (
         (int((told.challenged == arm).sum()), int((compared.challenged == arm).sum())) for arm in (False, True)
     )
     said = (
-        f"{LABEL_RATIO}: {theirs:,} of {champions:,} requests of the champion have labels, and {ours:,} of "
+        f"{name}: {theirs:,} of {champions:,} requests of the champion have {what}, and {ours:,} of "
         f"{challengers:,} of the challenger"
     )
+    left_out, too_strange = strange.left_out(bad, told=told.count, why=why, error=error / 2)
     outcome = Outcome.PASSED
-    if not (compared.pairs or anytime.by_chance(told.got, told.chances, error)):
+    if not (compared.pairs or anytime.by_chance(told.got, told.chances, error / 2)):
         outcome = Outcome.ERROR
         said += (
-            ", which is not chance, so that labels do not tell of the arms; look why those of one arm come later or "
+            ", which is not chance, so that they do not tell of the arms; look why those of one arm come later or "
             "not at all"
         )
+    if left_out:
+        said += f"; {left_out}"
+    if too_strange:
+        outcome = Outcome.ERROR
     value = ours / (ours + theirs) if ours + theirs else None
-    return Check(LABEL_RATIO, "as the weights say", value, outcome, said, OVERALL)
+    return Check(name, "as the weights say", value, outcome, said, OVERALL)
 
 
 def _held(compared: "Compared", held: Held, *, classes: Sequence[str] | None, error: float) -> Check:
@@ -151,19 +187,20 @@ def _found(compared: "Compared", held: Held, *, classes: Sequence[str] | None, e
         return _changed(compared, compared.failed, bounds=bounds, range_=(0.0, 1.0), error=error)
     if isinstance(limit, Reward):
         rewarded, rewards = compared.rewarded()
-        return _changed(rewarded, rewards, bounds=bounds, range_=limit.range, error=error)
+        within = ~strange.outside(rewards, limit.range)
+        return _changed(rewarded.of(within), rewards[within], bounds=bounds, range_=limit.range, error=error)
     if isinstance(limit, Accuracy | BrierScore):
-        known = labelled.labelled(compared)
-        return _changed(known, _quality(known, limit, classes), bounds=bounds, range_=(0.0, 1.0), error=error)
+        known, positive = labelled.labelled(compared, classes)
+        return _changed(known, _quality(known, limit, positive), bounds=bounds, range_=(0.0, 1.0), error=error)
     known = labelled.with_predictions(compared)
     if isinstance(limit, PredictionDifference):
         return _apart(known, bounds=bounds, range_=limit.range, error=error)
     return _changed(known, known.predictions, bounds=bounds, range_=limit.range, error=error)
 
 
-def _quality(known: "Compared", limit: Accuracy | BrierScore, classes: Sequence[str] | None) -> np.ndarray:
+def _quality(known: "Compared", limit: Accuracy | BrierScore, positive: np.ndarray) -> np.ndarray:
     """How right each answer is (accuracy), or how wrong (float64 [answers])."""
-    probabilities, positive = known.predicted()[0], labelled.positive(known, classes)
+    probabilities = known.predicted()[0]
     if isinstance(limit, Accuracy):
         return known.mean((probabilities > limit.threshold) == positive)
     _width(probabilities, (0.0, 1.0))
@@ -176,8 +213,7 @@ def _between(compared: "Compared", limit: Between, *, classes: Sequence[str] | N
         known = labelled.with_predictions(compared)
         positive = np.zeros(len(known.predicted()[0]), bool)
     else:
-        known = labelled.labelled(compared)
-        positive = labelled.positive(known, classes)
+        known, positive = labelled.labelled(compared, classes)
     counted, made = gaps.RATES[limit.rate](known.predicted()[0] > limit.threshold, positive)
     groups = gaps.grouped(known, feature=limit.column, groups=limit.groups, counted=counted, made=made)
     missing = [group.name for group in groups if not group.is_known]

@@ -28,6 +28,8 @@ class Counted:
     """The outcome of a unit that is given nothing; None where such a one has none."""
     first: bool = False
     """Whether of a unit's requests the first alone counts, for others may have come to another arm."""
+    range: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the greatest that can be given; what is not within is left out."""
 
 
 class CalledBy(Strict):
@@ -87,7 +89,7 @@ class Outcomes(Strict):
     @property
     def counted(self) -> Counted:
         """What an outcome is."""
-        return Counted(self.outcome, self.window, self.missing)
+        return Counted(self.outcome, self.window, self.missing, range=self.range)
 
     @property
     def columns(self) -> set[str]:
@@ -177,4 +179,4 @@ class Bandit(Outcomes):
     @property
     def counted(self) -> Counted:
         """What an outcome is: that of a caller's first request, for later ones may come to the other arm."""
-        return Counted(self.outcome, self.window, self.missing, first=True)
+        return Counted(self.outcome, self.window, self.missing, first=True, range=self.range)

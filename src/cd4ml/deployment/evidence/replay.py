@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
 from cd4ml.contracts.shares import Interval
-from cd4ml.deployment.evidence import ab_test, anytime, units
+from cd4ml.deployment.evidence import ab_test, anytime, strange, units
 from cd4ml.deployment.evidence.bandit import shares
 from cd4ml.deployment.evidence.compared import BY_CHANCE, unreadable
 from cd4ml.deployment.evidence.designs import Bandit
@@ -86,6 +86,8 @@ class Replayed:
     """The effective number of callers of the rarer arm, from when the policy would have learned anything."""
     error: float
     """How often each interval misses."""
+    left_out: str
+    """What is said of what was given and cannot be an outcome; empty where there is none."""
 
     @property
     def said(self) -> str:
@@ -94,9 +96,10 @@ class Replayed:
             f"{gain.value:+.4g} [{gain.interval[0]:+.4g}, {gain.interval[1]:+.4g}] a caller over {gain.over}"
             for gain in self.gains
         )
+        more = f"; of callers with a {self.outcome}, {self.left_out}" if self.left_out else ""
         return (
             f"{self.policy} on {self.callers:,} callers of {self.pair.champion} and {self.pair.challenger} "
-            f"({self.supported:,.0f} of the rarer from when it would have learned anything): {gains}"
+            f"({self.supported:,.0f} of the rarer from when it would have learned anything): {gains}{more}"
         )
 
 
@@ -109,8 +112,12 @@ def replay(bandit: Bandit, found: Units, pair: Pair) -> Replayed:
         pair: The arms.
 
     Raises:
-        DeploymentError: Outcomes are out of range, or the log tells too little.
+        DeploymentError: Much that was given is out of range, or the log tells too little.
     """
+    bad = found.compared.of(found.strange)
+    said, too_strange = strange.left_out(bad, told=found.told, why=found.why, error=bandit.error)
+    if too_strange:
+        raise DeploymentError(f"what was captured cannot be replayed: of callers with a {bandit.outcome}, {said}")
     known, outcomes = found.compared.rewarded()
     _check(bandit, known.challenged, pair)
     guesses = ab_test.differences(bandit, known, outcomes).values
@@ -154,6 +161,7 @@ def replay(bandit: Bandit, found: Units, pair: Pair) -> Replayed:
         ),
         supported,
         bandit.error,
+        said,
     )
 
 

@@ -12,16 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
-from cd4ml.deployment.evidence import divided
+from cd4ml.deployment.evidence import divided, labelled
 from cd4ml.deployment.evidence.compared import BY_CHANCE, answers, first_of_each, unreadable
 from cd4ml.deployment.evidence.designs import Counted
 from cd4ml.deployment.evidence.divided import Divided
-from cd4ml.errors import DeploymentError
+from cd4ml.deployment.evidence.strange import outside, why_outside
 from cd4ml.storage import arrow
 
 LABEL = "label"
-_NUMBERS = {"true": 1.0, "false": 0.0}
-"""What labels count as that are no numbers, as JSON has them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,12 @@ class Units:
     """Of all of them."""
     unnamed: int
     """Those of these requests that say nothing of their caller."""
+    told: int
+    """How many were given something in their window."""
+    strange: np.ndarray
+    """Who was given something that is left out, for no outcome is such (bool [units])."""
+    why: str
+    """It is left out; empty where nothing is."""
 
     @property
     def count(self) -> int:
@@ -65,7 +69,7 @@ def read(
         until: The moment that does not count any more.
 
     Raises:
-        DeploymentError: What was captured cannot be read, or a label is no number.
+        DeploymentError: What was captured cannot be read.
     """
     both = pc.field("arm").isin([champion, challenger]) & BY_CHANCE
     requests = answers(folder, both, since=since, until=until)
@@ -85,9 +89,6 @@ def among(requests: pa.Table, given: pa.Table, counted: Counted, *, challenger: 
         counted: What an outcome is.
         challenger: An arm.
         until: When both were looked at.
-
-    Raises:
-        DeploymentError: A label is no number.
     """
     unit = pc.coalesce(requests["unit"], requests["request_id"]).combine_chunks().dictionary_encode().indices.to_numpy()
     first = np.unique(unit, return_index=True)[1]
@@ -98,25 +99,37 @@ def among(requests: pa.Table, given: pa.Table, counted: Counted, *, challenger: 
     counts = (at < began[unit[request]] + window) & ripe[unit[request]]
     if counted.first:
         counts &= first[unit[request]] == request
-    outcomes = _means(unit[request][counts], values[counts], units=len(first))
+    had, values = unit[request[counts]], values[counts]
+    bad = np.isnan(values) | outside(values, counted.range)
+    outcomes, strange = _means(had[~bad], values[~bad], units=len(first)), np.zeros(len(first), bool)
+    strange[had[bad]] = True
     if counted.missing is not None:
-        outcomes[ripe & np.isnan(outcomes)] = counted.missing
+        outcomes[ripe & ~strange & np.isnan(outcomes)] = counted.missing
     known = np.flatnonzero(~np.isnan(outcomes))
     asked = requests.take(first)
     feedback = pa.table({"request_id": asked["request_id"].take(known), "reward": outcomes[known]})
-    had = np.bincount(unit, weights=pc.equal(requests["arm"], challenger).to_numpy(), minlength=len(first))
+    got = np.bincount(unit, weights=pc.equal(requests["arm"], challenger).to_numpy(), minlength=len(first))
     return Units(
         compared=divided.among(asked, feedback, challenger=challenger),
         ripe=ripe,
-        torn=0 if counted.first else int(((had > 0) & (had < np.bincount(unit))).sum()),
+        torn=0 if counted.first else int(((got > 0) & (got < np.bincount(unit))).sum()),
         requests=len(requests),
         unnamed=requests["unit"].null_count,
+        told=len(np.unique(had)),
+        strange=strange,
+        why=_why(values[bad], counted) if bad.any() else "",
     )
 
 
 def _given(given: pa.Table, requests: pa.ChunkedArray, outcome: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The request of each feedback by its place, what it was given, and when; the first of each request."""
-    column = pa.chunked_array([_of_labels(given["labels"])]) if outcome == LABEL else given["reward"]
+    """The request of each feedback by its place, what it was given, and when; the first of each request.
+
+    What it was given is NaN where labels have no mean.
+    """
+    column = given["reward"]
+    if outcome == LABEL:
+        labels = given["labels"].combine_chunks()
+        column = pa.chunked_array([pa.array(labelled.numbers(labels), mask=pc.is_null(labels).to_numpy(False))])
     table = pa.table(
         {
             "request": pc.index_in(given["request_id"], value_set=requests.combine_chunks()),
@@ -129,22 +142,11 @@ def _given(given: pa.Table, requests: pa.ChunkedArray, outcome: str) -> tuple[np
     return request, value, at
 
 
-def _of_labels(labels: pa.ChunkedArray) -> pa.Array:
-    """The mean of the labels of each feedback (float64 [feedback]); null where it has none."""
-    lists = labels.combine_chunks()
-    encoded = pc.list_flatten(lists).dictionary_encode()
-    numbers = np.array([_number(text) for text in encoded.dictionary.to_pylist()], dtype=np.float64)
-    means = _means(pc.list_parent_indices(lists).to_numpy(), numbers[encoded.indices.to_numpy()], units=len(lists))
-    return pa.array(means, mask=np.isnan(means))
-
-
-def _number(text: str) -> float:
-    try:
-        return _NUMBERS[text] if text in _NUMBERS else float(text)
-    except ValueError as error:
-        raise DeploymentError(
-            f"the label {text} is no number, true or false, so that it has no mean; send a reward with it"
-        ) from error
+def _why(values: np.ndarray, counted: Counted) -> str:
+    """What is strange of outcomes, such as the first of them is."""
+    if np.isnan(values[0]):
+        return "a label is no number, true or false, so that it has no mean; send a reward with it"
+    return f"a {counted.outcome} of {why_outside(values[0], counted.range)}"
 
 
 def _means(of: np.ndarray, values: np.ndarray, *, units: int) -> np.ndarray:
