@@ -333,6 +333,21 @@ def test_the_command_line_tells_what_it_cannot_use(tmp_path: Path, limits: str, 
     assert told in str(error)
 
 
+def test_the_command_line_compares_the_requests_of_a_time_alone(tmp_path: Path) -> None:
+    folder, limits = write(tmp_path, 2000), "error_rate: {max_increase: 0.1}"
+
+    def requests(*times: str) -> str:
+        return re.search(r"of ([\d,]+) requests", asked(folder, limits, *times)[1])[1]
+
+    assert requests() == "2,000"
+    assert requests("--since", "2026-01-01T00:10:00Z", "--until", "2026-01-01T00:30:00") == "1,200"
+    assert requests("--since", "2026-01-01T01:10:00+01:00") == "1,400"
+    _, _, error = asked(folder, limits, "--since", "2026-02-01")
+    assert "has no request that old or new had a chance to get at that time" in str(error)
+    _, _, error = asked(folder, limits, "--until", "tomorrow")
+    assert "'tomorrow' is no time; write it as 2026-11-29T08:00Z" in str(error)
+
+
 def test_the_command_line_tells_a_folder_without_a_capture(tmp_path: Path) -> None:
     _, _, error = asked(tmp_path, "error_rate: {max_increase: 0.1}")
 

@@ -3,7 +3,7 @@
 import getpass
 import os
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -192,6 +192,15 @@ COLOURS = {"passed": "green", "inconclusive": "yellow", "error": "red", "failed"
 """Of the outcomes of a check."""
 
 
+def _moment(text: str) -> datetime:
+    """A time that a person writes, of UTC where no zone is said."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise DeploymentError(f"{text!r} is no time; write it as 2026-11-29T08:00Z") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 @deployments_app.command()
 def analyse(
     folder: Annotated[
@@ -205,6 +214,16 @@ def analyse(
     model: Annotated[
         str, typer.Option(metavar="NAME", help="The model, of which limits on labels take what the label can be.")
     ] = "",
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=_moment, metavar="TIME", help="The first moment that counts, as 2026-11-29T08:00Z; all if none."
+        ),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=_moment, metavar="TIME", help="The moment that does not count any more."),
+    ] = None,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Holds one arm against another by the requests that a router captured of both.
@@ -224,10 +243,11 @@ def analyse(
         lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())
         raise DeploymentError(f"{limits}: not as it should be{lines}")
     wanted = rollout_limits.parse(said.value)
-    found = divided.read(folder, champion=champion, challenger=challenger)
+    found = divided.read(folder, champion=champion, challenger=challenger, since=since, until=until)
     if not found.count:
+        then = " at that time" if since or until else ""
         raise DeploymentError(
-            f"{folder}: has no request that {champion} or {challenger} had a chance to get; name the folder of a "
+            f"{folder}: has no request that {champion} or {challenger} had a chance to get{then}; name the folder of a "
             "capture, and arms that both have a weight"
         )
     classes = _classes(found, open_store(store), model) if wanted.of_labels else None
@@ -283,8 +303,6 @@ def replay(
 
     Example: cd4ml deployments replay promotion-uptake --policy thompson --floor 0.1
     """
-    from datetime import UTC, datetime
-
     from cd4ml import settings
     from cd4ml.deployment.evidence import replay as replays
     from cd4ml.deployment.evidence.designs import Bandit
