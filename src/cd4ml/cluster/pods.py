@@ -75,27 +75,43 @@ def _of_pod(pod: Any) -> Iterator[Trouble]:
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
             yield Trouble(name, "", condition.reason or "not scheduled", condition.message or "", hopeless=False)
+    limits = _memory_limits(pod)
     for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
-        trouble = _of_container(name, status)
+        trouble = _of_container(name, status, limits.get(status.name, ""))
         if trouble:
             yield trouble
 
 
-def _of_container(pod: str, status: Any) -> Trouble | None:
+def _memory_limits(pod: Any) -> dict[str, str]:
+    """How much memory each container may have; none where nothing but its node limits it."""
+    containers = [*(pod.spec.init_containers or []), *pod.spec.containers]
+    limited = {one.name: one.resources.limits or {} for one in containers if one.resources}
+    return {name: limits.get("memory", "") for name, limits in limited.items()}
+
+
+def _of_container(pod: str, status: Any, memory: str) -> Trouble | None:
     waiting, ended = status.state.waiting, status.state.terminated
     crashed = status.last_state.terminated if status.last_state else None
     restarts = status.restart_count
     if waiting and waiting.reason == "CrashLoopBackOff":
-        message = f"ended with {crashed.exit_code} ({crashed.reason}), {restarts} restarts" if crashed else ""
+        message = f"{_how_ended(crashed, memory)} ({crashed.reason}), {restarts} restarts" if crashed else ""
         return Trouble(pod, status.name, waiting.reason, message, restarts >= CRASHES, restarts)
     if waiting and waiting.reason not in ("PodInitializing", "ContainerCreating"):
         hopeless = waiting.reason in HOPELESS
         return Trouble(pod, status.name, waiting.reason or "waits", waiting.message or "", hopeless, restarts)
     if ended and ended.exit_code:
-        return Trouble(pod, status.name, ended.reason or "ended", f"ended with {ended.exit_code}", False, restarts)
+        return Trouble(pod, status.name, ended.reason or "ended", _how_ended(ended, memory), False, restarts)
     if status.state.running and not status.ready:
         return Trouble(pod, status.name, "runs, but is not ready", "", False, restarts)
     return None
+
+
+def _how_ended(ended: Any, memory: str) -> str:
+    if ended.reason != "OOMKilled":
+        return f"ended with {ended.exit_code}"
+    if not memory:
+        return "killed for memory, which its node has no more of; its container has no limit"
+    return f"killed for memory: its limit is {memory}; raise `memory` among the limits of its container"
 
 
 def _last_warning(core: client.CoreV1Api, namespace: str, pod: str) -> str:
