@@ -200,7 +200,8 @@ def _deployment(one: Object) -> Object:
 def _pod(one: Object) -> Object:
     ready = {"type": "Ready", "status": str(one["ready"])}
     metadata = {"name": f"{one['id']}-pod", "annotations": one["annotations"]}
-    return {"metadata": metadata, "status": {"phase": "Running", "conditions": [ready], "podIP": "127.0.0.1"}}
+    status = {"phase": "Running", "conditions": [ready], "podIP": "127.0.0.1"}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "model"}]}, "status": status}
 
 
 class _Answers(BaseHTTPRequestHandler):

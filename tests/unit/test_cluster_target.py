@@ -1,7 +1,9 @@
 """A rollout on a cluster, whatever happens to its process and to the cluster's API: callers reach what was verified."""
 
+import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +26,7 @@ from cd4ml.deployment.targets import cluster, kserve, seldon, stable
 from cd4ml.deployment.targets.cluster import Cluster
 from cd4ml.deployment.targets.kserve import KServe
 from cd4ml.deployment.targets.stable import NOTE, OURS, StableService
-from cd4ml.errors import DeploymentError
+from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.registry import approvals, deployments
 from cd4ml.storage import Store
 from cd4ml.storage.folder import FolderStore
@@ -240,13 +242,65 @@ def test_an_api_that_stays_away_leaves_the_one_before_and_the_next_takes_the_res
     def goes(_: Rollout) -> None:
         api.faults += [Fault(method, "", 500, times=1000) for method in ("GET", "PUT", "POST", "DELETE")]
 
-    with pytest.raises(DeploymentError, match="not now\nwhat was there before could not be put back: .*not now"):
+    with pytest.raises(
+        DeploymentError,
+        match="not now\nwhat was served before could not be put back: .*not now.*; the next rollout does it",
+    ):
         deploy(store, 2, goes)
     api.faults.clear()
     assert (api.reached(), api.names("seldondeployments")) == ("uptake-1", ["uptake-1", "uptake-2"])
 
     assert settle(store) == "uptake-1, which was served before, is served as before"
     assert api.names("seldondeployments") == ["uptake-1"]
+
+
+def test_a_start_that_cannot_put_right_what_a_killed_one_left_deploys_nothing_and_the_next_one_does(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(store, 1)
+    left_by_a_killed_one(api, store, monkeypatch)
+    api.faults.append(Fault("DELETE", "seldondeployments", 403, times=1))
+
+    with pytest.raises(DeploymentError, match="^the cluster refuses: not now$"):
+        deploy(store, 3)
+    assert (states(store), api.reached()) == (["held", "undone"], "uptake-1")
+
+    deploy(store, 3)
+    assert (states(store), api.reached()) == (["held", "undone", "held"], "uptake-3")
+    assert api.names("seldondeployments") == ["uptake-3"]
+
+
+def test_a_store_that_is_away_while_it_is_put_right_leaves_the_rest_to_the_next_start(
+    api: Api, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(store, 1)
+    left_by_a_killed_one(api, store, monkeypatch)
+    read = FolderStore.read
+
+    def away(_: FolderStore, name: str) -> bytes:
+        raise StorageError(f"{name}: the store does not answer")
+
+    for asked in range(4):
+        answers = [read] * asked + [away]
+        with monkeypatch.context() as unsteady:
+            unsteady.setattr(FolderStore, "read", lambda *given, left=answers: (left.pop(0) if left else read)(*given))
+            with contextlib.suppress(StorageError):
+                settle(store)
+        assert api.reached() == "uptake-1"
+
+    settle(store)
+    assert (states(store), api.names("seldondeployments"), note(api)) == (["held", "undone"], ["uptake-1"], None)
+
+
+def left_by_a_killed_one(api: Api, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollout of version 2 whose process was killed when its release was up."""
+    monkeypatch.setattr(cluster, "DEAD_SECONDS", -1)
+
+    def work() -> None:
+        deploy(store, 2, lambda _: os.kill(os.getpid(), signal.SIGKILL))
+
+    assert os.WIFSIGNALED(forked.status_of(work))
+    assert api.names("seldondeployments") == ["uptake-1", "uptake-2"]
 
 
 def test_a_service_that_others_write_to_is_written_again(api: Api, store: Store) -> None:

@@ -191,16 +191,13 @@ class Cluster(Target):
                     return
 
     def undo(self) -> str:  # noqa: D102
-        try:
-            with connection.told():
-                note = stable.note_of(self._service.read())
-                if note and (note.release == self._begun.release if self._begun else not self._is_under_way(note)):
-                    return self._put_back(note)
-                if self._begun:  # another has taken this rollout for dead
-                    self._objects.delete(self._name(self._begun.number), release=self._begun.release)  # and its router
-                return f"nothing is left of it in {self._namespace}"
-        except DeploymentError as error:
-            return f"what was there before could not be put back: {error}"
+        with connection.told():
+            note = stable.note_of(self._service.read())
+            if note and (note.release == self._begun.release if self._begun else not self._is_under_way(note)):
+                return self._put_back(note)
+            if self._begun:  # another has taken this rollout for dead
+                self._objects.delete(self._name(self._begun.number), release=self._begun.release)  # and its router
+            return f"nothing is left of it in {self._namespace}"
 
     def remove(self) -> None:  # noqa: D102
         with connection.told():
