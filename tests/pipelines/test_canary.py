@@ -32,7 +32,7 @@ from cd4ml.deployment.steps import judging
 from cd4ml.deployment.targets import router, servers
 from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import approvals, decisions, deployments
+from cd4ml.registry import approvals, deployments
 from cd4ml.registry.deployments import Series
 from cd4ml.storage import Store, open_store
 from cd4ml.storage.folder import FolderStore
@@ -415,7 +415,7 @@ def test_a_person_sends_a_blue_green_release_back_while_it_is_watched_and_no_req
     def abort() -> None:
         while 0.26 not in users.predictions:
             time.sleep(0.05)
-        decisions.decide(store, "uptake", 3, what="aborted", by="Ada", reason="callers see old prices")
+        approvals.decide(store, "uptake", 3, what="aborted", by="Ada", reason="callers see old prices")
 
     person = threading.Thread(target=abort)
     with Users(url) as users:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts.release import DatasetReference, Verification, Version
-from cd4ml.deployment import rollout, steps, waiting
+from cd4ml.deployment import decided, rollout, steps, waiting
 from cd4ml.deployment.steps import Rollout, judging
 from cd4ml.deployment.steps.written import Approve, Asked, Hold, Route, Traffic
 from cd4ml.deployment.strategies import Strategy
@@ -52,6 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(steps, "time", clock)
     monkeypatch.setattr(judging, "time", clock)
     monkeypatch.setattr(steps.verify, "wait_until_ready", lambda *_, **__: None)
+    monkeypatch.setattr(decided, "TOLD_SECONDS", 0)
     return clock
 
 
@@ -154,17 +155,20 @@ def test_what_two_people_have_to_approve_on_the_way_one_does_not_promote_past_th
 
 
 def test_what_is_decided_before_a_rollout_waits_is_heeded_as_soon_as_it_would(shelf: Divided, clock: Clock) -> None:
-    decided: list[str] = []
+    told: list[str] = []
 
     class Decides(Verified):
         def take(self, now: Rollout) -> str:
-            decided.append(decide(shelf, "promote"))
+            told.append(decide(shelf, "promote"))
             return super().take(now)
 
     deploy(shelf, Decides(), *CANARY)
 
     assert clock.passed == 0
-    assert decided[0].startswith("deployment 2 of uptake is promoted by Ada, once the rollout looks")
+    assert told[0] == (
+        "deployment 2 of uptake is promoted by Ada: odd answers in the south deployment 2 of uptake is under way, and "
+        "heeds it when it looks; `cd4ml deployments show uptake 2` says more"
+    )
 
 
 @pytest.mark.parametrize("waits", [(), (Traffic(traffic=100),), CANARY])
@@ -233,3 +237,99 @@ def test_what_cannot_be_decided_is_told(shelf: Divided, clock: Clock, words: tup
     deploy(shelf, *CANARY)
 
     assert told in refused[0]
+
+
+class Meanwhile:
+    """What happens right before an object is stored that has some words."""
+
+    words = ""
+    happens: Callable[[], object] = staticmethod(lambda: None)
+
+
+@pytest.fixture
+def meanwhile(shelf: Divided, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    meanwhile, add = Meanwhile(), FolderStore.add
+
+    def added(store: FolderStore, name: str, text: str) -> None:
+        if meanwhile.words and meanwhile.words in text:
+            meanwhile.words = ""
+            meanwhile.happens()
+        add(store, name, text)
+
+    monkeypatch.setattr(FolderStore, "add", added)
+    return meanwhile
+
+
+def test_what_is_aborted_in_the_moment_in_which_it_holds_is_undone(shelf: Divided, meanwhile: Meanwhile) -> None:
+    meanwhile.words, meanwhile.happens = "cd4ml/DeploymentHeld", lambda: decide(shelf, "abort")
+
+    with pytest.raises(DeploymentError, match="^aborted by Ada: odd answers in the south"):
+        deploy(shelf)
+
+    assert deployments.read(shelf.store, "uptake", 2).state == "undone"
+    assert shelf.current().number == 1
+
+
+def test_what_is_aborted_then_holds_where_the_history_cannot_be_told_otherwise(
+    shelf: Divided, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile.words, meanwhile.happens = "cd4ml/DeploymentHeld", lambda: decide(shelf, "abort")
+    add = FolderStore.add
+
+    def away(store: FolderStore, name: str, text: str) -> None:
+        if "cd4ml/DeploymentUndone" in text:
+            raise StorageError("the store does not answer")
+        add(store, name, text)
+
+    with monkeypatch.context() as unsteady:
+        unsteady.setattr(FolderStore, "add", away)
+        with pytest.raises(DeploymentError, match="it holds all the same, for the history could not be told otherwise"):
+            deploy(shelf)
+
+    assert (deployments.read(shelf.store, "uptake", 2).state, shelf.current().number) == ("held", 2)
+    deploy(shelf, version=3)
+    assert (deployments.read(shelf.store, "uptake", 3).state, shelf.current().number) == ("held", 3)
+
+
+def begun(shelf: Divided) -> deployments.Begun:
+    version = Version("uptake", 2, "sha256:2", "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
+    return deployments.begin(shelf.store, version, run="run", target="shelf", strategy="canary")
+
+
+def test_who_decides_is_told_what_came_of_it(shelf: Divided, meanwhile: Meanwhile) -> None:
+    rollouts = [begun(shelf) for _ in range(4)]
+
+    def ends(number: int, event: deployments.Event) -> None:
+        meanwhile.words = "cd4ml/Approval"
+        meanwhile.happens = lambda: deployments.add(shelf.store, rollouts[number - 2], event)
+
+    person = ("--by", "Ada", "--reason", "odd answers")
+    ends(2, deployments.Undone("aborted by Ada: odd answers", "now"))
+    assert asked(shelf, "abort", "uptake", "2", *person).endswith(
+        "deployment 2 of uptake is undone: aborted by Ada: odd answers"
+    )
+    ends(3, deployments.Held("http://shelf", "now"))
+    with pytest.raises(DeploymentError) as late:
+        asked(shelf, "abort", "uptake", "3", *person)
+    assert str(late.value) == (
+        "deployment 3 of uptake held before it could be aborted; `cd4ml deployments rollback uptake` puts back what "
+        "was in production before"
+    )
+    ends(4, deployments.Held("http://shelf", "now"))
+    assert asked(shelf, "promote", "uptake", "4", *person).endswith("deployment 4 of uptake is held")
+    ends(5, deployments.Undone("the release does not keep its limits", "now"))
+    with pytest.raises(
+        DeploymentError, match="^deployment 5 of uptake is undone: the release does not keep its limits"
+    ):
+        asked(shelf, "promote", "uptake", "5", *person)
+
+
+def test_a_word_about_one_deployment_is_none_about_the_next_of_the_same_version(shelf: Divided, clock: Clock) -> None:
+    first = begun(shelf)
+    decide(shelf, "abort")
+    deployments.add(shelf.store, first, deployments.Undone("aborted", "now"))
+
+    deploy(shelf, *CANARY)
+
+    assert clock.passed == 7200
+    assert "aborted" not in asked(shelf, "show", "uptake", "3")

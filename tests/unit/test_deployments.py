@@ -168,12 +168,30 @@ def test_the_command_line_lists_the_history_and_shows_each_event(
         ["4", "1", "machine", "begun"],
         ["3", "1", "machine", "stopped"],
         ["2", "1", "machine", "undone"],
-        ["1", "1", "machine", "champion"],
+        ["1", "1", "machine", "held"],
     ]
     shown = asked("show", "uptake", store, monkeypatch, capsys, "2")
     assert [line.split(maxsplit=2)[1:] for line in shown[1:]] == [
         ["begun", "version 1 to machine by replace, for run run"],
         ["undone", "http://x predicts [something] else"],
+    ]
+
+
+def test_of_a_model_it_is_said_what_is_served_at_each_target_and_of_no_other_that_it_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target, ends in (("machine", [HELD]), ("cluster", [HELD]), ("machine", [HELD]), ("machine", [UNDONE])):
+        begun = begin(store, target=target)
+        for event in ends:
+            deployments.add(store, begun, event)
+
+    listed = asked("list", "uptake", store, monkeypatch, capsys)
+
+    assert [" ".join(line.split()[2:5]) for line in listed[1:]] == [
+        "machine undone run",
+        "machine in production",
+        "cluster in production",
+        "machine held run",
     ]
 
 
@@ -253,3 +271,35 @@ def test_a_deployment_that_lies_in_the_place_of_another_is_told_with_its_folder(
     for ask in (deployments.latest, deployments.every, lambda *of: deployments.find(*of, 7)):
         with pytest.raises(RegistryError, match="deployments/uptake/7: holds deployment 1 of the model uptake; put"):
             ask(store, "uptake")
+
+
+def test_the_way_back_leads_to_what_was_there_before_also_where_that_was_stopped(store: Store) -> None:
+    def way_back() -> int | None:
+        before = deployments.before(store, "uptake")
+        return before.version if before else None
+
+    assert way_back() is None
+    for number in (1, 2, 3):
+        deployments.add(store, begin(store, number), HELD)
+    assert way_back() == 2
+    deployments.add(store, begin(store, 2), HELD)
+    assert way_back() == 1
+    begun = begin(store, 4)
+    deployments.add(store, begun, HELD)
+    assert way_back() == 2
+    deployments.add(store, begun, STOPPED)
+    assert way_back() == 2
+    last = deployments.last(store, "uptake")
+    assert last
+    assert (last.version, last.endpoint) == (4, HELD.endpoint)
+
+
+def test_as_many_people_are_asked_as_the_newest_version_in_production_took(store: Store) -> None:
+    dataset = DatasetReference("players", 0, "sha256:d")
+    assert deployments.persons(store, "uptake") == 0
+    for number, persons, event in ((1, 3, HELD), (2, 2, HELD), (3, 4, UNDONE), (1, 0, HELD)):
+        version = Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", dataset)
+        begun = deployments.begin(store, version, run="r", target="machine", strategy="replace", persons=persons)
+        deployments.add(store, begun, event)
+
+    assert deployments.persons(store, "uptake") == 2

@@ -157,11 +157,11 @@ def version(number: int) -> Version:
     return Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", dataset)
 
 
-def deploy(store: FolderStore, number: int) -> list[str]:
+def deploy(store: FolderStore, number: int, approvals: int = 0) -> list[str]:
     """Rolls a version out; what the history says of its steps."""
     shelf = names["Shelf"](store, "uptake")
     strategy, log = Strategy("replace", (Answers(), Route())), Path("/no/such/log")
-    rollout.roll_out(shelf, strategy, version=version(number), run="run", port=0, log_file=log)
+    rollout.roll_out(shelf, strategy, version=version(number), run="run", port=0, log_file=log, approvals=approvals)
     return [f"{one.step}: {one.said}" for one in deployments.every(store, "uptake")[-1].events[1:-1]]
 
 
@@ -292,3 +292,33 @@ def test_people_freeze_and_lift_by_commands(store: FolderStore, at: Any, capsys:
         "number when by reason since",
         "nothing is frozen now",
     ]
+
+
+def test_what_two_people_have_to_approve_two_have_to_let_in_despite_a_freeze(store: FolderStore, at: Any) -> None:
+    freezes.add(store, WEEKEND, by="Ada", reason="nobody is here")
+    at(SATURDAY)
+    approvals.approve(store, version(2), by="Linus", reason="as usual")
+    for by in ("Grace", " grace "):
+        approvals.approve(store, version(2), by=by, reason="the old one answers nobody", despite_freeze=True)
+
+    with pytest.raises(
+        DeploymentError, match="let it in all the same, which takes 2 people, of whom 1 are missing: cd4ml"
+    ):
+        deploy(store, 2, approvals=2)
+    approvals.approve(store, version(2), by="Ada", reason="the old one answers nobody", despite_freeze=True)
+
+    assert deploy(store, 2, approvals=2)[0].startswith("freeze: ")
+
+
+def test_only_the_version_that_was_there_before_is_a_way_back(store: FolderStore, at: Any) -> None:
+    at(FRIDAY)
+    for number in (1, 2, 3):
+        deploy(store, number)
+    freezes.add(store, WEEKEND, by="Ada", reason="nobody is here")
+    at(SATURDAY)
+
+    with pytest.raises(DeploymentError, match="uptake version 1: nothing is deployed until"):
+        deploy(store, 1)
+    assert deploy(store, 3)[0].startswith("freeze: ")  # once more, where what served it was killed
+    assert deploy(store, 2)[0].startswith("freeze: ")
+    assert deploy(store, 1)[0].startswith("freeze: ")

@@ -87,7 +87,7 @@ def test_a_page_says_what_is_in_production_since_when_by_whom_and_why(store: Fol
     page = model_page.text(store, "uptake")
 
     assert "Version 1 is in production at the target machine since" in words(page)
-    assert "at http://127.0.0.1:9500/api , by replace, deployed by the run run-1 . Ada let it in: better in" in words(
+    assert "at http://127.0.0.1:9500/api , by replace, deployed by the run run-1 . Approved by Ada: better in" in words(
         page
     )
     (entry,) = entries(page)

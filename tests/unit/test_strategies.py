@@ -22,7 +22,7 @@ from cd4ml.deployment.steps.written import Verify
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import approvals, decisions, deployments
+from cd4ml.registry import approvals, deployments
 from cd4ml.storage.folder import FolderStore
 
 names: dict[str, Any] = {}
@@ -318,7 +318,7 @@ def test_a_release_that_nobody_approves_in_time_is_undone(shelf: Divided, clock:
 
 
 def decide(shelf: Divided, what: Any, by: str) -> None:
-    decisions.decide(shelf.store, "uptake", 2, what=what, by=by, reason="forgets the south")
+    approvals.decide(shelf.store, "uptake", 2, what=what, by=by, reason="forgets the south")
 
 
 @pytest.mark.parametrize("way", ["manual", "blue-green"])

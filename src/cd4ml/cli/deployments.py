@@ -21,7 +21,7 @@ from cd4ml.errors import DeploymentError, RegistryError
 from cd4ml.storage import Store, check_uri, local_path, open_store
 
 if TYPE_CHECKING:
-    from cd4ml.contracts.decision import What
+    from cd4ml.contracts.approval import What
     from cd4ml.contracts.release import Deployment
     from cd4ml.deployment.evidence.divided import Divided
     from cd4ml.kubeflow.connection import Address
@@ -31,6 +31,8 @@ deployments_app = typer.Typer(
     "freeze, unfreeze, freezes, analyse, replay.",
     no_args_is_help=True,
 )
+PEOPLE = "What people decide"
+"""The panel of the commands by which they do, in the help."""
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 Number = Annotated[int, typer.Argument(help="The deployment's number, of `list`.")]
 Reason = Annotated[str, typer.Option(help="Why; one line.")]
@@ -46,7 +48,7 @@ def list_deployments(
 ) -> None:
     """Lists all deployments of a model, the newest first, and what became of each; or what is in production of all.
 
-    The champion is the last one that held and was neither undone nor stopped: what a new candidate is held against.
+    In production is, at each target, the last one that held; nothing is where that one was stopped.
     """
     opened = open_store(store)
     if name is None:
@@ -74,11 +76,11 @@ def _list_all(store: Store, name: str) -> None:
     found = deployments.every(store, name)
     if not found:
         raise RegistryError(f"store {store.location}: {name} was never deployed")
-    champion = max((series.begun.number for series in found if series.deployment), default=None)
+    serving = {series.begun.number for series in deployments.in_production(found)}
     shown = table("number", "version", "target", "state", "run", "begun")
     for series in reversed(found):
         begun = series.begun
-        state = "champion" if begun.number == champion else series.state
+        state = "in production" if begun.number in serving else series.state
         shown.add_row(str(begun.number), str(begun.version), begun.target, state, escape(begun.run), begun.at)
     console.print(shown)
 
@@ -97,15 +99,14 @@ def show(
     Example: cd4ml deployments show promotion-uptake 4 --page deployment.html
     """
     from cd4ml.contracts.deployment import WORDS
-    from cd4ml.registry import approvals, decisions, deployments
+    from cd4ml.registry import approvals, deployments
     from cd4ml.reports import deployed
 
     opened = open_store(store)
     series = deployments.read(opened, name, number)
     rows = [
-        *((one.at, "approved", one.headline) for one in approvals.of(opened, series)),
+        *((one.at, one.what, one.headline) for one in approvals.of(opened, series)),
         *((one.at, WORDS[type(one)], one.headline) for one in series.events),
-        *((one.at, one.what, one.headline) for one in decisions.of(opened, series.begun)),
     ]
     experiment = deployments.experiment(opened, series.begun)
     if experiment:
@@ -333,7 +334,7 @@ def replay(
     console.print(escape(found.said), soft_wrap=True)
 
 
-@deployments_app.command()
+@deployments_app.command(rich_help_panel=PEOPLE)
 def approve(
     name: Name,
     version: Annotated[int, typer.Argument(help="The version's number.")],
@@ -345,7 +346,10 @@ def approve(
     ] = False,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
-    """Lets a published version into production: what a run with `approvals`, or a step `approve`, waits for.
+    """Lets a published version into production: for a run that waits for `approvals`, or in a step `approve`.
+
+    With --despite-freeze also now that nothing is deployed: as many people have to say that as are asked, one at least.
+    What goes on is `promote` and `abort` of one rollout that is under way, and `rollback` of what is served.
 
     Example: cd4ml deployments approve promotion-uptake 4 --reason "better in the south" --store s3://cd4ml
     """
@@ -379,9 +383,9 @@ def approve(
         console.print(f"{escape(frozen.headline)}; with --despite-freeze it is deployed before", soft_wrap=True)
 
 
-@deployments_app.command()
+@deployments_app.command(rich_help_panel=PEOPLE)
 def promote(name: Name, number: Number, reason: Reason, by: By = "", store: asked.StoreOption = asked.STORE) -> None:
-    """Gives a release that is being rolled out all requests now, whatever its analyses still wait for.
+    """Gives a release all requests now: for a rollout that is under way, and shall wait for nothing more.
 
     The rollout heeds it at its next look, within seconds where it holds or analyses. Where it had to be approved by
     several people, as many have to promote it.
@@ -391,9 +395,9 @@ def promote(name: Name, number: Number, reason: Reason, by: By = "", store: aske
     _decide(open_store(store), name, number, what="promoted", by=by, reason=reason)
 
 
-@deployments_app.command()
+@deployments_app.command(rich_help_panel=PEOPLE)
 def abort(name: Name, number: Number, reason: Reason, by: By = "", store: asked.StoreOption = asked.STORE) -> None:
-    """Has a rollout that is under way undone: what was served before is served again.
+    """Has a rollout undone: for one that is under way, and shall not be; what was served before is served again.
 
     Example: cd4ml deployments abort promotion-uptake 4 --reason "callers see odd answers"
     """
@@ -401,17 +405,15 @@ def abort(name: Name, number: Number, reason: Reason, by: By = "", store: asked.
 
 
 def _decide(store: Store, name: str, number: int, *, what: "What", by: str, reason: str) -> None:
-    from cd4ml.registry import decisions
+    from cd4ml.deployment import decided
+    from cd4ml.registry import approvals
 
-    made = decisions.decide(store, name, number, what=what, by=by or _whoever(), reason=reason)
-    console.print(
-        f"deployment {number} of {name} is {what} by {escape(made.by)}, once the rollout looks; `cd4ml deployments "
-        f"show {name} {number}` says what became of it",
-        soft_wrap=True,
-    )
+    made = approvals.decide(store, name, number, what=what, by=by or _whoever(), reason=reason)
+    console.print(f"deployment {number} of {name} is {what} by {escape(made.headline)}", soft_wrap=True)
+    console.print(escape(decided.became(store, name, number, what=what)), soft_wrap=True)
 
 
-@deployments_app.command()
+@deployments_app.command(rich_help_panel=PEOPLE)
 def freeze(
     window: Annotated[
         str,
@@ -440,7 +442,7 @@ def freeze(
     console.print(f"freeze {number}: {escape(window)}; {escape(said)}", soft_wrap=True)
 
 
-@deployments_app.command()
+@deployments_app.command(rich_help_panel=PEOPLE)
 def unfreeze(
     number: Annotated[int, typer.Argument(help="The freeze's number, of `freezes`.")],
     reason: Reason,
@@ -457,7 +459,7 @@ def unfreeze(
     console.print(f"freeze {number} is lifted: {escape(lifted.headline)}", soft_wrap=True)
 
 
-@deployments_app.command("freezes")
+@deployments_app.command("freezes", rich_help_panel=PEOPLE)
 def list_freezes(store: asked.StoreOption = asked.STORE) -> None:
     """Lists when nothing is deployed from a store, and whether that is now."""
     from cd4ml.registry import freezes
@@ -478,7 +480,7 @@ def _whoever() -> str:
     return ""
 
 
-@deployments_app.command()
+@deployments_app.command(rich_help_panel=PEOPLE)
 @kfp.options
 def rollback(
     name: Name,
@@ -494,22 +496,25 @@ def rollback(
     service_account: ServiceAccount = accounts.DEPLOYER,
     yes: Yes = False,
 ) -> None:
-    """Puts an earlier version back into production, where the one that is served is: on this machine, or by KFP.
+    """Puts an earlier version back: for what is served, and has to go; on this machine, or by KFP.
 
     It goes the way of any deployment: the verdict that it was published with has to have passed, it is verified, and
     the history has it. Where it fails, what was served before is served again.
+
+    To the version that was in production before, nobody is asked, also while it is frozen. Any other waits for as many
+    people as the newest one in production did (`approve`), and for the end of a freeze.
 
     Example: cd4ml deployments rollback promotion-uptake --to 3
     """
     from cd4ml.cli.submit import named, submitted, wait_for
     from cd4ml.deployment.targets import IN_A_CLUSTER
-    from cd4ml.registry import deployments
+    from cd4ml.registry import deployments, models
     from cd4ml.running.run_file import RunFile
 
     opened = open_store(store)
-    now = deployments.latest(opened, name)
+    now = deployments.last(opened, name)
     if now is None:
-        raise RegistryError(f"store {opened.location}: nothing of {name} is in production")
+        raise RegistryError(f"store {opened.location}: nothing of {name} was ever in production")
     earlier = deployments.before(opened, name)
     if to is None and earlier is None:
         raise RegistryError(
@@ -517,16 +522,25 @@ def rollback(
             "published version with --to"
         )
     version = to or (earlier.version if earlier else now.version)
+    back = to is None or deployments.is_way_back(opened, models.read(opened, name, to))
+    approvals = 0 if back else deployments.persons(opened, name)
+    if approvals:
+        people = "a person" if approvals == 1 else f"{approvals} people"
+        console.print(
+            f"version {version} is not the one that was in production before: it waits until {people} approve"
+        )
     if now.target in IN_A_CLUSTER:
         arguments = {"name": name, "version": version, "store": store, "target": now.target}
+        if approvals:
+            arguments["approvals"] = approvals
         wanted = asked.checked(RunFile(Path("rollback"), "deployment", arguments), in_a_cluster=True)
         connection = kfp.connected(address, changes=True, sure=yes)
         run_id = submitted(connection, wanted, name=named("rollback"), service_account=service_account, cache=False)
         raise typer.Exit(wait_for(connection, run_id, wanted))
-    _deploy_here(opened, now, version, folder=runs / named(f"rollback-{name}"))
+    _deploy_here(opened, now, version, approvals=approvals, folder=runs / named(f"rollback-{name}"))
 
 
-def _deploy_here(store: Store, now: "Deployment", version: int, folder: Path) -> None:
+def _deploy_here(store: Store, now: "Deployment", version: int, *, approvals: int, folder: Path) -> None:
     """Serves a version in place of what a deployment on this machine serves, for good."""
     from cd4ml.deployment import release
     from cd4ml.deployment.targets import servers
@@ -544,6 +558,7 @@ def _deploy_here(store: Store, now: "Deployment", version: int, folder: Path) ->
         run=folder.name,
         folder=str(folder),
         report_file=str(folder / "report.html"),
+        approvals=approvals,
     )
     shown = (
         f"{now.name} version {version} is served at {deployed.deployment.endpoint}: {deployed.verification.headline}"

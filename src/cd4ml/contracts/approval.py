@@ -1,14 +1,17 @@
-"""That a person lets a version into production: an event of its own, about one model, until it expires."""
+"""What a person says of a version, or of one deployment of it: an event of its own, about one model."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from cd4ml.contracts.document import Document
 
+What = Literal["approved", "promoted", "aborted"]
+
 
 @dataclass(frozen=True)
-class Approval(Document, kind="cd4ml/Approval", remedy="remove it, and approve again"):
-    """A person's word that a version may be deployed."""
+class Approval(Document, kind="cd4ml/Approval", remedy="remove it, and say so again"):
+    """A person's word that a version may be deployed, or that its rollout gets all requests now, or is undone."""
 
     name: str
     version: int
@@ -23,6 +26,9 @@ class Approval(Document, kind="cd4ml/Approval", remedy="remove it, and approve a
     """When it expires; ISO 8601, UTC."""
     despite_freeze: bool = False
     """Whether it may be deployed also while nothing else is."""
+    what: What = "approved"
+    deployment: int = 0
+    """The number of the one deployment that is promoted or aborted; 0 of an approval, which is about none."""
 
     def __post_init__(self) -> None:
         for time in (self.at, self.until):

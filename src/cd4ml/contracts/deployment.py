@@ -28,6 +28,8 @@ class Begun(Document, kind="cd4ml/DeploymentBegun", remedy=_REMEDY):
     strategy: str
     at: str
     """ISO 8601, UTC."""
+    persons: int = 0
+    """How many people had to let it in, before it or in a step; 0 also of versions before, which did not say."""
 
     @property
     def release(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cd4ml.cluster import logs
 from cd4ml.contracts import deployment as events
@@ -22,6 +23,9 @@ from cd4ml.deployment.targets import Release, Served, Target, Unfinished
 from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import clock, deployments
 from cd4ml.registry.deployments import Series
+
+Counts = Literal["no", "perhaps", "yes"]
+"""Whether the history says of a rollout that it holds, as far as its process knows."""
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +52,16 @@ def roll_out(
     """
     step_log.plan([step_log.RAISE, *(step.name for step in strategy.steps)])
     with rolling_out(
-        target, strategy.name, version=version, run=run, port=port, log_file=log_file, approvals=approvals
+        target,
+        strategy.name,
+        version=version,
+        run=run,
+        port=port,
+        log_file=log_file,
+        approvals=approvals,
+        asks=strategy.persons,
     ) as rollout:
         rollout.features, rollout.looks = strategy.features, strategy.looks
-        rollout.persons = max(approvals, strategy.persons)
         if strategy.splits:
             log.info("%s: %s", target.model, decided.how(target.store, rollout.release.begun))
         _take(rollout, strategy.steps)
@@ -62,9 +72,27 @@ def roll_out(
 
 @contextmanager
 def rolling_out(
-    target: Target, strategy: str, *, version: Version, run: str, port: int, log_file: Path, approvals: int = 0
+    target: Target,
+    strategy: str,
+    *,
+    version: Version,
+    run: str,
+    port: int,
+    log_file: Path,
+    approvals: int = 0,
+    asks: int = 0,
 ) -> Iterator[Rollout]:
     """Raises a release; it holds when the context ends well, and is undone when it does not.
+
+    Args:
+        target: Where.
+        strategy: How, as the history calls it.
+        version: What the registry has of it.
+        run: The run that deploys.
+        port: Where a server of this machine listens.
+        log_file: Takes what a server of this machine says.
+        approvals: How many people have to have approved the version by now.
+        asks: How many a step asks later.
 
     Yields:
         The rollout, whose release is raised and answers at an address of its own; callers do not reach it yet.
@@ -78,11 +106,14 @@ def rolling_out(
         if said:
             log.warning(said)
         waiting.check(target.store, version, approvals)
-        let = freezing.check(target.store, version)
-        begun = deployments.begin(target.store, version, run=run, target=target.name, strategy=strategy)
+        persons = max(approvals, asks)
+        let = freezing.check(target.store, version, persons)
+        begun = deployments.begin(
+            target.store, version, run=run, target=target.name, strategy=strategy, persons=persons
+        )
         target.tell(begun, begun)
-        rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file), persons=approvals)
-        may_count = False
+        rollout = Rollout(target, Release(version, begun, port=port, log_file=log_file))
+        counts: Counts = "no"
         try:
             if let:
                 log.info("freeze: %s", let)
@@ -93,12 +124,14 @@ def rolling_out(
                 told.append(f"version {version.version} answers at {rollout.url}")
             yield rollout
             _check_served(rollout)
-            may_count = True
+            counts = "perhaps"
             verified = rollout.verification.metrics if rollout.verification else {}
             rollout.held = Held(f"{rollout.endpoint}{verify.PREDICTIONS}", clock.now(), verified)
             _tell(target, begun, rollout.held)
+            counts = "yes"
+            decided.heed_abort(target.store, begun)  # of whoever did not see yet that it holds
         except BaseException as error:
-            outcome = _undo(rollout, _reason(error), may_count=may_count)
+            outcome = _undo(rollout, _reason(error), counts=counts)
             if isinstance(error, DeploymentError):
                 raise DeploymentError("\n".join(filter(None, (str(error), outcome)))) from error
             raise
@@ -228,15 +261,15 @@ def _check_served(rollout: Rollout) -> None:
         )
 
 
-def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
+def _undo(rollout: Rollout, reason: str, *, counts: Counts) -> str:
     """Puts back what was served before; what the server said, and what became of it.
 
     Where the history may have been told that the deployment holds, it is told first that it does not: no kill in
     between may leave one that counts and is not served. Elsewhere what is served comes first, for the store may be what
     fails.
     """
-    if may_count:
-        _tell_undone(rollout, reason)
+    if counts != "no" and not _tell_undone(rollout, reason) and counts == "yes":
+        return "it holds all the same, for the history could not be told otherwise"
     end = _end_of(rollout)
     try:
         outcome = rollout.target.undo()
@@ -244,17 +277,20 @@ def _undo(rollout: Rollout, reason: str, *, may_count: bool) -> str:
         outcome = f"what was served before could not be put back: {error}; the next rollout does it"
     if outcome:
         log.info(outcome)
-    if not may_count:
+    if counts == "no":
         _tell_undone(rollout, reason)
     return "\n".join(filter(None, (end, outcome)))
 
 
-def _tell_undone(rollout: Rollout, reason: str) -> None:
+def _tell_undone(rollout: Rollout, reason: str) -> bool:
+    """Tells the history that a deployment does not hold; whether it could be told."""
     begun, target = rollout.release.begun, rollout.target
     try:
         _tell(target, begun, Undone(reason, clock.now(), rollout.answered))
     except Cd4mlError as untold:
         log.warning("%s: that deployment %d is undone could not be stored: %s", target.model, begun.number, untold)
+        return False
+    return True
 
 
 def _end_of(rollout: Rollout) -> str:

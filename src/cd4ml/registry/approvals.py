@@ -1,12 +1,13 @@
-"""Who lets which version into production: `approvals/<name>/<version>/<1, 2, …>.json` in the store.
+"""What people say of versions and their deployments: `approvals/<name>/<version>/<1, 2, …>.json` in the store.
 
-They are written by people, and by no task: what a run does, a run cannot approve.
+They are written by people, and by no task: what a run does, a run can neither approve nor promote.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from cd4ml.contracts.approval import Approval
-from cd4ml.contracts.deployment import Held, Undone
+from cd4ml.contracts.approval import Approval, What
+from cd4ml.contracts.deployment import Begun, Held, Undone
 from cd4ml.contracts.release import Deployment, Version
 from cd4ml.errors import RegistryError
 from cd4ml.registry import clock, deployments, numbers
@@ -34,20 +35,58 @@ def approve(
     Raises:
         RegistryError: Who or why is missing, or too long.
     """
-    by, reason = who(by), why(reason)
     now = clock.moment()
     approval = Approval(
         name=version.name,
         version=version.version,
         digest=version.digest,
-        by=by,
-        reason=reason,
+        by=who(by),
+        reason=why(reason),
         at=clock.written(now),
         until=clock.written(now + valid),
         despite_freeze=despite_freeze,
     )
-    numbers.append(store, _folder(version), approval.text)
-    return approval
+    return _add(store, approval)
+
+
+def decide(store: Store, name: str, number: int, *, what: What, by: str, reason: str) -> Approval:
+    """Says what is to become of a rollout; whoever rolls out heeds it at the next look.
+
+    Args:
+        store: The store.
+        name: The model's name.
+        number: The deployment's.
+        what: `promoted` or `aborted`.
+        by: Who says so.
+        reason: Why.
+
+    Raises:
+        RegistryError: It is not under way any more, or who or why is missing, or too long.
+    """
+    series = deployments.read(store, name, number)
+    if series.state != "begun":
+        raise RegistryError(
+            f"store {store.location}: deployment {number} of {name} is over ({series.state}); `cd4ml deployments "
+            "rollback` puts an earlier version back"
+        )
+    now = clock.moment()
+    said = Approval(
+        name=name,
+        version=series.begun.version,
+        digest=series.begun.digest,
+        by=who(by),
+        reason=why(reason),
+        at=clock.written(now),
+        until=clock.written(now + VALID),
+        what=what,
+        deployment=number,
+    )
+    return _add(store, said)
+
+
+def by_person(said: Iterable[Approval]) -> dict[str, Approval]:
+    """The last word of each person: four eyes are those of two who are not written alike, whatever the case."""
+    return {one.by.casefold(): one for one in said}
 
 
 def who(by: str) -> str:
@@ -69,8 +108,8 @@ def why(reason: str) -> str:
 
 
 def count(store: Store, version: Version) -> int:
-    """How many approvals there are of a version, whether they stand or not."""
-    return len(_read(store, _folder(version)))
+    """How often something was said of a version, whether it stands or not."""
+    return len(_read(store, version.name, version.version))
 
 
 def standing(store: Store, version: Version, *, after: int = 0) -> dict[str, Approval]:
@@ -85,11 +124,11 @@ def standing(store: Store, version: Version, *, after: int = 0) -> dict[str, App
         after: How many of the first do not count.
     """
     now, newer = clock.moment(), newer_in_production(store, version)
-    return {
-        one.by.casefold(): one
-        for one in _read(store, _folder(version))[after:]
-        if one.stands(version.digest, now) and (newer is None or one.at > newer.deployed_at)
-    }
+    return by_person(
+        one
+        for one in _read(store, version.name, version.version)[after:]
+        if one.what == "approved" and one.stands(version.digest, now) and (newer is None or one.at > newer.deployed_at)
+    )
 
 
 def newer_in_production(store: Store, version: Version) -> Deployment | None:
@@ -98,17 +137,25 @@ def newer_in_production(store: Store, version: Version) -> Deployment | None:
     return current if current and current.version > version.version else None
 
 
+def decisions(store: Store, begun: Begun) -> list[Approval]:
+    """What people have decided of a deployment, the oldest first."""
+    return [one for one in _read(store, begun.name, begun.version) if one.deployment == begun.number]
+
+
 def of(store: Store, series: Series) -> list[Approval]:
-    """The approvals that stood when a deployment began, and those that were given until it held or was undone."""
+    """What people said of a deployment, and of its version: what stood as it began, and came until it had ended."""
     begun = series.begun
     end = next((event.at for event in series.events if isinstance(event, Held | Undone)), clock.now())
-    found = _read(store, f"approvals/{begun.name}/{begun.version}")
     return [
         one
-        for one in found
-        if one.stands(begun.digest, datetime.fromisoformat(begun.at))
-        or (one.digest == begun.digest and begun.at < one.at <= end)
+        for one in _read(store, begun.name, begun.version)
+        if one.digest == begun.digest
+        and (one.deployment == begun.number if one.deployment else _lets_in(one, begun, end))
     ]
+
+
+def _lets_in(one: Approval, begun: Begun, end: str) -> bool:
+    return one.stands(begun.digest, datetime.fromisoformat(begun.at)) or begun.at < one.at <= end
 
 
 def _line(what: str, said: str) -> str:
@@ -117,9 +164,14 @@ def _line(what: str, said: str) -> str:
     return said
 
 
-def _read(store: Store, folder: str) -> list[Approval]:
-    return [Approval.parse(text, place) for text, place in numbers.documents(store, folder)]
+def _add(store: Store, said: Approval) -> Approval:
+    numbers.append(store, _folder(said.name, said.version), said.text)
+    return said
 
 
-def _folder(version: Version) -> str:
-    return f"approvals/{version.name}/{version.version}"
+def _read(store: Store, name: str, version: int) -> list[Approval]:
+    return [Approval.parse(text, place) for text, place in numbers.documents(store, _folder(name, version))]
+
+
+def _folder(name: str, version: int) -> str:
+    return f"approvals/{name}/{version}"

@@ -19,6 +19,8 @@ from cd4ml.registry import clock, models, numbers
 from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name, open_store
 
 READERS = 8
+_SERVED = ("held", "stopped")
+"""The states of a deployment that was in production."""
 Kind = TypeVar("Kind", bound=Event)
 
 
@@ -52,7 +54,7 @@ class Series:
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
 
-def begin(store: Store, version: Version, *, run: str, target: str, strategy: str) -> Begun:
+def begin(store: Store, version: Version, *, run: str, target: str, strategy: str, persons: int = 0) -> Begun:
     """Adds a deployment to the history, before anything is changed; of many that do so at once, each has its number."""
     number = max(_numbers(_stored(store, version.name)), default=0)
     while True:
@@ -66,6 +68,7 @@ def begin(store: Store, version: Version, *, run: str, target: str, strategy: st
             target=target,
             strategy=strategy,
             at=clock.now(),
+            persons=persons,
         )
         try:
             store.add(f"{_folder(version.name, number)}/1.json", begun.text)
@@ -156,25 +159,36 @@ def in_production(found: Sequence[Series]) -> list[Series]:
     return sorted(standing, key=lambda series: series.begun.number, reverse=True)
 
 
-def held(store: Store, version: Version) -> bool:
-    """Whether a version was ever in production."""
-    return any(
-        series.begun.digest == version.digest and series.begun.version == version.version
-        for series in every(store, version.name)
-        if series.state in ("held", "stopped")
-    )
+def last(store: Store, name: str) -> Deployment | None:
+    """The last deployment that held and was not undone, also where it was stopped."""
+    return next((_of(series) for series in newest_first(store, name) if series.state in _SERVED), None)
 
 
 def before(store: Store, name: str) -> Deployment | None:
     """What was in production before the version that is: where that came back after others, what came before it first.
 
-    So one step back after another leads to ever earlier versions, and never to one that was left.
+    So one step back after another leads to ever earlier versions, and never to one that was left. Of a version that was
+    stopped it is the last one that still counts.
     """
-    counted = history(store, name)
-    if not counted:
-        return None
+    served = [series for series in every(store, name) if series.state in _SERVED]
+    counted = [series.deployment for series in served if series.deployment]
+    if not counted or served[-1].state == "stopped":
+        return counted[-1] if counted else None
     first = next(place for place, one in enumerate(counted) if one.version == counted[-1].version)
     return counted[first - 1] if first else None
+
+
+def is_way_back(store: Store, version: Version) -> bool:
+    """Whether a version was in production last, or before the one that is: what may come back at any time."""
+    back = (last(store, version.name), before(store, version.name))
+    return any(one and (one.version, one.digest) == (version.version, version.digest) for one in back)
+
+
+def persons(store: Store, name: str) -> int:
+    """How many people had to let the newest version in that was in production; a way back since has asked nobody."""
+    served = [series.begun for series in every(store, name) if series.state in _SERVED]
+    newest = max(served, key=lambda begun: (begun.version, begun.number), default=None)
+    return newest.persons if newest else 0
 
 
 def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]:
@@ -199,6 +213,11 @@ def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]
             version = models.read(store, name, series.begun.version)
             return store.uri(f"{version.folder}/model"), version.digest
     return "", ""
+
+
+def _of(series: Series) -> Deployment | None:
+    held = series.last(Held)
+    return events.deployment_of(series.begun, held) if held else None
 
 
 def _stored(store: Store, name: str) -> list[str]:

@@ -13,12 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cd4ml.contracts.approval import Approval
-from cd4ml.contracts.decision import Decision
 from cd4ml.contracts.deployment import WORDS, Answered, Begun, Held, StepTaken, Undone
 from cd4ml.contracts.evaluation import CHAMPION, OVERALL, Change, ModelSummary
 from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import Cd4mlError
-from cd4ml.registry import approvals, card, catalogue, clock, decisions, deployments, shipped
+from cd4ml.registry import approvals, card, catalogue, clock, deployments, shipped
 from cd4ml.registry.deployments import Series
 from cd4ml.registry.shipped import Shipped
 from cd4ml.reports import page
@@ -62,7 +61,7 @@ class Entry:
 
     series: Series
     approvals: Sequence[Approval]
-    decisions: Sequence[Decision]
+    """What people said of it."""
     shipped: Shipped | None
     """None where the registry has nothing of its version that can be read."""
     lost: str
@@ -245,8 +244,7 @@ def _read(store: Store, series: Series) -> Entry:
         arrived = data.about.arrived if data else ""
     except Cd4mlError as error:
         lost = str(error)
-    begun = series.begun
-    return Entry(series, approvals.of(store, series), decisions.of(store, begun), found, lost, arrived)
+    return Entry(series, approvals.of(store, series), found, lost, arrived)
 
 
 def _keys(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:

@@ -58,7 +58,7 @@ KINDS = (
     Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _TASKS, _PUBLISHER),
     Kind(
         "approvals",
-        "`NAME/VERSION/NUMBER.json`: who lets a version into production; written by people alone",
+        "`NAME/VERSION/NUMBER.json`: what people say of a version and its rollouts; written by them alone",
         _PIPELINES | _DEPLOYER,
     ),
     Kind("freezes", "`NUMBER.json`: when nothing is deployed; written by people alone", _PIPELINES | _DEPLOYER),

@@ -13,20 +13,29 @@ from cd4ml.storage import Store, open_store
 PASSED = [look("SUCCEEDED", *(node(name, "SUCCEEDED") for name in ("find-version", "deploy-model")))]
 
 
+def published(number: int) -> Version:
+    return Version("uptake", number, f"sha256:{number}", "now", "run", "", DatasetReference("p", 0, "sha256:d"))
+
+
 @pytest.fixture
 def store(s3: object) -> Store:
     """A store whose versions 1 and 2 were deployed on a cluster."""
     opened = open_store("s3://cd4ml")
+    opened.add_folder(published(7).folder, {"version.json": published(7).text})
     for number in (1, 2):
-        version = Version("uptake", number, f"sha256:{number}", "now", "run", "", DatasetReference("p", 0, "sha256:d"))
-        begun = deployments.begin(opened, version, run="run", target="cluster", strategy="replace")
+        version = published(number)
+        opened.add_folder(version.folder, {"version.json": version.text})
+        begun = deployments.begin(opened, version, run="run", target="cluster", strategy="replace", persons=number)
         deployments.add(opened, begun, Held("http://uptake-default.cd4ml.svc:8000/api/v1.0/predictions", "now"))
     return opened
 
 
-@pytest.mark.parametrize(("options", "version"), [((), 1), (("--to", "7"), 7)])
-def test_the_pipeline_deploys_the_version_as_the_deployer(
-    kfp: KfpServer, cd4ml: Command, store: Store, options: tuple[str, ...], version: int
+@pytest.mark.parametrize(
+    ("options", "version", "asks"),
+    [((), 1, {}), (("--to", "1"), 1, {}), (("--to", "2"), 2, {}), (("--to", "7"), 7, {"approvals": 2})],
+)
+def test_the_pipeline_deploys_the_version_as_the_deployer_and_asks_people_of_one_that_is_no_way_back(
+    kfp: KfpServer, cd4ml: Command, store: Store, options: tuple[str, ...], version: int, asks: dict[str, int]
 ) -> None:
     kfp.progress = list(PASSED)
 
@@ -40,7 +49,9 @@ def test_the_pipeline_deploys_the_version_as_the_deployer(
         "version": version,
         "store": "s3://cd4ml",
         "target": "cluster",
+        **asks,
     }
+    assert ("it waits until 2 people approve" in outcome.out) == bool(asks)
     assert sent["service_account"] == "deployer"
     assert "passed" in outcome.out
 

@@ -40,8 +40,6 @@ class Rollout:
     """Since when."""
     features: list[str] = field(default_factory=list)
     """Those that its steps need the values of."""
-    persons: int = 0
-    """How many people it takes to promote it."""
     looks: int = 1
     """The steps among which the error is divided."""
     answered: dict[str, Answered] = field(default_factory=dict)
@@ -85,7 +83,7 @@ def check_lives(rollout: Rollout) -> None:
         DeploymentError: One of them does not, or people have the rollout undone.
         Promoted: People give the release all requests.
     """
-    decided.heed(rollout.target.store, rollout.release.begun, rollout.persons)
+    decided.heed(rollout.target.store, rollout.release.begun)
     if rollout.split and not rollout.target.divides():
         raise DeploymentError("what was served before has ended, or the router has")
     verify.wait_until_ready(rollout.url, LIVES_SECONDS, alive=lambda: True)
