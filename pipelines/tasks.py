@@ -1,6 +1,7 @@
 """What every task of a pipeline says of itself: its name in the UI, resources, retries, caching, rights."""
 
 import json
+from datetime import timedelta
 from pathlib import PurePosixPath
 
 from kfp import dsl, kubernetes
@@ -8,6 +9,7 @@ from kfp import dsl, kubernetes
 from cd4ml import images
 from cd4ml.cluster import accounts
 from cd4ml.contracts import signature
+from cd4ml.deployment import strategies
 from cd4ml.registry import notes, records
 
 GPU = "nvidia.com/gpu"
@@ -15,8 +17,8 @@ USER = 10001
 """As whom every image runs; a namespace of restricted pods wants to hear it."""
 HOUR = 3600
 """In seconds. A task that hangs holds its node, and a run that hangs stops its schedule: both have an end."""
-DEPLOYING_HOURS = 24 * 24
-"""How long a deployment may take: people are waited for, and callers, whose experiment may take weeks."""
+DEPLOYING_HOURS = strategies.LONGEST // timedelta(hours=1) + 24
+"""How long a deployment may take: as long as it may wait for people and callers, and a day for all else."""
 STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
 

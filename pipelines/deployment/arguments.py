@@ -35,7 +35,9 @@ class Deployment(Arguments):
     def mistakes_together(self) -> Iterator[str]:
         """What of the target does not fit the store, the name or the strategy."""
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
-        yield from told(lambda: strategies.check_together(strategies.parse(self.strategy), self.target))
+        yield from told(
+            lambda: strategies.check_together(strategies.parse(self.strategy), self.target, approvals=self.approvals)
+        )
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

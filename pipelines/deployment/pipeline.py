@@ -9,7 +9,7 @@ from cd4ml.pipelines.tasks import deploying, ending_after, light, with_store
 from cd4ml.running.arguments import described_by
 
 
-@dsl.pipeline(name="deployment", display_name="Deploy a published version", pipeline_config=ending_after(hours=25 * 24))
+@dsl.pipeline(name="deployment", display_name="Deploy a published version", pipeline_config=ending_after(hours=26 * 24))
 @described_by(Deployment)
 def deployment(
     name: str,

@@ -140,7 +140,9 @@ class Training(Arguments):
             yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
         yield from masks.unfit(self.columns, self._columns_named())
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
-        yield from told(lambda: strategies.check_together(strategies.parse(self.strategy), self.target))
+        yield from told(
+            lambda: strategies.check_together(strategies.parse(self.strategy), self.target, approvals=self.approvals)
+        )
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

@@ -31,7 +31,7 @@ from cd4ml.running.arguments import described_by
 
 
 @dsl.pipeline(
-    name="training", display_name="Train, check and deploy a model", pipeline_config=ending_after(hours=28 * 24)
+    name="training", display_name="Train, check and deploy a model", pipeline_config=ending_after(hours=30 * 24)
 )
 @described_by(Training)
 def training(

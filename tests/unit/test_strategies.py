@@ -22,6 +22,7 @@ from cd4ml.deployment.steps.written import Verify
 from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError
+from cd4ml.pipelines.deployment.arguments import Deployment
 from cd4ml.registry import approvals, deployments
 from cd4ml.storage.folder import FolderStore
 
@@ -442,10 +443,10 @@ def test_a_target_that_gives_all_requests_to_one_version_takes_no_strategy_that_
 
     for strategy in (strategies.CANARY, strategies.SHADOW):
         with pytest.raises(DeploymentError, match=f"{strategy.name}': the target 'shelf' gives all requests to one"):
-            strategies.check_together(strategy, shelf)
-    strategies.check_together(strategies.REPLACE, shelf)
+            strategies.check_together(strategy, shelf, approvals=0)
+    strategies.check_together(strategies.REPLACE, shelf, approvals=0)
     for target in ("machine", "cluster"):
-        strategies.check_together(strategies.CANARY, target)
+        strategies.check_together(strategies.CANARY, target, approvals=0)
 
 
 def test_a_strategy_of_another_package_is_named_like_the_others(documented: Any) -> None:
@@ -497,3 +498,29 @@ def test_a_capture_that_cannot_be_read_is_asked_again_for_some_time(
         deploy(shelf, [{"traffic": 50}, {"analyse": {**LIMITS, "within": "5 hours"}}], 2)
 
     assert [series.state for series in deployments.every(shelf.store, "uptake")] == ["held", state]
+
+
+@pytest.mark.parametrize(
+    ("approvals", "days", "fits"), [(0, 20, True), (0, 22, False), (2, 17, True), (2, 18, True), (2, 19, False)]
+)
+def test_what_may_wait_longer_than_a_task_of_a_cluster_lives_is_told_before_it_begins(
+    approvals: int, days: int, fits: bool
+) -> None:
+    written = [
+        {"traffic": 10},
+        {"hold": f"{days} days"},
+        {"analyse": {"error_rate": {"max_increase": 0.02}, "within": "1 day"}},
+        {"approve": {"within": "2 days"}},
+    ]
+    given = {"name": "uptake", "version": 3, "store": "s3://cd4ml", "strategy": written, "approvals": approvals}
+
+    def mistakes(target: str) -> list[str]:
+        return list(Deployment.model_construct(**given, target=target, port=9500).mistakes_together())
+
+    assert mistakes("machine") == []
+    before = ", and people before it 3 days" if approvals else ""
+    told = (
+        f"strategy 'traffic 10, hold, analyse, approve': its steps may take {days + 3} days{before}; a task of KFP "
+        "deploys for 24 days at most, so write shorter spans (`hold`, `within`, `for`)"
+    )
+    assert mistakes("cluster") == mistakes("kserve") == ([] if fits else [told])

@@ -78,7 +78,7 @@ def deploy(
         version = Version.read(published_file)
         targets.check_together(targets.check(target), location, version.name)
         way = strategies.parse(strategy)
-        strategies.check_together(way, target)
+        strategies.check_together(way, target, approvals=approvals)
         _check_verdict(version, Verdict.read(verdict_file))
         signal.signal(signal.SIGTERM, _raise_stopped)  # so that a stopped task undoes what it began
 

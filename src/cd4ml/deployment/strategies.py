@@ -6,12 +6,13 @@ A strategy is named, or written as the steps between these two.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
-from cd4ml.deployment import targets
+from cd4ml.deployment import targets, waiting
 from cd4ml.deployment.steps import Step
 from cd4ml.deployment.steps.written import (
     WRITTEN,
@@ -23,12 +24,16 @@ from cd4ml.deployment.steps.written import (
     Dividing,
     Route,
     Verify,
+    Waiting,
     Watch,
 )
 from cd4ml.errors import DeploymentError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
 from cd4ml.settings import OneOf
+
+LONGEST = timedelta(days=24)
+"""How long people and callers may be waited for in a cluster, where a task has an end."""
 
 
 class _Steps(RootModel[Annotated[tuple[AnyStep, ...], Field(strict=False, min_length=1)]]):
@@ -85,6 +90,11 @@ class Strategy:
     def persons(self) -> int:
         """How many people it asks to approve a release."""
         return max((step.approve.approvals for step in self.steps if isinstance(step, Approve)), default=0)
+
+    @property
+    def longest(self) -> timedelta:
+        """How long its steps may wait, all together."""
+        return sum((step.longest for step in self.steps if isinstance(step, Waiting)), timedelta())
 
     @property
     def looks(self) -> int:
@@ -160,13 +170,29 @@ AnyStrategy = Annotated[Any, OneOf(_checked, lambda: [str, list[AnyStep]])]
 """A strategy as a person writes it, as a part of other settings."""
 
 
-def check_together(strategy: Strategy, target: str) -> None:
+def check_together(strategy: Strategy, target: str, *, approvals: int) -> None:
     """Makes sure that a target can follow a strategy.
 
+    Args:
+        strategy: The strategy.
+        target: The target's name.
+        approvals: How many people are waited for before.
+
     Raises:
-        DeploymentError: It cannot.
+        DeploymentError: It cannot, or not in the time that a task of a cluster has.
     """
     if strategy.splits and not targets.TARGETS.load(target).splits:
         raise DeploymentError(
             f"strategy {strategy.name!r}: the target {target!r} gives all requests to one version; write `replace`"
         )
+    longest = strategy.longest + (waiting.LONGEST if approvals else timedelta())
+    if target in targets.IN_A_CLUSTER and longest > LONGEST:
+        before = f", and people before it {_days(waiting.LONGEST)}" if approvals else ""
+        raise DeploymentError(
+            f"strategy {strategy.name!r}: its steps may take {_days(strategy.longest)}{before}; a task of KFP deploys "
+            f"for {_days(LONGEST)} at most, so write shorter spans (`hold`, `within`, `for`)"
+        )
+
+
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):.3g} days"

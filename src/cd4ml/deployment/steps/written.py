@@ -119,6 +119,11 @@ class Hold(Strict):
         """What the history calls it."""
         return "hold"
 
+    @property
+    def longest(self) -> timedelta:
+        """How long it may take."""
+        return self.hold
+
     def check_follows(self, before: "Dividing | None") -> None:
         """Makes sure that the release answers by then, or has copies.
 
@@ -152,6 +157,11 @@ class Analyse(Strict):
     def name(self) -> str:
         """What the history calls it."""
         return "analyse"
+
+    @property
+    def longest(self) -> timedelta:
+        """How long it may take."""
+        return self.analyse.within
 
     @property
     def columns(self) -> set[str]:
@@ -197,6 +207,11 @@ class Watch(Strict):
         """What the history calls it."""
         return "watch"
 
+    @property
+    def longest(self) -> timedelta:
+        """How long it may take."""
+        return self.watch.span
+
     def check_follows(self, before: "Dividing | None") -> None:
         """Makes sure that the release answers callers after a step.
 
@@ -238,6 +253,11 @@ class Approve(Strict):
         """What the history calls it."""
         return "approve"
 
+    @property
+    def longest(self) -> timedelta:
+        """How long it may take."""
+        return self.approve.within
+
     def take(self, rollout: Rollout) -> str:
         """Takes the step; who let it go on, and why."""
         store, release = rollout.target.store, rollout.release
@@ -262,6 +282,11 @@ class AbTest(Strict):
     def name(self) -> str:
         """What the history calls it."""
         return "ab-test"
+
+    @property
+    def longest(self) -> timedelta:
+        """How long it may take."""
+        return self.design.within
 
     @property
     def columns(self) -> set[str]:
@@ -294,6 +319,11 @@ class ByBandit(Strict):
         return "bandit"
 
     @property
+    def longest(self) -> timedelta:
+        """How long it may take."""
+        return self.bandit.span
+
+    @property
     def columns(self) -> set[str]:
         """The features whose values it needs."""
         return self.bandit.columns
@@ -319,6 +349,7 @@ def _check_not_whole(before: "Dividing | None", what: str) -> None:
 
 
 Dividing: TypeAlias = Traffic | Mirror | AbTest | ByBandit
+Waiting: TypeAlias = Hold | Analyse | Watch | Approve | AbTest | ByBandit
 Written: TypeAlias = Traffic | Mirror | Hold | Analyse | Watch | Approve | AbTest | ByBandit
 WRITTEN: dict[str, type[Written]] = {
     "traffic": Traffic,
