@@ -114,7 +114,8 @@ def _parameters(said: dict[str, Any]) -> dict[str, Any]:
 def _values(name: str, tensor: dict[str, Any]) -> Sequence[Any]:
     """The values of a tensor, one a row."""
     shape, data = tensor.get("shape"), tensor.get("data")
-    if tensor.get("datatype") not in DATATYPES:
+    datatype = tensor.get("datatype")
+    if not (isinstance(datatype, str) and datatype in DATATYPES):
         raise bad(f"input {name!r} has no datatype such as FP32 or BYTES")
     if not (isinstance(shape, list) and isinstance(data, list) and data):
         raise bad(f"input {name!r} has no shape and data; {EXPECTED}")

@@ -63,6 +63,7 @@ def test_a_tensor_may_have_a_second_dimension_of_one(server: Server) -> None:
         ({"inputs": [*inputs(), *inputs()]}, "inputs has 'age' more than once"),
         ({"inputs": [*inputs(), tensor("more", "FP32", [1])]}, "input 'age' has 2 rows and input 'more' 1"),
         ({"inputs": [*inputs(), tensor("more", "float", [1, 2])]}, "input 'more' has no datatype"),
+        ({"inputs": [*inputs(), tensor("more", ["FP32"], [1, 2])]}, "input 'more' has no datatype"),
         ({"inputs": [*inputs(), tensor("more", "FP32", [1, 2], shape=[3])]}, "input 'more' has 2 values, so its shape"),
         ({"inputs": [*inputs(), tensor("more", "FP32", [1, 2], shape=None)]}, "input 'more' has no shape and data"),
         ({"inputs": [*inputs(), tensor("more", "FP32", [])]}, "input 'more' has no shape and data"),
