@@ -13,8 +13,10 @@ from functools import cached_property
 from typing import Any
 
 BODY_BYTES = 8 * 2**20
-BODIES_BYTES = 64 * 2**20
-"""What the requests of a port that arrive or wait may hold together."""
+ROOM_BYTES = 64 * 2**20
+"""What the requests of a port that arrive or wait may hold together, and what its answers that are not read yet."""
+FREE_BYTES = 16 * 2**10
+"""Of each, for which there is always room: who sends or reads much slowly keeps nobody from asking for a row."""
 LONGEST_COMPLAINT = 1000
 ONCE = frozenset({b"content-encoding", b"content-length", b"content-type", b"host"})
 """The headers that a request has once."""
@@ -51,9 +53,9 @@ def too_large(complaint: str) -> RefusedError:
     return RefusedError(413, complaint, "REQUEST_TOO_LARGE")
 
 
-def busy() -> RefusedError:
+def busy(complaint: str = "too many requests wait") -> RefusedError:
     """More than can wait."""
-    return RefusedError(429, "too many requests wait; come again in a second", "BUSY", headers={"Retry-After": "1"})
+    return RefusedError(429, f"{complaint}; come again in a second", "BUSY", headers={"Retry-After": "1"})
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,39 @@ class Answer:
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
+class Room:
+    """What several may hold together of memory."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+
+class Part:
+    """What one of them holds.
+
+    Args:
+        room: Of all.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.bytes = 0
+
+    def grow(self, count: int) -> bool:
+        """Takes so many bytes more; says whether there was room."""
+        more = max(0, self.bytes + count - FREE_BYTES) - max(0, self.bytes - FREE_BYTES)
+        if self._room.taken + more > ROOM_BYTES:
+            return False
+        self._room.taken += more
+        self.bytes += count
+        return True
+
+    def end(self) -> None:
+        """Makes room."""
+        self._room.taken -= max(0, self.bytes - FREE_BYTES)
+        self.bytes = 0
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A way to talk to a server."""
@@ -108,18 +143,20 @@ class Application:
     def __init__(self, protocols: Sequence[Protocol], observe: Callable[[str, int], None]) -> None:
         self._protocols = protocols
         self._observe = observe
-        self._room = _Room()
+        self._bodies, self._answers = Room(), Room()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answers one request."""
         path = scope["path"]
         protocol = next(one for one in self._protocols if path.startswith(one.prefix))
-        incoming = _Body(self._room)
+        incoming, outgoing = Part(self._bodies), Part(self._answers)
         try:
             headers = _headers(scope["headers"])
             handler = _handler(protocol, scope)
-            body = await incoming.read(receive, headers) if scope["method"] == "POST" else b""
+            body = await _body(receive, headers, incoming) if scope["method"] == "POST" else b""
             answer = await handler(Request(scope["query_string"], headers, body))
+            if not outgoing.grow(len(answer.content)):
+                raise busy()
         except RefusedError as refused:
             answer = _refusal(protocol, refused)
         except _GoneError:
@@ -130,15 +167,19 @@ class Application:
             complaint = "the model server failed; its log says where"
             answer = _refusal(protocol, RefusedError(500, complaint, "MICROSERVICE_INTERNAL_ERROR"))
         finally:
-            incoming.release()
+            incoming.end()
         self._observe(protocol.name, answer.status)
         answered = [
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.content)),
             *((name.encode(), value.encode()) for name, value in answer.headers.items()),
         ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": answered})
-        await send({"type": "http.response.body", "body": answer.content})
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": answered})
+            await send({"type": "http.response.body", "body": answer.content, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})  # which waits until the client has read, or is gone
+        finally:
+            outgoing.end()
 
 
 def _headers(given: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
@@ -167,52 +208,29 @@ class _GoneError(Exception):
     """The client did not wait."""
 
 
-@dataclass
-class _Room:
-    """What all requests hold together."""
+async def _body(receive: Any, headers: Mapping[bytes, bytes], held: Part) -> bytes:
+    """The whole body of a request.
 
-    taken: int = 0
-
-
-class _Body:
-    """The body of one request."""
-
-    def __init__(self, room: _Room) -> None:
-        self._room = room
-        self._held = 0
-
-    async def read(self, receive: Any, headers: Mapping[bytes, bytes]) -> bytes:
-        """Reads it to its end.
-
-        Raises:
-            RefusedError: It is too large, there is no room now, or it is compressed.
-        """
-        if headers.get(b"content-encoding", b"identity") not in (b"", b"identity"):
-            raise RefusedError(415, "send the body as it is, without a Content-Encoding", "UNSUPPORTED_MEDIA_TYPE")
-        if int(headers.get(b"content-length", b"0")) > BODY_BYTES:
+    Raises:
+        RefusedError: It is too large, there is no room now, or it is compressed.
+    """
+    if headers.get(b"content-encoding", b"identity") not in (b"", b"identity"):
+        raise RefusedError(415, "send the body as it is, without a Content-Encoding", "UNSUPPORTED_MEDIA_TYPE")
+    if int(headers.get(b"content-length", b"0")) > BODY_BYTES:
+        raise _too_large()
+    parts = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        parts.append(message["body"])
+        more = message["more_body"]
+        if held.bytes + len(parts[-1]) > BODY_BYTES:
             raise _too_large()
-        parts = []
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _GoneError
-            parts.append(message["body"])
-            more = message["more_body"]
-            self._hold(len(message["body"]))
-        return b"".join(parts)
-
-    def release(self) -> None:
-        """Makes room."""
-        self._room.taken -= self._held
-
-    def _hold(self, count: int) -> None:
-        if self._held + count > BODY_BYTES:
-            raise _too_large()
-        if self._room.taken + count > BODIES_BYTES:
+        if not held.grow(len(parts[-1])):
             raise busy()
-        self._held += count
-        self._room.taken += count
+    return b"".join(parts)
 
 
 def _too_large() -> RefusedError:

@@ -2,15 +2,15 @@
 
 import asyncio
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import aiohttp
 
 from cd4ml.contracts.traffic import Arm, Traffic
-from cd4ml.serving.application import JSON, Answer, RefusedError
+from cd4ml.serving.application import JSON, Answer, Part, RefusedError, Request, Room, busy
 
 ANSWER_SECONDS = 10
 """How long an arm may take, from the first attempt to connect on."""
@@ -20,13 +20,23 @@ RETRY_SECONDS = 0.1
 READY_SECONDS = 2
 KEEP_ALIVE_SECONDS = 5
 """How long a connection that no request uses is kept: less than a model server keeps it."""
-ANSWER_BYTES = 64 * 2**20
-AT_ONCE = 256
+ANSWER_BYTES = 8 * 2**20
+AT_ONCE = 512
 """The requests that one arm may be busy with, so that one that hangs holds up no other."""
-PASSED_ON = {"Allow", "Retry-After"}
+PASSED_ON = {"Allow", "Content-Type", "Retry-After"}
 """The headers of an answer that the caller gets."""
+FIRST_STATUS, LAST_STATUS = 200, 599
+TRACES = frozenset(
+    b"b3 traceparent tracestate x-b3-flags x-b3-parentspanid x-b3-sampled x-b3-spanid x-b3-traceid x-request-id".split()
+)
+"""The headers of a request by which it is followed from server to server: W3C's, Zipkin's and Envoy's."""
 READY = "/api/v1.0/health/status"
 """What a model server answers, and Seldon's executor before one."""
+
+
+def passed_on(request: Request, names: Collection[bytes]) -> dict[str, str]:
+    """Some headers of a request, as an arm gets them."""
+    return {name.decode(): value.decode("latin-1") for name, value in request.headers.items() if name in names}
 
 
 def choose(traffic: Traffic, key: str) -> Arm:
@@ -82,6 +92,8 @@ class Arms:
     def __init__(self, seconds: float = ANSWER_SECONDS) -> None:
         self._seconds = seconds
         self._busy: Counter[str] = Counter()
+        self._rooms: defaultdict[str, Room] = defaultdict(Room)
+        """By arm: of the answers that arrive, so that a mirror, or an arm that stops in between, holds up no other."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
@@ -98,11 +110,10 @@ class Arms:
         """Asks an arm; once more where it takes no connection or closes it, for a prediction changes nothing.
 
         Raises:
-            RefusedError: It gives no answer.
+            RefusedError: It gives no answer, or there is no room for it now.
         """
         if self._busy[arm.name] >= AT_ONCE:
-            complaint = f"too many requests wait for {arm.name}; come again in a second"
-            raise RefusedError(429, complaint, "BUSY", headers={"Retry-After": "1"})
+            raise busy(f"too many requests wait for {arm.name}")
         self._busy[arm.name] += 1
         try:
             async with asyncio.timeout(self._seconds):
@@ -146,14 +157,31 @@ class Arms:
             data=asked.body or None,
             allow_redirects=False,
         ) as response:
-            body = bytearray()
-            async for part in response.content.iter_any():
-                body += part
+            said = {name: value for name, value in response.headers.items() if name in PASSED_ON and _is_plain(value)}
+            content_type = said.pop("Content-Type", JSON)
+            return Answer(await self._read(arm, response), content_type, response.status, said)
+
+    async def _read(self, arm: Arm, response: aiohttp.ClientResponse) -> bytes:
+        """The content of an answer.
+
+        Raises:
+            RefusedError: There is no room for it.
+            aiohttp.ClientPayloadError: It is too large, or its status is none that callers could be told.
+        """
+        if not FIRST_STATUS <= response.status <= LAST_STATUS:
+            raise aiohttp.ClientPayloadError(f"the status {response.status}")
+        held, body = Part(self._rooms[arm.name]), bytearray()
+        try:
+            async for some in response.content.iter_any():
+                body += some
                 if len(body) > ANSWER_BYTES:
                     raise aiohttp.ClientPayloadError(f"more than {ANSWER_BYTES} bytes")
-            return Answer(
-                bytes(body),
-                response.headers.get("Content-Type", JSON),
-                response.status,
-                {name: value for name, value in response.headers.items() if name in PASSED_ON},
-            )
+                if not held.grow(len(some)):
+                    raise busy(f"too many answers of {arm.name} are on their way")
+        finally:
+            held.end()
+        return bytes(body)
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii() and value.isprintable()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -25,8 +26,12 @@ from cd4ml.errors import EnvironmentSetupError
 REQUEST_SECONDS = 10
 """How long a head may take, from the connection or the last answer on; then its body; then the client, to read."""
 HEAD_BYTES = 64 * 2**10
+"""What a client may send without bringing a body on: a head, and what stands between the chunks of a body and after."""
+BEHIND = 64
+"""How many requests may wait behind the one that is answered at a connection."""
 CONNECTIONS = 4096
-"""Of a port; one more takes the place of one that is idle. Fewer where the limit of open files is low."""
+"""Of a port; one more takes the place of one that is idle, else of one whose body is on its way. Fewer where the limit
+of open files is low."""
 BACKLOG = 1024
 """Connections that the kernel holds until they are taken."""
 HAND_OVER_SECONDS = 0.2
@@ -127,6 +132,8 @@ class Port:
         self.state = ServerState()
         self.idle: dict[Connection, None] = {}
         """Connections that wait for the head of a request, the longest first."""
+        self.arriving: dict[Connection, None] = {}
+        """Likewise those that wait for the rest of a body."""
         self.ending = False
         self._socket = listening
         self._most = min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
@@ -143,12 +150,13 @@ class Port:
         )
 
     def make_room(self) -> bool:
-        """Whether a further connection fits, if need be in place of the one that is idle the longest."""
+        """Whether a further connection fits, if need be in place of the one whose client is awaited the longest."""
         if self.connections > self._most:
-            if not self.idle:
+            awaited = self.idle or self.arriving
+            if not awaited:
                 return False
-            longest = next(iter(self.idle))
-            del self.idle[longest]
+            longest = next(iter(awaited))
+            del awaited[longest]
             longest.transport.abort()
         return True
 
@@ -170,11 +178,12 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
 
     def __init__(self, port: Port) -> None:
         super().__init__(port.config, port.state, {})
+        self.parser: Any  # uvicorn's, of HTTP
         self._port = port
         self._since = self.loop.time()
         """When the client's turn began."""
-        self._head_bytes: int | None = None
-        """Of a head that is not whole."""
+        self._bare_bytes = 0
+        """What came since a head, a part of a body or a request was whole."""
         self._goes_on = True
         """Whether it outlives the answer to the request that comes in."""
 
@@ -201,32 +210,48 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets it."""
         self._port.idle.pop(self, None)
+        self._port.arriving.pop(self, None)
+        self._unset_keepalive_if_required()  # uvicorn does so where the client did not break off
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Reads on."""
-        super().data_received(data)
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+        self._bare_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as asked:
+            self._read_without_upgrade(data[asked.args[0] :])
+        except HttpParserError:
+            self.send_400_response(f"This is no HTTP, or more than {BEHIND} requests behind one that is not answered.")
+        else:
+            if self._bare_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"A head has {HEAD_BYTES // 2**10} KiB at most.")
 
-    def on_message_begin(self) -> None:
-        """The head of a request begins."""
-        self._head_bytes = 0
-        super().on_message_begin()
-
     def on_headers_complete(self) -> None:
-        """It is whole: from here on its body has its own time."""
-        self._head_bytes = None
+        """The head is whole: from here on its body has its own time."""
+        if self.parser.should_upgrade():
+            return
+        if len(self.pipeline) >= BEHIND:
+            raise HttpParserError
+        self._bare_bytes = 0
         self._since = self.loop.time()
         self._port.idle.pop(self, None)
+        self._port.arriving[self] = None
         super().on_headers_complete()
         self._goes_on = self.cycle.keep_alive and not self._port.ending
         self.cycle.keep_alive = True  # closed with a body on its way, the client would not see why it is refused
 
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._bare_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The body is whole, or what came of it was dropped as the request is answered already."""
+        if self.parser.should_upgrade():
+            return
+        self._bare_bytes = 0
+        self._port.arriving.pop(self, None)
         super().on_message_complete()
         self.cycle.keep_alive = self._goes_on
         if self.cycle.response_complete and not self._goes_on:
@@ -243,6 +268,25 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         """The client has yet to read what was answered."""
         self._since = self.loop.time()
         super().pause_writing()
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Takes a request for the plain one that it may be taken for; the parser keeps its body to itself else.
+
+        Clients that speak HTTP/2 where they can, Java's for one, ask for it in their first request.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("This is no proxy.")
+            return
+        lines = [b"%s %s HTTP/1.1" % (method, self.url)]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = b"close" if b"close" in value.lower() else b"keep-alive"
+            if name != b"upgrade":
+                lines.append(b"%s: %s" % (name, value))
+        self.parser = HttpRequestParser(self)
+        self._bare_bytes = 0
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
 
 async def serve(ports: Sequence[Port], further: Callable[[], Port] | None = None) -> None:

@@ -20,8 +20,8 @@ READ_AT_ONCE_BYTES = 128 * 2**10
 """A body beyond that is read in a thread, so that small requests do not wait for it."""
 
 WARM_UP_ROWS = (1, 64, 1000)
-WAITING = 128
-"""Requests that wait, with those that are being read or predicted."""
+WAITING, WAITING_BYTES = 1024, 32 * 2**20
+"""Requests that wait, with those that are being read or predicted, and their bodies."""
 
 Form = TypeVar("Form")
 
@@ -54,7 +54,7 @@ class Predictor:
         self._batches = Batches(model.predict, check=self._check_finite, observe=metrics.predicted)
         self._missing_row = self.encoder.missing_rows(1)
         self._reading = ThreadPoolExecutor(1, "read")
-        self._waiting = 0
+        self._waiting = self._waiting_bytes = 0
         self._took = metrics.took
 
     async def warm_up(self) -> None:
@@ -84,18 +84,21 @@ class Predictor:
         Raises:
             RefusedError: Too many wait already, the client's mistake, or the model hangs or gives no finite number.
         """
-        if self._waiting >= WAITING:
+        size = len(request.body)
+        if self._waiting >= WAITING or self._waiting_bytes + size > WAITING_BYTES:
             raise busy()
         self._waiting += 1
+        self._waiting_bytes += size
         started = time.perf_counter()
         try:
-            if len(request.body) <= READ_AT_ONCE_BYTES:
+            if size <= READ_AT_ONCE_BYTES:
                 asked = read(request)
             else:
                 asked = await asyncio.get_running_loop().run_in_executor(self._reading, read, request)
             probabilities = await self._batches.predict(asked.inputs)
         finally:
             self._waiting -= 1
+            self._waiting_bytes -= size
         self._took(time.perf_counter() - started)
         return asked, probabilities
 

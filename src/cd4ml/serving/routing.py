@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.serving import feedback, json_body, messages
 from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request
-from cd4ml.serving.arms import Arms, Asked, choose, is_shown
+from cd4ml.serving.arms import TRACES, Arms, Asked, choose, is_shown, passed_on
 from cd4ml.serving.capture import Capture
 from cd4ml.serving.metrics import PATHS
 from cd4ml.serving.mirrors import Mirrors
@@ -29,7 +29,7 @@ TRAFFIC = "/traffic"
 PUID = "seldon-puid"
 """The header with the id of a request."""
 
-_PASSED_ON = {b"accept", b"content-type", b"traceparent", b"tracestate"}
+_PASSED_ON = {b"accept", b"content-type", *TRACES}
 """The headers of a request that an arm gets."""
 
 
@@ -203,12 +203,11 @@ class _OpenInference(Mapping[str, Mapping[str, Handler]]):
 def _routed(path: str, request: Request, traffic: Traffic) -> Routed:
     content = messages.parse(request.body)
     request_id = messages.request_id(content, _header(request, PUID)) or uuid.uuid4().hex
-    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers.items() if name in _PASSED_ON}
     return Routed(
         at=datetime.now(UTC),
         id=request_id,
         caller=_caller(request, content, traffic),
-        asked=Asked("POST", path, {**headers, PUID: request_id}, request.body),
+        asked=Asked("POST", path, passed_on(request, _PASSED_ON) | {PUID: request_id}, request.body),
         features=messages.features(content, traffic.captured_features),
     )
 

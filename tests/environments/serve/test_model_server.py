@@ -274,7 +274,7 @@ def test_more_than_can_wait_are_asked_to_come_again(server):
     body = json.dumps({"data": {"names": NAMES, "ndarray": [ROWS[0]] * 8000}}).encode()
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.connect()) for _ in range(200)]
+        clients = [stack.enter_context(server.connect()) for _ in range(300)]
         for client in clients:
             client.sendall(head.encode() + body[:-1])
         for client in clients:
@@ -288,6 +288,75 @@ def test_more_than_can_wait_are_asked_to_come_again(server):
     assert set(statuses) == {200, 429}
     assert all("retry-after: 1" in answer.lower() for answer in answers if " 429 " in answer.splitlines()[0])
     assert seconds < 1
+
+
+def test_hundreds_who_come_at_once_are_all_answered(server):
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\n{JSON}\r\nContent-Length: {len(GOOD)}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(500)]
+        for client in clients:
+            client.sendall(head + GOOD)
+        statuses = {client.recv(1000).decode().split()[1] for client in clients}
+
+    assert statuses == {"200"}
+
+
+def test_large_bodies_that_stop_before_their_end_keep_nobody_from_asking_for_a_row(server):
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\n{JSON}\r\nContent-Length: {8 * 2**20}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(9):
+            client = stack.enter_context(server.connect())
+            with contextlib.suppress(ConnectionError):  # refused
+                client.sendall(head + b" " * (8 * 2**20 - 1))
+        statuses = set()
+        for _ in range(10):
+            statuses.add(server.predict(ROWS[0]).status)
+            time.sleep(0.1)
+
+    assert statuses == {200}
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        ("1\r\n{\r\n0\r\nX: ", "x" * 2**16),
+        ("1\r\n{\r\n0\r\n", "X: y\r\n" * 10_000),
+        ("1;", "x" * 2**16),
+    ],
+    ids=["a line after it", "lines after it", "beside the size of a part"],
+)
+def test_what_comes_with_a_body_and_is_none_has_a_bound(server, begin, more):
+    with server.connect() as client:
+        client.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{begin}".encode())
+
+        with pytest.raises(ConnectionError):
+            client.sendall(more.encode() * 300)
+
+
+def test_as_many_requests_as_one_likes_do_not_wait_at_a_connection(server):
+    _, answer = server.send("GET /health/ping HTTP/1.1\r\nHost: x\r\n\r\n" * 200 + "GET /health/ping HTTP/1.1")
+
+    assert "more than 64 requests behind one that is not answered" in answer
+    assert answer.count("pong") <= 66
+
+
+UPGRADE = "Connection: keep-alive, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__"
+
+
+@pytest.mark.parametrize("cut", [0, 20, 200])
+def test_a_client_that_would_rather_speak_http_2_is_answered(server, cut):
+    """As Java's clients ask at first; the request comes in two pieces."""
+    request = f"POST /predict HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n{JSON}\r\nContent-Length: {len(GOOD)}\r\n\r\n"
+    sent = request.encode() + GOOD + b"GET /health/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with server.connect() as client:
+        client.sendall(sent[:cut])
+        time.sleep(0.1)
+        client.sendall(sent[cut:])
+        answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert "probability" in answer
+    assert answer.endswith("pong")
 
 
 TRICKLES = [
@@ -384,6 +453,9 @@ def test_a_request_that_is_no_json_is_the_client_s_mistake(server, status, body,
         (400, "POST /predict HTTP/1.1\r\nContent-Length: -1"),
         (400, "POST /predict HTTP/1.1\r\nContent-Length: 1" + "0" * 5000),
         (400, "NONSENSE"),
+        (400, "CONNECT elsewhere:443 HTTP/1.1"),
+        (400, "GET /\xff HTTP/1.1"),
+        (404, "OPTIONS * HTTP/1.1"),
         (404, "GET /nothing HTTP/1.1"),
         (404, "POST /nothing HTTP/1.1"),
         (404, "GET /../predict HTTP/1.1"),

@@ -449,7 +449,17 @@ def _close(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
-@pytest.mark.parametrize("behave", [_cut, _close])
+def _say_a_status_that_is_none(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(999)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def _say_too_much(handler: BaseHTTPRequestHandler) -> None:
+    handler.answer(b" " * (8 * 2**20 + 1))
+
+
+@pytest.mark.parametrize("behave", [_cut, _close, _say_a_status_that_is_none, _say_too_much])
 def test_an_arm_that_breaks_off_is_named(model, router, behave):
     champion = model("champion")
     champion.behave = behave
@@ -458,6 +468,56 @@ def test_an_arm_that_breaks_off_is_named(model, router, behave):
     answer = running.predict()
 
     assert (answer.status, answer.complaint) == (502, "champion broke its answer off")
+
+
+def test_a_header_of_an_arm_that_is_none_is_left_out(model, router):
+    champion = model("champion")
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(503)
+        for name, value in (("Content-Type", "text/plain\xff"), ("Retry-After", "\x01"), ("Content-Length", "2")):
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(b"{}")
+
+    champion.behave = answer
+    running = router(champion.arm(1))
+
+    answered = running.predict()
+
+    assert (answered.status, answered.headers["content-type"]) == (503, "application/json")
+    assert "retry-after" not in answered.headers
+    assert "Traceback" not in running.log
+
+
+def test_large_answers_that_are_on_their_way_have_a_bound_together_and_hold_up_no_other_arm(model, router):
+    stuck, other = model("stuck"), model("other")
+    ended = threading.Event()
+
+    def stop_before_the_end(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(8 * 2**20))
+        handler.end_headers()
+        handler.wfile.write(b" " * (8 * 2**20 - 1))
+        ended.wait(60)
+
+    stuck.behave = stop_before_the_end
+    running = router(stuck.arm(0.5), other.arm(0.5), sticky=Sticky(header="X-Player"))
+    traffic = Traffic.read(running.home / "traffic.json")
+    players = {choose(traffic, f"p{number}").name: f"p{number}" for number in range(30)}
+
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(running.predict, **{"X-Player": players["stuck"]}) for _ in range(12)]
+        until(lambda: sum(one.done() for one in asked) >= 4)
+        refused = [one.result() for one in asked if one.done()]
+        assert running.predict(**{"X-Player": players["other"]}).status == 200
+        ended.set()
+
+    complaint = "too many answers of stuck are on their way; come again in a second"
+    assert {(one.status, one.complaint) for one in refused} == {(429, complaint)}
+    assert all(one.headers["retry-after"] == "1" for one in refused)
+    stuck.behave = None
+    assert running.predict(**{"X-Player": players["stuck"]}).status == 200
 
 
 def test_an_arm_that_closes_a_kept_connection_is_asked_again(model, router):
@@ -482,9 +542,9 @@ def test_an_arm_that_is_late_is_named_and_holds_up_no_other(model, router):
     traffic = Traffic.read(running.home / "traffic.json")
     players = {choose(traffic, f"p{number}").name: f"p{number}" for number in range(30)}
 
-    with ThreadPoolExecutor(300) as pool:
-        late = [pool.submit(running.predict, **{"X-Player": players["slow"]}) for _ in range(300)]
-        until(lambda: len(slow.got) == 256)
+    with ThreadPoolExecutor(520) as pool:
+        late = [pool.submit(running.predict, **{"X-Player": players["slow"]}) for _ in range(520)]
+        until(lambda: len(slow.got) == 512)
         started = time.monotonic()
         assert running.predict(**{"X-Player": players["fast"]}).status == 200
         assert time.monotonic() - started < 2
@@ -492,8 +552,8 @@ def test_an_arm_that_is_late_is_named_and_holds_up_no_other(model, router):
     ended.set()
 
     assert answers == {
-        (504, "slow gave no answer in 10 seconds"): 256,
-        (429, "too many requests wait for slow; come again in a second"): 44,
+        (504, "slow gave no answer in 10 seconds"): 512,
+        (429, "too many requests wait for slow; come again in a second"): 8,
     }
 
 
