@@ -10,6 +10,7 @@
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the node to this machine
     PORT             where requests are answered (9000)
     ANSWER_SECONDS   how long a model may take (8): less than whoever asks the node waits
+    CALLER_HEADER    the header by which a router behind the node knows callers, which is passed on to it
 
 It speaks Seldon's protocol, as a model server does, and asks in it.
 """
@@ -30,18 +31,12 @@ from cd4ml.contracts.traffic import Arm
 from cd4ml.errors import Cd4mlError, EnvironmentSetupError
 from cd4ml.serving import json_body, listening, messages, seldon_protocol
 from cd4ml.serving.application import JSON, Answer, Application, Handler, Protocol, RefusedError, Request
-from cd4ml.serving.arms import Arms, Asked
+from cd4ml.serving.arms import TRACES, Arms, Asked, passed_on
 from cd4ml.serving.listening import Port
 from cd4ml.serving.routing import PUID
 from cd4ml.serving.seldon_protocol import HEALTH, PING, PREDICT, PREDICTIONS
 
 MOST_SECONDS = 600.0
-_KEPT_BACK = frozenset(
-    b"accept accept-encoding authorization connection content-encoding content-length content-type cookie expect host "
-    b"keep-alive proxy-authorization proxy-connection te trailer transfer-encoding upgrade x-api-key".split()
-)
-"""The headers of a request that a model does not get: of the connection, of the body, and those with secrets."""
-
 Columns = Mapping[str, Sequence[Any]]
 """The rows of a request: values by name, one a row; None is missing."""
 
@@ -82,7 +77,7 @@ def serve(predict: Predict, urls: Sequence[str]) -> None:
 
 async def _serve(predict: Predict, urls: Sequence[str]) -> None:
     arms = Arms(_seconds())
-    node = Node(predict, urls, arms=arms)
+    node = Node(predict, urls, arms=arms, caller_header=os.environ.get("CALLER_HEADER", ""))
     application = Application([node.protocol], lambda *_: None)
     await listening.serve([Port(application, listening.bind_named("PORT", 9000))])
     await arms.close()
@@ -106,10 +101,12 @@ class Node:
         predict: Answers.
         urls: The models that it asks.
         arms: The connections to them.
+        caller_header: What they know callers by; empty where they do not.
     """
 
-    def __init__(self, predict: Predict, urls: Sequence[str], *, arms: Arms) -> None:
+    def __init__(self, predict: Predict, urls: Sequence[str], *, arms: Arms, caller_header: str) -> None:
         self._predict, self._arms = predict, arms
+        self._passed_on = {*TRACES, caller_header.lower().encode()}
         self._models = [Arm(urlsplit(url).netloc, url, weight=1) for url in urls]
 
     @property
@@ -125,7 +122,7 @@ class Node:
         rows = seldon_protocol.given(message)
         header = request.headers.get(PUID.encode(), b"").decode("latin-1")
         request_id = messages.request_id(message, header or None) or uuid.uuid4().hex
-        headers = _passed_on(request) | {PUID: request_id, "Content-Type": JSON}
+        headers = passed_on(request, self._passed_on) | {PUID: request_id, "Content-Type": JSON}
         predictions = await self._predict(rows.columns, *(partial(self._ask, one, headers) for one in self._models))
         values = np.asarray(predictions.values)
         if values.shape != (rows.rows, len(predictions.names)) or not np.isfinite(values).all():
@@ -153,7 +150,3 @@ class Node:
         if away:
             raise RefusedError(503, f"models that cannot answer: {', '.join(away)}", "NOT_READY")
         return json_body.answer({"models": [one.name for one in self._models]})
-
-
-def _passed_on(request: Request) -> dict[str, str]:
-    return {name.decode(): value.decode("latin-1") for name, value in request.headers.items() if name not in _KEPT_BACK}

@@ -326,7 +326,7 @@ def test_a_model_that_is_away_is_named_and_makes_the_node_not_ready(start, uptak
 
 def test_callers_stay_with_their_arm_of_a_router_behind_a_node(start, models, tmp_path):
     traffic = Traffic((models[1].arm(0.5), models[2].arm(0.5)), Sticky(header="X-Player"))
-    node = start(EXAMPLES / "mean.py", router(start, traffic, tmp_path).url)
+    node = start(EXAMPLES / "mean.py", router(start, traffic, tmp_path).url, CALLER_HEADER="X-Player")
 
     answers = [node.predict(*ROWS[:1], X_Player=f"p{number}") for number in range(12) for _ in range(2)]
 
@@ -346,13 +346,15 @@ def test_a_node_is_an_arm_like_any_other(start, outliers, tmp_path):
     assert ask(f"{running.url}/health/status").status == 200
 
 
-def test_secrets_of_callers_stay_with_the_node(mean, uptake):
-    secrets = {"Authorization": "Bearer x", "Cookie": "secret", "Proxy_Authorization": "Basic x", "X_Api_Key": "secret"}
-    mean.predict(*ROWS[:1], **secrets, Traceparent="00-ab-cd-01")
+def test_of_the_headers_of_callers_only_those_that_a_chain_needs_leave_the_node(mean, uptake):
+    traces = {"Traceparent": "00-ab-cd-01", "X_B3_TraceId": "ab", "X_Request_Id": "r1"}
+    secrets = {"Authorization": "Bearer x", "Cookie": "secret", "X_Api_Key": "secret", "X_Session": "secret"}
+    mean.predict(*ROWS[:1], **traces, **secrets, Seldon_Puid="p1")
 
     [(_, headers, _)] = uptake.got
-    assert headers["traceparent"] == "00-ab-cd-01"
-    assert not {name.lower().replace("_", "-") for name in secrets} & set(headers)
+    ours = {"accept", "accept-encoding", "content-length", "content-type", "host", "user-agent"}
+    assert set(headers) - ours == {"seldon-puid", "traceparent", "x-b3-traceid", "x-request-id"}
+    assert (headers["seldon-puid"], headers["x-request-id"]) == ("p1", "r1")
 
 
 @pytest.fixture(scope="module")
