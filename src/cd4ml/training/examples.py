@@ -75,9 +75,16 @@ def classes(split: Path, label: str, problem: Problem) -> tuple[str, ...]:
     """
     try:
         with opened(split) as file:
-            return problem.classes(file.read(columns=[label]), label)
+            distinct = [_distinct(batch) for batch in file.iter_batches(MOST_ROWS, columns=[label])]
+            values = pa.concat_tables([file.schema_arrow.empty_table(), *distinct], promote_options="default")
+            return problem.classes(values, label)
     except DataError as error:
         raise TrainingError(str(error)) from error
+
+
+def _distinct(batch: pa.RecordBatch) -> pa.Table:
+    """The values of a label, each once."""
+    return pa.table({name: pc.unique(batch.column(name)) for name in batch.schema.names})
 
 
 class Examples:
@@ -233,16 +240,15 @@ class Examples:
         with opened(self.split) as file:
             if _groups(file) != self._groups:
                 raise TrainingError(f"{self.split}: is another file than when training began; begin again")
-            for piece in pieces:
-                for table in self._read(file, names, piece):
-                    yield self._encoded(table)
+            for table in self._read(file, names, pieces):
+                yield self._encoded(table)
 
     def _encoded(self, table: pa.Table) -> list[np.ndarray]:
         raw = model.columns(table, self.contract).values()
         return [one.numpy() for one in self._encode(*(_tensor(values) for values in raw))]
 
     def _read_labels(self, file: pq.ParquetFile) -> np.ndarray:
-        tables = chain.from_iterable(self._read(file, [self.contract.label], piece) for piece in self._whole)
+        tables = self._read(file, [self.contract.label], self._whole)
         labels = np.concatenate([self.contract.labels(table) for table in tables])
         if labels.min() == labels.max():
             title = self.contract.problem.title(self.contract.problem.primary)
@@ -252,19 +258,20 @@ class Examples:
             )
         return labels
 
-    def _read(self, file: pq.ParquetFile, names: Sequence[str], piece: Piece) -> Iterator[pa.Table]:
-        """The columns of a piece, in parts."""
+    def _read(self, file: pq.ParquetFile, names: Sequence[str], pieces: Sequence[Piece]) -> Iterator[pa.Table]:
+        """The columns of pieces in their order, of which the first and the last alone may be less than a row group."""
         at_once = min(max(READ_BYTES // self.width, FEWEST_ROWS), MOST_ROWS)
-        place = 0
+        groups = [one.group for one in pieces]
+        skipped, left = pieces[0].start, sum(one.rows for one in pieces)
         try:
-            for batch in file.iter_batches(at_once, row_groups=[piece.group], columns=names):
-                part = batch[max(piece.start - place, 0) : max(piece.stop - place, 0)]
-                place += len(batch)
+            for batch in file.iter_batches(at_once, row_groups=groups, columns=names):
+                part = batch[skipped : skipped + left]
+                skipped, left = max(skipped - len(batch), 0), left - len(part)
                 if len(part):
                     yield pa.Table.from_batches([part])
         except (OSError, pa.ArrowException) as error:
             raise TrainingError(
-                f"{self.split}: row group {piece.group} cannot be read ({error}); run split_dataset again"
+                f"{self.split}: row group {_broken(file, groups)} cannot be read ({error}); run split_dataset again"
             ) from error
 
 
@@ -280,6 +287,16 @@ def _told(split: Path) -> Iterator[None]:
 def _groups(file: pq.ParquetFile) -> list[int]:
     """The rows of each row group."""
     return [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+
+
+def _broken(file: pq.ParquetFile, groups: Sequence[int]) -> int:
+    """The first that cannot be read."""
+    for group in groups[:-1]:
+        try:
+            file.read_row_group(group)
+        except (OSError, pa.ArrowException):
+            return group
+    return groups[-1]
 
 
 def _tensor(values: np.ndarray | pa.ChunkedArray) -> tf.Tensor:

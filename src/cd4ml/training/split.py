@@ -15,6 +15,7 @@ def opened(split: Path) -> pq.ParquetFile:
         TrainingError: The file is not Parquet.
     """
     try:
-        return pq.ParquetFile(split)
+        # A buffer would have the whole file in memory, compressed, as soon as the first row is read.
+        return pq.ParquetFile(split, pre_buffer=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise TrainingError(f"{split}: cannot be read as Parquet ({error}); run split_dataset again") from error

@@ -54,8 +54,9 @@ def split(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing stays in memory, and a buffer holds some 20 batches."""
+    """Nothing stays in memory, a buffer holds a few batches, and no more rows than must are read at a time."""
     monkeypatch.setattr(examples, "CACHE_BYTES", 0)
+    monkeypatch.setattr(examples, "READ_BYTES", 0)
     monkeypatch.setattr(examples, "BUFFER_BYTES", 2**15)
 
 
@@ -101,7 +102,7 @@ def test_the_rows_come_in_the_same_order_from_memory_and_from_the_file(split, mo
 
 
 @pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "streamed"])
-@pytest.mark.parametrize("start", [1, 7, 40, 78])
+@pytest.mark.parametrize("start", [1, 7, 40, 78, 79])
 def test_an_epoch_goes_on_from_any_batch(split, start, in_memory, monkeypatch):
     monkeypatch.setattr(examples, "BUFFER_BYTES", 2**15)
     if not in_memory:
