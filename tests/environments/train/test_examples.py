@@ -14,6 +14,7 @@ from cd4ml.errors import TrainingError
 from cd4ml.training import examples, network
 from cd4ml.training.examples import Examples
 from cd4ml.training.statistics import Column, Number, Text
+from cd4ml.training.train import train
 
 ROWS = 5_000
 WORDS = ["north", "east", "south"]
@@ -176,3 +177,45 @@ def test_what_stops_in_the_middle_of_an_epoch_leaves_no_thread(split, streamed):
     blocks.close()
 
     assert threading.active_count() == before
+
+
+def test_a_training_that_is_streamed_makes_the_same_model(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(examples, "BUFFER_BYTES", 2**15)
+    spec = {"model": "dnn", "epochs": 2, "batch_size": 128, "reweight": ["region"]}
+
+    kept = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "kept")
+    monkeypatch.setattr(examples, "CACHE_BYTES", 0)
+    monkeypatch.setattr(examples, "READ_BYTES", 0)
+    read = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "read")
+
+    assert kept.best.loss == read.best.loss
+    assert kept.metrics == read.metrics
+
+
+def test_more_columns_than_rows_are_trained_on(prepare, tmp_path, streamed):
+    random = np.random.default_rng(0)
+    columns = {f"n{number}": random.normal(size=200) for number in range(450)}
+    texts = {f"t{number}": random.choice(WORDS, 200) for number in range(50)}
+    table = pa.table(columns | texts | {"took": columns["n0"] > 0})
+
+    found = train(
+        **vars(prepare(table, table, exclude=())), spec={"model": "dnn", "epochs": 1}, seed=0, folder=tmp_path / "model"
+    )
+
+    assert found.features == 500
+
+
+def test_a_column_that_is_of_another_type_in_eval_is_told_before_training(inputs, tmp_path, streamed, capsys):
+    table = pq.read_table(inputs.eval_split)
+    words = table.set_column(table.column_names.index("age"), "age", pa.array(["old"] * table.num_rows))
+    pq.write_table(words, tmp_path / "eval")
+
+    with pytest.raises(TrainingError, match="eval: column 'age' is string, but the model takes a number there"):
+        train(
+            **vars(inputs.but(eval_split=tmp_path / "eval")),
+            spec={"model": "linear"},
+            seed=0,
+            folder=tmp_path / "model",
+        )
+
+    assert "epoch" not in capsys.readouterr().out
