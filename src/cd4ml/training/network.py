@@ -58,7 +58,7 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
     """
     inputs = _raw(contract)
     raw = {one.name: tensor for one, tensor in zip(contract.inputs, inputs, strict=True)}
-    texts = _texts(contract, statistics)
+    texts = vocabularies(contract, statistics)
     numbers = {one.name: _scale(statistics[one.name]) for one in contract.inputs if one.name not in texts}
     dense = _numbers([raw[name] for name in numbers], list(numbers.values())) if numbers else []
     indices = []
@@ -94,7 +94,7 @@ class Features:
 def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras.Model, spec: Network) -> keras.Model:
     """What is trained: from the encoder's output to one logit, float32 [batch, 1]."""
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in encoded.outputs]
-    sizes = [len(values) + 1 for values in _texts(contract, statistics).values() if len(values) > ONE_HOT_VALUES]
+    sizes = [len(values) + 1 for values in vocabularies(contract, statistics).values() if len(values) > ONE_HOT_VALUES]
     features = Features(inputs[0], list(zip(sizes, inputs[1:], strict=True)))
     return keras.Model(inputs, spec.logit(features))
 
@@ -109,7 +109,7 @@ def _raw(contract: Contract) -> list[keras.KerasTensor]:
     return [keras.Input((), dtype=one.dtype) for one in contract.inputs]
 
 
-def _texts(contract: Contract, statistics: Mapping[str, Column]) -> dict[str, list[str]]:
+def vocabularies(contract: Contract, statistics: Mapping[str, Column]) -> dict[str, list[str]]:
     """The vocabulary of each category, missing among it where the train split has it."""
     columns = {one.name: statistics[one.name] for one in contract.inputs if one.kind == "category"}
     return {

@@ -122,7 +122,7 @@ def train(
         rows=examples.rows(Path(train_split)),
         features=len(inputs),
         best=best,
-        epochs=len(fitted.epochs),
+        epochs=fitted.epochs[-1].epoch,
         weights=weights,
     )
 

@@ -130,11 +130,37 @@ class Dnn(Network, json_schema_extra={"required": ["model"]}):
         return layers.Dense(1)(hidden)
 
 
+class Trees(Trainer, json_schema_extra={"required": ["model"]}):
+    """Gradient-boosted trees, grown until the eval split's score gets no better."""
+
+    model: Literal["trees"] = "trees"
+    trees: Annotated[Whole, Field(ge=1, le=1000)] = 300
+    """At most."""
+    leaves: Annotated[Whole, Field(ge=2, le=64)] = 31
+    """Of a tree, at most."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """What a tree counts."""
+    min_rows: Rows = 20
+    """Train rows of a leaf, at least."""
+    patience: Annotated[Whole, Field(ge=1, le=1000)] = 30
+    """Trees without a better AUC on the eval split before training ends."""
+
+    def fit(self, job: "TrainingJob") -> "Fitted":
+        """Grows the trees, and keeps as many as had the best score."""
+        from cd4ml.training import trees
+
+        return trees.train(self, job)
+
+
 TRAINERS: PluginPoint[type[Trainer]] = PluginPoint(
     kind="model",
     group="cd4ml.trainers",
     of=Trainer,
-    built_in={"linear": "cd4ml.training.trainers:Linear", "dnn": "cd4ml.training.trainers:Dnn"},
+    built_in={
+        "linear": "cd4ml.training.trainers:Linear",
+        "dnn": "cd4ml.training.trainers:Dnn",
+        "trees": "cd4ml.training.trainers:Trees",
+    },
 )
 
 

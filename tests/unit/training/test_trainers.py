@@ -7,12 +7,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cd4ml.errors import TrainingError
-from cd4ml.training.trainers import AnyTrainer, Dnn, Linear, parse
+from cd4ml.training.trainers import AnyTrainer, Dnn, Linear, Trees, parse
 
 
 def test_a_model_needs_no_more_than_its_name():
     assert parse({"model": "linear"}) == Linear()
     assert parse({"model": "dnn"}) == Dnn()
+    assert parse({"model": "trees"}) == Trees()
 
 
 def test_whole_numbers_may_come_as_kubeflow_sends_them():
@@ -43,12 +44,15 @@ def test_every_mistake_is_reported_at_once():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "names no model; there are linear, dnn"),
+        ({}, "names no model; there are linear, dnn, trees"),
         ({"model": "dn"}, r"'dn' is no model that is installed here; did you mean 'dnn'\?"),
         ({"model": ["dnn"]}, r"did you mean 'dnn'\?"),
         ({"model": "linear", "hidden": [8]}, "hidden: unknown; there are model, reweight, epochs"),
         ({"model": "dnn", "epochs": 2.5}, "epochs: .* not 2.5"),
         ({"model": "dnn", "hidden": [8, -1]}, "hidden.1: .* not -1"),
+        ({"model": "trees", "leaves": 65}, "leaves: .* 64"),
+        ({"model": "trees", "trees": 1001}, "trees: .* 1000"),
+        ({"model": "trees", "epochs": 5}, "epochs: unknown; there are model, reweight, trees, leaves"),
         ({"model": "dnn", "reweigh": ["region"]}, r"reweigh: unknown; did you mean 'reweight'\?"),
         ({"model": "dnn", "reweight": "region"}, "reweight: .* not 'region'"),
         ({"model": "dnn", "reweight": ["region", ""]}, "reweight.1: .* not ''"),
@@ -121,5 +125,5 @@ def test_a_teams_own_model_is_a_part_of_the_arguments_and_their_schema(installed
     with pytest.raises(ValidationError, match=r"(?s)units\n *Input should be a valid integer, not 'many'"):
         arguments.validate_python({"model": "wide", "units": "many"})
     schema = arguments.json_schema()
-    assert [one["$ref"].rpartition("/")[2] for one in schema["anyOf"]] == ["Linear", "Dnn", "Wide"]
+    assert [one["$ref"].rpartition("/")[2] for one in schema["anyOf"]] == ["Linear", "Dnn", "Trees", "Wide"]
     assert schema["$defs"]["Wide"]["properties"]["model"]["const"] == "wide"

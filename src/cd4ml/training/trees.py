@@ -1,0 +1,157 @@
+"""Gradient-boosted trees: grown by LightGBM, one a round, and written as TensorFlow operations.
+
+What TensorFlow encodes is what LightGBM learns from, and what the trees are asked about: numbers and truth values as
+they are, NaN where one is missing, and a text as its place in the vocabulary. What training never saw is no surprise
+to them: the first missing number of a column is its mean, a new text is no value that a split names.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from cd4ml.contracts.model import Contract
+from cd4ml.errors import TrainingError
+from cd4ml.training.examples import Examples
+from cd4ml.training.fit import Epoch
+from cd4ml.training.forest import Forest
+from cd4ml.training.job import Fitted, TrainingJob
+from cd4ml.training.network import vocabularies
+from cd4ml.training.statistics import Column, Number
+from cd4ml.training.trainers import Trees
+
+if TYPE_CHECKING:
+    import lightgbm
+
+LOSS = "binary_logloss"
+BATCH_ROWS = 65_536
+"""Rows that LightGBM is given at a time."""
+ROUNDS = 10
+"""The trees from one measurement to the next: to measure takes longer than to grow one."""
+
+
+def train(spec: Trees, job: TrainingJob) -> Fitted:
+    """Grows trees until the eval split's score gets no better.
+
+    Raises:
+        TrainingError: A split cannot be read, or LightGBM cannot be loaded.
+    """
+    encoded = encoder(job.contract, job.statistics)
+    train, evaluation = (Examples(split, contract=job.contract, encoded=encoded) for split in (job.train, job.eval))
+    booster, epochs = _grown(spec, train=train, evaluation=evaluation, job=job)
+    best = max(epochs, key=lambda one: one.eval_score)
+    kept = booster.dump_model(num_iteration=best.epoch)["tree_info"]
+    logits = Forest(kept, categories=_categories(job))(encoded.output)
+    return Fitted(keras.Model(encoded.inputs, ops.cast(ops.sigmoid(logits), "float32")), epochs)
+
+
+def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model:
+    """What the trees see of a row.
+
+    Args:
+        contract: The inputs.
+        statistics: Has every input.
+
+    Returns:
+        A model from raw features, one tensor [batch] an input in their order, to float32 [batch, inputs].
+    """
+    texts = vocabularies(contract, statistics)
+    raw = [keras.Input((), dtype=one.dtype) for one in contract.inputs]
+    columns = [
+        layers.StringLookup(vocabulary=texts[one.name], mask_token=None)(tensor)
+        if one.name in texts
+        else _number(tensor, statistics[one.name])
+        for one, tensor in zip(contract.inputs, raw, strict=True)
+    ]
+    return keras.Model(raw, ops.stack([ops.cast(column, "float32") for column in columns], axis=-1))
+
+
+def _number(raw: keras.KerasTensor, column: Column) -> keras.KerasTensor:
+    """The trees learn where a missing number goes where there are some to learn from; else it is the mean."""
+    mean = column.mean if isinstance(column, Number) else 0.5
+    return ops.where(ops.isfinite(raw), raw, np.float32(np.nan if column.missing else mean))
+
+
+def _categories(job: TrainingJob) -> dict[int, int]:
+    """The features that are texts, and how many values the encoder makes of each."""
+    texts = vocabularies(job.contract, job.statistics)
+    return {place: len(texts[one.name]) + 1 for place, one in enumerate(job.contract.inputs) if one.name in texts}
+
+
+def _grown(
+    spec: Trees, *, train: Examples, evaluation: Examples, job: TrainingJob
+) -> "tuple[lightgbm.Booster, list[Epoch]]":
+    """All the trees, and an epoch each time that they were measured; its number is that of the trees."""
+    boosting, problem = library(), job.contract.problem
+    settings = _settings(spec, job)
+    data = boosting.Dataset(
+        *_arrays(train), weight=job.weights, categorical_feature=list(_categories(job)), params=settings
+    )
+    booster = boosting.Booster(settings, data)
+    booster.add_valid(boosting.Dataset(*_arrays(evaluation), reference=data, params=settings), "eval")
+
+    def score(predicted: np.ndarray, _: Any) -> tuple[str, float, bool]:
+        return "score", problem.score(train.labels, predicted), True
+
+    epochs: list[Epoch] = []
+    start, complete = time.monotonic(), False
+    while not complete:
+        complete = any(booster.update() for _ in range(min(ROUNDS, spec.trees - booster.num_trees())))
+        of_train = {name: value for _, name, value, _ in booster.eval_train(score)}
+        of_eval = {name: value for _, name, value, _ in booster.eval_valid()}
+        seconds = round(time.monotonic() - start, 3)
+        start += seconds
+        one = Epoch(
+            epoch=booster.num_trees(),
+            seconds=seconds,
+            loss=of_train[LOSS],
+            metric=problem.primary,
+            score=of_train["score"],
+            eval_loss=of_eval[LOSS],
+            eval_score=of_eval[problem.primary],
+        )
+        epochs.append(one)
+        print(one, flush=True)  # noqa: T201 (the task's log)
+        best = max(epochs, key=lambda epoch: epoch.eval_score)
+        complete = complete or one.epoch >= min(spec.trees, best.epoch + spec.patience)
+    return booster, epochs
+
+
+def _settings(spec: Trees, job: TrainingJob) -> dict[str, Any]:
+    return {
+        "objective": "binary",
+        "metric": [job.contract.problem.primary, LOSS],
+        "num_leaves": spec.leaves,
+        "learning_rate": spec.learning_rate,
+        "min_data_in_leaf": spec.min_rows,
+        "seed": job.seed,
+        "deterministic": True,
+        "force_col_wise": True,  # else it tries which is faster, and the last digits follow
+        "verbosity": -1,
+    }
+
+
+def _arrays(read: Examples) -> tuple[list[np.ndarray], np.ndarray]:
+    return [features for (features,) in read.in_order(BATCH_ROWS)], read.labels
+
+
+def library() -> Any:
+    """LightGBM, with threads that sleep where they wait.
+
+    Raises:
+        TrainingError: It cannot be loaded.
+    """
+    # Those that do not sleep stand in each other's way where cores are shared, as those of a pod are.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import lightgbm
+    except OSError as error:
+        raise TrainingError(
+            f"model 'trees': LightGBM cannot be loaded ({error}); install OpenMP (Debian, Ubuntu: apt-get install "
+            "libgomp1), or train another model"
+        ) from error
+    return lightgbm
