@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from cd4ml import cli
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.errors import ArgumentsError, DocumentError, GateError, RegistryError, StorageError
+from cd4ml.errors import ArgumentsError, DataError, DocumentError, GateError, RegistryError, StorageError
 from cd4ml.registry import clock, records
+from cd4ml.registry.notes import noting
 from cd4ml.reports import comparison
 from cd4ml.running import begin
 from cd4ml.storage import open_store
@@ -77,6 +78,57 @@ def test_a_task_that_is_tried_again_changes_nothing(store: str) -> None:
 
     assert records.read(open_store(store), "run-1").failure == "no room"
     assert records.read(open_store(store), "run-1").name == "first"
+
+
+def task(store: str, error: Exception | None = None) -> None:
+    """Runs the task of a component."""
+    with noting(store, {}):
+        if error:
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DataError("players.parquet: no such file"), "players.parquet: no such file"),
+        (KeyError("age"), "KeyError: 'age'"),
+    ],
+)
+def test_a_task_that_fails_ends_the_record_whatever_its_error(store: str, error: Exception, said: str) -> None:
+    records.begin(store, name="first", arguments={"seed": 7})
+
+    with pytest.raises(type(error)):
+        task(store, error)
+
+    record = records.read(open_store(store), "run-1")
+    assert (record.status, record.failure, record.arguments) == ("failed", said, {"seed": 7})
+    assert record.ended_at
+
+
+def test_a_task_that_passes_when_it_is_tried_again_has_not_failed_the_run(store: str) -> None:
+    records.begin(store, name="first", arguments={"seed": 7})
+    with pytest.raises(StorageError):
+        task(store, StorageError("the store does not answer"))
+    task(store)
+
+    records.publish(store, published=3)
+    published = records.read(open_store(store), "run-1")
+    assert (published.status, published.failure, published.ended_at, published.published) == ("running", "", "", 3)
+    records.end(store, status="passed")
+    passed = records.read(open_store(store), "run-1")
+    assert (passed.status, passed.failure, passed.arguments) == ("passed", "", {"seed": 7})
+
+
+def test_a_task_that_fails_before_the_record_has_begun_waits_for_it(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records.time, "sleep", lambda _: records.begin(store, name="first", arguments={"seed": 7}))
+
+    with pytest.raises(DataError):
+        task(store, DataError("players.parquet: no such file"))
+
+    record = records.read(open_store(store), "run-1")
+    assert (record.status, record.arguments) == ("failed", {"seed": 7})
 
 
 def test_elsewhere_than_in_a_run_nothing_is_recorded(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

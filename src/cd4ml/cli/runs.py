@@ -12,10 +12,11 @@ from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, console, errors, print_outcome, print_sections, say, table, writing
 from cd4ml.cli.progress import MARKS
-from cd4ml.errors import Cd4mlError, RegistryError
+from cd4ml.errors import Cd4mlError, KubeflowError, RegistryError
 from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
+    from cd4ml.contracts.record import RunRecord
     from cd4ml.kubeflow.connection import Address
     from cd4ml.kubeflow.runs import Run
     from cd4ml.reports.comparison import Column
@@ -77,7 +78,7 @@ def show_run(address: "Address", run: RunArgument, store: StoreOption = None) ->
     if opened is None:
         _show_on_kfp(address, run)
         return
-    found = records.read(opened, run)
+    [found] = _as_they_are(address, [records.read(opened, run)])
     column = comparison.of(found)
     say("run", f"{found.name}, {found.status}, id {found.run_id}")
     say("record", opened.uri(f"{records.FOLDER}/{found.pipeline}/{found.run_id}"))
@@ -145,7 +146,22 @@ def _listed(
     from cd4ml.reports import comparison
 
     found, unreadable = records.newest(opened, number)
+    found = _as_they_are(address, found)
     return [(comparison.of(one), one.headline) for one in found], unreadable
+
+
+def _as_they_are(address: "Address", found: "list[RunRecord]") -> "list[RunRecord]":
+    """Records, with how KFP says that those have ended whose last task could not: it was killed, or asks no store."""
+    if not (address.host or address.context) or all(one.status != "running" for one in found):
+        return found
+    from cd4ml.kubeflow import runs
+
+    try:
+        connection = kfp.connected(address)
+        return [runs.as_it_is(connection, one) for one in found]
+    except KubeflowError as error:
+        errors.print(f"what goes on by its record may have ended: {error}", markup=False, soft_wrap=True)
+        return found
 
 
 def _found_on_kfp(address: "Address", names: Sequence[str]) -> "list[Column]":

@@ -16,7 +16,7 @@ import kfp_server_api
 from google.protobuf import json_format
 
 from cd4ml import errors
-from cd4ml.contracts.record import RunRecord
+from cd4ml.contracts.record import RunRecord, Status
 from cd4ml.contracts.task_tree import ENDED, Artifact, Group, State, Task
 from cd4ml.errors import KubeflowError
 from cd4ml.kubeflow import lineage
@@ -28,7 +28,7 @@ from cd4ml.kubeflow.connection import (
     NotFoundError,
     UnreachableError,
 )
-from cd4ml.registry import records
+from cd4ml.registry import clock, records
 from cd4ml.reports import comparison
 from cd4ml.reports.comparison import Column
 from cd4ml.storage import open_store
@@ -47,6 +47,7 @@ STATES: dict[str, State] = {
     "CANCELED": "stopped",
     "PAUSED": "waiting",
 }
+ENDS: dict[str, Status] = {"SUCCEEDED": "passed", "FAILED": "failed", "CANCELED": "stopped"}
 _TEMPLATES = ("system-container-impl", "retry-system-container-impl")
 """What KFP calls the pods of tasks, without and with retries."""
 _NO_LOG = '{"error_message":'
@@ -326,6 +327,26 @@ def find(connection: Connection, run: str) -> Run:
     except KubeflowError as error:
         return replace(found, without_metadata=str(error))
     return replace(found, tasks_made=[one for one in made if not one.is_group])
+
+
+def as_it_is(connection: Connection, record: RunRecord) -> RunRecord:
+    """A record that says that its run goes on, with how KFP says that it ended; as it is where KFP says nothing else.
+
+    Raises:
+        KubeflowError: KFP refuses.
+    """
+    if record.status != "running" or not _is_id(record.run_id):
+        return record
+    try:
+        answer: Any = connection.ask(connection.runs.run_service_get_run, record.run_id)
+    except NotFoundError:
+        return record
+    status = ENDS.get(answer.state or "")
+    if status is None:
+        return record
+    failed = ", ".join(name for name, state in _run(answer).tasks.items() if state == "failed")
+    said = "" if status == "passed" else ": ".join(filter(None, (f"{status} on KFP", failed)))
+    return replace(record, status=status, failure=said, ended_at=clock.written(answer.finished_at))
 
 
 def _record(run: Run) -> RunRecord | None:

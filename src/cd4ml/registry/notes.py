@@ -40,7 +40,7 @@ class _Artifact(Protocol):
 
 @contextlib.contextmanager
 def noting(location: str, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Notes what this task reads as it begins, and what it wrote once what is within has passed.
+    """Notes what this task reads as it begins, and what it wrote once what is within has passed; or that it failed.
 
     A run does not fail because a note cannot be stored.
 
@@ -55,7 +55,8 @@ def noting(location: str, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     values = {name: one for name, one in given.items() if not isinstance(one, _Artifact)}
     _add(location, READ, TaskNote(values, _located(read)))
     returned: dict[str, Any] = {}
-    yield returned
+    with records.failing_task(location):
+        yield returned
     made = {name: one for name, one in given.items() if name not in {**read, **values} and Path(one.path).exists()}
     _add(location, WROTE, TaskNote(returned, _located(made)))
 

@@ -1,16 +1,18 @@
 """The records of runs: `runs/<pipeline>/<run>/` in the store, each a `RunRecord`.
 
     begun.json        once the arguments are checked
+    failed.json       by the first task that fails; what comes after it says that the task has passed when tried again
     published.json    once a version is published
-    summary.json      by the last task that ends, or the first that fails
+    summary.json      by the last task that ends, or the gate or deployment that fails, which are not tried again
 
-Each holds what the one before it holds, and what is known since. A run that was killed, or that failed where nothing
-asks the store, has the first of them alone.
+Each holds what the one before it holds, and what is known since. A run whose task was killed, or failed where nothing
+asks the store, has no more than it had: KFP alone knows how it ended.
 """
 
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -30,7 +32,9 @@ PIPELINE = "CD4ML_PIPELINE"
 RUN = "CD4ML_RUN"
 """The environment variables by which a task knows its run; elsewhere, as in a notebook, nothing is recorded."""
 FOLDER = "runs"
-PARTS = BEGUN, PUBLISHED, SUMMARY = "begun.json", "published.json", "summary.json"
+PARTS = BEGUN, FAILED, PUBLISHED, SUMMARY = "begun.json", "failed.json", "published.json", "summary.json"
+BEGUN_SECONDS = 30.0
+"""How much longer than one that fails the task may take that begins the record."""
 READERS = 32
 """Records that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
 
@@ -66,7 +70,7 @@ def begin_part(location: str, *, pipeline: str, run: str, arguments: Mapping[str
 
 def publish(location: str, **found: Any) -> None:
     """Records what the run of this task has published; `found` are fields of a `RunRecord`."""
-    _add(location, PUBLISHED, **found)
+    _add(location, PUBLISHED, **found, status="running", ended_at="")
 
 
 def end(location: str, **found: Any) -> None:
@@ -77,14 +81,38 @@ def end(location: str, **found: Any) -> None:
 @contextlib.contextmanager
 def failing(location: str, **found: Any) -> Iterator[None]:
     """Records the end of the run where what is within fails; `found` are fields of a `RunRecord`."""
+    with _failing(location, SUMMARY, **found):
+        yield
+
+
+@contextlib.contextmanager
+def failing_task(location: str) -> Iterator[None]:
+    """Records that the run has failed where what is within does, which may be tried again, and pass then.
+
+    The task that begins the record may run beside the one that fails, and is waited for.
+    """
+    with _failing(location, FAILED):
+        yield
+
+
+@contextlib.contextmanager
+def _failing(location: str, part: str, **found: Any) -> Iterator[None]:
     try:
         yield
-    except Cd4mlError as error:
+    except Exception as error:
+        said = str(error) if isinstance(error, Cd4mlError) else f"{type(error).__name__}: {error}"
         try:
-            end(location, status="failed", failure=str(error), **found)
+            _await_begun(location)
+            _add(location, part, status="failed", failure=said, ended_at=clock.now(), **found)
         except Cd4mlError as untold:  # what failed first is what a person has to know
             log.warning("that the run failed could not be recorded: %s", untold)
         raise
+
+
+def _await_begun(location: str) -> None:
+    end = time.monotonic() + BEGUN_SECONDS
+    while (known := current(location)) and not known.started_at and time.monotonic() < end:
+        time.sleep(1)
 
 
 def judge(location: str, verdict: Verdict, found: Mapping[str, Any] = MappingProxyType({})) -> Verdict:
@@ -187,10 +215,10 @@ def _only(store: Store, run: str, found: Sequence[RunRecord]) -> RunRecord:
 def _places(store: Store) -> list[_Place]:
     """Where the records of all runs lie."""
     times: dict[str, dict[str, datetime]] = {}
-    for name, time in store.below(FOLDER).items():
+    for name, written in store.below(FOLDER).items():
         folder, _, part = name.rpartition("/")
         if part in PARTS and folder.count("/") == 2:
-            times.setdefault(folder, {})[part] = time
+            times.setdefault(folder, {})[part] = written
     return [
         _Place(folder.rpartition("/")[2], _latest_of(folder, parts), written=min(parts.values()))
         for folder, parts in times.items()
@@ -222,7 +250,7 @@ def _readable(store: Store, places: Sequence[_Place]) -> tuple[list[RunRecord], 
 def _add(location: str, part: str, **found: Any) -> None:
     known = current(location)
     if known:
-        _store(open_store(location), part, replace(known, **found))
+        _store(open_store(location), part, replace(known, **{"failure": "", **found}))
 
 
 def _store(store: Store, part: str, record: RunRecord) -> None:

@@ -8,6 +8,7 @@ import pytest
 from conftest import Command
 from kfp_server import NEVER, KfpServer, Made, Ran
 from rich.console import Console
+from test_kubeflow_submit import node
 
 from cd4ml.cli import application
 from cd4ml.registry import records
@@ -247,3 +248,33 @@ def test_a_run_of_kfp_is_shown_by_its_record_and_ml_metadata_is_not_asked(
     assert row(outcome.out, "≠  candidate · auc") == ["0.9", "0.95"]
     assert "left out" not in outcome.err
     assert not [path for path in kfp.asked if "ml_metadata" in path]
+
+
+def test_a_run_that_ended_without_a_word_is_shown_as_kfp_says(
+    kfp: KfpServer, cd4ml: Command, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {state: f"{number}3333333-3333-3333-3333-333333333333" for number, state in enumerate(STATES)}
+    for state, run_id in ids.items():
+        monkeypatch.setenv(records.RUN, run_id)
+        records.begin(store, name=state.lower(), arguments={})
+        if state != "GONE":
+            ended = run(run_id, state.lower(), state=state)
+            ended["run_details"] = {"task_details": [node("train-model-2", "FAILED")]} if state == "FAILED" else {}
+            kfp.runs.append(ended)
+
+    alone = cd4ml("runs", "list", "--store", store).out
+    asked = cd4ml("runs", "list", "--store", store, "--host", kfp.host).out
+    shown = cd4ml("runs", "show", "failed", "--store", store, "--host", kfp.host).out
+    away = cd4ml("runs", "list", "--store", store, "--host", "http://127.0.0.1:1")
+
+    assert "on KFP" not in alone
+    assert "failed on KFP: train-model-2" in asked
+    assert "stopped on KFP" in asked
+    marks = {line.split()[1]: line.split()[0] for line in asked.splitlines()[1:] if line.split()}
+    assert marks["running"] == marks["gone"] != marks["succeeded"] == marks["small"]
+    assert "failed failed on KFP: train-model-2" in shown
+    assert away.code == 0
+    assert "what goes on by its record may have ended: " in away.err
+
+
+STATES = ("FAILED", "CANCELED", "SUCCEEDED", "RUNNING", "GONE")
