@@ -610,7 +610,7 @@ def published_with_a_verdict(store: Store, tmp_path: Path, number: int, *, passe
 
 def rolled_back(store: Store, tmp_path: Path, *options: str) -> str:
     """What `cd4ml deployments rollback` exits with."""
-    command = ["cd4ml", "deployments", "rollback", "uptake", "--store", store.location]
+    command = ["cd4ml", "deployments", "rollback", "uptake", "--store", store.location, "--reason", "odd answers"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [*command, "--runs", str(tmp_path / "runs"), *options])
         patch.setenv(servers.KEEP_SERVING, "")  # which is put back
@@ -662,4 +662,4 @@ def test_where_nothing_is_in_production_there_is_nothing_to_roll_back(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert rolled_back(store, tmp_path) == "1"
-    assert "nothing of uptake is in production" in capsys.readouterr().err
+    assert "nothing of uptake was ever in production" in capsys.readouterr().err

@@ -14,15 +14,15 @@ from rich.markup import escape
 from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
 from cd4ml.cli.address import ServiceAccount, Yes
-from cd4ml.cli.application import app, console, print_outcome, print_sections, print_whole, say, table, writing
+from cd4ml.cli.application import app, console, errors, print_outcome, print_sections, print_whole, say, table, writing
 from cd4ml.cluster import accounts
 from cd4ml.contracts import document
-from cd4ml.errors import DeploymentError, RegistryError
+from cd4ml.errors import DeploymentError, RegistryError, StorageError
 from cd4ml.storage import Store, check_uri, local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.contracts.approval import What
-    from cd4ml.contracts.release import Deployment
+    from cd4ml.contracts.release import Deployment, Version
     from cd4ml.deployment.evidence.divided import Divided
     from cd4ml.kubeflow.connection import Address
 
@@ -485,6 +485,8 @@ def _whoever() -> str:
 def rollback(
     name: Name,
     address: "Address",
+    reason: Reason,
+    by: By = "",
     to: Annotated[
         int | None,
         typer.Option(
@@ -501,10 +503,10 @@ def rollback(
     It goes the way of any deployment: the verdict that it was published with has to have passed, it is verified, and
     the history has it. Where it fails, what was served before is served again.
 
-    To the version that was in production before, nobody is asked, also while it is frozen. Any other waits for as many
-    people as the newest one in production did (`approve`), and for the end of a freeze.
+    To the version that was in production before, nobody else is asked, also while it is frozen. Any other waits for as
+    many people as the newest one in production did, of whom you are one, and a freeze refuses it.
 
-    Example: cd4ml deployments rollback promotion-uptake --to 3
+    Example: cd4ml deployments rollback promotion-uptake --reason "callers see odd answers"
     """
     from cd4ml.cli.submit import named, submitted, wait_for
     from cd4ml.deployment.targets import IN_A_CLUSTER
@@ -522,22 +524,37 @@ def rollback(
             "published version with --to"
         )
     version = to or (earlier.version if earlier else now.version)
-    back = to is None or deployments.is_way_back(opened, models.read(opened, name, to))
-    approvals = 0 if back else deployments.persons(opened, name)
-    if approvals:
-        people = "a person" if approvals == 1 else f"{approvals} people"
-        console.print(
-            f"version {version} is not the one that was in production before: it waits until {people} approve"
-        )
+    back = models.read(opened, name, version)
+    asks = 0 if deployments.is_way_back(opened, back) else deployments.persons(opened, name)
+    _approve_rollback(opened, back, by=by or _whoever(), reason=reason, asks=asks)
     if now.target in IN_A_CLUSTER:
         arguments = {"name": name, "version": version, "store": store, "target": now.target}
-        if approvals:
-            arguments["approvals"] = approvals
+        if asks:
+            arguments["approvals"] = asks
         wanted = asked.checked(RunFile(Path("rollback"), "deployment", arguments), in_a_cluster=True)
         connection = kfp.connected(address, changes=True, sure=yes)
         run_id = submitted(connection, wanted, name=named("rollback"), service_account=service_account, cache=False)
         raise typer.Exit(wait_for(connection, run_id, wanted))
-    _deploy_here(opened, now, version, approvals=approvals, folder=runs / named(f"rollback-{name}"))
+    _deploy_here(opened, now, version, approvals=asks, folder=runs / named(f"rollback-{name}"))
+
+
+def _approve_rollback(store: Store, version: "Version", *, by: str, reason: str, asks: int) -> None:
+    """Keeps who goes back and why; a way back that nobody has to approve goes on where that cannot be."""
+    from cd4ml.registry import approvals
+
+    try:
+        approvals.approve(store, version, by=by, reason=reason)
+    except StorageError as error:
+        if asks:
+            raise
+        errors.print(f"who goes back and why could not be kept: {error}", markup=False, soft_wrap=True)
+    if asks:
+        people = "a person approves" if asks == 1 else f"{asks} people approve"
+        console.print(
+            f"version {version.version} is not the one that was in production before: it waits until {people} it, of "
+            f"whom {escape(by)} is one",
+            soft_wrap=True,
+        )
 
 
 def _deploy_here(store: Store, now: "Deployment", version: int, *, approvals: int, folder: Path) -> None:

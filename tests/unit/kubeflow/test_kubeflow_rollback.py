@@ -5,11 +5,14 @@ from conftest import Command
 from kfp_server import KfpServer
 from test_kubeflow_submit import look, node
 
+from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.registry import deployments
+from cd4ml.errors import StorageError
+from cd4ml.registry import deployments, numbers
 from cd4ml.storage import Store, open_store
 
+ROLLBACK = ("deployments", "rollback", "uptake", "--store", "s3://cd4ml", "--by", "Ada", "--reason", "odd answers")
 PASSED = [look("SUCCEEDED", *(node(name, "SUCCEEDED") for name in ("find-version", "deploy-model")))]
 
 
@@ -39,7 +42,7 @@ def test_the_pipeline_deploys_the_version_as_the_deployer_and_asks_people_of_one
 ) -> None:
     kfp.progress = list(PASSED)
 
-    outcome = cd4ml("deployments", "rollback", "uptake", *options, "--store", store.location, "--host", kfp.host)
+    outcome = cd4ml(*ROLLBACK, *options, "--host", kfp.host)
 
     assert outcome.code == 0, outcome.all
     [sent] = kfp.runs
@@ -51,7 +54,9 @@ def test_the_pipeline_deploys_the_version_as_the_deployer_and_asks_people_of_one
         "target": "cluster",
         **asks,
     }
-    assert ("it waits until 2 people approve" in outcome.out) == bool(asks)
+    assert ("it waits until 2 people approve it, of whom Ada is one" in outcome.out) == bool(asks)
+    said = Approval.parse(store.read(f"approvals/uptake/{version}/1.json"), "")
+    assert said.headline == "Ada: odd answers"
     assert sent["service_account"] == "deployer"
     assert "passed" in outcome.out
 
@@ -59,4 +64,20 @@ def test_the_pipeline_deploys_the_version_as_the_deployer_and_asks_people_of_one
 def test_a_run_that_fails_is_told(kfp: KfpServer, cd4ml: Command, store: Store) -> None:
     kfp.progress = [look("FAILED", node("find-version", "SUCCEEDED"), node("deploy-model", "FAILED"))]
 
-    assert cd4ml("deployments", "rollback", "uptake", "--store", store.location, "--host", kfp.host).code == 1
+    assert cd4ml(*ROLLBACK, "--host", kfp.host).code == 1
+
+
+def test_a_way_back_needs_no_right_to_approve_and_any_other_version_does(
+    kfp: KfpServer, cd4ml: Command, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kfp.progress = list(PASSED)
+
+    def refused(*_: object) -> int:
+        raise StorageError("approvals/uptake/1: access denied")
+
+    monkeypatch.setattr(numbers, "append", refused)
+    back = cd4ml(*ROLLBACK, "--host", kfp.host)
+    other = cd4ml(*ROLLBACK, "--to", "7", "--host", kfp.host)
+
+    assert (back.code, other.code, len(kfp.runs)) == (0, 1, 1)
+    assert "who goes back and why could not be kept: approvals/uptake/1: access denied" in back.err
