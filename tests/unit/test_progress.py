@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +112,21 @@ def test_on_a_terminal_the_table_is_drawn_anew_with_each_change(monkeypatch: pyt
     assert "✓" in out.getvalue()
 
 
+def test_of_a_table_that_is_higher_than_the_terminal_the_last_rows_are_shown_until_all_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=out, width=100, height=5, force_terminal=True))
+    tasks = [task(f"task-{number}", "passed") for number in range(1, 9)]
+
+    with progress.progress(Group("", "", tasks)) as changed:
+        changed(tasks[-1])
+        running = out.getvalue()
+
+    assert [number for number in range(1, 9) if f"Task-{number}" in running] == [4, 5, 6, 7, 8]
+    assert [number for number in range(1, 9) if f"Task-{number}" in out.getvalue()] == [*range(1, 9)]
+
+
 @pytest.fixture
 def deploying(tmp_path: Path) -> Iterator[Task]:
     """A task that deploys, whose log takes what this process says as KFP writes it."""
@@ -176,3 +192,17 @@ def test_where_there_is_no_terminal_each_step_is_a_line_when_it_ends(
         "step    traffic 10              0.0 s  10% of the requests to version 2",
         "failed  Deploy_Model            7.0 s  ",
     ]
+
+
+def test_where_there_is_no_terminal_what_a_rollout_waits_for_is_said_once(
+    deploying: Task, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
+    other = task("train", "running")
+    other.log = deploying.log
+
+    with progress.progress(Group("", "", [other, deploying])):
+        logging.getLogger("cd4ml.deployment").warning("uptake waits; to approve it: cd4ml [..] --reason WHY")
+        time.sleep(0.3)
+
+    assert capsys.readouterr().out.splitlines() == ["warning uptake waits; to approve it: cd4ml [..] --reason WHY"]

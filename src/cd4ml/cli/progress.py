@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.markup import escape
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 from cd4ml.contracts.task_tree import Group, Task
@@ -35,7 +36,7 @@ class _LiveTable:
     """The tasks as a table that keeps up with the run."""
 
     def __init__(self, tree: Group, terminal: Console) -> None:
-        self._tree, self._rollouts = tree, Rollouts()
+        self._tree, self._rollouts, self._running = tree, Rollouts(), False
         self._live = Live(
             get_renderable=self._table,
             console=terminal,
@@ -45,14 +46,30 @@ class _LiveTable:
         )
 
     def __enter__(self) -> Changed:
+        self._running = True
         self._live.start()
         return lambda _: self._live.refresh()
 
     def __exit__(self, *_: object) -> None:
+        self._running = False
         self._live.stop()
 
-    def _table(self) -> Table:
-        return table(self._tree, self._rollouts)
+    def _table(self) -> "Table | LatestRows":
+        shown = table(self._tree, self._rollouts)
+        return LatestRows(shown) if self._running else shown
+
+
+class LatestRows:
+    """Of a table that is higher than the terminal its last rows, where the run is."""
+
+    def __init__(self, shown: Table) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._shown, options, pad=False)[-options.size.height :]
+        for line in lines[:-1]:
+            yield Segments([*line, Segment.line()])
+        yield Segments(lines[-1])
 
 
 class Rollouts:
@@ -127,7 +144,7 @@ class _TaskLines:
 
     def __init__(self, tree: Group, terminal: Console) -> None:
         self._tree, self._terminal, self._rollouts = tree, terminal, Rollouts()
-        self._said: set[tuple[str, int]] = set()
+        self._said: set[tuple[str, int | str]] = set()
         self._over, self._turn = threading.Event(), threading.Lock()
         self._looking = threading.Thread(target=self._look, daemon=True)
 
@@ -142,6 +159,7 @@ class _TaskLines:
     def _look(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
             self._say_steps()
+            self._say_what_is_waited_for()
 
     def _say_steps(self) -> None:
         """Says which steps have ended since it was said last."""
@@ -152,6 +170,15 @@ class _TaskLines:
                         self._said.add((node.name, number))
                         line = f"{'step':8}{step.name:20}{step.seconds:7.1f} s  {'; '.join(step.said)}"
                         self._terminal.print(line, markup=False, soft_wrap=True)
+
+    def _say_what_is_waited_for(self) -> None:
+        """Says what a rollout that goes on warned of last: it may wait for a person."""
+        with self._turn:
+            for node in self._tree.tasks:
+                said = _warning(node.log) if node.component == DEPLOYS and node.state == "running" else ""
+                if said and (node.name, said) not in self._said:
+                    self._said.add((node.name, said))
+                    self._terminal.print(f"{'warning':8}{said}", markup=False, soft_wrap=True)
 
     def _say(self, node: Task | Group) -> None:
         if node.state == "running":
