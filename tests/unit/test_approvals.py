@@ -229,7 +229,7 @@ def test_the_events_of_a_deployment_show_who_approved_it_before_and_meanwhile(
     deployments.add(store, begun, Held("http://127.0.0.1:1", clock.written(clock.moment() + timedelta(seconds=10))))
 
     assert asked(store, "show", "uptake", "1") == ""
-    lines = [line.split(maxsplit=1)[1].strip() for line in capsys.readouterr().out.splitlines()[1:]]
+    lines = [line.split(maxsplit=2)[2].strip() for line in capsys.readouterr().out.splitlines()[1:]]
     assert lines == [
         "approved  Ada: better in the south",
         "begun     version 4 to machine by manual, for run run",

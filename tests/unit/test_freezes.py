@@ -282,14 +282,14 @@ def test_people_freeze_and_lift_by_commands(store: FolderStore, at: Any, capsys:
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         f"freeze 1: {WEEKEND}; {HEADLINE}",
-        "number when by reason since",
-        f"1 {WEEKEND} Ada nobody is here 2026-11-28T09:00:00+00:00",
+        "number when by reason since (UTC)",
+        f"1 {WEEKEND} Ada nobody is here 2026-11-28 09:00",
         HEADLINE,
         "Ada approves uptake version 2, sha256:2, until 2026-12-05T09:00:00+00:00; 1 person approves it now",
         f"{HEADLINE}; with --despite-freeze it is deployed before",
         "Ada approves uptake version 2, sha256:2, until 2026-12-05T09:00:00+00:00; 1 person approves it now",
         f"freeze 1 is lifted: {WEEKEND}, Ada: nobody is here",
-        "number when by reason since",
+        "number when by reason since (UTC)",
         "nothing is frozen now",
     ]
 

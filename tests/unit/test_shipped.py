@@ -81,8 +81,8 @@ def test_the_history_says_of_each_what_it_changed(store: FolderStore, capsys: py
     deploy(store, first, HELD)
 
     assert asked("history", "uptake", store=store) == ""
-    lines = [line.split(maxsplit=4) for line in capsys.readouterr().out.splitlines()[1:]]
-    assert [(number, version, state, changed.strip()) for number, version, _, state, changed in lines] == [
+    lines = [line.split(maxsplit=5) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [(number, version, state, changed.strip()) for number, version, _, _, state, changed in lines] == [
         ("6", "1", "held", "back to version 1, data 4 → 3, code, packages, auc 0.800"),
         ("5", "3", "held", "the same model again"),
         ("4", "3", "stopped", "packages, candidate.units"),

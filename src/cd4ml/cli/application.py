@@ -1,9 +1,10 @@
 """The application that every command belongs to, and how it prints."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 from rich.console import Console
@@ -31,9 +32,16 @@ def table(*headings: str) -> Table:
     """A table without lines; ids and times keep to one line."""
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in headings:
-        whole = heading in ("id", "made", "time")
+        whole = heading in ("id", "made", "time") or heading.endswith("(UTC)")
         made.add_column(heading, overflow="fold", no_wrap=whole, min_width=len(_AN_ID) if heading == "id" else None)
     return made
+
+
+def moment(at: str, to: Literal["minutes", "seconds"] = "minutes") -> str:
+    """A time of a record, for a column of times in UTC; what is none stays as it is."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(at).astimezone(UTC).replace(tzinfo=None).isoformat(" ", timespec=to)
+    return at
 
 
 def print_whole(shown: Table) -> None:

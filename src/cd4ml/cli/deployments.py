@@ -14,7 +14,18 @@ from rich.markup import escape
 from cd4ml.cli import address as kfp
 from cd4ml.cli import asked
 from cd4ml.cli.address import ServiceAccount, Yes
-from cd4ml.cli.application import app, console, errors, print_outcome, print_sections, print_whole, say, table, writing
+from cd4ml.cli.application import (
+    app,
+    console,
+    errors,
+    moment,
+    print_outcome,
+    print_sections,
+    print_whole,
+    say,
+    table,
+    writing,
+)
 from cd4ml.cluster import accounts
 from cd4ml.contracts import document
 from cd4ml.errors import DeploymentError, RegistryError, StorageError
@@ -33,8 +44,8 @@ deployments_app = typer.Typer(
 )
 PEOPLE = "What people decide"
 """The panel of the commands by which they do, in the help."""
-Name = Annotated[str, typer.Argument(help="The model's name.")]
-Number = Annotated[int, typer.Argument(help="The deployment's number, of `list`.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+Number = Annotated[int, typer.Argument(metavar="NUMBER", help="The deployment's number, of `list`.")]
 Reason = Annotated[str, typer.Option(help="Why; one line.")]
 By = Annotated[str, typer.Option(help="Who says so; whoever is logged in here if not said.")]
 
@@ -42,7 +53,8 @@ By = Annotated[str, typer.Option(help="Who says so; whoever is logged in here if
 @deployments_app.command("list")
 def list_deployments(
     name: Annotated[
-        str | None, typer.Argument(help="The model's name; what is in production of all if not said.")
+        str | None,
+        typer.Argument(metavar="NAME", help="The model's name; what is in production of all if not said."),
     ] = None,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
@@ -60,11 +72,12 @@ def list_deployments(
 def _list_production(store: Store) -> None:
     from cd4ml.registry import deployments
 
-    shown = table("model", "number", "version", "target", "since", "endpoint")
+    shown = table("model", "number", "version", "target", "since (UTC)", "endpoint")
     for name in store.children("deployments"):
         standing = deployments.in_production(deployments.every(store, name))
         for one in filter(None, (series.deployment for series in standing)):
-            shown.add_row(name, str(one.number), str(one.version), one.target, one.deployed_at, escape(one.endpoint))
+            since = moment(one.deployed_at)
+            shown.add_row(name, str(one.number), str(one.version), one.target, since, escape(one.endpoint))
     if not shown.row_count:
         raise RegistryError(f"store {store.location}: nothing is in production; the pipeline `training` deploys")
     print_whole(shown)
@@ -77,12 +90,13 @@ def _list_all(store: Store, name: str) -> None:
     if not found:
         raise RegistryError(f"store {store.location}: {name} was never deployed")
     serving = {series.begun.number for series in deployments.in_production(found)}
-    shown = table("number", "version", "target", "state", "run", "begun")
+    shown = table("no.", "version", "target", "state", "run", "begun (UTC)")
     for series in reversed(found):
         begun = series.begun
         state = "in production" if begun.number in serving else series.state
-        shown.add_row(str(begun.number), str(begun.version), begun.target, state, escape(begun.run), begun.at)
-    console.print(shown)
+        number, at = str(begun.number), moment(begun.at)
+        shown.add_row(number, str(begun.version), begun.target, state, escape(begun.run), at)
+    print_whole(shown)
 
 
 @deployments_app.command()
@@ -111,9 +125,9 @@ def show(
     experiment = deployments.experiment(opened, series.begun)
     if experiment:
         rows.append((experiment.ended, "experiment", experiment.headline))
-    shown = table("at", "event", "")
+    shown = table("at (UTC)", "event", "")
     for at, what, said in sorted(rows, key=lambda row: row[0]):
-        shown.add_row(at, what, escape(said))
+        shown.add_row(moment(at, to="seconds"), what, escape(said))
     console.print(shown)
     if page:
         deployed.write(series.events, experiment, page)
@@ -132,11 +146,15 @@ def history(name: Name, store: asked.StoreOption = asked.STORE) -> None:
     found = shipped.every(opened, name)
     if not found:
         raise RegistryError(f"store {opened.location}: {name} was never in production")
-    shown = table("number", "version", "since", "state", "what it changed")
+    shown = table("number", "version", "begun (UTC)", "state", "what it changed")
     for before, one in reversed(list(zip([None, *found], found, strict=False))):
         begun = one.series.begun
         shown.add_row(
-            str(begun.number), str(begun.version), begun.at, one.series.state, escape(shipped.changed(before, one))
+            str(begun.number),
+            str(begun.version),
+            moment(begun.at),
+            one.series.state,
+            escape(shipped.changed(before, one)),
         )
     console.print(shown)
 
@@ -144,8 +162,8 @@ def history(name: Name, store: asked.StoreOption = asked.STORE) -> None:
 @deployments_app.command()
 def diff(
     name: Name,
-    before: Annotated[int, typer.Argument(help="A deployment's number, of `list`.")],
-    after: Annotated[int, typer.Argument(help="Another's.")],
+    before: Annotated[int, typer.Argument(metavar="BEFORE", help="A deployment's number, of `list`.")],
+    after: Annotated[int, typer.Argument(metavar="AFTER", help="Another's.")],
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Shows in what two deployments differ: how they went, their data, code, model, settings and figures.
@@ -205,7 +223,8 @@ def _moment(text: str) -> datetime:
 @deployments_app.command()
 def analyse(
     folder: Annotated[
-        str, typer.Argument(parser=check_uri, help="What a router captured: a folder, or s3://bucket/prefix.")
+        str,
+        typer.Argument(parser=check_uri, metavar="FOLDER", help="What a router captured; or s3://bucket/prefix."),
     ],
     champion: Annotated[str, typer.Option(metavar="ARM", help="The arm that has served so far.")],
     challenger: Annotated[str, typer.Option(metavar="ARM", help="The arm that is held against it.")],
@@ -337,7 +356,7 @@ def replay(
 @deployments_app.command(rich_help_panel=PEOPLE)
 def approve(
     name: Name,
-    version: Annotated[int, typer.Argument(help="The version's number.")],
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="The version's number.")],
     reason: Reason,
     by: By = "",
     days: Annotated[int, typer.Option(help="How long the approval stands.", min=1, max=90)] = 7,
@@ -418,6 +437,7 @@ def freeze(
     window: Annotated[
         str,
         typer.Argument(
+            metavar="WINDOW",
             help="A time of each week, `fri 16:00..mon 08:00 Europe/Berlin`, or of a year, "
             "`2026-12-18 12:00..2027-01-04 08:00 Europe/Berlin`."
         ),
@@ -444,7 +464,7 @@ def freeze(
 
 @deployments_app.command(rich_help_panel=PEOPLE)
 def unfreeze(
-    number: Annotated[int, typer.Argument(help="The freeze's number, of `freezes`.")],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The freeze's number, of `freezes`.")],
     reason: Reason,
     by: By = "",
     store: asked.StoreOption = asked.STORE,
@@ -466,9 +486,9 @@ def list_freezes(store: asked.StoreOption = asked.STORE) -> None:
 
     opened = open_store(store)
     frozen = freezes.now(opened)
-    shown = table("number", "when", "by", "reason", "since")
+    shown = table("number", "when", "by", "reason", "since (UTC)")
     for number, one in freezes.standing(opened).items():
-        shown.add_row(str(number), escape(one.window), escape(one.by), escape(one.reason), one.at)
+        shown.add_row(str(number), escape(one.window), escape(one.by), escape(one.reason), moment(one.at))
     console.print(shown)
     console.print(escape(frozen.headline) if frozen else "nothing is frozen now", soft_wrap=True)
 
