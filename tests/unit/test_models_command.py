@@ -53,8 +53,8 @@ def ask(store: Store, *words: str) -> str:
 def test_the_versions_are_listed_the_newest_first(store: FolderStore) -> None:
     _, newest, oldest = ask(store, "list").splitlines()
 
-    assert newest.split() == ["uptake@2", "2026-11-22T12:00:00+00:00", "players@3", "run-2"]
-    assert oldest.split() == ["uptake@1", "2026-11-21T12:00:00+00:00", "players@3", "run-1", "champion"]
+    assert newest.split() == ["uptake@2", "2026-11-22", "12:00", "players@3", "run-2"]
+    assert oldest.split() == ["uptake@1", "2026-11-21", "12:00", "players@3", "run-1", "champion"]
 
 
 def test_the_champion_is_shown_where_no_version_is_named(store: FolderStore) -> None:
@@ -75,6 +75,16 @@ def test_a_version_is_shown_without_a_look_at_its_weights(store: FolderStore, s3
 
     assert "the probability that took is yes" in ask(bucket, "show", "uptake@1")
     assert s3.read == 2  # version.json, contract.json
+
+
+def test_what_is_exported_is_installed_by_its_path_and_not_by_the_name_of_another_package(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    _, use = ask(store, "export", "uptake@1", "exported").splitlines()
+
+    assert use.split()[:4] == ["use", "pip", "install", f"{tmp_path}/exported;"]
 
 
 def test_what_no_trusted_key_has_signed_is_not_exported(

@@ -7,14 +7,14 @@ import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, print_whole, say, table
+from cd4ml.cli.application import app, console, moment, print_whole, say, table
 from cd4ml.errors import RegistryError
 from cd4ml.storage import local_path, open_store
 
 models_app = typer.Typer(help="What is published: list, show, export, sign.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@VERSION; or NAME, the champion.")]
-Name = Annotated[str, typer.Argument(help="The model's name.")]
-Number = Annotated[int, typer.Argument(help="The version's number.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+Number = Annotated[int, typer.Argument(metavar="VERSION", help="The version's number.")]
 
 
 @models_app.command("list")
@@ -23,13 +23,13 @@ def list_models(store: asked.StoreOption = asked.STORE) -> None:
     from cd4ml.registry import deployments, models
 
     opened = open_store(store)
-    shown = table("model", "published", "dataset", "run", "state")
+    shown = table("model", "published (UTC)", "dataset", "run", "state")
     for name in opened.children("models"):
         champion = deployments.latest(opened, name)
         for one in reversed(models.versions(opened, name)):
             dataset = f"{one.dataset.name}@{one.dataset.version}"
             state = "champion" if champion and champion.version == one.version else ""
-            shown.add_row(f"{name}@{one.version}", one.published_at, dataset, escape(one.run), state)
+            shown.add_row(f"{name}@{one.version}", moment(one.published_at), dataset, escape(one.run), state)
     if not shown.row_count:
         raise RegistryError(f"store {opened.location}: no model is published; the pipeline `training` publishes them")
     print_whole(shown)
@@ -70,7 +70,7 @@ def export(
 
     version = package.export(store, model, folder)
     say("wrote", f"{folder}: {version.name}@{version.version}, {version.digest}")
-    say("use", f"pip install {folder}; from {package.package_of(version)} import predict")
+    say("use", f"pip install {folder.resolve()}; from {package.package_of(version)} import predict")
 
 
 @models_app.command()
