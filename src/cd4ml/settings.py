@@ -38,7 +38,7 @@ MAX_SEED = 2**31 - 1
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 
 
-_WORDS = re.compile(r"(\d+) (minute|hour|day|week)s?")
+_WORDS = re.compile(r"(\d+) (second|minute|hour|day|week)s?")
 
 
 def _span(text: Any) -> timedelta:
@@ -52,12 +52,12 @@ def _span(text: Any) -> timedelta:
         else:
             raise ValueError
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{shown(text)} is no span of time; write one such as `7 days`, `36 hours` or P7D") from error
+        raise ValueError(f"{shown(text)} is no span of time; write one such as `7 days`, `5 minutes` or P7D") from error
     return found
 
 
 Span = Annotated[timedelta, BeforeValidator(_span), Field(gt=timedelta()), WithJsonSchema({"type": "string"})]
-"""A span of time, as `7 days`, `36 hours` or P7D."""
+"""A span of time, as `7 days`, `5 minutes` or P7D."""
 
 
 class Strict(BaseModel):

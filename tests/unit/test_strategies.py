@@ -104,7 +104,7 @@ def test_a_release_gets_more_as_it_is_known_that_it_does_as_well(shelf: Divided,
 
     said = told(shelf)
     assert list(said) == ["verify", "traffic 10", "hold", "analyse", "traffic 50", "route"]
-    assert (said["traffic 10"], said["hold"]) == ("10% of the requests to version 2", "waited 0:05:00")
+    assert (said["traffic 10"], said["hold"]) == ("10% of the requests to version 2", "waited 5 minutes")
     assert re.search(r"error_rate on region=south: .*; at most 0.05 is kept", said["analyse"])
     assert 1000 < clock.passed < 20_000
     series = deployments.every(shelf.store, "uptake")[-1]
@@ -412,7 +412,7 @@ def test_a_first_version_has_nobody_to_go_back_to(shelf: Divided) -> None:
         ),
         ([{"traffic": 9}, {"watch": {"error_rate": {"max": 0.1}}}], "1.watch.for: missing"),
         ([{"traffic": 9}, {"watch": {"for": "1 hour"}}], "1.watch: names no limit, so that every release would pass"),
-        ([{"hold": "soon"}], "0.hold: 'soon' is no span of time; write one such as `7 days`, `36 hours` or P7D"),
+        ([{"hold": "soon"}], "0.hold: 'soon' is no span of time; write one such as `7 days`, `5 minutes` or P7D"),
         ([{"hold": "1 hour"}, {"traffic": 9}], "0: hold comes before any traffic; write {traffic: 10} or"),
         ([{"analyse": LIMITS}], "0: analyse comes before any traffic; write {traffic: 10} or {mirror: 100} before it"),
         ([{"mirror": 0}], "0.mirror: Input should be greater than 0, not 0"),

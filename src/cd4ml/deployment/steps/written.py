@@ -137,8 +137,10 @@ class Hold(Strict):
         """Takes the step; how long it waited."""
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to wait for"
+        from cd4ml.reports.page import lasting
+
         steps.wait(rollout, self.hold.total_seconds())
-        return f"waited {self.hold}"
+        return f"waited {lasting(self.hold)}"
 
 
 class Analysed(Limits):
