@@ -49,6 +49,6 @@ def arguments(step: Step, given: pb.ExecutorInput) -> list[str]:
 
 
 def outputs(step: Step, given: pb.ExecutorInput) -> Values:
-    """What a task wrote that has passed."""
+    """What a task wrote that has passed, by name in the order of the alphabet, which the protobuf does not keep."""
     found: Values = executor_output_utils.get_outputs_for_task(given, step.component)
-    return found
+    return dict(sorted(found.items()))
