@@ -23,7 +23,7 @@ from cd4ml.deployment.strategies import Strategy
 from cd4ml.deployment.targets import Release, Split
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments
-from cd4ml.reports import deployed
+from cd4ml.reports import deployed, page
 from cd4ml.storage.folder import FolderStore
 
 names: dict[str, Any] = {}
@@ -217,6 +217,8 @@ def test_a_deployment_without_an_experiment_has_a_page_too(shelf: Divided, tmp_p
 
     text = (tmp_path / "page.html").read_text()
     assert "In production" in text
+    *_, last = text.split("<tr>")
+    assert page.minute(series.events[-1].at) in last
     assert "<polyline" not in text
 
 

@@ -34,6 +34,7 @@ def write(events: Sequence[Event], experiment: Experiment | None, file: str | Pa
         begun=begun,
         state=WORDS[type(ended)] if ended else "begun",
         said=ended.headline if ended else "it is under way",
+        ended=ended,
         steps=[event for event in events if isinstance(event, StepTaken)],
         experiment=experiment,
         conclusion=_CONCLUSIONS[experiment.decision] if experiment else "",
