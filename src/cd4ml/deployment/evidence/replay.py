@@ -264,8 +264,8 @@ def _check(bandit: Bandit, challenged: np.ndarray, pair: Pair) -> None:
 
 def _too_little(said: str) -> DeploymentError:
     return DeploymentError(
-        f"what was captured {said}; divide requests by chance for more than two windows, such as by `traffic: 50` and "
-        "`hold: 1 day`, or write `replay: none` in the step to do without"
+        f"what was captured {said}; divide requests by chance for more than two windows, and twice as long as `every`, "
+        "such as by `traffic: 50` and `hold: 1 day`, or write `replay: none` in the step to do without"
     )
 
 
