@@ -27,7 +27,8 @@ def arguments(pipeline: Pipeline) -> None:
     from cd4ml.running import schema
 
     for table in schema.tables(model):
-        shown = Table(title=escape(f"{table.name}: {table.description}"), title_justify="left", box=None)
+        console.print(f"[italic]{escape(f'{table.name}: {table.description}')}[/]")
+        shown = Table(box=None)
         for heading in (table.name, "what", "default", ""):
             shown.add_column(heading, overflow="fold", header_style="dim")
         for row in table.rows:

@@ -21,7 +21,7 @@ datasets_app = typer.Typer(
     help="The datasets of a store: list, show, history, diff, tag, restore, erase, search, catalogue.",
     no_args_is_help=True,
 )
-Name = Annotated[str, typer.Argument(help="The dataset's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")]
 Which = Annotated[str, typer.Argument(metavar="VERSION", help="A version: its number, a tag, or `latest`.")]
 
 
@@ -70,8 +70,8 @@ def history(name: Name, store: asked.StoreOption = asked.STORE) -> None:
 @datasets_app.command()
 def diff(
     name: Name,
-    before: Annotated[str, typer.Argument(help="A version: its number, a tag, or `latest`.")],
-    after: Annotated[str, typer.Argument(help="The version to compare it with.")] = "latest",
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="A version: its number, a tag, or `latest`.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="The version to compare it with.")] = "latest",
     key: Annotated[
         list[str] | None,
         typer.Option(help="A column that tells rows apart, where the versions do not say; may be repeated."),
@@ -110,7 +110,7 @@ def diff(
 @datasets_app.command()
 def tag(
     name: Name,
-    tag: Annotated[str, typer.Argument()],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="The name that the version gets.")],
     version: Which = "latest",
     store: asked.StoreOption = asked.STORE,
 ) -> None:
@@ -125,7 +125,7 @@ def tag(
 @datasets_app.command()
 def restore(
     name: Name,
-    version: Annotated[str, typer.Argument(help="A version: its number, or a tag.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version: its number, or a tag.")],
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Makes an earlier version the latest again; those after it stay in the history.
@@ -167,7 +167,7 @@ def erase(
 
 @datasets_app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(help="Parts of names, columns, owners or tags.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORDS", help="Parts of names, columns, owners or tags.")],
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Finds datasets by name, column, owner and tag; each word has to be found."""

@@ -439,7 +439,7 @@ def freeze(
         typer.Argument(
             metavar="WINDOW",
             help="A time of each week, `fri 16:00..mon 08:00 Europe/Berlin`, or of a year, "
-            "`2026-12-18 12:00..2027-01-04 08:00 Europe/Berlin`."
+            "`2026-12-18 12:00..2027-01-04 08:00 Europe/Berlin`.",
         ),
     ],
     reason: Reason,
@@ -584,6 +584,7 @@ def _deploy_here(store: Store, now: "Deployment", version: int, *, approvals: in
     from cd4ml.registry import models
 
     os.environ[servers.KEEP_SERVING] = "1"
+    console.print(f"version {version} is raised beside version {now.version}, and verified", soft_wrap=True)
     files = [str(folder / name) for name in ("version.json", "verdict.json")]
     models.find(store.location, now.name, version).write(*files)
     deployed = release.deploy(

@@ -19,7 +19,7 @@ def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME@VERSION; or NAME, the champion.")],
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[SOURCE]", help="The rows: a path, an s3:// URI, a web address, or a source as JSON."),
+        typer.Argument(metavar="SOURCE", help="The rows: a path, an s3:// URI, a web address, or a source as JSON."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME@VERSION", help="Or a dataset of the store; the latest without @VERSION.")

@@ -132,7 +132,8 @@ def _planned(walk: Walk, *, supposed: set[str], seconds: Mapping[str, float], gi
             waits = next((before[own] for own in _outward(name) if before.get(own)), [])
             why = ", ".join(nodes[one].display_name for one in waits if nodes[one].state != "passed")
         elif outcome in ("reused", "skipped") and (changing := leading_to(name) & supposed):
-            why = f"if {', '.join(sorted(nodes[one].display_name for one in changing))} gives the same again"
+            names = sorted(nodes[one].display_name for one in changing)
+            why = f"if {', '.join(names)} {'gives' if len(names) == 1 else 'give'} the same again"
         within = name.rpartition(".")[0]
         yield Planned(
             f"{node.display_name} ({within})" if within else node.display_name,
