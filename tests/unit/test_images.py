@@ -100,3 +100,15 @@ esac
     subprocess.run([ROOT / "scripts/apply", "--yes", "overlay"], env=environment, check=True, capture_output=True)
 
     assert (tmp_path / "applied").read_text() == rendered.replace("cd4ml/tools:0.1.0", images.TOOLS)
+
+
+def test_how_the_manifests_are_applied_is_told_without_a_cluster() -> None:
+    helped, unknown = (
+        subprocess.run([ROOT / "scripts/apply", option], capture_output=True, text=True)
+        for option in ("--help", "--force")
+    )
+
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "scripts/apply [--yes] [FOLDER]" in helped.stdout
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "there is no option --force" in unknown.stderr
