@@ -272,9 +272,11 @@ def test_what_is_no_key_is_told_with_its_file_and_nothing_is_published(
     openssl("genpkey", "-algorithm", "RSA", "-out", str(rsa))
     openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1", "-out", str(other_curve))
     text.write_text("very-secret")
-    for number, file in enumerate((locked, rsa, other_curve, text, tmp_path / "none.pem", key.parent)):
+    no_key, unread = "no private key that can sign.*openssl genpkey", r"cannot be read \(.*\); name the file"
+    files = [(file, no_key) for file in (locked, rsa, other_curve, text)]
+    for number, (file, said) in enumerate([*files, (tmp_path / "none.pem", unread), (key.parent, unread)]):
         monkeypatch.setenv("CD4ML_SIGNING_KEY", str(file))
-        with pytest.raises(SignatureError, match=f"{file}: no private key that can sign.*openssl genpkey") as told:
+        with pytest.raises(SignatureError, match=f"{file}: {said}") as told:
             Candidate(tmp_path, str(number)).publish(tmp_path / "store")
         assert "very-secret" not in str(told.value)
     assert not (tmp_path / "store/models").exists()

@@ -71,10 +71,16 @@ def sign(folder: Path, key: Path) -> Path:
     from model_signing.signing import Config
 
     try:
-        public = load_pem_private_key(key.read_bytes(), password=None).public_key()
+        pem = key.read_bytes()
+    except OSError as error:
+        raise SignatureError(
+            f"{key}: cannot be read ({error.strerror}); name the file of a private key with CD4ML_SIGNING_KEY"
+        ) from error
+    try:
+        public = load_pem_private_key(pem, password=None).public_key()
         file = folder / SIGNATURES / f"{key_id(_of_a_curve(public))}.json"
         signer = Config().use_elliptic_key_signer(private_key=key)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # a type error: it has a password
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # a type error: it has a password
         raise SignatureError(
             f"{key}: no private key that can sign, which is one of an elliptic curve, in PEM and without a password; "
             f"{_MAKE}"
