@@ -176,8 +176,10 @@ class Application:
         ]
         try:
             await send({"type": "http.response.start", "status": answer.status, "headers": answered})
-            await send({"type": "http.response.body", "body": answer.content, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})  # which waits until the client has read, or is gone
+            large = outgoing.bytes > FREE_BYTES
+            await send({"type": "http.response.body", "body": answer.content, "more_body": large})
+            if large:  # nothing more, for which the client has to have read, or to be gone
+                await send({"type": "http.response.body"})
         finally:
             outgoing.end()
 
