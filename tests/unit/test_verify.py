@@ -1,6 +1,7 @@
 """Verifying an endpoint: only a server that gives what was evaluated holds."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -118,6 +119,16 @@ def test_an_endpoint_is_asked_without_the_proxy_of_the_environment(
     verify.verify(endpoint.url, "sha256:evaluated", predictions)
 
     assert proxied == []
+
+
+def test_requests_are_not_told_one_by_one(
+    endpoint: Endpoint, predictions: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        verify.wait_until_ready(endpoint.url, 5, alive=lambda: True)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+
+    assert caplog.messages == []
 
 
 def test_a_prediction_may_differ_by_what_rounding_makes(endpoint: Endpoint, predictions: Path) -> None:
