@@ -22,10 +22,10 @@ from cd4ml.deployment import rollout
 from cd4ml.deployment.steps import Rollout
 from cd4ml.deployment.steps.written import Route
 from cd4ml.deployment.strategies import Strategy
-from cd4ml.deployment.targets import cluster, kserve, seldon, stable
+from cd4ml.deployment.targets import cluster, kind, kserve, seldon, stable
 from cd4ml.deployment.targets.cluster import Cluster
 from cd4ml.deployment.targets.kserve import KServe
-from cd4ml.deployment.targets.stable import NOTE, OURS, StableService
+from cd4ml.deployment.targets.stable import NOTE, StableService
 from cd4ml.errors import DeploymentError, StorageError
 from cd4ml.registry import approvals, deployments
 from cd4ml.storage import Store
@@ -494,7 +494,7 @@ def test_who_has_changed_nothing_yet_leaves_a_rollout_that_began_at_the_same_mom
     ],
 )
 def test_a_note_that_cannot_be_read_is_told_with_its_service(api: Api, store: Store, text: str) -> None:
-    metadata = {"name": "uptake", "labels": dict([OURS]), "annotations": {NOTE: text}}
+    metadata = {"name": "uptake", "labels": kind.labels("uptake"), "annotations": {NOTE: text}}
     api.put("services", {"metadata": metadata, "spec": {}})
 
     with pytest.raises(DeploymentError, match=f"^the Service uptake: its annotation {NOTE} is no note"):
@@ -515,8 +515,8 @@ def served_by(
     name: str, *, number: str = "7", labels: Object | None = None, annotations: Object | None = None
 ) -> Object:
     """A SeldonDeployment of the model, whoever made it."""
-    ours = dict([OURS], **{seldon.MODEL: "uptake"}) if labels is None else labels
-    annotated = {seldon.DEPLOYMENT: number, seldon.RELEASE: "before-7"}
+    ours = kind.labels("uptake") if labels is None else labels
+    annotated = {kind.DEPLOYMENT: number, kind.RELEASE: "before-7"}
     predictor = {"name": "default", "annotations": annotated, "componentSpecs": [{}]}
     metadata = {"name": name, "labels": ours, "annotations": annotations or {}}
     return {"metadata": metadata, "spec": {"predictors": [predictor]}}

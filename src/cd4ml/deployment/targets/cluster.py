@@ -1,10 +1,10 @@
-"""A model on a cluster: each release is a SeldonDeployment of its own, beside the one that serves.
+"""A model on a cluster: each release is an object of its own, beside the one that serves; Seldon's SeldonDeployment.
 
-A SeldonDeployment is named as the model and the number of the deployment, and never changes after it is made. It is up
-when every Deployment that Seldon makes of it is: its controller has seen it, and all its pods are available. Seldon's
-own `status.state` says Available too early, so it counts for nothing here. The release then answers at the Service that
-Seldon makes for it, and nobody else asks there. Routing switches the model's own Service (`stable`) to it, and back.
-Where requests are divided or copied, the Service is switched to a router (`router_pods`) meanwhile.
+It is named as the model and the number of the deployment, and never changes after it is made. It is up when every
+Deployment that the operator makes of it is: its controller has seen it, and all its pods are available. What the object
+says of itself (Seldon's `status.state`) comes too early, so it counts for nothing here. The release then answers at the
+Service that the operator makes for it, and nobody else asks there. Routing switches the model's own Service (`stable`)
+to it, and back. Where requests are divided or copied, the Service is switched to a router (`router_pods`) meanwhile.
 
 What a release is made as is a `Kind`: another operator (`kserve`) has another, and all else in common.
 
@@ -28,7 +28,7 @@ from cd4ml.contracts.deployment import WORDS, Begun, Event, Undone
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment.targets import CLUSTER, Release, Served, Split, Target, Unfinished, router_pods, seldon, stable
-from cd4ml.deployment.targets.kind import Kind
+from cd4ml.deployment.targets.kind import DEPLOYMENT, POD, RELEASE, VERSION, Kind, labels, object_name
 from cd4ml.deployment.targets.router import FOLLOW_SECONDS, arm_name
 from cd4ml.deployment.targets.router_pods import ROUTER, RouterPods
 from cd4ml.deployment.targets.stable import Note, StableService
@@ -133,7 +133,7 @@ class Cluster(Target):
         """Switches the model's Service, and waits until it leads to the pods of the release and to no other."""
         name = self._name(release.begun.number)
         with connection.told():
-            self._switch(release.begun, seldon.POD, name)
+            self._switch(release.begun, POD, name)
             self._lead_router(release.begun.number, to=name)
         log.info("%s: all requests to %s", self.model, name)
         return self._service.url
@@ -241,7 +241,7 @@ class Cluster(Target):
         stable.describe(service, (found["metadata"].get("annotations") or {}) if found else {})
 
     def _name(self, number: int) -> str:
-        return seldon.object_name(self.model, number)
+        return object_name(self.model, number)
 
     def _about(self, version: Version, begun: Begun) -> dict[str, str]:
         """What people want to know of a release, and where it comes from, by annotation."""
@@ -327,7 +327,7 @@ class Cluster(Target):
         while True:
             service, _ = self._own_note(begun)
             stable.select(service, label, name)
-            if label == seldon.POD:
+            if label == POD:
                 self._describe(service, name)
             if self._service.write(service):
                 break
@@ -404,12 +404,12 @@ class Cluster(Target):
 
     def _arm(self, found: dict[str, Any], weight: float) -> Arm:
         """A release as the router asks it."""
-        number, version = (self.kind.annotation(found, key) for key in (seldon.DEPLOYMENT, seldon.VERSION))
+        number, version = (self.kind.annotation(found, key) for key in (DEPLOYMENT, VERSION))
         name = arm_name(int(number) if NUMBER.fullmatch(number) else None, version)
         return Arm(name, f"http://{self.kind.address(found)}", weight, version)
 
     def _of_before(self) -> str:
-        """The SeldonDeployment by which a version before served the model; empty where there is none.
+        """The object by which a version before served the model; empty where there is none.
 
         Raises:
             DeploymentError: A rollout of that version is not over.
@@ -419,7 +419,7 @@ class Cluster(Target):
             return ""
         if stable.NOTE in found["metadata"].get("annotations", {}):
             raise DeploymentError(
-                f"the SeldonDeployment {self.model} in {self._namespace}: its annotation {stable.NOTE} says that a "
+                f"the {self.kind.name} {self.model} in {self._namespace}: its annotation {stable.NOTE} says that a "
                 "rollout of an earlier version of cd4ml is not over; wait for it, or take the annotation away, and "
                 "what is served now counts"
             )
@@ -434,7 +434,7 @@ class Cluster(Target):
             if now is None or now.release != note.release:
                 return f"{self.model} is another's by now, or is gone, and was left as it is"
             if note.before and stable.selected(service) != note.before:
-                stable.select(service, seldon.POD, note.before)
+                stable.select(service, POD, note.before)
                 self._describe(service, note.before)
                 self._service.write(service)
                 said = "was put back"
@@ -454,7 +454,7 @@ class Cluster(Target):
         found = self._objects.read(name) if name else None
         if not found or _is_ending(found):
             return None
-        number, release = (self.kind.annotation(found, key) for key in (seldon.DEPLOYMENT, seldon.RELEASE))
+        number, release = (self.kind.annotation(found, key) for key in (DEPLOYMENT, RELEASE))
         series = self._series(int(number), release) if NUMBER.fullmatch(number) else None
         of_before = name == self.model and self._service.read() is None
         url = f"http://{self.kind.address(found)}" if of_before else self._service.url
@@ -492,7 +492,7 @@ class Cluster(Target):
         """What of a release is not up yet; empty when all is."""
         name = self._name(begun.number)
         current = self._objects.read(name)
-        if not current or _is_ending(current) or self.kind.annotation(current, seldon.RELEASE) != begun.release:
+        if not current or _is_ending(current) or self.kind.annotation(current, RELEASE) != begun.release:
             raise DeploymentError(f"the {self.kind.name} {name} in {self._namespace} was deleted while it came up")
         found = [one for one in self._deployments(name) if _release_of(one.spec.template) == begun.release]
         if len(found) < self.kind.deployments(current):
@@ -577,7 +577,7 @@ class _Objects:
     def __init__(self, api: client.ApiClient, namespace: str, model: str, *, kind: Kind) -> None:
         self._api = client.CustomObjectsApi(api)
         self._namespace = namespace
-        self._labels = dict([stable.OURS], **{seldon.MODEL: model})
+        self._labels = labels(model)
         self._kind, self._place = kind, (kind.group, kind.version, namespace, kind.plural)
 
     def is_ours(self, found: dict[str, Any]) -> bool:
@@ -586,7 +586,7 @@ class _Objects:
         return self._labels.items() <= labels.items()
 
     def _release(self, found: dict[str, Any]) -> str:
-        return self._kind.annotation(found, seldon.RELEASE)
+        return self._kind.annotation(found, RELEASE)
 
     def read(self, name: str) -> dict[str, Any] | None:
         try:
@@ -638,7 +638,7 @@ class _Progress:
 
 def pods_of(name: str) -> str:
     """Selects the pods of a release, by the name of its object."""
-    return f"{seldon.POD}={name}"
+    return f"{POD}={name}"
 
 
 def _unless_away(missing: Callable[[], str]) -> str:
@@ -659,7 +659,7 @@ def _away(error: client.ApiException | urllib3.exceptions.HTTPError) -> str:
 
 
 def _release_of(one: Any) -> str:
-    release: str = (one.metadata.annotations or {}).get(seldon.RELEASE, "")
+    release: str = (one.metadata.annotations or {}).get(RELEASE, "")
     return release
 
 

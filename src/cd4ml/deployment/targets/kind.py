@@ -1,4 +1,4 @@
-"""The kind of object that a release is made as on a cluster, whose operator makes pods of it."""
+"""The kind of object that a release is made as on a cluster, whose operator makes pods of it, and its labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,17 @@ from typing import Any
 
 Object = dict[str, Any]
 """As the cluster's API has it."""
+OURS = ("app.kubernetes.io/part-of", "cd4ml")
+"""The label of what we made."""
+MODEL = "cd4ml/model"
+"""The label with the model's name."""
+POD = "seldon-deployment-id"
+"""The label of pods with the name of the release's object, by which a model's Service selects them; Seldon gives it."""
+RELEASE = "cd4ml/release"
+"""The annotation that tells one rollout from another; the operator hands it on to the pods."""
+VERSION = "cd4ml/version"
+DEPLOYMENT = "cd4ml/deployment"
+"""The annotation with the number of the deployment in the history."""
 
 
 @dataclass(frozen=True)
@@ -36,3 +47,24 @@ class Kind:
     def annotation(self, content: Object, key: str) -> str:
         """One of the pods' annotations; empty where there is none."""
         return self.annotations(content).get(key, "")
+
+
+def object_name(model: str, number: int) -> str:
+    """What the object of a deployment is called."""
+    return f"{model}-{number}"
+
+
+def labels(model: str) -> dict[str, str]:
+    """Of all that we make for a model."""
+    return dict([OURS], **{MODEL: model})
+
+
+def annotations(*, model_uri: str, version: int, digest: str, release: str, number: int) -> dict[str, str]:
+    """What the pods of a release say of it; takes what `Kind.manifest` takes."""
+    return {
+        RELEASE: release,
+        VERSION: str(version),
+        DEPLOYMENT: str(number),
+        "cd4ml/digest": digest,
+        "cd4ml/model-uri": model_uri,
+    }

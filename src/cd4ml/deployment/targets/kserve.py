@@ -11,7 +11,7 @@ is taken and heeded by nobody.
 from typing import Any, ClassVar
 
 from cd4ml import settings
-from cd4ml.deployment.targets import KSERVE, seldon
+from cd4ml.deployment.targets import KSERVE, kind, seldon
 from cd4ml.deployment.targets.cluster import Cluster
 from cd4ml.deployment.targets.kind import Kind, Object
 from cd4ml.deployment.targets.seldon import Pod
@@ -35,19 +35,13 @@ def inference_service(
     Raises:
         DeploymentError: It cannot be; names every mistake.
     """
-    labels = {"app.kubernetes.io/part-of": "cd4ml", seldon.MODEL: name}
-    annotations = {
-        seldon.RELEASE: release,
-        seldon.VERSION: str(version),
-        seldon.DEPLOYMENT: str(number),
-        "cd4ml/digest": digest,
-        "cd4ml/model-uri": model_uri,
-    }
+    labels = kind.labels(name)
+    annotations = kind.annotations(model_uri=model_uri, version=version, digest=digest, release=release, number=number)
     content = seldon.pod(name, model_uri=model_uri, version=version, digest=digest)
     parsed = settings.parse(Pod, content=content, name=f"the pod of {name}", error=DeploymentError)
     pod = parsed.model_dump(mode="json", by_alias=True, exclude_none=True)
     pod["containers"][0] |= {"name": CONTAINER, "lifecycle": LEAVES}
-    called = seldon.object_name(name, number)
+    called = kind.object_name(name, number)
     return {
         "apiVersion": f"{KIND.group}/{KIND.version}",
         "kind": KIND.name,
@@ -56,7 +50,7 @@ def inference_service(
             "predictor": {
                 "minReplicas": 1,
                 "maxReplicas": 1,
-                "labels": {**labels, MANAGED_BY: "kserve", "version": str(version), seldon.POD: called},
+                "labels": {**labels, MANAGED_BY: "kserve", "version": str(version), kind.POD: called},
                 "annotations": annotations,
                 **pod,
             }

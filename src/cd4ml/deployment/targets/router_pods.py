@@ -1,6 +1,6 @@
 """The router of a rollout on a cluster: pods of ours, which callers reach while requests are divided or copied.
 
-It is a Deployment that belongs to the SeldonDeployment of the release, and goes when that does. The store has what it
+It is a Deployment that belongs to the object of the release, and goes when that does. The store has what it
 follows (`traffic/`), and takes what it keeps (`captures/`). Its key can do no more than that, and it has none of the
 cluster's API.
 """
@@ -12,11 +12,11 @@ from kubernetes import client
 from cd4ml import images
 from cd4ml.cluster import accounts
 from cd4ml.contracts.traffic import Traffic
-from cd4ml.deployment.targets import router, seldon, stable
+from cd4ml.deployment.targets import kind, router, seldon
 from cd4ml.storage import Store
 
 ROUTER = "cd4ml/router"
-"""The label of the pods, with the name of the release's SeldonDeployment."""
+"""The label of the pods, with the name of the release's object."""
 COMPONENT = {"app.kubernetes.io/component": "router"}
 """The label by which the manifests know them."""
 REPLICAS = 2
@@ -28,7 +28,7 @@ END_SECONDS = 30
 
 
 class RouterPods:
-    """The routers of a model, each by the name of its release's SeldonDeployment."""
+    """The routers of a model, each by the name of its release's object."""
 
     def __init__(self, store: Store, api: client.ApiClient, *, namespace: str, model: str) -> None:
         self._store, self._namespace, self._model = store, namespace, model
@@ -98,13 +98,13 @@ def manifest(owner: dict[str, Any], *, model: str, traffic: str, capture: str) -
     """The Deployment of a router.
 
     Args:
-        owner: The SeldonDeployment of the release.
+        owner: The object of the release.
         model: The model's name.
         traffic: The URI of what it follows.
         capture: The URI below which it keeps requests and feedback.
     """
     name = owner["metadata"]["name"]
-    labels = {**dict([stable.OURS]), **COMPONENT, seldon.MODEL: model, ROUTER: name}
+    labels = {**kind.labels(model), **COMPONENT, ROUTER: name}
     belongs_to = {key: owner[key] for key in ("apiVersion", "kind")} | {
         key: owner["metadata"][key] for key in ("name", "uid")
     }

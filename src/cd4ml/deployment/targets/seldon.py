@@ -22,7 +22,8 @@ from pydantic.alias_generators import to_camel
 from cd4ml import images, settings
 from cd4ml.cluster import accounts
 from cd4ml.contracts import signature
-from cd4ml.deployment.targets.kind import Kind, Object
+from cd4ml.deployment.targets import kind
+from cd4ml.deployment.targets.kind import RELEASE, Kind, Object
 from cd4ml.errors import DeploymentError
 
 GROUP = "machinelearning.seldon.io"
@@ -30,19 +31,10 @@ API_VERSION = "v1"
 PLURAL = "seldondeployments"
 PREDICTOR = "p"
 """Short, for names are made of its name and of others, and hashes of those that get too long."""
-POD = "seldon-deployment-id"
-"""The label with the object's name that Seldon gives to its Deployments and pods."""
-MODEL = "cd4ml/model"
-"""The label with the model's name."""
 CONTAINER = "model"
 PORT = 8000
 METRICS_PORT = 6000
 LARGEST_MODEL = "10Gi"
-RELEASE = "cd4ml/release"
-"""The annotation that tells one rollout from another; Seldon hands it on to the pods."""
-VERSION = "cd4ml/version"
-DEPLOYMENT = "cd4ml/deployment"
-"""The annotation with the number of the deployment in the history."""
 PRIORITY = "cd4ml-serving"
 """The PriorityClass of the manifests, by which a model pushes tasks off a full node."""
 USER = 10001
@@ -368,25 +360,18 @@ def deployment(
     Raises:
         DeploymentError: Seldon would not serve that; names every mistake.
     """
-    labels = {"app.kubernetes.io/part-of": "cd4ml", MODEL: name}
-    annotations = {
-        NO_EXECUTOR: "true",
-        RELEASE: release,
-        VERSION: str(version),
-        DEPLOYMENT: str(number),
-        "cd4ml/digest": digest,
-        "cd4ml/model-uri": model_uri,
-    }
+    labels = kind.labels(name)
+    annotations = kind.annotations(model_uri=model_uri, version=version, digest=digest, release=release, number=number)
     predictor = {
         "name": PREDICTOR,
         "replicas": 1,
         "labels": {**labels, "version": str(version)},  # Seldon writes it into metrics, as `predictor_version`
-        "annotations": annotations,
+        "annotations": {NO_EXECUTOR: "true", **annotations},
         "graph": {"name": CONTAINER},
         "component_specs": ({"spec": pod(name, model_uri=model_uri, version=version, digest=digest)},),
     }
     content = {
-        "metadata": {"name": object_name(name, number), "namespace": namespace, "labels": labels},
+        "metadata": {"name": kind.object_name(name, number), "namespace": namespace, "labels": labels},
         "spec": {"predictors": (predictor,)},
     }
     return settings.parse(SeldonDeployment, content=content, name=f"the deployment of {name}", error=DeploymentError)
@@ -425,11 +410,6 @@ KIND = Kind(
     address=_address,
     failure=_failure,
 )
-
-
-def object_name(model: str, number: int) -> str:
-    """What the object of a deployment is called."""
-    return f"{model}-{number}"
 
 
 def pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The Service of a model on a cluster that callers ask, whichever release answers.
 
-It is ours, named as the model, and selects the pods of one SeldonDeployment, or of the router before two: so routing is
-one write to one object.
+It is ours, named as the model, and selects the pods of one release, or of the router before two: so routing is one
+write to one object.
 From the moment that a rollout begins until it holds or is undone, it bears a note (annotation `cd4ml/unverified`) of
 what it selected before. While the note holds, another rollout of the model waits for its turn; where it was left by a
 process that died, the next rollout knows what to put back and what to take away.
@@ -17,13 +17,11 @@ from typing import Any, Self
 
 from kubernetes import client
 
-from cd4ml.deployment.targets import CLUSTER, seldon
+from cd4ml.deployment.targets import CLUSTER, kind, seldon
 from cd4ml.errors import DeploymentError
 
 OWN = "cd4ml/"
 NOTE = f"{OWN}unverified"
-OURS = ("app.kubernetes.io/part-of", "cd4ml")
-"""The label of what we made."""
 TARGET = "cd4ml/target"
 """The label with the target that has made the Service; those of versions before have none, and are Seldon's."""
 
@@ -39,7 +37,7 @@ class Note:
     number: int
     """Its deployment's, in the history."""
     before: str
-    """The SeldonDeployment that was selected when it began; empty where none was."""
+    """The release that was selected when it began, by the name of its object; empty where none was."""
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -82,7 +80,7 @@ class StableService:
             if error.status == 404:
                 return None
             raise
-        key, value = OURS
+        key, value = kind.OURS
         if (found.metadata.labels or {}).get(key) != value:
             raise DeploymentError(
                 f"the Service {self._model} in {self._namespace} was not made by cd4ml (it lacks the label "
@@ -100,14 +98,14 @@ class StableService:
         """The Service as it is made first.
 
         Args:
-            selected: The SeldonDeployment whose pods answer; empty where none does.
+            selected: The object of the release whose pods answer; empty where none does.
         """
-        labels = dict([OURS], **{seldon.MODEL: self._model, TARGET: self._target})
+        labels = {**kind.labels(self._model), TARGET: self._target}
         port = client.V1ServicePort(name="http", port=seldon.PORT, target_port="http", app_protocol="http")
         service = client.V1Service(
             metadata=client.V1ObjectMeta(name=self._model, labels=labels), spec=client.V1ServiceSpec(ports=[port])
         )
-        select(service, seldon.POD, selected)
+        select(service, kind.POD, selected)
         return service
 
     def write(self, service: Any) -> bool:
@@ -139,8 +137,8 @@ class StableService:
 
 
 def selected(service: Any) -> str:
-    """The SeldonDeployment whose pods answer; empty where none does, or a router."""
-    name: str = ((service and service.spec.selector) or {}).get(seldon.POD, "")
+    """The object of the release whose pods answer; empty where none does, or a router."""
+    name: str = ((service and service.spec.selector) or {}).get(kind.POD, "")
     return name
 
 
