@@ -5,55 +5,21 @@ object, and a test compares.
 """
 
 import copy
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from kubernetes import client
-from seldon_kind import ANYTHING, wait_until
+from operators import ANYTHING, CustomKind, Object, Player
 
-GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
-CRD = f"{PLURAL}.{GROUP}"
-KIND = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": CRD},
-    "spec": {
-        "group": GROUP,
-        "scope": "Namespaced",
-        "names": {"kind": "InferenceService", "plural": PLURAL, "singular": "inferenceservice", "shortNames": ["isvc"]},
-        "versions": [
-            {
-                "name": VERSION,
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", **ANYTHING}},
-            }
-        ],
-    },
-}
+KIND = CustomKind(
+    name="InferenceService",
+    group="serving.kserve.io",
+    version="v1beta1",
+    plural="inferenceservices",
+    short="isvc",
+    schema=ANYTHING,
+)
 OF_THE_POD = ("minReplicas", "maxReplicas", "labels", "annotations")
 """What a predictor has beside its pod."""
-
-Object = dict[str, Any]
-
-
-def install(api: client.ApiClient) -> bool:
-    """Makes the kind known to the cluster; says whether it was not before."""
-    if _is_known(api):
-        return False
-    client.ApiextensionsV1Api(api).create_custom_resource_definition(KIND)
-    wait_until(lambda: _is_known(api), "the InferenceService kind")
-    return True
-
-
-def remove(api: client.ApiClient) -> None:
-    """Makes the cluster forget it."""
-    client.ApiextensionsV1Api(api).delete_custom_resource_definition(CRD)
-    wait_until(lambda: not _is_known(api), "the InferenceService kind to go")
 
 
 def made_of(found: Object) -> tuple[Object, Object]:
@@ -75,7 +41,7 @@ def made_of(found: Object) -> tuple[Object, Object]:
         *({"name": one["name"], "port": one["containerPort"], "targetPort": one["containerPort"]} for one in others),
     ]
     selector = {"app": own["app"]}
-    owned = {**metadata, "ownerReferences": [_owner(found)]}
+    owned = {**metadata, "ownerReferences": KIND.owner(found)}
     template = {"metadata": metadata, "spec": pod}
     deployment = {
         "replicas": predictor["minReplicas"],
@@ -87,36 +53,16 @@ def made_of(found: Object) -> tuple[Object, Object]:
 
 
 @dataclass
-class Controller:
+class Controller(Player):
     """What acts on the InferenceServices of one namespace."""
 
-    api: client.ApiClient
-    namespace: str
-    container: Object | None
-    """Stands in for the containers that are to run; without it they run as they were asked for."""
+    kind = KIND
 
-    @contextmanager
-    def acting(self) -> Iterator["Controller"]:
-        """Acts while the context lasts."""
-        ended = threading.Event()
-        thread = threading.Thread(target=self._act, args=(ended,), daemon=True)
-        thread.start()
-        yield self
-        ended.set()
-        thread.join()
-
-    def _act(self, ended: threading.Event) -> None:
-        objects = client.CustomObjectsApi(self.api)
-        while not ended.wait(0.2):
-            for found in objects.list_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL)["items"]:
-                if "deletionTimestamp" not in found["metadata"]:
-                    self._make(*made_of(found))
-
-    def _make(self, deployment: Object, service: Object) -> None:
+    def reconcile(self, found: Object) -> None:
+        """Makes what an object asks for."""
+        deployment, service = made_of(found)
         if self.container is not None:
-            pod = deployment["spec"]["template"]["spec"]
-            kept = {key: pod["containers"][0][key] for key in ("name", "ports", "env", "securityContext")}
-            pod |= {"initContainers": [], "containers": [{**kept, **self.container}]}
+            self.stand_in(deployment["spec"]["template"]["spec"], self.container)
         for make, content in (
             (client.CoreV1Api(self.api).create_namespaced_service, service),
             (client.AppsV1Api(self.api).create_namespaced_deployment, deployment),
@@ -126,17 +72,3 @@ class Controller:
             except client.ApiException as error:
                 if error.status not in (404, 409):  # it is there, or its object is gone by now
                     raise
-
-
-def _owner(found: Object) -> Object:
-    owner = {key: found["metadata"][key] for key in ("name", "uid")}
-    kind = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "InferenceService"}
-    return {**kind, **owner, "controller": True, "blockOwnerDeletion": True}
-
-
-def _is_known(api: client.ApiClient) -> bool:
-    try:
-        found = client.CustomObjectsApi(api).get_api_resources(GROUP, VERSION).resources
-    except client.ApiException:
-        return False
-    return any(one.name == PLURAL for one in found)

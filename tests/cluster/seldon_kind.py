@@ -3,17 +3,15 @@
 The webhook is played by an admission policy, so that the API server says no as it would of the real one.
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kubernetes import client
+from operators import ANYTHING, CustomKind, wait_until
 
-GROUP, VERSION, PLURAL = "machinelearning.seldon.io", "v1", "seldondeployments"
-CRD = f"{PLURAL}.{GROUP}"
 POLICY = "seldon-webhook"
 
-ANYTHING = {"x-kubernetes-preserve-unknown-fields": True}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
@@ -84,30 +82,14 @@ SPEC = _known(
     annotations=TEXTS,
     predictors=_list(PREDICTOR),
 )
-KIND = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": CRD},
-    "spec": {
-        "group": GROUP,
-        "scope": "Namespaced",
-        "names": {"kind": "SeldonDeployment", "plural": PLURAL, "singular": "seldondeployment", "shortNames": ["sdep"]},
-        "versions": [
-            {
-                "name": VERSION,
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {"spec": SPEC, "status": {"type": "object", **ANYTHING}},
-                    }
-                },
-            }
-        ],
-    },
-}
+KIND = CustomKind(
+    name="SeldonDeployment",
+    group="machinelearning.seldon.io",
+    version="v1",
+    plural="seldondeployments",
+    short="sdep",
+    schema={"properties": {"spec": SPEC, "status": {"type": "object", **ANYTHING}}},
+)
 
 REFUSED = {
     "Graph contains no predictors": "variables.all.size() > 0",
@@ -144,10 +126,10 @@ POLICY_CONTENT = {
         "matchConstraints": {
             "resourceRules": [
                 {
-                    "apiGroups": [GROUP],
-                    "apiVersions": [VERSION],
+                    "apiGroups": [KIND.group],
+                    "apiVersions": [KIND.version],
                     "operations": ["CREATE", "UPDATE"],
-                    "resources": [PLURAL],
+                    "resources": [KIND.plural],
                 }
             ]
         },
@@ -175,52 +157,29 @@ BINDING = {
 }
 
 
-def install(api: client.ApiClient) -> bool:
-    """Makes the kind known to the cluster, and waits until it is; says whether it was not before."""
-    if _is_known(api):
-        return False
+@contextmanager
+def known(api: client.ApiClient) -> Iterator[None]:
+    """Makes the cluster know the kind, with its webhook, while the context lasts; where it did before, leaves both."""
     admission = client.AdmissionregistrationV1Api(api)
-    client.ApiextensionsV1Api(api).create_custom_resource_definition(KIND)
-    wait_until(lambda: _is_known(api), "the SeldonDeployment kind")
-    admission.create_validating_admission_policy(POLICY_CONTENT)
-    admission.create_validating_admission_policy_binding(BINDING)
-    wait_until(lambda: _is_guarded(api), "its webhook")
-    return True
-
-
-def remove(api: client.ApiClient) -> None:
-    """Makes the cluster forget the kind."""
-    admission = client.AdmissionregistrationV1Api(api)
-    admission.delete_validating_admission_policy_binding(POLICY)
-    admission.delete_validating_admission_policy(POLICY)
-    client.ApiextensionsV1Api(api).delete_custom_resource_definition(CRD)
-    wait_until(lambda: not _is_known(api), "the SeldonDeployment kind to go")
-
-
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Waits for something to come about."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.1)
-
-
-def _is_known(api: client.ApiClient) -> bool:
-    try:
-        found = client.CustomObjectsApi(api).get_api_resources(GROUP, VERSION).resources
-    except client.ApiException:
-        return False
-    return any(one.name == PLURAL for one in found)
+    with KIND.known(api) as made:
+        if made:
+            admission.create_validating_admission_policy(POLICY_CONTENT)
+            admission.create_validating_admission_policy_binding(BINDING)
+            wait_until(lambda: _is_guarded(api), "its webhook")
+        yield
+        if made:
+            admission.delete_validating_admission_policy_binding(POLICY)
+            admission.delete_validating_admission_policy(POLICY)
 
 
 def _is_guarded(api: client.ApiClient) -> bool:
     nothing = {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "SeldonDeployment",
+        "apiVersion": f"{KIND.group}/{KIND.version}",
+        "kind": KIND.name,
         "metadata": {"name": "x"},
         "spec": {"predictors": []},
     }
-    kind = (GROUP, VERSION, "default", PLURAL)
+    kind = (KIND.group, KIND.version, "default", KIND.plural)
     try:
         client.CustomObjectsApi(api).create_namespaced_custom_object(*kind, nothing, dry_run="All")
     except client.ApiException as error:

@@ -8,7 +8,8 @@ import hashlib
 import json
 from typing import Any
 
-Object = dict[str, Any]
+from operators import Object
+from seldon_kind import KIND
 
 NO_EXECUTOR = "seldon.io/no-engine"
 METRICS_PATH = "/prometheus"
@@ -49,20 +50,6 @@ def name(*parts: str) -> str:
     return whole if len(whole) <= 63 else f"seldon-{digest}"
 
 
-def owner(found: Object) -> list[Object]:
-    """By which all goes when the object does."""
-    return [
-        {
-            "apiVersion": found["apiVersion"],
-            "kind": found["kind"],
-            "name": found["metadata"]["name"],
-            "uid": found["metadata"]["uid"],
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-    ]
-
-
 def _deployment(found: Object, predictor: Object, component: Object, index: int) -> Object:
     pod, metadata = copy.deepcopy(component["spec"]), component.get("metadata", {})
     containers = metadata.get("name") or "-".join(one["name"] for one in pod["containers"])
@@ -90,7 +77,12 @@ def _deployment(found: Object, predictor: Object, component: Object, index: int)
     }
     scraped = {"prometheus.io/path": METRICS_PATH, "prometheus.io/scrape": "true"}
     return {
-        "metadata": {"name": called, "labels": labels, "annotations": annotations, "ownerReferences": owner(found)},
+        "metadata": {
+            "name": called,
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": KIND.owner(found),
+        },
         "spec": {
             "replicas": predictor.get("replicas", 1),
             "selector": {"matchLabels": selector},
@@ -157,7 +149,7 @@ def _service(
             "name": called,
             "labels": labels,
             "annotations": predictor.get("annotations", {}),
-            "ownerReferences": owner(found),
+            "ownerReferences": KIND.owner(found),
         },
         "spec": {
             "selector": selector,

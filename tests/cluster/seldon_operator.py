@@ -7,32 +7,27 @@ want an executor are not played.
 import json
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import seldon_objects
 from kubernetes import client
-from seldon_kind import GROUP, PLURAL, VERSION
+from operators import Object, Player
+from seldon_kind import KIND
 
 LAST_APPLIED = "seldon.io/last-applied"
 CONTROLLER = "seldon.io/controller-id"
 """The label of an object that is another operator's."""
-KEPT = ("name", "image", "ports", "env", "securityContext", "volumeMounts")
-"""What a stand-in has of the container that it stands in for."""
 
 
 @dataclass
-class Operator:
+class Operator(Player):
     """What acts on the SeldonDeployments of one namespace."""
 
-    api: client.ApiClient
-    namespace: str
-    container: dict[str, Any] | None
-    """Stands in for the containers that are to run; without it they run as they were asked for."""
-    plays: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kind = KIND
+
+    plays: dict[str, Object] = field(default_factory=dict)
     """Stand-ins of their own, by the container's name."""
     hesitates: threading.Event = field(default_factory=threading.Event)
     """While it is set, the operator sees nothing: what it said of the object before stays as it was."""
@@ -43,32 +38,19 @@ class Operator:
         self._custom = client.CustomObjectsApi(self.api)
         self._apps = client.AppsV1Api(self.api)
         self._core = client.CoreV1Api(self.api)
-        self._kind = (GROUP, VERSION, self.namespace, PLURAL)
+        self._place = (KIND.group, KIND.version, self.namespace, KIND.plural)
 
-    @contextmanager
-    def acting(self) -> Iterator["Operator"]:
-        """Acts while the context lasts."""
-        ended = threading.Event()
-        thread = threading.Thread(target=self._act, args=(ended,), daemon=True)
-        thread.start()
-        yield self
-        ended.set()
-        thread.join()
+    def reconcile(self, found: Object) -> None:
+        """Makes what an object asks for, or tells it that this cannot be."""
+        if self.hesitates.is_set() or found["metadata"].get("labels", {}).get(CONTROLLER):
+            return
+        try:
+            self._make(found)
+        except client.ApiException as error:
+            if error.status not in (404, 409):  # it changed meanwhile: the next round sees it
+                self._tell(found, "Failed", json.loads(error.body)["message"])
 
-    def _act(self, ended: threading.Event) -> None:
-        while not ended.wait(0.2):
-            if self.hesitates.is_set():
-                continue
-            for found in self._custom.list_namespaced_custom_object(*self._kind)["items"]:
-                if "deletionTimestamp" in found["metadata"] or found["metadata"].get("labels", {}).get(CONTROLLER):
-                    continue
-                try:
-                    self._reconcile(found)
-                except client.ApiException as error:
-                    if error.status not in (404, 409):  # it changed meanwhile: the next round sees it
-                        self._tell(found, "Failed", json.loads(error.body)["message"])
-
-    def _reconcile(self, found: dict[str, Any]) -> None:
+    def _make(self, found: Object) -> None:
         for service in seldon_objects.services(found):
             self._make_service(service)
         ready, progressing = True, True
@@ -84,7 +66,7 @@ class Operator:
         else:
             self._tell(found, "Failed", "Deployment is no longer progressing and not available.")
 
-    def _make_service(self, service: dict[str, Any]) -> None:
+    def _make_service(self, service: Object) -> None:
         name = service["metadata"]["name"]
         live = self._read(self._core.read_namespaced_service, name)
         if live is None:
@@ -92,7 +74,7 @@ class Operator:
         elif live.metadata.annotations != service["metadata"]["annotations"]:
             self._core.patch_namespaced_service(name, self.namespace, service)
 
-    def _make_deployment(self, found: dict[str, Any], deployment: dict[str, Any]) -> Any:
+    def _make_deployment(self, found: Object, deployment: Object) -> Any:
         """Makes the Deployment, or makes it as it should be, and gives it as it was seen last."""
         name = deployment["metadata"]["name"]
         applied = json.dumps(deployment["spec"], sort_keys=True)
@@ -109,18 +91,16 @@ class Operator:
             self._tell(found, "Creating")  # and then it looks before the Deployment's controller does
         return live
 
-    def with_stand_ins(self, deployment: dict[str, Any], applied: str) -> dict[str, Any]:
+    def with_stand_ins(self, deployment: Object, applied: str) -> Object:
         """The Deployment with a stand-in for its containers, and a note of what was wanted."""
         content = json.loads(json.dumps(deployment))
         content["metadata"]["annotations"][LAST_APPLIED] = applied
         if self.container is not None:
             pod = content["spec"]["template"]["spec"]
-            kept = {key: value for key, value in pod["containers"][0].items() if key in KEPT}
-            played = self.plays.get(kept["name"], self.container)
-            pod |= {"initContainers": [], "containers": [{**kept, **played}]}
+            self.stand_in(pod, self.plays.get(pod["containers"][0]["name"], self.container))
         return content
 
-    def _remove_others(self, found: dict[str, Any]) -> None:
+    def _remove_others(self, found: Object) -> None:
         """Removes what was made for predictors that are gone, once all others are ready."""
         wanted = {one["metadata"]["name"] for one in seldon_objects.deployments(found)}
         wanted_services = {one["metadata"]["name"] for one in seldon_objects.services(found)}
@@ -140,16 +120,16 @@ class Operator:
                 return None
             raise
 
-    def _tell(self, found: dict[str, Any], state: str, description: str = "") -> None:
+    def _tell(self, found: Object, state: str, description: str = "") -> None:
         """Sets the state; `observedGeneration` it never sets."""
         name = found["metadata"]["name"]
-        current = self._custom.get_namespaced_custom_object(*self._kind, name)
+        current = self._custom.get_namespaced_custom_object(*self._place, name)
         if current.get("status", {}).get("state") != state:
             self.states.append(state)
             content = {**current, "status": {"state": state, **({"description": description} if description else {})}}
-            self._custom.replace_namespaced_custom_object_status(*self._kind, name, content)
+            self._custom.replace_namespaced_custom_object_status(*self._place, name, content)
 
-    def _warn_of_the_first_status(self, found: dict[str, Any]) -> None:
+    def _warn_of_the_first_status(self, found: Object) -> None:
         """Says a thing that means nothing: it fails to write the first status, and writes it the next time."""
         name, now = found["metadata"]["name"], datetime.now(UTC)
         event = {
@@ -157,11 +137,11 @@ class Operator:
             "type": "Warning",
             "reason": "UpdateFailed",
             "message": f'Failed to update status for SeldonDeployment "{name}": Operation cannot be fulfilled on '
-            f'{PLURAL}.{GROUP} "{name}": the object has been modified; please apply your changes to the latest version '
-            "and try again",
+            f'{KIND.plural}.{KIND.group} "{name}": the object has been modified; please apply your changes to the '
+            "latest version and try again",
             "involvedObject": {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": "SeldonDeployment",
+                "apiVersion": f"{KIND.group}/{KIND.version}",
+                "kind": KIND.name,
                 "name": name,
                 "namespace": self.namespace,
                 "uid": found["metadata"]["uid"],

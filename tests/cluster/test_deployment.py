@@ -18,6 +18,7 @@ import seldon_objects
 import yaml
 from conftest import Cluster, ObjectStore
 from kubernetes import client
+from operators import wait_until
 from seldon_operator import LAST_APPLIED, Operator
 
 from cd4ml.cluster import connection
@@ -74,10 +75,8 @@ def _seldon_kind(kubeconfig: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", kubeconfig)
         api = connection.connect()
-    made = seldon_kind.install(api)
-    yield
-    if made:
-        seldon_kind.remove(api)
+    with seldon_kind.known(api):
+        yield
 
 
 class Recorded(S3Store):
@@ -135,7 +134,7 @@ def test_a_release_comes_up_beside_the_one_that_serves_which_goes_when_it_holds(
 
     assert served(cluster, namespace) == ("second", True)
     assert objects(cluster, namespace) == ["uptake-2"]
-    seldon_kind.wait_until(lambda: releases_that_run(namespace) == ["second"], "the first to go")
+    wait_until(lambda: releases_that_run(namespace) == ["second"], "the first to go")
 
 
 def test_no_request_fails_and_none_is_answered_by_an_unverified_release(
@@ -556,7 +555,7 @@ def test_the_pods_keep_the_restricted_standard(cluster: Cluster, namespace: str)
 def test_the_stand_in_makes_what_the_real_operator_made(cluster: Cluster, namespace: str, recorded: dict) -> None:
     with Operator(connection.connect(), namespace, container=None).acting():
         cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(recorded["given"]))
-        seldon_kind.wait_until(lambda: len(made_for(cluster, namespace)) == 3, "the stand-in to act")
+        wait_until(lambda: len(made_for(cluster, namespace)) == 3, "the stand-in to act")
 
     assert made_for(cluster, namespace) == recorded["made"]
 
@@ -566,7 +565,7 @@ def test_all_goes_with_the_object(operator: Operator, cluster: Cluster, namespac
 
     cluster.kubectl("delete", "sdep", "uptake-1", "-n", namespace)
 
-    seldon_kind.wait_until(lambda: not made_for(cluster, namespace) and not pods(namespace), "all to go", seconds=60)
+    wait_until(lambda: not made_for(cluster, namespace) and not pods(namespace), "all to go", seconds=60)
 
 
 def test_the_webhook_refuses_and_takes_what_the_real_one_does(namespace: str) -> None:
@@ -781,7 +780,8 @@ def seldon_deployments() -> client.CustomObjectsApi:
 
 
 def kind_in(namespace: str) -> tuple[str, str, str, str]:
-    return (seldon_kind.GROUP, seldon_kind.VERSION, namespace, seldon_kind.PLURAL)
+    kind = seldon_kind.KIND
+    return (kind.group, kind.version, namespace, kind.plural)
 
 
 def made_for(cluster: Cluster, namespace: str) -> list[dict]:
@@ -845,7 +845,7 @@ def serve_as_before(operator: Operator, cluster: Cluster, namespace: str) -> Non
     container["env"] = [one for one in container["env"] if one["name"] in ("PORT", "METRICS_PORT")]
     container["env"].append({"name": "MODEL_VERSION", "value": "1"})
     cluster.kubectl("create", "-f", "-", input=json.dumps(content))
-    seldon_kind.wait_until(
+    wait_until(
         lambda: stored(cluster, namespace, "uptake").get("status", {}).get("state") == "Available", "the one before"
     )
 

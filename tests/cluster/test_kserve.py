@@ -11,7 +11,7 @@ import yaml
 from conftest import Cluster, ObjectStore
 from kserve_controller import Controller
 from kubernetes import client
-from seldon_kind import wait_until
+from operators import wait_until
 from test_deployment import (
     HEALTHY,
     LISTENING,
@@ -47,10 +47,8 @@ def _kserve_kind(kubeconfig: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", kubeconfig)
         api = connection.connect()
-    made = kserve_controller.install(api)
-    yield
-    if made:
-        kserve_controller.remove(api)
+    with kserve_controller.KIND.known(api):
+        yield
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Cluster
+from operators import wait_until
 from overlays import render
-from seldon_kind import wait_until
 
 TABLE = {
     "pipeline-runner": (

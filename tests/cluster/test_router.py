@@ -21,6 +21,7 @@ import pytest
 import seldon_kind
 from conftest import Cluster
 from kubernetes import client
+from operators import wait_until
 from seldon_operator import Operator
 
 from cd4ml.cluster import connection
@@ -92,11 +93,8 @@ def namespace(shared_cluster: Cluster, kubeconfig: str, tmp_path_factory: pytest
         patch.setattr(judging, "LATE_COPY_SECONDS", 8)
         folder = tmp_path_factory.mktemp("account")
         patch.setenv("KUBECONFIG", str(shared_cluster.as_account(name, "deployer", folder)))
-        made = seldon_kind.install(api)
-        with Operator(api, name, MODEL).acting():
+        with seldon_kind.known(api), Operator(api, name, MODEL).acting():
             yield name
-        if made:
-            seldon_kind.remove(api)
 
 
 def finding_services(core: client.CoreV1Api):
@@ -159,7 +157,7 @@ def asking(namespace: str, model: str) -> Iterator[Asked]:
                 asked.failures.append(f"{time.strftime('%X')}: {error!r}")
                 open_ = None
 
-    seldon_kind.wait_until(lambda: is_open(host), "the nodes to know the Service")
+    wait_until(lambda: is_open(host), "the nodes to know the Service")
     askers = [threading.Thread(target=ask, args=(kept,)) for kept in (True, True, False, False)]
     for asker in askers:
         asker.start()
@@ -247,7 +245,7 @@ def test_a_process_that_is_killed_in_a_hold_is_undone_by_the_next_and_no_request
         if process == 0:
             deploy(namespace, 2, [{"traffic": 50}, {"hold": "5 minutes"}], "killed")
             os._exit(0)
-        seldon_kind.wait_until(lambda: "deployment-2" in {who for _, who in asked.answers}, "the canary", seconds=90)
+        wait_until(lambda: "deployment-2" in {who for _, who in asked.answers}, "the canary", seconds=90)
         time.sleep(8)  # longer than a note holds that is not renewed
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
