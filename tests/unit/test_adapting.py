@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
     clock: Clock
     shares: tuple[float, ...] = ()
     sticky: Sticky | None = None
+    written = 0.0
+    """Of the clock: until when requests are captured."""
 
     def share(
         self,
@@ -53,16 +56,20 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
         if self.current() is None:
             return None
         self.shares, self.sticky = (*self.shares, weight), sticky
-        folder = self.store.root.parent / "capture"
-        arms = Arms(weight, self.arms.errors, rewards=self.arms.rewards)
-        now = pa.scalar(BEGIN + timedelta(seconds=self.clock.passed))
+        self.written, self.clock.meanwhile = self.clock.passed, self.capture
+        return Split(self.store.root.parent / "capture", "old", "new")
+
+    def capture(self) -> None:
+        """Writes what was asked since, and the feedback that these requests will have in an hour."""
+        arms = Arms(self.shares[-1], self.arms.errors, rewards=self.arms.rewards)
+        begin, end = (pa.scalar(BEGIN + timedelta(seconds=moment)) for moment in (self.written, self.clock.passed))
         for name, table in zip(("requests", "feedback"), captured(20_000, arms, seed=0, unit=2), strict=True):
-            file = folder / name / "2026-01-01" / "0.parquet"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            asked = now if name == "requests" else pc.add(now, timedelta(hours=1))
-            before = pq.read_table(file).filter(pc.field("at") < asked) if file.exists() else table.slice(0, 0)
-            pq.write_table(pa.concat_tables([before, table.filter(pc.field("at") >= asked)]), file)
-        return Split(folder, "old", "new")
+            at = table["at"] if name == "requests" else pc.subtract(table["at"], timedelta(hours=1))
+            folder = self.store.root.parent / "capture" / name / "2026-01-01"
+            folder.mkdir(parents=True, exist_ok=True)
+            asked = pc.and_(pc.greater_equal(at, begin), pc.less(at, end))
+            pq.write_table(table.filter(asked), folder / f"{self.clock.passed:06.0f}-{len(self.shares)}.parquet")
+        self.written = self.clock.passed
 
 
 @pytest.fixture
@@ -137,6 +144,7 @@ def test_what_is_not_known_in_the_end_is_undone_unless_limits_are_kept(shelf: Di
         deploy(shelf, every="1 hour")
     assert shelf.clock.passed >= timedelta(hours=5).total_seconds()
 
+    shutil.rmtree(shelf.store.root.parent / "capture")
     shelf.clock.passed = 0.0
     kept = {"every": "1 hour", "limits": {"error_rate": {"max_increase": 0.2}}}
     put(shelf, 3, strategies.parse([{"bandit": {**STEP, **kept}}]).steps[1:])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from cd4ml.cli import app
 from cd4ml.contracts.verdict import Verdict, worst
 from cd4ml.deployment.evidence import analysis, divided
 from cd4ml.deployment.evidence import limits as rollout_limits
+from cd4ml.deployment.evidence.compared import BY_CHANCE
+from cd4ml.deployment.evidence.divided import Divided
+from cd4ml.deployment.evidence.reading import Captured
 from cd4ml.errors import DeploymentError
 
 EVERYTHING = {
@@ -29,8 +32,12 @@ EVERYTHING = {
 REWARD = {"reward": {"min_change": -0.05}}
 
 
+def read(folder: Path, *, challenger: str = "new", until: datetime | None = None, **more: Any) -> Divided:
+    return divided.read(Captured(folder, BY_CHANCE, **more), champion="old", challenger=challenger, until=until)
+
+
 def analysed(folder: Path, limits: dict[str, Any], **more: Any) -> Verdict:
-    found = divided.read(folder, champion="old", challenger="new", **more)
+    found = read(folder, **more)
     return analysis.analyse(found, rollout_limits.parse(limits), about={"champion": "1", "challenger": "2"})
 
 
@@ -174,21 +181,22 @@ def test_requests_that_one_arm_loses_make_the_comparison_an_error(tmp_path: Path
 def test_of_a_caller_the_first_request_alone_counts(tmp_path: Path) -> None:
     folder = write(tmp_path, 4000, unit=4)
 
-    found = divided.read(folder, champion="old", challenger="new")
+    found = read(folder)
 
     assert found.count == 1000
-    assert found.table["request_id"].to_pylist()[:3] == ["0-0", "0-4", "0-8"]
-    assert found.told("reward").table["request_id"].to_pylist()[:3] == ["0-0", "0-4", "0-8"]
+    first = [BEGIN + timedelta(seconds=seconds) for seconds in (0, 4, 8)]
+    assert found.table["at"].to_pylist()[:3] == first
+    assert found.told("reward").table["at"].to_pylist()[:3] == first
 
 
 def test_requests_of_a_time_alone_are_compared(tmp_path: Path) -> None:
     folder = write(tmp_path, 1000)
 
     since, until = BEGIN + timedelta(seconds=100), BEGIN + timedelta(seconds=300)
-    found = divided.read(folder, champion="old", challenger="new", since=since, until=until)
+    found = read(folder, since=since, until=until)
 
     assert found.count == 200
-    assert found.table["request_id"][0].as_py() == "0-100"
+    assert found.table["at"][0].as_py() == since
 
 
 def test_what_was_captured_on_earlier_days_is_not_even_read(tmp_path: Path) -> None:
@@ -197,14 +205,14 @@ def test_what_was_captured_on_earlier_days_is_not_even_read(tmp_path: Path) -> N
         (folder / name / "2025-12-31").mkdir()
         (folder / name / "2025-12-31" / "1.parquet").write_bytes(b"removed, or about to be")
 
-    assert divided.read(folder, champion="old", challenger="new", since=BEGIN).count == 100
+    assert read(folder, since=BEGIN).count == 100
     with pytest.raises(DeploymentError, match="cannot be read"):
-        divided.read(folder, champion="old", challenger="new")
+        read(folder)
 
 
 def test_a_third_arm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeploymentError, match="new answered too, and two arms are compared"):
-        divided.read(write(tmp_path, 100), champion="old", challenger="newest")
+        read(write(tmp_path, 100), challenger="newest")
 
 
 def of_100(folder: Path, which: Callable[[int], bool]) -> Path:

@@ -11,6 +11,7 @@ from captures import NO_FEEDBACK, Arms, captured, check, mirrored, with_column, 
 from cd4ml.contracts.verdict import Verdict, worst
 from cd4ml.deployment.evidence import analysis, divided, paired
 from cd4ml.deployment.evidence import limits as rollout_limits
+from cd4ml.deployment.evidence.reading import Captured
 
 LIMITS = {
     "error_rate": {"max_increase": 0.02},
@@ -27,7 +28,7 @@ def analysed(asked: pa.Table, copies: pa.Table, limits: dict[str, Any]) -> Verdi
 def test_a_shadow_that_does_as_well_passes_every_limit(tmp_path: Path) -> None:
     write_mirrored(tmp_path, 4000, Arms(predictions=(0.3, 0.31)))
 
-    found = paired.read(tmp_path, champion="old", challenger="new")
+    found = paired.read(Captured(tmp_path, paired.asked("old", "new")))
     verdict = analysis.analyse(found, rollout_limits.parse(LIMITS), about={})
 
     assert verdict.passed, verdict.reasons

@@ -254,8 +254,9 @@ def analyse(
 
     Example: cd4ml deployments analyse capture --champion deployment-3 --challenger deployment-4 --limits limits.yaml
     """
-    from cd4ml.deployment.evidence import analysis, divided
+    from cd4ml.deployment.evidence import analysis, compared, divided
     from cd4ml.deployment.evidence import limits as rollout_limits
+    from cd4ml.deployment.evidence.reading import Captured
     from cd4ml.running import yaml_file
 
     said = yaml_file.read(limits)
@@ -263,7 +264,8 @@ def analyse(
         lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())
         raise DeploymentError(f"{limits}: not as it should be{lines}")
     wanted = rollout_limits.parse(said.value)
-    found = divided.read(folder, champion=champion, challenger=challenger, since=since, until=until)
+    captured = Captured(folder, compared.BY_CHANCE, since=since, needed=wanted.needed)
+    found = divided.read(captured, champion=champion, challenger=challenger, until=until)
     if not found.count:
         then = " at that time" if since or until else ""
         raise DeploymentError(

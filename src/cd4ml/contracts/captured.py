@@ -47,7 +47,8 @@ FEEDBACK = pa.schema(
 )
 SUFFIX = ".parquet"
 _PARTS = b"cd4ml.parts"
-_FOLDERS = {"requests": REQUESTS, "feedback": FEEDBACK}
+TABLES = {"requests": REQUESTS, "feedback": FEEDBACK}
+"""By the folders of their files."""
 
 
 def requests(folder: Path | fs.FileSystem, since: datetime | None = None) -> ds.Dataset:
@@ -66,17 +67,31 @@ def day(at: datetime) -> str:
 
 
 def _dataset(folder: Path | fs.FileSystem, name: str, since: datetime | None) -> ds.Dataset:
-    first = day(since) if since else ""
     if isinstance(folder, Path):
         folder = fs.SubTreeFileSystem(str(folder.absolute()), fs.LocalFileSystem())
+    return opened(folder, name, files(folder, name, day(since) if since else ""))
+
+
+def files(folder: fs.FileSystem, name: str, first: str = "") -> list[str]:
+    """The files that have each row of a table once.
+
+    Args:
+        folder: Of the capture.
+        name: Of the table, in `TABLES`.
+        first: What the folder of the first day is called.
+    """
     days = folder.get_file_info(fs.FileSelector(name, allow_not_found=True))
-    files = [
+    return [
         f"{each.path}/{file}"
         for each in days
         if each.type is fs.FileType.Directory and each.base_name >= first
         for file in _files(folder, each.path)
     ]
-    return ds.dataset(files, schema=_FOLDERS[name], format="parquet", filesystem=folder)
+
+
+def opened(folder: fs.FileSystem, name: str, chosen: list[str]) -> ds.Dataset:
+    """Some files of a table; likewise."""
+    return ds.dataset(chosen, schema=TABLES[name], format="parquet", filesystem=folder)
 
 
 def _files(folder: fs.FileSystem, day_folder: str) -> list[str]:

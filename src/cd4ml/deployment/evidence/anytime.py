@@ -29,6 +29,8 @@ _STAKES = 0.9 * 0.5 ** np.arange(9)
 """Of each bettor: the part of what it has that the worst outcome takes. One of them is near the best for any case."""
 _ROUNDS = 20
 """Of bisection: a millionth of the range is left."""
+_MANY = 2**16
+"""Guesses that are bet on at once, so that those of millions take little memory."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,17 @@ class Guesses:
         """
         end = 1.0 if above else -1.0
 
-        def refuted(difference: float) -> bool:
-            return bool(_together(self._all_won(difference, above=above), axis=-1) >= -math.log(error))
-
-        if not refuted(end):
+        if not self.refuted(end, above=above, error=error):
             return end
         held = -end  # what is refuted on one side is not refuted on the other
         for _ in range(_ROUNDS):
             middle = (held + end) / 2
-            held, end = (held, middle) if refuted(middle) else (middle, end)
+            held, end = (held, middle) if self.refuted(middle, above=above, error=error) else (middle, end)
         return end
+
+    def refuted(self, difference: float, *, above: bool, error: float) -> bool:
+        """Whether all guesses together refute a difference, which is so of a true one with an error at some look."""
+        return bool(_together(self._all_won(difference, above=above), axis=-1) >= -math.log(error))
 
     @cached_property
     def _counted(self) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +114,10 @@ class Guesses:
     def _all_won(self, difference: float, *, above: bool) -> np.ndarray:
         """The logarithm of what each bettor makes of all guesses together (float64 [bettors])."""
         values, counts = self._counted
-        won: np.ndarray = self._won(values, difference, above=above) @ counts
+        won = np.zeros(len(_STAKES))
+        for begin in range(0, len(values), _MANY):
+            some = slice(begin, begin + _MANY)
+            won += self._won(values[some], difference, above=above) @ counts[some]
         return won
 
     def _won(self, values: np.ndarray, difference: float, *, above: bool) -> np.ndarray:
@@ -226,8 +232,7 @@ def by_chance(challenged: np.ndarray, propensities: np.ndarray, error: float) ->
         error: How often chance alone may be told that it was not, at some look.
     """
     guesses = Guesses(challenged - propensities, 1.0)
-    ends = (guesses.against(0.0, above=above)[-1:] for above in (False, True))
-    return all(bool(np.all(end < -math.log(error / 2))) for end in ends)
+    return not any(guesses.refuted(0.0, above=above, error=error / 2) for above in (False, True))
 
 
 def _first(told: Callable[[float], bool], *, most: float = 1000, to: float = 0.05) -> float:

@@ -2,27 +2,26 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from cd4ml.contracts import captured
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.slices import Pattern
 from cd4ml.deployment.evidence.anytime import Guesses
 from cd4ml.errors import DeploymentError
-from cd4ml.storage import arrow
 
 BY_CHANCE = ~pc.field("mirrored") & (pc.field("propensity") > 0) & (pc.field("propensity") < 1)
 """Which answers are of requests that more than one arm might have got."""
+
+
+MANY = 2**20
+"""Requests that are looked through at once."""
 
 
 class UnreadableError(DeploymentError):
@@ -118,8 +117,7 @@ class Compared(ABC):
         Raises:
             DeploymentError: Of these requests none can.
         """
-        asked = self.table["request_id"].slice(0, self.count).combine_chunks()
-        places = pc.index_in(self.feedback["request_id"], value_set=asked)
+        places = places_in(self.table["request_id"].slice(0, self.count), self.feedback["request_id"])
         said = pa.table({"request": places, column: self.feedback[column]}).drop_null()
         said = said.take(first_of_each(said["request"]))
         found = self._taken(said["request"].to_numpy())
@@ -202,48 +200,21 @@ def text_of(value: Any) -> str | None:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def answers(folder: str | Path, asked: pc.Expression, *, since: datetime | None, until: datetime | None) -> pa.Table:
-    """The captured answers, in the order in which their requests came.
-
-    Args:
-        folder: Of the capture, a path or `s3://bucket/prefix`.
-        asked: Which.
-        since: The first moment that counts.
-        until: The moment that does not count any more.
-
-    Raises:
-        DeploymentError: What was captured cannot be read.
-    """
-    if since is not None:
-        asked &= pc.field("at") >= since
-    if until is not None:
-        asked &= pc.field("at") < until
-    return _in_order(folder, lambda: captured.requests(arrow.folder(folder), since).filter(asked))
-
-
-def feedback(folder: str | Path, *, since: datetime | None) -> pa.Table:
-    """The captured feedback, in the order in which it came.
-
-    Args:
-        folder: Of the capture.
-        since: The first moment of the requests that it is about.
-
-    Raises:
-        DeploymentError: What was captured cannot be read.
-    """
-    return _in_order(folder, lambda: captured.feedback(arrow.folder(folder), since))
-
-
-def _in_order(folder: str | Path, opened: Callable[[], ds.Dataset]) -> pa.Table:
-    try:
-        return opened().to_table().sort_by("at")
-    except (OSError, pa.ArrowException) as error:
-        raise unreadable(folder, error) from error
-
-
 def unreadable(folder: str | Path, error: Exception) -> UnreadableError:
     """Says of a capture that it cannot be read."""
     return UnreadableError(f"{folder}: what was captured cannot be read: {error}")
+
+
+def places_in(requests: pa.ChunkedArray, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which request each id is of: the first that has it, or null (int32 [ids]).
+
+    Requests are looked through some at a time, for a table of the ids of millions takes much memory.
+    """
+    places = pa.chunked_array([pa.nulls(len(ids), pa.int32())])
+    for begin in range(0, len(requests), MANY):
+        found = pc.index_in(ids, value_set=requests.slice(begin, MANY).combine_chunks())
+        places = pc.coalesce(places, pc.add(found, pa.scalar(begin, pa.int32())))
+    return places
 
 
 def first_of_each(values: pa.ChunkedArray) -> np.ndarray:

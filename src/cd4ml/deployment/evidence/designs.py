@@ -15,6 +15,8 @@ from cd4ml.deployment.evidence import anytime
 from cd4ml.deployment.evidence.limits import Limits
 from cd4ml.settings import Span, Strict
 
+LABEL = "label"
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -96,6 +98,12 @@ class Outcomes(Strict):
         """The features whose values it needs."""
         limited = {column for held in (self.limits.each() if self.limits else ()) for column in held.columns}
         return limited | {column for name in self.slices for column in Pattern.parse(name).columns}
+
+    @property
+    def needed(self) -> set[str]:
+        """The columns of a capture that it needs, besides those that say who answered whom and when."""
+        needed = {"labels" if self.outcome == LABEL else "reward"} | ({"features"} if self.columns else set())
+        return needed | (self.limits.needed if self.limits else set())
 
     @property
     def width(self) -> float:

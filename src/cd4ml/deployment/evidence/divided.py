@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.deployment.evidence import anytime, compared
-from cd4ml.deployment.evidence.compared import BY_CHANCE, Compared, answers, first_of_each_caller
+from cd4ml.deployment.evidence import anytime
+from cd4ml.deployment.evidence.compared import Compared, first_of_each_caller
+from cd4ml.deployment.evidence.reading import Captured
 from cd4ml.errors import DeploymentError
 
 
@@ -54,36 +54,28 @@ class Divided(Compared):
         )
 
 
-def read(
-    folder: str | Path,
-    *,
-    champion: str,
-    challenger: str,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Divided:
+def read(captured: Captured, *, champion: str, challenger: str, until: datetime | None = None) -> Divided:
     """Reads what was captured of two arms.
 
-    Of the requests of one caller the first alone counts, for a caller always has the same arm. Requests that one of
-    both was sure to get do not count.
+    Of the requests of one caller the first alone counts, for a caller always has the same arm.
 
     Args:
-        folder: Of the capture, a path or `s3://bucket/prefix`.
+        captured: Of the answers those by chance (`compared.BY_CHANCE`).
         champion: An arm.
         challenger: The arm that is held against it.
-        since: The first moment that counts.
         until: The moment that does not count any more.
 
     Raises:
         DeploymentError: A third arm answered too, or what was captured cannot be read.
     """
-    requests = answers(folder, BY_CHANCE, since=since, until=until)
+    requests = captured.requests(until)
     others = set(requests["arm"].unique().to_pylist()) - {champion, challenger}
     if others:
         raise DeploymentError(
-            f"{folder}: {', '.join(sorted(others))} answered too, and two arms are compared; name those of one rollout"
+            f"{captured.folder}: {', '.join(sorted(others))} answered too, and two arms are compared; name those of "
+            "one rollout"
         )
-    return among(requests, compared.feedback(folder, since=since), challenger=challenger)
+    return among(requests, captured.feedback(), challenger=challenger)
 
 
 def among(requests: pa.Table, feedback: pa.Table, *, challenger: str) -> Divided:

@@ -250,6 +250,18 @@ class Limits(Strict):
         """Whether one of them takes labels."""
         return any(held.of_labels for held in self.each())
 
+    @property
+    def needed(self) -> set[str]:
+        """The columns of a capture that they need, besides those that say who answered whom and when."""
+        held = list(self.each())
+        predicted = any(not isinstance(one.limit, ErrorRate | Latency | Reward) for one in held)
+        return {"status", "latency_ms"}.union(
+            {"features"} if any(one.columns for one in held) else (),
+            {"outputs", "predictions"} if predicted else (),
+            {"labels"} if self.of_labels else (),
+            {"reward"} if self.reward else (),
+        )
+
     def each(self) -> Iterator[Held]:
         """Each limit on each of its slices, and each between groups."""
         for name in type(self).model_fields:

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.deployment.evidence import anytime, compared
-from cd4ml.deployment.evidence.compared import Compared, answers, first_of_each, first_of_each_caller
+from cd4ml.deployment.evidence import anytime
+from cd4ml.deployment.evidence.compared import Compared, first_of_each, first_of_each_caller
+from cd4ml.deployment.evidence.reading import Captured
 from cd4ml.errors import DeploymentError
 
 
@@ -70,33 +70,27 @@ class Paired(Compared):
         return replace(self, challenged=self.challenged[both], table=self.table.take(both))
 
 
-def read(
-    folder: str | Path,
-    *,
-    champion: str,
-    challenger: str,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Paired:
+def asked(champion: str, challenger: str) -> pc.Expression:
+    """Which answers count: those of an arm to callers, and those of its mirror to copies."""
+    arm, mirrored = pc.field("arm"), pc.field("mirrored")
+    return ((arm == champion) & ~mirrored) | ((arm == challenger) & mirrored)
+
+
+def read(captured: Captured, *, until: datetime | None = None) -> Paired:
     """Reads what was captured of an arm and of its mirror.
 
     Of the requests of one caller the first alone counts, for those of one are not independent.
 
     Args:
-        folder: Of the capture, a path or `s3://bucket/prefix`.
-        champion: The arm that answered.
-        challenger: The arm that is held against it.
-        since: The first moment that counts.
+        captured: Of the answers those of both, as `asked` says.
         until: The moment that does not count any more.
 
     Raises:
         DeploymentError: What was captured cannot be read.
     """
-    asked, copies = (
-        answers(folder, (pc.field("arm") == arm) & (pc.field("mirrored") == mirrored), since=since, until=until)
-        for arm, mirrored in ((champion, False), (challenger, True))
-    )
-    return among(asked, copies, compared.feedback(folder, since=since))
+    answers = captured.requests(until)
+    copies = answers["mirrored"]
+    return among(answers.filter(pc.invert(copies)), answers.filter(copies), captured.feedback())
 
 
 def among(asked: pa.Table, copies: pa.Table, feedback: pa.Table) -> Paired:

@@ -12,18 +12,16 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import captured
 from cd4ml.contracts.shares import Interval
 from cd4ml.deployment.evidence import ab_test, anytime, strange, units
 from cd4ml.deployment.evidence.bandit import shares
-from cd4ml.deployment.evidence.compared import BY_CHANCE, unreadable
+from cd4ml.deployment.evidence.compared import BY_CHANCE
 from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.evidence.reading import Captured, columns
 from cd4ml.deployment.evidence.units import Units
 from cd4ml.errors import DeploymentError
-from cd4ml.storage import arrow
 
 SUPPORT = 100
 """The callers of either arm, by their effective number, that a log needs once the policy would have learned."""
@@ -186,14 +184,9 @@ def read(
         DeploymentError: What was captured cannot be read, or tells too little.
     """
     pair = Pair(champion, challenger) if champion and challenger else _last(folder)
-    found = units.read(
-        folder,
-        bandit.counted,
-        champion=pair.champion,
-        challenger=pair.challenger,
-        since=pair.since,
-        until=until,
-    )
+    asked = units.asked(pair.champion, pair.challenger)
+    captured = Captured(folder, asked, since=pair.since, needed=bandit.needed, first=False)
+    found = units.read(captured, bandit.counted, challenger=pair.challenger, until=until)
     return replay(bandit, found, pair)
 
 
@@ -271,10 +264,7 @@ def _too_little(said: str) -> DeploymentError:
 
 def _last(folder: str | Path) -> Pair:
     """The arms between which chance divided requests last."""
-    try:
-        requests = captured.requests(arrow.folder(folder)).filter(BY_CHANCE).to_table(columns=["arm", "at"])
-    except (OSError, pa.ArrowException) as error:
-        raise unreadable(folder, error) from error
+    requests = columns(folder, ["arm", "at"], BY_CHANCE)
     names = sorted(requests["arm"].unique().to_pylist(), key=lambda name: (len(name), name))  # each ends with a number
     if len(names) > 1:
         newest = names[-1]

@@ -5,21 +5,17 @@ What comes of the requests of one caller is not independent, so a caller counts 
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import captured
 from cd4ml.deployment.evidence import divided, labelled
-from cd4ml.deployment.evidence.compared import BY_CHANCE, answers, first_of_each, unreadable
-from cd4ml.deployment.evidence.designs import Counted
+from cd4ml.deployment.evidence.compared import BY_CHANCE, first_of_each, places_in
+from cd4ml.deployment.evidence.designs import LABEL, Counted
 from cd4ml.deployment.evidence.divided import Divided
+from cd4ml.deployment.evidence.reading import Captured
 from cd4ml.deployment.evidence.strange import outside, why_outside
-from cd4ml.storage import arrow
-
-LABEL = "label"
 
 
 @dataclass(frozen=True)
@@ -49,34 +45,24 @@ class Units:
         return self.compared.count
 
 
-def read(
-    folder: str | Path,
-    counted: Counted,
-    *,
-    champion: str,
-    challenger: str,
-    since: datetime | None,
-    until: datetime,
-) -> Units:
+def asked(champion: str, challenger: str) -> pc.Expression:
+    """Which answers count: those of two arms that both had a chance."""
+    return pc.field("arm").isin([champion, challenger]) & BY_CHANCE
+
+
+def read(captured: Captured, counted: Counted, *, challenger: str, until: datetime) -> Units:
     """Reads what was captured of two arms.
 
     Args:
-        folder: Of the capture, a path or `s3://bucket/prefix`.
+        captured: Of the answers those of both, as `asked` says, and not the first of each caller alone.
         counted: What an outcome is.
-        champion: An arm.
-        challenger: The arm that is held against it.
-        since: The first moment that counts; None counts all.
+        challenger: The arm that is held against the other.
         until: The moment that does not count any more.
 
     Raises:
         DeploymentError: What was captured cannot be read.
     """
-    both = pc.field("arm").isin([champion, challenger]) & BY_CHANCE
-    requests = answers(folder, both, since=since, until=until)
-    try:
-        given = captured.feedback(arrow.folder(folder), since).filter(pc.field("at") < until).to_table().sort_by("at")
-    except (OSError, pa.ArrowException) as error:
-        raise unreadable(folder, error) from error
+    requests, given = captured.requests(until), captured.feedback(until)
     return among(requests, given, counted, challenger=challenger, until=until)
 
 
@@ -132,7 +118,7 @@ def _given(given: pa.Table, requests: pa.ChunkedArray, outcome: str) -> tuple[np
         column = pa.chunked_array([pa.array(labelled.numbers(labels), mask=pc.is_null(labels).to_numpy(False))])
     table = pa.table(
         {
-            "request": pc.index_in(given["request_id"], value_set=requests.combine_chunks()),
+            "request": places_in(requests, given["request_id"]),
             "value": column,
             "at": given["at"],
         }

@@ -5,37 +5,34 @@ is lies in an interval that may be looked at again and again (`cd4ml.deployment.
 """
 
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.deployment.evidence import anytime
-from cd4ml.deployment.evidence.compared import answers, first_of_each_caller
 from cd4ml.deployment.evidence.own_limits import OwnErrorRate, OwnLimits
+from cd4ml.deployment.evidence.reading import Captured
 
 GATE = "watch"
+NEEDED = {"status", "latency_ms"}
+"""The columns of a capture that tell."""
 
 
-def judge(
-    folder: str | Path,
-    limits: OwnLimits,
-    *,
-    arm: str,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    looks: int = 1,
-) -> Verdict:
+def asked(arm: str) -> pc.Expression:
+    """Which answers count: those of an arm to callers."""
+    return (pc.field("arm") == arm) & ~pc.field("mirrored")
+
+
+def judge(captured: Captured, limits: OwnLimits, *, arm: str, until: datetime | None = None, looks: int = 1) -> Verdict:
     """Holds what an arm answered against limits.
 
     Of the requests of one caller the first alone counts, for those of one are not independent.
 
     Args:
-        folder: Of the capture, a path or `s3://bucket/prefix`.
+        captured: Of the answers those of the arm, as `asked` says.
         limits: What must be kept.
         arm: Whose answers count.
-        since: The first moment that counts.
         until: The moment that does not count any more.
         looks: How many steps of a rollout the error is divided among.
 
@@ -45,8 +42,7 @@ def judge(
     Raises:
         DeploymentError: What was captured cannot be read.
     """
-    own = (pc.field("arm") == arm) & ~pc.field("mirrored")
-    table = first_of_each_caller(answers(folder, own, since=since, until=until))
+    table = captured.requests(until)
     statuses, latencies = table["status"].to_numpy(), table["latency_ms"].to_numpy()
     held = list(limits.each())
     error = limits.error / looks / len(held)

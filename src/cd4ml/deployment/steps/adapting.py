@@ -16,6 +16,7 @@ from cd4ml.deployment.evidence import replay as replays
 from cd4ml.deployment.evidence.ab_test import Judged
 from cd4ml.deployment.evidence.bandit import EVEN, shares
 from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.evidence.reading import Captured
 from cd4ml.deployment.steps import NOBODY, Rollout, judging, trial
 from cd4ml.deployment.targets import Split
 from cd4ml.registry import clock, deployments
@@ -68,10 +69,10 @@ def _replay(rollout: Rollout, bandit: Bandit) -> None:
 
 def _decided(rollout: Rollout, bandit: Bandit, *, split: Split, began: datetime) -> tuple[Judged, Decision]:
     """Sets the shares until something is decided."""
-    begun, shares = time.monotonic(), Shares(EVEN, EVEN)
+    begun, shares, captured = time.monotonic(), Shares(EVEN, EVEN), trial.captured(bandit, split, began)
     while True:
         left = bandit.span.total_seconds() - (time.monotonic() - begun)
-        judged = judging.patiently(partial(_judged, bandit, split, began), rollout)
+        judged = judging.patiently(partial(_judged, bandit, split, captured), rollout)
         decision = judged.decision(over=left <= 0)
         if decision:
             return judged, decision
@@ -100,15 +101,9 @@ class Shares:
         return abs(share - self.told) >= MUCH - 1e-9 and count >= self.count * MORE
 
 
-def _judged(bandit: Bandit, split: Split, began: datetime) -> Judged:
-    found = units.read(
-        split.capture,
-        bandit.counted,
-        champion=split.champion,
-        challenger=split.challenger,
-        since=began,
-        until=steps.now() - timedelta(seconds=judging.LATE_SECONDS),
-    )
+def _judged(bandit: Bandit, split: Split, captured: Captured) -> Judged:
+    until = steps.now() - timedelta(seconds=judging.LATE_SECONDS)
+    found = units.read(captured, bandit.counted, challenger=split.challenger, until=until)
     return ab_test.judge(bandit, replace(found, compared=replace(found.compared, rarest=bandit.floor)))
 
 

@@ -10,9 +10,10 @@ from typing import TypeVar
 from cd4ml.contracts.verdict import Outcome, Verdict, worst
 from cd4ml.deployment import decided, step_log, steps
 from cd4ml.deployment.evidence import analysis, divided, paired, watched
-from cd4ml.deployment.evidence.compared import UnreadableError
+from cd4ml.deployment.evidence.compared import BY_CHANCE, Compared, UnreadableError
 from cd4ml.deployment.evidence.limits import Limits
 from cd4ml.deployment.evidence.own_limits import OwnLimits
+from cd4ml.deployment.evidence.reading import Captured
 from cd4ml.deployment.steps import NOBODY, Rollout
 from cd4ml.deployment.targets import Split
 from cd4ml.errors import DeploymentError
@@ -41,19 +42,22 @@ def analyse(rollout: Rollout, limits: Limits, *, within: timedelta) -> str:
     classes = None
     if limits.of_labels:
         classes = models.contract(rollout.target.store, rollout.release.version).classes
-    look = partial(_analysed, rollout, rollout.split, limits=limits, classes=classes)
+    split = rollout.split
+    asked = paired.asked(split.champion, split.challenger) if split.mirrored else BY_CHANCE
+    captured = Captured(split.capture, asked, since=rollout.split_at, needed=limits.needed)
+    look = partial(_analysed, rollout, split, captured=captured, limits=limits, classes=classes)
     return _judged(rollout, look, span=within, whole=False)
 
 
-def _analysed(rollout: Rollout, split: Split, *, limits: Limits, classes: Sequence[str] | None) -> Verdict:
-    read, late = (paired.read, LATE_COPY_SECONDS) if split.mirrored else (divided.read, LATE_SECONDS)
-    found = read(
-        split.capture,
-        champion=split.champion,
-        challenger=split.challenger,
-        since=rollout.split_at,
-        until=steps.now() - timedelta(seconds=late),
-    )
+def _analysed(
+    rollout: Rollout, split: Split, *, captured: Captured, limits: Limits, classes: Sequence[str] | None
+) -> Verdict:
+    until = steps.now() - timedelta(seconds=LATE_COPY_SECONDS if split.mirrored else LATE_SECONDS)
+    found: Compared
+    if split.mirrored:
+        found = paired.read(captured, until=until)
+    else:
+        found = divided.read(captured, champion=split.champion, challenger=split.challenger, until=until)
     rollout.answered = found.answered()
     about = {"champion": split.champion, "challenger": split.challenger}
     return analysis.analyse(found, limits, about=about, looks=rollout.looks, classes=classes)
@@ -76,15 +80,16 @@ def watch(rollout: Rollout, limits: OwnLimits) -> str:
         limits.span,
         decided.how(rollout.target.store, release.begun),
     )
-    return _judged(rollout, partial(_watched, rollout, rollout.split, limits), span=limits.span, whole=True)
+    arm = rollout.split.challenger
+    captured = Captured(rollout.split.capture, watched.asked(arm), since=rollout.split_at, needed=watched.NEEDED)
+    return _judged(rollout, partial(_watched, rollout, captured, limits, arm=arm), span=limits.span, whole=True)
 
 
-def _watched(rollout: Rollout, split: Split, limits: OwnLimits) -> Verdict:
+def _watched(rollout: Rollout, captured: Captured, limits: OwnLimits, *, arm: str) -> Verdict:
     return watched.judge(
-        split.capture,
+        captured,
         limits,
-        arm=split.challenger,
-        since=rollout.split_at,
+        arm=arm,
         until=steps.now() - timedelta(seconds=LATE_SECONDS),
         looks=rollout.looks,
     )

@@ -13,8 +13,8 @@ from cd4ml.contracts.experiment import Decision, Experiment
 from cd4ml.deployment import steps
 from cd4ml.deployment.evidence import ab_test, units
 from cd4ml.deployment.evidence.ab_test import Judged
-from cd4ml.deployment.evidence.compared import answers
-from cd4ml.deployment.evidence.designs import Design
+from cd4ml.deployment.evidence.designs import Design, Outcomes
+from cd4ml.deployment.evidence.reading import Captured, columns
 from cd4ml.deployment.steps import NOBODY, Rollout, judging
 from cd4ml.deployment.targets import Split
 from cd4ml.errors import DeploymentError
@@ -80,7 +80,9 @@ def conclude(rollout: Rollout, judged: Judged, *, split: Split, began: datetime,
 
 def _planned(design: Design, capture: str | Path, began: datetime) -> str:
     """What is planned, in a sentence."""
-    lately = answers(capture, ~pc.field("mirrored"), since=began - timedelta(days=1), until=began)["at"]
+    since = began - timedelta(days=1)
+    asked = ~pc.field("mirrored") & (pc.field("at") >= since) & (pc.field("at") < began)
+    lately = columns(capture, ["at"], asked, since=since)["at"]
     said = (
         f"about {design.planned:,} callers whose {design.outcome} is known tell a difference of {design.detect:g} from "
         f"{design.baseline:g} with a probability of {design.power:g}, at an error of {design.error:g}"
@@ -93,21 +95,19 @@ def _planned(design: Design, capture: str | Path, began: datetime) -> str:
     return f"{said}; it ends after {shown(design.within)} at the latest, and as soon as a difference is known"
 
 
+def captured(design: Outcomes, split: Split, began: datetime) -> Captured:
+    """What there is to know of callers since a moment."""
+    asked = units.asked(split.champion, split.challenger)
+    return Captured(split.capture, asked, since=began, needed=design.needed, first=False)
+
+
 def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime) -> tuple[Judged, Decision]:
     """Looks until something is decided."""
-    begun, told = time.monotonic(), 0
+    begun, told, seen = time.monotonic(), 0, captured(design, split, began)
     while True:
         passed = time.monotonic() - begun
         until = steps.now() - timedelta(seconds=judging.LATE_SECONDS)
-        look = partial(
-            units.read,
-            split.capture,
-            design.counted,
-            champion=split.champion,
-            challenger=split.challenger,
-            since=began,
-            until=until,
-        )
+        look = partial(units.read, seen, design.counted, challenger=split.challenger, until=until)
         judged = ab_test.judge(design, judging.patiently(look, rollout))
         decision = judged.decision(over=passed > design.within.total_seconds())
         if decision:
