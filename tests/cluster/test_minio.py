@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import deltalake
@@ -17,6 +17,7 @@ import pytest
 import urllib3
 from conftest import Cluster
 from minio import Minio, S3Error
+from minio.lifecycleconfig import Expiration, LifecycleConfig
 from overlays import MANIFESTS, render
 
 from cd4ml.images import TOOLS
@@ -150,6 +151,25 @@ def test_both_buckets_keep_versions_and_artifacts_expire(store: Store) -> None:
 
     assert {root.get_bucket_versioning(bucket).status for bucket in ("cd4ml", "mlpipeline")} == {"Enabled"}
     assert [expiration.noncurrent_days for expiration in expirations] == [30]
+
+
+def test_captures_and_what_routers_followed_go_after_a_time_and_a_rule_of_others_stays(store: Store) -> None:
+    root = store.client("root")
+
+    def days() -> dict[str, int]:
+        rules = root.get_bucket_lifecycle("cd4ml").rules
+        assert {rule.noncurrent_version_expiration.noncurrent_days for rule in rules} == {1}
+        return {rule.rule_filter.prefix: rule.expiration.days for rule in rules}
+
+    made = root.get_bucket_lifecycle("cd4ml")
+    assert days() == {"captures/": 90, "traffic/": 365}
+    longer = [
+        replace(rule, expiration=Expiration(days=400)) if rule.rule_filter.prefix == "captures/" else rule
+        for rule in made.rules
+    ]
+    root.set_bucket_lifecycle("cd4ml", LifecycleConfig(longer))
+    store.set_up()
+    assert days() == {"captures/": 400, "traffic/": 365}
 
 
 @pytest.fixture(scope="module")

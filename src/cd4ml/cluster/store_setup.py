@@ -24,7 +24,7 @@ from minio import Minio, MinioAdmin
 from minio.commonconfig import ENABLED, Filter
 from minio.credentials import StaticProvider
 from minio.error import MinioAdminException, MinioException
-from minio.lifecycleconfig import LifecycleConfig, NoncurrentVersionExpiration, Rule
+from minio.lifecycleconfig import Expiration, LifecycleConfig, NoncurrentVersionExpiration, Rule
 from minio.versioningconfig import VersioningConfig
 
 from cd4ml.cluster import accounts
@@ -32,11 +32,14 @@ from cd4ml.errors import Cd4mlError, StorageError
 from cd4ml.storage import layout
 
 STORE = "cd4ml"
-"""The bucket of sources, datasets, models and deployments. Every version of an object stays."""
+"""The bucket of sources, datasets, models and deployments. Every version of an object stays, but for `PASSING`."""
 ARTIFACTS = "mlpipeline"
 """The bucket of KFP's artifacts."""
 NONCURRENT_DAYS = 30
 """How long an overwritten object of the bucket of artifacts can be had back."""
+PASSING = {"captures/": 90, "traffic/": 365}
+"""Below these names of the store objects go after so many days: what routers kept, and what they followed in rollouts
+that are long over. An overwritten one goes the day after."""
 UNREACHABLE = urllib3.Retry(total=20, backoff_factor=0.5, backoff_max=15, status_forcelist=[502, 503, 504])
 """How MinIO is waited for: about four minutes, after which the Job tries again."""
 TOKEN_SECONDS = 10 * 365 * 86400
@@ -221,6 +224,28 @@ def _make_buckets(minio: Minio) -> None:
     expiration = NoncurrentVersionExpiration(noncurrent_days=NONCURRENT_DAYS)
     rule = Rule(ENABLED, Filter(prefix=""), rule_id="noncurrent", noncurrent_version_expiration=expiration)
     minio.set_bucket_lifecycle(ARTIFACTS, LifecycleConfig([rule]))
+    _let_pass(minio)
+
+
+def _let_pass(minio: Minio) -> None:
+    """Has the store remove what is there for a time, where no rule of others says for how long."""
+    found = minio.get_bucket_lifecycle(STORE)
+    rules = list(found.rules) if found else []
+    others = [rule.rule_filter.prefix or "" for rule in rules if rule.rule_filter]
+    missing = [
+        Rule(
+            ENABLED,
+            Filter(prefix=prefix),
+            rule_id=prefix.rstrip("/"),
+            expiration=Expiration(days=days),
+            noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=1),
+        )
+        for prefix, days in PASSING.items()
+        if not any(prefix.startswith(other) for other in others)
+    ]
+    if missing:
+        minio.set_bucket_lifecycle(STORE, LifecycleConfig([*rules, *missing]))
+        log.info("bucket %s: %s goes after a time", STORE, " and ".join(rule.rule_id or "" for rule in missing))
 
 
 def _make_users(admin: MinioAdmin, keys: list[tuple[Role, str]]) -> None:
