@@ -82,7 +82,7 @@ def main() -> None:
         shown = f"{one['rows']:,} rows: {one['seconds']:.2f} s, {each:.2f} microseconds a row, {one['mib']:.0f} MiB"
         share = f", {one['steps'] / one['seconds']:.0%} of it in the steps" if "steps" in one else ""
         print(f"{side}, {shown}{share}")  # noqa: T201
-    ours = found["in memory" if "in memory" in found else "streamed"]
+    ours = found["in memory"]
 
     def times(peer: str, side: str) -> float:
         rates = [found[one]["seconds"] / found[one]["rows"] for one in (peer, side)]
