@@ -133,8 +133,8 @@ test-cluster: setup
 	@echo "$@" && $(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, load, prediction, training or serving; docs/benchmarks.md)
-	@PYTHONPATH=benchmarks $(if $(filter evaluation intervals prediction,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(if $(filter training,$(NAME)),$(VENVS)/train/bin,$(TOOLS))))/python benchmarks/$(NAME)/bench.py
+bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, load, prediction, training, trees or serving; docs/benchmarks.md)
+	@PYTHONPATH=benchmarks $(if $(filter evaluation intervals prediction,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(if $(filter training trees,$(NAME)),$(VENVS)/train/bin,$(TOOLS))))/python benchmarks/$(NAME)/bench.py
 
 SAMPLE ?= 20
 .PHONY: mutants
