@@ -24,6 +24,7 @@ from cd4ml.images import TOOLS
 
 KEYS = {
     "pipelines": ("cd4ml-store", "AWS_SECRET_ACCESS_KEY"),
+    "trainer": ("cd4ml-trainer", "AWS_SECRET_ACCESS_KEY"),
     "publisher": ("cd4ml-publisher", "AWS_SECRET_ACCESS_KEY"),
     "deployer": ("cd4ml-deployer", "AWS_SECRET_ACCESS_KEY"),
     "artifacts": ("mlpipeline-minio-artifact", "secretkey"),
@@ -32,9 +33,22 @@ KEYS = {
     "monitoring": ("cd4ml-monitoring", "AWS_SECRET_ACCESS_KEY"),
 }
 """By user: the Secret that holds its key, and where."""
-SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, PREDICTION, JUDGEMENT, RUN, PROBE, OTHER, ARTIFACT = (
-    OBJECTS
-) = (
+(
+    SOURCE,
+    DATASET,
+    MODEL,
+    ALIAS,
+    DEPLOYMENT,
+    TRAFFIC,
+    CAPTURE,
+    PREDICTION,
+    JUDGEMENT,
+    RUN,
+    CHECKPOINT,
+    PROBE,
+    OTHER,
+    ARTIFACT,
+) = OBJECTS = (
     "cd4ml/sources/a",
     "cd4ml/datasets/a",
     "cd4ml/models/a/1/model",
@@ -45,6 +59,7 @@ SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, PREDICTION, JUDGEME
     "cd4ml/predictions/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
+    "cd4ml/checkpoints/a/0",
     "cd4ml/probes/a",
     "cd4ml/other",
     "mlpipeline/v2/a",
@@ -52,6 +67,8 @@ SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, PREDICTION, JUDGEME
 MAY = {
     ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, CAPTURE, PREDICTION, JUDGEMENT, RUN, PROBE),
     ("pipelines", "write"): (DATASET, PREDICTION, JUDGEMENT, RUN, PROBE),
+    ("trainer", "read"): (CHECKPOINT,),
+    ("trainer", "write"): (CHECKPOINT,),
     ("publisher", "read"): (MODEL, ALIAS, RUN),
     ("publisher", "write"): (MODEL, ALIAS, RUN),
     ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, RUN),
@@ -141,7 +158,7 @@ def test_the_keys_are_drawn_and_differ(store: Store) -> None:
         store.secret("minio-root")["MINIO_ROOT_PASSWORD"]
     ]
 
-    assert len(set(keys)) == 8
+    assert len(set(keys)) == 9
     assert min(map(len, keys)) >= 40
 
 
@@ -153,7 +170,9 @@ def test_both_buckets_keep_versions_and_artifacts_expire(store: Store) -> None:
     assert [expiration.noncurrent_days for expiration in expirations] == [30]
 
 
-def test_captures_and_what_routers_followed_go_after_a_time_and_a_rule_of_others_stays(store: Store) -> None:
+def test_captures_checkpoints_and_what_routers_followed_go_after_a_time_and_a_rule_of_others_stays(
+    store: Store,
+) -> None:
     root = store.client("root")
 
     def days() -> dict[str, int]:
@@ -162,14 +181,14 @@ def test_captures_and_what_routers_followed_go_after_a_time_and_a_rule_of_others
         return {rule.rule_filter.prefix: rule.expiration.days for rule in rules}
 
     made = root.get_bucket_lifecycle("cd4ml")
-    assert days() == {"captures/": 90, "traffic/": 365}
+    assert days() == {"captures/": 90, "traffic/": 365, "checkpoints/": 30}
     longer = [
         replace(rule, expiration=Expiration(days=400)) if rule.rule_filter.prefix == "captures/" else rule
         for rule in made.rules
     ]
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig(longer))
     store.set_up()
-    assert days() == {"captures/": 400, "traffic/": 365}
+    assert days() == {"captures/": 400, "traffic/": 365, "checkpoints/": 30}
 
 
 @pytest.fixture(scope="module")

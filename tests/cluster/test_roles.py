@@ -20,7 +20,8 @@ TABLE = {
         create workflowtaskresults.argo, patch workflowtaskresults.argo
         """,
         """
-        get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-publisher, get secrets/cd4ml-signing,
+        get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-trainer, get secrets/cd4ml-publisher,
+        get secrets/cd4ml-signing,
         list secrets, list configmaps, create pods,
         create pods/exec, delete pods, get seldondeployments.seldon, create seldondeployments.seldon,
         create workflows.argo, get pods/log
@@ -62,7 +63,8 @@ TABLE = {
     ),
     "minio-setup": (
         """
-        create secrets, get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-publisher,
+        create secrets, get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-trainer,
+        get secrets/cd4ml-publisher,
         get secrets/cd4ml-deployer, get secrets/cd4ml-models, get secrets/cd4ml-router,
         get secrets/cd4ml-monitoring, get secrets/mlpipeline-minio-artifact
         """,

@@ -13,7 +13,7 @@ from cd4ml.storage import layout, open_store
 
 ROOT = Path(__file__).parents[2]
 ROLES = {role.user: role for role in store_setup.ROLES}
-OF_THE_STORE = ("pipelines", "publisher", "deployer", "models", "router", "monitoring")
+OF_THE_STORE = ("pipelines", "trainer", "publisher", "deployer", "models", "router", "monitoring")
 
 
 def permitted(user: str, action: str) -> set[str]:
@@ -51,6 +51,12 @@ def test_a_user_s_policy_and_the_admin_s_table_say_what_the_layout_says(user: st
 
 def test_no_task_can_approve_what_it_deploys() -> None:
     assert [user for user in OF_THE_STORE if "approvals" in permitted(user, "s3:PutObject")] == []
+
+
+def test_who_trains_writes_nothing_but_checkpoints_and_reads_nothing_else() -> None:
+    for action in ("s3:GetObject", "s3:PutObject"):
+        assert permitted("trainer", action) == {"checkpoints"}
+        assert [user for user in OF_THE_STORE if "checkpoints" in permitted(user, action)] == ["trainer"]
 
 
 def test_nobody_may_delete() -> None:

@@ -1,6 +1,7 @@
 """The Secrets, accounts and settings of a namespace by their names, which the manifests bear too."""
 
 STORE_SECRET = "cd4ml-store"  # noqa: S105 (here and below: a Secret's name, not what is in it)
+TRAINER_SECRET = "cd4ml-trainer"  # noqa: S105
 PUBLISHER_SECRET = "cd4ml-publisher"  # noqa: S105
 DEPLOYER_SECRET = "cd4ml-deployer"  # noqa: S105
 MODELS_SECRET = "cd4ml-models"  # noqa: S105

@@ -37,9 +37,9 @@ ARTIFACTS = "mlpipeline"
 """The bucket of KFP's artifacts."""
 NONCURRENT_DAYS = 30
 """How long an overwritten object of the bucket of artifacts can be had back."""
-PASSING = {"captures/": 90, "traffic/": 365}
-"""Below these names of the store objects go after so many days: what routers kept, and what they followed in rollouts
-that are long over. An overwritten one goes the day after."""
+PASSING = {"captures/": 90, "traffic/": 365, "checkpoints/": 30}
+"""Below these names of the store objects go after so many days: what routers kept, what they followed in rollouts that
+are long over, and what trainings would go on from. An overwritten one goes the day after."""
 UNREACHABLE = urllib3.Retry(total=20, backoff_factor=0.5, backoff_max=15, status_forcelist=[502, 503, 504])
 """How MinIO is waited for: about four minutes, after which the Job tries again."""
 TOKEN_SECONDS = 10 * 365 * 86400
@@ -130,6 +130,7 @@ def _user(role: layout.Role, secret: str) -> Role:
 
 ROLES = (
     _user(layout.Role.PIPELINES, accounts.STORE_SECRET),
+    _user(layout.Role.TRAINER, accounts.TRAINER_SECRET),
     _user(layout.Role.PUBLISHER, accounts.PUBLISHER_SECRET),
     _user(layout.Role.DEPLOYER, accounts.DEPLOYER_SECRET),
     _user(layout.Role.MODELS, accounts.MODELS_SECRET),

@@ -26,6 +26,7 @@ from cd4ml.storage.bucket import AMAZON, S3Store
 SECONDS = 10
 SECRETS = (
     accounts.STORE_SECRET,
+    accounts.TRAINER_SECRET,
     accounts.PUBLISHER_SECRET,
     accounts.DEPLOYER_SECRET,
     accounts.MODELS_SECRET,

@@ -1,5 +1,6 @@
 """Folders of files as Arrow sees them, on this machine or in a bucket, for programs without the store's own client."""
 
+import contextlib
 import os
 import time
 import uuid
@@ -60,6 +61,24 @@ def write(place: fs.SubTreeFileSystem, name: str, content: bytes) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def remove(place: fs.SubTreeFileSystem, name: str) -> None:
+    """Removes a file, and its folder where that is empty then.
+
+    In a bucket, where no task may delete, it becomes empty; what expires there by a rule is then next to nothing.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    here = _here(place)
+    if here is None:
+        write(place, name, b"")
+        return
+    file = here / name
+    file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others are there
+        file.parent.rmdir()
 
 
 def clean(place: fs.SubTreeFileSystem) -> None:

@@ -15,7 +15,9 @@ class Role(StrEnum):
     """As whom the store is asked."""
 
     PIPELINES = "pipelines"
-    """The tasks of a run, but for the two below."""
+    """The tasks of a run, but for the three below."""
+    TRAINER = "trainer"
+    """The tasks that train, which run a team's own code: they write nothing but checkpoints."""
     PUBLISHER = "publisher"
     """The task that publishes, which alone writes models."""
     DEPLOYER = "deployer"
@@ -41,6 +43,7 @@ class Kind:
 
 
 _PIPELINES, _PUBLISHER, _DEPLOYER = (frozenset({role}) for role in (Role.PIPELINES, Role.PUBLISHER, Role.DEPLOYER))
+_TRAINER = frozenset({Role.TRAINER})
 _TASKS = _PIPELINES | _PUBLISHER | _DEPLOYER
 KINDS = (
     Kind("sources", "data as others bring it; never written by a run", _PIPELINES),
@@ -84,6 +87,7 @@ KINDS = (
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),
+    Kind("checkpoints", "`KEY/{0,1}`: what a training that was ended goes on from", _TRAINER, _TRAINER, replaced=True),
     Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),
 )
 

@@ -33,7 +33,14 @@ def whole() -> dict[str, Any]:
         | dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), "-"),
         **{
             f"{NAMESPACED}/secrets/{name}": secret
-            for name in ("cd4ml-store", "cd4ml-publisher", "cd4ml-deployer", "cd4ml-models", "cd4ml-router")
+            for name in (
+                "cd4ml-store",
+                "cd4ml-trainer",
+                "cd4ml-publisher",
+                "cd4ml-deployer",
+                "cd4ml-models",
+                "cd4ml-router",
+            )
         },
         f"{NAMESPACED}/secrets/mlpipeline-minio-artifact": secret,
         f"{NAMESPACED}/configmaps/kfp-launcher": {"metadata": {"name": "kfp-launcher"}},
@@ -107,7 +114,7 @@ def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Clu
     assert "2 on node-1" in outcome.out
     assert "kube-token" not in outcome.all
     secrets = [form for path, form in cluster.accepted.items() if "/secrets/" in path]
-    assert len(secrets) == 6
+    assert len(secrets) == 7
     assert all("as=PartialObjectMetadata" in form for form in secrets), "their values come to this machine"
 
 
