@@ -29,10 +29,17 @@ def light(task: dsl.PipelineTask, display_name: str, *, cached: bool = True, ret
 
 
 def heavy(
-    task: dsl.PipelineTask, display_name: str, *, cpu: str, memory: str, hours: int = 24, cached: bool = True
+    task: dsl.PipelineTask,
+    display_name: str,
+    *,
+    cpu: str,
+    memory: str,
+    hours: int = 24,
+    cached: bool = True,
+    retries: int = 1,
 ) -> None:
     """A task that computes: as a rule its result is worth caching."""
-    _describe(task, display_name=display_name, requested="1", cpu=cpu, memory=memory, cached=cached, retries=1)
+    _describe(task, display_name=display_name, requested="1", cpu=cpu, memory=memory, cached=cached, retries=retries)
     kubernetes.set_timeout(task, hours * HOUR)
 
 

@@ -29,6 +29,9 @@ from cd4ml.pipelines.tasks import (
 from cd4ml.pipelines.training.arguments import Training
 from cd4ml.running.arguments import described_by
 
+RETRIES = 3
+"""How often a training that was evicted, or whose node was lost, is taken up again from its checkpoint."""
+
 
 @dsl.pipeline(
     name="training", display_name="Train, check and deploy a model", pipeline_config=ending_after(hours=30 * 24)
@@ -183,8 +186,10 @@ def training(
             exclude=exclude,
             spec=specification,
             seed=seed,
+            store=store,
         ).after(checked)
-        heavy(models[role], f"Train {role}", cpu="2", memory="8G", hours=72)
+        heavy(models[role], f"Train {role}", cpu="2", memory="8G", hours=72, retries=RETRIES)
+        with_store(models[role], accounts.TRAINER_SECRET)
         on_gpus(models[role], gpus)
 
     registered = register_candidate(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +28,7 @@ from cd4ml.prediction import results
 from cd4ml.serving.capture import Capture
 from cd4ml.serving.traffic_file import TrafficFile
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, arrow, fetch, local_copy, open_store, probe
+from cd4ml.training.checkpoints import Checkpoints, State
 
 PAGES = ("index", "datasets/rows")
 
@@ -355,13 +357,14 @@ def test_who_trains_can_neither_publish_nor_deploy(bucket, as_role, model) -> No
         "models/uptake/1/card.md": "publisher",
         "models/uptake/1/signatures/key.json": "publisher",
         "aliases/uptake/champion/1": "publisher",
+        "checkpoints/key/0": "trainer",
         "deployments/uptake/1/1.json": "deployer",
         "datasets/players/part": "pipelines",
         "judgements/uptake/split/1": "pipelines",
         "tags/players/good/1": "pipelines",
     }
     for name, writer in writers.items():
-        for role in ("pipelines", "publisher", "deployer", "models", "monitoring"):
+        for role in ("pipelines", "trainer", "publisher", "deployer", "models", "monitoring"):
             as_role(role)
             if role == writer:
                 store.add(name, "text")
@@ -406,6 +409,25 @@ def test_a_router_follows_its_traffic_in_the_bucket_and_adds_to_its_capture(buck
     as_role("router")
     with pytest.raises(OSError, match="ACCESS_DENIED"):
         captured.requests(arrow.folder(place))
+
+
+def test_a_training_keeps_its_checkpoints_in_the_bucket_as_a_user_that_can_do_nothing_else(bucket, as_role) -> None:
+    arrays = [np.arange(3_000_000, dtype=np.float32), np.array(7, np.int64)]
+    shapes = [one.shape for one in arrays]
+    as_role("trainer")
+    checkpoints = Checkpoints(bucket.uri, "key")
+    assert checkpoints.latest(shapes) is None
+    for step in (1, 2, 3):
+        assert checkpoints.save(State({"step": step}, [one + step for one in arrays]))
+
+    found = Checkpoints(bucket.uri, "key").latest(shapes)
+    checkpoints.remove()
+
+    assert found.progress == {"step": 3}
+    np.testing.assert_array_equal(found.arrays[0], arrays[0] + 3)
+    assert Checkpoints(bucket.uri, "key").latest(shapes) is None
+    as_role("pipelines")
+    assert not Checkpoints(bucket.uri, "key").save(State({}, arrays))
 
 
 def test_a_traffic_file_in_a_bucket_that_goes_away_changes_nothing_and_is_told(bucket) -> None:

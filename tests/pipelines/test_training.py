@@ -328,6 +328,24 @@ def test_a_run_that_is_stopped_leaves_nothing_and_the_next_one_takes_up_its_work
     assert {again.states()[name] for name in TRAINING} == {"reused"}
 
 
+def test_a_run_that_was_stopped_while_it_trained_goes_on_from_there(first: Outcome, workplace: Workplace) -> None:
+    candidate = {"model": "dnn", "hidden": [16], "batch_size": 16, "epochs": 60, "patience": 60}
+    arguments = workplace.arguments(candidate=candidate, seed=104)
+    process = workplace.start("run", arguments)
+    wait_for_task(workplace, process, "train-model-2.log")
+    log = max(workplace.folder.glob("runs/*/logs/train-model-2.log"), key=lambda one: one.stat().st_mtime)
+    wait_for(lambda: "epoch 2: " in log.read_text())
+    process.send_signal(signal.SIGINT)
+    assert workplace.finish(process).summary["status"] == "stopped"
+    [place] = re.findall(r"^told to end, at (epoch \d+, step \d+ of \d+)$", log.read_text(), re.MULTILINE)
+
+    again = workplace.run("run", arguments)
+
+    assert again.code == 0, again.output
+    assert f"goes on from {place}\n" in (again.folder / "logs" / "train-model-2.log").read_text()
+    assert list(workplace.folder.glob("store/checkpoints/*")) == []
+
+
 def test_a_run_under_nohup_goes_on_when_its_terminal_closes(first: Outcome, workplace: Workplace) -> None:
     process = workplace.start("run", workplace.arguments(seed=3), by=("nohup",))
     wait_for_task(workplace, process, "train-model.log")

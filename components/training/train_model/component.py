@@ -17,6 +17,7 @@ def train_model(
     exclude: list,
     spec: dict,
     seed: int,
+    store: str,
     model: dsl.Output[artifacts.TrainedModel],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
@@ -32,6 +33,7 @@ def train_model(
         exclude: Further columns that are no features; columns of times never are.
         spec: The model, `{"model": "linear"}`, `{"model": "dnn"}` or `{"model": "trees"}`, with its hyperparameters.
         seed: The same seed and data give the same model on the same machine.
+        store: Keeps how far training is, so that a task that was killed goes on from there when it is tried again.
 
     Returns:
         model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.contracts.model`).
@@ -49,6 +51,7 @@ def train_model(
         spec=spec,
         seed=seed,
         folder=model.path,
+        store=store,
     )
     model.metadata.update(trained.metadata)
     metrics.metadata.update(trained.metrics)

@@ -5,20 +5,28 @@ of a rare event is wrong in its first digits.
 """
 
 import math
+import signal
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
+from cd4ml.training.checkpoints import Checkpoints, State
 from cd4ml.training.examples import Block, Examples
 from cd4ml.training.steps import Steps
 from cd4ml.training.trainers import Network
 
 STEPS_PER_CALL = 16
 """Steps that TensorFlow takes before Python hears of them."""
+FLAT_EPOCHS, FLAT = 3, 1e-5
+"""A loss that moves less than this share over so many epochs is flat."""
 BLOCK_ROWS = 65_536
 """Rows that are predicted in a call, when an epoch is measured."""
 MEASURED_ROWS = 50_000
@@ -59,9 +67,25 @@ class Epoch:
         }
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a training went."""
+
+    epochs: Sequence[Epoch]
+    ended: str
+    """Why it ended, as the log says it."""
+
+
 def fit(
-    network: keras.Model, *, train: Examples, evaluation: Examples, spec: Network, seed: int, problem: Problem
-) -> list[Epoch]:
+    network: keras.Model,
+    *,
+    train: Examples,
+    evaluation: Examples,
+    spec: Network,
+    seed: int,
+    problem: Problem,
+    checkpoints: Checkpoints | None,
+) -> Course:
     """Trains the network in place and prints a line an epoch.
 
     Args:
@@ -71,30 +95,170 @@ def fit(
         spec: The hyperparameters.
         seed: Of the order of the rows.
         problem: Says what the score of an epoch is.
+        checkpoints: What it goes on from where it was ended before, and where it keeps how far it is.
 
     Returns:
         The epochs; the network has the weights of the one with the highest `eval_score`.
 
     Raises:
-        TrainingError: The loss is no longer a finite number.
+        TrainingError: The loss is no longer a finite number, or the memory is too small.
+        SystemExit: SIGTERM has arrived; what can be kept is.
     """
     steps = Steps(network, optimizer=keras.optimizers.Adam(spec.learning_rate), batch=spec.batch_size)
-    measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation, problem=problem)
-    epochs: list[Epoch] = []
-    best, kept = 0, network.get_weights()
-    for epoch in range(1, spec.epochs + 1):
-        start = time.monotonic()
-        blocks = train.blocks(batch=spec.batch_size, batches=STEPS_PER_CALL, seed=seed, epoch=epoch)
-        loss = sum(steps.take(block) for block in blocks) / train.rows
-        found = measure.epoch(epoch, loss=loss, start=start, learning_rate=spec.learning_rate)
+    try:
+        measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation, problem=problem)
+        training = _Training(steps, train=train, measure=measure, spec=spec, seed=seed, checkpoints=checkpoints)
+        with _asked_to_end() as asked:
+            course = training.run(asked)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        smaller = f"try a batch_size of {spec.batch_size // 2}" if spec.batch_size > 1 else "take a smaller network"
+        raise TrainingError(f"out of memory at a batch_size of {spec.batch_size}: {smaller}") from error
+    print(f"ended {course.ended}", flush=True)  # noqa: T201 (the task's log)
+    return course
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[Callable[[], bool]]:
+    """Notes SIGTERM, as a cluster sends it, so that training ends where it can go on: between two steps."""
+    asked = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Training:
+    """A training, which can go on in another process: all that tells how far it is lies in its checkpoints."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        *,
+        train: Examples,
+        measure: "_Measure",
+        spec: Network,
+        seed: int,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self.steps, self.train, self.measure = steps, train, measure
+        self.spec, self.seed, self.checkpoints = spec, seed, checkpoints
+        self.batches = train.batches(spec.batch_size)
+        self.epochs: list[Epoch] = []
+        self.kept: list[np.ndarray] = steps.network.get_weights()
+        """The weights of the best epoch."""
+        self.step, self.losses, self.seconds = 0, 0.0, 0.0
+        """Of the epoch that runs: steps, the sum of the losses of their rows, and how long it has taken."""
+
+    def run(self, asked: Callable[[], bool]) -> Course:
+        """Trains to the end, and gives the network the weights of the best epoch."""
+        self._go_on()
+        while not (ended := self._end()):
+            self._epoch(asked)
+        self.steps.network.set_weights(self.kept)
+        return Course(self.epochs, ended)
+
+    def _epoch(self, asked: Callable[[], bool]) -> None:
+        number, batch = len(self.epochs) + 1, self.spec.batch_size
+        start = time.monotonic() - self.seconds
+        blocks = self.train.blocks(batch=batch, batches=STEPS_PER_CALL, seed=self.seed, epoch=number, start=self.step)
+        for block in blocks:
+            self.losses += self.steps.take(block)
+            self.step += -(-len(block.labels) // batch)
+            self.seconds = time.monotonic() - start
+            self._check_finite(self.losses)
+            if self._out_of_time:
+                break
+            if self.step < self.batches:
+                self._keep(asked)
+        loss = self.losses / min(self.step * batch, self.train.rows)
+        found = self.measure.epoch(number, loss=loss, start=start)
+        self._check_finite(found.eval_loss)
         print(found, flush=True)  # noqa: T201 (the task's log)
-        epochs.append(found)
-        if found.eval_score > epochs[best].eval_score or epoch == 1:
-            best, kept = epoch - 1, network.get_weights()
-        if epoch - 1 - best >= spec.patience:
-            break
-    network.set_weights(kept)
-    return epochs
+        self.epochs.append(found)
+        if self._best is found:
+            self.kept = self.steps.network.get_weights()
+        self.step, self.losses, self.seconds = 0, 0.0, 0.0
+        self._keep(asked)
+
+    def _end(self) -> str:
+        """Why training ends now; empty where it goes on."""
+        if not self.epochs:
+            return ""
+        since, metric = len(self.epochs) - self._best.epoch, self._best.metric
+        if self._out_of_time:
+            return f"by its budget of {self.spec.minutes:g} minutes, in epoch {len(self.epochs)}"
+        if self._is_flat:
+            return (
+                f"by a flat loss: {self.epochs[-1].loss:.4f} for {FLAT_EPOCHS} epochs; change learning_rate (it is "
+                f"{self.spec.learning_rate:g}), or look whether the features say anything about the label"
+            )
+        if since >= self.spec.patience:
+            return f"as {metric} on eval got no better for {since} epoch{'s' * (since > 1)}"
+        if len(self.epochs) >= self.spec.epochs:
+            rising = f", with {metric} on eval still rising; raise epochs" if len(self.epochs) > 1 > since else ""
+            return f"by its cap of {self.spec.epochs} epochs{rising}"
+        return ""
+
+    @property
+    def _best(self) -> Epoch:
+        return max(self.epochs, key=lambda one: one.eval_score)
+
+    @property
+    def _out_of_time(self) -> bool:
+        spent = sum(one.seconds for one in self.epochs) + self.seconds
+        return self.spec.minutes is not None and spent >= 60 * self.spec.minutes
+
+    @property
+    def _is_flat(self) -> bool:
+        losses = [one.loss for one in self.epochs[-FLAT_EPOCHS:]]
+        return len(losses) == FLAT_EPOCHS and max(losses) - min(losses) <= FLAT * max(losses)
+
+    @property
+    def _place(self) -> str:
+        return f"epoch {len(self.epochs) + 1}, step {self.step} of {self.batches}"
+
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        """All that a step changes: weights, the state of what is random in them, and the optimizer's own."""
+        return [*self.steps.network.variables, *self.steps.optimizer.variables]
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"epoch {len(self.epochs) + 1}: the loss is {loss} after step {self.step} of {self.batches}; lower "
+                f"learning_rate (it is {self.spec.learning_rate:g})"
+            )
+
+    def _go_on(self) -> None:
+        """Takes up what was kept of this training, where something was."""
+        variables = self._variables
+        shapes = [*(tuple(one.shape) for one in variables), *(one.shape for one in self.kept)]
+        state = self.checkpoints.latest(shapes) if self.checkpoints else None
+        if state is None:
+            return
+        for variable, value in zip(variables, state.arrays, strict=False):
+            variable.assign(value)
+        self.kept = list(state.arrays[len(variables) :])
+        self.epochs = [Epoch(**one) for one in state.progress["epochs"]]
+        self.step, self.losses, self.seconds = (state.progress[name] for name in ("step", "losses", "seconds"))
+        print(f"goes on from {self._place}", flush=True)  # noqa: T201 (the task's log)
+
+    def _keep(self, asked: Callable[[], bool]) -> None:
+        """Keeps how far it is where the time has come; where it was asked to end, it does."""
+        if self.checkpoints and (asked() or self.checkpoints.due):
+            values = [one.value.numpy() for one in self._variables]
+            progress = {
+                "epochs": [asdict(one) for one in self.epochs],
+                "step": self.step,
+                "losses": self.losses,
+                "seconds": self.seconds,
+            }
+            if self.checkpoints.save(State(progress, [*values, *self.kept])):
+                print(f"checkpoint at {self._place}", flush=True)  # noqa: T201 (the task's log)
+        if asked():
+            print(f"told to end, at {self._place}", flush=True)  # noqa: T201 (the task's log)
+            raise SystemExit(128 + signal.SIGTERM)
 
 
 def _sample(train: Examples, seed: int) -> Block:
@@ -112,14 +276,11 @@ class _Measure:
     evaluation: Examples
     problem: Problem
 
-    def epoch(self, epoch: int, *, loss: float, start: float, learning_rate: float) -> Epoch:
-        """How an epoch went; raises where the loss is no number."""
+    def epoch(self, epoch: int, *, loss: float, start: float) -> Epoch:
+        """How an epoch went; its `eval_loss` may be no number."""
         labels, logits = self.evaluation.labels, self.steps.logits(self.evaluation.in_order(BLOCK_ROWS))
         with np.errstate(invalid="ignore"):
             eval_loss = float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean(dtype=np.float64))
-        for one in (loss, eval_loss):
-            if not math.isfinite(one):
-                raise TrainingError(f"epoch {epoch}: the loss is {one}; lower learning_rate (it is {learning_rate:g})")
         return Epoch(
             epoch=epoch,
             loss=loss,

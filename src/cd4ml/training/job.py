@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from cd4ml.contracts.model import Contract
+from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.fit import Epoch
 from cd4ml.training.statistics import Column
 
@@ -28,6 +29,8 @@ class TrainingJob:
     """What each row of train counts, float32 [rows], where the model is reweighted."""
     seed: int
     """Set for Python, NumPy and TensorFlow already."""
+    checkpoints: Checkpoints | None = None
+    """What a training that was ended goes on from; None where nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,5 @@ class Fitted:
     float32 [batch]."""
     epochs: Sequence[Epoch]
     """At least one; the model has the weights of the one with the highest `eval_score`."""
+    ended: str = ""
+    """Why training ended, where there is something to say."""

@@ -34,15 +34,16 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
     """
     encoded = encoder(job.contract, job.statistics)
     trained = head(job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
-    epochs = fit(
+    course = fit(
         trained,
         train=Examples(job.train, contract=job.contract, encoded=encoded, weights=job.weights),
         evaluation=Examples(job.eval, contract=job.contract, encoded=encoded),
         spec=spec,
         seed=job.seed,
         problem=job.contract.problem,
+        checkpoints=job.checkpoints,
     )
-    return Fitted(served(job.contract, encoded, trained), epochs)
+    return Fitted(served(job.contract, encoded, trained), course.epochs, course.ended)
 
 
 def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model:

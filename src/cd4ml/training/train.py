@@ -1,9 +1,11 @@
 """Trains a model: from splits, their statistics and schema to a model's folder (layout: `cd4ml.contracts.model`)."""
 
+import hashlib
+import inspect
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -11,11 +13,12 @@ from typing import Any, NoReturn
 import keras
 import tensorflow as tf
 
-from cd4ml.contracts import model
+from cd4ml.contracts import document, model
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import BINARY, Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, export, features, reweight, statistics
+from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
 from cd4ml.training.fit import Epoch
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
@@ -37,6 +40,8 @@ class Trained:
     epochs: int
     weights: Weights | None
     """Of the train rows, where they were reweighted."""
+    ended: str
+    """Why training ended, where there is something to say."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -48,6 +53,7 @@ class Trained:
             "rows": self.rows,
             "features": self.features,
             "reweighted": str(self.weights or "no"),
+            "ended": self.ended,
         }
 
     @property
@@ -74,6 +80,8 @@ def train(
     spec: Mapping[str, Any],
     seed: int,
     folder: str | Path,
+    store: str | None = None,
+    checkpoint_seconds: float = EVERY_SECONDS,
 ) -> Trained:
     """Trains a model and writes its folder, whole or not at all.
 
@@ -87,6 +95,8 @@ def train(
         spec: The model and its hyperparameters (`cd4ml.training.trainers`).
         seed: On one machine the same seed and data give the same weights.
         folder: Where the model goes.
+        store: Keeps how far training is, until the model is there; one that was ended before goes on from that.
+        checkpoint_seconds: How often it is kept.
 
     Raises:
         TrainingError: The specification or the data does not allow a model.
@@ -111,9 +121,14 @@ def train(
         weights=weights.rows if weights else None,
         seed=seed,
     )
+    if store:
+        checkpoints = Checkpoints(store, _key(checked, job=job), every_seconds=checkpoint_seconds)
+        job = replace(job, checkpoints=checkpoints)
     with _ended_by_sigterm():
         fitted = _fitted(checked, job)
         export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
+    if job.checkpoints:
+        job.checkpoints.remove()
     best = max(fitted.epochs, key=lambda epoch: epoch.eval_score)
     return Trained(
         problem=contract.problem,
@@ -124,7 +139,24 @@ def train(
         best=best,
         epochs=fitted.epochs[-1].epoch,
         weights=weights,
+        ended=fitted.ended,
     )
+
+
+def _key(trainer: Trainer, *, job: TrainingJob) -> str:
+    """Tells a training from every other: data, settings, seed and code are the same, and so is what comes of it."""
+    code = [*sorted(Path(__file__).parent.glob("*.py")), Path(inspect.getfile(type(trainer)))]
+    parts = (
+        document.digest(job.train),
+        document.digest(job.eval),
+        repr(job.contract),
+        repr(sorted(job.statistics.items())),
+        str(job.seed),
+        *(document.digest(file) for file in code),
+        keras.__version__,
+        tf.__version__,
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights | None:

@@ -34,6 +34,7 @@ Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(stric
 Epochs = Annotated[Whole, Field(ge=1, le=100_000)]
 Rows = Annotated[Whole, Field(ge=1, le=2**24)]
 Units = Annotated[Whole, Field(ge=1, le=2**16)]
+Minutes = Annotated[float, Field(gt=0, le=100_000)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -82,6 +83,8 @@ class Network(Trainer):
     learning_rate: LearningRate = 0.003
     patience: Epochs = 2
     """Epochs without a better AUC on the eval split before training ends."""
+    minutes: Minutes | None = None
+    """After which training ends, with the best epoch's weights; without, it takes the time that its epochs take."""
 
     @abstractmethod
     def logit(self, features: "Features") -> "keras.KerasTensor":

@@ -100,6 +100,7 @@ def test_a_teams_own_model_is_checked_as_others_are(installed):
         "batch_size": 2048,
         "learning_rate": 0.003,
         "patience": 2,
+        "minutes": None,
     }
     with pytest.raises(TrainingError, match=r"unit: unknown; did you mean 'units'\?"):
         parse({"model": "wide", "unit": 8})
