@@ -65,7 +65,7 @@ CONTRACT = Contract(
     inputs(
         dict.fromkeys(TEXTS, "category") | dict.fromkeys(NUMBERS, "number") | dict.fromkeys(FLAGS, "boolean"),
     ),
-    SPEC.model_dump(),
+    SPEC.model_dump(exclude_none=True),
 )
 
 
