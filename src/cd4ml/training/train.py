@@ -111,7 +111,7 @@ def train(
         examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
     )
     classes = examples.classes(Path(train_split), label, BINARY)
-    contract = Contract(label, classes, inputs, checked.model_dump(mode="json"))
+    contract = Contract(label, classes, inputs, checked.model_dump(mode="json", exclude_none=True))
     weights = _weights(Path(train_split), contract, checked.reweight)
     job = TrainingJob(
         train=Path(train_split),
