@@ -225,9 +225,9 @@ def learning(problem: Problem, history: Sequence[Mapping[str, float]]) -> Markup
     figure = Figure(figsize=(WIDTH, 2.9))
     titles = {"loss": "Loss", problem.primary: problem.title(problem.primary)}
     for axes, (metric, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        axes.plot(epochs, [epoch[metric] for epoch in history], marker="o", markersize=4, color=GREY, label="train")
-        values = [epoch[f"eval_{metric}"] for epoch in history]
-        axes.plot(epochs, values, marker="o", markersize=4, color=COLOURS[CANDIDATE], label="eval")
+        for name, colour, label in ((metric, GREY, "train"), (f"eval_{metric}", COLOURS[CANDIDATE], "eval")):
+            values = [epoch.get(name, math.nan) for epoch in history]
+            axes.plot(epochs, values, marker="o", markersize=4, color=colour, label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()

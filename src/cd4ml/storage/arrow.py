@@ -89,5 +89,17 @@ def clean(place: fs.SubTreeFileSystem) -> None:
             file.unlink()
 
 
+def expire(place: fs.SubTreeFileSystem, seconds: float) -> None:
+    """Removes the files on this machine that are older, and their folders where those are empty then.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    here = _here(place)
+    for file in list(here.rglob("*")) if here else ():
+        if file.is_file() and file.stat().st_mtime < time.time() - seconds:
+            remove(folder(file.parent), file.name)
+
+
 def _here(place: fs.SubTreeFileSystem) -> Path | None:
     return Path(place.base_path) if isinstance(place.base_fs, fs.LocalFileSystem) else None

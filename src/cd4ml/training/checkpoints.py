@@ -27,6 +27,10 @@ EVERY_SECONDS = 300.0
 _FILES = ("0", "1")
 _TEXT = "state"
 _DIGEST_BYTES = 64
+_KEPT_SECONDS = 30 * 24 * 3600
+"""After which nobody takes a training up; in a bucket a rule removes its checkpoints after as long."""
+_FAULTS = (OSError, StorageError, ValueError, MemoryError)
+"""What a store and the memory may raise."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,17 @@ class Checkpoints:
         """Whether the last one is long enough ago."""
         return time.monotonic() - self._saved >= self._every
 
-    def latest(self, shapes: Sequence[tuple[int, ...]]) -> State | None:
+    def latest(self, like: Sequence[np.ndarray]) -> State | None:
         """The last one that is whole and of this training; what is not is told and passed over.
 
         Args:
-            shapes: Those that the arrays must have.
+            like: Arrays of the shapes and types that those of the checkpoint must have.
 
         Returns:
             None where the training begins.
         """
         names = self._names()
-        arrow.clean(self._folder)
-        found = [one for name in names if (one := self._read(name, shapes))]
+        found = [one for name in names if (one := self._read(name, like))]
         if not found:
             return None
         self._number, state = max(found, key=lambda one: one[0])
@@ -82,19 +85,25 @@ class Checkpoints:
         self._saved = time.monotonic()
         try:
             arrow.write(self._folder, _FILES[number % 2], _content(self._key, number, state))
-        except (OSError, StorageError) as error:
+        except _FAULTS as error:
             _tell(f"no checkpoint could be written to {self._place} ({error}); training goes on, and tries again later")
             return False
         self._number = number
         return True
 
-    def remove(self) -> None:
-        """Takes them away, for the model is there."""
+    def settle(self) -> None:
+        """Removes what is of no use once training is done, and on this machine what nobody has taken up for 30 days.
+
+        The last one stays, for the model is not in the store yet.
+        """
         try:
-            for name in self._names():
-                arrow.remove(self._folder, name)
-        except (OSError, StorageError) as error:
-            _tell(f"the checkpoints in {self._place} could not be removed ({error}); remove them")
+            older = _FILES[(self._number + 1) % 2]
+            if older in self._names():
+                arrow.remove(self._folder, older)
+            if not self._store.startswith(S3):
+                arrow.expire(arrow.folder(local_path(self._store) / FOLDER), _KEPT_SECONDS)
+        except _FAULTS as error:
+            _tell(f"old checkpoints in {self._store} could not be removed ({error}); remove them")
 
     @property
     def _place(self) -> str:
@@ -105,26 +114,31 @@ class Checkpoints:
         return arrow.folder(self._place if self._store.startswith(S3) else local_path(self._place))
 
     def _names(self) -> list[str]:
-        """The files that are there, but for those that a bucket keeps empty."""
+        """The files that are there, but for those that a bucket keeps empty; what was begun and not ended goes."""
         try:
+            arrow.clean(self._folder)
             there = self._folder.get_file_info(fs.FileSelector("", allow_not_found=True))
-        except (OSError, StorageError) as error:
+        except _FAULTS as error:
             _tell(f"the checkpoints in {self._place} cannot be listed ({error}); none is used")
             return []
         return [one.base_name for one in there if one.base_name in _FILES and one.size]
 
-    def _read(self, name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, State] | None:
+    def _read(self, name: str, like: Sequence[np.ndarray]) -> tuple[int, State] | None:
         """A checkpoint with its number; None where it is of no use."""
         try:
             with self._folder.open_input_stream(name) as stream:
                 number, key, state = _parsed(stream.read())
-        except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (*_FAULTS, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
             _tell(f"the checkpoint {self._place}/{name} is broken ({error}); it is passed over")
             return None
-        if key != self._key or [one.shape for one in state.arrays] != list(shapes):
+        if key != self._key or _kinds(state.arrays) != _kinds(like):
             _tell(f"the checkpoint {self._place}/{name} is of another training; it is passed over")
             return None
         return number, state
+
+
+def _kinds(arrays: Sequence[np.ndarray]) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+    return [(one.shape, one.dtype) for one in arrays]
 
 
 def _content(key: str, number: int, state: State) -> bytes:

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -19,7 +19,7 @@ import tensorflow as tf
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training.checkpoints import Checkpoints, State
-from cd4ml.training.examples import Block, Examples
+from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
 from cd4ml.training.steps import Steps
 from cd4ml.training.trainers import Network
 
@@ -27,10 +27,19 @@ STEPS_PER_CALL = 16
 """Steps that TensorFlow takes before Python hears of them."""
 FLAT_EPOCHS, FLAT = 3, 1e-5
 """A loss that moves less than this share over so many epochs is flat."""
+LEARNT = 0.01
+"""A loss that is lower than that of the first epoch by this share has learnt something."""
 BLOCK_ROWS = 65_536
 """Rows that are predicted in a call, when an epoch is measured."""
 MEASURED_ROWS = 50_000
 """Rows of the train split, drawn once, that its score is measured on; all where it has fewer."""
+RARE_ROWS = 1000
+"""Of them, those of the rarer class at least; all of that class where it has fewer."""
+
+
+def finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Those that are finite, for JSON knows no others."""
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
 
 @dataclass(frozen=True)
@@ -49,22 +58,28 @@ class Epoch:
     eval_score: float
 
     def __str__(self) -> str:
+        loss, score, eval_loss, eval_score = (
+            f"{one:.4f}" if math.isfinite(one) else "undefined"
+            for one in (self.loss, self.score, self.eval_loss, self.eval_score)
+        )
         return (
-            f"epoch {self.epoch}: loss {self.loss:.4f}, {self.metric} {self.score:.4f}; "
-            f"eval loss {self.eval_loss:.4f}, {self.metric} {self.eval_score:.4f}; {self.seconds:.1f} s"
+            f"epoch {self.epoch}: loss {loss}, {self.metric} {score}; "
+            f"eval loss {eval_loss}, {self.metric} {eval_score}; {self.seconds:.1f} s"
         )
 
     @property
     def entry(self) -> dict[str, float]:
         """As a model's history has it."""
-        return {
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "loss": self.loss,
-            self.metric: self.score,
-            "eval_loss": self.eval_loss,
-            f"eval_{self.metric}": self.eval_score,
-        }
+        return finite(
+            {
+                "epoch": self.epoch,
+                "seconds": self.seconds,
+                "loss": self.loss,
+                self.metric: self.score,
+                "eval_loss": self.eval_loss,
+                f"eval_{self.metric}": self.eval_score,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -169,10 +184,9 @@ class _Training:
             self._check_finite(self.losses)
             if self._out_of_time:
                 break
-            if self.step < self.batches:
-                self._keep(asked)
+            self._keep(asked)
         loss = self.losses / min(self.step * batch, self.train.rows)
-        found = self.measure.epoch(number, loss=loss, start=start)
+        found = self.measure.epoch(number, loss=loss, start=start, between=lambda: self._keep(asked))
         self._check_finite(found.eval_loss)
         print(found, flush=True)  # noqa: T201 (the task's log)
         self.epochs.append(found)
@@ -189,6 +203,8 @@ class _Training:
         if self._out_of_time:
             return f"by its budget of {self.spec.minutes:g} minutes, in epoch {len(self.epochs)}"
         if self._is_flat:
+            if self.epochs[-1].loss < (1 - LEARNT) * self.epochs[0].loss:
+                return f"as the loss has settled: {self.epochs[-1].loss:.4f} for {FLAT_EPOCHS} epochs"
             return (
                 f"by a flat loss: {self.epochs[-1].loss:.4f} for {FLAT_EPOCHS} epochs; change learning_rate (it is "
                 f"{self.spec.learning_rate:g}), or look whether the features say anything about the label"
@@ -233,8 +249,8 @@ class _Training:
     def _go_on(self) -> None:
         """Takes up what was kept of this training, where something was."""
         variables = self._variables
-        shapes = [*(tuple(one.shape) for one in variables), *(one.shape for one in self.kept)]
-        state = self.checkpoints.latest(shapes) if self.checkpoints else None
+        like = [*(one.value.numpy() for one in variables), *self.kept]
+        state = self.checkpoints.latest(like) if self.checkpoints else None
         if state is None:
             return
         for variable, value in zip(variables, state.arrays, strict=False):
@@ -262,8 +278,32 @@ class _Training:
 
 
 def _sample(train: Examples, seed: int) -> Block:
-    """Rows of the train split as an epoch 0 would begin."""
-    return next(train.blocks(batch=min(MEASURED_ROWS, train.rows), batches=1, seed=seed, epoch=0))
+    """Rows of the train split as an epoch 0 has them, taken until there are enough of each class."""
+    size = min(MEASURED_ROWS, train.rows, max(2, BUFFER_BYTES // train.width))
+    left = _of_each_class(np.bincount(train.labels.astype(np.int64), minlength=2), size)
+    parts: list[Block] = []
+    for block in train.blocks(batch=size, batches=1, seed=seed, epoch=0):
+        places = np.concatenate([np.flatnonzero(block.labels == label)[:count] for label, count in enumerate(left)])
+        parts.append(Block([one[places] for one in block.inputs], block.labels[places], None))
+        left -= np.bincount(parts[-1].labels.astype(np.int64), minlength=2)
+        if not left.any():
+            break
+    inputs = [np.concatenate(one) for one in zip(*(part.inputs for part in parts), strict=True)]
+    return Block(inputs, np.concatenate([part.labels for part in parts]), None)
+
+
+def _of_each_class(counts: np.ndarray, size: int) -> np.ndarray:
+    """How many rows of each class a sample has: by their shares, but enough of the rarer one.
+
+    Args:
+        counts: int64 [2], the rows of each class, each at least one.
+        size: The rows of the sample, at least two.
+    """
+    rarer = int(counts.argmin())
+    share = size * int(counts[rarer]) // int(counts.sum())
+    taken = np.full(2, min(int(counts[rarer]), max(share, min(RARE_ROWS, size // 2))))
+    taken[1 - rarer] = size - taken[rarer]
+    return taken
 
 
 @dataclass(frozen=True)
@@ -276,9 +316,15 @@ class _Measure:
     evaluation: Examples
     problem: Problem
 
-    def epoch(self, epoch: int, *, loss: float, start: float) -> Epoch:
-        """How an epoch went; its `eval_loss` may be no number."""
-        labels, logits = self.evaluation.labels, self.steps.logits(self.evaluation.in_order(BLOCK_ROWS))
+    def epoch(self, epoch: int, *, loss: float, start: float, between: Callable[[], None]) -> Epoch:
+        """How an epoch went; its `eval_loss` may be no number. What is done `between` two parts may end it."""
+
+        def parts() -> Iterable[list[np.ndarray]]:
+            for part in self.evaluation.in_order(BLOCK_ROWS):
+                between()
+                yield part
+
+        labels, logits = self.evaluation.labels, self.steps.logits(parts())
         with np.errstate(invalid="ignore"):
             eval_loss = float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean(dtype=np.float64))
         return Epoch(

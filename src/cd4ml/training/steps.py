@@ -35,6 +35,7 @@ class Steps:
 
         Returns:
             The sum of the losses of its rows, weighted where they are; each before the step that its row is part of.
+            What the network adds to the loss (`keras.Layer.add_loss`, a regularizer) counts in the step alone.
         """
         weights = np.ones_like(block.labels) if block.weights is None else block.weights
         return float(self._take(block.inputs, block.labels, weights))
@@ -54,7 +55,8 @@ class Steps:
         with tf.GradientTape() as tape:
             logits = tf.reshape(self.network(inputs, training=True), [-1])
             losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
+            own = [tf.cast(tf.reduce_sum(one), losses.dtype) for one in self.network.losses]
+            loss = tf.add_n([tf.reduce_mean(losses), *own])
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return tf.reduce_sum(losses)

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from cd4ml.contracts import document, model
@@ -19,7 +20,7 @@ from cd4ml.contracts.problem import BINARY, Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, export, features, reweight, statistics
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
-from cd4ml.training.fit import Epoch
+from cd4ml.training.fit import Epoch, finite
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
 from cd4ml.training.trainers import Trainer, parse
@@ -58,15 +59,17 @@ class Trained:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the UI compares between runs."""
-        return {
-            f"eval_{self.problem.primary}": self.best.eval_score,
-            "eval_loss": self.best.eval_loss,
-            f"train_{self.problem.primary}": self.best.score,
-            "train_loss": self.best.loss,
-            "best_epoch": self.best.epoch,
-            "epochs": self.epochs,
-        }
+        """What the UI compares between runs; what is not defined is left out."""
+        return finite(
+            {
+                f"eval_{self.problem.primary}": self.best.eval_score,
+                "eval_loss": self.best.eval_loss,
+                f"train_{self.problem.primary}": self.best.score,
+                "train_loss": self.best.loss,
+                "best_epoch": self.best.epoch,
+                "epochs": self.epochs,
+            }
+        )
 
 
 def train(
@@ -95,7 +98,7 @@ def train(
         spec: The model and its hyperparameters (`cd4ml.training.trainers`).
         seed: On one machine the same seed and data give the same weights.
         folder: Where the model goes.
-        store: Keeps how far training is, until the model is there; one that was ended before goes on from that.
+        store: Keeps how far training is; one that was ended before goes on from that.
         checkpoint_seconds: How often it is kept.
 
     Raises:
@@ -128,7 +131,7 @@ def train(
         fitted = _fitted(checked, job)
         export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
     if job.checkpoints:
-        job.checkpoints.remove()
+        job.checkpoints.settle()
     best = max(fitted.epochs, key=lambda epoch: epoch.eval_score)
     return Trained(
         problem=contract.problem,
@@ -145,18 +148,24 @@ def train(
 
 def _key(trainer: Trainer, *, job: TrainingJob) -> str:
     """Tells a training from every other: data, settings, seed and code are the same, and so is what comes of it."""
-    code = [*sorted(Path(__file__).parent.glob("*.py")), Path(inspect.getfile(type(trainer)))]
+    code = {*Path(__file__).parents[1].rglob("*.py"), *_files(type(trainer))}
     parts = (
         document.digest(job.train),
         document.digest(job.eval),
         repr(job.contract),
         repr(sorted(job.statistics.items())),
         str(job.seed),
-        *(document.digest(file) for file in code),
+        *(document.digest(file) for file in sorted(code)),
         keras.__version__,
+        np.__version__,
         tf.__version__,
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _files(trainer: type[Trainer]) -> set[Path]:
+    """Where a trainer and what it is made from are written."""
+    return {Path(inspect.getfile(one)) for one in trainer.__mro__ if one is not object}
 
 
 def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights | None:

@@ -4,11 +4,13 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from conftest import Inputs, players
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
 from cd4ml.training.checkpoints import Checkpoints
+from cd4ml.training.examples import Examples
 from cd4ml.training.train import Trained, train
 
 DNN = {"model": "dnn", "epochs": 4, "patience": 4, "batch_size": 16, "hidden": [16], "dropout": 0.2}
@@ -53,9 +56,9 @@ def files(store: Path) -> list[Path]:
     return [file for file in store.glob("checkpoints/*/*") if file.name in ("0", "1")]
 
 
-def shapes(file: Path) -> list[tuple[int, ...]]:
+def arrays(file: Path) -> list[np.ndarray]:
     with np.load(io.BytesIO(file.read_bytes().partition(b"\n")[2])) as found:
-        return [found[str(place)].shape for place in range(len(found.files) - 1)]
+        return [found[str(place)] for place in range(len(found.files) - 1)]
 
 
 def predicted(folder: Path) -> np.ndarray:
@@ -119,7 +122,27 @@ def test_sigterm_keeps_where_it_was_and_the_next_attempt_goes_on_from_there(inpu
     assert f"goes on from {place}\n" in capsys.readouterr().out
     np.testing.assert_array_equal(predicted(tmp_path / "model"), predicted(never_ended))
     assert history(tmp_path / "model") == history(never_ended)
-    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file() and "checkpoints" in str(file)) == []
+    assert len(files(tmp_path)) == 1
+
+
+def test_sigterm_while_an_epoch_is_measured_ends_it_there(inputs, tmp_path, never_ended, capsys, monkeypatch):
+    measured = Examples.in_order
+
+    def ended(*given: Any) -> Iterator[list[np.ndarray]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from measured(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Examples, "in_order", ended)
+        with pytest.raises(SystemExit):
+            run(inputs, tmp_path / "model", store=str(tmp_path))
+    place = f"epoch 1, step {STEPS} of {STEPS}\n"
+    assert f"told to end, at {place}" in capsys.readouterr().out
+
+    run(inputs, tmp_path / "model", store=str(tmp_path))
+
+    assert f"goes on from {place}" in capsys.readouterr().out
+    np.testing.assert_array_equal(predicted(tmp_path / "model"), predicted(never_ended))
 
 
 def test_a_broken_checkpoint_is_told_and_the_one_before_is_gone_on_from(inputs, tmp_path, never_ended, capsys):
@@ -138,13 +161,42 @@ def test_a_broken_checkpoint_is_told_and_the_one_before_is_gone_on_from(inputs, 
 @pytest.mark.parametrize("other", ["seed", "settings", "data"])
 def test_another_training_begins_at_its_beginning(inputs, prepare, tmp_path, capsys, other):
     stop(inputs, tmp_path)
-    spec = {**DNN, "epochs": 1, **({"learning_rate": 0.002} if other == "settings" else {})}
+    spec = {**DNN, **({"learning_rate": 0.002} if other == "settings" else {})}
     data = prepare(players(4000, seed=9), players(1000, seed=2)) if other == "data" else inputs
 
     run(data, tmp_path / "model", spec, store=str(tmp_path), seed=1 if other == "seed" else 0)
 
     assert "goes on" not in capsys.readouterr().out
     assert len(files(tmp_path)) == 2
+
+
+BASE = """
+import keras
+from cd4ml import Network
+
+class Plain(Network):
+    def logit(self, features):
+        return keras.layers.Dense(1)(features.vector())
+"""
+OWN = """
+from typing import Literal
+from acme_base import Plain
+
+class Own(Plain):
+    model: Literal["own"] = "own"
+"""
+
+
+def test_a_model_whose_base_was_changed_begins_at_its_beginning(inputs, tmp_path, capsys, installed):
+    base = installed("acme_models", OWN, "[cd4ml.trainers]\nown = acme_models:Own\n") / "acme_base.py"
+    base.write_text(BASE)
+    spec = {"model": "own", "batch_size": 16, "epochs": 4, "patience": 4}
+    stop(inputs, tmp_path, spec)
+    base.write_text(BASE.replace("Dense(1)", "Dense(1, use_bias=True)"))
+
+    run(inputs, tmp_path / "model", spec, store=str(tmp_path))
+
+    assert "goes on" not in capsys.readouterr().out
 
 
 def test_where_nothing_can_be_kept_training_goes_on_and_says_so(inputs, tmp_path, never_ended, capsys):
@@ -170,7 +222,7 @@ def test_a_budget_counts_what_an_attempt_before_has_spent(inputs, tmp_path):
     stop(inputs, tmp_path, spec)
     [last, _] = files(tmp_path)
     checkpoints = Checkpoints(str(tmp_path), last.parent.name)
-    state = checkpoints.latest(shapes(last))
+    state = checkpoints.latest(arrays(last))
     assert state.progress["seconds"] > 0
     checkpoints.save(replace(state, progress={**state.progress, "seconds": 3599.9}))
 
@@ -196,12 +248,24 @@ def test_a_loss_that_does_not_move_ends_training_and_says_what_to_change(inputs,
     assert "change learning_rate (it is 1e-09)" in found.metadata["ended"]
 
 
-def test_a_training_that_runs_away_names_the_step_and_is_not_kept(inputs, tmp_path):
+def test_a_loss_that_has_settled_is_not_told_as_a_mistake(inputs, tmp_path):
+    spec = {"model": "linear", "learning_rate": 0.1, "batch_size": 4000, "epochs": 5000, "patience": 5000}
+
+    found = run(inputs, tmp_path / "model", spec)
+
+    assert found.epochs < 5000
+    assert re.fullmatch(r"as the loss has settled: 0\.\d{4} for 3 epochs", found.metadata["ended"])
+
+
+def test_a_training_that_runs_away_names_the_step_and_does_so_again_when_it_is_tried_again(inputs, tmp_path):
     spec = {**DNN, "hidden": [64] * 8, "learning_rate": 100.0}
 
-    with pytest.raises(TrainingError, match=rf"epoch 1: the loss is .* after step \d+ of {STEPS}; lower learning_rate"):
-        run(inputs, tmp_path / "model", spec, store=str(tmp_path))
-    assert files(tmp_path) == []
+    told = rf"epoch 1: the loss is .* after step \d+ of {STEPS}; lower learning_rate"
+    with pytest.raises(TrainingError, match=told) as first:
+        run(inputs, tmp_path / "model", spec, store=str(tmp_path), checkpoint_seconds=0)
+    with pytest.raises(TrainingError) as second:
+        run(inputs, tmp_path / "model", spec, store=str(tmp_path), checkpoint_seconds=0)
+    assert str(second.value) == str(first.value)
 
 
 HUNGRY = '''

@@ -1,5 +1,6 @@
 """A team's own models, from packages of their own: they are trained, written and predicted with as ours are."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,51 @@ def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, documented
     assert found.metrics["eval_auc"] > 0.75
     assert model.read_contract(tmp_path / "model").model["units"] == spec["units"]
     assert predicted(tmp_path / "model", players(5, seed=3)).shape == (5,)
+
+
+HELD = """
+from typing import Literal
+import keras
+from cd4ml import Network
+
+class Small(keras.layers.Layer):
+    def call(self, rows):
+        self.add_loss(100.0 * keras.ops.mean(rows**2))
+        return rows
+
+class Held(Network):
+    model: Literal["held"] = "held"
+    by: str = ""
+
+    def logit(self, features):
+        kernel = keras.regularizers.L2(100.0) if self.by == "regularizer" else None
+        logit = keras.layers.Dense(1, kernel_regularizer=kernel)(features.vector())
+        return Small()(logit) if self.by == "add_loss" else logit
+"""
+
+
+def test_what_a_network_adds_to_the_loss_counts(inputs, tmp_path, installed):
+    installed("acme_models", HELD, "[cd4ml.trainers]\nheld = acme_models:Held\n")
+    spread = {}
+    for by in ("", "regularizer", "add_loss"):
+        spec = {"model": "held", "by": by, "epochs": 5, "batch_size": 64, "learning_rate": 0.01}
+        train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / f"model{by}")
+        spread[by] = predicted(tmp_path / f"model{by}", players(500, seed=3)).std()
+
+    assert spread[""] > 0.1
+    assert max(spread["regularizer"], spread["add_loss"]) < 0.1 * spread[""]
+
+
+def test_a_score_that_is_not_defined_is_left_out_and_told(inputs, tmp_path, installed):
+    code = CODE.replace('measured = {"score": score(values, labels),', 'measured = {"score": float("nan"),')
+    installed("acme_models", code, ENTRIES)
+
+    found = train(**vars(inputs), spec={"model": "rates", "by": "region"}, seed=0, folder=tmp_path / "model")
+
+    assert set(found.metrics) == {"eval_auc", "eval_loss", "train_loss", "best_epoch", "epochs"}
+    [epoch] = json.loads((tmp_path / "model" / "history.json").read_text())
+    assert set(epoch) == {"epoch", "seconds", "loss", "eval_loss", "eval_auc"}
+    assert ", auc undefined; eval loss 0.0000, auc 0." in str(found.best)
 
 
 def test_a_trainer_of_a_team_does_all_itself(inputs, tmp_path, installed):

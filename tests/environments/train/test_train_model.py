@@ -23,6 +23,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
+from cd4ml.training import fit
 from cd4ml.training.train import Trained, train
 
 LINEAR = {"model": "linear", "epochs": 20, "batch_size": 128}
@@ -164,6 +165,23 @@ def test_the_auc_of_a_rare_event_that_training_watches_is_exact(prepare, tmp_pat
 
     exact = area_under_curve(took, predict(tmp_path / "model", table).astype(np.float64))
     assert result.best.eval_score == result.best.score == pytest.approx(exact, abs=1e-4)  # float32 has ties
+
+
+@pytest.mark.parametrize("limit", ["MEASURED_ROWS", "BUFFER_BYTES"])
+def test_the_score_of_a_part_of_the_train_split_is_defined_however_rare_the_event_is(
+    prepare, tmp_path, monkeypatch, limit
+):
+    monkeypatch.setattr(fit, limit, 400)  # of 4 bytes each: 400 rows, or 100
+    random = np.random.default_rng(0)
+    splits = []
+    for rows, events in ((20_000, 3), (20_000, 100)):
+        took = np.arange(rows) >= rows - events
+        splits.append(pa.table({"score": random.normal(size=rows) + 2 * took, "took": took}))
+
+    result = run(prepare(*splits, exclude=()), tmp_path / "model", {**LINEAR, "epochs": 3})
+
+    exact = area_under_curve(splits[0]["took"].to_numpy(), predict(tmp_path / "model", splits[0]).astype(np.float64))
+    assert result.metrics["train_auc"] == pytest.approx(exact, abs=0.05)
 
 
 @pytest.mark.parametrize("spec", [{**LINEAR, "epochs": 2}, {**DNN, "epochs": 2, "dropout": 0.2}], ids=["linear", "dnn"])

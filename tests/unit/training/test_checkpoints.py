@@ -1,6 +1,7 @@
 """Checkpoints: what a training goes on from, whatever has become of the files."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 from cd4ml.training.checkpoints import Checkpoints, State
 
 ARRAYS = (np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.array([1, 2], np.uint32))
-SHAPES = [one.shape for one in ARRAYS]
 
 
 def state(step: int) -> State:
@@ -34,12 +34,12 @@ def files(store: Path) -> list[Path]:
 
 
 def step_of(store: Path, key: str = "key") -> int | None:
-    found = opened(store, key).latest(SHAPES)
+    found = opened(store, key).latest(ARRAYS)
     return None if found is None else found.progress["step"]
 
 
 def test_a_training_goes_on_from_the_last_of_two_to_the_bit(kept: Path) -> None:
-    found = opened(kept).latest(SHAPES)
+    found = opened(kept).latest(ARRAYS)
 
     assert found is not None
     assert found.progress == {"step": 3, "loss": 0.1 + 0.2}
@@ -49,7 +49,7 @@ def test_a_training_goes_on_from_the_last_of_two_to_the_bit(kept: Path) -> None:
 
 
 def test_a_training_that_nothing_was_kept_of_begins(tmp_path: Path) -> None:
-    assert opened(tmp_path / "new").latest(SHAPES) is None
+    assert opened(tmp_path / "new").latest(ARRAYS) is None
     assert not (tmp_path / "new").exists()
 
 
@@ -67,7 +67,7 @@ def test_a_broken_one_is_told_and_the_one_before_is_taken(kept: Path, capsys, da
 def test_what_is_written_after_a_broken_one_takes_its_place(kept: Path) -> None:
     (kept / "checkpoints" / "key" / "1").write_bytes(b"broken")
     checkpoints = opened(kept)
-    assert checkpoints.latest(SHAPES) is not None
+    assert checkpoints.latest(ARRAYS) is not None
     checkpoints.save(state(5))
 
     assert step_of(kept) == 5
@@ -83,7 +83,12 @@ def test_one_of_another_training_is_told_and_passed_over(kept: Path, capsys) -> 
 
 
 def test_one_of_another_network_is_told_and_passed_over(kept: Path, capsys) -> None:
-    assert opened(kept).latest([(2, 4), *SHAPES[1:]]) is None
+    assert opened(kept).latest([np.zeros((2, 4), np.float32), *ARRAYS[1:]]) is None
+    assert "is of another training" in capsys.readouterr().out
+
+
+def test_one_of_other_numbers_is_told_and_passed_over(kept: Path, capsys) -> None:
+    assert opened(kept).latest([ARRAYS[0].astype(np.float16), *ARRAYS[1:]]) is None
     assert "is of another training" in capsys.readouterr().out
 
 
@@ -93,18 +98,33 @@ def test_trainings_do_not_see_each_other_s(kept: Path) -> None:
     assert (step_of(kept), step_of(kept, "second"), step_of(kept, "third")) == (3, 9, None)
 
 
-def test_nothing_is_left_once_they_are_removed(kept: Path) -> None:
-    opened(kept, "second").save(state(9))
-    opened(kept).remove()
+def test_the_last_one_is_left_once_training_is_done_and_what_nobody_took_up_for_30_days_goes(kept: Path) -> None:
+    for key, days in (("second", 29), ("third", 31)):
+        opened(kept, key).save(state(9))
+        ago = time.time() - 24 * 3600 * days
+        os.utime(kept / "checkpoints" / key / "1", (ago, ago))
+    checkpoints = opened(kept)
+    checkpoints.latest(ARRAYS)
+    checkpoints.settle()
+
+    assert step_of(kept) == 3
+    assert [str(file.relative_to(kept)) for file in files(kept)] == ["checkpoints/key/1", "checkpoints/second/1"]
+    assert not (kept / "checkpoints" / "third").exists()
+
+
+def test_what_cannot_be_cleaned_away_is_told_and_ends_no_training(kept: Path, capsys) -> None:
+    unfinished = kept / "checkpoints" / "key" / ".unfinished-1"
+    unfinished.mkdir()
+    os.utime(unfinished, (0, 0))
 
     assert step_of(kept) is None
-    assert [str(file.relative_to(kept)) for file in files(kept)] == ["checkpoints/second/1"]
+    assert f"the checkpoints in {unfinished.parent} cannot be listed (" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
 def test_on_a_full_disk_training_goes_on_with_what_was_kept_before(kept: Path, capsys) -> None:
     checkpoints = opened(kept)
-    checkpoints.latest(SHAPES)
+    checkpoints.latest(ARRAYS)
     folder = kept / "checkpoints" / "key"
     folder.rename(kept / "away")
     folder.symlink_to("/dev/full")
@@ -126,9 +146,9 @@ def test_a_store_that_is_away_ends_no_training(tmp_path: Path, capsys, monkeypat
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-mine")
     checkpoints = Checkpoints("s3://cd4ml", "key")
 
-    assert checkpoints.latest(SHAPES) is None
+    assert checkpoints.latest(ARRAYS) is None
     checkpoints.save(state(1))
-    checkpoints.remove()
+    checkpoints.settle()
 
     told = capsys.readouterr().out
     assert "the checkpoints in s3://cd4ml/checkpoints/key cannot be listed" in told
