@@ -166,7 +166,7 @@ def test_what_is_decided_before_a_rollout_waits_is_heeded_as_soon_as_it_would(sh
 
     assert clock.passed == 0
     assert told[0] == (
-        "deployment 2 of uptake is promoted by Ada: odd answers in the south deployment 2 of uptake is under way, and "
+        "deployment 2 of uptake: promoted by Ada: odd answers in the south deployment 2 of uptake is under way, and "
         "heeds it when it looks; `cd4ml deployments show uptake 2` says more"
     )
 

@@ -295,7 +295,7 @@ def test_the_way_back_leads_to_what_was_there_before_also_where_that_was_stopped
 def test_as_many_people_are_asked_as_the_newest_version_in_production_took(store: Store) -> None:
     dataset = DatasetReference("players", 0, "sha256:d")
     assert deployments.persons(store, "uptake") == 0
-    for number, persons, event in ((1, 3, HELD), (2, 2, HELD), (3, 4, UNDONE), (1, 0, HELD)):
+    for number, persons, event in ((1, 3, HELD), (2, 2, HELD), (3, 4, UNDONE), (1, 0, HELD), (2, 0, HELD)):
         version = Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", dataset)
         begun = deployments.begin(store, version, run="r", target="machine", strategy="replace", persons=persons)
         deployments.add(store, begun, event)

@@ -225,6 +225,15 @@ def test_what_people_let_in_despite_a_freeze_is_deployed_and_the_history_says_so
     )
 
 
+def test_who_lets_a_version_in_despite_a_freeze_may_approve_it_as_usual_too(store: FolderStore, at: Any) -> None:
+    freezes.add(store, WEEKEND, by="Ada", reason="nobody is here")
+    at(SATURDAY)
+    approvals.approve(store, version(2), by="Grace", reason="the old one answers nobody", despite_freeze=True)
+    approvals.approve(store, version(2), by="Grace", reason="back to it")
+
+    assert deploy(store, 2)[0].startswith("freeze: ")
+
+
 def test_what_was_let_in_at_one_weekend_is_not_at_the_next(store: FolderStore, at: Any) -> None:
     freezes.add(store, WEEKEND, by="Ada", reason="nobody is here")
     at(SATURDAY)

@@ -4,6 +4,7 @@ import getpass
 import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -430,7 +431,7 @@ def _decide(store: Store, name: str, number: int, *, what: "What", by: str, reas
     from cd4ml.registry import approvals
 
     made = approvals.decide(store, name, number, what=what, by=by or _whoever(), reason=reason)
-    console.print(f"deployment {number} of {name} is {what} by {escape(made.headline)}", soft_wrap=True)
+    console.print(f"deployment {number} of {name}: {what} by {escape(made.headline)}", soft_wrap=True)
     console.print(escape(decided.became(store, name, number, what=what)), soft_wrap=True)
 
 
@@ -548,15 +549,17 @@ def rollback(
     version = to or (earlier.version if earlier else now.version)
     back = models.read(opened, name, version)
     asks = 0 if deployments.is_way_back(opened, back) else deployments.persons(opened, name)
-    _approve_rollback(opened, back, by=by or _whoever(), reason=reason, asks=asks)
+    approve = partial(_approve_rollback, opened, back, by=by or _whoever(), reason=reason, asks=asks)
     if now.target in IN_A_CLUSTER:
         arguments = {"name": name, "version": version, "store": store, "target": now.target}
         if asks:
             arguments["approvals"] = asks
         wanted = asked.checked(RunFile(Path("rollback"), "deployment", arguments), in_a_cluster=True)
         connection = kfp.connected(address, changes=True, sure=yes)
+        approve()
         run_id = submitted(connection, wanted, name=named("rollback"), service_account=service_account, cache=False)
         raise typer.Exit(wait_for(connection, run_id, wanted))
+    approve()
     _deploy_here(opened, now, version, approvals=asks, folder=runs / named(f"rollback-{name}"))
 
 

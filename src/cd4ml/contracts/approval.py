@@ -10,7 +10,13 @@ What = Literal["approved", "promoted", "aborted"]
 
 
 @dataclass(frozen=True)
-class Approval(Document, kind="cd4ml/Approval", remedy="remove it, and say so again"):
+class Approval(
+    Document,
+    kind="cd4ml/Approval",
+    remedy="remove it, and say so again",
+    schema_version=2,  # one that knows no `what` must not take an abort for an approval
+    upgrades={1: lambda content: content},
+):
     """A person's word that a version may be deployed, or that its rollout gets all requests now, or is undone."""
 
     name: str

@@ -85,7 +85,12 @@ def became(store: Store, name: str, number: int, *, what: What) -> str:
         series = deployments.read(store, name, number)
     about = f"deployment {number} of {name}"
     if series.state == "begun":
-        return f"{about} is under way, and heeds it when it looks; `cd4ml deployments show {name} {number}` says more"
+        several = series.begun.persons > 1 and what == "promoted"
+        takes = f", once {series.begun.persons} people have promoted it" if several else ""
+        return (
+            f"{about} is under way, and heeds it when it looks{takes}; `cd4ml deployments show {name} {number}` says "
+            "more"
+        )
     if series.state == "held" != wanted:
         raise DeploymentError(
             f"{about} held before it could be {what}; `cd4ml deployments rollback {name}` puts back what was in "

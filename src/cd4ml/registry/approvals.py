@@ -3,7 +3,7 @@
 They are written by people, and by no task: what a run does, a run can neither approve nor promote.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from cd4ml.contracts.approval import Approval, What
@@ -112,7 +112,7 @@ def count(store: Store, version: Version) -> int:
     return len(_read(store, version.name, version.version))
 
 
-def standing(store: Store, version: Version, *, after: int = 0) -> dict[str, Approval]:
+def standing(store: Store, version: Version, *, after: int = 0, despite_freeze: bool = False) -> dict[str, Approval]:
     """By person the last approval of this very model that has not expired.
 
     One from before a newer version came into production does not stand: whoever gave it let this version replace an
@@ -122,12 +122,16 @@ def standing(store: Store, version: Version, *, after: int = 0) -> dict[str, App
         store: The store.
         version: Which.
         after: How many of the first do not count.
+        despite_freeze: Whether those alone count that say so.
     """
     now, newer = clock.moment(), newer_in_production(store, version)
     return by_person(
         one
         for one in _read(store, version.name, version.version)[after:]
-        if one.what == "approved" and one.stands(version.digest, now) and (newer is None or one.at > newer.deployed_at)
+        if one.what == "approved"
+        and one.stands(version.digest, now)
+        and (newer is None or one.at > newer.deployed_at)
+        and (one.despite_freeze or not despite_freeze)
     )
 
 
@@ -146,12 +150,20 @@ def of(store: Store, series: Series) -> list[Approval]:
     """What people said of a deployment, and of its version: what stood as it began, and came until it had ended."""
     begun = series.begun
     end = next((event.at for event in series.events if isinstance(event, Held | Undone)), clock.now())
+    newer = max((at for at in _newer(store, begun) if at <= begun.at), default="")
     return [
         one
         for one in _read(store, begun.name, begun.version)
         if one.digest == begun.digest
-        and (one.deployment == begun.number if one.deployment else _lets_in(one, begun, end))
+        and (one.deployment == begun.number if one.deployment else one.at > newer and _lets_in(one, begun, end))
     ]
+
+
+def _newer(store: Store, begun: Begun) -> Iterator[str]:
+    """When newer versions came into production."""
+    for series in deployments.every(store, begun.name):
+        if series.begun.version > begun.version and (held := series.last(Held)):
+            yield held.at
 
 
 def _lets_in(one: Approval, begun: Begun, end: str) -> bool:

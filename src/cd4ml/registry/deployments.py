@@ -187,8 +187,8 @@ def is_way_back(store: Store, version: Version) -> bool:
 def persons(store: Store, name: str) -> int:
     """How many people had to let the newest version in that was in production; a way back since has asked nobody."""
     served = [series.begun for series in every(store, name) if series.state in _SERVED]
-    newest = max(served, key=lambda begun: (begun.version, begun.number), default=None)
-    return newest.persons if newest else 0
+    newest = max((begun.version for begun in served), default=0)
+    return max((begun.persons for begun in served if begun.version == newest), default=0)
 
 
 def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]:
