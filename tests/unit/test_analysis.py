@@ -112,6 +112,21 @@ def test_a_request_that_was_no_good_is_not_the_fault_of_an_arm(tmp_path: Path) -
     assert analysed(folder, {"error_rate": {"max_increase": 0.02}}).passed
 
 
+def test_what_an_arm_has_no_room_for_it_failed_and_did_not_answer_fast(tmp_path: Path) -> None:
+    folder = write(tmp_path, 3000, Arms(errors=(0.02, 0.3)))
+    file = next(folder.glob("requests/*/*.parquet"))
+    table = pq.read_table(file)
+    refused = pc.equal(table["status"], 500)
+    table = with_column(table, "status", pc.if_else(refused, 429, table["status"]).to_pylist())
+    table = with_column(table, "latency_ms", pc.if_else(refused, 0.01, table["latency_ms"]).to_pylist())
+    pq.write_table(table, file)
+
+    verdict = analysed(folder, {"error_rate": {"max_increase": 0.02}, "latency_p50": {"max_ratio": 1.5}})
+
+    assert check(verdict, "error_rate").outcome == "failed"
+    assert check(verdict, "latency_p50").value == pytest.approx(1, abs=0.05)
+
+
 def test_before_an_arm_has_a_request_nothing_is_told(tmp_path: Path) -> None:
     verdict = analysed(write(tmp_path, 20, Arms(weight=1e-9)), EVERYTHING)
 

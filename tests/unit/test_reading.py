@@ -85,6 +85,16 @@ def test_days_that_are_over_are_not_even_listed(tmp_path: Path) -> None:
     assert len(seen.requests(after(48))) == 600
 
 
+def test_feedback_of_days_that_are_over_is_not_listed_either(tmp_path: Path) -> None:
+    seen = Captured(tmp_path, BY_CHANCE, first=False)
+    put(tmp_path, 0)
+    seen.requests(after(27))
+    assert len(seen.feedback()) == 150
+    put(tmp_path, 1)
+
+    assert len(seen.feedback()) == 150
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_files_that_are_merged_between_looks_have_each_row_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool

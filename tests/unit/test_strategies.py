@@ -415,6 +415,10 @@ def test_a_first_version_has_nobody_to_go_back_to(shelf: Divided) -> None:
         ([{"hold": "soon"}], "0.hold: 'soon' is no span of time; write one such as `7 days`, `5 minutes` or P7D"),
         ([{"hold": "1 hour"}, {"traffic": 9}], "0: hold comes before any traffic; write {traffic: 10} or"),
         ([{"analyse": LIMITS}], "0: analyse comes before any traffic; write {traffic: 10} or {mirror: 100} before it"),
+        (
+            [{"bandit": {}}, {"analyse": LIMITS}],
+            "1: analyse comes after a bandit, whose shares follow what comes of requests; write `limits` within it",
+        ),
         ([{"mirror": 0}], "0.mirror: Input should be greater than 0, not 0"),
         (
             [{"traffic": 9}, {"mirror": 9}, {"analyse": {"reward": {"min_change": -0.1}}}],

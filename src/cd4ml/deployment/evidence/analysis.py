@@ -297,7 +297,7 @@ def _times(
 def _slower(compared: "Compared", *, quantile: float, limit: Latency, error: float) -> _Found:
     """The ratio of quantiles of the latency."""
     latencies, known = compared.latencies, ~np.isnan(compared.latencies)
-    ours, theirs = latencies[compared.challenged & known], latencies[~compared.challenged]
+    ours, theirs = latencies[compared.challenged & known], latencies[~compared.challenged & known]
     if not len(ours) or not len(theirs):
         return _Found(None, (0.0, math.inf), _nothing(ours), math.inf)
     interval = anytime.ratio(ours, theirs, quantile=quantile, error=error, pairs=compared.pairs)

@@ -20,8 +20,15 @@ BY_CHANCE = ~pc.field("mirrored") & (pc.field("propensity") > 0) & (pc.field("pr
 """Which answers are of requests that more than one arm might have got."""
 
 
+NO_ROOM = 429
 MANY = 2**20
 """Requests that are looked through at once."""
+
+
+def at_fault(statuses: np.ndarray) -> np.ndarray:
+    """Whether an arm failed a request: by a status of 500 or more, or 429, for want of room (bool [answers])."""
+    failed: np.ndarray = (statuses >= 500) | (statuses == NO_ROOM)
+    return failed
 
 
 class UnreadableError(DeploymentError):
@@ -65,12 +72,12 @@ class Compared(ABC):
     @property
     def failed(self) -> np.ndarray:
         """Whether the arm was at fault (float64 [answers]: 0 or 1)."""
-        return (self.numbers("status") >= 500).astype(np.float64)
+        return at_fault(self.numbers("status")).astype(np.float64)
 
     @property
     def latencies(self) -> np.ndarray:
-        """In milliseconds (float64 [answers]); NaN of a copy that was dropped."""
-        return self.numbers("latency_ms")
+        """In milliseconds (float64 [answers]); NaN of a copy that was dropped, and of what it had no room for."""
+        return np.where(self.numbers("status") == NO_ROOM, np.nan, self.numbers("latency_ms"))
 
     def answered(self) -> dict[str, Answered]:
         """How each arm answered: `champion`, `challenger`."""

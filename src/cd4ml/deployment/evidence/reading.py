@@ -69,7 +69,9 @@ class Captured:
 
     def feedback(self, until: datetime | None = None) -> pa.Table:
         """The feedback, in the order in which it came; likewise."""
-        return self._feedback.read(until)
+        found = self._feedback.read(until)
+        self._feedback.begin = max(self._feedback.begin, self._requests.begin)
+        return found
 
 
 def columns(folder: str | Path, names: list[str], asked: pc.Expression, *, since: datetime | None = None) -> pa.Table:
@@ -108,7 +110,8 @@ class _Table:
         self._columns = [one for one in schema.names if one in _ALWAYS[name] or one in needed]
         self._rows = _kept(schema.empty_table().select(self._columns))
         self._read: frozenset[str] = frozenset()
-        self._from = captured.day(since) if since else ""
+        self.begin = captured.day(since) if since else ""
+        """The first day whose files are listed."""
 
     def read(self, until: datetime | None) -> pa.Table:
         try:
@@ -117,13 +120,13 @@ class _Table:
             raise unreadable(self._folder, error) from error
         if until is None:
             return self._rows
-        self._from = max(self._from, captured.day(until - LATE))
+        self.begin = max(self.begin, captured.day(until - LATE))
         moment = np.datetime64(until.astimezone(UTC).replace(tzinfo=None))
         return self._rows.slice(0, int(np.searchsorted(self._rows["at"].to_numpy(), moment)))
 
     def _read_new(self) -> None:
         folder = arrow.folder(self._folder)
-        listed = frozenset(captured.files(folder, self._name, self._from))
+        listed = frozenset(captured.files(folder, self._name, self.begin))
         new = sorted(listed - self._read)
         files = captured.opened(folder, self._name, new)
         batches = files.to_batches(columns=self._columns, filter=self._wanted, batch_size=ROWS, batch_readahead=2)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.deployment.evidence import anytime
+from cd4ml.deployment.evidence.compared import NO_ROOM, at_fault
 from cd4ml.deployment.evidence.own_limits import OwnErrorRate, OwnLimits
 from cd4ml.deployment.evidence.reading import Captured
 
@@ -43,15 +44,16 @@ def judge(captured: Captured, limits: OwnLimits, *, arm: str, until: datetime | 
         DeploymentError: What was captured cannot be read.
     """
     table = captured.requests(until)
-    statuses, latencies = table["status"].to_numpy(), table["latency_ms"].to_numpy()
+    statuses = table["status"].to_numpy()
+    late = np.where(statuses == NO_ROOM, np.inf, table["latency_ms"].to_numpy())
     held = list(limits.each())
     error = limits.error / looks / len(held)
     checks = []
     for name, limit in held:
         if isinstance(limit, OwnErrorRate):
-            what, bad, allowed = "failed", statuses >= 500, limit.max
+            what, bad, allowed = "failed", at_fault(statuses), limit.max
         else:
-            what, bad = f"took more than {limit.max:g} ms", latencies > limit.max
+            what, bad = f"took more than {limit.max:g} ms", late > limit.max
             allowed = (100 - int(name.removeprefix("latency_p"))) / 100
         checks.append(_held(name, what, bad, allowed=allowed, error=error))
     return Verdict(GATE, {"arm": arm}, tuple(checks))

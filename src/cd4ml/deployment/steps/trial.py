@@ -117,8 +117,7 @@ def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime)
             more = (until - began - design.window) * (design.planned / judged.count - 1)
             log.info("%s; at this rate %s more at most", judged.said, shown(more))
         told = max(part, told)
-        steps.check_lives(rollout)
-        time.sleep(min(max(steps.LOOK_SECONDS, passed / REST), MOST_SECONDS))
+        steps.wait(rollout, min(max(steps.LOOK_SECONDS, passed / REST), MOST_SECONDS))
 
 
 def _experiment(

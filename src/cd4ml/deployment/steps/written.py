@@ -185,6 +185,10 @@ class Analyse(Strict):
             raise ValueError(
                 "analyse has nothing to compare with after {traffic: 100}; write it before, or {watch: ...} here"
             )
+        if isinstance(before, ByBandit):
+            raise ValueError(
+                "analyse comes after a bandit, whose shares follow what comes of requests; write `limits` within it"
+            )
         if isinstance(before, Mirror) and self.analyse.reward:
             raise ValueError("reward: nobody sees what a mirror answers; ask for it after a traffic, not a mirror")
         if not isinstance(before, Mirror) and self.analyse.prediction_difference:
