@@ -152,11 +152,12 @@ class Port:
     def make_room(self) -> bool:
         """Whether a further connection fits, if need be in place of the one whose client is awaited the longest."""
         if self.connections > self._most:
-            awaited = self.idle or self.arriving
-            if not awaited:
+            first = [next(iter(awaited)) for awaited in (self.idle, self.arriving) if awaited]
+            if not first:
                 return False
-            longest = next(iter(awaited))
-            del awaited[longest]
+            longest = min(first, key=lambda one: one.since)
+            self.idle.pop(longest, None)
+            self.arriving.pop(longest, None)
             longest.transport.abort()
         return True
 
@@ -180,7 +181,7 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         super().__init__(port.config, port.state, {})
         self.parser: Any  # uvicorn's, of HTTP
         self._port = port
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         """When the client's turn began."""
         self._bare_bytes = 0
         """What came since a head, a part of a body or a request was whole."""
@@ -191,7 +192,7 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         """Whether the client has taken too long to send or to read."""
         cycle = self.cycle
         its_turn = cycle is None or cycle.more_body or cycle.response_complete or self.flow.write_paused
-        return bool(its_turn) and now - self._since > REQUEST_SECONDS
+        return bool(its_turn) and now - self.since > REQUEST_SECONDS
 
     def end(self) -> None:
         """Closes it after its next answer."""
@@ -234,7 +235,7 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         if len(self.pipeline) >= BEHIND:
             raise HttpParserError
         self._bare_bytes = 0
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         self._port.idle.pop(self, None)
         self._port.arriving[self] = None
         super().on_headers_complete()
@@ -260,13 +261,13 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
     def on_response_complete(self) -> None:
         """It is answered."""
         super().on_response_complete()
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         if self.cycle.response_complete:  # none is left that came behind it
             self._port.idle[self] = None
 
     def pause_writing(self) -> None:
         """The client has yet to read what was answered."""
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         super().pause_writing()
 
     def _read_without_upgrade(self, rest: bytes) -> None:

@@ -97,6 +97,29 @@ def test_one_more_takes_the_place_of_one_whose_body_does_not_come(monkeypatch: p
     assert asyncio.run(ask_beside_slow_ones()).endswith(b"pong")
 
 
+def test_one_more_does_not_take_the_place_of_one_that_asked_lately(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listening_module, "CONNECTIONS", 8)
+
+    async def ask_again_beside_slow_ones() -> bytes:
+        async with served(pong) as address:
+            slow = [await asyncio.open_connection(*address) for _ in range(7)]
+            for _, writer in slow:
+                writer.write(f"POST {PING} HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n1".encode())
+                await asyncio.sleep(0.01)
+            reader, kept = await asyncio.open_connection(*address)
+            kept.write(f"GET {PING} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+            await reader.readuntil(b"pong")
+            for _ in range(3):
+                await ping(address)
+            kept.write(f"GET {PING} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n".encode())
+            answer = await reader.read()
+            for writer in [kept, *(writer for _, writer in slow)]:
+                writer.close()
+            return answer
+
+    assert asyncio.run(ask_again_beside_slow_ones()).endswith(b"pong")
+
+
 def test_large_answers_that_nobody_reads_have_a_bound_together_and_small_ones_go_on():
     async def large(_: Request) -> Answer:
         return Answer(b"x" * 2**24)
