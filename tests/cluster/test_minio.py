@@ -17,7 +17,8 @@ import pytest
 import urllib3
 from conftest import Cluster
 from minio import Minio, S3Error
-from minio.lifecycleconfig import Expiration, LifecycleConfig
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, NoncurrentVersionExpiration, Rule
 from overlays import MANIFESTS, render
 
 from cd4ml.images import TOOLS
@@ -189,6 +190,13 @@ def test_captures_checkpoints_and_what_routers_followed_go_after_a_time_and_a_ru
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig(longer))
     store.set_up()
     assert days() == {"captures/": 400, "traffic/": 365, "checkpoints/": 30}
+
+    overwritten = NoncurrentVersionExpiration(noncurrent_days=1)
+    every = Rule(ENABLED, Filter(prefix=""), rule_id="every", noncurrent_version_expiration=overwritten)
+    root.set_bucket_lifecycle("cd4ml", LifecycleConfig([every]))
+    store.set_up()
+    rules = root.get_bucket_lifecycle("cd4ml").rules
+    assert {rule.rule_id for rule in rules} == {"every", "captures", "traffic", "checkpoints"}
 
 
 @pytest.fixture(scope="module")

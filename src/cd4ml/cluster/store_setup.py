@@ -232,7 +232,7 @@ def _let_pass(minio: Minio) -> None:
     """Has the store remove what is there for a time, where no rule of others says for how long."""
     found = minio.get_bucket_lifecycle(STORE)
     rules = list(found.rules) if found else []
-    others = [rule.rule_filter.prefix or "" for rule in rules if rule.rule_filter]
+    others = [rule for rule in rules if _removes(rule)]
     missing = [
         Rule(
             ENABLED,
@@ -242,11 +242,17 @@ def _let_pass(minio: Minio) -> None:
             noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=1),
         )
         for prefix, days in PASSING.items()
-        if not any(prefix.startswith(other) for other in others)
+        if not any(prefix.startswith(rule.rule_filter.prefix or "") for rule in others)
     ]
     if missing:
         minio.set_bucket_lifecycle(STORE, LifecycleConfig([*rules, *missing]))
         log.info("bucket %s: %s goes after a time", STORE, " and ".join(rule.rule_id or "" for rule in missing))
+
+
+def _removes(rule: Rule) -> bool:
+    """Whether a rule says for how long all is there whose name begins somehow."""
+    by_name = rule.rule_filter and rule.rule_filter.tag is None and rule.rule_filter.and_operator is None
+    return bool(by_name and rule.status == ENABLED and rule.expiration)
 
 
 def _make_users(admin: MinioAdmin, keys: list[tuple[Role, str]]) -> None:
