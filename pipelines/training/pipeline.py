@@ -34,7 +34,7 @@ RETRIES = 3
 
 
 @dsl.pipeline(
-    name="training", display_name="Train, check and deploy a model", pipeline_config=ending_after(hours=30 * 24)
+    name="training", display_name="Train, check and deploy a model", pipeline_config=ending_after(hours=38 * 24)
 )
 @described_by(Training)
 def training(
