@@ -388,6 +388,16 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+def step(processes: list[psutil.Process], until: Callable[[], object]) -> None:
+    """Lets processes go on for milliseconds at a time, and leaves them where the condition holds."""
+    while not until():
+        for one in processes:
+            one.resume()
+        time.sleep(0.005)
+        for one in processes:
+            one.suspend()
+
+
 def left_of(folder: Path) -> list[psutil.Process]:
     """The processes that work for a run."""
     return [one for one in psutil.process_iter(["cmdline"]) if str(folder) in str(one.info["cmdline"])]
@@ -442,8 +452,10 @@ def test_a_server_that_was_kept_is_put_back_when_its_replacement_is_killed(
     recorded = workplace.deployments()
     (server,) = set(served(workplace))
     process = workplace.start("run", workplace.arguments(seed=ANOTHER))
-    wait_for(lambda: server not in served(workplace) and served(workplace), 300)
-    victims = [*([psutil.Process(process.pid)] if together else []), *members(process, of="deploy-model")]
+    wait_for(lambda: len(served(workplace)) > 1, 300)
+    task = members(process, of="deploy-model")
+    step(task, until=lambda: server not in served(workplace))
+    victims = [*([psutil.Process(process.pid)] if together else []), *task]
     for victim in victims:
         victim.kill()
     killed = workplace.finish(process)
