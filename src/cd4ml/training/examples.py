@@ -23,7 +23,7 @@ from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.training.ahead import ahead
 from cd4ml.training.order import Order, Piece, joined
-from cd4ml.training.split import opened
+from cd4ml.training.split import opened, readable
 
 CACHE_BYTES = 768 * 2**20
 """A split that is no larger when it is encoded stays in memory."""
@@ -74,7 +74,7 @@ def classes(split: Path, label: str, problem: Problem) -> tuple[str, ...]:
         TrainingError: The column cannot be the label.
     """
     try:
-        with opened(split) as file:
+        with opened(split) as file, readable(split, f"the column {label!r}"):
             distinct = [_distinct(batch) for batch in file.iter_batches(MOST_ROWS, columns=[label])]
             values = pa.concat_tables([file.schema_arrow.empty_table(), *distinct], promote_options="default")
             return problem.classes(values, label)
@@ -123,7 +123,7 @@ class Examples:
             (tensor.shape[1:], np.dtype(keras.backend.standardize_dtype(tensor.dtype))) for tensor in encoded.outputs
         ]
         with opened(split) as file, _told(split):
-            self._groups = _groups(file)
+            self._groups, self._identity = _groups(file), _identity(split)
             self.rows = sum(self._groups)
             if not self.rows:
                 raise TrainingError(f"{split}: no rows; give the split a larger share of the data")
@@ -238,7 +238,7 @@ class Examples:
         """The encoded rows of these pieces, in their order."""
         names = [one.name for one in self.contract.inputs]
         with opened(self.split) as file:
-            if _groups(file) != self._groups:
+            if (_groups(file), _identity(self.split)) != (self._groups, self._identity):
                 raise TrainingError(f"{self.split}: is another file than when training began; begin again")
             for table in self._read(file, names, pieces):
                 yield self._encoded(table)
@@ -282,6 +282,12 @@ def _told(split: Path) -> Iterator[None]:
         yield
     except DataError as error:
         raise TrainingError(f"{split}: {error}") from error
+
+
+def _identity(split: Path) -> tuple[int, int, int]:
+    """Another where the file was replaced or written to."""
+    found = split.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _groups(file: pq.ParquetFile) -> list[int]:

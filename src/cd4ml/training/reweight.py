@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts.model import Contract, kind_of
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.names import nearest
-from cd4ml.training.split import opened
+from cd4ml.training.split import opened, readable
 
 MISSING = "(missing)"
 """The group of the rows that have no value."""
@@ -58,7 +58,8 @@ def weigh(split: Path, contract: Contract, columns: Sequence[str]) -> Weights:
     """
     with opened(split) as file:
         _check(file.schema_arrow, contract.label, columns)
-        table = file.read(columns=[contract.label, *columns])
+        with readable(split, f"one of the columns {', '.join([contract.label, *columns])}"):
+            table = file.read(columns=[contract.label, *columns])
     try:
         labels = contract.labels(table).astype(np.int64)
     except DataError as error:

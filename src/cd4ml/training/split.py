@@ -1,5 +1,7 @@
 """The file of a split."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,3 +21,16 @@ def opened(split: Path) -> pq.ParquetFile:
         return pq.ParquetFile(split, pre_buffer=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise TrainingError(f"{split}: cannot be read as Parquet ({error}); run split_dataset again") from error
+
+
+@contextmanager
+def readable(split: Path, part: str) -> Iterator[None]:
+    """Tells that a part of a split, as `the column 'age'`, is broken where it cannot be read.
+
+    Raises:
+        TrainingError: It cannot be read.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise TrainingError(f"{split}: {part} cannot be read ({error}); run split_dataset again") from error

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from cd4ml.contracts.model import Contract, inputs
+from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import TrainingError
-from cd4ml.training import examples, network
+from cd4ml.training import examples, network, reweight
 from cd4ml.training.examples import Examples
 from cd4ml.training.statistics import Column, Number, Text
 from cd4ml.training.train import train
@@ -160,9 +161,22 @@ def test_a_file_that_breaks_in_the_middle_of_an_epoch_is_told(split, streamed):
         list(opened(split).blocks(**EPOCH))
 
 
-def test_a_file_that_is_replaced_between_two_epochs_is_told(split, streamed):
+@pytest.mark.parametrize("column", ["word", "took"])
+def test_a_column_of_the_label_or_of_groups_that_is_broken_is_told(split, column):
+    chunk = pq.read_metadata(split).row_group(3).column(numbered().column_names.index(column))
+    with split.open("r+b") as file:
+        file.seek(chunk.dictionary_page_offset or chunk.data_page_offset)
+        file.write(b"\xff" * 20)
+
+    told = rf"(?s)train: .*the columns? .*{column}.* cannot be read \(.*; run split_dataset again$"
+    with pytest.raises(TrainingError, match=told):
+        examples.classes(split, column, BINARY) if column == "took" else reweight.weigh(split, CONTRACT, [column])
+
+
+@pytest.mark.parametrize("size", [300, 400])
+def test_a_file_that_is_replaced_between_two_epochs_is_told(split, streamed, size):
     found = opened(split)
-    pq.write_table(numbered(), split, row_group_size=400)
+    pq.write_table(numbered(), split, row_group_size=size)
 
     with pytest.raises(TrainingError, match="train: is another file than when training began; begin again"):
         list(found.blocks(**EPOCH))
