@@ -64,7 +64,7 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
     dense = _numbers([raw[name] for name in numbers], list(numbers.values())) if numbers else []
     indices = []
     for name, values in texts.items():
-        index = layers.StringLookup(vocabulary=values, mask_token=None)(raw[name])
+        index = lookup(values)(raw[name])
         if len(values) > ONE_HOT_VALUES:
             indices.append(index)
         else:
@@ -118,6 +118,12 @@ def vocabularies(contract: Contract, statistics: Mapping[str, Column]) -> dict[s
         for name, column in columns.items()
         if isinstance(column, Text)
     }
+
+
+def lookup(values: Sequence[str]) -> layers.StringLookup:
+    """From a text to its place in the vocabulary, from 1; 0 where it is not there."""
+    other = max(values, key=len, default="") + "?"  # Keras' own token for it, "[UNK]", may be a value
+    return layers.StringLookup(vocabulary=values, mask_token=None, oov_token=other)
 
 
 def _scale(column: Column) -> Number:

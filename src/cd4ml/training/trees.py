@@ -2,17 +2,19 @@
 
 What TensorFlow encodes is what LightGBM learns from, and what the trees are asked about: numbers and truth values as
 they are, NaN where one is missing, and a text as its place in the vocabulary. What training never saw is no surprise
-to them: the first missing number of a column is its mean, a new text is no value that a split names.
+to them: the first missing number of a column is its mean, a new text is as those that the statistics do not list.
 """
 
+import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
@@ -20,7 +22,7 @@ from cd4ml.training.examples import Examples
 from cd4ml.training.fit import Epoch
 from cd4ml.training.forest import Forest
 from cd4ml.training.job import Fitted, TrainingJob
-from cd4ml.training.network import vocabularies
+from cd4ml.training.network import lookup, vocabularies
 from cd4ml.training.statistics import Column, Number
 from cd4ml.training.trainers import Trees
 
@@ -38,15 +40,25 @@ def train(spec: Trees, job: TrainingJob) -> Fitted:
     """Grows trees until the eval split's score gets no better.
 
     Raises:
-        TrainingError: A split cannot be read, or LightGBM cannot be loaded.
+        TrainingError: A split cannot be read, the memory is too small, or LightGBM cannot be loaded or fails.
     """
     encoded = encoder(job.contract, job.statistics)
-    train, evaluation = (Examples(split, contract=job.contract, encoded=encoded) for split in (job.train, job.eval))
-    booster, epochs = _grown(spec, train=train, evaluation=evaluation, job=job)
+    failed = library().basic.LightGBMError
+    try:
+        train, evaluation = (Examples(split, contract=job.contract, encoded=encoded) for split in (job.train, job.eval))
+        booster, epochs, ended = _grown(spec, train=train, evaluation=evaluation, job=job)
+    except MemoryError as error:
+        raise TrainingError(
+            "model 'trees': out of memory, for trees have all rows in it; give the task more, exclude columns, or "
+            "train another model"
+        ) from error
+    except failed as error:
+        raise TrainingError(f"model 'trees': LightGBM fails ({error}); change its settings") from error
+    print(f"ended {ended}", flush=True)  # noqa: T201 (the task's log)
     best = max(epochs, key=lambda one: one.eval_score)
     kept = booster.dump_model(num_iteration=best.epoch)["tree_info"]
     logits = Forest(kept, categories=_categories(job))(encoded.output)
-    return Fitted(keras.Model(encoded.inputs, ops.cast(ops.sigmoid(logits), "float32")), epochs)
+    return Fitted(keras.Model(encoded.inputs, ops.cast(ops.sigmoid(logits), "float32")), epochs, ended)
 
 
 def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model:
@@ -62,9 +74,7 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
     texts = vocabularies(contract, statistics)
     raw = [keras.Input((), dtype=one.dtype) for one in contract.inputs]
     columns = [
-        layers.StringLookup(vocabulary=texts[one.name], mask_token=None)(tensor)
-        if one.name in texts
-        else _number(tensor, statistics[one.name])
+        lookup(texts[one.name])(tensor) if one.name in texts else _number(tensor, statistics[one.name])
         for one, tensor in zip(contract.inputs, raw, strict=True)
     ]
     return keras.Model(raw, ops.stack([ops.cast(column, "float32") for column in columns], axis=-1))
@@ -84,8 +94,8 @@ def _categories(job: TrainingJob) -> dict[int, int]:
 
 def _grown(
     spec: Trees, *, train: Examples, evaluation: Examples, job: TrainingJob
-) -> "tuple[lightgbm.Booster, list[Epoch]]":
-    """All the trees, and an epoch each time that they were measured; its number is that of the trees."""
+) -> "tuple[lightgbm.Booster, list[Epoch], str]":
+    """All the trees, an epoch each time that they were measured, its number that of the trees, and why it ended."""
     boosting, problem = library(), job.contract.problem
     settings = _settings(spec, job)
     data = boosting.Dataset(
@@ -98,9 +108,12 @@ def _grown(
         return "score", problem.score(train.labels, predicted), True
 
     epochs: list[Epoch] = []
-    start, complete = time.monotonic(), False
-    while not complete:
+    start, ended = time.monotonic(), ""
+    while not ended:
         complete = any(booster.update() for _ in range(min(ROUNDS, spec.trees - booster.num_trees())))
+        ended = f"as no split is left that gains anything; min_rows is {spec.min_rows}" if complete else ""
+        if epochs and epochs[-1].epoch == booster.num_trees():
+            break
         of_train = {name: value for _, name, value, _ in booster.eval_train(score)}
         of_eval = {name: value for _, name, value, _ in booster.eval_valid()}
         seconds = round(time.monotonic() - start, 3)
@@ -116,9 +129,20 @@ def _grown(
         )
         epochs.append(one)
         print(one, flush=True)  # noqa: T201 (the task's log)
-        best = max(epochs, key=lambda epoch: epoch.eval_score)
-        complete = complete or one.epoch >= min(spec.trees, best.epoch + spec.patience)
-    return booster, epochs
+        ended = ended or _end(spec, epochs)
+    return booster, epochs, ended
+
+
+def _end(spec: Trees, epochs: Sequence[Epoch]) -> str:
+    """Why training ends now; empty where it goes on."""
+    best, last = max(epochs, key=lambda epoch: epoch.eval_score), epochs[-1]
+    since = last.epoch - best.epoch
+    if since >= spec.patience:
+        return f"as {best.metric} on eval got no better for {since} trees"
+    if last.epoch >= spec.trees:
+        rising = f", with {best.metric} on eval still rising; raise trees" if len(epochs) > 1 and best is last else ""
+        return f"by its cap of {spec.trees} trees{rising}"
+    return ""
 
 
 def _settings(spec: Trees, job: TrainingJob) -> dict[str, Any]:
@@ -128,11 +152,26 @@ def _settings(spec: Trees, job: TrainingJob) -> dict[str, Any]:
         "num_leaves": spec.leaves,
         "learning_rate": spec.learning_rate,
         "min_data_in_leaf": spec.min_rows,
+        "num_threads": cores(),
         "seed": job.seed,
         "deterministic": True,
         "force_col_wise": True,  # else it tries which is faster, and the last digits follow
         "verbosity": -1,
     }
+
+
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The processors that this process may use, also where its container may use less than it sees.
+
+    Args:
+        quota: Where the kernel says how many microseconds of how many it may compute.
+    """
+    seen = len(os.sched_getaffinity(0))
+    try:
+        used, period = (int(one) for one in quota.read_text().split())
+    except (OSError, ValueError):  # there is no such limit
+        return seen
+    return max(1, min(seen, math.ceil(used / period)))
 
 
 def _arrays(read: Examples) -> tuple[list[np.ndarray], np.ndarray]:

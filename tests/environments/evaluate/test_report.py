@@ -508,6 +508,10 @@ def test_any_training_is_drawn(epochs):
     assert figures.learning(BINARY, history).startswith("<svg")
 
 
+def test_a_training_with_a_score_that_was_not_defined_is_drawn():
+    assert figures.learning(BINARY, [{"epoch": 1, "loss": 0.5, "eval_loss": 0.5, "eval_auc": 0.7}]).startswith("<svg")
+
+
 def test_slices_of_odd_names_and_hundreds_of_them_are_drawn(write):
     names = ["overall", *(f"plan={name}" for name in ODD_NAMES), *(f"plan={number}" for number in range(300))]
     slices = tuple(

@@ -63,6 +63,11 @@ def test_a_text_becomes_one_column_a_value_and_zeros_where_training_saw_none_suc
     assert encode("category", REGION, "mars", "") == [[0, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("values", [("[UNK]", "a"), ("a", "[UNK]")])
+def test_a_text_may_be_whatever_it_is(values):
+    assert encode("category", Text(values, missing=False), *values, "mars") == [[1, 0], [0, 1], [0, 0]]
+
+
 def test_a_missing_text_is_a_value_of_its_own_where_training_saw_one():
     seen = Text(REGION.values, missing=True)
 

@@ -1,6 +1,7 @@
 """Trees: what TensorFlow says is what LightGBM says, whatever the trees and the rows are."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,54 @@ def test_as_many_trees_are_kept_as_had_the_best_score(inputs, tmp_path, capsys):
 
     assert found.epochs < 1000
     assert found.epochs == found.best.epoch + 20
+    assert found.metadata["ended"] == "as auc on eval got no better for 20 trees"
     evaluated = players(1000, seed=2)
     auc = ranking.auc(evaluated["took"].to_numpy(), predicted(tmp_path / "model", evaluated))
     assert auc == pytest.approx(found.best.eval_score, abs=1e-6)
     assert str(found.best) in capsys.readouterr().out
+
+
+def test_a_cap_that_ended_trees_that_still_got_better_is_told(inputs, tmp_path, capsys):
+    found = train(**vars(inputs), spec=SPEC | {"learning_rate": 0.01}, seed=0, folder=tmp_path / "model")
+
+    assert found.metadata["ended"] == "by its cap of 40 trees, with auc on eval still rising; raise trees"
+    assert f"ended {found.metadata['ended']}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("trees", [7, 10, 14])
+def test_where_no_split_is_left_no_epoch_comes_twice(prepare, tmp_path, monkeypatch, trees):
+    update = lightgbm.Booster.update
+    monkeypatch.setattr(lightgbm.Booster, "update", lambda self: self.num_trees() == trees or update(self))
+    data = players(1000, seed=1)
+    train(**vars(prepare(data, data)), spec=SPEC, seed=0, folder=tmp_path / "model")
+
+    epochs = [one["epoch"] for one in json.loads((tmp_path / "model" / "history.json").read_text())]
+    assert epochs == sorted({min(10, trees), trees})
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (MemoryError(), "^model 'trees': out of memory, for trees have all rows in it; give the task more"),
+        (lightgbm.basic.LightGBMError("bad_alloc"), r"^model 'trees': LightGBM fails \(bad_alloc\); change"),
+    ],
+)
+def test_what_lightgbm_fails_of_is_told(inputs, tmp_path, monkeypatch, failure, told):
+    def fail(_: Any) -> bool:
+        raise failure
+
+    monkeypatch.setattr(lightgbm.Booster, "update", fail)
+
+    with pytest.raises(TrainingError, match=told):
+        train(**vars(inputs), spec=SPEC, seed=0, folder=tmp_path / "model")
+
+
+@pytest.mark.parametrize(("limit", "most"), [("150000 100000", 2), ("1000 100000", 1), ("max 100000", 10**6)])
+def test_trees_grow_on_as_many_cores_as_the_container_may_use(tmp_path, limit, most):
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+
+    assert trees.cores(tmp_path / "cpu.max") == min(most, len(os.sched_getaffinity(0)))
+    assert trees.cores(tmp_path / "none") == len(os.sched_getaffinity(0))
 
 
 def test_the_scores_of_reweighted_trees_are_those_of_rows_that_count_the_same(inputs, tmp_path):
@@ -119,8 +164,9 @@ def test_the_scores_of_reweighted_trees_are_those_of_rows_that_count_the_same(in
 
 def test_rows_too_few_for_a_split_get_the_rate_of_the_label(prepare, tmp_path):
     few = players(25, seed=1)
-    train(**vars(prepare(few, few)), spec=SPEC, seed=0, folder=tmp_path / "model")
+    found = train(**vars(prepare(few, few)), spec=SPEC, seed=0, folder=tmp_path / "model")
 
+    assert found.metadata["ended"] == "as no split is left that gains anything; min_rows is 20"
     np.testing.assert_allclose(predicted(tmp_path / "model", few), few["took"].to_numpy().mean(), atol=1e-6)
 
 
