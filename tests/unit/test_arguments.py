@@ -111,10 +111,10 @@ def test_the_tables_say_what_to_write() -> None:
     first, *others = schema.tables(Example)
 
     rows = {row.name: row for row in first.rows}
-    assert [one.name for one in others] == ["ByGroup", "ByKey", "ByStratum", "ByTime", "Dnn", "Linear"]
+    assert [one.name for one in others] == ["ByGroup", "ByKey", "ByStratum", "ByTime", "Dnn", "Linear", "Trees"]
     assert rows["seed"] == schema.Row("seed", "whole number, 0 to 9", "4", False, "Makes it repeatable.")
     assert (rows["label"].required, rows["label"].default) == (True, "")
-    assert (rows["model"].kind, rows["model"].default) == ("Linear or Dnn", '{"model": "linear"}')
+    assert (rows["model"].kind, rows["model"].default) == ("Linear or Dnn or Trees", '{"model": "linear"}')
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,16 @@ OPTIONS = ("gpu", "istio", "monitoring")
 MINIO = {"StatefulSet minio", "Job minio-setup"}
 PODS: dict[str, set[str]] = {"standalone": MINIO, "everything": MINIO, "kubeflow": set(), "production": set()}
 """By overlay: what it has that makes pods."""
-BUILT_IN = {"", "apps", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "scheduling.k8s.io"}
+BUILT_IN = {
+    "",
+    "admissionregistration.k8s.io",
+    "apps",
+    "batch",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "scheduling.k8s.io",
+}
 
 Resource = dict[str, Any]
 
