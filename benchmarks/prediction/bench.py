@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from closing import at_least, at_most, close
+from features import FLAGS, KINDS, NUMBERS, TEXTS, columns
 
 from cd4ml.contracts.model import Contract, digest, inputs
 from cd4ml.contracts.release import DatasetReference, Version
@@ -38,13 +39,6 @@ GOALS = {"linear": 500_000, "dnn": 200_000}
 GOAL_GROWTH_MIB = 100
 SAMPLE = 10_000
 """Rows whose predictions of both sides are compared."""
-TEXTS = {
-    "region": ["north", "south", "east", "west"],
-    "platform": ["ios", "android", "web"],
-    "acquisition": [f"campaign {number}" for number in range(50)],
-}
-NUMBERS = ["age", "sessions", "friends", "purchases", "spend", "days"]
-FLAGS = ["subscribed", "newsletter"]
 
 OURS = """
 import json, resource, sys, time
@@ -143,21 +137,14 @@ def rate(found: dict[int, Any]) -> float:
 
 
 def write(file: Path, rows: int) -> None:
-    """Writes a key, 3 texts, 6 numbers and 2 truth values, of which some are missing."""
+    """Writes a key and features."""
     random = np.random.default_rng(0)
     step = 500_000
     writer = None
     for start in range(0, rows, step):
         count = min(step, rows - start)
-        columns: dict[str, Any] = {"player": [f"p{number:09d}" for number in range(start, start + count)]}
-        for name, values in TEXTS.items():
-            codes = pa.array(random.integers(0, len(values), count).astype(np.int32), mask=random.random(count) < 0.02)
-            columns[name] = pa.DictionaryArray.from_arrays(codes, values).cast(pa.string())
-        for name in NUMBERS:
-            columns[name] = pa.array(random.gamma(2, 30, count), mask=random.random(count) < 0.02)
-        for name in FLAGS:
-            columns[name] = random.random(count) < 0.3
-        table = pa.table(columns)
+        players = [f"p{number:09d}" for number in range(start, start + count)]
+        table = pa.table({"player": players, **columns(random, count)})
         writer = writer or pq.ParquetWriter(file, table.schema)
         writer.write_table(table)
     assert writer
@@ -166,10 +153,9 @@ def write(file: Path, rows: int) -> None:
 
 def publish(store: Path, name: str) -> None:
     """Publishes a model that the training pipeline could have made, but for its weights."""
-    kinds = dict.fromkeys(TEXTS, "category") | dict.fromkeys(NUMBERS, "number") | dict.fromkeys(FLAGS, "boolean")
     statistics: dict[str, Column] = {text: Text(tuple(values), missing=True) for text, values in TEXTS.items()}
     statistics |= {number: Number(0.0, 250.0, mean=60.0, deviation=42.0, missing=True) for number in (*NUMBERS, *FLAGS)}
-    contract = Contract("took", ("false", "true"), inputs(kinds), {"model": name})
+    contract = Contract("took", ("false", "true"), inputs(KINDS), {"model": name})
     spec = parse({"model": name})
     assert isinstance(spec, Network)
     keras.utils.set_random_seed(1)

@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 from closing import at_least, at_most, close
+from features import FLAGS, KINDS, NUMBERS, TEXTS, columns
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -51,20 +52,11 @@ EPOCHS, TIMES = 5, 3
 BATCHES = 16
 GOAL_SLICES, GOAL_TFRECORD, GOAL_SHARE, GOAL_MIB = 20, 10, 0.7, 3072
 LABEL = "took"
-TEXTS = {
-    "region": ["north", "south", "east", "west"],
-    "platform": ["ios", "android", "web"],
-    "acquisition": [f"campaign {number}" for number in range(50)],
-}
-NUMBERS = ["age", "sessions", "friends", "purchases", "spend", "days"]
-FLAGS = ["subscribed", "newsletter"]
 SPEC = Dnn(epochs=EPOCHS, patience=EPOCHS)
 CONTRACT = Contract(
     LABEL,
     ("false", "true"),
-    inputs(
-        dict.fromkeys(TEXTS, "category") | dict.fromkeys(NUMBERS, "number") | dict.fromkeys(FLAGS, "boolean"),
-    ),
+    inputs(KINDS),
     SPEC.model_dump(exclude_none=True),
 )
 
@@ -228,22 +220,14 @@ def networks(folder: Path) -> tuple[keras.Model, keras.Model]:
 
 
 def write(file: Path, rows: int) -> None:
-    """Writes 3 texts, 6 numbers and 2 truth values, of which some are missing, and a label that follows from them."""
+    """Writes features, and a label that follows from them."""
     random = np.random.default_rng(rows)
     writer = None
     for start in range(0, rows, 500_000):
         count = min(500_000, rows - start)
-        columns: dict[str, Any] = {}
-        for name, values in TEXTS.items():
-            codes = pa.array(random.integers(0, len(values), count).astype(np.int32), mask=random.random(count) < 0.02)
-            columns[name] = pa.DictionaryArray.from_arrays(codes, values).cast(pa.string())
-        for name in NUMBERS:
-            columns[name] = pa.array(random.gamma(2, 30, count).astype(np.float32), mask=random.random(count) < 0.02)
-        for name in FLAGS:
-            columns[name] = random.random(count) < 0.3
-        score = (columns["age"].fill_null(60).to_numpy() - 60) / 42 + 2 * columns["subscribed"] - 1.5
-        columns[LABEL] = random.random(count) < 1 / (1 + np.exp(-score))
-        table = pa.table(columns)
+        found = columns(random, count, np.float32)
+        score = (found["age"].fill_null(60).to_numpy() - 60) / 42 + 2 * found["subscribed"] - 1.5
+        table = pa.table({**found, LABEL: random.random(count) < 1 / (1 + np.exp(-score))})
         writer = writer or pq.ParquetWriter(file, table.schema)
         writer.write_table(table, row_group_size=GROUP_ROWS)
     assert writer
