@@ -10,7 +10,7 @@ from rich.console import Console
 from cd4ml import cli
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
-from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.contracts.release import DatasetReference, Deployment, Version
 from cd4ml.deployment import release
 from cd4ml.errors import DeploymentError, DocumentError, RegistryError
 from cd4ml.registry import deployments
@@ -19,6 +19,11 @@ from cd4ml.storage.folder import FolderStore
 
 HELD, UNDONE, STOPPED = Held("http://127.0.0.1:1", "now"), Undone("why", "now"), Stopped("now")
 STEP = StepTaken("route", "all requests", "now")
+
+
+def that_count(store: Store) -> list[Deployment]:
+    """The deployments that count, the oldest first."""
+    return [one.deployment for one in deployments.every(store, "uptake") if one.deployment]
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -62,7 +67,7 @@ def test_only_what_held_and_was_neither_undone_nor_stopped_counts(
 
     assert deployments.find(store, "uptake", number).state == state
     counting = [before, number] if state == "held" else [before]
-    assert [one.number for one in deployments.history(store, "uptake")] == counting
+    assert [one.number for one in that_count(store)] == counting
     assert deployments.latest(store, "uptake").number == counting[-1]
 
 
@@ -106,14 +111,14 @@ def test_what_is_no_event_is_told_by_name(store: Store, text: str) -> None:
     store.add(file, text)
 
     with pytest.raises(DocumentError, match=f"^{store.uri(file)}: not a cd4ml/Deployment"):
-        deployments.history(store, "uptake")
+        that_count(store)
 
 
 def test_a_number_that_was_taken_and_never_written_is_no_deployment(tmp_path: Path) -> None:
     """As a writer leaves it that is killed between the folder and its first event."""
     (tmp_path / "deployments" / "uptake" / "1").mkdir(parents=True)
 
-    assert deployments.history(FolderStore(tmp_path), "uptake") == []
+    assert that_count(FolderStore(tmp_path)) == []
     assert begin(FolderStore(tmp_path)).number == 2
 
 
@@ -145,7 +150,7 @@ def test_without_a_passed_verdict_of_its_own_no_version_is_deployed(
             folder=files["result"],
         )
 
-    assert deployments.history(open_store(files["store"]), "uptake") == []
+    assert that_count(open_store(files["store"])) == []
 
 
 def test_what_was_stopped_is_not_verified(store: Store) -> None:
@@ -273,7 +278,7 @@ def test_a_deployment_that_lies_in_the_place_of_another_is_told_with_its_folder(
 
 def test_the_way_back_leads_to_what_was_there_before_also_where_that_was_stopped(store: Store) -> None:
     def way_back() -> int | None:
-        before = deployments.before(store, "uptake")
+        before = deployments.before(deployments.every(store, "uptake"))
         return before.version if before else None
 
     assert way_back() is None
@@ -287,17 +292,17 @@ def test_the_way_back_leads_to_what_was_there_before_also_where_that_was_stopped
     assert way_back() == 2
     deployments.add(store, begun, STOPPED)
     assert way_back() == 2
-    last = deployments.last(store, "uptake")
+    last = deployments.last(deployments.every(store, "uptake"))
     assert last
     assert (last.version, last.endpoint) == (4, HELD.endpoint)
 
 
 def test_as_many_people_are_asked_as_the_newest_version_in_production_took(store: Store) -> None:
     dataset = DatasetReference("players", 0, "sha256:d")
-    assert deployments.persons(store, "uptake") == 0
+    assert deployments.persons(deployments.every(store, "uptake")) == 0
     for number, persons, event in ((1, 3, HELD), (2, 2, HELD), (3, 4, UNDONE), (1, 0, HELD), (2, 0, HELD)):
         version = Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", dataset)
         begun = deployments.begin(store, version, run="r", target="machine", strategy="replace", persons=persons)
         deployments.add(store, begun, event)
 
-    assert deployments.persons(store, "uptake") == 2
+    assert deployments.persons(deployments.every(store, "uptake")) == 2

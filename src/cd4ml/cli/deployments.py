@@ -120,7 +120,7 @@ def show(
     opened = open_store(store)
     series = deployments.read(opened, name, number)
     rows = [
-        *((one.at, one.what, one.headline) for one in approvals.of(opened, series)),
+        *((one.at, one.what, one.headline) for one in approvals.of(opened, series, deployments.every(opened, name))),
         *((one.at, WORDS[type(one)], one.headline) for one in series.events),
     ]
     experiment = deployments.experiment(opened, series.begun)
@@ -537,10 +537,10 @@ def rollback(
     from cd4ml.running.run_file import RunFile
 
     opened = open_store(store)
-    now = deployments.last(opened, name)
+    found = deployments.every(opened, name)
+    now, earlier = deployments.last(found), deployments.before(found)
     if now is None:
         raise RegistryError(f"store {opened.location}: nothing of {name} was ever in production")
-    earlier = deployments.before(opened, name)
     if to is None and earlier is None:
         raise RegistryError(
             f"store {opened.location}: nothing was in production before version {now.version} of {name}; name a "
@@ -548,7 +548,7 @@ def rollback(
         )
     version = to or (earlier.version if earlier else now.version)
     back = models.read(opened, name, version)
-    asks = 0 if deployments.is_way_back(opened, back) else deployments.persons(opened, name)
+    asks = 0 if deployments.is_way_back(found, back) else deployments.persons(found)
     approve = partial(_approve_rollback, opened, back, by=by or _whoever(), reason=reason, asks=asks)
     if now.target in IN_A_CLUSTER:
         arguments = {"name": name, "version": version, "store": store, "target": now.target}

@@ -25,7 +25,7 @@ def check(store: Store, version: Version, persons: int) -> str:
     frozen = freezes.now(store)
     if frozen is None:
         return ""
-    if deployments.is_way_back(store, version):
+    if deployments.is_way_back(deployments.every(store, version.name), version):
         return f"{frozen.headline}; it was in production before, and a way back is never frozen"
     since = clock.written(frozen.since)
     letting = [one for one in approvals.standing(store, version, despite_freeze=True).values() if one.at >= since]

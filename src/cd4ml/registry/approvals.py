@@ -3,8 +3,9 @@
 They are written by people, and by no task: what a run does, a run can neither approve nor promote.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from cd4ml.contracts.approval import Approval, What
 from cd4ml.contracts.deployment import Begun, Held, Undone
@@ -35,18 +36,7 @@ def approve(
     Raises:
         RegistryError: Who or why is missing, or too long.
     """
-    now = clock.moment()
-    approval = Approval(
-        name=version.name,
-        version=version.version,
-        digest=version.digest,
-        by=who(by),
-        reason=why(reason),
-        at=clock.written(now),
-        until=clock.written(now + valid),
-        despite_freeze=despite_freeze,
-    )
-    return _add(store, approval)
+    return _say(store, version, by=by, reason=reason, valid=valid, despite_freeze=despite_freeze)
 
 
 def decide(store: Store, name: str, number: int, *, what: What, by: str, reason: str) -> Approval:
@@ -69,19 +59,7 @@ def decide(store: Store, name: str, number: int, *, what: What, by: str, reason:
             f"store {store.location}: deployment {number} of {name} is over ({series.state}); `cd4ml deployments "
             "rollback` puts an earlier version back"
         )
-    now = clock.moment()
-    said = Approval(
-        name=name,
-        version=series.begun.version,
-        digest=series.begun.digest,
-        by=who(by),
-        reason=why(reason),
-        at=clock.written(now),
-        until=clock.written(now + VALID),
-        what=what,
-        deployment=number,
-    )
-    return _add(store, said)
+    return _say(store, series.begun, by=by, reason=reason, what=what, deployment=number)
 
 
 def by_person(said: Iterable[Approval]) -> dict[str, Approval]:
@@ -146,11 +124,17 @@ def decisions(store: Store, begun: Begun) -> list[Approval]:
     return [one for one in _read(store, begun.name, begun.version) if one.deployment == begun.number]
 
 
-def of(store: Store, series: Series) -> list[Approval]:
-    """What people said of a deployment, and of its version: what stood as it began, and came until it had ended."""
+def of(store: Store, series: Series, among: Sequence[Series]) -> list[Approval]:
+    """What people said of a deployment, and of its version: what stood as it began, and came until it had ended.
+
+    Args:
+        store: The store.
+        series: The deployment.
+        among: All of the model.
+    """
     begun = series.begun
     end = next((event.at for event in series.events if isinstance(event, Held | Undone)), clock.now())
-    newer = max((at for at in _newer(store, begun) if at <= begun.at), default="")
+    newer = max((at for at in _newer(begun, among) if at <= begun.at), default="")
     return [
         one
         for one in _read(store, begun.name, begun.version)
@@ -159,9 +143,9 @@ def of(store: Store, series: Series) -> list[Approval]:
     ]
 
 
-def _newer(store: Store, begun: Begun) -> Iterator[str]:
+def _newer(begun: Begun, among: Sequence[Series]) -> Iterator[str]:
     """When newer versions came into production."""
-    for series in deployments.every(store, begun.name):
+    for series in among:
         if series.begun.version > begun.version and (held := series.last(Held)):
             yield held.at
 
@@ -176,9 +160,22 @@ def _line(what: str, said: str) -> str:
     return said
 
 
-def _add(store: Store, said: Approval) -> Approval:
-    numbers.append(store, _folder(said.name, said.version), said.text)
-    return said
+def _say(
+    store: Store, about: Version | Begun, *, by: str, reason: str, valid: timedelta = VALID, **said: Any
+) -> Approval:
+    now = clock.moment()
+    made = Approval(
+        name=about.name,
+        version=about.version,
+        digest=about.digest,
+        by=who(by),
+        reason=why(reason),
+        at=clock.written(now),
+        until=clock.written(now + valid),
+        **said,
+    )
+    numbers.append(store, _folder(made.name, made.version), made.text)
+    return made
 
 
 def _read(store: Store, name: str, version: int) -> list[Approval]:

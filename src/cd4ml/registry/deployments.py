@@ -19,8 +19,6 @@ from cd4ml.registry import clock, models, numbers
 from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name, open_store
 
 READERS = 8
-_SERVED = ("held", "stopped")
-"""The states of a deployment that was in production."""
 Kind = TypeVar("Kind", bound=Event)
 
 
@@ -44,10 +42,13 @@ class Series:
     @property
     def deployment(self) -> Deployment | None:
         """The deployment, where it counts: it held, and was neither undone nor stopped."""
+        return self.served if self.state == "held" else None
+
+    @property
+    def served(self) -> Deployment | None:
+        """The deployment, where it was in production: it held, and was not undone; also where it was stopped."""
         held = self.last(Held)
-        if self.state != "held" or held is None:
-            return None
-        return events.deployment_of(self.begun, held)
+        return events.deployment_of(self.begun, held) if held and self.state != "undone" else None
 
     def last(self, kind: type[Kind]) -> Kind | None:
         """The last event of a kind; None where there is none."""
@@ -136,11 +137,6 @@ def every(store: Store, name: str) -> list[Series]:
         return [series for series in found if series]
 
 
-def history(store: Store, name: str) -> list[Deployment]:
-    """The deployments of a model that count, the oldest first."""
-    return [series.deployment for series in every(store, name) if series.deployment]
-
-
 def latest(store: Store, name: str) -> Deployment | None:
     """The last deployment that counts."""
     return next((series.deployment for series in newest_first(store, name) if series.deployment), None)
@@ -154,23 +150,23 @@ def in_production(found: Sequence[Series]) -> list[Series]:
     Args:
         found: All deployments of a model, the oldest first.
     """
-    last = {series.begun.target: series for series in found if series.state in ("held", "stopped")}
+    last = {series.begun.target: series for series in found if series.served}
     standing = (series for series in last.values() if series.deployment)
     return sorted(standing, key=lambda series: series.begun.number, reverse=True)
 
 
-def last(store: Store, name: str) -> Deployment | None:
-    """The last deployment that held and was not undone, also where it was stopped."""
-    return next((_of(series) for series in newest_first(store, name) if series.state in _SERVED), None)
+def last(found: Sequence[Series]) -> Deployment | None:
+    """The last deployment that was in production; takes what `in_production` takes."""
+    return next((series.served for series in reversed(found) if series.served), None)
 
 
-def before(store: Store, name: str) -> Deployment | None:
+def before(found: Sequence[Series]) -> Deployment | None:
     """What was in production before the version that is: where that came back after others, what came before it first.
 
     So one step back after another leads to ever earlier versions, and never to one that was left. Of a version that was
     stopped it is the last one that still counts.
     """
-    served = [series for series in every(store, name) if series.state in _SERVED]
+    served = [series for series in found if series.served]
     counted = [series.deployment for series in served if series.deployment]
     if not counted or served[-1].state == "stopped":
         return counted[-1] if counted else None
@@ -178,15 +174,15 @@ def before(store: Store, name: str) -> Deployment | None:
     return counted[first - 1] if first else None
 
 
-def is_way_back(store: Store, version: Version) -> bool:
+def is_way_back(found: Sequence[Series], version: Version) -> bool:
     """Whether a version was in production last, or before the one that is: what may come back at any time."""
-    back = (last(store, version.name), before(store, version.name))
+    back = (last(found), before(found))
     return any(one and (one.version, one.digest) == (version.version, version.digest) for one in back)
 
 
-def persons(store: Store, name: str) -> int:
+def persons(found: Sequence[Series]) -> int:
     """How many people had to let the newest version in that was in production; a way back since has asked nobody."""
-    served = [series.begun for series in every(store, name) if series.state in _SERVED]
+    served = [series.begun for series in found if series.served]
     newest = max((begun.version for begun in served), default=0)
     return max((begun.persons for begun in served if begun.version == newest), default=0)
 
@@ -213,11 +209,6 @@ def champion(location: str, name: str, candidate_folder: str) -> tuple[str, str]
             version = models.read(store, name, series.begun.version)
             return store.uri(f"{version.folder}/model"), version.digest
     return "", ""
-
-
-def _of(series: Series) -> Deployment | None:
-    held = series.last(Held)
-    return events.deployment_of(series.begun, held) if held else None
 
 
 def _stored(store: Store, name: str) -> list[str]:

@@ -226,7 +226,7 @@ def _entries(store: Store, found: Sequence[Series]) -> list[Entry]:
     """The newest deployments, the newest first, and one more, which was there before them."""
     standing = {one.begun.number for one in deployments.in_production(found)}
     with ThreadPoolExecutor(READERS) as pool:
-        read = list(pool.map(lambda series: _read(store, series), found[-MOST - 1 :]))
+        read = list(pool.map(lambda series: _read(store, series, found), found[-MOST - 1 :]))
     entries: list[Entry] = []
     before = None
     for one in read:
@@ -236,7 +236,7 @@ def _entries(store: Store, found: Sequence[Series]) -> list[Entry]:
     return entries[::-1]
 
 
-def _read(store: Store, series: Series) -> Entry:
+def _read(store: Store, series: Series, among: Sequence[Series]) -> Entry:
     found, lost, arrived = None, "", ""
     try:
         found = shipped.of(store, series)
@@ -244,7 +244,7 @@ def _read(store: Store, series: Series) -> Entry:
         arrived = data.about.arrived if data else ""
     except Cd4mlError as error:
         lost = str(error)
-    return Entry(series, approvals.of(store, series), found, lost, arrived)
+    return Entry(series, approvals.of(store, series, among), found, lost, arrived)
 
 
 def _keys(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:

@@ -12,10 +12,16 @@ from cd4ml.contracts.verdict import Verdict
 from cd4ml.deployment import release
 from cd4ml.errors import DeploymentError, DocumentError
 from cd4ml.registry import deployments, models
+from cd4ml.storage import Store
 from cd4ml.storage.folder import FolderStore
 
 V1 = Path(__file__).parent / "v1"
 NAME = "promotion-uptake"
+
+
+def that_count(store: Store) -> list[Deployment]:
+    """The deployments that count, the oldest first."""
+    return [one.deployment for one in deployments.every(store, NAME) if one.deployment]
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def test_its_versions_are_listed_its_champion_is_found_and_the_trend_has_it(stor
     (version,) = models.versions(store, NAME)
 
     assert (version.version, version.dataset.name, version.dataset.version) == (1, "players", 0)
-    assert [one.version for one in deployments.history(store, NAME)] == [1]
+    assert [one.version for one in that_count(store)] == [1]
     champion = str(store.path(f"models/{NAME}/1/model")), version.digest
     assert deployments.champion(store.location, NAME, candidate) == champion
     (point,) = models.trend(store.location, NAME, candidate)
@@ -76,7 +82,7 @@ def test_what_has_no_number_for_a_name_is_no_version_and_no_deployment(
     (store.root / "deployments" / NAME / "².json").touch()
 
     assert [one.version for one in models.versions(store, NAME)] == [1]
-    assert [one.number for one in deployments.history(store, NAME)] == [1]
+    assert [one.number for one in that_count(store)] == [1]
 
 
 def test_the_verdict_of_another_gate_deploys_nothing(store: FolderStore, tmp_path: Path) -> None:

@@ -245,7 +245,8 @@ class Cluster(Target):
 
     def _about(self, version: Version, begun: Begun) -> dict[str, str]:
         """What people want to know of a release, and where it comes from, by annotation."""
-        approved = ", ".join(one.headline for one in approvals.of(self.store, Series(begun, (begun,))))
+        among = deployments.every(self.store, self.model)
+        approved = ", ".join(one.headline for one in approvals.of(self.store, Series(begun, (begun,)), among))
         about = {
             "version": str(version.version),
             "digest": version.digest,
