@@ -23,7 +23,7 @@ from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.training.ahead import ahead
 from cd4ml.training.order import Order, Piece, joined
-from cd4ml.training.split import opened, readable
+from cd4ml.training.split import opened, readable, unreadable
 
 CACHE_BYTES = 768 * 2**20
 """A split that is no larger when it is encoded stays in memory."""
@@ -270,9 +270,7 @@ class Examples:
                 if len(part):
                     yield pa.Table.from_batches([part])
         except (OSError, pa.ArrowException) as error:
-            raise TrainingError(
-                f"{self.split}: row group {_broken(file, groups)} cannot be read ({error}); run split_dataset again"
-            ) from error
+            raise unreadable(self.split, f"row group {_broken(file, groups)}", error) from error
 
 
 @contextmanager

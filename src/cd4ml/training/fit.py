@@ -82,6 +82,30 @@ class Epoch:
         )
 
 
+def best(epochs: Sequence[Epoch]) -> Epoch:
+    """The one whose weights, or trees, a model has."""
+    return max(epochs, key=lambda one: one.eval_score)
+
+
+def end(epochs: Sequence[Epoch], *, patience: int, cap: int, unit: str) -> str:
+    """Why training ends after an epoch; empty where it goes on.
+
+    Args:
+        epochs: At least one.
+        patience: How many of them, or trees, may be in vain.
+        cap: How many there may be.
+        unit: What is counted: `epochs` or `trees`.
+    """
+    kept, last = best(epochs), epochs[-1]
+    since = last.epoch - kept.epoch
+    if since >= patience:
+        return f"as {kept.metric} on eval got no better for {since} {unit if since > 1 else unit.removesuffix('s')}"
+    if last.epoch >= cap:
+        rising = f", with {kept.metric} on eval still rising; raise {unit}" if len(epochs) > 1 > since else ""
+        return f"by its cap of {cap} {unit}{rising}"
+    return ""
+
+
 @dataclass(frozen=True)
 class Course:
     """How a training went."""
@@ -190,7 +214,7 @@ class _Training:
         self._check_finite(found.eval_loss)
         print(found, flush=True)  # noqa: T201 (the task's log)
         self.epochs.append(found)
-        if self._best is found:
+        if best(self.epochs) is found:
             self.kept = self.steps.network.get_weights()
         self.step, self.losses, self.seconds = 0, 0.0, 0.0
         self._keep(asked)
@@ -199,7 +223,6 @@ class _Training:
         """Why training ends now; empty where it goes on."""
         if not self.epochs:
             return ""
-        since, metric = len(self.epochs) - self._best.epoch, self._best.metric
         if self._out_of_time:
             return f"by its budget of {self.spec.minutes:g} minutes, in epoch {len(self.epochs)}"
         if self._is_flat:
@@ -209,16 +232,7 @@ class _Training:
                 f"by a flat loss: {self.epochs[-1].loss:.4f} for {FLAT_EPOCHS} epochs; change learning_rate (it is "
                 f"{self.spec.learning_rate:g}), or look whether the features say anything about the label"
             )
-        if since >= self.spec.patience:
-            return f"as {metric} on eval got no better for {since} epoch{'s' * (since > 1)}"
-        if len(self.epochs) >= self.spec.epochs:
-            rising = f", with {metric} on eval still rising; raise epochs" if len(self.epochs) > 1 > since else ""
-            return f"by its cap of {self.spec.epochs} epochs{rising}"
-        return ""
-
-    @property
-    def _best(self) -> Epoch:
-        return max(self.epochs, key=lambda one: one.eval_score)
+        return end(self.epochs, patience=self.spec.patience, cap=self.spec.epochs, unit="epochs")
 
     @property
     def _out_of_time(self) -> bool:

@@ -33,4 +33,9 @@ def readable(split: Path, part: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise TrainingError(f"{split}: {part} cannot be read ({error}); run split_dataset again") from error
+        raise unreadable(split, part, error) from error
+
+
+def unreadable(split: Path, part: str, error: Exception) -> TrainingError:
+    """Says of a part of a split that it cannot be read."""
+    return TrainingError(f"{split}: {part} cannot be read ({error}); run split_dataset again")

@@ -20,7 +20,7 @@ from cd4ml.contracts.problem import BINARY, Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, export, features, reweight, statistics
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
-from cd4ml.training.fit import Epoch, finite
+from cd4ml.training.fit import Epoch, best, finite
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
 from cd4ml.training.trainers import Trainer, parse
@@ -132,14 +132,13 @@ def train(
         export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
     if job.checkpoints:
         job.checkpoints.settle()
-    best = max(fitted.epochs, key=lambda epoch: epoch.eval_score)
     return Trained(
         problem=contract.problem,
         digest=model.digest(folder),
         name=checked.model,
         rows=examples.rows(Path(train_split)),
         features=len(inputs),
-        best=best,
+        best=best(fitted.epochs),
         epochs=fitted.epochs[-1].epoch,
         weights=weights,
         ended=fitted.ended,

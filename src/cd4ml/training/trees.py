@@ -8,7 +8,7 @@ to them: the first missing number of a column is its mean, a new text is as thos
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from keras import ops
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
 from cd4ml.training.examples import Examples
-from cd4ml.training.fit import Epoch
+from cd4ml.training.fit import Epoch, best, end
 from cd4ml.training.forest import Forest
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.network import lookup, vocabularies
@@ -55,8 +55,7 @@ def train(spec: Trees, job: TrainingJob) -> Fitted:
     except failed as error:
         raise TrainingError(f"model 'trees': LightGBM fails ({error}); change its settings") from error
     print(f"ended {ended}", flush=True)  # noqa: T201 (the task's log)
-    best = max(epochs, key=lambda one: one.eval_score)
-    kept = booster.dump_model(num_iteration=best.epoch)["tree_info"]
+    kept = booster.dump_model(num_iteration=best(epochs).epoch)["tree_info"]
     logits = Forest(kept, categories=_categories(job))(encoded.output)
     return Fitted(keras.Model(encoded.inputs, ops.cast(ops.sigmoid(logits), "float32")), epochs, ended)
 
@@ -129,20 +128,8 @@ def _grown(
         )
         epochs.append(one)
         print(one, flush=True)  # noqa: T201 (the task's log)
-        ended = ended or _end(spec, epochs)
+        ended = ended or end(epochs, patience=spec.patience, cap=spec.trees, unit="trees")
     return booster, epochs, ended
-
-
-def _end(spec: Trees, epochs: Sequence[Epoch]) -> str:
-    """Why training ends now; empty where it goes on."""
-    best, last = max(epochs, key=lambda epoch: epoch.eval_score), epochs[-1]
-    since = last.epoch - best.epoch
-    if since >= spec.patience:
-        return f"as {best.metric} on eval got no better for {since} trees"
-    if last.epoch >= spec.trees:
-        rising = f", with {best.metric} on eval still rising; raise trees" if len(epochs) > 1 and best is last else ""
-        return f"by its cap of {spec.trees} trees{rising}"
-    return ""
 
 
 def _settings(spec: Trees, job: TrainingJob) -> dict[str, Any]:

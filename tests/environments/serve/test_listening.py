@@ -80,19 +80,24 @@ async def ping(address: tuple[str, int], method: str = "GET") -> bytes:
     return answer
 
 
+@contextlib.asynccontextmanager
+async def slow_bodies(address: tuple[str, int], count: int) -> AsyncIterator[None]:
+    """Clients whose bodies do not come."""
+    writers = [(await asyncio.open_connection(*address))[1] for _ in range(count)]
+    for writer in writers:
+        writer.write(f"POST {PING} HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n1".encode())
+        await asyncio.sleep(0.01)
+    yield
+    for writer in writers:
+        writer.close()
+
+
 def test_one_more_takes_the_place_of_one_whose_body_does_not_come(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(listening_module, "CONNECTIONS", 8)
 
     async def ask_beside_slow_ones() -> bytes:
-        async with served(pong) as address:
-            slow = [await asyncio.open_connection(*address) for _ in range(20)]
-            for _, writer in slow:
-                writer.write(f"POST {PING} HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n1".encode())
-                await asyncio.sleep(0.01)
-            answer = await ping(address)
-            for _, writer in slow:
-                writer.close()
-            return answer
+        async with served(pong) as address, slow_bodies(address, 20):
+            return await ping(address)
 
     assert asyncio.run(ask_beside_slow_ones()).endswith(b"pong")
 
@@ -101,11 +106,7 @@ def test_one_more_does_not_take_the_place_of_one_that_asked_lately(monkeypatch: 
     monkeypatch.setattr(listening_module, "CONNECTIONS", 8)
 
     async def ask_again_beside_slow_ones() -> bytes:
-        async with served(pong) as address:
-            slow = [await asyncio.open_connection(*address) for _ in range(7)]
-            for _, writer in slow:
-                writer.write(f"POST {PING} HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n1".encode())
-                await asyncio.sleep(0.01)
+        async with served(pong) as address, slow_bodies(address, 7):
             reader, kept = await asyncio.open_connection(*address)
             kept.write(f"GET {PING} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
             await reader.readuntil(b"pong")
@@ -113,8 +114,7 @@ def test_one_more_does_not_take_the_place_of_one_that_asked_lately(monkeypatch: 
                 await ping(address)
             kept.write(f"GET {PING} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n".encode())
             answer = await reader.read()
-            for writer in [kept, *(writer for _, writer in slow)]:
-                writer.close()
+            kept.close()
             return answer
 
     assert asyncio.run(ask_again_beside_slow_ones()).endswith(b"pong")

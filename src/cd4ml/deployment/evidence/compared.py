@@ -124,9 +124,7 @@ class Compared(ABC):
         Raises:
             DeploymentError: Of these requests none can.
         """
-        places = places_in(self.table["request_id"].slice(0, self.count), self.feedback["request_id"])
-        said = pa.table({"request": places, column: self.feedback[column]}).drop_null()
-        said = said.take(first_of_each(said["request"]))
+        said = said_first(self.table["request_id"].slice(0, self.count), self.feedback.select(["request_id", column]))
         found = self._taken(said["request"].to_numpy())
         by_answer = said[column].take(np.arange(len(found.table)) % max(found.count, 1))
         return replace(found, table=found.table.append_column(column, by_answer))
@@ -212,6 +210,21 @@ def unreadable(folder: str | Path, error: Exception) -> UnreadableError:
     return UnreadableError(f"{folder}: what was captured cannot be read: {error}")
 
 
+def said_first(requests: pa.ChunkedArray, feedback: pa.Table) -> pa.Table:
+    """What feedback says first of each request, in the order in which it did.
+
+    Args:
+        requests: Their ids.
+        feedback: With a `request_id`, also those of others; a row counts that says something in each column.
+
+    Returns:
+        The place of the `request` in place of its id, and the other columns.
+    """
+    places = places_in(requests, feedback["request_id"])
+    said = feedback.drop_columns("request_id").append_column("request", places).drop_null()
+    return said.take(first_of_each(said["request"]))
+
+
 def places_in(requests: pa.ChunkedArray, ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """Which request each id is of: the first that has it, or null (int32 [ids]).
 
@@ -232,4 +245,9 @@ def first_of_each(values: pa.ChunkedArray) -> np.ndarray:
 
 def first_of_each_caller(table: pa.Table) -> pa.Table:
     """The first answer of each caller; all where callers are not known."""
-    return table.take(first_of_each(pc.coalesce(table["unit"], table["request_id"])))
+    return table.take(first_of_each(callers(table)))
+
+
+def callers(table: pa.Table) -> pa.ChunkedArray:
+    """Who asked: a caller, or a request alone where its caller is not known."""
+    return pc.coalesce(table["unit"], table["request_id"])

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
-from cd4ml.deployment.evidence.compared import first_of_each, unreadable
+from cd4ml.deployment.evidence.compared import callers, first_of_each, unreadable
 from cd4ml.storage import arrow
 
 EVERYTHING = frozenset(REQUESTS.names) | frozenset(FEEDBACK.names)
@@ -181,11 +181,11 @@ def _added(rows: pa.Table, new: pa.Table) -> pa.Table:
 def _first(rows: pa.Table) -> pa.Table:
     """Without the requests of a caller that are not its first; of copies all."""
     own = np.flatnonzero(pc.invert(rows["mirrored"]).to_numpy())
-    callers = first_of_each(pc.coalesce(rows["unit"], rows["request_id"]).take(own))
-    if len(callers) == len(own):
+    first = first_of_each(callers(rows).take(own))
+    if len(first) == len(own):
         return rows
     wanted = rows["mirrored"].to_numpy().copy()
-    wanted[own[callers]] = True
+    wanted[own[first]] = True
     return rows.filter(wanted)
 
 

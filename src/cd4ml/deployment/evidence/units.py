@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.deployment.evidence import divided, labelled
-from cd4ml.deployment.evidence.compared import BY_CHANCE, first_of_each, places_in
+from cd4ml.deployment.evidence.compared import BY_CHANCE, callers, said_first
 from cd4ml.deployment.evidence.designs import LABEL, Counted
 from cd4ml.deployment.evidence.divided import Divided
 from cd4ml.deployment.evidence.reading import Captured
@@ -76,7 +76,7 @@ def among(requests: pa.Table, given: pa.Table, counted: Counted, *, challenger: 
         challenger: An arm.
         until: When both were looked at.
     """
-    unit = pc.coalesce(requests["unit"], requests["request_id"]).combine_chunks().dictionary_encode().indices.to_numpy()
+    unit = callers(requests).combine_chunks().dictionary_encode().indices.to_numpy()
     first = np.unique(unit, return_index=True)[1]
     began = requests["at"].to_numpy()[first]
     window = np.timedelta64(counted.window)
@@ -116,15 +116,8 @@ def _given(given: pa.Table, requests: pa.ChunkedArray, outcome: str) -> tuple[np
     if outcome == LABEL:
         labels = given["labels"].combine_chunks()
         column = pa.chunked_array([pa.array(labelled.numbers(labels), mask=pc.is_null(labels).to_numpy(False))])
-    table = pa.table(
-        {
-            "request": places_in(requests, given["request_id"]),
-            "value": column,
-            "at": given["at"],
-        }
-    ).drop_null()
-    table = table.take(first_of_each(table["request"]))
-    request, value, at = (table[name].to_numpy() for name in ("request", "value", "at"))
+    said = said_first(requests, given.select(["request_id", "at"]).append_column("value", column))
+    request, value, at = (said[name].to_numpy() for name in ("request", "value", "at"))
     return request, value, at
 
 

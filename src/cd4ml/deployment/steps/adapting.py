@@ -3,7 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -61,7 +61,7 @@ def _replay(rollout: Rollout, bandit: Bandit) -> None:
     """Replays the policy on what was captured until now; where nothing was divided yet, the champion gets all."""
     split = rollout.split or _share(rollout, bandit, 0.0)
     if split:
-        until = steps.now() - timedelta(seconds=judging.LATE_SECONDS)
+        until = judging.captured_until()
         own = (rollout.split.champion, rollout.split.challenger) if rollout.split else (None, None)
         look = partial(replays.read, bandit, split.capture, until=until, champion=own[0], challenger=own[1])
         _note(rollout, REPLAY, judging.patiently(look, rollout).said)
@@ -102,7 +102,7 @@ class Shares:
 
 
 def _judged(bandit: Bandit, split: Split, captured: Captured) -> Judged:
-    until = steps.now() - timedelta(seconds=judging.LATE_SECONDS)
+    until = judging.captured_until()
     found = units.read(captured, bandit.counted, challenger=split.challenger, until=until)
     return ab_test.judge(bandit, replace(found, compared=replace(found.compared, rarest=bandit.floor)))
 

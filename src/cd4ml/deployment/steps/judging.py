@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -52,7 +52,7 @@ def analyse(rollout: Rollout, limits: Limits, *, within: timedelta) -> str:
 def _analysed(
     rollout: Rollout, split: Split, *, captured: Captured, limits: Limits, classes: Sequence[str] | None
 ) -> Verdict:
-    until = steps.now() - timedelta(seconds=LATE_COPY_SECONDS if split.mirrored else LATE_SECONDS)
+    until = captured_until(mirrored=split.mirrored)
     found: Compared
     if split.mirrored:
         found = paired.read(captured, until=until)
@@ -86,13 +86,12 @@ def watch(rollout: Rollout, limits: OwnLimits) -> str:
 
 
 def _watched(rollout: Rollout, captured: Captured, limits: OwnLimits, *, arm: str) -> Verdict:
-    return watched.judge(
-        captured,
-        limits,
-        arm=arm,
-        until=steps.now() - timedelta(seconds=LATE_SECONDS),
-        looks=rollout.looks,
-    )
+    return watched.judge(captured, limits, arm=arm, until=captured_until(), looks=rollout.looks)
+
+
+def captured_until(*, mirrored: bool = False) -> datetime:
+    """The moment until which all answers, and those to copies where there are some, have been captured by now."""
+    return steps.now() - timedelta(seconds=LATE_COPY_SECONDS if mirrored else LATE_SECONDS)
 
 
 def _judged(rollout: Rollout, look: Callable[[], Verdict], *, span: timedelta, whole: bool) -> str:

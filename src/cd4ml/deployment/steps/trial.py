@@ -106,7 +106,7 @@ def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime)
     begun, told, seen = time.monotonic(), 0, captured(design, split, began)
     while True:
         passed = time.monotonic() - begun
-        until = steps.now() - timedelta(seconds=judging.LATE_SECONDS)
+        until = judging.captured_until()
         look = partial(units.read, seen, design.counted, challenger=split.challenger, until=until)
         judged = ab_test.judge(design, judging.patiently(look, rollout))
         decision = judged.decision(over=passed > design.within.total_seconds())
