@@ -1,9 +1,10 @@
-"""Names and values as messages show them, for people who mistyped one."""
+"""Names, values, counts and spans of time as messages show them."""
 
 import difflib
 import re
 import reprlib
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -32,3 +33,18 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return _SHORT.repr(value)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def lasting(span: timedelta) -> str:
+    """A span in days and hours, where it is shorter in hours and minutes, and below a minute in seconds."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 60:
+        return counted(seconds, "second")
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    parts = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
+    return " ".join(counted(count, unit) for count, unit in parts if count)

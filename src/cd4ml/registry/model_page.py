@@ -17,6 +17,7 @@ from cd4ml.contracts.deployment import WORDS, Answered, Begun, Held, StepTaken, 
 from cd4ml.contracts.evaluation import CHAMPION, OVERALL, Change, ModelSummary
 from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import Cd4mlError
+from cd4ml.names import lasting
 from cd4ml.registry import approvals, card, catalogue, clock, deployments, shipped
 from cd4ml.registry.deployments import Series
 from cd4ml.registry.shipped import Shipped
@@ -271,7 +272,7 @@ def _median(spans: Iterable[timedelta | None], what: str) -> tuple[str, str]:
     known = [one.total_seconds() for one in spans if one is not None]
     if not known:
         return "–", f"{what}: not known yet"
-    return page.lasting(timedelta(seconds=statistics.median(known))), f"{what}, median of {len(known)}"
+    return lasting(timedelta(seconds=statistics.median(known))), f"{what}, median of {len(known)}"
 
 
 def _plot(entries: Sequence[Entry]) -> Mapping[str, Any]:

@@ -5,13 +5,15 @@ import logging
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from cd4ml.names import counted, lasting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,11 +128,6 @@ def _percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None or value != value else f"{value * 100:.{digits}f} %"
 
 
-def _counted(number: int, noun: str, plural: str = "") -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 def _markdown(text: str) -> Markup:
     """Markdown as HTML; HTML within it stays text."""
     from markdown_it import MarkdownIt
@@ -143,16 +140,6 @@ def minute(at: str) -> str:
     with suppress(ValueError):
         return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC"
     return at
-
-
-def lasting(span: timedelta) -> str:
-    """A span in days and hours, where it is shorter in hours and minutes, and below a minute in seconds."""
-    seconds = max(0, int(span.total_seconds()))
-    if seconds < 60:
-        return _counted(seconds, "second")
-    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    parts = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
-    return " ".join(_counted(count, unit) for count, unit in parts if count)
 
 
 def _sentence(words: object) -> str:
@@ -179,7 +166,7 @@ def _environment() -> Environment:
     environment.filters.update(
         number=_number,
         percent=_percent,
-        counted=_counted,
+        counted=counted,
         markdown=_markdown,
         short=short,
         code=_code,

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.verdict import Check
-from cd4ml.reports.page import lasting, minute
+from cd4ml.names import lasting
+from cd4ml.reports.page import minute
 from cd4ml.validation.limits import Freshness
 
 DAY = timedelta(days=1)

@@ -16,7 +16,7 @@ from cd4ml.deployment.evidence.designs import Bandit, Design
 from cd4ml.deployment.evidence.limits import Limits
 from cd4ml.deployment.evidence.own_limits import OwnLimits
 from cd4ml.deployment.steps import NOBODY, Rollout
-from cd4ml.names import nearest, shown
+from cd4ml.names import lasting, nearest, shown
 from cd4ml.settings import OneOf, Span, Strict, Whole
 
 READY_SECONDS = 60
@@ -137,8 +137,6 @@ class Hold(Strict):
         """Takes the step; how long it waited."""
         if rollout.split is None:
             return f"{NOBODY}, so there is nothing to wait for"
-        from cd4ml.reports.page import lasting
-
         steps.wait(rollout, self.hold.total_seconds())
         return f"waited {lasting(self.hold)}"
 
