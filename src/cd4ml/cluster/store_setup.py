@@ -32,14 +32,12 @@ from cd4ml.errors import Cd4mlError, StorageError
 from cd4ml.storage import layout
 
 STORE = "cd4ml"
-"""The bucket of sources, datasets, models and deployments. Every version of an object stays, but for `PASSING`."""
+"""The bucket of sources, datasets, models and deployments. Every version of an object stays, but of what the layout
+has go; there an overwritten one goes the day after."""
 ARTIFACTS = "mlpipeline"
 """The bucket of KFP's artifacts."""
 NONCURRENT_DAYS = 30
 """How long an overwritten object of the bucket of artifacts can be had back."""
-PASSING = {"captures/": 90, "traffic/": 365, "checkpoints/": 30}
-"""Below these names of the store objects go after so many days: what routers kept, what they followed in rollouts that
-are long over, and what trainings would go on from. An overwritten one goes the day after."""
 UNREACHABLE = urllib3.Retry(total=20, backoff_factor=0.5, backoff_max=15, status_forcelist=[502, 503, 504])
 """How MinIO is waited for: about four minutes, after which the Job tries again."""
 TOKEN_SECONDS = 10 * 365 * 86400
@@ -236,13 +234,13 @@ def _let_pass(minio: Minio) -> None:
     missing = [
         Rule(
             ENABLED,
-            Filter(prefix=prefix),
-            rule_id=prefix.rstrip("/"),
+            Filter(prefix=f"{name}/"),
+            rule_id=name,
             expiration=Expiration(days=days),
             noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=1),
         )
-        for prefix, days in PASSING.items()
-        if not any(prefix.startswith(rule.rule_filter.prefix or "") for rule in others)
+        for name, days in layout.PASSING.items()
+        if not any(f"{name}/".startswith(rule.rule_filter.prefix or "") for rule in others)
     ]
     if missing:
         minio.set_bucket_lifecycle(STORE, LifecycleConfig([*rules, *missing]))

@@ -3,7 +3,7 @@
     TRAFFIC_FILE     says who is answered by which arm (`cd4ml.contracts.traffic`); it may change at any time
     CAPTURE_FOLDER   takes what is kept of requests and feedback (layout: `cd4ml.contracts.captured`); unset: nothing is
                      both lie on this machine, or in a bucket (s3://..., as the variables AWS_* say)
-    CAPTURE_DAYS     how many days stay of what is kept in a folder (90); a bucket's owner removes what is old
+    CAPTURE_DAYS     how many days stay of what is kept in a folder (90); of a bucket a rule removes what is old
     CAPTURE_SECONDS  after which what waits is written (5); a router that is killed loses what came since
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the router to this machine
     PORT             takes what a model server takes, and feedback (9000)
@@ -30,6 +30,7 @@ from cd4ml.serving.listening import Port, serve
 from cd4ml.serving.router_metrics import RouterMetrics
 from cd4ml.serving.routing import Router, watched
 from cd4ml.serving.traffic_file import TrafficFile
+from cd4ml.storage import layout
 
 MOST_OFTEN, MOST_SELDOM = 0.1, 600.0
 """Seconds between two writes of the capture."""
@@ -78,7 +79,7 @@ def _traffic_file() -> str:
 def _capture() -> Capture | None:
     folder = os.environ.get("CAPTURE_FOLDER")
     seconds = _number("CAPTURE_SECONDS", 5, least=MOST_OFTEN, most=MOST_SELDOM)
-    days = _number("CAPTURE_DAYS", 90, least=1, most=MOST_DAYS)
+    days = _number("CAPTURE_DAYS", layout.PASSING["captures"], least=1, most=MOST_DAYS)
     return Capture(folder, seconds, int(days)) if folder else None
 
 

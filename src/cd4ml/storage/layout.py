@@ -40,6 +40,8 @@ class Kind:
     writers: frozenset[Role] = frozenset()
     replaced: bool = False
     """Whether its objects are written again in each other's place, as of few kinds."""
+    days: int | None = None
+    """After which its objects go; None of what stays for good."""
 
 
 _PIPELINES, _PUBLISHER, _DEPLOYER = (frozenset({role}) for role in (Role.PIPELINES, Role.PUBLISHER, Role.DEPLOYER))
@@ -77,19 +79,30 @@ KINDS = (
         _DEPLOYER | {Role.ROUTER},
         _DEPLOYER,
         replaced=True,
+        days=365,
     ),
     Kind(
         "captures",
         "`MODEL/…`: what routers keep of requests and feedback",
         _PIPELINES | _DEPLOYER | {Role.MONITORING},
         frozenset({Role.ROUTER}),
+        days=90,
     ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),
-    Kind("checkpoints", "`KEY/{0,1}`: what a training that was ended goes on from", _TRAINER, _TRAINER, replaced=True),
+    Kind(
+        "checkpoints",
+        "`KEY/{0,1}`: what a training that was ended goes on from",
+        _TRAINER,
+        _TRAINER,
+        replaced=True,
+        days=30,
+    ),
     Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),
 )
+PASSING = {kind.name: kind.days for kind in KINDS if kind.days}
+"""After how many days the objects of a kind go, in a bucket by a rule, of those that do not stay."""
 
 
 def read_by(role: Role) -> list[str]:

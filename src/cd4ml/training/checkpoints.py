@@ -19,7 +19,7 @@ import numpy as np
 from pyarrow import fs
 
 from cd4ml.errors import StorageError
-from cd4ml.storage import S3, arrow, local_path
+from cd4ml.storage import S3, arrow, layout, local_path
 
 FOLDER = "checkpoints"
 EVERY_SECONDS = 300.0
@@ -27,8 +27,6 @@ EVERY_SECONDS = 300.0
 _FILES = ("0", "1")
 _TEXT = "state"
 _DIGEST_BYTES = 64
-_KEPT_SECONDS = 30 * 24 * 3600
-"""After which nobody takes a training up; in a bucket a rule removes its checkpoints after as long."""
 _FAULTS = (OSError, StorageError, ValueError, MemoryError)
 """What a store and the memory may raise."""
 
@@ -101,7 +99,7 @@ class Checkpoints:
             if older in self._names():
                 arrow.remove(self._folder, older)
             if not self._store.startswith(S3):
-                arrow.expire(arrow.folder(local_path(self._store) / FOLDER), _KEPT_SECONDS)
+                arrow.expire(arrow.folder(local_path(self._store) / FOLDER), layout.PASSING[FOLDER] * 24 * 3600)
         except _FAULTS as error:
             _tell(f"old checkpoints in {self._store} could not be removed ({error}); remove them")
 
