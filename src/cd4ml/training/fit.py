@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import FrameType
 
 import keras
 import numpy as np
@@ -147,8 +148,9 @@ def fit(
     try:
         measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation, problem=problem)
         training = _Training(steps, train=train, measure=measure, spec=spec, seed=seed, checkpoints=checkpoints)
-        with _asked_to_end() as asked:
-            course = training.run(asked)
+        asked = threading.Event()
+        with at_sigterm(lambda *_: asked.set()):  # training ends where it can go on: between two steps
+            course = training.run(asked.is_set)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         smaller = f"try a batch_size of {spec.batch_size // 2}" if spec.batch_size > 1 else "take a smaller network"
         raise TrainingError(f"out of memory at a batch_size of {spec.batch_size}: {smaller}") from error
@@ -157,12 +159,11 @@ def fit(
 
 
 @contextmanager
-def _asked_to_end() -> Iterator[Callable[[], bool]]:
-    """Notes SIGTERM, as a cluster sends it, so that training ends where it can go on: between two steps."""
-    asked = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+def at_sigterm(act: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Acts when SIGTERM arrives, as a cluster sends it, and as before once the context has ended."""
+    before = signal.signal(signal.SIGTERM, act)
     try:
-        yield asked.is_set
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
 

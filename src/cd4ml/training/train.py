@@ -2,9 +2,7 @@
 
 import hashlib
 import inspect
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -20,7 +18,7 @@ from cd4ml.contracts.problem import BINARY, Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, export, features, reweight, statistics
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
-from cd4ml.training.fit import Epoch, best, finite
+from cd4ml.training.fit import Epoch, at_sigterm, best, finite
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
 from cd4ml.training.trainers import Trainer, parse
@@ -127,7 +125,7 @@ def train(
     if store:
         checkpoints = Checkpoints(store, _key(checked, job=job), every_seconds=checkpoint_seconds)
         job = replace(job, checkpoints=checkpoints)
-    with _ended_by_sigterm():
+    with at_sigterm(_end):
         fitted = _fitted(checked, job)
         export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
     if job.checkpoints:
@@ -186,15 +184,6 @@ def _fitted(trainer: Trainer, job: TrainingJob) -> Fitted:
     return fitted
 
 
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM, as a cluster sends it, ends the training between two steps and cleans up."""
-
-    def end(number: int, _: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the training between two steps, and cleans up."""
+    raise SystemExit(128 + number)
