@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class CustomKind:
 
 
 @dataclass
-class Player:
+class Player(ABC):
     """What acts on the objects of one kind in one namespace."""
 
     kind: ClassVar[CustomKind]
@@ -98,9 +99,9 @@ class Player:
                 if "deletionTimestamp" not in found["metadata"]:
                     self.reconcile(found)
 
+    @abstractmethod
     def reconcile(self, found: Object) -> None:
         """Makes what an object asks for."""
-        raise NotImplementedError
 
     def stand_in(self, pod: Object, plays: Object) -> None:
         """Has one container run in a pod, in place of all that it has."""
