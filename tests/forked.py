@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+SECONDS = 300
+"""How long a process may take."""
+
 
 def status_of(work: Callable[[], object]) -> int:
     """Does something in a process of its own; how that ended, as `os.waitpid` has it."""
     process = os.fork()
     if process == 0:
+        signal.alarm(SECONDS)  # ends it even where it waits for a lock that a thread held as it forked
         try:
             work()
             os._exit(0)
@@ -20,6 +24,7 @@ def status_of(work: Callable[[], object]) -> int:
             traceback.print_exc()
             os._exit(1)
     _, status = os.waitpid(process, 0)
+    assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGALRM, f"not done in {SECONDS} s"
     return status
 
 
