@@ -1,7 +1,7 @@
 """A made-up evaluation, for tests of what comes after it."""
 
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Change, ModelSummary, Slice, Summary, at
-from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import fairness
 
 
@@ -23,7 +23,7 @@ def a_summary() -> Summary:
         models={"candidate": ModelSummary("sha256:c", slices[0].metrics, slices[0].intervals)},
         slices=slices,
         changes=(Change("baseline", "overall", "auc", 0.05, (0.03, 0.07)),),
-        fairness=tuple(fairness.compare(slices, [["region"]], [0.5])),
+        fairness=tuple(fairness.compare(BINARY, slices=slices, columns=[["region"]], thresholds=[0.5])),
     )
 
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.binary import BINARY
 from cd4ml.errors import DataError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.binary import BINARY
 
 ROW = """
 from cd4ml import Metric
@@ -29,7 +29,7 @@ from cd4ml.evaluation import gate, limits
 
 name = "negative_predictive_value@0.5"
 found = a_summary()
-assert found.of("candidate")["region=south"].counted(name) == round(79 * 0.8)
+assert found.of("candidate")["region=south"].counted(found.problem, name) == round(79 * 0.8)
 assert {one.metric for one in found.fairness} >= {"negative_predictive_value"}
 summary.write(found, ".")
 asked = {name: {"min": 0.3, "slices": ["region=south"]},
@@ -48,7 +48,7 @@ else:
     raise AssertionError("a limit out of range")
 """
 ENTRY = "[cd4ml.metrics]\nnegative_predictive_value = acme_metrics:NPV\n"
-TABLE = "from cd4ml.contracts.problem import BINARY; print([one.name for one in BINARY.metrics][-2:])"
+TABLE = "from cd4ml.contracts.binary import BINARY; print([one.name for one in BINARY.metrics][-2:])"
 
 
 def python(program, folder=None):

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cd4ml.contracts import document, slices
+from cd4ml.contracts import document, problems, slices
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.document import Document
-from cd4ml.contracts.problem import BINARY, Metrics, Problem
+from cd4ml.contracts.problem import Metrics, Problem
 from cd4ml.contracts.shares import Interval
 
 SUMMARY = "summary.json"
@@ -57,9 +58,9 @@ class Slice:
     metrics: Metrics
     intervals: Intervals
 
-    def counted(self, metric: str) -> int:
+    def counted(self, problem: Problem, metric: str) -> int:
         """The rows that a metric is over."""
-        return BINARY.counted(metric, self.rows, self.metrics)
+        return problem.counted(metric, self.rows, self.metrics)
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,11 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
     fairness: tuple[Fairness, ...]
     row_by_row: Mapping[str, str] = field(default_factory=dict)
     """Why TFMA itself ran row by row, by the name of its combiner; all else was computed in columns."""
+    problem_name: str = BINARY.name
+    """What the models are to predict (`cd4ml.contracts.problems`)."""
 
     def __post_init__(self) -> None:
+        problems.named(self.problem_name)
         if CANDIDATE not in self.models:
             raise ValueError("it has no candidate among its models")
 
@@ -143,7 +147,7 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
     @property
     def problem(self) -> Problem:
         """What the models are to predict."""
-        return BINARY
+        return problems.named(self.problem_name)
 
     def weakest(self) -> tuple[str, float] | None:
         """The slice that is large enough to judge and is the worst by the primary metric, with its value."""
@@ -152,7 +156,7 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
             (name, value)
             for name, one in self.of(CANDIDATE).items()
             if name != OVERALL
-            and one.counted(primary.name) >= FEWEST_ROWS
+            and one.counted(self.problem, primary.name) >= FEWEST_ROWS
             and (value := one.metrics[primary.name]) is not None
         ]
         worst = max if primary.better == "lower" else min

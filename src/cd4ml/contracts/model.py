@@ -17,15 +17,16 @@ import keyword
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cd4ml.contracts import document
+from cd4ml.contracts import document, problems
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.columns import column, is_text
-from cd4ml.contracts.problem import BINARY, Problem
+from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, StorageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 SAVED_MODEL = "saved_model"
 CONTRACT = "contract.json"
 HISTORY = "history.json"
-(OUTPUT,) = BINARY.outputs
 
 Kind = Literal["number", "category", "boolean"]
 
@@ -74,12 +74,13 @@ class Contract:
     inputs: tuple[Input, ...]
     model: Mapping[str, Any]
     """The specification it was trained by, as `cd4ml.training.trainers` has it."""
-    output: str = OUTPUT
+    problem: Problem = BINARY
+    """What it is to predict."""
 
     @property
-    def problem(self) -> Problem:
-        """What it is to predict."""
-        return BINARY
+    def output(self) -> str:
+        """What the signature calls what it gives."""
+        return self.problem.output
 
     def labels(self, table: "pa.Table") -> np.ndarray:
         """The label's column as numbers.
@@ -115,8 +116,14 @@ def _is_plain(name: str) -> bool:
 
 def write_contract(contract: Contract, folder: str | Path) -> None:
     """Writes the contract into a model's folder."""
-    content = asdict(contract)
-    content["inputs"] = [_written(one) for one in contract.inputs]
+    content = {
+        "problem": contract.problem.name,
+        "label": contract.label,
+        "classes": list(contract.classes),
+        "inputs": [_written(one) for one in contract.inputs],
+        "model": dict(contract.model),
+        "output": contract.output,
+    }
     document.write(Path(folder) / CONTRACT, content)
 
 
@@ -159,7 +166,7 @@ def parse_contract(text: str, place: str) -> Contract:
             classes=(negative, positive),
             inputs=tuple(_read(one) for one in content["inputs"]),
             model=content["model"],
-            output=content["output"],
+            problem=problems.named(content.get("problem", BINARY.name)),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _no_contract(place, error) from error

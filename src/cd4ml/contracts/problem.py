@@ -1,19 +1,18 @@
 """What a model is asked to predict: what it gives, how its label is written as numbers, and how good it can be.
 
-`BINARY.metrics` is the one table of metrics: a metric is added by a row, from other packages by `METRICS`. Who needs to
-know something of a metric asks the problem for it, by the name that a summary has: `accuracy@0.5` of a metric at a
-threshold.
+`Problem.metrics` is the one table of metrics: a metric is added by a row, from other packages by `METRICS`. Who needs
+to know something of a metric asks the problem for it, by the name that a summary has: `accuracy@0.5` of a metric at a
+threshold. The problems themselves are in `cd4ml.contracts.problems`.
 """
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from cd4ml.contracts.columns import column, is_text
-from cd4ml.errors import DataError, PluginError
+from cd4ml.errors import PluginError
 from cd4ml.plugins import PluginPoint
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Metric:
 
 
 METRICS: PluginPoint[Metric] = PluginPoint(kind="metric", group="cd4ml.metrics", of=Metric, built_in={})
-"""The rows that other packages add to the table of `BINARY`."""
+"""The rows that other packages add to the tables."""
 NAME = re.compile(r"[a-z][a-z0-9_]*(?<!_diff)")
 """What a metric can be called; TFMA appends `_diff` itself."""
 
@@ -74,7 +73,9 @@ class Problem(ABC):
     """A kind of question, and all that is particular to its answers."""
 
     name: str
-    outputs: tuple[str, ...]
+    task: str
+    """What a model card calls it, as CycloneDX has it."""
+    output: str
     """What the signature of a model gives."""
     rows: tuple[Metric, ...]
     """The metrics that cd4ml has itself."""
@@ -195,187 +196,3 @@ class Problem(ABC):
         Raises:
             DataError: The column is missing, of another type, or has rows with no label or one of no class.
         """
-
-
-class Binary(Problem):
-    """Which of two classes: `probability` is that of the second."""
-
-    def why_undefined(self, name: str, rows: int, found: Metrics) -> str:
-        """As `Problem` has it."""
-        if found["label_rate"] in (0, 1):
-            return f"it is not defined on {rows:,} rows that are all of one class"
-        if self.metric(name).counted is _selected:
-            return f"none of the {rows:,} rows is predicted positive"
-        return "it is not a finite number"
-
-    def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:
-        """The AUC of the ranks."""
-        from cd4ml.contracts import ranking
-
-        return ranking.auc(labels, predictions)
-
-    def order(self, values: Collection[str]) -> tuple[str, ...]:
-        """By alphabet; the last is the positive class."""
-        return tuple(sorted(values))
-
-    def classes(self, table: "pa.Table", label: str) -> tuple[str, ...]:
-        """The two values of the label as text, the positive one last.
-
-        Raises:
-            DataError: It has not exactly two, or is of a type that cannot be a label.
-        """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        values = self.order(pc.unique(_text(table, label).drop_null()).to_pylist())
-        if len(values) < 2:
-            raise DataError(
-                f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; "
-                "give rows of both classes"
-                if values
-                else f"label {label!r}: no row of the train split has one; name another column, or fill it in"
-            )
-        shown = ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
-        if len(values) > 2:
-            raise DataError(
-                f"label {label!r}: {len(values)} values ({shown}) where two are needed; group them into two"
-            )
-        type_ = table.schema.field(label).type
-        if (pa.types.is_integer(type_) or pa.types.is_floating(type_)) and values != ("0", "1"):
-            raise DataError(f"label {label!r}: the numbers are {shown}; write them as 0 and 1")
-        return values
-
-    def labels(self, table: "pa.Table", label: str, classes: tuple[str, ...]) -> "np.ndarray":
-        """Turns the label's column into 0 and 1.
-
-        Returns:
-            float32 [rows]: 1 where the label is the second of the classes.
-
-        Raises:
-            DataError: The column is missing, of another type, or has rows with no label or another value.
-        """
-        import numpy as np
-        import pyarrow.compute as pc
-
-        values = _text(table, label)
-        if values.null_count:
-            raise DataError(
-                f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none; "
-                "drop these rows from the source"
-            )
-        strange = [value for value in pc.unique(values).to_pylist() if value not in classes]
-        if strange:
-            raise DataError(
-                f"label {label!r}: {strange[0]!r} is neither {classes[0]!r} nor {classes[1]!r}; "
-                "clean the source, or train on rows that have this value"
-            )
-        positive: np.ndarray = pc.equal(values, classes[1]).to_numpy()
-        return positive.astype(np.float32)
-
-
-def _text(table: "pa.Table", label: str) -> "pa.ChunkedArray":
-    """The label's column as text, null where there is none: `false`/`true`, `0`/`1`, or as it is."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values = column(table, label)
-    try:
-        if pa.types.is_floating(values.type):
-            values = pc.if_else(pc.is_nan(values), None, values).cast(pa.int64())
-        if pa.types.is_boolean(values.type) or pa.types.is_integer(values.type) or is_text(values.type):
-            return values.cast(pa.string())
-    except pa.ArrowInvalid as error:
-        raise DataError(f"label {label!r}: {error}; give 0 and 1, booleans, or two words") from error
-    raise DataError(f"label {label!r}: {values.type} cannot be a label; give 0 and 1, booleans, or two words")
-
-
-def _all(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001 (as every `Counted`)
-    return rows
-
-
-def _positive(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001
-    return round((found["label_rate"] or 0) * rows)
-
-
-def _negative(rows: int, found: Metrics, threshold: str) -> int:
-    return rows - _positive(rows, found, threshold)
-
-
-def _rarer(rows: int, found: Metrics, threshold: str) -> int:
-    """Of an area under a curve: each row of a class is held against the rows of the other."""
-    return min(_positive(rows, found, threshold), _negative(rows, found, threshold))
-
-
-def _selected(rows: int, found: Metrics, threshold: str) -> int:
-    return round((found[f"selection_rate@{threshold}"] or 0) * rows)
-
-
-EDGES = {"num_thresholds": 1001}
-"""Where TFMA's own views draw the curves, and its areas under them are measured; those of the summary are exact."""
-_rate = partial(Metric, at_thresholds=True, interval="share")
-
-BINARY = Binary(
-    name="binary",
-    outputs=("probability",),
-    primary="auc",
-    headlines=("auc", "auc_pr", "accuracy"),
-    plots={"ConfusionMatrixPlot": EDGES, "CalibrationPlot": {"num_buckets": 10}},
-    rows=(
-        Metric("example_count", "ExampleCount", of="data", top=None),
-        Metric("label_rate", "Prevalence", of="data", counted=_all, interval="share"),
-        Metric("auc", "AUC", EDGES, title="AUC", better="higher", counted=_rarer, interval="bounded"),
-        Metric(
-            "auc_pr",
-            "AUCPrecisionRecall",
-            EDGES,
-            title="average precision",
-            better="higher",
-            counted=_rarer,
-            interval="bounded",
-        ),
-        Metric(
-            "binary_cross_entropy", "BinaryCrossEntropy", top=None, better="lower", counted=_all, interval="positive"
-        ),
-        Metric(
-            "calibration",
-            "Calibration",
-            top=None,
-            better="nearer 1",
-            counted=_positive,
-            interval="positive",
-            place_among_groups=7,
-        ),
-        _rate("accuracy", "BinaryAccuracy", better="higher", counted=_all),
-        _rate("precision", "Precision", better="higher", counted=_selected, place_among_groups=6),
-        _rate("recall", "Recall", better="higher", counted=_positive, same_as="true_positive_rate"),
-        _rate("true_positive_rate", "TPR", better="higher", counted=_positive, place_among_groups=2),
-        _rate("false_positive_rate", "FPR", better="lower", counted=_negative, place_among_groups=3),
-        _rate(
-            "true_negative_rate",
-            "TNR",
-            better="higher",
-            counted=_negative,
-            rest_of="false_positive_rate",
-            place_among_groups=4,
-        ),
-        _rate(
-            "false_negative_rate",
-            "FNR",
-            better="lower",
-            counted=_positive,
-            rest_of="true_positive_rate",
-            place_among_groups=5,
-        ),
-        _rate("selection_rate", "PredictedPositiveRate", counted=_all, place_among_groups=1),
-        Metric("latency_ms", title="latency, ms", of="model", top=None, better="lower"),
-        Metric("size_mib", title="size, MiB", of="model", top=None, better="lower"),
-    ),
-)
-CRITERIA = {
-    "demographic_parity": ("selection_rate",),
-    "equal_opportunity": ("true_positive_rate",),
-    "equalised_odds": ("true_positive_rate", "false_positive_rate"),
-    "predictive_parity": ("precision",),
-    "four_fifths": ("selection_rate",),
-}
-"""The rates that a criterion is about."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts import problems
 from cd4ml.contracts.slices import Pattern
 
 Mistake = tuple[tuple[str, ...], str]
@@ -69,7 +69,7 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
 def _rate(metric: str) -> str:
     """The metric that says the same, by one name."""
     name, found, threshold = metric.partition("@")
-    same = BINARY.metric(name).said_by or name
+    same = problems.metric(name).said_by or name
     return f"{same}@{float(threshold):g}" if found else name
 
 
@@ -77,7 +77,7 @@ def _range(held: Held) -> tuple[float, float]:
     """What the limit leaves of the metric that `_rate` names."""
     low = float("-inf") if held.low[1] is None else held.low[1]
     high = float("inf") if held.high[1] is None else held.high[1]
-    if BINARY.metric(held.metric).rest_of:
+    if problems.metric(held.metric).rest_of:
         whole = 0 if held.other else 1
         return whole - high, whole - low
     return low, high

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cd4ml.contracts.binary import CRITERIA
 from cd4ml.contracts.evaluation import Fairness
-from cd4ml.contracts.problem import CRITERIA
 from cd4ml.contracts.shares import Interval
 
 ASKED = {

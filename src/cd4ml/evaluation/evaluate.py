@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, predictions
-from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, ModelSummary, Slice, Summary, at
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Summary, at
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, EvaluationError, StorageError
@@ -164,7 +164,7 @@ def evaluate(
                 folder=unfinished / summary.TFMA,
                 runner=runner,
             )
-            scored = measure.Scored(predicted.labels == 1, predicted.probabilities, split.slicings(by))
+            scored = measure.Scored(problem, predicted.labels == 1, predicted.probabilities, split.slicings(by))
             completed, changes = measure.complete(scored, by_tfma.slices, cuts)
             curves = measure.curves(scored, cuts, by_tfma.calibration)
             latencies = predicted.latencies
@@ -186,10 +186,18 @@ def evaluate(
                 models=models,
                 slices=tuple(completed),
                 changes=tuple(changes),
-                fairness=_fairness(
-                    completed, roles=folders, columns=list(fairness.crosses(by, sensitive)), thresholds=cuts
+                fairness=tuple(
+                    compared
+                    for role in folders
+                    for compared in fairness.compare(
+                        problem,
+                        slices=[one for one in completed if one.model == role],
+                        columns=list(fairness.crosses(by, sensitive)),
+                        thresholds=cuts,
+                    )
                 ),
                 row_by_row=by_tfma.row_by_row,
+                problem_name=problem.name,
             )
             summary.write(found, unfinished)
             probabilities = predicted.probabilities[CANDIDATE][:PREDICTIONS_KEPT]
@@ -239,7 +247,7 @@ def _predict(split: Rows, folders: Mapping[str, Path], contracts: Mapping[str, C
         for role, contract in contracts.items():
             features = _features(table, contract, role)
             with _named(role):
-                one = loaded.get(role) or loaded.setdefault(role, Model(folders[role]))
+                one = loaded.get(role) or loaded.setdefault(role, Model(folders[role], contract))
                 probabilities[role].append(one.predict(features))
                 if role not in latencies:
                     latencies[role] = one.latency_ms(features)
@@ -334,17 +342,6 @@ def _features(table: pa.Table, contract: Contract, role: str) -> dict[str, np.nd
         return model.features(table, contract)
     except DataError as error:
         raise EvaluationError(f"test split, for the {role}: {error}") from error
-
-
-def _fairness(
-    slices: Sequence[Slice], *, roles: Iterable[str], columns: Sequence[Sequence[str]], thresholds: Sequence[float]
-) -> tuple[Fairness, ...]:
-    """The groups of each model compared."""
-    return tuple(
-        compared
-        for role in roles
-        for compared in fairness.compare([one for one in slices if one.model == role], columns, thresholds)
-    )
 
 
 def _size(folder: Path) -> float:

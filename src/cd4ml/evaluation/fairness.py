@@ -7,15 +7,18 @@ from statistics import NormalDist
 
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import OVERALL, Fairness, Group, Slice, at
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import key_of
 
 
-def compare(slices: Iterable[Slice], columns: Sequence[Sequence[str]], thresholds: Sequence[float]) -> list[Fairness]:
+def compare(
+    problem: Problem, *, slices: Iterable[Slice], columns: Sequence[Sequence[str]], thresholds: Sequence[float]
+) -> list[Fairness]:
     """Compares the groups by each rate at each threshold, and by calibration.
 
     Args:
+        problem: Says by what groups are compared.
         slices: Of one model; `overall` is among them.
         columns: What makes the groups: one sensitive column, or several that are crossed.
         thresholds: Those that the slices were measured at.
@@ -23,10 +26,12 @@ def compare(slices: Iterable[Slice], columns: Sequence[Sequence[str]], threshold
     slices = list(slices)
     overall = next(one for one in slices if one.slice == OVERALL)
     return [
-        _compare(overall, slices=groups, columns=columns_of_groups, metric=metric.name, threshold=threshold)
+        _compare(
+            problem, overall=overall, slices=groups, columns=columns_of_groups, metric=metric.name, threshold=threshold
+        )
         for columns_of_groups in columns
         if (groups := [one for one in slices if sorted(one.values) == sorted(columns_of_groups)])
-        for metric in BINARY.among_groups
+        for metric in problem.among_groups
         for threshold in (thresholds if metric.at_thresholds else (None,))
     ]
 
@@ -60,7 +65,13 @@ def _added(one: float, other: float, correlation: float) -> float:
 
 
 def _compare(
-    overall: Slice, *, slices: Sequence[Slice], columns: Sequence[str], metric: str, threshold: float | None
+    problem: Problem,
+    *,
+    overall: Slice,
+    slices: Sequence[Slice],
+    columns: Sequence[str],
+    metric: str,
+    threshold: float | None,
 ) -> Fairness:
     measured = metric if threshold is None else at(metric, threshold)
     of_all = overall.metrics[measured]
@@ -68,10 +79,13 @@ def _compare(
     judged = {
         name: rate
         for name, one in by_name.items()
-        if (rate := one.metrics[measured]) is not None and one.counted(measured) >= FEWEST_ROWS
+        if (rate := one.metrics[measured]) is not None and one.counted(problem, measured) >= FEWEST_ROWS
     }
     best = max(judged.values(), default=None)
-    groups = {name: _group(one, measured=measured, overall=of_all, best=best) for name, one in by_name.items()}
+    groups = {
+        name: _group(one, problem=problem, measured=measured, overall=of_all, best=best)
+        for name, one in by_name.items()
+    }
     rising = sorted(judged, key=lambda name: judged[name])
     lowest, highest = (rising[0], rising[-1]) if len(rising) > 1 else (None, None)
     gap, gap_interval, ratio, ratio_interval = _apart(groups, judged=judged, lowest=lowest, highest=highest)
@@ -92,12 +106,12 @@ def _compare(
     )
 
 
-def _group(one: Slice, *, measured: str, overall: float | None, best: float | None) -> Group:
+def _group(one: Slice, *, problem: Problem, measured: str, overall: float | None, best: float | None) -> Group:
     rate = one.metrics[measured]
     return Group(
         rate=rate,
         interval=one.intervals.get(measured),
-        rows=one.counted(measured),
+        rows=one.counted(problem, measured),
         difference=None if rate is None or overall is None else rate - overall,
         ratio=None if rate is None or not best else rate / best,
     )

@@ -356,7 +356,7 @@ def _labels(panels: Iterable[Any]) -> tuple[list[Any], list[str]]:
 
 
 def _is_judged(problem: Problem, one: Slice) -> bool:
-    return one.counted(problem.primary) >= FEWEST_ROWS
+    return one.counted(problem, problem.primary) >= FEWEST_ROWS
 
 
 def _none_is_nan(value: float | None) -> float:

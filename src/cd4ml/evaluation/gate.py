@@ -167,8 +167,8 @@ def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
     value = one.metrics[metric]
     if value is None:
         why_not = problem.why_undefined(metric, one.rows, one.metrics)
-        return Measured(None, why_not=why_not, too_few=one.counted(metric) < FEWEST_ROWS)
-    if problem.metric(metric).counted and (counted := one.counted(metric)) < FEWEST_ROWS:
+        return Measured(None, why_not=why_not, too_few=one.counted(problem, metric) < FEWEST_ROWS)
+    if problem.metric(metric).counted and (counted := one.counted(problem, metric)) < FEWEST_ROWS:
         return Measured(
             None,
             why_not=f"too small to judge ({counted} of its {one.rows:,} rows count, {FEWEST_ROWS} are needed: "

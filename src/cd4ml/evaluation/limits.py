@@ -19,8 +19,9 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from cd4ml import settings
+from cd4ml.contracts import problems
+from cd4ml.contracts.binary import CRITERIA
 from cd4ml.contracts.evaluation import at
-from cd4ml.contracts.problem import BINARY, CRITERIA
 from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
@@ -41,15 +42,16 @@ def _some(patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
 
 
 def _known_metric(name: str) -> str:
-    _, found, threshold = name.partition("@")
-    at_thresholds = name in BINARY and BINARY.metric(name).at_thresholds
+    metric, found, threshold = name.partition("@")
+    known = problems.metrics()
+    at_thresholds = metric in known and known[metric].at_thresholds
     if at_thresholds and not found:
         raise ValueError(f"is measured at a threshold: write {at(name, 0.5)}")
     if at_thresholds and not _is_threshold(threshold):
         raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
-    if name not in BINARY or (found and not at_thresholds):
-        known = (at(one.name, 0.5) if one.at_thresholds else one.name for one in BINARY.metrics)
-        raise ValueError(f"unknown; {nearest(name, (*known, *PARTS))}")
+    if metric not in known or (found and not at_thresholds):
+        names = (at(one.name, 0.5) if one.at_thresholds else one.name for one in known.values())
+        raise ValueError(f"unknown; {nearest(name, (*names, *PARTS))}")
     return name
 
 
@@ -140,7 +142,7 @@ def _of_no_threshold(limit: FairnessLimit) -> FairnessLimit:
 _AtThresholds = FairnessLimit | None
 _OfNoThreshold = Annotated[FairnessLimit, AfterValidator(_of_no_threshold)] | None
 _rates: dict[str, Any] = {
-    one.name: (_AtThresholds if one.at_thresholds else _OfNoThreshold, None) for one in BINARY.among_groups
+    one.name: (_AtThresholds if one.at_thresholds else _OfNoThreshold, None) for one in problems.among_groups()
 }
 _ByRate = create_model("_ByRate", __base__=_Settings, **_rates)
 
@@ -249,16 +251,16 @@ def _missing(content: Mapping[str, Any]) -> Iterator[Mistake]:
 def _mistakes(found: Limits) -> Iterator[Mistake]:
     held = list(_held(found))
     for one in held:
-        yield from contradictions.out_of_range(one, BINARY.metric(one.metric).top)
+        yield from contradictions.out_of_range(one, problems.metric(one.metric).top)
     yield from contradictions.between(held)
     for place, metric, limit in _metric_limits(found):
         yield from _idle(place, limit)
         of_others = [((*place, other), change) for other, change in changes(limit)]
         parts: list[tuple[tuple[str, ...], _OnSlices]] = [(place, limit), *of_others]
         for where, part in parts:
-            if BINARY.metric(metric).of == "model" and any(one.columns for one in part.slices):
+            if problems.metric(metric).of == "model" and any(one.columns for one in part.slices):
                 yield (*where, "slices"), f"{metric} is of the whole model and of no slice; leave slices out"
-            if BINARY.metric(metric).interval is None and part.confident:
+            if problems.metric(metric).interval is None and part.confident:
                 yield (*where, "confident"), f"{metric} has no interval, so this could never be kept; leave it out"
 
 

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from cd4ml.contracts import ranking
+from cd4ml.contracts import problems, ranking
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
@@ -16,7 +16,7 @@ from cd4ml.contracts.evaluation import (
     Slice,
     at,
 )
-from cd4ml.contracts.problem import BINARY, Metrics
+from cd4ml.contracts.problem import Metrics, Problem
 from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation import confidence
 from cd4ml.evaluation.confidence import Ends, Spread, spread
@@ -33,6 +33,7 @@ OF_CHANGES = {"bounded": confidence.bounded_change, "positive": confidence.chang
 class Scored:
     """All rows with what the models say of them."""
 
+    problem: Problem
     labels: np.ndarray
     """bool [rows]."""
     predictions: Mapping[str, np.ndarray]
@@ -77,10 +78,17 @@ def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float])
             if role != CANDIDATE:
                 of_changes |= _paired(slicing, other=role, candidate=candidate, others=found)
     completed = [
-        _completed(one, metrics[one.model, one.slice], intervals.get((one.model, one.slice), {})) for one in slices
+        _completed(
+            one,
+            problem=rows.problem,
+            exact=metrics[one.model, one.slice],
+            intervals=intervals.get((one.model, one.slice), {}),
+        )
+        for one in slices
     ]
     tables = dict(_tables(rows, thresholds))
-    return completed, list(_changes(completed, intervals=of_changes, tables=tables, thresholds=thresholds))
+    changes = _changes(rows.problem, slices=completed, intervals=of_changes, tables=tables, thresholds=thresholds)
+    return completed, list(changes)
 
 
 def curves(rows: Scored, thresholds: Sequence[float], calibration: Mapping[str, np.ndarray]) -> dict[str, Curves]:
@@ -122,7 +130,7 @@ def _estimates(rows: Scored, *, slicing: Slicing, role: str, order: np.ndarray) 
 
 def _of(intervals: Mapping[str, Callable[[np.ndarray, Spread], Ends]], metric: str) -> Callable[..., Ends]:
     """The interval of a metric's kind."""
-    return intervals[str(BINARY.metric(metric).interval)]
+    return intervals[str(problems.metric(metric).interval)]
 
 
 def _losses(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -163,13 +171,13 @@ def _paired(
     return found
 
 
-def _completed(one: Slice, exact: Metrics, intervals: Intervals) -> Slice:
+def _completed(one: Slice, *, problem: Problem, exact: Metrics, intervals: Intervals) -> Slice:
     metrics = {**one.metrics, **exact}
     rates = [
-        metric for metric, value in metrics.items() if value is not None and BINARY.metric(metric).interval == "share"
+        metric for metric, value in metrics.items() if value is not None and problem.metric(metric).interval == "share"
     ]
     ends = confidence.proportion(
-        np.array([metrics[metric] for metric in rates]), np.array([one.counted(metric) for metric in rates])
+        np.array([metrics[metric] for metric in rates]), np.array([one.counted(problem, metric) for metric in rates])
     )
     of_rates = dict(zip(rates, zip(ends[0].tolist(), ends[1].tolist(), strict=True), strict=True))
     return replace(one, metrics=metrics, intervals={**of_rates, **intervals})
@@ -192,8 +200,9 @@ def _tables(rows: Scored, thresholds: Sequence[float]) -> Iterator[tuple[tuple[s
 
 
 def _changes(
-    slices: Sequence[Slice],
+    problem: Problem,
     *,
+    slices: Sequence[Slice],
     intervals: Mapping[tuple[str, str, str], Interval],
     tables: Mapping[tuple[str, str, float], np.ndarray],
     thresholds: Sequence[float],
@@ -203,32 +212,39 @@ def _changes(
         one = candidate[other.slice]
         of_rates = {
             at(metric, threshold): _interval_of_rate(
-                one, other=other, metric=at(metric, threshold), correlation=correlation
+                problem, one=one, other=other, metric=at(metric, threshold), correlation=correlation
             )
             for threshold in thresholds
-            for metric, correlation in _correlations(tables[other.model, one.slice, threshold])
+            for metric, correlation in _correlations(problem, tables[other.model, one.slice, threshold])
         }
         for metric, value in one.metrics.items():
             before = other.metrics[metric]
-            if value is None or before is None or BINARY.metric(metric).of == "data":
+            if value is None or before is None or problem.metric(metric).of == "data":
                 continue
             interval = intervals.get((other.model, one.slice, metric)) or of_rates.get(metric)
             yield Change(other.model, one.slice, metric, value - before, interval)
 
 
-def _interval_of_rate(one: Slice, *, other: Slice, metric: str, correlation: float) -> Interval | None:
+def _interval_of_rate(
+    problem: Problem, *, one: Slice, other: Slice, metric: str, correlation: float
+) -> Interval | None:
     value, before = one.metrics[metric], other.metrics[metric]
-    if value is None or before is None or min(one.counted(metric), other.counted(metric)) < FEWEST_ROWS:
+    if (
+        value is None
+        or before is None
+        or min(one.counted(problem, metric), other.counted(problem, metric)) < FEWEST_ROWS
+    ):
         return None
     return difference_interval(
         (value, one.intervals[metric]), (before, other.intervals[metric]), correlation=correlation
     )
 
 
-def _correlations(table: np.ndarray) -> Iterator[tuple[str, float]]:
+def _correlations(problem: Problem, table: np.ndarray) -> Iterator[tuple[str, float]]:
     """How far the rates of two models rise and fall together, of each rate.
 
     Args:
+        problem: Whose rates they are.
         table: int [2, 2, 2], the rows by label, by the candidate's selection and by that of the other.
 
     Returns:
@@ -242,7 +258,7 @@ def _correlations(table: np.ndarray) -> Iterator[tuple[str, float]]:
         "accuracy": _phi(positive + negative[::-1, ::-1]),
         "precision": _of_precision(table),
     }
-    for metric in BINARY.at_thresholds:
+    for metric in problem.at_thresholds:
         yield metric.name, known.get(metric.said_by or metric.name, 0.0)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from cd4ml.contracts.model import OUTPUT, SAVED_MODEL
+from cd4ml.contracts.model import SAVED_MODEL, Contract
 from cd4ml.errors import EvaluationError
 
 BATCH_ROWS = 8192
@@ -19,16 +19,17 @@ CALLS = 200
 class Model:
     """A loaded model."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, contract: Contract) -> None:
         """Loads it.
 
         Args:
             folder: A model's folder (layout: `cd4ml.contracts.model`).
+            contract: Its contract.
 
         Raises:
             EvaluationError: It cannot be loaded.
         """
-        self._folder = folder
+        self._folder, self._output = folder, contract.output
         try:
             self._loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # holds the signature's variables
             self._signature = self._loaded.signatures["serving_default"]
@@ -54,7 +55,7 @@ class Model:
         if predictions.shape != (rows,):
             raise EvaluationError(
                 f"{self._folder}: predictions of shape {predictions.shape} for {rows:,} rows; "
-                f"{OUTPUT} must have the shape [batch]"
+                f"{self._output} must have the shape [batch]"
             )
         wrong = np.flatnonzero(~((predictions >= 0) & (predictions <= 1)))  # also where it is not a number
         if len(wrong):
@@ -78,7 +79,7 @@ class Model:
     def _call(self, features: Mapping[str, np.ndarray | pa.ChunkedArray]) -> np.ndarray:
         try:
             given = {name: _tensor(values) for name, values in features.items()}
-            predictions: np.ndarray = self._signature(**given)[OUTPUT].numpy()
+            predictions: np.ndarray = self._signature(**given)[self._output].numpy()
         except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
             raise self._unusable(error) from error
         return predictions

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cd4ml.contracts import problems
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
@@ -14,7 +15,7 @@ from cd4ml.contracts.evaluation import (
     Summary,
     at,
 )
-from cd4ml.contracts.problem import BINARY, Problem
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation import criteria, figures
 from cd4ml.evaluation.curves import Curves
@@ -181,7 +182,9 @@ def _slice_changes(found: Summary) -> dict[str, dict[str, dict[str, object] | No
     """The changes of the primary metric by other model and slice, of slices that are large enough to judge."""
     slices, primary = found.of(CANDIDATE), found.problem.primary
     changes = [
-        one for one in found.changes if one.metric == primary and slices[one.slice].counted(primary) >= FEWEST_ROWS
+        one
+        for one in found.changes
+        if one.metric == primary and slices[one.slice].counted(found.problem, primary) >= FEWEST_ROWS
     ]
     return {
         other: {one.slice: _change(found, one) for one in changes if one.other == other}
@@ -222,7 +225,7 @@ def _too_small(rows: Sequence[Fairness]) -> dict[str, list[str]]:
 
 
 def _by_column(fair: Sequence[Fairness]) -> dict[str, list[Fairness]]:
-    rows = sorted(fair, key=lambda one: (one.model != CANDIDATE, BINARY.metric(one.metric).place_among_groups))
+    rows = sorted(fair, key=lambda one: (one.model != CANDIDATE, problems.metric(one.metric).place_among_groups))
     return {
         column: [one for one in rows if one.column == column] for column in dict.fromkeys(one.column for one in fair)
     }

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts import problems
 from cd4ml.evaluation import limits
 
 THRESHOLD = r"0*\.[0-9]+"
@@ -23,8 +23,9 @@ class _Flat:
         flat = dict(handler.resolve_ref_schema(handler(schema)))
         parts = dict(flat["properties"])
         metric = parts.pop("metrics")["additionalProperties"]
-        at_thresholds = "|".join(one.name for one in BINARY.metrics if one.at_thresholds)
-        properties = dict.fromkeys((one.name for one in BINARY.metrics if not one.at_thresholds), metric) | parts
+        known = problems.metrics().values()
+        at_thresholds = "|".join(one.name for one in known if one.at_thresholds)
+        properties = dict.fromkeys((one.name for one in known if not one.at_thresholds), metric) | parts
         own = {"title": "ModelLimits", "description": DESCRIPTION, "properties": properties}
         return {**flat, **own, "patternProperties": {f"^({at_thresholds})@{THRESHOLD}$": metric}}
 

@@ -33,7 +33,7 @@ class LoadedModel:
 
         self.version = version
         self.contract = models.read_contract(folder)
-        self._model = Model(folder)
+        self._model = Model(folder, self.contract)
 
     def predict(self, table: "pa.Table") -> "np.ndarray":
         """The probability of the second of the contract's classes.

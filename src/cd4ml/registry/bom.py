@@ -91,7 +91,7 @@ def _model_card(contract: Contract, verdict: Verdict, summary: Summary) -> Part:
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},
-            "task": f"{contract.problem.name} classification",
+            "task": contract.problem.task,
             "architectureFamily": str(contract.model["model"]),
             "datasets": [{"ref": "dataset"}, {"ref": "test-split"}],
             "inputs": [{"format": f"{one.name}: {one.kind}"} for one in contract.inputs],

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cd4ml.contracts import problems
 from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.deployment import WORDS, Answered, Begun, Held, StepTaken, Undone
-from cd4ml.contracts.evaluation import CHAMPION, OVERALL, Change, ModelSummary
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION, OVERALL, Change, ModelSummary
 from cd4ml.errors import Cd4mlError
 from cd4ml.names import lasting
 from cd4ml.registry import approvals, card, catalogue, clock, deployments, shipped
@@ -277,12 +277,16 @@ def _median(spans: Iterable[timedelta | None], what: str) -> tuple[str, str]:
 
 def _plot(entries: Sequence[Entry]) -> Mapping[str, Any]:
     """The primary metric of what was deployed, the oldest first, in percent of the height; empty where it has none."""
+    known = [(one, one.shipped.evaluation) for one in entries if one.shipped and one.shipped.evaluation]
+    if not known:
+        return {}
+    problem = known[0][1].problem
     points = []
-    for one in reversed(entries):
-        evaluated = one.shipped.evaluated if one.shipped else None
-        value = evaluated.metrics.get(BINARY.primary) if evaluated else None
-        if evaluated and value is not None:
-            points.append((one, value, evaluated.intervals.get(BINARY.primary, (value, value))))
+    for one, evaluation in reversed(known):
+        model = evaluation.models[CANDIDATE]
+        value = model.metrics.get(problem.primary)
+        if value is not None:
+            points.append((one, value, model.intervals.get(problem.primary, (value, value))))
     points = points[-MOST_DRAWN:]
     if not points:
         return {}
@@ -294,7 +298,7 @@ def _plot(entries: Sequence[Entry]) -> Mapping[str, Any]:
         return round(100 * (value - low) / (high - low), 2)
 
     return {
-        "title": BINARY.title(BINARY.primary),
+        "title": problem.title(problem.primary),
         "ticks": [(height(value), f"{value:.3f}") for value in (low + pad, (low + high) / 2, high - pad)],
         "labelled": -(-len(points) // MOST_LABELS),
         "points": [(one, f"{value:.3f}", height(value), *map(height, ends)) for one, value, ends in points],
@@ -321,7 +325,7 @@ def _changed(change: Change | None) -> Value:
     if change.interval is None:
         return Value(_signed(change.value))
     low, high = change.interval
-    better = BINARY.metric(change.metric).better
+    better = problems.metric(change.metric).better
     kind = ""
     if better in ("higher", "lower") and (low > 0 or high < 0):
         kind = "passed" if (low > 0) is (better == "higher") else "failed"

@@ -26,7 +26,6 @@ from cd4ml.contracts import model, signature
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION, PREDICTIONS, SUMMARY, Summary
 from cd4ml.contracts.model import Contract
-from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.errors import RegistryError
@@ -238,8 +237,9 @@ def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any
         if SUMMARY not in store.children(version.folder):
             continue  # published by a cd4ml that kept none
         file = f"{version.folder}/{SUMMARY}"
-        found = Summary.parse(store.read(file), store.uri(file)).models[CANDIDATE]
-        value, interval = found.metrics.get(BINARY.primary), found.intervals.get(BINARY.primary)
+        evaluation = Summary.parse(store.read(file), store.uri(file))
+        found, primary = evaluation.models[CANDIDATE], evaluation.problem.primary
+        value, interval = found.metrics.get(primary), found.intervals.get(primary)
         points.append({"version": version.version, "value": value, "interval": interval})
     return points
 

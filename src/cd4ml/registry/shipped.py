@@ -7,7 +7,6 @@ from typing import Any
 
 from cd4ml.contracts.deployment import Held, StepTaken
 from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, ModelSummary, Summary
-from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.signature import SIGNATURES
 from cd4ml.registry import deployments, models
@@ -31,6 +30,12 @@ class Shipped:
     def evaluated(self) -> ModelSummary | None:
         """What evaluation found of the model."""
         return self.evaluation.models[CANDIDATE] if self.evaluation else None
+
+    @property
+    def primary(self) -> float | None:
+        """The model's primary metric."""
+        found = self.evaluation
+        return found.models[CANDIDATE].metrics.get(found.problem.primary) if found else None
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -152,9 +157,8 @@ def _different(columns: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _figure(one: Shipped) -> str:
-    return f"{BINARY.primary} {_value(one)}" if _value(one) else ""
+    return f"{one.evaluation.problem.primary} {_value(one)}" if one.evaluation and _value(one) else ""
 
 
 def _value(one: Shipped) -> str:
-    value = one.evaluated.metrics.get(BINARY.primary) if one.evaluated else None
-    return "" if value is None else f"{value:.3f}"
+    return "" if one.primary is None else f"{one.primary:.3f}"

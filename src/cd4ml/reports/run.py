@@ -6,12 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cd4ml.contracts import document
+from cd4ml.contracts import document, problems
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, Summary
 from cd4ml.contracts.findings import Findings
-from cd4ml.contracts.problem import BINARY
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.contracts.verdict import Verdict
@@ -80,6 +79,7 @@ def summary(run: Run) -> dict[str, Any]:
         ],
         "dataset": _chosen(asdict(dataset), _DATASET) if dataset else None,
         "anomalies": [one.message for one in findings.of_kind("anomaly")] if findings else None,
+        "problem": evaluation.problem.name if evaluation else None,
         "models": asdict(evaluation)["models"] if evaluation else {},
         "slices": [
             {"slice": one.slice, "rows": one.rows, "metrics": one.metrics}
@@ -118,7 +118,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         title=f"{run.arguments.get('name', '')}: {run.pipeline}",
         run=run,
         summary=content,
-        problem=BINARY,
+        problem=problems.named(content["problem"]) if content["problem"] else None,
         timeline=_timeline(run.tree),
         verdicts=verdicts(run),
         reports=[

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from cd4ml.contracts import document
-from cd4ml.contracts.model import HISTORY, OUTPUT, SAVED_MODEL, Contract, write_contract
+from cd4ml.contracts.model import HISTORY, SAVED_MODEL, Contract, write_contract
 from cd4ml.training.fit import Epoch
 
 ROUND = 1_000_000
@@ -35,7 +35,7 @@ def _save(folder: Path, contract: Contract, served: keras.Model) -> None:
 
     @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
     def predict(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {OUTPUT: served([raw[one.tensor] for one in contract.inputs], training=False)}
+        return {contract.output: served([raw[one.tensor] for one in contract.inputs], training=False)}
 
     while ops.uid() % ROUND:
         pass

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from cd4ml.contracts import document, model
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.model import Contract
-from cd4ml.contracts.problem import BINARY, Problem
+from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, export, features, reweight, statistics
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
@@ -112,7 +113,7 @@ def train(
         examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
     )
     classes = examples.classes(Path(train_split), label, BINARY)
-    contract = Contract(label, classes, inputs, checked.model_dump(mode="json", exclude_none=True))
+    contract = Contract(label, classes, inputs, checked.model_dump(mode="json", exclude_none=True), BINARY)
     weights = _weights(Path(train_split), contract, checked.reweight)
     job = TrainingJob(
         train=Path(train_split),

@@ -12,8 +12,8 @@ from evaluated_samples import ROWS, make_model, make_table
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, predictions
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.model import Input
-from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import gate, rows
 

@@ -27,7 +27,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from cd4ml.columnar import computations, run, run_on_beam
 from cd4ml.columnar.batch import NotVectorised
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.binary import BINARY
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import config as ours
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_evaluate import predictions_of
 
-from cd4ml.contracts.problem import BINARY
+from cd4ml.contracts.binary import BINARY
 from cd4ml.evaluation import gate
 
 OWN_CLASS = """
@@ -39,7 +39,7 @@ def test_the_metric_of_the_documentation_is_measured_and_held(run, models, docum
     overall = found.summary.of("candidate")["overall"]
     name = "negative_predictive_value@0.5"
     assert overall.metrics[name] == pytest.approx(right.mean())
-    assert overall.counted(name) == negative.sum()
+    assert overall.counted(found.summary.problem, name) == negative.sum()
     low, high = overall.intervals[name]
     assert low < right.mean() < high
     assert [one.metric for one in found.summary.changes if one.slice == "overall" and one.metric == name] == [name]

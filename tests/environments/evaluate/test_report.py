@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import (
     Change,
     Fairness,
@@ -17,7 +18,6 @@ from cd4ml.contracts.evaluation import (
     Summary,
     at,
 )
-from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import figures, report
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.model import Contract, inputs
-from cd4ml.contracts.problem import BINARY
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, network, reweight
 from cd4ml.training.examples import Examples

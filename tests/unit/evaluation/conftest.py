@@ -6,6 +6,7 @@ import pytest
 from evaluation_samples import group, metrics
 
 from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Change, ModelSummary, Summary
 from cd4ml.evaluation import fairness
 
@@ -32,7 +33,7 @@ def found() -> Summary:
         },
         slices=candidate + baseline,
         changes=(Change("baseline", "overall", "auc", 0.05, (0.03, 0.07)),),
-        fairness=tuple(fairness.compare(candidate, [["region"]], [0.5])),
+        fairness=tuple(fairness.compare(BINARY, slices=candidate, columns=[["region"]], thresholds=[0.5])),
     )
 
 

@@ -1,7 +1,7 @@
 """Made-up slices, for tests that need no model."""
 
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Interval, Metrics, Slice, at
-from cd4ml.contracts.problem import BINARY
 
 
 def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4) -> Metrics:

@@ -7,8 +7,8 @@ from evaluation_samples import group
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Slice, at
-from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import arguments, fairness
 
 OVERALL = group("overall", rate=0.4, rows=1000)
@@ -24,7 +24,10 @@ SELECTED = "selection_rate@0.5"
 
 
 def compared(*groups: Slice, overall: Slice = OVERALL) -> dict[str, fairness.Fairness]:
-    return {one.metric: one for one in fairness.compare([*groups, overall], [["region"]], [0.5])}
+    return {
+        one.metric: one
+        for one in fairness.compare(BINARY, slices=[*groups, overall], columns=[["region"]], thresholds=[0.5])
+    }
 
 
 def test_groups_are_compared_by_each_rate_at_each_threshold_and_once_by_calibration():
@@ -32,7 +35,7 @@ def test_groups_are_compared_by_each_rate_at_each_threshold_and_once_by_calibrat
     both = {**north.metrics, **{at(one.name, 0.2): 0.5 for one in BINARY.among_groups}}
     slices = [replace(one, metrics={**both, **one.metrics}) for one in (OVERALL, north)]
 
-    found = fairness.compare(slices, [["region"]], [0.5, 0.2])
+    found = fairness.compare(BINARY, slices=slices, columns=[["region"]], thresholds=[0.5, 0.2])
 
     assert [(one.metric, one.threshold) for one in found] == [
         *((metric, threshold) for metric in OF_THRESHOLDS for threshold in (0.5, 0.2)),

@@ -4,11 +4,16 @@ import pytest
 from evaluation_samples import group, metrics
 
 from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Change
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.errors import DocumentError, EvaluationError, GateError
 from cd4ml.evaluation import fairness, gate
 from cd4ml.evaluation.limits import digest, parse
+
+
+def groups_of(slices, columns=(("region",),)):
+    return tuple(fairness.compare(BINARY, slices=slices, columns=columns, thresholds=[0.5]))
 
 
 def reasons(folder, limits):
@@ -347,7 +352,11 @@ def between(found):
         group("region=south", rate=0.22, rows=200, intervals=UNFAIR),
         group("region=isle", rate=0.0, rows=29),
     )
-    return replace(found, slices=slices, fairness=tuple(fairness.compare(slices, [["region"]], [0.5])))
+    return replace(
+        found,
+        slices=slices,
+        fairness=groups_of(slices),
+    )
 
 
 def test_the_gaps_of_another_model_are_not_the_candidates(between, written):
@@ -404,7 +413,11 @@ def test_the_group_that_is_farthest_from_all_is_named(between, written, most, ke
 
 def test_a_group_that_gets_more_than_all_is_as_far_as_one_that_gets_less(between, written):
     slices = (*between.slices[:3], group("region=west", rate=0.9))
-    found = replace(between, slices=slices, fairness=tuple(fairness.compare(slices, [["region"]], [0.5])))
+    found = replace(
+        between,
+        slices=slices,
+        fairness=groups_of(slices),
+    )
 
     (reason,) = reasons(written(found), {"fairness": {"region": {"selection_rate": {"max_difference": 0.3}}}})
 
@@ -413,7 +426,11 @@ def test_a_group_that_gets_more_than_all_is_as_far_as_one_that_gets_less(between
 
 def test_no_group_large_enough_has_no_difference(found, written):
     slices = (group("overall"), group("region=isle", rows=29))
-    small = replace(found, slices=slices, fairness=tuple(fairness.compare(slices, [["region"]], [0.5])))
+    small = replace(
+        found,
+        slices=slices,
+        fairness=groups_of(slices),
+    )
 
     assert reasons(written(small), {"fairness": {"region": {"selection_rate": {"max_difference": 1}}}}) == [
         "selection_rate between groups of region at 0.5: the largest difference from all: no group is large enough to "
@@ -445,7 +462,11 @@ def test_a_criterion_is_held_by_its_rates(between, written, criterion, rates):
 def test_four_fifths_is_a_ratio_of_at_least_four_fifths(found, written):
     for rate, kept in ((0.4, True), (0.399, False)):
         slices = (group("overall"), group("region=north", rate=0.5), group("region=south", rate=rate))
-        groups = replace(found, slices=slices, fairness=tuple(fairness.compare(slices, [["region"]], [0.5])))
+        groups = replace(
+            found,
+            slices=slices,
+            fairness=groups_of(slices),
+        )
 
         assert gate.check(written(groups), {"fairness": {"region": {"four_fifths": True}}}).passed is kept
 
@@ -455,7 +476,11 @@ def test_calibration_is_compared_without_a_threshold(between, written):
         replace(one, metrics={**one.metrics, "calibration": 1.3}) if one.slice == "region=south" else one
         for one in between.slices
     )
-    found = replace(between, slices=slices, fairness=tuple(fairness.compare(slices, [["region"]], [0.5])))
+    found = replace(
+        between,
+        slices=slices,
+        fairness=groups_of(slices),
+    )
 
     assert reasons(written(found), {"fairness": {"region": {"calibration": {"max_gap": 0.2}}}}) == [
         "calibration between groups of region: the gap is 0.3 (north 1.00, south 1.30; too small to judge: isle), "
@@ -465,7 +490,7 @@ def test_calibration_is_compared_without_a_threshold(between, written):
 
 def test_groups_too_small_to_judge_are_no_pass(found, written):
     groups = [group("overall"), group("region=north", rate=0.9), group("region=south", rate=0.1, rows=29)]
-    small = replace(found, fairness=tuple(fairness.compare(groups, [["region"]], [0.5])))
+    small = replace(found, fairness=groups_of(groups))
 
     assert reasons(written(small), {"fairness": {"region": {"selection_rate": {"max_gap": 0.2}}}}) == [
         "selection_rate between groups of region at 0.5: the gap: fewer than two groups are large enough to judge; "
@@ -511,7 +536,7 @@ def test_precision_of_few_selected_rows_is_no_pass(found, written):
 
 def test_a_ratio_of_rates_that_are_all_zero_is_no_pass(found, written):
     groups = [group("overall"), group("region=north", rate=0.0), group("region=south", rate=0.0)]
-    nothing = replace(found, fairness=tuple(fairness.compare(groups, [["region"]], [0.5])))
+    nothing = replace(found, fairness=groups_of(groups))
     limits = {"fairness": {"region": {"selection_rate": {"min_ratio": 0.8, "max_gap": 0.1}}}}
 
     assert reasons(written(nothing), limits) == [
@@ -538,7 +563,10 @@ def test_columns_of_groups_may_have_spaces(found, written):
         replace(group("region=north"), values={"home region": "north", "gender": "female"}),
         replace(group("region=south"), values={"home region": "south", "gender": "female"}),
     ]
-    spaced = replace(found, fairness=tuple(fairness.compare(groups, [["gender", "home region"]], [0.5])))
+    spaced = replace(
+        found,
+        fairness=groups_of(groups, [["gender", "home region"]]),
+    )
 
     assert reasons(written(spaced), {"fairness": {"home region, gender": {"selection_rate": {"max_gap": 0}}}}) == []
 
@@ -547,7 +575,7 @@ def test_a_column_may_have_any_name(found, written):
     """In limits a comma and an equals sign in the name of a column are written as in a URL."""
     hostile = "a=b, 50 %"
     named = replace(group("a%3Db%2C 50 %=south", auc=0.5), values={hostile: "south"})
-    fair = tuple(fairness.compare([group("overall"), named], [[hostile]], [0.5]))
+    fair = groups_of([group("overall"), named], [[hostile]])
     compared = replace(found, slices=(named,), fairness=fair)
     limits = {
         "auc": {"min": 0.6, "slices": ["a%3Db%2C 50 %=*"]},

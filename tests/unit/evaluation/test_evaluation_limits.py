@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from cd4ml.contracts.problem import BINARY, CRITERIA
+from cd4ml.contracts.binary import BINARY, CRITERIA
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits
 

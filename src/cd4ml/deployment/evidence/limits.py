@@ -8,8 +8,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from cd4ml import settings
+from cd4ml.contracts.binary import CRITERIA
 from cd4ml.contracts.bounds import Bounds
-from cd4ml.contracts.problem import CRITERIA
 from cd4ml.contracts.slices import ANY, OVERALL, Pattern, columns_of, name_of
 from cd4ml.errors import DeploymentError
 from cd4ml.settings import Strict

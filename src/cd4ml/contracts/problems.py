@@ -1,0 +1,41 @@
+"""The problems that there are, by name, and the metrics of all of them."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.problem import Metric, Problem
+
+PROBLEMS: Mapping[str, Problem] = {one.name: one for one in (BINARY,)}
+
+
+def named(name: str) -> Problem:
+    """A problem by its name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if name not in PROBLEMS:
+        raise ValueError(f"the problem {name!r} is not known; there are: {', '.join(PROBLEMS)}")
+    return PROBLEMS[name]
+
+
+@cache
+def metrics() -> Mapping[str, Metric]:
+    """Every metric by its name, which is the same row in all problems that have it."""
+    return {one.name: one for problem in PROBLEMS.values() for one in problem.metrics}
+
+
+def among_groups() -> tuple[Metric, ...]:
+    """The metrics that groups are compared by, in any problem."""
+    compared = (one for one in metrics().values() if one.place_among_groups)
+    return tuple(sorted(compared, key=lambda one: one.place_among_groups))
+
+
+def metric(name: str) -> Metric:
+    """The row of a metric, by its name with or without a threshold.
+
+    Raises:
+        KeyError: No problem has such a metric.
+    """
+    return metrics()[name.partition("@")[0]]
