@@ -1,0 +1,103 @@
+"""Which number: `prediction` is in the unit of the label."""
+
+from collections.abc import Collection
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cd4ml.contracts.columns import column
+from cd4ml.contracts.problem import Metric, Metrics, Problem
+from cd4ml.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+class Regression(Problem):
+    """Which number, in the unit of the label."""
+
+    def why_undefined(self, name: str, rows: int, found: Metrics) -> str:  # noqa: ARG002 (as `Problem` has it)
+        """As `Problem` has it."""
+        if name == "r_squared":
+            return f"it is not defined on {rows:,} rows that all have one label"
+        return "it is not a finite number"
+
+    def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:
+        """The root of the mean squared error."""
+        import numpy as np
+
+        errors = predictions.astype(np.float64) - labels.astype(np.float64)
+        return float(np.sqrt(np.mean(errors**2)))
+
+    def order(self, values: Collection[str]) -> tuple[str, ...]:  # noqa: ARG002
+        """None: numbers are no classes."""
+        return ()
+
+    def classes(self, table: "pa.Table", label: str) -> tuple[str, ...]:
+        """None, of a label of more than one number.
+
+        Raises:
+            DataError: It is no column of numbers, or all of them are the same.
+        """
+        import numpy as np
+
+        values = np.unique(self.labels(table, label, ()))
+        if len(values) < 2:
+            raise DataError(
+                f"label {label!r}: every row is {values[0]:g}, so there is nothing to predict; name another column"
+                if len(values)
+                else f"label {label!r}: no row of the train split has one; name another column, or fill it in"
+            )
+        return ()
+
+    def labels(self, table: "pa.Table", label: str, classes: tuple[str, ...]) -> "np.ndarray":  # noqa: ARG002
+        """The label's column as it is.
+
+        Returns:
+            float64 [rows].
+
+        Raises:
+            DataError: The column is missing, of another type, or has rows with no label or one that is not finite.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        values = column(table, label)
+        if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+            raise DataError(f"label {label!r}: {values.type} cannot be a number to predict; give a column of numbers")
+        if values.null_count:
+            raise DataError(
+                f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none; "
+                "drop these rows from the source"
+            )
+        found: np.ndarray = values.cast(pa.float64(), safe=False).to_numpy()
+        strange = np.flatnonzero(~np.isfinite(found))
+        if len(strange):
+            raise DataError(
+                f"label {label!r}: {len(strange):,} of {len(found):,} rows have none that is finite, the first "
+                f"{found[strange[0]]}; drop these rows from the source"
+            )
+        return found
+
+
+_error = partial(Metric, top=None, better="lower", interval="positive")
+
+REGRESSION = Regression(
+    name="regression",
+    task="regression",
+    output="prediction",
+    primary="root_mean_squared_error",
+    headlines=("root_mean_squared_error", "mean_absolute_error", "r_squared"),
+    plots={},
+    rows=(
+        Metric("example_count", "ExampleCount", of="data", top=None),
+        Metric("mean_label", "MeanLabel", of="data", top=None),
+        Metric("mean_prediction", "MeanPrediction", top=None),
+        _error("root_mean_squared_error", title="RMSE"),
+        _error("mean_squared_error", "MeanSquaredError"),
+        _error("mean_absolute_error", "MeanAbsoluteError"),
+        Metric("r_squared", title="R²", better="higher"),
+        Metric("latency_ms", title="latency, ms", of="model", top=None, better="lower"),
+        Metric("size_mib", title="size, MiB", of="model", top=None, better="lower"),
+    ),
+)
