@@ -140,7 +140,7 @@ class Asked:
 def asking(namespace: str, model: str) -> Iterator[Asked]:
     """Asks the model's Service while the context lasts."""
     asked, ended = Asked(), threading.Event()
-    host = f"{model}.{namespace}.svc"
+    host = socket.gethostbyname(f"{model}.{namespace}.svc")  # not while threads ask: a test forks beside them
 
     def ask(kept: bool) -> None:
         open_: http.client.HTTPConnection | None = None
