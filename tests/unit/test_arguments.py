@@ -74,7 +74,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     ("written", "told"),
     [
         ("model: {model: dn}", "model: 'dn' is no model that is installed here; did you mean 'dnn'?"),
-        ("model: {hidden: [3]}", "model: names no model; there are linear, dnn"),
+        ("model: {hidden: [3]}", "model: names no model; there are rules, linear, dnn"),
         ("model: dnn", "model: 'dnn' is not a mapping"),
         ("model: {model: linear, dropot: 0.1}", "model.dropot: unknown; there are "),
         ("split: 3", "split: 3 is not a mapping"),
@@ -111,10 +111,14 @@ def test_the_tables_say_what_to_write() -> None:
     first, *others = schema.tables(Example)
 
     rows = {row.name: row for row in first.rows}
-    assert [one.name for one in others] == ["ByGroup", "ByKey", "ByStratum", "ByTime", "Dnn", "Linear", "Trees"]
+    splits, models = ["ByGroup", "ByKey", "ByStratum", "ByTime"], ["Dnn", "Linear", "Rules", "Trees", "WideAndDeep"]
+    assert [one.name for one in others] == sorted([*splits, *models, "Condition", "Rule"])
     assert rows["seed"] == schema.Row("seed", "whole number, 0 to 9", "4", False, "Makes it repeatable.")
     assert (rows["label"].required, rows["label"].default) == (True, "")
-    assert (rows["model"].kind, rows["model"].default) == ("Linear or Dnn or Trees", '{"model": "linear"}')
+    assert (rows["model"].kind, rows["model"].default) == (
+        "Rules or Linear or Dnn or WideAndDeep or Trees",
+        '{"model": "linear"}',
+    )
 
 
 @pytest.mark.parametrize(

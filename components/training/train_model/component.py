@@ -31,7 +31,7 @@ def train_model(
         label: The column to predict: booleans, 0 and 1, or two words, of which the later by alphabet is positive.
         key: The column that tells rows apart; no feature.
         exclude: Further columns that are no features; columns of times never are.
-        spec: The model, `{"model": "linear"}`, `{"model": "dnn"}` or `{"model": "trees"}`, with its hyperparameters.
+        spec: The model with its hyperparameters, as `{"model": "dnn", "hidden": [64]}`; docs/training.md has them all.
         seed: The same seed and data give the same model on the same machine.
         store: Keeps how far training is, so that a task that was killed goes on from there when it is tried again.
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
@@ -106,23 +106,17 @@ class Linear(Network, json_schema_extra={"required": ["model"]}):
 
     def logit(self, features: "Features") -> "keras.KerasTensor":
         """A weight a feature, and one a value of the texts with many."""
-        from keras import layers
-
-        logit = layers.Dense(1, kernel_initializer="zeros")(features.dense)
-        for weight in features.embedded(lambda _: 1):
-            logit = logit + weight
-        return logit
+        return _wide(features)
 
 
-class Dnn(Network, json_schema_extra={"required": ["model"]}):
+class Layered(Network):
     """A network with hidden layers."""
 
-    model: Literal["dnn"] = "dnn"
     hidden: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64, strict=False)] = (64, 32)
     """Units of each hidden layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    def logit(self, features: "Features") -> "keras.KerasTensor":
+    def deep(self, features: "Features") -> "keras.KerasTensor":
         """Layer upon layer."""
         from keras import layers
 
@@ -131,6 +125,35 @@ class Dnn(Network, json_schema_extra={"required": ["model"]}):
             hidden = layers.Dense(units, activation="relu")(hidden)
             hidden = layers.Dropout(self.dropout)(hidden)
         return layers.Dense(1)(hidden)
+
+
+class Dnn(Layered, json_schema_extra={"required": ["model"]}):
+    """A network with hidden layers."""
+
+    model: Literal["dnn"] = "dnn"
+
+    def logit(self, features: "Features") -> "keras.KerasTensor":
+        """The layers alone."""
+        return self.deep(features)
+
+
+class WideAndDeep(Layered, json_schema_extra={"required": ["model"]}):
+    """Logistic regression and a network with hidden layers, trained together as one sum."""
+
+    model: Literal["wide_and_deep"] = "wide_and_deep"
+
+    def logit(self, features: "Features") -> "keras.KerasTensor":
+        """The layers find what the weights leave over."""
+        return _wide(features) + self.deep(features)
+
+
+def _wide(features: "Features") -> "keras.KerasTensor":
+    from keras import layers
+
+    logit = layers.Dense(1, kernel_initializer="zeros")(features.dense)
+    for weight in features.embedded(lambda _: 1):
+        logit = logit + weight
+    return logit
 
 
 class Trees(Trainer, json_schema_extra={"required": ["model"]}):
@@ -155,13 +178,94 @@ class Trees(Trainer, json_schema_extra={"required": ["model"]}):
         return trees.train(self, job)
 
 
+def _constant(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str) or value == "":
+        raise ValueError(f"write a text, a number, true or false, not {shown(value)}")
+    return value
+
+
+Constant = Annotated[bool | float | str, BeforeValidator(_constant)]
+Constants = Annotated[tuple[Constant, ...], Field(min_length=1, max_length=10_000, strict=False)]
+
+
+class Condition(Strict):
+    """What the value of a column must be: one of some, within bounds, or missing; a missing one is neither of those."""
+
+    values: Constants | None = None
+    min: float | None = None
+    max: float | None = None
+    missing: bool | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> "Condition":
+        bounded = self.min is not None or self.max is not None
+        if (self.values is not None) + bounded + (self.missing is not None) != 1:
+            raise ValueError("write one of: a value, a list of values, {min, max}, {missing: true}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"no number is at least {self.min:g} and at most {self.max:g}; swap min and max")
+        return self
+
+
+def _condition(written: Any) -> Any:
+    """A value or a list of some says that the column must be it, or one of them."""
+    if isinstance(written, Mapping | Condition):
+        return written
+    return {"values": written if isinstance(written, list | tuple) else [written]}
+
+
+WrittenCondition = Annotated[
+    Condition,
+    BeforeValidator(_condition, json_schema_input_type=bool | float | str | list[bool | float | str] | Condition),
+]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Rule(Strict):
+    """A row of a table of rules."""
+
+    when: Annotated[dict[str, WrittenCondition], Field(min_length=1)]
+    """Conditions by column, all of which hold."""
+    probability: Probability
+    """Of the positive class."""
+
+
+class Rules(Trainer, json_schema_extra={"required": ["model", "rules", "default"]}):
+    """A table of rules, of which the first that holds says the probability: what there is before anything is learnt."""
+
+    model: Literal["rules"] = "rules"
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=1000, strict=False)]
+    """From the first on: conditions by column, and the probability where all of them hold."""
+    default: Probability
+    """The probability where no rule holds."""
+
+    @field_validator("reweight")
+    @classmethod
+    def _learns_nothing(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if columns:
+            raise ValueError("rules learn nothing from rows, so no weight changes them; leave it out")
+        return columns
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """What each rule says, and last what is said where none holds."""
+        return (*(rule.probability for rule in self.rules), self.default)
+
+    def fit(self, job: "TrainingJob") -> "Fitted":
+        """Writes the rules as they stand, and measures them."""
+        from cd4ml.training import rules
+
+        return rules.train(self, job)
+
+
 TRAINERS: PluginPoint[type[Trainer]] = PluginPoint(
     kind="model",
     group="cd4ml.trainers",
     of=Trainer,
     built_in={
+        "rules": "cd4ml.training.trainers:Rules",
         "linear": "cd4ml.training.trainers:Linear",
         "dnn": "cd4ml.training.trainers:Dnn",
+        "wide_and_deep": "cd4ml.training.trainers:WideAndDeep",
         "trees": "cd4ml.training.trainers:Trees",
     },
 )

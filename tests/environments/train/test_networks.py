@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cd4ml.contracts.model import Contract, Input, Kind
 from cd4ml.training import network
 from cd4ml.training.statistics import Column, Number, Text
-from cd4ml.training.trainers import Dnn, Linear, Network
+from cd4ml.training.trainers import Dnn, Linear, Network, WideAndDeep
 
 AGE = Number(minimum=18.0, maximum=90.0, mean=40.0, deviation=10.0, missing=False)
 SPEND = Number(minimum=0.0, maximum=0.9, mean=0.01, deviation=0.05, missing=False)
@@ -86,16 +86,16 @@ def test_no_number_becomes_more_than_ten_deviations(value):
     assert (np.abs(encoded) <= network.OUTLIER).all()
 
 
-@pytest.mark.parametrize("spec", [Linear(), Dnn()], ids=["linear", "dnn"])
+@pytest.mark.parametrize("spec", [Linear(), Dnn(), WideAndDeep()], ids=lambda spec: spec.model)
 def test_weights_that_training_never_moves_weigh_nothing(spec: Network):
     contract = Contract("took", ("0", "1"), (Input("city", "category"),), {})
     encoder = network.encoder(contract, {"city": CITY})
     head = network.head(contract, statistics={"city": CITY}, encoded=encoder, spec=spec)
     unseen = encoder([tf.constant(["mars"])])
     before = head(unseen).numpy()
-    embedding = next(layer for layer in head.layers if isinstance(layer, keras.layers.Embedding))
-    weights = embedding.get_weights()[0]
-    weights[0] = 100.0
-    embedding.set_weights([weights])
+    for embedding in [layer for layer in head.layers if isinstance(layer, keras.layers.Embedding)]:
+        weights = embedding.get_weights()[0]
+        weights[0] = 100.0
+        embedding.set_weights([weights])
 
     assert head(unseen).numpy() == before

@@ -29,7 +29,23 @@ from cd4ml.training.train import Trained, train
 LINEAR = {"model": "linear", "epochs": 20, "batch_size": 128}
 DNN = {"model": "dnn", "epochs": 4, "batch_size": 128, "hidden": [16]}
 TREES = {"model": "trees", "trees": 60, "leaves": 8}
-SPECS = {"linear": LINEAR, "dnn": DNN, "trees": TREES}
+RULES = {
+    "model": "rules",
+    "rules": [
+        {"when": {"age": {"max": 40}, "region": "south"}, "probability": 0.08},
+        {"when": {"age": {"min": 50}, "spend_90d": {"min": 2}}, "probability": 0.85},
+        {"when": {"spend_90d": {"min": 5}}, "probability": 0.7},
+        {"when": {"subscribed": True}, "probability": 0.4},
+    ],
+    "default": 0.25,
+}
+SPECS = {
+    "rules": RULES,
+    "linear": LINEAR,
+    "dnn": DNN,
+    "wide_and_deep": {**DNN, "model": "wide_and_deep"},
+    "trees": TREES,
+}
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = LINEAR, seed: int = 0) -> Trained:
@@ -521,7 +537,7 @@ def command(inputs: Inputs, folder: Path, spec: dict[str, Any]) -> list[str]:
     return [sys.executable, "-c", program, json.dumps(arguments), json.dumps(spec), str(folder)]
 
 
-@pytest.mark.parametrize("spec", [DNN, TREES], ids=["dnn", "trees"])
+@pytest.mark.parametrize("spec", [RULES, DNN, TREES], ids=["rules", "dnn", "trees"])
 def test_a_training_that_is_run_again_gives_the_same_digest(inputs, tmp_path, spec):
     for name in ("first", "second"):
         subprocess.run(command(inputs, tmp_path / name, spec), check=True, capture_output=True)

@@ -7,12 +7,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cd4ml.errors import TrainingError
-from cd4ml.training.trainers import AnyTrainer, Dnn, Linear, Trees, parse
+from cd4ml.training.trainers import AnyTrainer, Dnn, Linear, Trees, WideAndDeep, parse
 
 
 def test_a_model_needs_no_more_than_its_name():
     assert parse({"model": "linear"}) == Linear()
     assert parse({"model": "dnn"}) == Dnn()
+    assert parse({"model": "wide_and_deep"}) == WideAndDeep()
     assert parse({"model": "trees"}) == Trees()
 
 
@@ -44,7 +45,7 @@ def test_every_mistake_is_reported_at_once():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "names no model; there are linear, dnn, trees"),
+        ({}, "names no model; there are rules, linear, dnn, wide_and_deep, trees"),
         ({"model": "dn"}, r"'dn' is no model that is installed here; did you mean 'dnn'\?"),
         ({"model": ["dnn"]}, r"did you mean 'dnn'\?"),
         ({"model": "linear", "hidden": [8]}, "hidden: unknown; there are model, reweight, epochs"),
@@ -60,6 +61,51 @@ def test_every_mistake_is_reported_at_once():
     ],
 )
 def test_a_wrong_specification_says_what_may_stand_there(spec, message):
+    with pytest.raises(TrainingError, match=message):
+        parse(spec)
+
+
+def rules(*rows: dict[str, object], **others: object) -> dict[str, object]:
+    return {"model": "rules", "rules": list(rows), "default": 0.1, **others}
+
+
+def rule(**when: object) -> dict[str, object]:
+    return {"when": when, "probability": 0.5}
+
+
+def test_rules_may_be_written_briefly_or_in_full_and_are_the_same():
+    brief = parse(
+        rules(rule(region="north", age=[30.0, 31], subscribed=True, spend={"min": 2.0}, city={"missing": True}))
+    )
+    written = {"region": {"values": ["north"]}, "age": {"values": [30, 31]}, "subscribed": {"values": [True]}}
+    full = parse(rules(rule(**written, spend={"min": 2}, city={"missing": True})))
+
+    assert brief == full == parse(full.model_dump(mode="json", exclude_none=True))
+    assert full.rules[0].when["age"].values == (30, 31)
+    assert full.probabilities == (0.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"model": "rules"}, r"(?s)rules: missing.*default: missing"),
+        (rules(), "rules: .* at least 1 item"),
+        (rules(rule()), "rules.0.when: .* at least 1 item"),
+        (rules({"when": {"age": 3}}), "rules.0.probability: missing"),
+        (rules({"when": {"age": 3}, "probability": 1.5}), "rules.0.probability: .* 1.5"),
+        (rules(rule(age=3), default=-0.1), "default: .* -0.1"),
+        (rules(rule(age={"mni": 3})), r"rules.0.when.age.mni: unknown; did you mean 'min'\?"),
+        (rules(rule(age={})), "rules.0.when.age: write one of: a value, a list of values"),
+        (rules(rule(age={"min": 3, "missing": True})), "rules.0.when.age: write one of: a value"),
+        (rules(rule(age={"min": 3, "max": 2})), "rules.0.when.age: no number is at least 3 and at most 2; swap"),
+        (rules(rule(age={"min": float("nan")})), "rules.0.when.age.min: .* finite"),
+        (rules(rule(age=None)), "rules.0.when.age.values.0: write a text, a number, true or false, not null"),
+        (rules(rule(region="")), "rules.0.when.region.values.0: write a text, .* not ''"),
+        (rules(rule(region=[])), "rules.0.when.region.values: .* at least 1 item"),
+        (rules(rule(age=3), reweight=["region"]), "reweight: rules learn nothing from rows"),
+    ],
+)
+def test_a_rule_that_can_never_be_says_what_may_stand_there(spec, message):
     with pytest.raises(TrainingError, match=message):
         parse(spec)
 
@@ -126,5 +172,12 @@ def test_a_teams_own_model_is_a_part_of_the_arguments_and_their_schema(installed
     with pytest.raises(ValidationError, match=r"(?s)units\n *Input should be a valid integer, not 'many'"):
         arguments.validate_python({"model": "wide", "units": "many"})
     schema = arguments.json_schema()
-    assert [one["$ref"].rpartition("/")[2] for one in schema["anyOf"]] == ["Linear", "Dnn", "Trees", "Wide"]
+    assert [one["$ref"].rpartition("/")[2] for one in schema["anyOf"]] == [
+        "Rules",
+        "Linear",
+        "Dnn",
+        "WideAndDeep",
+        "Trees",
+        "Wide",
+    ]
     assert schema["$defs"]["Wide"]["properties"]["model"]["const"] == "wide"
