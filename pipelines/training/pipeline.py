@@ -190,6 +190,7 @@ def training(
         ).after(checked)
         heavy(models[role], f"Train {role}", cpu="2", memory="8G", hours=72, retries=RETRIES)
         with_store(models[role], accounts.TRAINER_SECRET)
+        with_record(models[role], "training")
         on_gpus(models[role], gpus)
 
     registered = register_candidate(

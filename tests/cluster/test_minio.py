@@ -46,6 +46,7 @@ KEYS = {
     JUDGEMENT,
     RUN,
     CHECKPOINT,
+    PROGRESS,
     PROBE,
     OTHER,
     ARTIFACT,
@@ -61,15 +62,28 @@ KEYS = {
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
     "cd4ml/checkpoints/a/0",
+    "cd4ml/progress/a",
     "cd4ml/probes/a",
     "cd4ml/other",
     "mlpipeline/v2/a",
 )
 MAY = {
-    ("pipelines", "read"): (SOURCE, DATASET, MODEL, ALIAS, DEPLOYMENT, CAPTURE, PREDICTION, JUDGEMENT, RUN, PROBE),
+    ("pipelines", "read"): (
+        SOURCE,
+        DATASET,
+        MODEL,
+        ALIAS,
+        DEPLOYMENT,
+        CAPTURE,
+        PREDICTION,
+        JUDGEMENT,
+        RUN,
+        PROGRESS,
+        PROBE,
+    ),
     ("pipelines", "write"): (DATASET, PREDICTION, JUDGEMENT, RUN, PROBE),
     ("trainer", "read"): (CHECKPOINT,),
-    ("trainer", "write"): (CHECKPOINT,),
+    ("trainer", "write"): (CHECKPOINT, PROGRESS),
     ("publisher", "read"): (MODEL, ALIAS, RUN),
     ("publisher", "write"): (MODEL, ALIAS, RUN),
     ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, RUN),
@@ -171,9 +185,7 @@ def test_both_buckets_keep_versions_and_artifacts_expire(store: Store) -> None:
     assert [expiration.noncurrent_days for expiration in expirations] == [30]
 
 
-def test_captures_checkpoints_and_what_routers_followed_go_after_a_time_and_a_rule_of_others_stays(
-    store: Store,
-) -> None:
+def test_what_the_layout_lets_pass_goes_after_a_time_and_a_rule_of_others_stays(store: Store) -> None:
     root = store.client("root")
 
     def days() -> dict[str, int]:
@@ -182,21 +194,21 @@ def test_captures_checkpoints_and_what_routers_followed_go_after_a_time_and_a_ru
         return {rule.rule_filter.prefix: rule.expiration.days for rule in rules}
 
     made = root.get_bucket_lifecycle("cd4ml")
-    assert days() == {"captures/": 90, "traffic/": 365, "checkpoints/": 30}
+    assert days() == {"captures/": 90, "traffic/": 365, "checkpoints/": 30, "progress/": 30}
     longer = [
         replace(rule, expiration=Expiration(days=400)) if rule.rule_filter.prefix == "captures/" else rule
         for rule in made.rules
     ]
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig(longer))
     store.set_up()
-    assert days() == {"captures/": 400, "traffic/": 365, "checkpoints/": 30}
+    assert days() == {"captures/": 400, "traffic/": 365, "checkpoints/": 30, "progress/": 30}
 
     overwritten = NoncurrentVersionExpiration(noncurrent_days=1)
     every = Rule(ENABLED, Filter(prefix=""), rule_id="every", noncurrent_version_expiration=overwritten)
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig([every]))
     store.set_up()
     rules = root.get_bucket_lifecycle("cd4ml").rules
-    assert {rule.rule_id for rule in rules} == {"every", "captures", "traffic", "checkpoints"}
+    assert {rule.rule_id for rule in rules} == {"every", "captures", "traffic", "checkpoints", "progress"}
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,11 @@ from cd4ml.data import erasure, ingest, table
 from cd4ml.data.versions import Datasets
 from cd4ml.errors import StorageError
 from cd4ml.prediction import results
+from cd4ml.registry import notes, records, trainings
 from cd4ml.serving.capture import Capture
 from cd4ml.serving.traffic_file import TrafficFile
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, arrow, fetch, local_copy, open_store, probe
+from cd4ml.training import tracking
 from cd4ml.training.checkpoints import Checkpoints, State
 
 PAGES = ("index", "datasets/rows")
@@ -358,6 +360,7 @@ def test_who_trains_can_neither_publish_nor_deploy(bucket, as_role, model) -> No
         "models/uptake/1/signatures/key.json": "publisher",
         "aliases/uptake/champion/1": "publisher",
         "checkpoints/key/0": "trainer",
+        "progress/training/run/train-model-key.json": "trainer",
         "deployments/uptake/1/1.json": "deployer",
         "datasets/players/part": "pipelines",
         "judgements/uptake/split/1": "pipelines",
@@ -426,6 +429,27 @@ def test_a_training_keeps_its_checkpoints_in_the_bucket_as_a_user_that_can_do_no
     np.testing.assert_array_equal(found.arrays[0], arrays[0] + 3)
     as_role("pipelines")
     assert not Checkpoints(bucket.uri, "key").save(State({}, arrays))
+
+
+def test_a_training_tells_in_the_bucket_how_far_it_is(bucket, as_role, monkeypatch) -> None:
+    for name, value in ((records.PIPELINE, "training"), (records.RUN, "run-1"), (notes.TASK, "train-model")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tracking, "EVERY_SECONDS", 0)
+
+    def told() -> tuple[str, int]:
+        as_role("pipelines")
+        found, _ = trainings.of(open_store(bucket.uri), pipeline="training", run="run-1")
+        [one] = found.values()
+        return one.state, one.epoch
+
+    as_role("trainer")
+    with tracking.Tracker("dnn", store=bucket.uri, key="key") as tracker:
+        tracker.note([], best=None, epoch=2)
+    assert told() == ("ended", 2)
+    as_role("trainer")
+    with pytest.raises(KeyboardInterrupt), tracking.Tracker("dnn", store=bucket.uri, key="key"):
+        raise KeyboardInterrupt
+    assert told() == ("stopped", 1)
 
 
 def test_a_traffic_file_in_a_bucket_that_goes_away_changes_nothing_and_is_told(bucket) -> None:

@@ -71,6 +71,17 @@ def test_a_task_that_waits_for_a_person_says_so_until_it_goes_on(tmp_path: Path)
     assert row() == "▶ Deploy tools"
 
 
+def test_a_training_says_in_its_row_how_far_it_is(tmp_path: Path) -> None:
+    one = task("train_model", "running")
+    one.log = tmp_path / "train.log"
+    out = io.StringIO()
+
+    one.log.write_text("epoch 1: loss 0.5\nepoch 2, step 9 of 10: loss [0.4]\ncheckpoint at epoch 2\n")
+    Console(file=out, width=200).print(progress.table(Group("", "", [one]), progress.Rollouts()))
+
+    assert " ".join(out.getvalue().splitlines()[1].split()) == "▶ Train_Model tools epoch 2, step 9 of 10: loss [0.4]"
+
+
 def test_where_there_is_no_terminal_each_task_is_a_line_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.progress(Group("", "")) as changed:
         changed(task("first", "running"))

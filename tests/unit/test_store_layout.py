@@ -53,10 +53,12 @@ def test_no_task_can_approve_what_it_deploys() -> None:
     assert [user for user in OF_THE_STORE if "approvals" in permitted(user, "s3:PutObject")] == []
 
 
-def test_who_trains_writes_nothing_but_checkpoints_and_reads_nothing_else() -> None:
-    for action in ("s3:GetObject", "s3:PutObject"):
-        assert permitted("trainer", action) == {"checkpoints"}
-        assert [user for user in OF_THE_STORE if "checkpoints" in permitted(user, action)] == ["trainer"]
+def test_who_trains_writes_nothing_but_how_far_it_is_and_reads_nothing_else() -> None:
+    assert permitted("trainer", "s3:GetObject") == {"checkpoints"}
+    assert permitted("trainer", "s3:PutObject") == {"checkpoints", "progress"}
+    for kind in ("checkpoints", "progress"):
+        assert [user for user in OF_THE_STORE if kind in permitted(user, "s3:PutObject")] == ["trainer"]
+    assert [user for user in OF_THE_STORE if "checkpoints" in permitted(user, "s3:GetObject")] == ["trainer"]
 
 
 def test_nobody_may_delete() -> None:

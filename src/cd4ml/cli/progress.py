@@ -18,12 +18,16 @@ from cd4ml.deployment.step_log import SO_FAR, Followed, Seen
 
 DEPLOYS = "deploy_model"
 """The component whose steps are shown."""
+TRAINS = "train_model"
+"""The component whose epochs are shown."""
 LOOK_SECONDS = 1.0
 """How often its log is looked at where there is no terminal."""
 Changed = Callable[[Task | Group], None]
 LATEST_BYTES = 2**16
 """How much of the end of a log is looked at."""
 _LINE = re.compile(r"^\[KFP Executor \S+ \S+ (\w+)\]: (.*)$", re.MULTILINE)
+_FAR = re.compile(r"^(?:epoch|tree) \d.*$", re.MULTILINE)
+"""How far a training is."""
 
 
 def progress(tree: Group) -> Any:
@@ -113,20 +117,31 @@ def _cells(node: Task | Group) -> tuple[str, str, str]:
     return (
         f"[dim]{node.environment}[/]",
         f"{node.seconds:.1f} s" if node.started is not None else "",
-        f"[yellow]{escape(_warning(node.log))}[/]" if node.state == "running" else result,
+        f"[yellow]{escape(_warning(node.log))}[/]{escape(_far(node))}" if node.state == "running" else result,
     )
 
 
 def _warning(log: Path) -> str:
     """What a task that runs said last, where that is a warning: it may wait for a person. Else empty."""
+    lines = _LINE.findall(_end(log))
+    level, said = next((line for line in reversed(lines) if not line[1].startswith(SO_FAR)), ("", ""))
+    return said if level == "WARNING" else ""
+
+
+def _far(task: Task) -> str:
+    """How far a training is, as it said last; of another task nothing."""
+    lines = _FAR.findall(_end(task.log)) if task.component == TRAINS else []
+    return lines[-1] if lines else ""
+
+
+def _end(log: Path) -> str:
+    """The end of a log; empty where it cannot be read."""
     try:
         with log.open("rb") as opened:
             opened.seek(max(log.stat().st_size - LATEST_BYTES, 0))
-            lines = _LINE.findall(opened.read().decode(errors="replace"))
+            return opened.read().decode(errors="replace")
     except OSError:
         return ""
-    level, said = next((line for line in reversed(lines) if not line[1].startswith(SO_FAR)), ("", ""))
-    return said if level == "WARNING" else ""
 
 
 MARKS = {

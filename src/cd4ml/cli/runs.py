@@ -1,7 +1,8 @@
 """Runs, by their records in the store or on KFP: `cd4ml runs`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from cd4ml.errors import Cd4mlError, KubeflowError, RegistryError
 from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
+    from cd4ml.contracts.progress import Progress
     from cd4ml.contracts.record import RunRecord
     from cd4ml.kubeflow.connection import Address
     from cd4ml.kubeflow.runs import Run
@@ -67,11 +69,11 @@ def list_runs(
 @runs_app.command("show")
 @kfp.options
 def show_run(address: "Address", run: RunArgument, store: StoreOption = None) -> None:
-    """Shows what a run was given, what it measured and what it made.
+    """Shows what a run was given, how far its trainings are, what it measured and what it made.
 
     Example: cd4ml runs show training-20261125-160000
     """
-    from cd4ml.registry import records
+    from cd4ml.registry import records, trainings
     from cd4ml.reports import comparison
 
     opened = _store(address, store)
@@ -82,6 +84,7 @@ def show_run(address: "Address", run: RunArgument, store: StoreOption = None) ->
     column = comparison.of(found)
     say("run", f"{found.name}, {found.status}, id {found.run_id}")
     say("record", opened.uri(f"{records.FOLDER}/{found.pipeline}/{found.run_id}"))
+    _show_trainings(*trainings.of(opened, pipeline=found.pipeline, run=found.run_id))
     print_sections(comparison.sections([column]), [column.name])
     if found.failure:
         console.print()
@@ -119,6 +122,21 @@ def compare_runs(
         say("written", str(html))
     else:
         print_sections(comparison.sections(found), [one.name for one in found])
+
+
+def _show_trainings(found: "Mapping[str, Progress]", unreadable: "Sequence[Cd4mlError]") -> None:
+    """How far each training is, a column each; they say it themselves, again and again."""
+    from cd4ml.reports import comparison
+
+    now = datetime.now(UTC)
+    if found:
+        shown = table("training", *(escape(one.task) for one in found.values()))
+        for row in comparison.rows([one.facts(now) for one in found.values()]):
+            shown.add_row(escape(row.name), *map(escape, row.values))
+        console.print()
+        console.print(shown)
+    for said in unreadable:
+        errors.print(f"left out: {said}", markup=False, soft_wrap=True)
 
 
 def _store(address: "Address", store: str | None) -> "Store | None":

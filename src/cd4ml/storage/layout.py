@@ -17,7 +17,7 @@ class Role(StrEnum):
     PIPELINES = "pipelines"
     """The tasks of a run, but for the three below."""
     TRAINER = "trainer"
-    """The tasks that train, which run a team's own code: they write nothing but checkpoints."""
+    """The tasks that train, which run a team's own code: they write how far they are, and nothing else."""
     PUBLISHER = "publisher"
     """The task that publishes, which alone writes models."""
     DEPLOYER = "deployer"
@@ -95,6 +95,14 @@ KINDS = (
         "checkpoints",
         "`KEY/{0,1}`: what a training that was ended goes on from",
         _TRAINER,
+        _TRAINER,
+        replaced=True,
+        days=30,
+    ),
+    Kind(
+        "progress",
+        "`PIPELINE/RUN/TASK-KEY.json`: how far a training of a run is",
+        _PIPELINES,
         _TRAINER,
         replaced=True,
         days=30,

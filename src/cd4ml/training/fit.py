@@ -22,6 +22,7 @@ from cd4ml.errors import TrainingError
 from cd4ml.training.checkpoints import Checkpoints, State
 from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
 from cd4ml.training.steps import Steps
+from cd4ml.training.tracking import Tracker
 from cd4ml.training.trainers import Network
 
 STEPS_PER_CALL = 16
@@ -125,6 +126,7 @@ def fit(
     seed: int,
     problem: Problem,
     checkpoints: Checkpoints | None,
+    tracker: Tracker,
 ) -> Course:
     """Trains the network in place and prints a line an epoch.
 
@@ -136,6 +138,7 @@ def fit(
         seed: Of the order of the rows.
         problem: Says what the score of an epoch is.
         checkpoints: What it goes on from where it was ended before, and where it keeps how far it is.
+        tracker: Takes word of how far it is.
 
     Returns:
         The epochs; the network has the weights of the one with the highest `eval_score`.
@@ -147,7 +150,9 @@ def fit(
     steps = Steps(network, optimizer=keras.optimizers.Adam(spec.learning_rate), batch=spec.batch_size)
     try:
         measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation, problem=problem)
-        training = _Training(steps, train=train, measure=measure, spec=spec, seed=seed, checkpoints=checkpoints)
+        training = _Training(
+            steps, train=train, measure=measure, spec=spec, seed=seed, checkpoints=checkpoints, tracker=tracker
+        )
         asked = threading.Event()
         with at_sigterm(lambda *_: asked.set()):  # training ends where it can go on: between two steps
             course = training.run(asked.is_set)
@@ -180,9 +185,10 @@ class _Training:
         spec: Network,
         seed: int,
         checkpoints: Checkpoints | None,
+        tracker: Tracker,
     ) -> None:
         self.steps, self.train, self.measure = steps, train, measure
-        self.spec, self.seed, self.checkpoints = spec, seed, checkpoints
+        self.spec, self.seed, self.checkpoints, self.tracker = spec, seed, checkpoints, tracker
         self.batches = train.batches(spec.batch_size)
         self.epochs: list[Epoch] = []
         self.kept: list[np.ndarray] = steps.network.get_weights()
@@ -237,8 +243,12 @@ class _Training:
 
     @property
     def _out_of_time(self) -> bool:
-        spent = sum(one.seconds for one in self.epochs) + self.seconds
-        return self.spec.minutes is not None and spent >= 60 * self.spec.minutes
+        return self.spec.minutes is not None and self._spent >= 60 * self.spec.minutes
+
+    @property
+    def _spent(self) -> float:
+        """How many seconds it has trained, in all attempts together."""
+        return sum(one.seconds for one in self.epochs) + self.seconds
 
     @property
     def _is_flat(self) -> bool:
@@ -276,7 +286,9 @@ class _Training:
         print(f"goes on from {self._place}", flush=True)  # noqa: T201 (the task's log)
 
     def _keep(self, asked: Callable[[], bool]) -> None:
-        """Keeps how far it is where the time has come; where it was asked to end, it does."""
+        """Tells and keeps how far it is where the time has come; where it was asked to end, it does."""
+        if self.tracker.due:
+            self._tell()
         if self.checkpoints and (asked() or self.checkpoints.due):
             values = [one.value.numpy() for one in self._variables]
             progress = {
@@ -290,6 +302,30 @@ class _Training:
         if asked():
             print(f"told to end, at {self._place}", flush=True)  # noqa: T201 (the task's log)
             raise SystemExit(128 + signal.SIGTERM)
+
+    def _tell(self) -> None:
+        rows = self.step * self.spec.batch_size
+        self.tracker.tell(
+            self.epochs,
+            best=best(self.epochs) if self.epochs else None,
+            epoch=min(len(self.epochs) + 1, self.spec.epochs),
+            epochs=self.spec.epochs,
+            step=self.step,
+            steps=self.batches,
+            loss=self.losses / min(rows, self.train.rows) if rows else None,
+            rows_per_second=rows / self.seconds if rows else None,
+            seconds=self._spent,
+            left_seconds=self._left,
+        )
+
+    @property
+    def _left(self) -> float | None:
+        """How many seconds there are to come at most; None before the first steps."""
+        taken = len(self.epochs) * self.batches + self.step
+        if not taken:
+            return None
+        left = self._spent * (self.spec.epochs * self.batches / taken - 1)
+        return left if self.spec.minutes is None else max(0.0, min(left, 60 * self.spec.minutes - self._spent))
 
 
 def _sample(train: Examples, seed: int) -> Block:

@@ -1,7 +1,7 @@
 """What a trainer is given, and what it gives back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -11,6 +11,7 @@ from cd4ml.contracts.model import Contract
 from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.fit import Epoch
 from cd4ml.training.statistics import Column
+from cd4ml.training.tracking import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class TrainingJob:
     """Set for Python, NumPy and TensorFlow already."""
     checkpoints: Checkpoints | None = None
     """What a training that was ended goes on from; None where nothing is kept."""
+    tracker: Tracker = field(default_factory=Tracker)
+    """Takes word of how far the training is, where it is `due`."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
         seed=job.seed,
         problem=job.contract.problem,
         checkpoints=job.checkpoints,
+        tracker=job.tracker,
     )
     return Fitted(served(job.contract, encoded, trained), course.epochs, course.ended)
 

@@ -19,9 +19,11 @@ from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, export, features, reweight, statistics
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
+from cd4ml.training.device_use import device, most_held
 from cd4ml.training.fit import Epoch, at_sigterm, best, finite
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
+from cd4ml.training.tracking import Tracker
 from cd4ml.training.trainers import Trainer, parse
 
 
@@ -97,7 +99,7 @@ def train(
         spec: The model and its hyperparameters (`cd4ml.training.trainers`).
         seed: On one machine the same seed and data give the same weights.
         folder: Where the model goes.
-        store: Keeps how far training is; one that was ended before goes on from that.
+        store: Keeps how far training is; one that was ended before goes on from that, and who asks is told.
         checkpoint_seconds: How often it is kept.
 
     Raises:
@@ -124,10 +126,13 @@ def train(
         seed=seed,
     )
     if store:
-        checkpoints = Checkpoints(store, _key(checked, job=job), every_seconds=checkpoint_seconds)
-        job = replace(job, checkpoints=checkpoints)
-    with at_sigterm(_end):
+        key = _key(checked, job=job)
+        checkpoints = Checkpoints(store, key, every_seconds=checkpoint_seconds)
+        tracker = Tracker(checked.model, store=store, key=key, device=device(), device_memory=most_held)
+        job = replace(job, checkpoints=checkpoints, tracker=tracker)
+    with at_sigterm(_end), job.tracker:
         fitted = _fitted(checked, job)
+        job.tracker.note(fitted.epochs, best=best(fitted.epochs), epoch=fitted.epochs[-1].epoch, said=fitted.ended)
         export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
     if job.checkpoints:
         job.checkpoints.settle()

@@ -128,8 +128,24 @@ def _grown(
         )
         epochs.append(one)
         print(one, flush=True)  # noqa: T201 (the task's log)
+        if job.tracker.due:
+            _tell(epochs, spec=spec, job=job)
         ended = ended or end(epochs, patience=spec.patience, cap=spec.trees, unit="trees")
     return booster, epochs, ended
+
+
+def _tell(epochs: list[Epoch], *, spec: Trees, job: TrainingJob) -> None:
+    spent, last = sum(one.seconds for one in epochs), epochs[-1]
+    job.tracker.tell(
+        epochs,
+        best=best(epochs),
+        unit="tree",
+        epoch=last.epoch,
+        epochs=spec.trees,
+        loss=last.loss,
+        seconds=spent,
+        left_seconds=spent * (spec.trees / last.epoch - 1),
+    )
 
 
 def _settings(spec: Trees, job: TrainingJob) -> dict[str, Any]:

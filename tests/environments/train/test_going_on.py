@@ -22,6 +22,8 @@ from conftest import Inputs, players
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
+from cd4ml.registry import notes, records, trainings
+from cd4ml.storage import open_store
 from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.examples import Examples
 from cd4ml.training.train import Trained, train
@@ -29,6 +31,15 @@ from cd4ml.training.train import Trained, train
 DNN = {"model": "dnn", "epochs": 4, "patience": 4, "batch_size": 16, "hidden": [16], "dropout": 0.2}
 STEPS = 250
 """Of an epoch."""
+TASK = {records.PIPELINE: "training", records.RUN: "run-1", notes.TASK: "train-model"}
+PROGRAM = """
+import json, sys
+from cd4ml.training import tracking
+from cd4ml.training.train import train
+tracking.EVERY_SECONDS = 0
+train(**json.loads(sys.argv[1]))
+"""
+"""A task that says as often as it can how far it is."""
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = DNN, **settings: Any) -> Trained:
@@ -79,16 +90,15 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 def started(inputs: Inputs, folder: Path, **settings: Any) -> subprocess.Popen[str]:
-    """A task of its own, as a pipeline runs it."""
+    """A task of its own, as a pipeline runs it; it says how far it is where it has a store."""
     arguments = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(inputs).items()}
     arguments |= {"spec": DNN, "seed": 0, "folder": str(folder), **settings}
-    program = "import json, sys; from cd4ml.training.train import train; train(**json.loads(sys.argv[1]))"
     return subprocess.Popen(
-        [sys.executable, "-c", program, json.dumps(arguments)],
+        [sys.executable, "-c", PROGRAM, json.dumps(arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(TASK if "store" in settings else {})},
     )
 
 
@@ -109,6 +119,8 @@ def test_a_training_that_was_killed_three_times_gives_the_same_bytes(inputs, tmp
 
     assert model.digest(tmp_path / "model") == model.digest(tmp_path / "never"), f"places drawn with {seed}"
     assert history(tmp_path / "model") == history(tmp_path / "never")
+    [told] = trainings.of(open_store(tmp_path), pipeline="training", run="run-1")[0].values()
+    assert (told.state, [one["epoch"] for one in told.curve]) == ("ended", [1, 2, 3, 4])
 
 
 def test_sigterm_keeps_where_it_was_and_the_next_attempt_goes_on_from_there(inputs, tmp_path, never_ended, capsys):
