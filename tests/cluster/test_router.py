@@ -140,7 +140,9 @@ class Asked:
 def asking(namespace: str, model: str) -> Iterator[Asked]:
     """Asks the model's Service while the context lasts."""
     asked, ended = Asked(), threading.Event()
-    host = socket.gethostbyname(f"{model}.{namespace}.svc")  # not while threads ask: a test forks beside them
+    name = f"{model}.{namespace}.svc"
+    wait_until(lambda: is_open(name), "the nodes to know the Service")
+    host = socket.gethostbyname(name)  # not while threads ask: a test forks beside them
 
     def ask(kept: bool) -> None:
         open_: http.client.HTTPConnection | None = None
@@ -157,7 +159,6 @@ def asking(namespace: str, model: str) -> Iterator[Asked]:
                 asked.failures.append(f"{time.strftime('%X')}: {error!r}")
                 open_ = None
 
-    wait_until(lambda: is_open(host), "the nodes to know the Service")
     askers = [threading.Thread(target=ask, args=(kept,)) for kept in (True, True, False, False)]
     for asker in askers:
         asker.start()
