@@ -31,5 +31,11 @@ def test_a_column_that_holds_no_numbers_to_predict_is_told(values, said):
         REGRESSION.classes(pa.table({"price": values}), "price")
 
 
+def test_a_prediction_may_be_as_far_off_as_a_part_of_its_size_or_of_the_usual_one():
+    predictions = np.array([0.0, *[-100.0] * 18, 1e6], np.float32)
+
+    assert REGRESSION.tolerance(predictions).tolist() == pytest.approx([1e-3, *[1e-3] * 18, 10.0])
+
+
 def test_the_score_is_the_root_of_the_mean_squared_error():
     assert REGRESSION.score(np.array([1.0, 3.0]), np.array([1.0, 1.0], np.float32)) == pytest.approx(2**0.5)

@@ -13,7 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.deployment import Begun
+from cd4ml.contracts.model import Contract, Input, write_contract
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import verify
 from cd4ml.deployment.steps import Rollout
@@ -32,6 +35,7 @@ class Endpoint(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.digest = "sha256:evaluated"
+        self.unit = 1.0
         self.error = 0.0
         self.errors: dict[int, float] = {}
         """By age."""
@@ -58,8 +62,10 @@ class Answers(BaseHTTPRequestHandler):
         if self.server.slow and len(ages) == 1:
             time.sleep(self.server.slow.pop())
         errors = [self.server.error + self.server.errors.get(age, 0) for age in ages]
-        probabilities = [age / 100 + error for age, error in zip(ages, errors, strict=True)][: self.server.answered]
-        self._answer({"data": {"ndarray": probabilities}, "meta": {"tags": {"digest": self.server.digest}}})
+        answers = [(age / 100 + error) * self.server.unit for age, error in zip(ages, errors, strict=True)]
+        self._answer(
+            {"data": {"ndarray": answers[: self.server.answered]}, "meta": {"tags": {"digest": self.server.digest}}}
+        )
 
     def do_GET(self) -> None:
         known = self.path == "/api/v1.0/health/status"  # what an executor hands on: not `/health/status`
@@ -95,7 +101,7 @@ def predictions(tmp_path: Path) -> Path:
 
 
 def test_an_endpoint_that_answers_as_evaluated_holds(endpoint: Endpoint, predictions: Path) -> None:
-    verified = verify.verify(endpoint.url, "sha256:evaluated", predictions)
+    verified = verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
     assert verified.predictions_checked == 3
     assert verified.max_difference <= 1e-9
@@ -106,7 +112,7 @@ def test_an_endpoint_that_answers_as_evaluated_holds(endpoint: Endpoint, predict
 def test_the_latency_is_that_of_requests_of_one_row_in_milliseconds(endpoint: Endpoint, predictions: Path) -> None:
     endpoint.slow = [0.2] * 3  # of 200: more than one in a hundred, far fewer than every second
 
-    verified = verify.verify(endpoint.url, "sha256:evaluated", predictions)
+    verified = verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
     assert endpoint.slow == []
     assert 0.1 < verified.p50_ms < 200 <= verified.p99_ms < 5000
@@ -116,7 +122,7 @@ def test_an_endpoint_is_asked_without_the_proxy_of_the_environment(
     endpoint: Endpoint, predictions: Path, proxied: list[str]
 ) -> None:
     verify.wait_until_ready(endpoint.url, 5, alive=lambda: True)
-    verify.verify(endpoint.url, "sha256:evaluated", predictions)
+    verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
     assert proxied == []
 
@@ -126,7 +132,7 @@ def test_requests_are_not_told_one_by_one(
 ) -> None:
     with caplog.at_level(logging.INFO):
         verify.wait_until_ready(endpoint.url, 5, alive=lambda: True)
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
     assert caplog.messages == []
 
@@ -134,7 +140,26 @@ def test_requests_are_not_told_one_by_one(
 def test_a_prediction_may_differ_by_what_rounding_makes(endpoint: Endpoint, predictions: Path) -> None:
     endpoint.error = 9e-6
 
-    assert verify.verify(endpoint.url, "sha256:evaluated", predictions).max_difference == pytest.approx(9e-6)
+    assert verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY).max_difference == pytest.approx(
+        9e-6
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_a_number_may_differ_by_a_part_of_its_size_whatever_its_unit(
+    endpoint: Endpoint, tmp_path: Path, unit: float
+) -> None:
+    table = pa.Table.from_pylist([{**row, "probability": (row["age"] or 0) / 100 * unit} for row in ROWS])
+    pq.write_table(table, tmp_path / "numbers.parquet")
+    endpoint.unit = unit
+    endpoint.error = 1.5e-6
+
+    found = verify.verify(endpoint.url, "sha256:evaluated", tmp_path / "numbers.parquet", problem=REGRESSION)
+
+    assert found.max_difference == pytest.approx(1.5e-6 * unit)
+    endpoint.error = 5e-6
+    with pytest.raises(DeploymentError, match=f"row 0 gives .* evaluated {0.2 * unit:.7g} \\(allowed difference "):
+        verify.verify(endpoint.url, "sha256:evaluated", tmp_path / "numbers.parquet", problem=REGRESSION)
 
 
 @pytest.mark.parametrize("errors", [{20: 0.1, 40: -0.2}, {20: 0.1, 40: float("nan")}])
@@ -142,10 +167,10 @@ def test_the_row_that_differs_most_is_told(endpoint: Endpoint, predictions: Path
     endpoint.errors = errors
 
     with pytest.raises(DeploymentError) as refused:
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
     assert str(refused.value) == (
-        f"{endpoint.url} does not predict what evaluation did: row 2 gives {0.4 + errors[40]:.6f}, evaluated 0.400000 "
+        f"{endpoint.url} does not predict what evaluation did: row 2 gives {0.4 + errors[40]:.7g}, evaluated 0.4 "
         "(allowed difference 1e-05)"
     )
 
@@ -165,7 +190,10 @@ def test_the_step_that_verifies_waits_for_the_release_first(
 ) -> None:
     version = Version("uptake", 1, endpoint.digest, "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
     store = open_store(tmp_path / "store")
-    store.add_folder(version.folder, {"predictions.parquet": predictions})
+    model = tmp_path / "model"
+    model.mkdir()
+    write_contract(Contract("took", ("no", "yes"), (Input("age", "number"),), {}), model)
+    store.add_folder(version.folder, {"predictions.parquet": predictions, "model": model})
     begun = Begun("uptake", 1, 1, endpoint.digest, "run", "machine", "replace", "now")
     now = Rollout(Machine(store, "uptake"), Release(version, begun, port=1, log_file=tmp_path / "log"), endpoint.url)
     endpoint.ready_after = 2
@@ -181,21 +209,21 @@ def test_a_prediction_that_differs_is_refused(endpoint: Endpoint, predictions: P
     endpoint.error = error
 
     with pytest.raises(DeploymentError, match="does not predict what evaluation did: row"):
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
 
 def test_another_model_is_refused(endpoint: Endpoint, predictions: Path) -> None:
     endpoint.digest = "sha256:another"
 
     with pytest.raises(DeploymentError, match="serves the model sha256:another, not sha256:evaluated"):
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
 
 def test_an_answer_of_another_shape_is_refused(endpoint: Endpoint, predictions: Path) -> None:
     endpoint.answered = 1
 
     with pytest.raises(DeploymentError, match="answered 1 predictions for 3 rows"):
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +238,14 @@ def test_an_answer_that_is_no_prediction_is_told(endpoint: Endpoint, predictions
     endpoint.body = body
 
     with pytest.raises(DeploymentError, match="/api/v1.0/predictions answered no predictions"):
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
 
 def test_an_answer_that_cannot_be_unpacked_is_told(endpoint: Endpoint, predictions: Path) -> None:
     endpoint.headers = {"Content-Encoding": "gzip"}
 
     with pytest.raises(DeploymentError, match="does not answer"):
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
@@ -225,12 +253,12 @@ def test_an_error_of_the_server_is_told(endpoint: Endpoint, predictions: Path, s
     endpoint.status = status
 
     with pytest.raises(DeploymentError, match=f"answered {status}"):
-        verify.verify(endpoint.url, "sha256:evaluated", predictions)
+        verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
 
 
 def test_a_server_that_is_not_there_is_told(predictions: Path) -> None:
     with pytest.raises(DeploymentError, match="does not answer"):
-        verify.verify("http://127.0.0.1:1", "sha256:evaluated", predictions)
+        verify.verify("http://127.0.0.1:1", "sha256:evaluated", predictions, problem=BINARY)
 
 
 def test_a_server_is_asked_for_its_health_where_an_executor_answers_too(endpoint: Endpoint) -> None:

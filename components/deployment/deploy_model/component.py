@@ -23,7 +23,8 @@ def deploy_model(
     """Serves a published model in place of the one before, verifies it, and undoes it when a step fails.
 
     First it is verified: the server is ready, it serves this very model, its predictions are those of the evaluation to
-    1e-5, and its latency is measured. Then follow the steps of the strategy, and in the end it gets all requests.
+    1e-5 (a number that it predicts, to 1e-5 of its size), and its latency is measured. Then follow the steps of the
+    strategy, and in the end it gets all requests.
 
     Args:
         published: What `publish_model` wrote.

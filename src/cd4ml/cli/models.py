@@ -47,7 +47,7 @@ def show(model: Model, store: asked.StoreOption = asked.STORE) -> None:
     say("model", f"{version.name}@{version.version}, published {version.published_at} by {version.run}")
     say("digest", version.digest)
     say("dataset", f"{version.dataset.name}@{version.dataset.version}")
-    say("gives", f"the probability that {contract.label} is {contract.classes[1]}")
+    say("gives", contract.gives)
     say("files", opened.uri(version.folder))
     shown = table("column", "holds")
     for one in contract.inputs:

@@ -1,6 +1,6 @@
 """Which of two classes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,11 @@ class Binary(Problem):
         from cd4ml.contracts import ranking
 
         return ranking.auc(labels, predictions)
+
+    def gives(self, label: str, classes: Sequence[str]) -> str:
+        """As `Problem` has it."""
+        negative, positive = classes
+        return f"the probability that {label} is {positive} and not {negative}"
 
     def order(self, values: Collection[str]) -> tuple[str, ...]:
         """By alphabet; the last is the positive class."""
@@ -134,9 +139,11 @@ BINARY = Binary(
     name="binary",
     task="binary classification",
     output="probability",
+    number_of_classes=2,
     primary="auc",
     headlines=("auc", "auc_pr", "accuracy"),
     plots={"ConfusionMatrixPlot": EDGES, "CalibrationPlot": {"num_buckets": 10}},
+    buckets=tuple(number / 20 for number in range(1, 21)),
     rows=(
         Metric("example_count", "ExampleCount", of="data", top=None),
         Metric("label_rate", "Prevalence", of="data", counted=_all, interval="share"),

@@ -3,9 +3,9 @@
 A model is a folder:
 
     saved_model/     TensorFlow SavedModel; its one signature, `serving_default`, takes each input of the
-                     contract as a tensor of shape [batch] and gives `probability`, float32 [batch]; a tensor is
-                     called as its input, or as the input's `encoded` says
-    contract.json    `Contract`: the label, its classes and the inputs
+                     contract as a tensor of shape [batch] and gives the contract's output, such as `probability`,
+                     float32 [batch]; a tensor is called as its input, or as the input's `encoded` says
+    contract.json    `Contract`: the problem, the label, its classes and the inputs
     history.json     one object an epoch: epoch, seconds, loss, auc, eval_loss, eval_auc
 
 Nothing here needs TensorFlow, and pyarrow only where a table comes in, so that every stage can read it.
@@ -70,17 +70,31 @@ class Contract:
 
     label: str
     classes: tuple[str, ...]
-    """The label's values as text, in the order of its problem: `probability` is that of the second of two."""
+    """The label's values as text, in the order of its problem: `probability` is that of the second of two; none of a
+    number."""
     inputs: tuple[Input, ...]
     model: Mapping[str, Any]
     """The specification it was trained by, as `cd4ml.training.trainers` has it."""
     problem: Problem = BINARY
     """What it is to predict."""
+    label_quantiles: tuple[float, ...] = ()
+    """Of a number: the values that parts of the rows that training saw do not exceed, ascending; none where it is not
+    known, or the label is no number."""
 
     @property
     def output(self) -> str:
         """What the signature calls what it gives."""
         return self.problem.output
+
+    @property
+    def gives(self) -> str:
+        """What that is, in words."""
+        return self.problem.gives(self.label, self.classes)
+
+    @property
+    def buckets(self) -> tuple[float, ...]:
+        """The upper bounds between which a server counts it; none where they are not known."""
+        return self.problem.buckets or self.label_quantiles
 
     def labels(self, table: "pa.Table") -> np.ndarray:
         """The label's column as numbers.
@@ -116,7 +130,7 @@ def _is_plain(name: str) -> bool:
 
 def write_contract(contract: Contract, folder: str | Path) -> None:
     """Writes the contract into a model's folder."""
-    content = {
+    content: dict[str, Any] = {
         "problem": contract.problem.name,
         "label": contract.label,
         "classes": list(contract.classes),
@@ -124,6 +138,8 @@ def write_contract(contract: Contract, folder: str | Path) -> None:
         "model": dict(contract.model),
         "output": contract.output,
     }
+    if contract.label_quantiles:
+        content["label_quantiles"] = list(contract.label_quantiles)
     document.write(Path(folder) / CONTRACT, content)
 
 
@@ -160,13 +176,17 @@ def parse_contract(text: str, place: str) -> Contract:
     """
     try:
         content = json.loads(text)
-        negative, positive = content["classes"]
+        classes = tuple(content["classes"])
+        problem = problems.named(content.get("problem", BINARY.name))
+        if problem.number_of_classes not in (None, len(classes)):
+            raise ValueError(f"{len(classes)} classes of a label that is to be {problem.name}")
         return Contract(
             label=content["label"],
-            classes=(negative, positive),
+            classes=classes,
             inputs=tuple(_read(one) for one in content["inputs"]),
             model=content["model"],
-            problem=problems.named(content.get("problem", BINARY.name)),
+            problem=problem,
+            label_quantiles=tuple(content.get("label_quantiles", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _no_contract(place, error) from error

@@ -7,7 +7,7 @@ threshold. The problems themselves are in `cd4ml.contracts.problems`.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -66,6 +66,8 @@ METRICS: PluginPoint[Metric] = PluginPoint(kind="metric", group="cd4ml.metrics",
 """The rows that other packages add to the tables."""
 NAME = re.compile(r"[a-z][a-z0-9_]*(?<!_diff)")
 """What a metric can be called; TFMA appends `_diff` itself."""
+TOLERANCE = 1e-5
+"""How far two predictions of one model for one row may be apart: of a number, the part of its size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,8 @@ class Problem(ABC):
     """What a model card calls it, as CycloneDX has it."""
     output: str
     """What the signature of a model gives."""
+    number_of_classes: int | None
+    """Of the label; None where it may have any."""
     rows: tuple[Metric, ...]
     """The metrics that cd4ml has itself."""
     primary: str
@@ -85,6 +89,8 @@ class Problem(ABC):
     """The metrics that say most of a model, those at thresholds by their first."""
     plots: Mapping[str, Mapping[str, float]]
     """TFMA's classes, and the settings of each."""
+    buckets: tuple[float, ...] = ()
+    """The upper bounds between which a server counts what a model gives; none where its own labels tell them."""
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
@@ -176,6 +182,23 @@ class Problem(ABC):
             labels: As `labels` gives them.
             predictions: [rows], what tells rows apart as the outputs do.
         """
+
+    @abstractmethod
+    def gives(self, label: str, classes: Sequence[str]) -> str:
+        """What the output is, in words: `the probability that took is true and not false`."""
+
+    def tolerance(self, predictions: "np.ndarray") -> "np.ndarray":
+        """How far predictions of the same model for the same rows may be apart, each time that they are made.
+
+        Args:
+            predictions: [rows], what the model gave once.
+
+        Returns:
+            float64 [rows].
+        """
+        import numpy as np
+
+        return np.full(len(predictions), TOLERANCE)
 
     @abstractmethod
     def order(self, values: Collection[str]) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """Which number: `prediction` is in the unit of the label."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts.columns import column
-from cd4ml.contracts.problem import Metric, Metrics, Problem
+from cd4ml.contracts.problem import TOLERANCE, Metric, Metrics, Problem
 from cd4ml.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +28,21 @@ class Regression(Problem):
 
         errors = predictions.astype(np.float64) - labels.astype(np.float64)
         return float(np.sqrt(np.mean(errors**2)))
+
+    def gives(self, label: str, classes: Sequence[str]) -> str:  # noqa: ARG002
+        """As `Problem` has it."""
+        return f"{label}, a number"
+
+    def tolerance(self, predictions: "np.ndarray") -> "np.ndarray":
+        """A part of the prediction, or of the size that nine of ten do not exceed where that is more.
+
+        So it is in the unit of the label whatever that is, and a prediction of about 0 may be as far off as the others.
+        """
+        import numpy as np
+
+        sizes = np.abs(predictions.astype(np.float64))
+        allowed: np.ndarray = TOLERANCE * np.maximum(sizes, np.quantile(sizes, 0.9))
+        return allowed
 
     def order(self, values: Collection[str]) -> tuple[str, ...]:  # noqa: ARG002
         """None: numbers are no classes."""
@@ -86,6 +101,7 @@ REGRESSION = Regression(
     name="regression",
     task="regression",
     output="prediction",
+    number_of_classes=0,
     primary="root_mean_squared_error",
     headlines=("root_mean_squared_error", "mean_absolute_error", "r_squared"),
     plots={},

@@ -14,12 +14,12 @@ import httpx
 import numpy as np
 
 from cd4ml.contracts import predictions as known
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.release import Verification, Version
 from cd4ml.errors import DeploymentError
+from cd4ml.registry import models
 from cd4ml.storage import Store, local_copy
 
-TOLERANCE = 1e-5
-"""How far a served probability may be from the evaluated one."""
 LATENCY_REQUESTS = 200
 PREDICTIONS = "/api/v1.0/predictions"
 HEALTH = "/api/v1.0/health/status"
@@ -54,22 +54,24 @@ def verify_version(store: Store, version: Version, url: str) -> Verification:
     """Holds an endpoint against what evaluation got of a published version.
 
     Raises:
-        DeploymentError: Another model answers, an answer is an error, or a probability differs.
+        DeploymentError: Another model answers, an answer is an error, or a prediction differs.
     """
+    problem = models.contract(store, version).problem
     with local_copy(store.uri(f"{version.folder}/predictions.parquet")) as predictions:
-        return verify(url, version.digest, predictions)
+        return verify(url, version.digest, predictions, problem=problem)
 
 
-def verify(url: str, digest: str, predictions: Path) -> Verification:
+def verify(url: str, digest: str, predictions: Path, *, problem: Problem) -> Verification:
     """Holds an endpoint against what evaluation got.
 
     Args:
         url: The server's address.
         digest: Of the model that ought to answer.
         predictions: What evaluation kept (layout: `cd4ml.contracts.predictions`).
+        problem: That the model answers; says how far apart predictions may be.
 
     Raises:
-        DeploymentError: Another model answers, an answer is an error, or a probability differs.
+        DeploymentError: Another model answers, an answer is an error, or a prediction differs.
     """
     evaluated = known.read(predictions)
     names, rows, expected = evaluated.names, evaluated.rows, evaluated.probabilities
@@ -78,15 +80,16 @@ def verify(url: str, digest: str, predictions: Path) -> Verification:
         milliseconds = [
             _timed(client, digest=digest, names=names, row=rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)
         ]
-    difference = float(np.abs(served - expected).max())
-    if not difference <= TOLERANCE:  # also where it is not a number
-        worst = int(np.nan_to_num(np.abs(served - expected), nan=np.inf).argmax())
+    differences, allowed = np.abs(served - expected), problem.tolerance(expected)
+    beyond = np.nan_to_num(differences, nan=np.inf) - allowed
+    worst = int(beyond.argmax())
+    if beyond[worst] > 0:
         raise DeploymentError(
-            f"{url} does not predict what evaluation did: row {worst} gives {served[worst]:.6f}, "
-            f"evaluated {expected[worst]:.6f} (allowed difference {TOLERANCE})"
+            f"{url} does not predict what evaluation did: row {worst} gives {served[worst]:.7g}, "
+            f"evaluated {expected[worst]:.7g} (allowed difference {allowed[worst]:.1g})"
         )
     p50, p99 = np.percentile(milliseconds, [50, 99])
-    return Verification(url + PREDICTIONS, digest, len(rows), difference, float(p50), float(p99))
+    return Verification(url + PREDICTIONS, digest, len(rows), float(differences.max()), float(p50), float(p99))
 
 
 def check_serves(store: Store, version: Version, url: str) -> None:
@@ -117,7 +120,7 @@ def _asking(url: str) -> Iterator[httpx.Client]:
 
 
 def _predict(client: httpx.Client, *, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:
-    """The probabilities, each answer from the model that it ought to come from (float64 [rows])."""
+    """The predictions, each answer from the model that it ought to come from (float64 [rows])."""
     response = client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}})
     if not response.is_success:
         raise DeploymentError(f"{response.url} answered {response.status_code}: {response.text[:300]}")

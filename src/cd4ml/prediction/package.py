@@ -42,7 +42,7 @@ package-data = {{ "{package}" = ["**/*"] }}
 README = """\
 # {name}, version {version}
 
-It predicts the probability that {label!r} is {positive!r}. It was published at {published_at} by the run {run},
+It gives {gives}. It was published at {published_at} by the run {run},
 trained on version {dataset.version} of the dataset {dataset.name}; its digest is
 
     {digest}
@@ -115,8 +115,7 @@ def _readme(version: Version, contract: Contract, package: str) -> str:
         run=version.run,
         published_at=version.published_at,
         dataset=version.dataset,
-        label=contract.label,
-        positive=contract.classes[1],
+        gives=contract.problem.gives(repr(contract.label), [repr(one) for one in contract.classes]),
         package=package,
         example=textwrap.indent(pprint.pformat(example, width=100, sort_dicts=False), "    "),
     )

@@ -95,7 +95,7 @@ def _model_card(contract: Contract, verdict: Verdict, summary: Summary) -> Part:
             "architectureFamily": str(contract.model["model"]),
             "datasets": [{"ref": "dataset"}, {"ref": "test-split"}],
             "inputs": [{"format": f"{one.name}: {one.kind}"} for one in contract.inputs],
-            "outputs": [{"format": f"{contract.output}: that {contract.label} is {contract.classes[1]}, in [0, 1]"}],
+            "outputs": [{"format": f"{contract.output}: {contract.gives}"}],
         },
         "quantitativeAnalysis": {"performanceMetrics": list(_metrics(summary))},
         "considerations": {

@@ -47,6 +47,7 @@ def text(version: Version, *, contract: Contract, verdict: Verdict, summary: Sum
             verdict=verdict,
             summary=summary,
             problem=problem,
+            gives=problem.gives(_code(contract.label), [_code(one) for one in contract.classes]),
             metrics=headlines(summary),
             overall=summary.of(CANDIDATE)[OVERALL],
             unitary=[one for one in slices if len(one.values) <= 1],

@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cd4ml.contracts import model
+from cd4ml.contracts import model, problems
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.errors import DataError, StorageError
 
 CONTRACT = Contract(
@@ -112,6 +114,33 @@ def test_a_name_that_is_not_plain_or_not_unique_is_encoded_by_its_place():
         name if name in plain else f"encoded_{place}" for place, name in enumerate(names)
     ]
     assert [one.name for one in inputs] == names
+
+
+def test_a_contract_of_a_number_has_no_classes_and_keeps_what_its_label_is_like(tmp_path, monkeypatch):
+    monkeypatch.setattr(problems, "PROBLEMS", {"regression": REGRESSION})
+    number = replace(CONTRACT, label="price", classes=(), problem=REGRESSION, label_quantiles=(1.5, 2.0, 1e6))
+    model.write_contract(number, tmp_path)
+
+    read = model.read_contract(tmp_path)
+
+    assert read == number
+    assert (read.output, read.gives, read.buckets) == ("prediction", "price, a number", (1.5, 2.0, 1e6))
+
+
+@pytest.mark.parametrize(
+    ("problem", "classes", "said"),
+    [
+        ("binary", ["a", "b", "c"], "3 classes of a label that is to be binary"),
+        ("regression", ["a", "b"], "2 classes of a label that is to be regression"),
+    ],
+)
+def test_a_contract_whose_classes_are_not_of_its_problem_is_refused(tmp_path, monkeypatch, problem, classes, said):
+    monkeypatch.setattr(problems, "PROBLEMS", {"binary": BINARY, "regression": REGRESSION})
+    rest = {"label": "took", "inputs": [], "model": {"model": "dnn"}}
+    (tmp_path / "contract.json").write_text(json.dumps({**rest, "problem": problem, "classes": classes}))
+
+    with pytest.raises(StorageError, match=f"not a model's contract \\({said}"):
+        model.read_contract(tmp_path)
 
 
 def test_an_encoded_contract_is_read_as_it_was_written_and_fills_its_tensors(tmp_path):
