@@ -35,12 +35,12 @@ async def predict(predictor: Predictor, request: Request) -> Answer:
         except DataError as error:
             raise bad(str(error)) from error
 
-    asked, probabilities = await predictor.predict(request, read)
+    asked, predictions = await predictor.predict(request, read)
     said = {f"cd4ml.{name}": _text(value) for name, value in predictor.said(asked.inputs).items()}
     schema = pa.schema([pa.field(predictor.contract.output, pa.float32())], metadata=said)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(pa.record_batch([pa.array(probabilities)], schema=schema))
+        writer.write_batch(pa.record_batch([pa.array(predictions)], schema=schema))
     return Answer(sink.getvalue().to_pybytes(), TYPE)
 
 

@@ -49,8 +49,8 @@ class Batches:
 
     Args:
         predict: The model.
-        check: Raises an error where probabilities are none.
-        observe: Is told the requests and the probabilities of each batch that counts, in the thread that predicts.
+        check: Raises an error where predictions are none.
+        observe: Is told the requests and the predictions of each batch that counts, in the thread that predicts.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Batches:
             raise _hangs()
 
     async def predict(self, inputs: Inputs) -> np.ndarray:
-        """The probabilities of a request's rows, float32 [rows]."""
+        """The predictions of a request's rows, float32 [rows]."""
         return await self._join(inputs, self._waiting.append, counts=True)
 
     async def predict_first(self, inputs: Inputs) -> np.ndarray:
@@ -150,14 +150,14 @@ class Batches:
         """What came of each request; one that the model fails on spoils no other."""
         requests = [one.inputs for one in batch]
         try:
-            probabilities = self._called_for(_together(requests))
-            self._check(probabilities)
+            predictions = self._called_for(_together(requests))
+            self._check(predictions)
             if batch[0].counts:
-                self._observe(requests, probabilities)
+                self._observe(requests, predictions)
         except Exception as error:
             return [error] if len(batch) == 1 else [self._outcomes([one])[0] for one in batch]
         ends = list(accumulate(one.rows for one in requests))
-        return [probabilities[start:end] for start, end in pairwise([0, *ends])]
+        return [predictions[start:end] for start, end in pairwise([0, *ends])]
 
     def _called_for(self, inputs: Inputs) -> np.ndarray:
         parts = []

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
+from cd4ml.contracts.model import Contract
 from cd4ml.serving.application import Answer, Protocol, Request
 from cd4ml.serving.json_body import failure
 from cd4ml.serving.rows import Inputs
@@ -15,8 +16,6 @@ from cd4ml.serving.rows import Inputs
 PATHS = ("/metrics", "/prometheus")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
-BINS = 20
-"""Of the distribution of probabilities."""
 
 
 class Metrics:
@@ -25,9 +24,10 @@ class Metrics:
     Args:
         model: Its name.
         version: Its version in the registry.
+        contract: What it takes and gives.
     """
 
-    def __init__(self, model: str, version: str) -> None:
+    def __init__(self, model: str, version: str, contract: Contract) -> None:
         self._labels = {"model": model, "version": version}
         self._registry = CollectorRegistry()
         names = tuple(self._labels)
@@ -47,8 +47,8 @@ class Metrics:
         self._outside = counter("outside_values", "Rows whose number is beyond all that training saw.", "feature")
         self._seconds = histogram("predict_seconds", "From a whole request to its predictions.", SECONDS)
         self._batch = histogram("batch_rows", "Rows of one call of the model.", ROWS)
-        self._probabilities = _Distribution(self._labels)
-        self._registry.register(self._probabilities)
+        self._given = _Distribution(f"cd4ml_{contract.output}", contract.buckets, self._labels)
+        self._registry.register(self._given)
 
     def answered(self, protocol: str, status: int) -> None:
         """Counts a request."""
@@ -62,11 +62,11 @@ class Metrics:
         """Counts the time of a request that was predicted."""
         self._seconds.observe(seconds)
 
-    def predicted(self, batch: Sequence[Inputs], probabilities: np.ndarray) -> None:
+    def predicted(self, batch: Sequence[Inputs], predictions: np.ndarray) -> None:
         """Counts a batch."""
-        self._predictions.inc(len(probabilities))
-        self._batch.observe(len(probabilities))
-        self._probabilities.add(probabilities)
+        self._predictions.inc(len(predictions))
+        self._batch.observe(len(predictions))
+        self._given.add(predictions)
         for inputs in batch:
             counted = (self._missing, inputs.missing), (self._unknown, inputs.unknown), (self._outside, inputs.outside)
             for counter, counts in counted:
@@ -83,27 +83,33 @@ class Metrics:
 
 
 class _Distribution:
-    """A histogram that takes many values at once."""
+    """A histogram that takes many values at once.
 
-    def __init__(self, labels: dict[str, str]) -> None:
-        self._labels = labels
-        self._counts = np.zeros(BINS, np.int64)
+    Args:
+        name: Prometheus's.
+        bounds: The upper bounds of its bins, ascending; what is beyond the last is counted too.
+        labels: Of every figure.
+    """
+
+    def __init__(self, name: str, bounds: Sequence[float], labels: dict[str, str]) -> None:
+        self._name, self._labels = name, labels
+        self._bounds = np.unique(np.array(bounds, np.float32))  # as the values are, so that one at a bound is below it
+        self._counts = np.zeros(len(self._bounds) + 1, np.int64)
         self._sum = 0.0
         self._lock = threading.Lock()
 
-    def add(self, probabilities: np.ndarray) -> None:
-        """Counts values from 0 to 1, float32 [rows]; a bin has its upper bound in it, as Prometheus has it."""
-        bins = np.clip(np.ceil(probabilities * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        counts = np.bincount(bins, minlength=BINS)
+    def add(self, values: np.ndarray) -> None:
+        """Counts values, float32 [rows]; a bin has its upper bound in it, as Prometheus has it."""
+        counts = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._counts))
         with self._lock:
             self._counts += counts
-            self._sum += float(probabilities.sum())
+            self._sum += float(values.sum(dtype=np.float64))
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""
-        family = HistogramMetricFamily("cd4ml_probability", "What was predicted.", labels=tuple(self._labels))
+        family = HistogramMetricFamily(self._name, "What was predicted.", labels=tuple(self._labels))
         with self._lock:
             below, total = np.cumsum(self._counts), self._sum
-        bounds = [*(f"{number / BINS:g}" for number in range(1, BINS + 1)), "+Inf"]
-        family.add_metric(tuple(self._labels.values()), list(zip(bounds, [*below, below[-1]], strict=True)), total)
+        bounds = [*(np.format_float_positional(bound, trim="-") for bound in self._bounds), "+Inf"]
+        family.add_metric(tuple(self._labels.values()), list(zip(bounds, below, strict=True)), total)
         yield family

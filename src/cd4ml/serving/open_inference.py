@@ -59,15 +59,15 @@ class OpenInference:
     async def _infer(self, request: Request) -> Answer:
         if request.content_type == arrow_body.TYPE:
             return await arrow_body.predict(self._predictor, request)
-        asked, probabilities = await self._predictor.predict(request, self._read)
-        output = {"name": self._predictor.contract.output, "datatype": "FP32", "shape": probabilities.shape}
+        asked, predictions = await self._predictor.predict(request, self._read)
+        output = {"name": self._predictor.contract.output, "datatype": "FP32", "shape": predictions.shape}
         return answer(
             {
                 "model_name": self._predictor.name,
                 "model_version": self._predictor.identity["version"],
                 **asked.form,
                 "parameters": _parameters(self._predictor.said(asked.inputs)),
-                "outputs": [{**output, "data": probabilities}],
+                "outputs": [{**output, "data": predictions}],
             }
         )
 

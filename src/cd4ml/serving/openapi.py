@@ -48,7 +48,11 @@ def describe(predictor: Predictor) -> dict[str, Any]:
     fields = {one.name: _field(one) for one in predictor.contract.inputs}
     return {
         "openapi": "3.1.0",
-        "info": {"title": predictor.name, "version": version or VERSION},
+        "info": {
+            "title": predictor.name,
+            "version": version or VERSION,
+            "description": f"Gives {predictor.contract.gives}.",
+        },
         "paths": {
             "/api/v1.0/predictions": {"post": _prediction("Predicts, by Seldon's protocol", seldon)},
             f"/v2/models/{predictor.name}/infer": {

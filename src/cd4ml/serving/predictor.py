@@ -79,7 +79,7 @@ class Predictor:
             read: Of its protocol.
 
         Returns:
-            What `read` gave, and the probabilities, float32 [rows].
+            What `read` gave, and the predictions, float32 [rows].
 
         Raises:
             RefusedError: Too many wait already, the client's mistake, or the model hangs or gives no finite number.
@@ -95,12 +95,12 @@ class Predictor:
                 asked = read(request)
             else:
                 asked = await asyncio.get_running_loop().run_in_executor(self._reading, read, request)
-            probabilities = await self._batches.predict(asked.inputs)
+            predictions = await self._batches.predict(asked.inputs)
         finally:
             self._waiting -= 1
             self._waiting_bytes -= size
         self._took(time.perf_counter() - started)
-        return asked, probabilities
+        return asked, predictions
 
     async def check(self) -> np.ndarray:
         """Predicts a row whose values are all missing, before all that wait: whoever asks knows that the model answers.
@@ -137,8 +137,8 @@ class Predictor:
         counted = {"missing": inputs.missing, "unknown": inputs.unknown, "outside": inputs.outside}
         return {**self.identity, **{name: found for name, found in counted.items() if found}}
 
-    def _check_finite(self, probabilities: np.ndarray) -> None:
-        finite = np.isfinite(probabilities)
+    def _check_finite(self, predictions: np.ndarray) -> None:
+        finite = np.isfinite(predictions)
         if not finite.all():
             row = int(np.argmin(finite)) + 1
             complaint = f"the model's output {self.contract.output!r} is no finite number, first in row {row:,}"

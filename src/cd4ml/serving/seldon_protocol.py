@@ -73,8 +73,8 @@ class SeldonProtocol:
     async def _predict(self, request: Request) -> Answer:
         if request.content_type == arrow_body.TYPE:
             return await arrow_body.predict(self._predictor, request)
-        asked, probabilities = await self._predictor.predict(request, self._read)
-        data = predicted([self._predictor.contract.output], probabilities[:, None], as_tensor=asked.form.as_tensor)
+        asked, predictions = await self._predictor.predict(request, self._read)
+        data = predicted([self._predictor.contract.output], predictions[:, None], as_tensor=asked.form.as_tensor)
         return answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
 
     async def _ping(self, request: Request) -> Answer:

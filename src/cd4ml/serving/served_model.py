@@ -1,4 +1,4 @@
-"""The model that is served: inputs in, probabilities out."""
+"""The model that is served: inputs in, predictions out."""
 
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,11 @@ class ServedModel:
         self._variables, self._output = self._function.captured_inputs, [tf.float32]
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        """The probabilities, float32 [rows]."""
+        """The predictions, float32 [rows]."""
         given = self._tensor(inputs.numbers), self._tensor(inputs.texts)
         [found] = self._call(args=[*given, *self._variables], Tout=self._output, f=self._function)
-        probabilities: np.ndarray = found.numpy()
-        return probabilities
+        predictions: np.ndarray = found.numpy()
+        return predictions
 
     def _packed(self, signature: Any) -> Any:
         """The signature as a function of two tensors: to make one for each feature takes longer than to predict."""

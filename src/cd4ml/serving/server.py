@@ -64,8 +64,9 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     from cd4ml.serving.seldon_protocol import SeldonProtocol
     from cd4ml.serving.served_model import ServedModel
 
-    metrics = Metrics(name, version)
-    predictor = Predictor(ServedModel(folder, digest), name=name, version=version, metrics=metrics)
+    model = ServedModel(folder, digest)
+    metrics = Metrics(name, version, model.contract)
+    predictor = Predictor(model, name=name, version=version, metrics=metrics)
     gc.freeze()
     gc.enable()
     protocols = [
