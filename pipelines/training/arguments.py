@@ -88,9 +88,9 @@ class Training(Arguments):
     """A runner of Beam and its options, on which TFDV's statistics are computed; empty computes in the task."""
     waivers: Annotated[list[Any], checked_by(waivers_of.parse), WithJsonSchema(waivers_of.SCHEMA)] = written([])
     """Why findings about the data do not count, until when, and who says so (docs/audit.md)."""
-    baseline: AnyTrainer = written({"model": "linear"})
+    baseline: Annotated[AnyTrainer, Means.SPECIFICATION] = written({"model": "linear"})
     """The model that the candidate has to beat."""
-    candidate: AnyTrainer = written({"model": "dnn"})
+    candidate: Annotated[AnyTrainer, Means.SPECIFICATION] = written({"model": "dnn"})
     """The model that is to be published."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     """Makes training repeatable."""

@@ -5,7 +5,8 @@ A package adds a row by an entry point, as its `pyproject.toml` has it:
     [project.entry-points."cd4ml.trainers"]
     wide = "acme.trainers:Wide"
 
-What is installed may be named in a run file; an import path never is. A row is imported when it is used.
+What is installed may be named in a run file; an import path is in one place alone, as the function of a model
+(`cd4ml.training.code`), and so in the train task. A row is imported when it is used.
 """
 
 import json

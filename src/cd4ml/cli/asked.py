@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,7 +83,9 @@ class Asked:
 
 
 def read(file: Path, *, in_a_cluster: bool = False) -> Asked:
-    """Reads and checks the file of a run; git's revision is filled in where the pipeline wants one and it names none.
+    """Reads and checks the file of a run, with the modules beside it that its models name.
+
+    Git's revision is filled in where the pipeline wants one and the file names none.
 
     Args:
         file: The file.
@@ -94,7 +96,19 @@ def read(file: Path, *, in_a_cluster: bool = False) -> Asked:
     """
     from cd4ml.running import run_file
 
-    return checked(run_file.read(file, pipelines()), in_a_cluster=in_a_cluster)
+    return checked(_with_code(run_file.read(file, pipelines())), in_a_cluster=in_a_cluster)
+
+
+def _with_code(said: "RunFile") -> "RunFile":
+    """With the source of each function of a model that lies beside the file, for it goes with the run."""
+    from cd4ml.running.arguments import Means, model_of
+    from cd4ml.training import trainers
+
+    arguments = dict(said.arguments)
+    for name in model_of(said.pipeline).named(Means.SPECIFICATION):
+        if name in arguments:
+            arguments[name] = trainers.with_code(arguments[name], said.path.parent)
+    return replace(said, arguments=arguments)
 
 
 def checked(said: "RunFile", *, in_a_cluster: bool = False) -> Asked:

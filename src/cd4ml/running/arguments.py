@@ -31,6 +31,7 @@ class Means(Enum):
     TARGET = "where the model is served"
     REVISION = "the revision of the code; git's where it is empty"
     PLACE = "a file, folder or bucket, which whoever runs the pipeline must see"
+    SPECIFICATION = "a model, which may name a function whose module lies beside the run file"
     TEXT_IN_KFP = "a text to KFP, as JSON where it is none: one parameter has one type, and pods are made of texts"
 
 

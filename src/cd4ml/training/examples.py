@@ -82,6 +82,21 @@ def classes(split: Path, label: str, problem: Problem) -> tuple[str, ...]:
         raise TrainingError(str(error)) from error
 
 
+def whole(split: Path, contract: Contract) -> tuple[list[tf.Tensor], np.ndarray]:
+    """A split as the model takes it, whole in memory.
+
+    Returns:
+        The raw features, one tensor [rows] an input in their order, and the label, [rows].
+
+    Raises:
+        TrainingError: It cannot be read, or its columns are not what the contract names.
+    """
+    names = [contract.label, *(one.name for one in contract.inputs)]
+    with opened(split) as file, readable(split, "its columns"), _told(split):
+        table = file.read(columns=names)
+        return [_tensor(values) for values in model.columns(table, contract).values()], contract.labels(table)
+
+
 def _distinct(batch: pa.RecordBatch) -> pa.Table:
     """The values of a label, each once."""
     return pa.table({name: pc.unique(batch.column(name)) for name in batch.schema.names})

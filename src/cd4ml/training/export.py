@@ -21,8 +21,10 @@ def write(folder: Path, *, contract: Contract, served: keras.Model, epochs: Sequ
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
+    while ops.uid() % ROUND:
+        pass
     try:
-        _save(unfinished / SAVED_MODEL, contract, served)
+        save(unfinished / SAVED_MODEL, contract, served)
         write_contract(contract, unfinished)
         document.write(unfinished / HISTORY, [epoch.entry for epoch in epochs])
         unfinished.rename(folder)
@@ -30,15 +32,14 @@ def write(folder: Path, *, contract: Contract, served: keras.Model, epochs: Sequ
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _save(folder: Path, contract: Contract, served: keras.Model) -> None:
+def save(folder: Path, contract: Contract, served: keras.Model) -> None:
+    """Writes the SavedModel of a model's folder."""
     signature = {one.tensor: tf.TensorSpec([None], one.dtype, name=one.tensor) for one in contract.inputs}
 
     @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
     def predict(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {contract.output: served([raw[one.tensor] for one in contract.inputs], training=False)}
 
-    while ops.uid() % ROUND:
-        pass
     module = tf.Module()
     module.served = served
     tf.saved_model.save(module, str(folder), signatures=predict)

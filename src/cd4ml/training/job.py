@@ -1,17 +1,23 @@
 """What a trainer is given, and what it gives back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from cd4ml.contracts.model import Contract
+from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.problem import Problem
 from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.fit import Epoch
 from cd4ml.training.statistics import Column
 from cd4ml.training.tracking import Tracker
+
+if TYPE_CHECKING:
+    from cd4ml.training.network import Features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +36,74 @@ class TrainingJob:
     """What each row of train counts, float32 [rows], where the model is reweighted."""
     seed: int
     """Set for Python, NumPy and TensorFlow already."""
+    workspace: Path
+    """A folder for what is written meanwhile; removed once the model is written."""
     checkpoints: Checkpoints | None = None
     """What a training that was ended goes on from; None where nothing is kept."""
     tracker: Tracker = field(default_factory=Tracker)
     """Takes word of how far the training is, where it is `due`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the run file says to a function (`settings:`)."""
+
+    @property
+    def problem(self) -> Problem:
+        """What is asked."""
+        return self.contract.problem
+
+    @property
+    def features(self) -> Sequence[Input]:
+        """The inputs of the model, in their order."""
+        return self.contract.inputs
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """What TensorFlow computes on: the GPUs, or else the CPU."""
+        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return [one.name for one in found]
+
+    def report(self, *, epoch: int = 1, loss: float | None = None, **numbers: float) -> None:
+        """Tells how far training is, in the log and to whoever asks (`cd4ml runs show`).
+
+        Args:
+            epoch: The one that has ended.
+            loss: Of its rows.
+            numbers: What else there is to say in the log: `accuracy=0.91`.
+        """
+        said = {"epoch": epoch, "loss": loss, **numbers}
+        words = (f"{name} {float(number):g}" for name, number in said.items() if number is not None)
+        print(f"reported {', '.join(words)}", flush=True)  # noqa: T201 (the task's log)
+        if self.tracker.due:
+            self.tracker.tell([], best=None, epoch=epoch, loss=None if loss is None else float(loss))
+
+    def encoder(self) -> keras.Model:
+        """Our preprocessing (`cd4ml.training.network.encoder`): a model from raw features to what networks take."""
+        from cd4ml.training import network
+
+        return network.encoder(self.contract, self.statistics)
+
+    def rows(self, split: Path) -> tuple[list[tf.Tensor], np.ndarray]:
+        """A split whole in memory, for one that fits there.
+
+        Returns:
+            The raw features, one tensor [rows] an input in their order, and the label as the problem numbers it.
+        """
+        from cd4ml.training import examples
+
+        return examples.whole(split, self.contract)
+
+    def network(self, logit: "Callable[[Features], keras.KerasTensor]", **hyperparameters: Any) -> "Fitted":
+        """Trains a network on our preprocessing by our loop, which stops early and keeps checkpoints.
+
+        Args:
+            logit: From the preprocessed features to one logit a row, float32 [batch, 1].
+            hyperparameters: As those of `dnn` (docs/training.md): `epochs`, `batch_size`, `learning_rate` ...
+
+        Raises:
+            TrainingError: A hyperparameter is none, or training runs away.
+        """
+        from cd4ml.training import network
+
+        return network.train(network.by(logit, hyperparameters), self)
 
 
 @dataclass(frozen=True)

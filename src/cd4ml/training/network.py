@@ -7,17 +7,21 @@ text or the first missing value of a column, becomes zeros or the mean: it moves
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from cd4ml import settings
 from cd4ml.contracts.model import Contract
+from cd4ml.errors import TrainingError
+from cd4ml.names import nearest
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import fit
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.statistics import Column, Number, Text
-from cd4ml.training.trainers import Network
+from cd4ml.training.trainers import Network, Trainer
 
 ONE_HOT_VALUES = 32
 """A text with more values is embedded: its one-hot columns would outweigh the rest of the data in memory."""
@@ -45,6 +49,30 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
         tracker=job.tracker,
     )
     return Fitted(served(job.contract, encoded, trained), course.epochs, course.ended)
+
+
+def by(logit: "Callable[[Features], keras.KerasTensor]", hyperparameters: Mapping[str, Any]) -> Network:
+    """A network of layers that are given.
+
+    Args:
+        logit: As `Network.logit`.
+        hyperparameters: As the fields of a `Network`.
+
+    Raises:
+        TrainingError: With every mistake in these.
+    """
+    known = [name for name in Network.model_fields if name not in Trainer.model_fields]
+    unknown = [name for name in hyperparameters if name not in known]
+    if unknown:
+        raise TrainingError(f"job.network: {unknown[0]}: unknown; {nearest(unknown[0], known)}")
+
+    class Given(Network):
+        model: Literal["function"] = "function"
+
+        def logit(self, features: Features) -> keras.KerasTensor:
+            return logit(features)
+
+    return settings.parse(Given, content=hyperparameters, name="job.network", error=TrainingError)
 
 
 def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model:

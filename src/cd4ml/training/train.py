@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,25 +116,27 @@ def train(
         examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
     )
     classes = examples.classes(Path(train_split), label, BINARY)
-    contract = Contract(label, classes, inputs, checked.model_dump(mode="json", exclude_none=True), BINARY)
+    contract = Contract(label, classes, inputs, checked.recorded, BINARY)
     weights = _weights(Path(train_split), contract, checked.reweight)
-    job = TrainingJob(
-        train=Path(train_split),
-        eval=Path(eval_split),
-        contract=contract,
-        statistics=known,
-        weights=weights.rows if weights else None,
-        seed=seed,
-    )
-    if store:
-        key = _key(checked, job=job)
-        checkpoints = Checkpoints(store, key, every_seconds=checkpoint_seconds)
-        tracker = Tracker(checked.model, store=store, key=key, device=device(), device_memory=most_held)
-        job = replace(job, checkpoints=checkpoints, tracker=tracker)
-    with at_sigterm(_end), job.tracker:
-        fitted = _fitted(checked, job)
-        job.tracker.note(fitted.epochs, best=best(fitted.epochs), epoch=fitted.epochs[-1].epoch, said=fitted.ended)
-        export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
+    with at_sigterm(_end), tempfile.TemporaryDirectory(prefix="cd4ml-train-") as workspace:
+        job = TrainingJob(
+            train=Path(train_split),
+            eval=Path(eval_split),
+            contract=contract,
+            statistics=known,
+            weights=weights.rows if weights else None,
+            seed=seed,
+            workspace=Path(workspace),
+        )
+        if store:
+            key = _key(checked, job=job)
+            checkpoints = Checkpoints(store, key, every_seconds=checkpoint_seconds)
+            tracker = Tracker(checked.model, store=store, key=key, device=device(), device_memory=most_held)
+            job = replace(job, checkpoints=checkpoints, tracker=tracker)
+        with job.tracker:
+            fitted = _fitted(checked, job)
+            job.tracker.note(fitted.epochs, best=best(fitted.epochs), epoch=fitted.epochs[-1].epoch, said=fitted.ended)
+            export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
     if job.checkpoints:
         job.checkpoints.settle()
     return Trained(

@@ -6,6 +6,7 @@ is: it is imported within the methods. A team's own are rows of `TRAINERS`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -16,6 +17,7 @@ from cd4ml.errors import PluginError, TrainingError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
 from cd4ml.settings import OneOf, Strict, Whole
+from cd4ml.training import code
 
 if TYPE_CHECKING:
     import keras
@@ -38,6 +40,17 @@ Minutes = Annotated[float, Field(gt=0, le=100_000)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 
 
+def _function(name: str) -> str:
+    code.parts(name)
+    return name
+
+
+def _packed(source: str) -> str:
+    if source:
+        code.unpacked(source)
+    return source
+
+
 class Trainer(Strict, ABC):
     """A way to train a model, with its hyperparameters as fields; what a team brings is a subclass."""
 
@@ -50,6 +63,11 @@ class Trainer(Strict, ABC):
     @classmethod
     def _with_whole_numbers(cls, content: Any) -> Any:
         return _whole(content)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """As the contract of its model has it."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     @abstractmethod
     def fit(self, job: "TrainingJob") -> "Fitted":
@@ -257,6 +275,32 @@ class Rules(Trainer, json_schema_extra={"required": ["model", "rules", "default"
         return rules.train(self, job)
 
 
+class Function(Trainer, json_schema_extra={"required": ["function"]}):
+    """What a function of your own trains (docs/your-model.md)."""
+
+    model: Literal["function"] = "function"
+    function: Annotated[str, AfterValidator(_function)]
+    """Its module and name, `team.models:wide`: of `team/models.py` beside the run file, or of an installed package."""
+    settings: Mapping[str, Any] = {}
+    """What it finds as `job.settings`."""
+    minutes: Minutes = 24 * 60
+    """After which it is ended, and the training fails."""
+    source: Annotated[str, AfterValidator(_packed)] = ""
+    """Of its module, where that lies beside the run file; filled in by cd4ml alone."""
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """With the digest of its code in place of the code."""
+        written = {name: value for name, value in super().recorded.items() if name != "source"}
+        return {**written, "code": code.digest(self.function, self.source)}
+
+    def fit(self, job: "TrainingJob") -> "Fitted":
+        """Calls it, and looks at what it gives."""
+        from cd4ml.training import function
+
+        return function.train(self, job)
+
+
 TRAINERS: PluginPoint[type[Trainer]] = PluginPoint(
     kind="model",
     group="cd4ml.trainers",
@@ -267,6 +311,7 @@ TRAINERS: PluginPoint[type[Trainer]] = PluginPoint(
         "dnn": "cd4ml.training.trainers:Dnn",
         "wide_and_deep": "cd4ml.training.trainers:WideAndDeep",
         "trees": "cd4ml.training.trainers:Trees",
+        "function": "cd4ml.training.trainers:Function",
     },
 )
 
@@ -284,10 +329,13 @@ def parse(spec: Mapping[str, Any]) -> Trainer:
         trainer = _named(spec)
     except PluginError as unknown:
         raise TrainingError(f"model specification: {unknown}") from unknown
-    return settings.parse(trainer, content=spec, name=f"model specification of {spec['model']!r}", error=TrainingError)
+    name = spec.get("model", "function")
+    return settings.parse(trainer, content=spec, name=f"model specification of {name!r}", error=TrainingError)
 
 
 def _named(spec: Mapping[str, Any]) -> type[Trainer]:
+    if "model" not in spec and "function" in spec:
+        return Function
     if "model" not in spec:
         raise PluginError(f"names no model; {nearest('', TRAINERS.names)}")
     return TRAINERS.load(str(spec["model"]))
@@ -304,6 +352,23 @@ def _checked(spec: Any) -> Trainer:
 
 AnyTrainer = Annotated[Trainer, OneOf(_checked, lambda: map(TRAINERS.load, TRAINERS.names))]
 """A specification as a part of other settings."""
+
+
+def with_code(spec: Any, folder: Path) -> Any:
+    """A specification, with the module beside the run file that it names.
+
+    Args:
+        spec: As in a pipeline's arguments; what is none stays as it is.
+        folder: That of the run file.
+
+    Raises:
+        TrainingError: The module cannot be read, or is too large.
+    """
+    function = spec.get("function") if isinstance(spec, Mapping) else None
+    if not isinstance(function, str) or ":" not in function:
+        return spec
+    source = code.beside(function, folder)
+    return {**spec, "source": source} if source else spec
 
 
 def check_columns(columns: Sequence[Any]) -> Sequence[str]:

@@ -45,7 +45,7 @@ def test_every_mistake_is_reported_at_once():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "names no model; there are rules, linear, dnn, wide_and_deep, trees"),
+        ({}, "names no model; there are rules, linear, dnn, wide_and_deep, trees, function"),
         ({"model": "dn"}, r"'dn' is no model that is installed here; did you mean 'dnn'\?"),
         ({"model": ["dnn"]}, r"did you mean 'dnn'\?"),
         ({"model": "linear", "hidden": [8]}, "hidden: unknown; there are model, reweight, epochs"),
@@ -58,6 +58,11 @@ def test_every_mistake_is_reported_at_once():
         ({"model": "dnn", "reweight": "region"}, "reweight: .* not 'region'"),
         ({"model": "dnn", "reweight": ["region", ""]}, "reweight.1: .* not ''"),
         ({"model": "dnn", "reweight": ["region", "region"]}, "reweight: name each column once"),
+        ({"function": "team.models"}, "function: 'team.models' is no function; write MODULE:NAME, as team.models:wide"),
+        ({"function": "team/models.py:wide"}, "function: .* is no function; write MODULE:NAME"),
+        ({"function": "team.models:wide", "units": 3}, "units: unknown; there are model, reweight, function, settings"),
+        ({"function": "team.models:wide", "source": "e30="}, "source: is no module that cd4ml packed; leave it out"),
+        ({"function": "team.models:wide", "minutes": 0}, "minutes: .* not 0"),
     ],
 )
 def test_a_wrong_specification_says_what_may_stand_there(spec, message):
@@ -178,6 +183,7 @@ def test_a_teams_own_model_is_a_part_of_the_arguments_and_their_schema(installed
         "Dnn",
         "WideAndDeep",
         "Trees",
+        "Function",
         "Wide",
     ]
     assert schema["$defs"]["Wide"]["properties"]["model"]["const"] == "wide"

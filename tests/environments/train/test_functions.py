@@ -1,0 +1,198 @@
+"""A team's own functions: called, checked, written, and predicted with as ours are."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from conftest import Inputs
+from development_page import BLOCK
+
+from cd4ml.contracts import model
+from cd4ml.errors import TrainingError
+from cd4ml.training import code
+from cd4ml.training.train import Trained, train
+
+PAGE = Path(__file__).parents[3] / "docs" / "your-model.md"
+NETWORK, OWN = (content for language, _, content in BLOCK.findall(PAGE.read_text()) if language == "python")
+
+
+@pytest.fixture
+def trained(inputs: Inputs, tmp_path: Path) -> Callable[..., Trained]:
+    """Trains by a function of a module that lies beside the run file."""
+
+    def run(source: str, name: str, *, folder: str = "model", store: str | None = None, **spec: Any) -> Trained:
+        (tmp_path / "team").mkdir(exist_ok=True)
+        (tmp_path / "team" / "models.py").write_text(source)
+        function = f"team.models:{name}"
+        spec = {"function": function, "source": code.beside(function, tmp_path), **spec}
+        return train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / folder, store=store)
+
+    return run
+
+
+def predicted(folder: Path, split: Path) -> np.ndarray:
+    raw = model.features(pq.read_table(split), model.read_contract(folder))
+    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+
+
+def test_a_function_trains_a_network_by_our_loop(trained, tmp_path, inputs):
+    found = trained(NETWORK, "wide", settings={"units": 16})
+
+    assert found.metadata["model"] == "function"
+    assert found.metrics["eval_auc"] > 0.75
+    assert found.epochs > 1
+    assert predicted(tmp_path / "model", inputs.eval_split).shape == (1000,)
+
+
+def test_a_function_trains_as_it_likes(trained, tmp_path, inputs, capsys):
+    found = trained(OWN, "own")
+
+    labels = pq.read_table(inputs.eval_split)["took"].to_numpy().astype(int)
+    probabilities = predicted(tmp_path / "model", inputs.eval_split)
+    ranked = (probabilities[labels == 1][:, None] > probabilities[labels == 0]).mean()
+    assert found.metrics["eval_auc"] == pytest.approx(ranked, abs=1e-4)
+    assert found.metrics["eval_auc"] > 0.7
+    assert "reported epoch 3, loss 0." in capsys.readouterr().out
+    [epoch] = json.loads((tmp_path / "model" / "history.json").read_text())
+    assert set(epoch) == {"epoch", "seconds", "loss", "auc", "eval_loss", "eval_auc"}
+
+
+SAVED = """
+import keras, tensorflow as tf
+
+def saved(job):
+    class Model(tf.Module):
+        def __init__(self):
+            self.table = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(["north", "east"], [0.25, 0.5]), 0.125
+            )
+
+        @tf.function
+        def __call__(self, **raw):
+            return {"probability": self.table.lookup(raw["region"])}
+
+    model, folder = Model(), job.workspace / "mine"
+    given = {one.tensor: tf.TensorSpec([None], one.dtype, name=one.tensor) for one in job.features}
+    tf.saved_model.save(model, str(folder), signatures=model.__call__.get_concrete_function(**given))
+    return folder
+"""
+
+
+def test_a_function_may_give_a_saved_model(trained, tmp_path, inputs):
+    trained(SAVED, "saved")
+
+    regions = pq.read_table(inputs.eval_split)["region"].to_pylist()
+    expected = [{"north": 0.25, "east": 0.5}.get(one, 0.125) for one in regions]
+    np.testing.assert_allclose(predicted(tmp_path / "model", inputs.eval_split), expected)
+
+
+GIVES = """
+import time
+import keras, tensorflow as tf
+from keras import layers, ops
+
+class Centred(layers.Layer):
+    def call(self, x):
+        return ops.sigmoid(x - ops.mean(x))
+
+class Eager(layers.Layer):
+    def call(self, x):
+        return x if tf.executing_eagerly() else x / 2
+
+def given(job):
+    encoder = job.encoder()
+    first = encoder.outputs[0][:, 0]
+    chance = ops.sigmoid(first)
+    return {model}
+"""
+
+
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        ("None", "gave null, which is no model; return a keras.Model"),
+        ("(encoder, 3)", r"gave \(<.*, which is no model"),
+        ("keras.Model(encoder.inputs, chance[:, None])", r"gives float32 of the shape \(None, 1\); have it give"),
+        ("keras.Model(encoder.inputs, [chance, chance])", "its model gives"),
+        ("keras.Model(encoder.inputs, ops.cast(chance, 'float64'))", "gives float64 of the shape"),
+        ("keras.Model(encoder.inputs, 5 * chance)", "as a probability, which is not from 0 to 1; end it with a sigm"),
+        ("keras.Model(encoder.inputs, 0 * chance / 0)", "gives nan as a probability"),
+        ("keras.Model(encoder.inputs, ops.sigmoid(encoder.inputs[0] + 0 * first))", "gives nan"),
+        ("keras.Model(encoder.inputs, Centred()(first))", "predicts otherwise for a row alone: by 0.[0-9]+; have a"),
+        ("keras.Model(encoder.inputs, Eager()(chance))", "predicts otherwise once it is saved and loaded: by 0."),
+        ("keras.Sequential([layers.Dense(1)])", "cannot be asked .* take 5 features in the order of job.features"),
+        ("job.workspace / 'nothing'", "gave '.*nothing', which holds no SavedModel with the signature serving_default"),
+        ("1 / 0", "team.models:given: models.py, line 18, in given: ZeroDivisionError: division by zero; mend it"),
+        ("job.settings['units']", "KeyError: 'units'"),
+        ("exit(0)", "SystemExit: 0; mend it"),
+        ("time.sleep(60)", r"has not ended within 0.01 minutes; it was at models.py, line 18, in given; raise"),
+        ("job.network(lambda features: None, epoch=3)", "job.network: epoch: unknown; did you mean 'epochs'"),
+        ("job.network(lambda features: None, epochs=0)", "job.network: not as it should be\n  - epochs: "),
+    ],
+)
+def test_what_a_function_gives_must_be_a_model_that_can_be_served(trained, tmp_path, gives, message):
+    with pytest.raises(TrainingError, match=message):
+        trained(GIVES.replace("{model}", gives), "given", minutes=0.01 if "sleep" in gives else 5)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_version_says_which_code_was_used_and_its_checkpoints_are_of_that_code_alone(trained, tmp_path):
+    kept = "job.checkpoints.save(State({}, [])) and keras.Model(encoder.inputs, chance)"
+    for number in (1, 2):
+        source = f"from cd4ml.training.checkpoints import State\nNUMBER = {number}\n" + GIVES.replace("{model}", kept)
+        trained(source, "given", folder=f"model{number}", store=str(tmp_path / "store"))
+
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        written = model.read_contract(tmp_path / f"model{number}").model
+        assert written["code"] == f"sha256:{digest}"
+        assert "source" not in written
+        assert len(list((tmp_path / "store" / "checkpoints").iterdir())) == number
+
+
+def test_an_installed_function_is_named_as_it_is_imported(inputs, tmp_path, installed):
+    folder = installed("acme_models", GIVES.replace("{model}", "keras.Model(encoder.inputs, chance)"), "")
+
+    train(**vars(inputs), spec={"function": "acme_models:given"}, seed=0, folder=tmp_path / "model")
+
+    digest = hashlib.sha256((folder / "acme_models.py").read_bytes()).hexdigest()
+    assert model.read_contract(tmp_path / "model").model["code"] == f"sha256:{digest}"
+
+
+def test_no_more_than_a_megabyte_of_what_a_function_prints_is_in_the_log(trained, capsys):
+    trained(GIVES.replace("{model}", "print('x' * 2 * 10**6) or keras.Model(encoder.inputs, chance)"), "given")
+
+    said = capsys.readouterr().out
+    assert len(said) < 1.1 * 2**20
+    assert "team.models:given has printed 1,048,576 characters; the rest is left out" in said
+    assert "epoch 1: loss" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "message"),
+    [
+        (OWN, "wide", "the module team.models has no function 'wide'; there are own"),
+        ("def f(job, units): pass", "f", r"takes \(job, units\), and is called with one object; write `def f\(job\)"),
+        ("def f(): pass", "f", r"takes \(\), and is called with one object"),
+        ("def f(job):\n  return (", "f", r"cannot be imported: models.py, line 2: SyntaxError"),
+        ("import torch\ndef f(job): pass", "f", "needs the module 'torch', which the train environment lacks; install"),
+        ("from team import other\ndef f(job): pass", "f", "needs the module 'team', which"),
+        ("1 / 0\ndef f(job): pass", "f", r"cannot be imported: models.py, line 1, in <module>: ZeroDivisionError"),
+        ("def f(job):\n  import torch", "f", "models.py, line 2, in f: ModuleNotFoundError: No module named 'torch'"),
+    ],
+)
+def test_code_that_cannot_be_used_is_told(trained, tmp_path, source, name, message):
+    with pytest.raises(TrainingError, match=message):
+        trained(source, name)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_module_that_is_not_there_is_told(inputs, tmp_path):
+    with pytest.raises(TrainingError, match="there is no module acme.models: neither acme/models.py beside the run"):
+        train(**vars(inputs), spec={"function": "acme.models:wide"}, seed=0, folder=tmp_path / "model")
