@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import special
 
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import OVERALL, Slice, at
-from cd4ml.contracts.problem import BINARY
 from cd4ml.evaluation import confidence, fairness, measure
 from cd4ml.evaluation.rows import Slicing
 
@@ -69,7 +69,7 @@ def samples(
     }
     names = [f"sample={place}" for place in range(count)]
     codes = np.repeat(np.arange(count), rows)
-    scored = measure.Scored(labels, predictions, [Slicing(names, codes)])
+    scored = measure.Scored(BINARY, labels, predictions, [Slicing(names, codes)])
     slices = [
         Slice(role, name, {}, rows, metrics, {})
         for role, one in predictions.items()
@@ -149,7 +149,7 @@ def coverage_of_gaps(rates: list[float], *, rows: int, count: int, seed: int = 0
             for place, (rate, ends) in enumerate(zip(sample, zip(low, high, strict=True), strict=True))
         ]
         overall = replace(groups[0], slice=OVERALL, values={})
-        one = fairness.compare([overall, *groups], [["group"]], [0.5])[0]
+        one = fairness.compare(BINARY, slices=[overall, *groups], columns=[["group"]], thresholds=[0.5])[0]
         for what, interval in (("gap", one.gap_interval), ("ratio", one.ratio_interval)):
             if interval:
                 held[what].append(interval[0] <= truth[what] <= interval[1])

@@ -1,7 +1,6 @@
 """The problems that there are, by name, and the metrics of all of them."""
 
 from collections.abc import Mapping
-from functools import cache
 
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.problem import Metric, Problem
@@ -20,7 +19,6 @@ def named(name: str) -> Problem:
     return PROBLEMS[name]
 
 
-@cache
 def metrics() -> Mapping[str, Metric]:
     """Every metric by its name, which is the same row in all problems that have it."""
     return {one.name: one for problem in PROBLEMS.values() for one in problem.metrics}
