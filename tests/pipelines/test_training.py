@@ -25,6 +25,7 @@ from workplace import PORT, SERVER, Outcome, Workplace
 from cd4ml.deployment import release, verify
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments
+from cd4ml.running import reproduction
 from cd4ml.storage import open_store
 
 TASKS = [
@@ -51,6 +52,20 @@ RUN_ALWAYS = {
 }
 PAGE = Path(__file__).parents[2] / "docs/using-a-model.md"
 EVALUATE = Path(sys.prefix).parent / "evaluate/bin"
+TRAIN = Path(sys.prefix).parent / "train/bin"
+CHANGE = """
+import sys
+import tensorflow as tf
+
+reader = tf.train.load_checkpoint(sys.argv[1])
+tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+next(one for name, one in tensors.items() if "/_kernel/" in name).flat[0] += 0.25
+values = [tf.constant(one) for one in tensors.values()]
+tf.raw_ops.SaveV2(
+    prefix=sys.argv[1], tensor_names=[*tensors], shape_and_slices=[""] * len(values), tensors=values
+)
+"""
+"""Changes one weight of a model."""
 ANOTHER = 2
 """The seed of a model that is not that of the first run."""
 
@@ -134,6 +149,30 @@ def test_the_store_keeps_a_record_of_the_run(first: Outcome, workplace: Workplac
     assert record["models"]["candidate"] == first.summary["models"]["candidate"]["metrics"]
     assert [one["gate"] for one in record["gates"]] == ["check_dataset", "check_model"]
     assert "version 1, deployed" in workplace.run("runs", "list").output
+
+
+def test_a_version_is_made_again_to_the_byte_and_one_weight_that_was_changed_is_told(
+    first: Outcome, workplace: Workplace
+) -> None:
+    digest, store = first.summary["published"]["digest"], workplace.folder / "store"
+    changed = Path(shutil.copytree(store, workplace.folder / "changed"))
+    weights = changed / "models/promotion-uptake/1/model/saved_model/variables/variables"
+    subprocess.run([TRAIN / "python", "-c", CHANGE, weights], check=True, capture_output=True)
+    before = sorted(changed.rglob("*"))
+
+    done = workplace.run("models", "reproduce", "promotion-uptake", "1", "--store", "changed")
+
+    assert done.code == 3, done.output
+    assert sorted(changed.rglob("*")) == before
+    assert f"and {digest} was published: it was changed since; made again it is {digest}" in done.output
+    assert re.search(r"_kernel +float32 .* 1 value, by 0.25 at most", done.output)
+    assert "0 of 100 that were kept differ" in done.output
+    [made] = (workplace.folder / "runs/reproductions").glob("promotion-uptake-1-*")
+    of = reproduction.origin(open_store(str(store)), "promotion-uptake", 1)
+    found = reproduction.compare(of, made / reproduction.TRAINS / "model")
+    assert found.same
+    assert set(found.settings) <= {"revision of the working folder"}
+    assert not list(made.glob("store/models"))
 
 
 def test_the_schema_of_the_data_is_inferred_reviewed_and_accepted(first: Outcome, workplace: Workplace) -> None:

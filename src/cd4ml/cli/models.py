@@ -1,20 +1,31 @@
 """Commands for published models: `cd4ml models`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, console, moment, print_whole, say, table
+from cd4ml.cli.application import app, console, moment, print_outcome, print_sections, print_whole, say, table
 from cd4ml.errors import RegistryError
 from cd4ml.storage import local_path, open_store
 
-models_app = typer.Typer(help="What is published: list, show, export, sign.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from cd4ml.contracts.reproduction import Differences, Reproduction, Tensor
+
+models_app = typer.Typer(help="What is published: list, show, export, sign, reproduce.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@VERSION; or NAME, the champion.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Number = Annotated[int, typer.Argument(metavar="VERSION", help="The version's number.")]
+
+REPRODUCTIONS = "reproductions"
+"""In the folder of the runs: those that make a version again, which no later run takes anything from."""
+DIFFERS = 3
+"""The exit code where what was made again is not what was published."""
+MOST = 20
+"""Tensors that are shown, those that differ the most."""
 
 
 @models_app.command("list")
@@ -84,6 +95,84 @@ def sign(name: Name, version: Number, store: asked.StoreOption = asked.STORE) ->
 
     signed = signing.sign(open_store(store), name, version)
     console.print(f"{name} version {version} is signed: {signed.digest}, published by run {signed.run}", soft_wrap=True)
+
+
+@models_app.command()
+def reproduce(
+    name: Name, version: Number, store: asked.StoreOption = asked.STORE, runs: asked.RunsOption = asked.RUNS
+) -> None:
+    """Makes a published version again from what the store keeps of it, and compares the two to the byte.
+
+    The version says which rows of which dataset it was trained on, how they were split, with which settings and seed.
+    The tasks of `training` that made it (split, validate, train the candidate) run on this machine, as `cd4ml run` runs
+    them, in RUNS/reproductions. The store is only read: nothing is published, and nothing of before is reused.
+
+    Where the two differ, it says in what: files, weights and by how much, answers for the rows that were kept; and what
+    was otherwise when it was trained: settings, splits, versions of packages, kind of CPU, GPUs, code.
+
+    The exit code is 0 where it is the same, 3 where it differs, and 1 where it cannot be made again, with why: rows
+    were erased, the dataset or the package of its model is gone, or another cd4ml trained it, or one that kept less.
+
+    Example: cd4ml models reproduce churn 3 --store s3://cd4ml
+    """
+    from cd4ml.cli.run import execute, new_folder
+    from cd4ml.running import reproduction
+    from cd4ml.running.run_file import RunFile
+
+    opened = open_store(store)
+    of = reproduction.origin(opened, name, version)
+    say("model", f"{name}@{version}, {of.version.digest}, published by {of.version.run}")
+    say("data", f"{of.dataset.name}@{of.dataset.version}, {of.dataset.digest}")
+    arguments = of.arguments(asked.pipeline(reproduction.PIPELINE), store)
+    wanted = asked.checked(RunFile(Path(of.version.folder, "version.json"), reproduction.PIPELINE, arguments))
+    folder = new_folder(runs / REPRODUCTIONS, f"{name}-{version}")
+    beside = wanted.arguments | {"store": str(folder / "store")}
+    unpublished = replace(wanted, arguments=beside, store=None, model=None, port=None, target=None)
+    code = execute(unpublished, runs / REPRODUCTIONS, part=of.part, folder=folder)
+    if code:
+        raise typer.Exit(code)
+    found = reproduction.compare(of, folder / reproduction.TRAINS / "model").write(folder / "reproduction.json")
+    _tell(found)
+    raise typer.Exit(0 if found.same else DIFFERS)
+
+
+def _tell(found: "Reproduction") -> None:
+    """Whether a version is the same when it is made again, and in what it is not."""
+    from cd4ml.reports.comparison import Row, Section
+
+    if found.same:
+        print_outcome("same", "green", f"{found.name}@{found.version} is made again to the byte: {found.rebuilt}")
+    elif found.stored != found.published:
+        changed = f"the store has {found.stored} as it, and {found.published} was published: it was changed since"
+        print_outcome("differs", "red", f"{found.name}@{found.version}: {changed}; made again it is {found.rebuilt}")
+    else:
+        print_outcome("differs", "red", f"{found.name}@{found.version}: made again it is {found.rebuilt}")
+    if found.differences:
+        _tell_differences(found.differences)
+    settings = [Row(name, both) for name, both in found.settings.items()]
+    print_sections([Section("What was otherwise", settings)], ["published", "made again"])
+
+
+def _tell_differences(found: "Differences") -> None:
+    from cd4ml.reports.comparison import Row, Section
+
+    files = [Row(name, [said]) for name, said in found.files.items()]
+    print_sections([Section("files", files)], ["difference"])
+    largest = sorted(found.tensors, key=lambda one: -(one.largest or float("inf")))
+    weights = [Row(one.name, (one.published, one.rebuilt, _distance(one))) for one in largest[:MOST]]
+    title = f"weights, and {len(largest) - MOST:,} more" if len(largest) > MOST else "weights"
+    print_sections([Section(title, weights)], ["published", "made again", "difference"])
+    answers = found.answers
+    said = f"{answers.differing:,} of {answers.rows:,} that were kept differ, by {answers.largest:.3g} at most"
+    console.print()
+    say("answers", said)
+
+
+def _distance(one: "Tensor") -> str:
+    if not one.values:
+        return ""
+    by = "" if one.largest is None else f", by {one.largest:.3g} at most"
+    return f"{one.values:,} value{'s' * (one.values > 1)}{by}"
 
 
 app.add_typer(models_app, name="models")

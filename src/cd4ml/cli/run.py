@@ -71,7 +71,14 @@ def run(
     raise typer.Exit(execute(wanted, runs, keep_serving=keep_serving, part=part))
 
 
-def execute(wanted: asked.Asked, runs: Path, *, keep_serving: bool = False, part: "Part | None" = None) -> int:
+def execute(
+    wanted: asked.Asked,
+    runs: Path,
+    *,
+    keep_serving: bool = False,
+    part: "Part | None" = None,
+    folder: Path | None = None,
+) -> int:
     """Runs a pipeline on this machine, and says how it went; the exit code.
 
     Args:
@@ -79,6 +86,7 @@ def execute(wanted: asked.Asked, runs: Path, *, keep_serving: bool = False, part
         runs: The folder that takes the runs.
         keep_serving: Whether a model server that is started stays up.
         part: What of the pipeline is to run; all where None.
+        folder: The run's own, made already; a new one in `runs` where None.
     """
     from cd4ml.running import local
 
@@ -86,11 +94,18 @@ def execute(wanted: asked.Asked, runs: Path, *, keep_serving: bool = False, part
     _check_port(wanted)
     local.check_environments(wanted.pipeline)
     with _told_of_a_full_disk(runs), _stopped_by_one_signal() as ending:
-        return _run(wanted, runs, keep_serving=keep_serving, part=part, ending=ending)
+        folder = folder or new_folder(runs, wanted.name)
+        return _run(wanted, runs, folder=folder, keep_serving=keep_serving, part=part, ending=ending)
 
 
 def _run(
-    wanted: asked.Asked, runs: Path, *, keep_serving: bool, part: "Part | None", ending: Callable[[], None]
+    wanted: asked.Asked,
+    runs: Path,
+    *,
+    folder: Path,
+    keep_serving: bool,
+    part: "Part | None",
+    ending: Callable[[], None],
 ) -> int:
     """Runs what was asked for, and says how it went; the exit code. `ending` is called when it is over."""
     from cd4ml.cli.progress import progress
@@ -100,7 +115,6 @@ def _run(
     from cd4ml.running import compiled, local
 
     pipeline, arguments = wanted.pipeline, wanted.arguments
-    folder = _new_folder(runs, wanted.name)
     tree = compiled.tree(pipeline, folder)
     if part:
         if part.run:
@@ -228,8 +242,13 @@ def _told_of_a_full_disk(runs: Path) -> Iterator[None]:
         raise Cd4mlError(f"{runs}: {NO_ROOM}") from error
 
 
-def _new_folder(runs: Path, pipeline: str) -> Path:
-    name = f"{pipeline}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+def new_folder(runs: Path, called: str) -> Path:
+    """Makes the folder of a run, by what is run and when.
+
+    Raises:
+        Cd4mlError: It cannot be made.
+    """
+    name = f"{called}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         folder = runs.resolve() / (name + suffix)
         try:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from cd4ml.contracts import document
+from cd4ml.contracts.lineage import FILE, Lineage
 from cd4ml.contracts.model import HISTORY, SAVED_MODEL, Contract, write_contract
 from cd4ml.training.fit import Epoch
 
@@ -16,7 +17,7 @@ ROUND = 1_000_000
 """TensorFlow names functions by how many a process has made, which more or less training before must not change."""
 
 
-def write(folder: Path, *, contract: Contract, served: keras.Model, epochs: Sequence[Epoch]) -> None:
+def write(folder: Path, *, contract: Contract, served: keras.Model, epochs: Sequence[Epoch], lineage: Lineage) -> None:
     """Writes the folder beside its place and moves it there when it is whole."""
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -27,6 +28,7 @@ def write(folder: Path, *, contract: Contract, served: keras.Model, epochs: Sequ
         save(unfinished / SAVED_MODEL, contract, served)
         write_contract(contract, unfinished)
         document.write(unfinished / HISTORY, [epoch.entry for epoch in epochs])
+        lineage.write(unfinished / FILE)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -15,10 +15,11 @@ import tensorflow as tf
 
 from cd4ml.contracts import document, model
 from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
-from cd4ml.training import examples, export, features, reweight, statistics
+from cd4ml.training import environment, examples, export, features, reweight, statistics
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
 from cd4ml.training.device_use import device, most_held
 from cd4ml.training.fit import Epoch, at_sigterm, best, finite
@@ -136,7 +137,9 @@ def train(
         with job.tracker:
             fitted = _fitted(checked, job)
             job.tracker.note(fitted.epochs, best=best(fitted.epochs), epoch=fitted.epochs[-1].epoch, said=fitted.ended)
-            export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs)
+            read = _read(job, Path(statistics_folder), Path(schema))
+            lineage = Lineage(seed, read, environment.here(_files(type(checked))))
+            export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
     if job.checkpoints:
         job.checkpoints.settle()
     return Trained(
@@ -167,6 +170,17 @@ def _key(trainer: Trainer, *, job: TrainingJob) -> str:
         tf.__version__,
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _read(job: TrainingJob, statistics_folder: Path, schema: Path) -> dict[str, str]:
+    """The digests of what training reads."""
+    files = {
+        "train": job.train,
+        "eval": job.eval,
+        "statistics": statistics_folder / statistics.TRAIN,
+        "schema": schema,
+    }
+    return {name: document.digest(file) for name, file in files.items()}
 
 
 def _files(trainer: type[Trainer]) -> set[Path]:

@@ -98,7 +98,12 @@ def test_a_model_predicts_rows_that_it_has_not_seen(trained):
 def test_the_folder_has_its_layout_and_nothing_else(trained):
     result, folder = trained
 
-    assert sorted(file.name for file in folder.iterdir()) == ["contract.json", "history.json", "saved_model"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "contract.json",
+        "history.json",
+        "lineage.json",
+        "saved_model",
+    ]
     assert sorted(file.name for file in folder.parent.iterdir()) == ["model"]
     contract = model.read_contract(folder)
     assert contract.classes == ("false", "true")
