@@ -34,12 +34,15 @@ def heavy(
     *,
     cpu: str,
     memory: str,
+    requested: str = "1",
     hours: int = 24,
     cached: bool = True,
     retries: int = 1,
 ) -> None:
     """A task that computes: as a rule its result is worth caching."""
-    _describe(task, display_name=display_name, requested="1", cpu=cpu, memory=memory, cached=cached, retries=retries)
+    _describe(
+        task, display_name=display_name, requested=requested, cpu=cpu, memory=memory, cached=cached, retries=retries
+    )
     kubernetes.set_timeout(task, hours * HOUR)
 
 
@@ -104,6 +107,12 @@ def on_gpus(task: dsl.PipelineTask, gpus: str) -> None:
     """A task that may use GPUs: their nodes keep off whoever does not tolerate the taint."""
     task.set_accelerator_type(GPU).set_accelerator_limit(gpus)
     kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
+
+
+def placed(task: dsl.PipelineTask, *, tolerations: list, node_selector: dict) -> None:
+    """A task whose nodes are chosen when its run is started."""
+    kubernetes.add_toleration_json(task, tolerations)
+    kubernetes.add_node_selector_json(task, node_selector)
 
 
 def _describe(

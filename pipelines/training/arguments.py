@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
+from cd4ml.cluster import placing
 from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
 from cd4ml.data import curated, masks
 from cd4ml.data.masks import Masks
@@ -96,6 +97,20 @@ class Training(Arguments):
     """Makes training repeatable."""
     gpus: Annotated[int, Within(0, MAX_GPUS), Means.TEXT_IN_KFP] = 1
     """GPUs for each training; 0 trains on the CPU."""
+    cpu_request: Annotated[Any, checked_by(placing.cores), WithJsonSchema(placing.CORES), Means.TEXT_IN_KFP] = 1
+    """Cores that the pod of each training has at least, as 1, 0.5 or 500m."""
+    cpu_limit: Annotated[Any, checked_by(placing.cores), WithJsonSchema(placing.CORES), Means.TEXT_IN_KFP] = 2
+    """Cores that it has at most."""
+    memory: Annotated[str, checked_by(placing.check_memory), Field(json_schema_extra=placing.MEMORY)] = "8G"
+    """The memory that it has, no less and no more, as 8G or 16Gi."""
+    tolerations: Annotated[list[Any], checked_by(placing.check_tolerations), WithJsonSchema(placing.TOLERATIONS)] = (
+        written([])
+    )
+    """Taints of nodes that it does not mind, beside that of GPUs (docs/admin.md)."""
+    node_selector: Annotated[
+        dict[str, Any], checked_by(placing.check_node_selector), WithJsonSchema(placing.NODE_SELECTOR)
+    ] = written({})
+    """Labels of the nodes that it may run on; empty: any."""
     thresholds: Annotated[
         list[Any],
         checked_by(evaluation.thresholds),
@@ -139,6 +154,8 @@ class Training(Arguments):
         if freshness and freshness.max_age is not None and not self.time_column:
             yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
         yield from masks.unfit(self.columns, self._columns_named())
+        if placing.cores(self.cpu_request) > placing.cores(self.cpu_limit):
+            yield f"cpu_request: {self.cpu_request} is more than the cpu_limit, {self.cpu_limit}; raise the limit"
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
         yield from told(
             lambda: strategies.check_together(strategies.parse(self.strategy), self.target, approvals=self.approvals)

@@ -20,6 +20,7 @@ from cd4ml.pipelines.tasks import (
     heavy,
     light,
     on_gpus,
+    placed,
     with_credentials,
     with_locks,
     with_record,
@@ -61,6 +62,11 @@ def training(
     candidate: dict = {"model": "dnn"},  # noqa: B006
     seed: int = 0,
     gpus: str = "1",
+    cpu_request: str = "1",
+    cpu_limit: str = "2",
+    memory: str = "8G",
+    tolerations: list = [],  # noqa: B006
+    node_selector: dict = {},  # noqa: B006
     thresholds: list = [0.5],  # noqa: B006
     runner: list = [],  # noqa: B006
     model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
@@ -98,6 +104,11 @@ def training(
         candidate=candidate,
         seed=seed,
         gpus=gpus,
+        cpu_request=cpu_request,
+        cpu_limit=cpu_limit,
+        memory=memory,
+        tolerations=tolerations,
+        node_selector=node_selector,
         thresholds=thresholds,
         runner=runner,
         model_limits=model_limits,
@@ -188,10 +199,19 @@ def training(
             seed=seed,
             store=store,
         ).after(checked)
-        heavy(models[role], f"Train {role}", cpu="2", memory="8G", hours=72, retries=RETRIES)
+        heavy(
+            models[role],
+            f"Train {role}",
+            requested=cpu_request,
+            cpu=cpu_limit,
+            memory=memory,
+            hours=72,
+            retries=RETRIES,
+        )
         with_store(models[role], accounts.TRAINER_SECRET)
         with_record(models[role], "training")
         on_gpus(models[role], gpus)
+        placed(models[role], tolerations=tolerations, node_selector=node_selector)
 
     registered = register_candidate(
         candidate=models["candidate"].outputs["model"],

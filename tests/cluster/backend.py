@@ -104,7 +104,10 @@ class Backend:
         executor = pipeline["deploymentSpec"]["executors"][label]
         kfp_driver.check("executor", executor, ("container",))
         settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"].get(label, {})
-        pod = self._pod(run, name, executor["container"], settings, told)
+        made = kfp_driver.pod(
+            executor["container"], settings, inputs=told["inputs"].get("parameterValues", {}), values=values
+        )
+        pod = self._pod(run, name, made, told)
         started = time.monotonic()
         self.api.create_namespaced_pod(self.namespace, pod)
         passed = self._wait(pod["metadata"]["name"])
@@ -118,9 +121,8 @@ class Backend:
         artifacts = {key: {**one, **artifacts.get(key, {})} for key, one in declared.items()}
         return Task(output.get("parameterValues", {}), artifacts, passed=True, log=log, seconds=seconds)
 
-    def _pod(self, run: str, task: str, container: Object, settings: Object, told: Object) -> Object:
+    def _pod(self, run: str, task: str, made: Object, told: Object) -> Object:
         name = f"{run}-{task}"
-        made = kfp_driver.pod(container, settings, told["inputs"].get("parameterValues", {}))
         [step] = made["containers"]
         step["command"] = [json.dumps(told) if one == "{{$}}" else one for one in step.pop("args")]
         step["resources"]["requests"] = {"cpu": "100m", "memory": "256Mi"}

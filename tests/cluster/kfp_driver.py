@@ -1,6 +1,7 @@
 """What the driver of Kubeflow Pipelines 2.17.0 makes of a task: what the task is told, and what its pod is.
 
-`kfp-2.17.0.yaml` holds what the real driver made of some, and a test compares. What is not played here is refused.
+`kfp-2.17.0.yaml` and `kfp-2.17.0-placing.yaml` hold what the real driver made of some, and a test compares. What is not
+played here is refused.
 """
 
 import re
@@ -21,6 +22,7 @@ OLD_RESOURCES = ("cpuLimit", "cpuRequest", "memoryLimit", "memoryRequest")
 SETTINGS = (
     "activeDeadlineSeconds",
     "fieldPathAsEnv",
+    "nodeSelector",
     "secretAsEnv",
     "secretAsVolume",
     "securityContext",
@@ -78,18 +80,17 @@ def executor_input(
     return told
 
 
-def pod(container: Object, settings: Object, inputs: Object) -> Object:
+def pod(container: Object, settings: Object, *, inputs: Object, values: Mapping[str, Any]) -> Object:
     """What the driver changes in a task's pod, but for the launcher's own command.
 
     Args:
         container: The container of the task's executor.
         settings: What the pipeline says for Kubernetes of the executor.
         inputs: The parameters that the task is told.
+        values: The pipeline's parameters.
     """
     check("container", container, CONTAINER)
     check("setting of Kubernetes", settings, SETTINGS)
-    for one in settings.get("tolerations", []):
-        check("toleration", one, TOLERATION)
     secrets = settings.get("secretAsVolume", [])
     main = {
         "name": "main",
@@ -105,7 +106,8 @@ def pod(container: Object, settings: Object, inputs: Object) -> Object:
             "containers": [_filled(main)],
             "volumes": [_volume(one) for one in secrets],
             "activeDeadlineSeconds": int(settings["activeDeadlineSeconds"]),
-            "tolerations": settings.get("tolerations"),
+            "tolerations": _tolerations(settings, values),
+            "nodeSelector": _node_selector(settings, values),
         }
     )
 
@@ -172,7 +174,8 @@ def _artifact(source: Object, ended: Mapping[str, Given]) -> Object:
 def _resources(wanted: Object, inputs: Object) -> Object:
     named = [key for keys in RESOURCES.values() for key in keys.values()]
     check("resource", wanted, (*named, *OLD_RESOURCES, "accelerator"))
-    made = {kind: {name: wanted[key] for name, key in keys.items()} for kind, keys in RESOURCES.items()}
+    made = {kind: {name: _text(wanted[key], inputs) for name, key in keys.items()} for kind, keys in RESOURCES.items()}
+    assert all(all(one.values()) for one in made.values()), "the driver cannot read a quantity"
     accelerator = wanted.get("accelerator", {})
     check("accelerator", accelerator, ("resourceCount", "resourceType", "type"))
     if accelerator:
@@ -192,6 +195,33 @@ def _security(wanted: Object) -> Object:
     check("securityContext", wanted, IDENTITY)
     numbers = {key: int(wanted[key]) for key in ("runAsUser", "runAsGroup") if key in wanted}
     return {**wanted, **numbers, "capabilities": {"drop": ["ALL"]}}
+
+
+def _tolerations(settings: Object, values: Mapping[str, Any]) -> list[Object]:
+    """Those of the pipeline, and those of its parameters, which are an object or a list."""
+    made = []
+    for one in settings.get("tolerations", []):
+        if "tolerationJson" not in one:
+            check("toleration", one, TOLERATION)
+            made.append(one)
+            continue
+        check("toleration", one, ("tolerationJson",))
+        found = _parameter(one["tolerationJson"], values)
+        made += found if isinstance(found, list) else filter(None, [found])
+    return _whole(made)  # type: ignore[no-any-return]
+
+
+def _node_selector(settings: Object, values: Mapping[str, Any]) -> Object:
+    wanted = settings.get("nodeSelector", {})
+    check("nodeSelector", wanted, ("nodeSelectorJson",))
+    found: Object = _parameter(wanted["nodeSelectorJson"], values) if wanted else {}
+    assert all(isinstance(one, str) for one in found.values()), "the driver cannot read a label that is no text"
+    return found
+
+
+def _parameter(source: Object, values: Mapping[str, Any]) -> Any:
+    check("parameter", source, ("componentInputParameter",))
+    return values[source["componentInputParameter"]]
 
 
 def _volume(secret: Object) -> Object:

@@ -15,6 +15,7 @@ from cd4ml.cli import app
 
 MADE: Object = yaml.safe_load((Path(__file__).parent / "kfp-2.17.0.yaml").read_text())
 TASKS: Object = MADE["tasks"]
+PLACED: Object = yaml.safe_load((Path(__file__).parent / "kfp-2.17.0-placing.yaml").read_text())
 
 
 def told(name: str, task: Object, component: Object) -> Object:
@@ -51,9 +52,20 @@ def test_a_task_is_told_what_the_real_driver_tells_it(name: str) -> None:
 def test_the_pod_of_a_task_is_what_the_real_driver_makes(name: str) -> None:
     task, component, container, settings = parts(name)
 
-    pod = kfp_driver.pod(container, settings, told(name, task, component)["inputs"]["parameterValues"])
+    inputs = told(name, task, component)["inputs"]["parameterValues"]
+    pod = kfp_driver.pod(container, settings, inputs=inputs, values=MADE["parameters"])
 
     assert pod == TASKS[name]["pod"]
+
+
+@pytest.mark.parametrize("run", PLACED["runs"], ids=("by default", "placed"))
+def test_a_pod_is_placed_as_the_real_driver_places_it(run: Object) -> None:
+    values = run["parameters"]
+    inputs = {f"pipelinechannel--{name}": value for name, value in values.items() if isinstance(value, str)}
+
+    pod = kfp_driver.pod(PLACED["container"], PLACED["settings"], inputs=inputs, values=values)
+
+    assert written(pod) == written(run["pod"])
 
 
 def test_the_real_driver_was_seen_with_every_setting_that_our_pipelines_use(tmp_path: Path) -> None:
@@ -65,7 +77,7 @@ def test_the_real_driver_was_seen_with_every_setting_that_our_pipelines_use(tmp_
             used |= places(settings)
 
     assert used
-    assert used <= set().union(*(places(settings) for settings in MADE["settings"].values()))
+    assert used <= set().union(*(places(settings) for settings in (*MADE["settings"].values(), PLACED["settings"])))
 
 
 def places(found: Any, within: str = "") -> set[str]:
@@ -84,13 +96,15 @@ def test_what_is_not_played_is_refused_and_named() -> None:
     for changed, said in (
         ({"configMapAsEnv": []}, "configMapAsEnv"),
         ({"securityContext": {**settings["securityContext"], "seLinuxOptions": {}}}, "seLinuxOptions"),
-        ({"tolerations": [{"tolerationJson": {}}]}, "tolerationJson"),
+        ({"tolerations": [{"tolerationJson": {"taskOutputParameter": {}}}]}, "taskOutputParameter"),
+        ({"tolerations": [{"tolerationSeconds": 3}]}, "tolerationSeconds"),
+        ({"nodeSelector": {"labels": {"pool": "a"}}}, "labels"),
         ({"secretAsVolume": [{"secretNameParameter": {"componentInputParameter": "gpus"}}]}, "componentInputParameter"),
     ):
         with pytest.raises(NotPlayedError, match=said):
-            kfp_driver.pod(container, settings | changed, inputs)
+            kfp_driver.pod(container, settings | changed, inputs=inputs, values=MADE["parameters"])
     with pytest.raises(NotPlayedError, match="lifecycle"):
-        kfp_driver.pod(container | {"lifecycle": {}}, settings, inputs)
+        kfp_driver.pod(container | {"lifecycle": {}}, settings, inputs=inputs, values=MADE["parameters"])
     with pytest.raises(NotPlayedError, match="triggerPolicy"):
         told("fit", task | {"triggerPolicy": {}}, component)
     with pytest.raises(NotPlayedError, match="dag"):

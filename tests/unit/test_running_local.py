@@ -83,6 +83,12 @@ def meeting_without_room(place: str, seconds: float) -> None:
 
 
 @dsl.pipeline
+def meeting_as_asked(place: str, seconds: float, memory: str) -> None:
+    for own, other in ("ab", "ba"):
+        meet(place=place, own=own, other=other, seconds=seconds).set_memory_request(memory)
+
+
+@dsl.pipeline
 def preparing(text: str) -> None:
     seen = see_process(of="read")
     read(written=seen.outputs["written"]).after(write(text=text))
@@ -176,6 +182,13 @@ def test_tasks_for_which_there_is_no_room_run_one_after_another(folder: Path) ->
     states = run(meeting_without_room, folder, place=str(folder.parent), seconds=1.0)
 
     assert sorted(states.values()) == ["failed", "skipped"]
+
+
+@pytest.mark.parametrize(("memory", "states"), [("1000000Gi", ["failed", "skipped"]), ("1M", ["passed", "passed"])])
+def test_what_a_task_takes_of_the_machine_may_be_an_argument(folder: Path, memory: str, states: list[str]) -> None:
+    found = run(meeting_as_asked, folder, place=str(folder.parent), seconds=1.0, memory=memory)
+
+    assert sorted(found.values()) == states
 
 
 def test_a_process_starts_before_its_inputs_are_there_and_none_for_what_is_reused(folder: Path) -> None:

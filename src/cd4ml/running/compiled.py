@@ -1,5 +1,6 @@
 """A pipeline as KFP compiled it: the tree of its tasks, and what each of them runs and needs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -8,6 +9,7 @@ from typing import Any, TypeAlias
 
 from kfp.local import utils
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
+from kubernetes.utils.quantity import parse_quantity
 
 from cd4ml import images
 from cd4ml.contracts.task_tree import Group, Task
@@ -16,6 +18,7 @@ from cd4ml.running.processes import Program
 
 Container: TypeAlias = pb.PipelineDeploymentConfig.PipelineContainerSpec
 _FUNCTION = "--function_to_execute"
+_PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(.+?)'\]\}\}")
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,25 @@ def program(task: Task, runs: Container) -> Program:
     )
 
 
-def needs(runs: Container) -> Needs:
-    """What it takes of the machine: a core where it does not say."""
-    return Needs(runs.resources.cpu_request or 1.0, runs.resources.memory_request * 10**9)
+def needs(runs: Container, inputs: Mapping[str, Any]) -> Needs:
+    """What it takes of the machine: a core where it does not say.
+
+    Args:
+        runs: What it runs.
+        inputs: Its parameters, of which a quantity may be one.
+    """
+    asked = runs.resources
+    return Needs(
+        cores=_quantity(asked.resource_cpu_request, inputs) or 1.0,
+        memory_bytes=_quantity(asked.resource_memory_request, inputs),
+    )
+
+
+def _quantity(text: str, inputs: Mapping[str, Any]) -> float:
+    """A quantity of Kubernetes, or the one that an input is; 0 where there is none."""
+    placeholder = _PLACEHOLDER.fullmatch(text)
+    found = inputs[placeholder[1]] if placeholder else text
+    return float(parse_quantity(found)) if found else 0.0
 
 
 def _after(task: pb.PipelineTaskSpec) -> set[str]:

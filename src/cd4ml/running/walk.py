@@ -67,7 +67,7 @@ class Step:
     @cached_property
     def needs(self) -> compiled.Needs:
         """What a task takes of the machine."""
-        return compiled.needs(self.container)
+        return compiled.needs(self.container, self.inputs or {})
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,20 @@ from kfp_server import KfpServer
 EXAMPLE = Path(__file__).parents[3] / "examples/promotions/training-cluster.yaml"
 PLACEHOLDER = re.compile(r"\$\.inputs\.parameters\['(.+?)'\]")
 RESOURCES = ("resourceCpuLimit", "resourceCpuRequest", "resourceMemoryLimit", "resourceMemoryRequest")
+TRAININGS = {"Train baseline", "Train candidate"}
 
 
 def pods(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The pods of a run's tasks, by the tasks' names in the UI.
 
-    As the driver of KFP 2.17 makes them (backend/src/v2/driver, `resolveInputs` and `initPodSpecPatch`): a task's
-    inputs are the run's parameters, or the pipeline's defaults. The image, a resource, the type of an accelerator and
-    their count are each a text as it stands, or a placeholder for one input, which the driver asks for its text: a
-    number, a list, true or false has none. A resource without a text fails the task; an accelerator without one is
-    left out.
+    As the driver of KFP 2.17 makes them (backend/src/v2/driver, `resolveInputs`, `initPodSpecPatch` and
+    `extendPodSpecPatch`): a task's inputs are the run's parameters, or the pipeline's defaults. The image, a resource,
+    the type of an accelerator and their count are each a text as it stands, or a placeholder for one input, which the
+    driver asks for its text: a number, a list, true or false has none. A resource without a text fails the task; an
+    accelerator without one is left out. Tolerations and the node selector are objects, or parameters of the run.
     """
     spec = run["pipeline_spec"]["pipeline_spec"]
+    executors = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     definitions = spec["root"]["inputDefinitions"]["parameters"]
     values = {name: one.get("defaultValue") for name, one in definitions.items()} | run["runtime_config"]["parameters"]
     made = {}
@@ -33,13 +35,20 @@ def pods(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
         given = task.get("inputs", {}).get("parameters", {})
         inputs = {name: values.get(one.get("componentInputParameter")) for name, one in given.items()}
         resources = container["resources"]
-        pod = {name: text(resources[name], inputs) for name in RESOURCES}
+        pod: dict[str, Any] = {name: text(resources[name], inputs) for name in RESOURCES}
         assert all(pod.values()), "the driver cannot read a quantity"
         pod["image"] = text(container["image"], inputs)
         accelerator = resources.get("accelerator")
         if accelerator:
             kind, count = (text(accelerator[name], inputs) for name in ("resourceType", "resourceCount"))
             pod |= {kind: count} if kind and count else {}
+        settings = executors[component["executorLabel"]]
+        pod["tolerations"] = []
+        for one in settings.get("tolerations", []):
+            chosen = one.get("tolerationJson")
+            pod["tolerations"] += values[chosen["componentInputParameter"]] if chosen else [one]
+        selector = settings.get("nodeSelector")
+        pod["nodeSelector"] = values[selector["nodeSelectorJson"]["componentInputParameter"]] if selector else {}
         made[task["taskInfo"]["name"]] = pod
     return made
 
@@ -75,8 +84,37 @@ def test_the_pods_of_trainings_ask_for_the_gpus_of_the_run_file(
 ) -> None:
     asked = {name: pod.get("nvidia.com/gpu") for name, pod in pods(submitted(**arguments)).items()}
 
-    assert {name for name, one in asked.items() if one is not None} == {"Train baseline", "Train candidate"}
+    assert {name for name, one in asked.items() if one is not None} == TRAININGS
     assert asked["Train baseline"] == asked["Train candidate"] == count
+
+
+def test_the_pods_of_trainings_ask_for_the_cores_and_the_memory_of_the_run_file(submitted: Any) -> None:
+    for arguments, asked in (
+        ({}, ("2", "1", "8G", "8G")),
+        ({"cpu_request": 2, "cpu_limit": 3.5, "memory": "24Gi"}, ("3.5", "2", "24Gi", "24Gi")),
+        ({"cpu_request": "500m", "cpu_limit": "1500m"}, ("1500m", "500m", "8G", "8G")),
+    ):
+        made = pods(submitted(**arguments))
+
+        for name in TRAININGS:
+            assert tuple(made[name][one] for one in RESOURCES) == asked
+        assert made["Evaluate model"]["resourceMemoryLimit"] == "8G"
+
+
+def test_the_pods_of_trainings_run_on_the_nodes_of_the_run_file(submitted: Any) -> None:
+    of_gpus = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    spot = {"key": "spot", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 300}
+    selector = {"example.com/accelerator": "h200"}
+
+    somewhere = pods(submitted())
+    chosen = pods(submitted(tolerations=[spot], node_selector=selector))
+
+    for name, one in somewhere.items():
+        assert one["tolerations"] == [of_gpus] * (name in TRAININGS)
+        assert one["nodeSelector"] == {}
+    for name, one in chosen.items():
+        assert one["tolerations"] == [of_gpus, spot] * (name in TRAININGS)
+        assert one["nodeSelector"] == (selector if name in TRAININGS else {})
 
 
 @pytest.mark.parametrize(("gpus", "said"), [("1", "'1'"), (1.5, "1.5"), (True, "true")])
