@@ -70,7 +70,7 @@ TOLERANCE = 1e-5
 """How far two predictions of one model for one row may be apart: of a number, the part of its size."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Problem(ABC):
     """A kind of question, and all that is particular to its answers."""
 
@@ -91,6 +91,10 @@ class Problem(ABC):
     """TFMA's classes, and the settings of each."""
     buckets: tuple[float, ...] = ()
     """The upper bounds between which a server counts what a model gives; none where its own labels tell them."""
+
+    def __repr__(self) -> str:
+        """The same in every process, for a training that goes on is known by it."""
+        return f"<{self.name}>"
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
