@@ -30,7 +30,7 @@ from features import FLAGS, KINDS, NUMBERS, TEXTS, columns
 from cd4ml.contracts.model import Contract, digest, inputs
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.storage import open_store
-from cd4ml.training import export, network
+from cd4ml.training import export, network, objective
 from cd4ml.training.statistics import Column, Number, Text
 from cd4ml.training.trainers import Network, parse
 
@@ -163,7 +163,9 @@ def publish(store: Path, name: str) -> None:
     trained = network.head(contract, statistics=statistics, encoded=encoded, spec=spec)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "model"
-        export.write(folder, contract=contract, served=network.served(contract, encoded, trained), epochs=[])
+        learnt = objective.of(contract, np.array([0.0, 1.0], np.float32))
+        served = network.served(contract, encoded=encoded, trained=trained, learnt=learnt)
+        export.write(folder, contract=contract, served=served, epochs=[])
         version = Version(
             name=name,
             version=1,

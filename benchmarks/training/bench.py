@@ -37,7 +37,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract, inputs
-from cd4ml.training import examples, network, statistics
+from cd4ml.training import examples, network, objective, statistics
 from cd4ml.training.examples import Block, Examples
 from cd4ml.training.steps import Steps
 from cd4ml.training.train import train
@@ -133,7 +133,9 @@ def steps_alone(folder: Path) -> float:
     split = Examples(folder / "eval", contract=CONTRACT, encoded=encoded)
     batch = next(split.blocks(batch=SPEC.batch_size, batches=1, seed=0, epoch=1))
     repeated = Block([np.concatenate([one] * BATCHES) for one in batch.inputs], np.tile(batch.labels, BATCHES), None)
-    steps = Steps(head, optimizer=keras.optimizers.Adam(SPEC.learning_rate), batch=SPEC.batch_size)
+    learnt = objective.of(CONTRACT, split.labels)
+    optimizer = keras.optimizers.Adam(SPEC.learning_rate)
+    steps = Steps(head, objective=learnt, optimizer=optimizer, batch=SPEC.batch_size)
     steps.take(repeated)
     count = max(1, ROWS // len(repeated.labels))
     seconds = []

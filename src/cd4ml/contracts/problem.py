@@ -96,6 +96,11 @@ class Problem(ABC):
         """The same in every process, for a training that goes on is known by it."""
         return f"<{self.name}>"
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Of the primary metric."""
+        return self.metric(self.primary).better == "lower"
+
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """All metrics, those of other packages last.

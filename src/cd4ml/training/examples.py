@@ -1,4 +1,4 @@
-"""The splits as training takes them: straight from Parquet in columns, encoded, with their labels as 0 and 1.
+"""The splits as training takes them: straight from Parquet in columns, encoded, with their labels as numbers.
 
 A split is encoded once and kept in memory where it fits (`CACHE_BYTES`), else read and encoded anew each time that it
 is gone through, on threads beside what takes it. The rows come in the same order either way.
@@ -42,7 +42,7 @@ class Block:
     inputs: list[np.ndarray]
     """What the encoder gives: float32 [rows, width], then int64 [rows] for each embedded text."""
     labels: np.ndarray
-    """float32 [rows]."""
+    """[rows], as the problem numbers them."""
     weights: np.ndarray | None
     """What each row counts, float32 [rows]; None where all count the same."""
 
@@ -113,7 +113,7 @@ class Examples:
 
     rows: int
     labels: np.ndarray
-    """float32 [rows], in the order of the file."""
+    """[rows], as the problem numbers them, in the order of the file."""
 
     def __init__(
         self, split: Path, *, contract: Contract, encoded: keras.Model, weights: np.ndarray | None = None
@@ -127,7 +127,7 @@ class Examples:
             weights: What each row counts, float32 [rows], in the order of the file.
 
         Raises:
-            TrainingError: It has no rows or one class, or its columns are not what the contract names.
+            TrainingError: It has no rows or one label, or its columns are not what the contract names.
         """
         self.split, self.contract, self.weights = split, contract, weights
         self._encode = tf.function(
@@ -266,10 +266,11 @@ class Examples:
         tables = self._read(file, [self.contract.label], self._whole)
         labels = np.concatenate([self.contract.labels(table) for table in tables])
         if labels.min() == labels.max():
-            title = self.contract.problem.title(self.contract.problem.primary)
+            classes = self.contract.classes
+            label = repr(classes[int(labels[0])]) if classes else f"{labels[0]:g}"
             raise TrainingError(
-                f"{self.split}: every row has the label {self.contract.classes[int(labels[0])]!r}, so that no {title} "
-                "can be computed; give the split a larger share of the data"
+                f"{self.split}: every row has the label {label}, which tells no model from another; give the split a "
+                "larger share of the data"
             )
         return labels
 

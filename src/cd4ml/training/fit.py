@@ -21,6 +21,7 @@ from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training.checkpoints import Checkpoints, State
 from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
+from cd4ml.training.objective import Objective
 from cd4ml.training.steps import Steps
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.trainers import Network
@@ -84,27 +85,30 @@ class Epoch:
         )
 
 
-def best(epochs: Sequence[Epoch]) -> Epoch:
+def best(epochs: Sequence[Epoch], problem: Problem) -> Epoch:
     """The one whose weights, or trees, a model has."""
-    return max(epochs, key=lambda one: one.eval_score)
+    chosen = min if problem.lower_is_better else max
+    return chosen(epochs, key=lambda one: one.eval_score)
 
 
-def end(epochs: Sequence[Epoch], *, patience: int, cap: int, unit: str) -> str:
+def end(epochs: Sequence[Epoch], problem: Problem, *, patience: int, cap: int, unit: str) -> str:
     """Why training ends after an epoch; empty where it goes on.
 
     Args:
         epochs: At least one.
+        problem: Says which score is better.
         patience: How many of them, or trees, may be in vain.
         cap: How many there may be.
         unit: What is counted: `epochs` or `trees`.
     """
-    kept, last = best(epochs), epochs[-1]
+    kept, last = best(epochs, problem), epochs[-1]
     since = last.epoch - kept.epoch
     if since >= patience:
         return f"as {kept.metric} on eval got no better for {since} {unit if since > 1 else unit.removesuffix('s')}"
     if last.epoch >= cap:
-        rising = f", with {kept.metric} on eval still rising; raise {unit}" if len(epochs) > 1 > since else ""
-        return f"by its cap of {cap} {unit}{rising}"
+        moving = "falling" if problem.lower_is_better else "rising"
+        more = f", with {kept.metric} on eval still {moving}; raise {unit}" if len(epochs) > 1 > since else ""
+        return f"by its cap of {cap} {unit}{more}"
     return ""
 
 
@@ -124,32 +128,34 @@ def fit(
     evaluation: Examples,
     spec: Network,
     seed: int,
-    problem: Problem,
+    objective: Objective,
     checkpoints: Checkpoints | None,
     tracker: Tracker,
 ) -> Course:
     """Trains the network in place and prints a line an epoch.
 
     Args:
-        network: Gives a logit.
+        network: Gives the outputs of the objective.
         train: What it learns from; its weights count in the loss alone.
         evaluation: Says when to stop, and which epoch's weights to keep.
         spec: The hyperparameters.
         seed: Of the order of the rows.
-        problem: Says what the score of an epoch is.
+        objective: What is learnt; its problem says what the score of an epoch is.
         checkpoints: What it goes on from where it was ended before, and where it keeps how far it is.
         tracker: Takes word of how far it is.
 
     Returns:
-        The epochs; the network has the weights of the one with the highest `eval_score`.
+        The epochs; the network has the weights of the one with the best `eval_score`.
 
     Raises:
         TrainingError: The loss is no longer a finite number, or the memory is too small.
         SystemExit: SIGTERM has arrived; what can be kept is.
     """
-    steps = Steps(network, optimizer=keras.optimizers.Adam(spec.learning_rate), batch=spec.batch_size)
+    steps = Steps(
+        network, objective=objective, optimizer=keras.optimizers.Adam(spec.learning_rate), batch=spec.batch_size
+    )
     try:
-        measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation, problem=problem)
+        measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation)
         training = _Training(
             steps, train=train, measure=measure, spec=spec, seed=seed, checkpoints=checkpoints, tracker=tracker
         )
@@ -189,6 +195,7 @@ class _Training:
     ) -> None:
         self.steps, self.train, self.measure = steps, train, measure
         self.spec, self.seed, self.checkpoints, self.tracker = spec, seed, checkpoints, tracker
+        self.problem = steps.objective.problem
         self.batches = train.batches(spec.batch_size)
         self.epochs: list[Epoch] = []
         self.kept: list[np.ndarray] = steps.network.get_weights()
@@ -221,7 +228,7 @@ class _Training:
         self._check_finite(found.eval_loss)
         print(found, flush=True)  # noqa: T201 (the task's log)
         self.epochs.append(found)
-        if best(self.epochs) is found:
+        if best(self.epochs, self.problem) is found:
             self.kept = self.steps.network.get_weights()
         self.step, self.losses, self.seconds = 0, 0.0, 0.0
         self._keep(asked)
@@ -239,7 +246,7 @@ class _Training:
                 f"by a flat loss: {self.epochs[-1].loss:.4f} for {FLAT_EPOCHS} epochs; change learning_rate (it is "
                 f"{self.spec.learning_rate:g}), or look whether the features say anything about the label"
             )
-        return end(self.epochs, patience=self.spec.patience, cap=self.spec.epochs, unit="epochs")
+        return end(self.epochs, self.problem, patience=self.spec.patience, cap=self.spec.epochs, unit="epochs")
 
     @property
     def _out_of_time(self) -> bool:
@@ -307,7 +314,7 @@ class _Training:
         rows = self.step * self.spec.batch_size
         self.tracker.tell(
             self.epochs,
-            best=best(self.epochs) if self.epochs else None,
+            best=best(self.epochs, self.problem) if self.epochs else None,
             epoch=min(len(self.epochs) + 1, self.spec.epochs),
             epochs=self.spec.epochs,
             step=self.step,
@@ -329,8 +336,11 @@ class _Training:
 
 
 def _sample(train: Examples, seed: int) -> Block:
-    """Rows of the train split as an epoch 0 has them, taken until there are enough of each class."""
+    """Rows of the train split as an epoch 0 has them, taken until there are enough, also of each class."""
     size = min(MEASURED_ROWS, train.rows, max(2, BUFFER_BYTES // train.width))
+    if not train.contract.classes:
+        first = next(train.blocks(batch=size, batches=1, seed=seed, epoch=0))
+        return Block(first.inputs, first.labels, None)
     left = _of_each_class(np.bincount(train.labels.astype(np.int64), minlength=2), size)
     parts: list[Block] = []
     for block in train.blocks(batch=size, batches=1, seed=seed, epoch=0):
@@ -365,7 +375,6 @@ class _Measure:
     sample: Block
     """Of the train split."""
     evaluation: Examples
-    problem: Problem
 
     def epoch(self, epoch: int, *, loss: float, start: float, between: Callable[[], None]) -> Epoch:
         """How an epoch went; its `eval_loss` may be no number. What is done `between` two parts may end it."""
@@ -375,15 +384,13 @@ class _Measure:
                 between()
                 yield part
 
-        labels, logits = self.evaluation.labels, self.steps.logits(parts())
-        with np.errstate(invalid="ignore"):
-            eval_loss = float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean(dtype=np.float64))
+        objective, outputs = self.steps.objective, self.steps.outputs(parts())
         return Epoch(
             epoch=epoch,
             loss=loss,
-            metric=self.problem.primary,
-            score=self.problem.score(self.sample.labels, self.steps.logits([self.sample.inputs])),
-            eval_loss=eval_loss,
-            eval_score=self.problem.score(labels, logits),
+            metric=objective.problem.primary,
+            score=objective.score(self.sample.labels, self.steps.outputs([self.sample.inputs])),
+            eval_loss=objective.loss(self.evaluation.labels, outputs),
+            eval_score=objective.score(self.evaluation.labels, outputs),
             seconds=round(time.monotonic() - start, 3),
         )

@@ -50,7 +50,7 @@ class Tree:
 
 
 class Forest(keras.layers.Layer):  # type: ignore[misc]
-    """The sum of trees: from features, float32 [batch, width], to a logit, float64 [batch].
+    """The sum of trees: from features, float32 [batch, width], to a number, float64 [batch].
 
     A number may be missing (NaN); a category is a whole number from 0 to below its size.
     """
@@ -69,7 +69,7 @@ class Forest(keras.layers.Layer):  # type: ignore[misc]
         ]
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """The logit of each row."""
+        """The sum of each row."""
         columns = tf.transpose(features)
         return tf.add_n([part(columns) for part in self._parts])
 

@@ -111,9 +111,9 @@ class Fitted:
     """A trained model."""
 
     model: keras.Model
-    """From raw features, one tensor [batch] an input in their order, to the probability of the positive class,
-    float32 [batch]."""
+    """From raw features, one tensor [batch] an input in their order, to the probability of the positive class, or to
+    the number that is asked for, float32 [batch]."""
     epochs: Sequence[Epoch]
-    """At least one; the model has the weights of the one with the highest `eval_score`."""
+    """At least one; the model has the weights of the one with the best `eval_score`."""
     ended: str = ""
     """Why training ended, where there is something to say."""

@@ -17,9 +17,11 @@ from cd4ml import settings
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
 from cd4ml.names import nearest
+from cd4ml.training import objective
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import fit
 from cd4ml.training.job import Fitted, TrainingJob
+from cd4ml.training.objective import Objective
 from cd4ml.training.statistics import Column, Number, Text
 from cd4ml.training.trainers import Network, Trainer
 
@@ -38,17 +40,19 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
     """
     encoded = encoder(job.contract, job.statistics)
     trained = head(job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
+    rows = Examples(job.train, contract=job.contract, encoded=encoded, weights=job.weights)
+    learnt = objective.of(job.contract, rows.labels)
     course = fit(
         trained,
-        train=Examples(job.train, contract=job.contract, encoded=encoded, weights=job.weights),
+        train=rows,
         evaluation=Examples(job.eval, contract=job.contract, encoded=encoded),
         spec=spec,
         seed=job.seed,
-        problem=job.contract.problem,
+        objective=learnt,
         checkpoints=job.checkpoints,
         tracker=job.tracker,
     )
-    return Fitted(served(job.contract, encoded, trained), course.epochs, course.ended)
+    return Fitted(served(job.contract, encoded=encoded, trained=trained, learnt=learnt), course.epochs, course.ended)
 
 
 def by(logit: "Callable[[Features], keras.KerasTensor]", hyperparameters: Mapping[str, Any]) -> Network:
@@ -122,17 +126,17 @@ class Features:
 
 
 def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras.Model, spec: Network) -> keras.Model:
-    """What is trained: from the encoder's output to one logit, float32 [batch, 1]."""
+    """What is trained: from the encoder's output to that of the objective, float32 [batch, 1]."""
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in encoded.outputs]
     sizes = [len(values) + 1 for values in vocabularies(contract, statistics).values() if len(values) > ONE_HOT_VALUES]
     features = Features(inputs[0], list(zip(sizes, inputs[1:], strict=True)))
     return keras.Model(inputs, spec.logit(features))
 
 
-def served(contract: Contract, encoded: keras.Model, trained: keras.Model) -> keras.Model:
-    """The whole: from raw features to the probability of the positive class, float32 [batch]."""
+def served(contract: Contract, *, encoded: keras.Model, trained: keras.Model, learnt: Objective) -> keras.Model:
+    """The whole: from raw features to what the problem asks for, float32 [batch]."""
     raw = _raw(contract)
-    return keras.Model(raw, ops.squeeze(ops.sigmoid(trained(encoded(raw))), axis=-1))
+    return keras.Model(raw, ops.squeeze(learnt.answer(trained(encoded(raw))), axis=-1))
 
 
 def _raw(contract: Contract) -> list[keras.KerasTensor]:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from cd4ml.training.examples import Block
+from cd4ml.training.objective import Objective
 
 PREDICTED_ROWS = 8192
 """Rows that are predicted at a time."""
@@ -15,20 +16,23 @@ PREDICTED_ROWS = 8192
 class Steps:
     """Takes the steps of a training, many in one call of TensorFlow."""
 
-    def __init__(self, network: keras.Model, *, optimizer: keras.optimizers.Optimizer, batch: int) -> None:
+    def __init__(
+        self, network: keras.Model, *, objective: Objective, optimizer: keras.optimizers.Optimizer, batch: int
+    ) -> None:
         """Prepares the steps.
 
         Args:
-            network: Gives a logit; it is trained in place.
+            network: Gives the outputs of the objective; it is trained in place.
+            objective: What it learns.
             optimizer: Its variables are part of what a training goes on from.
             batch: Rows of a step.
         """
-        self.network, self.optimizer, self.batch = network, optimizer, batch
+        self.network, self.objective, self.optimizer, self.batch = network, objective, optimizer, batch
         optimizer.build(network.trainable_variables)
         inputs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in network.inputs]
         rows = tf.TensorSpec([None], tf.float32)
         self._take = tf.function(self._steps, input_signature=[inputs, rows, rows])
-        self._predict = tf.function(self._all_logits, input_signature=[inputs])
+        self._predict = tf.function(self._all_outputs, input_signature=[inputs])
 
     def take(self, block: Block) -> float:
         """A step for each batch of a block.
@@ -37,35 +41,36 @@ class Steps:
             The sum of the losses of its rows, weighted where they are; each before the step that its row is part of.
             What the network adds to the loss (`keras.Layer.add_loss`, a regularizer) counts in the step alone.
         """
-        weights = np.ones_like(block.labels) if block.weights is None else block.weights
-        return float(self._take(block.inputs, block.labels, weights))
+        targets = self.objective.targets(block.labels)
+        weights = np.ones_like(targets) if block.weights is None else block.weights
+        return float(self._take(block.inputs, targets, weights))
 
-    def logits(self, parts: Iterable[list[np.ndarray]]) -> np.ndarray:
+    def outputs(self, parts: Iterable[list[np.ndarray]]) -> np.ndarray:
         """What the network gives for encoded rows, float32 [rows]."""
         return np.concatenate([self._predict(inputs).numpy() for inputs in parts])
 
-    def _steps(self, inputs: list[tf.Tensor], labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         total = tf.constant(0.0, tf.float64)
-        for start in tf.range(0, tf.shape(labels)[0], self.batch):
+        for start in tf.range(0, tf.shape(targets)[0], self.batch):
             part = slice(start, start + self.batch)
-            total += tf.cast(self._step([one[part] for one in inputs], labels[part], weights[part]), tf.float64)
+            total += tf.cast(self._step([one[part] for one in inputs], targets[part], weights[part]), tf.float64)
         return total
 
-    def _step(self, inputs: list[tf.Tensor], labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _step(self, inputs: list[tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = tf.reshape(self.network(inputs, training=True), [-1])
-            losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+            outputs = tf.reshape(self.network(inputs, training=True), [-1])
+            losses = weights * self.objective.losses(targets, outputs)
             own = [tf.cast(tf.reduce_sum(one), losses.dtype) for one in self.network.losses]
             loss = tf.add_n([tf.reduce_mean(losses), *own])
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return tf.reduce_sum(losses)
 
-    def _all_logits(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+    def _all_outputs(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rows = tf.shape(inputs[0])[0]
         found = tf.TensorArray(tf.float32, -(-rows // PREDICTED_ROWS), infer_shape=False, element_shape=[None])
         for number in tf.range(found.size()):
             part = slice(number * PREDICTED_ROWS, (number + 1) * PREDICTED_ROWS)
-            logits = self.network([one[part] for one in inputs], training=False)
-            found = found.write(number, tf.reshape(logits, [-1]))
+            outputs = self.network([one[part] for one in inputs], training=False)
+            found = found.write(number, tf.reshape(outputs, [-1]))
         return found.concat()

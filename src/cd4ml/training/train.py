@@ -136,7 +136,8 @@ def train(
             job = replace(job, checkpoints=checkpoints, tracker=tracker)
         with job.tracker:
             fitted = _fitted(checked, job)
-            job.tracker.note(fitted.epochs, best=best(fitted.epochs), epoch=fitted.epochs[-1].epoch, said=fitted.ended)
+            kept = best(fitted.epochs, contract.problem)
+            job.tracker.note(fitted.epochs, best=kept, epoch=fitted.epochs[-1].epoch, said=fitted.ended)
             read = _read(job, Path(statistics_folder), Path(schema))
             lineage = Lineage(seed, read, environment.here(_files(type(checked))))
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
@@ -148,7 +149,7 @@ def train(
         name=checked.model,
         rows=examples.rows(Path(train_split)),
         features=len(inputs),
-        best=best(fitted.epochs),
+        best=kept,
         epochs=fitted.epochs[-1].epoch,
         weights=weights,
         ended=fitted.ended,

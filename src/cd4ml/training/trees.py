@@ -8,7 +8,7 @@ to them: the first missing number of a column is its mean, a new text is as thos
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,19 @@ from keras import ops
 
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
+from cd4ml.training import objective
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import Epoch, best, end
 from cd4ml.training.forest import Forest
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.network import lookup, vocabularies
+from cd4ml.training.objective import Objective
 from cd4ml.training.statistics import Column, Number
 from cd4ml.training.trainers import Trees
 
 if TYPE_CHECKING:
     import lightgbm
 
-LOSS = "binary_logloss"
 BATCH_ROWS = 65_536
 """Rows that LightGBM is given at a time."""
 ROUNDS = 10
@@ -46,7 +47,8 @@ def train(spec: Trees, job: TrainingJob) -> Fitted:
     failed = library().basic.LightGBMError
     try:
         train, evaluation = (Examples(split, contract=job.contract, encoded=encoded) for split in (job.train, job.eval))
-        booster, epochs, ended = _grown(spec, train=train, evaluation=evaluation, job=job)
+        learnt = objective.of(job.contract, train.labels)
+        booster, epochs, ended = _grown(spec, train=train, evaluation=evaluation, job=job, learnt=learnt)
     except MemoryError as error:
         raise TrainingError(
             "model 'trees': out of memory, for trees have all rows in it; give the task more, exclude columns, or "
@@ -55,9 +57,9 @@ def train(spec: Trees, job: TrainingJob) -> Fitted:
     except failed as error:
         raise TrainingError(f"model 'trees': LightGBM fails ({error}); change its settings") from error
     print(f"ended {ended}", flush=True)  # noqa: T201 (the task's log)
-    kept = booster.dump_model(num_iteration=best(epochs).epoch)["tree_info"]
-    logits = Forest(kept, categories=_categories(job))(encoded.output)
-    return Fitted(keras.Model(encoded.inputs, ops.cast(ops.sigmoid(logits), "float32")), epochs, ended)
+    kept = booster.dump_model(num_iteration=best(epochs, learnt.problem).epoch)["tree_info"]
+    outputs = Forest(kept, categories=_categories(job))(encoded.output)
+    return Fitted(keras.Model(encoded.inputs, ops.cast(learnt.answer(outputs), "float32")), epochs, ended)
 
 
 def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model:
@@ -92,19 +94,19 @@ def _categories(job: TrainingJob) -> dict[int, int]:
 
 
 def _grown(
-    spec: Trees, *, train: Examples, evaluation: Examples, job: TrainingJob
+    spec: Trees, *, train: Examples, evaluation: Examples, job: TrainingJob, learnt: Objective
 ) -> "tuple[lightgbm.Booster, list[Epoch], str]":
     """All the trees, an epoch each time that they were measured, its number that of the trees, and why it ended."""
-    boosting, problem = library(), job.contract.problem
-    settings = _settings(spec, job)
+    boosting, problem, loss = library(), learnt.problem, learnt.boosting_loss
+    settings = _settings(spec, job, learnt)
     data = boosting.Dataset(
-        *_arrays(train), weight=job.weights, categorical_feature=list(_categories(job)), params=settings
+        *_arrays(train, learnt), weight=job.weights, categorical_feature=list(_categories(job)), params=settings
     )
     booster = boosting.Booster(settings, data)
-    booster.add_valid(boosting.Dataset(*_arrays(evaluation), reference=data, params=settings), "eval")
+    booster.add_valid(boosting.Dataset(*_arrays(evaluation, learnt), reference=data, params=settings), "eval")
 
-    def score(predicted: np.ndarray, _: Any) -> tuple[str, float, bool]:
-        return "score", problem.score(train.labels, predicted), True
+    def score(labels: np.ndarray) -> Callable[[np.ndarray, Any], tuple[str, float, bool]]:
+        return lambda predicted, _: ("score", learnt.score(labels, predicted), True)
 
     epochs: list[Epoch] = []
     start, ended = time.monotonic(), ""
@@ -113,24 +115,24 @@ def _grown(
         ended = f"as no split is left that gains anything; min_rows is {spec.min_rows}" if complete else ""
         if epochs and epochs[-1].epoch == booster.num_trees():
             break
-        of_train = {name: value for _, name, value, _ in booster.eval_train(score)}
-        of_eval = {name: value for _, name, value, _ in booster.eval_valid()}
+        of_train = {name: value for _, name, value, _ in booster.eval_train(score(train.labels))}
+        of_eval = {name: value for _, name, value, _ in booster.eval_valid(score(evaluation.labels))}
         seconds = round(time.monotonic() - start, 3)
         start += seconds
         one = Epoch(
             epoch=booster.num_trees(),
             seconds=seconds,
-            loss=of_train[LOSS],
+            loss=of_train[loss],
             metric=problem.primary,
             score=of_train["score"],
-            eval_loss=of_eval[LOSS],
-            eval_score=of_eval[problem.primary],
+            eval_loss=of_eval[loss],
+            eval_score=of_eval["score"],
         )
         epochs.append(one)
         print(one, flush=True)  # noqa: T201 (the task's log)
         if job.tracker.due:
             _tell(epochs, spec=spec, job=job)
-        ended = ended or end(epochs, patience=spec.patience, cap=spec.trees, unit="trees")
+        ended = ended or end(epochs, problem, patience=spec.patience, cap=spec.trees, unit="trees")
     return booster, epochs, ended
 
 
@@ -138,7 +140,7 @@ def _tell(epochs: list[Epoch], *, spec: Trees, job: TrainingJob) -> None:
     spent, last = sum(one.seconds for one in epochs), epochs[-1]
     job.tracker.tell(
         epochs,
-        best=best(epochs),
+        best=best(epochs, job.contract.problem),
         unit="tree",
         epoch=last.epoch,
         epochs=spec.trees,
@@ -148,10 +150,10 @@ def _tell(epochs: list[Epoch], *, spec: Trees, job: TrainingJob) -> None:
     )
 
 
-def _settings(spec: Trees, job: TrainingJob) -> dict[str, Any]:
+def _settings(spec: Trees, job: TrainingJob, learnt: Objective) -> dict[str, Any]:
     return {
-        "objective": "binary",
-        "metric": [job.contract.problem.primary, LOSS],
+        "objective": learnt.boosting,
+        "metric": learnt.boosting_loss,
         "num_leaves": spec.leaves,
         "learning_rate": spec.learning_rate,
         "min_data_in_leaf": spec.min_rows,
@@ -177,8 +179,8 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, min(seen, math.ceil(used / period)))
 
 
-def _arrays(read: Examples) -> tuple[list[np.ndarray], np.ndarray]:
-    return [features for (features,) in read.in_order(BATCH_ROWS)], read.labels
+def _arrays(read: Examples, learnt: Objective) -> tuple[list[np.ndarray], np.ndarray]:
+    return [features for (features,) in read.in_order(BATCH_ROWS)], learnt.targets(read.labels)
 
 
 def library() -> Any:

@@ -385,7 +385,7 @@ def test_an_argument_that_fits_nothing_is_named(inputs, tmp_path, changes, messa
     ("evaluation", "message"),
     [
         (players(0, seed=2), "eval: no rows; give the split a larger share"),
-        (players(50, seed=2).slice(0, 1), "eval: every row has the label '.*', so that no AUC can be computed"),
+        (players(50, seed=2).slice(0, 1), "eval: every row has the label '.*', which tells no model from another"),
         (players(50, seed=2).drop_columns(["age"]), "eval: column 'age' is not in the table"),
     ],
     ids=["empty", "one row", "a column less"],

@@ -1,0 +1,132 @@
+"""What a model learns of a problem: its targets, its loss, and how what it gives becomes an answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from cd4ml.contracts.model import Contract
+from cd4ml.contracts.problem import Problem
+from cd4ml.errors import TrainingError
+
+LARGEST = 1e18
+"""Larger numbers lose their meaning in the float32 of a prediction and of its square."""
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """What is learnt of a label; a network gives one number a row, its output."""
+
+    problem: Problem
+    boosting: str
+    """What LightGBM calls it."""
+    boosting_loss: str
+    """What LightGBM calls the loss of `losses`."""
+
+    @abstractmethod
+    def targets(self, labels: np.ndarray) -> np.ndarray:
+        """What is learnt, float32 [rows], from labels as the problem numbers them."""
+
+    @abstractmethod
+    def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """The loss of each row, [rows]."""
+
+    @abstractmethod
+    def loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """The mean loss of rows that are measured; no number where an output is none."""
+
+    @abstractmethod
+    def answer(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
+        """What the model gives, of the type of the outputs."""
+
+    @abstractmethod
+    def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """The primary metric of the problem."""
+
+
+class Classes(Objective):
+    """Which of two classes: an output is a logit."""
+
+    def targets(self, labels: np.ndarray) -> np.ndarray:
+        """0 and 1, as they are."""
+        return labels
+
+    def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """The cross entropy."""
+        return tf.nn.sigmoid_cross_entropy_with_logits(targets, outputs)
+
+    def loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """The mean cross entropy."""
+        with np.errstate(invalid="ignore"):
+            return float(np.logaddexp(0, np.where(labels == 1, -outputs, outputs)).mean(dtype=np.float64))
+
+    def answer(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
+        """The probability of the positive class."""
+        return ops.sigmoid(outputs)
+
+    def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """That of the logits, which tell rows apart where their probabilities are alike."""
+        return self.problem.score(labels, outputs)
+
+
+@dataclass(frozen=True)
+class Number(Objective):
+    """Which number: an output is the label less its mean, in standard deviations, so that its unit is no matter."""
+
+    mean: float
+    deviation: float
+
+    def targets(self, labels: np.ndarray) -> np.ndarray:
+        """The standard scores of the labels."""
+        return ((labels - self.mean) / self.deviation).astype(np.float32)
+
+    def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """The squared error."""
+        return tf.math.squared_difference(targets, outputs)
+
+    def loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """The mean squared error, in parts of the variance of the labels that were learnt from."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return float(np.square(self.targets(labels) - outputs.astype(np.float64)).mean())
+
+    def answer(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
+        """In the unit of the label."""
+        return outputs * self.deviation + self.mean
+
+    def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """That of the numbers in the unit of the label."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.problem.score(labels, outputs.astype(np.float64) * self.deviation + self.mean)
+
+
+def _classes(contract: Contract, labels: np.ndarray) -> Objective:  # noqa: ARG001 (as every objective)
+    return Classes(contract.problem, "binary", "binary_logloss")
+
+
+def _number(contract: Contract, labels: np.ndarray) -> Objective:
+    mean, deviation = float(labels.mean()), float(labels.std())
+    if not max(abs(mean), deviation) < LARGEST:
+        raise TrainingError(
+            f"label {contract.label!r}: some of its numbers are beyond {LARGEST:g}; give it in a larger unit"
+        )
+    return Number(contract.problem, "regression", "l2", mean, deviation)
+
+
+_BY_PROBLEM: Mapping[str, Callable[[Contract, np.ndarray], Objective]] = {"binary": _classes, "regression": _number}
+
+
+def of(contract: Contract, labels: np.ndarray) -> Objective:
+    """What is learnt of a label.
+
+    Args:
+        contract: Names the problem.
+        labels: Of the train split, as the problem numbers them; not all are the same.
+
+    Raises:
+        TrainingError: They are too large for a model.
+    """
+    return _BY_PROBLEM[contract.problem.name](contract, labels)
