@@ -34,7 +34,7 @@ def predict_dataset(
     Returns:
         predictions: Which version of which table they are, and what the model did not know (layout:
             `cd4ml.contracts.predicted`).
-        metrics: The rows, the mean of the probabilities, missing values and values that the model does not know.
+        metrics: The rows, the mean of what the model gives, missing values and values that the model does not know.
     """
     from cd4ml.prediction import batch
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from cd4ml.contracts.document import Document
 
-PROBABILITY, PREDICTED = "probability", "predicted"
-"""The columns of what a model gives, beside the key's; the class is there where the threshold is known."""
+PREDICTED = "predicted"
+"""The column of the class, beside those of the key and of what the model gives, where the threshold is known."""
 MODEL, VERSION, DIGEST, AT = "model", "version", "digest", "predicted_at"
 """The columns that say which model gave it, and when."""
 ROW = "row"
 """The column of the rows' numbers, from 1, where no key was asked for."""
-COLUMNS = (PROBABILITY, PREDICTED, MODEL, VERSION, DIGEST, AT)
+COLUMNS = (PREDICTED, MODEL, VERSION, DIGEST, AT)
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,19 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
     key: tuple[str, ...]
     """The columns that tell rows apart; none where that is their number."""
     classes: tuple[str, ...]
-    """The label's values: the probability is that of the second of two."""
+    """The label's values: the probability is that of the second of two; none of a number."""
     threshold: float | None
-    """The probability above which a row is predicted to be of the second class; None where nobody has said."""
+    """The probability above which a row is predicted to be of the second class; None where nobody has said, and of a
+    number."""
     predicted: int
     """Rows that this run predicted; of the others it found what an earlier one had."""
     mean: float
-    """Of the probabilities."""
+    """Of what the model gives."""
+    output: str = "probability"
+    """What the table calls that."""
+    least: float | None = None
+    greatest: float | None = None
+    """Of the same; None where an earlier version predicted."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """By feature: the rows without a value, where there are any."""
     unknown: Mapping[str, Unknown] = field(default_factory=dict)
@@ -76,20 +82,21 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
         """What the UI compares between runs."""
         return {
             "rows": self.rows,
-            "mean_probability": self.mean,
+            f"mean_{self.output}": self.mean,
             "missing_values": sum(self.missing.values()),
             "unknown_values": sum(one.rows for one in self.unknown.values()),
         }
 
     @property
     def lines(self) -> list[str]:
-        """What a person has to know of the rows, a line each."""
+        """What a person has to know of the predictions and the rows, a line each."""
+        ends = "" if self.least is None else f", from {self.least:.4g} to {self.greatest:.4g}"
         missing = [f"{name}: missing in {self._of(rows)}" for name, rows in self.missing.items()]
         unknown = [
             f"{name}: unknown to the model in {self._of(one.rows)}, from row {one.first:,} on"
             for name, one in self.unknown.items()
         ]
-        return missing + unknown
+        return [f"{self.output}: {self.mean:.4g} on average{ends}", *missing, *unknown]
 
     def is_as(self, other: "Predicted") -> bool:
         """Whether both are of one model and are asked for alike."""

@@ -6,6 +6,7 @@ that a run that was killed, or meets rows again, finds them; all of them are com
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -63,10 +64,11 @@ def predict(
         DataError: The source cannot be read, or is no table that the model takes.
         RegistryError: There is no such model.
         SignatureError: No key that is trusted here has signed the version.
-        EvaluationError: The model gives no probabilities.
+        EvaluationError: The model gives what is no prediction.
     """
     opened = open_store(store)
     version = named.find(opened, model)
+    contract = loading.contract(opened, version)
     rows = given.parse(source, store)
     folder = results.folder(version.name, given.output(output, rows.text))
     asked = Predicted(
@@ -80,10 +82,11 @@ def predict(
         state=rows.state,
         fingerprint="",
         key=tuple(dict.fromkeys(key)) or rows.key,
-        classes=(),
-        threshold=_threshold(version),
+        classes=contract.classes,
+        threshold=_threshold(version, contract),
         predicted=0,
         mean=0.0,
+        output=contract.output,
         run=run,
         revision=revision,
         cd4ml=VERSION,
@@ -97,10 +100,10 @@ def predict(
             return _predicted(found, asked, work)
 
 
-def _threshold(version: Version) -> float | None:
-    """The first of those that the model was evaluated at."""
+def _threshold(version: Version, contract: Contract) -> float | None:
+    """The first of those that the model was evaluated at; None where there are none for its problem."""
     thresholds = version.arguments.get("thresholds")
-    return float(thresholds[0]) if thresholds else None
+    return float(thresholds[0]) if thresholds and contract.problem.at_thresholds else None
 
 
 @dataclass
@@ -134,7 +137,7 @@ class _Work:
         return LoadedModel(self.version, self.files)
 
     def predict(self, shard: pa.Table) -> np.ndarray:
-        """The probabilities, float32 [rows].
+        """What the model gives, float32 [rows].
 
         Raises:
             DataError: A column is of a type that the model does not take.
@@ -152,7 +155,9 @@ class _Tally:
     rows: int = 0
     predicted: int = 0
     total: float = 0.0
-    """Of the probabilities."""
+    """Of what the model gives."""
+    least: float = math.inf
+    greatest: float = -math.inf
     missing: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, Unknown] = field(default_factory=dict)
 
@@ -168,6 +173,12 @@ class _Tally:
                 self._add_unknown(one.name, column, one.vocabulary, before=before)
             if empty:
                 self.missing[one.name] = self.missing.get(one.name, 0) + empty
+
+    def add_given(self, given: pa.ChunkedArray) -> None:
+        """Counts what the model gives for a shard."""
+        ends = pc.min_max(given).as_py()
+        self.total += pc.sum(given.cast(pa.float64())).as_py()
+        self.least, self.greatest = min(self.least, ends["min"]), max(self.greatest, ends["max"])
 
     def _add_unknown(self, name: str, texts: pa.ChunkedArray, known: Sequence[str] | None, *, before: int) -> None:
         if known is None:
@@ -214,9 +225,10 @@ def _all(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
         asked,
         rows=tally.rows,
         fingerprint=f"sha256:{content.hexdigest()}",
-        classes=work.contract.classes,
         predicted=tally.predicted,
         mean=tally.total / tally.rows,
+        least=tally.least,
+        greatest=tally.greatest,
         missing=tally.missing,
         unknown=tally.unknown,
         said=without_values(rows.said),
@@ -239,7 +251,7 @@ def _columns(schema: pa.Schema, asked: Predicted, work: _Work) -> list[str]:
     taken = [
         f"{work.source}: key column {name!r} is called as a column of the predictions; rename it"
         for name in asked.key
-        if name.lower() in names.COLUMNS
+        if name.lower() in (asked.output, *names.COLUMNS)
     ]
     if absent or taken:
         raise DataError("\n  ".join([*absent, *taken]))
@@ -288,8 +300,7 @@ def _file(name: str, shard: pa.Table, *, schema: pa.Schema, asked: Predicted, wo
         with contextlib.suppress(AlreadyStoredError):  # another run has the same rows in hand
             work.store.add(place, _parquet(made))
     content = work.store.read_bytes(place)
-    probabilities = pq.read_table(pa.BufferReader(content), columns=[names.PROBABILITY]).column(0)
-    tally.total += pc.sum(probabilities.cast(pa.float64())).as_py()
+    tally.add_given(pq.read_table(pa.BufferReader(content), columns=[asked.output]).column(0))
     return File(name, len(content), len(shard))
 
 
@@ -298,7 +309,7 @@ def _schema(plain: pa.Schema, asked: Predicted) -> pa.Schema:
     return pa.schema(
         [
             *key,
-            (names.PROBABILITY, pa.float32()),
+            (asked.output, pa.float32()),
             *([] if asked.threshold is None else [(names.PREDICTED, pa.string())]),
             (names.MODEL, pa.string()),
             (names.VERSION, pa.int64()),
@@ -309,18 +320,18 @@ def _schema(plain: pa.Schema, asked: Predicted) -> pa.Schema:
 
 
 def _table(shard: pa.Table, *, start: int, schema: pa.Schema, asked: Predicted, work: _Work) -> pa.Table:
-    probabilities = work.predict(shard)
+    predictions = work.predict(shard)
     rows = len(shard)
     columns: dict[str, Any] = {
         names.ROW: np.arange(start + 1, start + rows + 1),
-        names.PROBABILITY: probabilities,
+        asked.output: predictions,
         names.MODEL: _repeated(asked.model, rows),
         names.VERSION: np.full(rows, asked.model_version),
         names.DIGEST: _repeated(asked.digest, rows),
         names.AT: pa.repeat(pa.scalar(clock.moment(), schema.field(names.AT).type), rows),
     }
     if asked.threshold is not None:
-        codes = pa.array((probabilities > asked.threshold).astype(np.int32))
+        codes = pa.array((predictions > asked.threshold).astype(np.int32))
         columns[names.PREDICTED] = pa.DictionaryArray.from_arrays(codes, list(work.contract.classes))
     columns |= {name: shard.column(name) for name in asked.key}
     return pa.table({name: columns[name] for name in schema.names})

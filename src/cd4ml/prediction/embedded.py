@@ -1,7 +1,7 @@
 """A published model: a package that needs TensorFlow alone.
 
-VERSION says where it comes from, CONTRACT what it takes. `predict` takes the columns by name and gives a probability a
-row, that of the second of the contract's classes; None and NaN are missing:
+VERSION says where it comes from, CONTRACT what it takes. `predict` takes the columns by name and gives what CONTRACT
+calls `output`, a row each: the probability of the second of its classes, or a number. None and NaN are missing:
 
     predict({"age": [31, None], "region": ["north", "south"]})
 """
@@ -35,12 +35,12 @@ _loaded = tf.saved_model.load(str(FOLDER / "saved_model"))  # holds the variable
 
 
 def predict(columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
-    """The probabilities, float32 [rows]."""
+    """The predictions, float32 [rows]."""
     given = {
         one.get("encoded") or one["name"]: _tensor(columns[one["name"]], one["kind"]) for one in CONTRACT["inputs"]
     }
-    probabilities: np.ndarray = _loaded.signatures["serving_default"](**given)[CONTRACT["output"]].numpy()
-    return probabilities
+    predictions: np.ndarray = _loaded.signatures["serving_default"](**given)[CONTRACT["output"]].numpy()
+    return predictions
 
 
 def _tensor(values: Sequence[Any], kind: str) -> tf.Tensor:

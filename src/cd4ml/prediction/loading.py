@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LoadedModel:
-    """A published model: tables in, probabilities out.
+    """A published model: tables in, predictions out.
 
     Args:
         version: Which it is.
@@ -36,7 +36,7 @@ class LoadedModel:
         self._model = Model(folder, self.contract)
 
     def predict(self, table: "pa.Table") -> "np.ndarray":
-        """The probability of the second of the contract's classes.
+        """What the contract says that it gives: the probability of the second of its classes, or a number.
 
         Args:
             table: Has a column by the name of each input of the contract; others are ignored.
@@ -46,7 +46,7 @@ class LoadedModel:
 
         Raises:
             DataError: A column is missing, or of a type that the model does not take.
-            EvaluationError: The model gives no probabilities.
+            EvaluationError: The model gives something else.
         """
         return self._model.predict(models.columns(table, self.contract))
 
