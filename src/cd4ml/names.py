@@ -35,6 +35,11 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
+def amount(value: float) -> str:
+    """A number in any unit: `0.08123`, `12.35`, `12,346`."""
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 row`, `2 rows`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from cd4ml import cli
+from cd4ml.contracts import model, problems
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Deployment, Version
 from cd4ml.deployment import release
 from cd4ml.errors import DeploymentError, DocumentError, RegistryError
@@ -151,6 +153,34 @@ def test_without_a_passed_verdict_of_its_own_no_version_is_deployed(
         )
 
     assert that_count(open_store(files["store"])) == []
+
+
+def test_a_strategy_whose_limits_do_not_fit_what_the_model_gives_is_told_before_anything_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(problems, "PROBLEMS", {"regression": REGRESSION})
+    (tmp_path / "model").mkdir()
+    model.write_contract(model.Contract("price", (), (), {}, REGRESSION), tmp_path / "model")
+    version = Version("prices", 1, "sha256:1", "2026-01-01", "run", "", DatasetReference("houses", 0, "sha256:d"))
+    version.write(tmp_path / "version.json")
+    store = open_store(str(tmp_path / "store"))
+    store.add_folder(version.folder, {"model": tmp_path / "model", "version.json": version.text})
+    check = gates.Check("r_squared on overall", "at least 0.7", 0.8, gates.Outcome.PASSED, "it is 0.8")
+    gates.Verdict("check_model", {"model": "sha256:1"}, (check,)).write(tmp_path / "verdict")
+
+    with pytest.raises(DeploymentError, match="prediction_difference: has no `range`, and the model gives price, a n"):
+        release.deploy(
+            store.location,
+            published_file=str(tmp_path / "version.json"),
+            verdict_file=str(tmp_path / "verdict"),
+            target="machine",
+            port=1,
+            run="run",
+            folder=str(tmp_path / "result"),
+            strategy="shadow",
+        )
+
+    assert store.children("deployments/prices") == []
 
 
 def test_what_was_stopped_is_not_verified(store: Store) -> None:

@@ -10,10 +10,14 @@ import pyarrow.compute as pc
 import pytest
 from captures import Right, check, divided_by_labels, labelled, labelled_pairs, with_column
 
+from cd4ml.contracts.model import Contract
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.verdict import Verdict, worst
 from cd4ml.deployment.evidence import analysis, anytime, divided, paired
 from cd4ml.deployment.evidence import limits as rollout_limits
 from cd4ml.deployment.evidence.compared import Compared
+from cd4ml.deployment.evidence.divided import Divided
+from cd4ml.errors import DeploymentError
 
 LIMITS = {"accuracy": {"min_change": -0.05}, "brier_score": {"max_increase": 0.03}}
 CLASSES = ("false", "true")
@@ -123,6 +127,101 @@ def test_labels_are_those_of_the_contract_however_json_has_them(classes: tuple[s
     found = divided.among(table, with_column(feedback, "labels", said), challenger="new")
 
     assert "from 1 of" in check(analysed(found, classes=classes), "accuracy").reason
+
+
+def numbers(requests: int, errors: tuple[float, float], *, strange: int = 0) -> Divided:
+    """Two arms that predict numbers about their labels, with errors of some size, the old one's first."""
+    table, feedback = labelled(requests)
+    random = np.random.default_rng(0)
+    label = random.uniform(100_000, 400_000, requests)
+    of_arm = np.where(table["arm"].to_numpy(zero_copy_only=False) == "new", errors[1], errors[0])
+    table = with_column(table, "predictions", (label + random.choice([-1, 1], requests) * of_arm)[:, None].tolist())
+    by_id = dict(zip(table["request_id"].to_pylist(), label, strict=True))
+    said = [f"{by_id[one]}" for one in feedback["request_id"].to_pylist()]
+    said[:strange] = ["1e9"] * strange
+    return divided.among(table, with_column(feedback, "labels", [[one] for one in said]), challenger="new")
+
+
+ERRORS = {"absolute_error": {"max_increase": 20_000, "range": [0, 500_000]}}
+
+
+@pytest.mark.parametrize(("errors", "outcome"), [((30_000, 31_000), "passed"), ((30_000, 60_000), "failed")])
+def test_numbers_are_judged_by_how_far_off_they_are_in_the_unit_of_the_label(
+    errors: tuple[float, float], outcome: str
+) -> None:
+    found = check(analysed(numbers(4000, errors), ERRORS, ()), "absolute_error")
+
+    assert found.outcome == outcome
+    assert found.value == pytest.approx(errors[1] - errors[0], rel=0.2)
+    assert re.search(rf"from {errors[0]:,} of 1,9\d\d to {errors[1]:,} of", found.reason), found.reason
+
+
+def test_a_label_beyond_what_there_can_be_is_left_out_and_told() -> None:
+    verdict = analysed(numbers(4000, (30_000, 31_000), strange=3), ERRORS, ())
+
+    assert verdict.passed
+    told = "a label is '1000000000', and those of the model are numbers from 0 to 500000; send such, or write the"
+    assert "3 of 4,000 are left out (" in check(verdict, "label_ratio").reason
+    assert told in check(verdict, "label_ratio").reason
+
+
+def test_predictions_beyond_it_are_the_model_s_and_cannot_be_judged() -> None:
+    limits = {"absolute_error": {"max_increase": 20_000, "range": [150_000, 500_000]}}
+
+    found = check(analysed(numbers(400, (30_000, 31_000)), limits, ()), "absolute_error")
+
+    assert found.outcome == "error"
+    assert "values are not from 150000 to 500000, such as " in found.reason
+
+
+NUMBER = Contract("price", (), (), {}, REGRESSION)
+TWO = Contract("took", ("no", "yes"), (), {})
+
+
+@pytest.mark.parametrize(
+    ("contract", "limits", "said"),
+    [
+        (
+            NUMBER,
+            {"accuracy": {"min_change": -0.1}},
+            "accuracy: is of classes, and the model gives price, a number; limit absolute_error,",
+        ),
+        (NUMBER, {"brier_score": {"max_increase": 0.1}}, "brier_score: is of classes"),
+        (
+            NUMBER,
+            {"fairness": {"gender": {"groups": ["f", "m"], "selection_rate": {"max_gap": 0.1}}}},
+            "selection_rate between groups of gender at 0.5: the gap: is of classes",
+        ),
+        (
+            NUMBER,
+            {"mean_prediction": {"max_change": 0.1}},
+            "mean_prediction: has no `range`, and the model gives price, a number; write the least",
+        ),
+        (NUMBER, {"prediction_difference": {"max_mean": 0.1}}, "prediction_difference: has no `range`"),
+        (
+            TWO,
+            ERRORS,
+            "absolute_error: is of numbers, and the model gives the probability that took is yes and not no;",
+        ),
+    ],
+)
+def test_a_limit_that_a_model_cannot_be_held_against_is_told_with_one_that_fits(
+    contract: Contract, limits: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DeploymentError, match=re.escape(said)):
+        rollout_limits.check_fits(rollout_limits.parse(limits), contract)
+
+
+@pytest.mark.parametrize(
+    ("contract", "limits"),
+    [
+        (NUMBER, {**ERRORS, "error_rate": {"max_increase": 0.1}, "latency_p95": {"max_ratio": 2}}),
+        (NUMBER, {"mean_prediction": {"max_change": 10, "range": [0, 99]}, "reward": {"min_change": -0.1}}),
+        (TWO, {"mean_prediction": {"max_change": 0.1}, "accuracy": {"min_change": -0.1}}),
+    ],
+)
+def test_a_limit_that_fits_is_held(contract: Contract, limits: dict[str, Any]) -> None:
+    rollout_limits.check_fits(rollout_limits.parse(limits), contract)
 
 
 def test_the_first_label_of_a_request_counts() -> None:

@@ -34,6 +34,7 @@ from cd4ml.storage import Store, check_uri, local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.contracts.approval import What
+    from cd4ml.contracts.model import Contract
     from cd4ml.contracts.release import Deployment, Version
     from cd4ml.deployment.evidence.divided import Divided
     from cd4ml.kubeflow.connection import Address
@@ -233,7 +234,7 @@ def analyse(
         Path, typer.Option(parser=local_path, metavar="FILE", help="YAML: limits, as docs/comparing.md has them.")
     ],
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="The model, of which limits on labels take what the label can be.")
+        str, typer.Option(metavar="NAME", help="The model, which says what limits fit it, and what its labels can be.")
     ] = "",
     since: Annotated[
         datetime | None,
@@ -249,9 +250,9 @@ def analyse(
 ) -> None:
     """Holds one arm against another by the requests that a router captured of both.
 
-    Limits are of errors, latency, predictions and rewards; of accuracy and the Brier score, where feedback has labels;
-    and of gaps between groups. May be asked as often as one likes while requests come in: the error that the limits
-    state holds all the same.
+    Limits are of errors, latency, predictions and rewards; of accuracy, the Brier score and the absolute error, where
+    feedback has labels; and of gaps between groups. May be asked as often as one likes while requests come in: the
+    error that the limits state holds all the same.
 
     Example: cd4ml deployments analyse capture --champion deployment-3 --challenger deployment-4 --limits limits.yaml
     """
@@ -273,7 +274,10 @@ def analyse(
             f"{folder}: has no request that {champion} or {challenger} had a chance to get{then}; name the folder of a "
             "capture, and arms that both have a weight"
         )
-    classes = _classes(found, open_store(store), model) if wanted.of_labels else None
+    contract = _contract(found, open_store(store), model) if model or wanted.of_labels else None
+    if contract:
+        rollout_limits.check_fits(wanted, contract)
+    classes = contract.classes if contract else None
     verdict = analysis.analyse(found, wanted, about={"champion": champion, "challenger": challenger}, classes=classes)
     for check in verdict.checks:
         print_outcome(check.outcome, COLOURS[check.outcome], check.reason)
@@ -281,8 +285,8 @@ def analyse(
         raise typer.Exit(1)
 
 
-def _classes(found: "Divided", store: Store, name: str) -> tuple[str, ...]:
-    """What the label can be, by the contract of the newest version that answered."""
+def _contract(found: "Divided", store: Store, name: str) -> "Contract":
+    """That of the newest version that answered."""
     from cd4ml.registry import models
 
     if not name:
@@ -290,7 +294,7 @@ def _classes(found: "Divided", store: Store, name: str) -> tuple[str, ...]:
     newest = found.table["version"][-1].as_py()
     if not newest.isdigit():
         raise DeploymentError(f"the version that answered is {newest!r}, which is none of {name} in a store")
-    return models.contract(store, models.read(store, name, int(newest))).classes
+    return models.contract(store, models.read(store, name, int(newest)))
 
 
 @deployments_app.command()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cd4ml.contracts.document import Document
+from cd4ml.names import amount
 
 PREDICTED = "predicted"
 """The column of the class, beside those of the key and of what the model gives, where the threshold is known."""
@@ -55,9 +56,8 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
     """Of what the model gives."""
     output: str = "probability"
     """What the table calls that."""
-    least: float | None = None
-    greatest: float | None = None
-    """Of the same; None where an earlier version predicted."""
+    range: tuple[float, float] | None = None
+    """The least and the greatest of the same; None where an earlier version predicted."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """By feature: the rows without a value, where there are any."""
     unknown: Mapping[str, Unknown] = field(default_factory=dict)
@@ -90,13 +90,13 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
     @property
     def lines(self) -> list[str]:
         """What a person has to know of the predictions and the rows, a line each."""
-        ends = "" if self.least is None else f", from {self.least:.4g} to {self.greatest:.4g}"
+        ends = ", from {} to {}".format(*map(amount, self.range)) if self.range else ""
         missing = [f"{name}: missing in {self._of(rows)}" for name, rows in self.missing.items()]
         unknown = [
             f"{name}: unknown to the model in {self._of(one.rows)}, from row {one.first:,} on"
             for name, one in self.unknown.items()
         ]
-        return [f"{self.output}: {self.mean:.4g} on average{ends}", *missing, *unknown]
+        return [f"{self.output}: {amount(self.mean)} on average{ends}", *missing, *unknown]
 
     def is_as(self, other: "Predicted") -> bool:
         """Whether both are of one model and are asked for alike."""

@@ -16,6 +16,7 @@ from typing import Any
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
 from cd4ml.deployment import rollout, strategies, targets, verify, waiting
+from cd4ml.deployment.evidence import limits
 from cd4ml.errors import Cd4mlError, DeploymentError
 from cd4ml.registry import deployments, model_page, models, records, signing
 from cd4ml.reports import deployed
@@ -84,6 +85,8 @@ def deploy(
 
         store = open_store(location)
         models.read(store, version.name, version.version)  # it is there, and whole
+        for held in way.limits:
+            limits.check_fits(held, models.contract(store, version))
         waiting.wait(store, version, approvals, within=waiting.LONGEST)
         signing.check(store, version)
         with _reporting(store, version.name, run=run, file=report_file):

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from cd4ml import settings
 from cd4ml.deployment import targets, waiting
+from cd4ml.deployment.evidence.limits import Limits
 from cd4ml.deployment.steps import Step
 from cd4ml.deployment.steps.written import (
     WRITTEN,
@@ -83,8 +84,16 @@ class Strategy:
     @property
     def features(self) -> list[str]:
         """Those that its steps need the values of."""
-        judging = (step for step in self.steps if isinstance(step, Analyse | AbTest | ByBandit))
-        return sorted({column for step in judging for column in step.columns})
+        return sorted({column for step in self._judging for column in step.columns})
+
+    @property
+    def limits(self) -> list[Limits]:
+        """What a release must keep against what was served before."""
+        return [step.limits for step in self._judging if step.limits]
+
+    @property
+    def _judging(self) -> list[Analyse | AbTest | ByBandit]:
+        return [step for step in self.steps if isinstance(step, Analyse | AbTest | ByBandit)]
 
     @property
     def persons(self) -> int:

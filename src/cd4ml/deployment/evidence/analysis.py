@@ -17,7 +17,9 @@ from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.deployment.evidence import anytime, gaps, labelled, strange
+from cd4ml.deployment.evidence.labelled import Labels
 from cd4ml.deployment.evidence.limits import (
+    AbsoluteError,
     Accuracy,
     Between,
     BrierScore,
@@ -29,6 +31,7 @@ from cd4ml.deployment.evidence.limits import (
     Reward,
 )
 from cd4ml.errors import DeploymentError
+from cd4ml.names import amount
 
 if TYPE_CHECKING:
     from cd4ml.deployment.evidence.compared import Compared
@@ -67,21 +70,22 @@ def analyse(
         limits: What must be kept.
         about: Who they are, for the verdict.
         looks: How many steps of a rollout the error is divided among, each of which looks at requests of its own.
-        classes: Of the label, as the contract of the model has them; None where that is not known.
+        classes: Of the label, as the contract of the model has them, none of a number; None where that is not known.
 
     Returns:
         With a check for each limit, one of how the requests were divided, and one of the labels, and of the rewards,
         where a limit is of them. It may be asked for again with more requests, as often as one likes.
     """
     held = list(limits.each())
+    labels = None if classes is None else Labels(classes, limits.labels_within)
     ratios: list[Callable[[Compared, float], Check]] = [_sample_ratio]
     if limits.of_labels:
-        ratios.append(partial(_label_ratio, classes=classes))
+        ratios.append(partial(_label_ratio, labels=labels))
     if limits.reward and not compared.pairs:
         ratios.append(partial(_reward_ratio, limit=limits.reward))
     error = limits.error / looks / (len(held) + len(ratios))
     checks = [ratio(compared, error) for ratio in ratios]
-    checks += [_held(compared, one, classes=classes, error=error) for one in held]
+    checks += [_held(compared, one, labels=labels, error=error) for one in held]
     return Verdict(GATE, about, tuple(checks))
 
 
@@ -98,10 +102,10 @@ def _sample_ratio(compared: "Compared", error: float) -> Check:
     return Check(SAMPLE_RATIO, "as the weights say", value, outcome, said, OVERALL)
 
 
-def _label_ratio(compared: "Compared", error: float, *, classes: Sequence[str] | None) -> Check:
+def _label_ratio(compared: "Compared", error: float, *, labels: Labels | None) -> Check:
     told = compared.told("labels")
-    bad = told.of(labelled.strange(told, classes) if classes else np.zeros(len(told.table), bool))
-    why = labelled.why_strange(bad, classes) if classes and bad.count else ""
+    bad = told.of(labelled.strange(told, labels) if labels else np.zeros(len(told.table), bool))
+    why = labelled.why_strange(bad, labels) if labels and bad.count else ""
     return _feedback_ratio(compared, told, bad, name=LABEL_RATIO, what="labels", why=why, error=error)
 
 
@@ -149,10 +153,10 @@ def _feedback_ratio(
     return Check(name, "as the weights say", value, outcome, said, OVERALL)
 
 
-def _held(compared: "Compared", held: Held, *, classes: Sequence[str] | None, error: float) -> Check:
+def _held(compared: "Compared", held: Held, *, labels: Labels | None, error: float) -> Check:
     requests = compared.count
     try:
-        found = _found(compared, held, classes=classes, error=error)
+        found = _found(compared, held, labels=labels, error=error)
     except DeploymentError as why_not:
         said = f"{held.subject}: {why_not}; the limit '{held.bounds}' could not be checked"
         return Check(held.subject, str(held.bounds), None, Outcome.ERROR, said, held.slice)
@@ -175,10 +179,10 @@ def _told(found: _Found, bounds: Bounds, requests: int) -> tuple[Outcome, str]:
     return Outcome.INCONCLUSIVE, f"about {more:,} requests more, like these, tell whether {bounds} is kept"
 
 
-def _found(compared: "Compared", held: Held, *, classes: Sequence[str] | None, error: float) -> _Found:
+def _found(compared: "Compared", held: Held, *, labels: Labels | None, error: float) -> _Found:
     limit, bounds = held.limit, held.bounds
     if isinstance(limit, Between):
-        return _between(compared, limit, classes=classes, error=error)
+        return _between(compared, limit, labels=labels, error=error)
     if held.slice != OVERALL:
         compared = compared.of(compared.within(Pattern.parse(held.slice)))
     if isinstance(limit, Latency):
@@ -189,31 +193,36 @@ def _found(compared: "Compared", held: Held, *, classes: Sequence[str] | None, e
         rewarded, rewards = compared.rewarded()
         within = ~strange.outside(rewards, limit.range)
         return _changed(rewarded.of(within), rewards[within], bounds=bounds, range_=limit.range, error=error)
+    if isinstance(limit, AbsoluteError):
+        known, came = labelled.labelled(compared, labels)
+        width, errors = _width(known.predicted()[0], limit.range), np.abs(known.predicted()[0] - came)
+        return _changed(known, known.mean(errors), bounds=bounds, range_=(0.0, width), error=error)
     if isinstance(limit, Accuracy | BrierScore):
-        known, positive = labelled.labelled(compared, classes)
-        return _changed(known, _quality(known, limit, positive), bounds=bounds, range_=(0.0, 1.0), error=error)
+        known, came = labelled.labelled(compared, labels)
+        return _changed(known, _quality(known, limit, came), bounds=bounds, range_=(0.0, 1.0), error=error)
     known = labelled.with_predictions(compared)
     if isinstance(limit, PredictionDifference):
         return _apart(known, bounds=bounds, range_=limit.range, error=error)
     return _changed(known, known.predictions, bounds=bounds, range_=limit.range, error=error)
 
 
-def _quality(known: "Compared", limit: Accuracy | BrierScore, positive: np.ndarray) -> np.ndarray:
+def _quality(known: "Compared", limit: Accuracy | BrierScore, came: np.ndarray) -> np.ndarray:
     """How right each answer is (accuracy), or how wrong (float64 [answers])."""
     probabilities = known.predicted()[0]
     if isinstance(limit, Accuracy):
-        return known.mean((probabilities > limit.threshold) == positive)
+        return known.mean((probabilities > limit.threshold) == came)
     _width(probabilities, (0.0, 1.0))
-    return known.mean((probabilities - positive) ** 2)
+    return known.mean((probabilities - came) ** 2)
 
 
-def _between(compared: "Compared", limit: Between, *, classes: Sequence[str] | None, error: float) -> _Found:
+def _between(compared: "Compared", limit: Between, *, labels: Labels | None, error: float) -> _Found:
     """The gap between groups, or its increase."""
     if limit.rate == "selection_rate":
         known = labelled.with_predictions(compared)
         positive = np.zeros(len(known.predicted()[0]), bool)
     else:
-        known, positive = labelled.labelled(compared, classes)
+        known, came = labelled.labelled(compared, labels)
+        positive = came > 0
     counted, made = gaps.RATES[limit.rate](known.predicted()[0] > limit.threshold, positive)
     groups = gaps.grouped(known, feature=limit.column, groups=limit.groups, counted=counted, made=made)
     missing = [group.name for group in groups if not group.is_known]
@@ -237,7 +246,7 @@ def _changed(
     if not len(ours) or not len(theirs):
         return _Found(None, (-width, width), _nothing(ours), math.inf)
     guesses = compared.differences((values - low) / width)
-    of = f"from {theirs.mean():.4g} of {len(theirs):,} to {ours.mean():.4g} of {len(ours):,}"
+    of = f"from {amount(theirs.mean())} of {len(theirs):,} to {amount(ours.mean())} of {len(ours):,}"
     return _guessed(guesses, of=of, bounds=bounds, width=width, error=error)
 
 
@@ -276,7 +285,8 @@ def _guessed(guesses: anytime.Guesses, *, of: str, bounds: Bounds, width: float,
 
 
 def _said(value: float, interval: Interval, of: str) -> str:
-    return f"{value:+.4g} [{interval[0]:+.4g}, {interval[1]:+.4g}], {of}"
+    change, low, high = (f"{'+' if one >= 0 else ''}{amount(one)}" for one in (value, *interval))
+    return f"{change} [{low}, {high}], {of}"
 
 
 def _times(

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -18,29 +19,52 @@ _NUMBERS = {"true": 1.0, "false": 0.0}
 """What labels count as that are no numbers."""
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What the labels of a model can be."""
+
+    classes: Sequence[str]
+    """As text, the positive one last; none of a number."""
+    range: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the greatest number."""
+
+    def value(self, text: str | None) -> float:
+        """What one counts as: 1 where it is the positive one and else 0, or the number; NaN where it cannot be."""
+        if self.classes:
+            return float(text == self.classes[-1]) if text in self.classes else math.nan
+        number = _number(text)
+        return number if self.range[0] <= number <= self.range[1] else math.nan
+
+    def __str__(self) -> str:
+        if self.classes:
+            return f"{' and '.join(map(repr, self.classes))}; send these"
+        low, high = self.range
+        return f"numbers from {low:g} to {high:g}; send such, or write the `range` that they have"
+
+
 def numbers(labels: pa.ListArray) -> np.ndarray:
     """The mean of the labels of each feedback (float64 [feedback]); NaN where one is no number, true or false."""
     return _means(labels, _rows(labels, _number))
 
 
-def labelled(compared: Some, classes: Sequence[str] | None) -> tuple[Some, np.ndarray]:
+def labelled(compared: Some, labels: Labels | None) -> tuple[Some, np.ndarray]:
     """The requests that were answered and have labels that tell, in the order in which these came.
 
     Args:
         compared: Requests.
-        classes: Of the model's contract; the last is the positive one. None: they are not known.
+        labels: What they can be; None where that is not known.
 
     Returns:
-        They, and whether the label of each row is the positive one (bool [rows], as `predicted` has them).
+        They, and what the label of each row counts as (float64 [rows], as `predicted` has them).
 
     Raises:
-        DeploymentError: The classes are not known, or a row has several predictions.
+        DeploymentError: What they can be is not known, or a row has several predictions.
     """
-    if classes is None:
+    if labels is None:
         raise DeploymentError("which label is the positive one is not known; name the model")
     answered = with_predictions(compared.told("labels"))
-    known = answered.of(~strange(answered, classes))
-    return known, _rows(known.table["labels"].combine_chunks(), _of(classes)) > 0
+    known = answered.of(~strange(answered, labels))
+    return known, _rows(known.table["labels"].combine_chunks(), labels.value)
 
 
 def with_predictions(compared: Some) -> Some:
@@ -48,40 +72,33 @@ def with_predictions(compared: Some) -> Some:
     return compared.of(~np.isnan(compared.predictions))
 
 
-def strange(compared: Compared, classes: Sequence[str]) -> np.ndarray:
+def strange(compared: Compared, labels: Labels) -> np.ndarray:
     """Whether labels do not tell how right an answer is (bool [answers]).
 
     Args:
         compared: Requests that have labels.
-        classes: What a label can be.
+        labels: What they can be.
     """
-    labels, predictions = (compared.table[name].combine_chunks() for name in ("labels", "predictions"))
-    others = pc.not_equal(pc.list_value_length(labels), pc.list_value_length(predictions))  # null without an answer
-    of_no_class = np.isnan(_means(labels, _rows(labels, _of(classes))))
-    found = pc.fill_null(others, False).to_numpy(zero_copy_only=False) | of_no_class
+    came, predictions = (compared.table[name].combine_chunks() for name in ("labels", "predictions"))
+    others = pc.not_equal(pc.list_value_length(came), pc.list_value_length(predictions))  # null without an answer
+    cannot_be = np.isnan(_means(came, _rows(came, labels.value)))
+    found = pc.fill_null(others, False).to_numpy(zero_copy_only=False) | cannot_be
     answers = 2 if compared.pairs else 1  # a request, of which all tell or none
     return np.tile(found.reshape(answers, -1).any(axis=0), answers)
 
 
-def why_strange(compared: Compared, classes: Sequence[str]) -> str:
+def why_strange(compared: Compared, labels: Labels) -> str:
     """What is strange of labels, such as one of them is.
 
     Args:
         compared: Requests whose labels are.
-        classes: What a label can be.
+        labels: What they can be.
     """
-    labels = compared.table["labels"][0].as_py()
-    wrong = [_text(label) or label for label in labels if _text(label) not in classes]
+    came = compared.table["labels"][0].as_py()
+    wrong = [_text(label) or label for label in came if math.isnan(labels.value(_text(label)))]
     if wrong:
-        return (
-            f"a label is {shown(wrong[0])}, and those of the model are {' and '.join(map(repr, classes))}; send these"
-        )
-    return f"a request has {len(labels)} labels, and predictions for another number of rows; send one label a row"
-
-
-def _of(classes: Sequence[str]) -> Callable[[str | None], float]:
-    values: dict[str | None, float] = {text: float(text == classes[-1]) for text in classes}
-    return lambda text: values.get(text, math.nan)
+        return f"a label is {shown(wrong[0])}, and those of the model are {labels}"
+    return f"a request has {len(came)} labels, and predictions for another number of rows; send one label a row"
 
 
 def _number(text: str | None) -> float:

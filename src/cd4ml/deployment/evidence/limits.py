@@ -1,5 +1,6 @@
 """What a challenger must keep against the champion, as a person writes it."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from cd4ml import settings
 from cd4ml.contracts.binary import CRITERIA
 from cd4ml.contracts.bounds import Bounds
+from cd4ml.contracts.model import Contract
 from cd4ml.contracts.slices import ANY, OVERALL, Pattern, columns_of, name_of
 from cd4ml.errors import DeploymentError
 from cd4ml.settings import Strict
@@ -130,7 +132,20 @@ class BrierScore(_Limit):
         return Bounds(None, self.max_increase)
 
 
-OnSlices = ErrorRate | Latency | MeanPrediction | PredictionDifference | Reward | Accuracy | BrierScore
+class AbsoluteError(_Of):
+    """Of the mean distance of prediction and label, where that is a number."""
+
+    range: Annotated[tuple[float, float], Field(strict=False)]
+    """The least and the greatest label and prediction that there can be."""
+    max_increase: Annotated[float, Field(gt=0)]
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of the change."""
+        return Bounds(None, self.max_increase)
+
+
+OnSlices = ErrorRate | Latency | MeanPrediction | PredictionDifference | Reward | Accuracy | BrierScore | AbsoluteError
 
 
 class Gap(Strict):
@@ -214,7 +229,24 @@ class Held:
         """Whether it takes labels."""
         if isinstance(self.limit, Between):
             return self.limit.rate != "selection_rate"
-        return isinstance(self.limit, Accuracy | BrierScore)
+        return isinstance(self.limit, Accuracy | BrierScore | AbsoluteError)
+
+    def why_not(self, contract: Contract) -> str:
+        """Why a model cannot be held against it, with the remedy; empty where it can."""
+        if contract.classes:
+            of_numbers = isinstance(self.limit, AbsoluteError)
+            return f"is of numbers, and the model gives {contract.gives}; limit brier_score" if of_numbers else ""
+        if isinstance(self.limit, Between | Accuracy | BrierScore):
+            return (
+                f"is of classes, and the model gives {contract.gives}; limit absolute_error, mean_prediction or "
+                "prediction_difference"
+            )
+        if isinstance(self.limit, MeanPrediction | PredictionDifference) and "range" not in self.limit.model_fields_set:
+            return (
+                f"has no `range`, and the model gives {contract.gives}; write the least and the greatest that it can "
+                "give, and the limit in the same unit"
+            )
+        return ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -234,6 +266,7 @@ class Limits(Strict):
     reward: Reward | None = None
     accuracy: Accuracy | None = None
     brier_score: BrierScore | None = None
+    absolute_error: AbsoluteError | None = None
     fairness: Annotated[dict[str, Groups], AfterValidator(_one_column)] = Field(default_factory=dict)
     """By feature."""
     error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
@@ -249,6 +282,11 @@ class Limits(Strict):
     def of_labels(self) -> bool:
         """Whether one of them takes labels."""
         return any(held.of_labels for held in self.each())
+
+    @property
+    def labels_within(self) -> tuple[float, float]:
+        """The least and the greatest label that there can be, where it is a number."""
+        return self.absolute_error.range if self.absolute_error else (-math.inf, math.inf)
 
     @property
     def needed(self) -> set[str]:
@@ -283,6 +321,17 @@ def _between(key: str, groups: Groups) -> Iterator[Held]:
             if most is not None:
                 between = Between(column, groups.groups, rate, gap.threshold, most, increase=what != "gap")
                 yield Held(said + what, name_of({column: ANY}), rate, between, Bounds(None, most))
+
+
+def check_fits(limits: Limits, contract: Contract) -> None:
+    """Makes sure that a model can be held against limits.
+
+    Raises:
+        DeploymentError: It cannot, with every limit that does not fit.
+    """
+    mistakes = [f"{held.subject}: {why_not}" for held in limits.each() if (why_not := held.why_not(contract))]
+    if mistakes:
+        raise DeploymentError("\n  ".join(mistakes))
 
 
 def parse(content: object) -> Limits:

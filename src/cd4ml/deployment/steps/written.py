@@ -164,6 +164,11 @@ class Analyse(Strict):
         return self.analyse.within
 
     @property
+    def limits(self) -> Limits:
+        """What the release must keep."""
+        return self.analyse
+
+    @property
     def columns(self) -> set[str]:
         """The features that its limits need."""
         return {column for held in self.analyse.each() for column in held.columns}
@@ -293,6 +298,11 @@ class AbTest(Strict):
         return self.design.within
 
     @property
+    def limits(self) -> Limits | None:
+        """What the release must keep."""
+        return self.design.limits
+
+    @property
     def columns(self) -> set[str]:
         """The features whose values it needs."""
         return self.design.columns
@@ -326,6 +336,11 @@ class ByBandit(Strict):
     def longest(self) -> timedelta:
         """How long it may take."""
         return self.bandit.span
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the release must keep."""
+        return self.bandit.limits
 
     @property
     def columns(self) -> set[str]:
