@@ -20,6 +20,8 @@ def train_model(
     store: str,
     model: dsl.Output[artifacts.TrainedModel],
     metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.HTML],
+    logs: dsl.Output[dsl.Artifact],
 ) -> None:
     """Trains a model whose preprocessing lies inside it, on a GPU where there is one.
 
@@ -37,7 +39,9 @@ def train_model(
 
     Returns:
         model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.contracts.model`).
-        metrics: Loss and AUC on both splits, of the epoch whose weights were kept.
+        metrics: Loss and AUC on both splits, of the epoch whose weights were kept; time, throughput and memory.
+        report: The curves, where the time went, the features and the settings.
+        logs: The curves for TensorBoard, a folder.
     """
     from cd4ml.training.train import train as train_on
 
@@ -51,6 +55,8 @@ def train_model(
         spec=spec,
         seed=seed,
         folder=model.path,
+        report=report.path,
+        logs=logs.path,
         store=store,
     )
     model.metadata.update(trained.metadata)

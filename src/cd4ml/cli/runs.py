@@ -132,7 +132,8 @@ def _show_trainings(found: "Mapping[str, Progress]", unreadable: "Sequence[Cd4ml
     if found:
         shown = table("training", *(escape(one.task) for one in found.values()))
         for row in comparison.rows([one.facts(now) for one in found.values()]):
-            shown.add_row(escape(row.name), *map(escape, row.values))
+            if any(row.values):
+                shown.add_row(escape(row.name), *map(escape, row.values))
         console.print()
         console.print(shown)
     for said in unreadable:

@@ -76,12 +76,12 @@ class Progress(Document, kind="cd4ml/Progress", remedy="the log of the task says
         return age if self.state == "running" and age >= timedelta(seconds=SILENT_SECONDS) else None
 
     def facts(self, now: datetime) -> dict[str, str]:
-        """What a person wants to know of it, by name."""
+        """What a person wants to know of it, by name; what is not known is empty."""
         best = self.best or {}
         score = best.get(f"eval_{self.metric}")
         silent = self.silent(now)
         word = f"no word for {lasting(silent)}: it was killed, or stands still" if silent else ""
-        found = {
+        return {
             "model": self.model,
             "state": word or " ".join(filter(None, (self.state, self.said))),
             "at": self.headline,
@@ -95,7 +95,6 @@ class Progress(Document, kind="cd4ml/Progress", remedy="the log of the task says
             "GPU memory at most": _gibibytes(self.device_memory_bytes),
             "last word": f"{lasting(self._age(now))} ago",
         }
-        return {name: fact for name, fact in found.items() if fact}
 
     def _age(self, now: datetime) -> timedelta:
         return max(now - datetime.fromisoformat(self.seen_at), timedelta())

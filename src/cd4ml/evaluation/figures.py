@@ -18,10 +18,9 @@ from cd4ml.contracts.evaluation import (
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation.curves import Curves
-from cd4ml.reports.page import PALETTE, figure_svg, picture, short
+from cd4ml.reports.page import GREY, PALETTE, figure_svg, picture, short
 
 COLOURS = dict(zip(("candidate", "baseline", "champion"), PALETTE, strict=False))
-GREY = "#94a3b8"
 PANELS_ACROSS = 4
 MOST_SLICES = 40
 """More do not fit a picture that one can read; the table has them all."""
@@ -213,26 +212,6 @@ def _groups(axes: Any, *, metric: str, names: Sequence[str], rows: Sequence[Fair
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.5, 1])
     axes.grid(visible=False, axis="y")
-
-
-@picture
-def learning(problem: Problem, history: Sequence[Mapping[str, float]]) -> Markup:
-    """Loss and primary metric by epoch on the train and eval splits."""
-    epochs = [epoch["epoch"] for epoch in history]
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(WIDTH, 2.9))
-    titles = {"loss": "Loss", problem.primary: problem.title(problem.primary)}
-    for axes, (metric, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        for name, colour, label in ((metric, GREY, "train"), (f"eval_{metric}", COLOURS[CANDIDATE], "eval")):
-            values = [epoch.get(name, math.nan) for epoch in history]
-            axes.plot(epochs, values, marker="o", markersize=4, color=colour, label=label)
-        axes.set(title=title, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
-    figure.subplots_adjust(left=0, right=1, wspace=0.15)
-    return figure_svg(figure)
 
 
 @picture

@@ -21,7 +21,7 @@ from cd4ml.evaluation import criteria, figures
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
 from cd4ml.evaluation.gate import MOST_JUDGED
-from cd4ml.reports import page
+from cd4ml.reports import course, page
 
 PROBABILITY = "probability"
 NOTABLE_GAP = 0.1
@@ -109,7 +109,7 @@ def write(
         fewest_rows=FEWEST_ROWS,
         worst=_worst(worst, found.label),
         trend=_trend(trend, found),
-        learning=figures.learning(problem, history) if history else None,
+        learning=course.learning(problem, history) if history else None,
     )
 
 

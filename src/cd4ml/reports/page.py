@@ -25,6 +25,8 @@ Drawn = TypeVar("Drawn", bound=Markup | None)
 
 PALETTE = ("#2563eb", "#f59e0b", "#10b981", "#db2777", "#7c3aed", "#64748b")
 """The colours of the models and groups, in their order: candidate, baseline, champion, ..."""
+GREY = "#94a3b8"
+"""What is beside the point."""
 
 
 def render(template: str, path: str | Path, title: str, **context: Any) -> None:

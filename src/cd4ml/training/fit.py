@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 
 import keras
@@ -59,6 +59,12 @@ class Epoch:
     """Of the train split, or `MEASURED_ROWS` of it, with the weights at the end of the epoch as what follows."""
     eval_loss: float
     eval_score: float
+    input_seconds: float | None = None
+    """Of its seconds those in which it waited for rows; None where nobody knows."""
+    step_seconds: float | None = None
+    """Those in which it learnt."""
+    eval_seconds: float | None = None
+    """Those in which it was measured."""
 
     def __str__(self) -> str:
         loss, score, eval_loss, eval_score = (
@@ -73,10 +79,16 @@ class Epoch:
     @property
     def entry(self) -> dict[str, float]:
         """As a model's history has it."""
+        parts = {
+            "input_seconds": self.input_seconds,
+            "step_seconds": self.step_seconds,
+            "eval_seconds": self.eval_seconds,
+        }
         return finite(
             {
                 "epoch": self.epoch,
                 "seconds": self.seconds,
+                **{name: seconds for name, seconds in parts.items() if seconds is not None},
                 "loss": self.loss,
                 self.metric: self.score,
                 "eval_loss": self.eval_loss,
@@ -200,12 +212,18 @@ class _Training:
         self.epochs: list[Epoch] = []
         self.kept: list[np.ndarray] = steps.network.get_weights()
         """The weights of the best epoch."""
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
         self.step, self.losses, self.seconds = 0, 0.0, 0.0
         """Of the epoch that runs: steps, the sum of the losses of their rows, and how long it has taken."""
+        self.waited, self.learnt = 0.0, 0.0
+        """Of its seconds: those in which it waited for rows, and those of its steps."""
 
     def run(self, asked: Callable[[], bool]) -> Course:
         """Trains to the end, and gives the network the weights of the best epoch."""
         self._go_on()
+        self._tell()
         while not (ended := self._end()):
             self._epoch(asked)
         self.steps.network.set_weights(self.kept)
@@ -215,8 +233,10 @@ class _Training:
         number, batch = len(self.epochs) + 1, self.spec.batch_size
         start = time.monotonic() - self.seconds
         blocks = self.train.blocks(batch=batch, batches=STEPS_PER_CALL, seed=self.seed, epoch=number, start=self.step)
-        for block in blocks:
+        for block in self._waiting(blocks):
+            begun = time.monotonic()
             self.losses += self.steps.take(block)
+            self.learnt += time.monotonic() - begun
             self.step += -(-len(block.labels) // batch)
             self.seconds = time.monotonic() - start
             self._check_finite(self.losses)
@@ -224,14 +244,25 @@ class _Training:
                 break
             self._keep(asked)
         loss = self.losses / min(self.step * batch, self.train.rows)
-        found = self.measure.epoch(number, loss=loss, start=start, between=lambda: self._keep(asked))
+        measured = self.measure.epoch(number, loss=loss, start=start, between=lambda: self._keep(asked))
+        found = replace(measured, input_seconds=round(self.waited, 3), step_seconds=round(self.learnt, 3))
         self._check_finite(found.eval_loss)
         print(found, flush=True)  # noqa: T201 (the task's log)
         self.epochs.append(found)
         if best(self.epochs, self.problem) is found:
             self.kept = self.steps.network.get_weights()
-        self.step, self.losses, self.seconds = 0, 0.0, 0.0
+        self._begin_epoch()
         self._keep(asked)
+
+    def _waiting(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """The blocks, with the time that each was waited for counted."""
+        while True:
+            begun = time.monotonic()
+            block = next(blocks, None)
+            self.waited += time.monotonic() - begun
+            if block is None:
+                return
+            yield block
 
     def _end(self) -> str:
         """Why training ends now; empty where it goes on."""
@@ -289,7 +320,9 @@ class _Training:
             variable.assign(value)
         self.kept = list(state.arrays[len(variables) :])
         self.epochs = [Epoch(**one) for one in state.progress["epochs"]]
-        self.step, self.losses, self.seconds = (state.progress[name] for name in ("step", "losses", "seconds"))
+        self.step, self.losses, self.seconds, self.waited, self.learnt = (
+            state.progress[name] for name in ("step", "losses", "seconds", "waited", "learnt")
+        )
         print(f"goes on from {self._place}", flush=True)  # noqa: T201 (the task's log)
 
     def _keep(self, asked: Callable[[], bool]) -> None:
@@ -303,6 +336,8 @@ class _Training:
                 "step": self.step,
                 "losses": self.losses,
                 "seconds": self.seconds,
+                "waited": self.waited,
+                "learnt": self.learnt,
             }
             if self.checkpoints.save(State(progress, [*values, *self.kept])):
                 print(f"checkpoint at {self._place}", flush=True)  # noqa: T201 (the task's log)
@@ -384,6 +419,7 @@ class _Measure:
                 between()
                 yield part
 
+        begun = time.monotonic()
         objective, outputs = self.steps.objective, self.steps.outputs(parts())
         return Epoch(
             epoch=epoch,
@@ -392,5 +428,6 @@ class _Measure:
             score=objective.score(self.sample.labels, self.steps.outputs([self.sample.inputs])),
             eval_loss=objective.loss(self.evaluation.labels, outputs),
             eval_score=objective.score(self.evaluation.labels, outputs),
+            eval_seconds=round(time.monotonic() - begun, 3),
             seconds=round(time.monotonic() - start, 3),
         )

@@ -46,6 +46,7 @@ class Tracker:
         key: str = "",
         device: str = "",
         device_memory: Callable[[], int | None] = lambda: None,
+        show: "Callable[[Sequence[Epoch]], None] | None" = None,
     ) -> None:
         """Names the place; nothing is written yet.
 
@@ -55,12 +56,13 @@ class Tracker:
             key: Tells the training from others of the task.
             device: What is computed on.
             device_memory: Gives the most bytes that were held of the device's own memory.
+            show: Shows all epochs so far elsewhere too.
         """
         self._store, self._name = store, trainings.name(key) if store else ""
         self._next, self._next_line = time.monotonic(), time.monotonic() + LINE_SECONDS
         now = clock.now()
         self._known = Progress(os.environ.get(notes.TASK, ""), model, now, now, device=device)
-        self._device_memory = device_memory
+        self._device_memory, self._show = device_memory, show
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
         self._told_a_fault = False
@@ -97,6 +99,7 @@ class Tracker:
         """
         entries = tuple(one.entry for one in thinned(curve))
         metric = best.metric if best else ""
+        self._show_all(curve)
         self._known = replace(self._known, curve=entries, best=best.entry if best else None, metric=metric, **found)
 
     def tell(self, curve: "Sequence[Epoch]", *, best: "Epoch | None", **found: Any) -> None:
@@ -106,6 +109,19 @@ class Tracker:
             self._next_line = time.monotonic() + LINE_SECONDS
             print(_line(self._known), flush=True)  # noqa: T201 (the task's log)
         self._write()
+
+    @property
+    def unit(self) -> str:
+        """What is counted, as the trainer has said it."""
+        return self._known.unit
+
+    def _show_all(self, curve: "Sequence[Epoch]") -> None:
+        try:
+            if self._show:
+                self._show(curve)
+        except Exception as error:  # whatever it is, the training is worth more
+            self._show = None
+            print(f"the curves cannot be shown any more ({error}); training goes on", flush=True)  # noqa: T201
 
     def _end(self, state: Literal["ended", "failed", "stopped"], said: str = "") -> None:
         if self._writing:
@@ -125,8 +141,7 @@ class Tracker:
         self._writing = self._thread.submit(self._store_it, replace(self._known, seen_at=clock.now()))
 
     def _store_it(self, known: Progress) -> None:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        whole = replace(known, memory_bytes=memory, device_memory_bytes=self._device_memory())
+        whole = replace(known, memory_bytes=most_resident(), device_memory_bytes=self._device_memory())
         arrow.write(self._folder, self._name, whole.text.encode())
 
     def _expire(self) -> None:
@@ -147,6 +162,11 @@ class Tracker:
             self._told_a_fault = True
             said = f"how far it is cannot be told in {self._store}/{self._name} ({error}); training goes on"
             print(said, flush=True)  # noqa: T201 (the task's log)
+
+
+def most_resident() -> int:
+    """The most bytes of memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _line(known: Progress) -> str:

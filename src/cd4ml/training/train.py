@@ -20,12 +20,13 @@ from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training import environment, examples, export, features, reweight, statistics
+from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
 from cd4ml.training.device_use import device, most_held
 from cd4ml.training.fit import Epoch, at_sigterm, best, finite
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
-from cd4ml.training.tracking import Tracker
+from cd4ml.training.tracking import Tracker, most_resident
 from cd4ml.training.trainers import Trainer, parse
 
 
@@ -39,13 +40,29 @@ class Trained:
     rows: int
     """Of the train split."""
     features: int
-    best: Epoch
-    """Whose weights the model has."""
-    epochs: int
+    history: Sequence[Epoch]
+    unit: str
+    """What its epochs count: epochs, or trees."""
     weights: Weights | None
     """Of the train rows, where they were reweighted."""
     ended: str
     """Why training ended, where there is something to say."""
+    device: str
+    """What it was trained on."""
+    memory_bytes: int
+    """The most that the process held."""
+    device_memory_bytes: int | None
+    """The most that it held of the GPUs' own; None without."""
+
+    @property
+    def best(self) -> Epoch:
+        """Whose weights the model has."""
+        return best(self.history, self.problem)
+
+    @property
+    def epochs(self) -> int:
+        """How many there were; of trees, how many were grown."""
+        return self.history[-1].epoch
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -58,6 +75,7 @@ class Trained:
             "features": self.features,
             "reweighted": str(self.weights or "no"),
             "ended": self.ended,
+            "device": self.device,
         }
 
     @property
@@ -71,8 +89,24 @@ class Trained:
                 "train_loss": self.best.loss,
                 "best_epoch": self.best.epoch,
                 "epochs": self.epochs,
+                **self._use,
             }
         )
+
+    @property
+    def _use(self) -> dict[str, float]:
+        """What it took, as far as it is known."""
+        seconds = sum(one.seconds for one in self.history)
+        stepped = sum(one.step_seconds or 0.0 for one in self.history)
+        waited = [one.input_seconds for one in self.history if one.input_seconds is not None]
+        found = {"seconds": round(seconds, 3), "memory_gib": round(self.memory_bytes / 2**30, 3)}
+        if stepped and seconds:
+            found["step_share"] = round(stepped / seconds, 3)
+        if stepped and waited:
+            found["rows_per_second"] = round(self.rows * len(self.history) / (stepped + sum(waited)))
+        if self.device_memory_bytes:
+            found["gpu_memory_gib"] = round(self.device_memory_bytes / 2**30, 3)
+        return found
 
 
 def train(
@@ -86,6 +120,8 @@ def train(
     spec: Mapping[str, Any],
     seed: int,
     folder: str | Path,
+    report: str | Path | None = None,
+    logs: str | Path | None = None,
     store: str | None = None,
     checkpoint_seconds: float = EVERY_SECONDS,
 ) -> Trained:
@@ -101,6 +137,8 @@ def train(
         spec: The model and its hyperparameters (`cd4ml.training.trainers`).
         seed: On one machine the same seed and data give the same weights.
         folder: Where the model goes.
+        report: Where the report goes, an HTML file.
+        logs: Where the epochs go for TensorBoard, a folder.
         store: Keeps how far training is; one that was ended before goes on from that, and who asks is told.
         checkpoint_seconds: How often it is kept.
 
@@ -129,30 +167,55 @@ def train(
             seed=seed,
             workspace=Path(workspace),
         )
-        if store:
-            key = _key(checked, job=job)
-            checkpoints = Checkpoints(store, key, every_seconds=checkpoint_seconds)
-            tracker = Tracker(checked.model, store=store, key=key, device=device(), device_memory=most_held)
-            job = replace(job, checkpoints=checkpoints, tracker=tracker)
-        with job.tracker:
+        key = _key(checked, job=job) if store else ""
+        tracker = Tracker(
+            checked.model,
+            store=store,
+            key=key,
+            device=device(),
+            device_memory=most_held,
+            show=Board(Path(logs)).show if logs else None,
+        )
+        checkpoints = Checkpoints(store, key, every_seconds=checkpoint_seconds) if store else None
+        job = replace(job, checkpoints=checkpoints, tracker=tracker)
+        with tracker:
             fitted = _fitted(checked, job)
-            kept = best(fitted.epochs, contract.problem)
-            job.tracker.note(fitted.epochs, best=kept, epoch=fitted.epochs[-1].epoch, said=fitted.ended)
+            _note_end(tracker, fitted, contract.problem)
             read = _read(job, Path(statistics_folder), Path(schema))
             lineage = Lineage(seed, read, environment.here(_files(type(checked))))
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
-    if job.checkpoints:
-        job.checkpoints.settle()
-    return Trained(
+    if checkpoints:
+        checkpoints.settle()
+    trained = Trained(
         problem=contract.problem,
         digest=model.digest(folder),
         name=checked.model,
         rows=examples.rows(Path(train_split)),
         features=len(inputs),
-        best=kept,
-        epochs=fitted.epochs[-1].epoch,
+        history=fitted.epochs,
+        unit=tracker.unit,
         weights=weights,
         ended=fitted.ended,
+        device=device(),
+        memory_bytes=most_resident(),
+        device_memory_bytes=most_held(),
+    )
+    if report:
+        from cd4ml.training import report as reports  # which draws, and is not needed without
+
+        reports.write(report, trained=trained, contract=contract, seed=seed)
+    return trained
+
+
+def _note_end(tracker: Tracker, fitted: Fitted, problem: Problem) -> None:
+    last = fitted.epochs[-1]
+    tracker.note(
+        fitted.epochs,
+        best=best(fitted.epochs, problem),
+        epoch=last.epoch,
+        loss=last.entry.get("loss"),
+        seconds=sum(one.seconds for one in fitted.epochs),
+        said=fitted.ended,
     )
 
 

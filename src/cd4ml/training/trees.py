@@ -108,26 +108,30 @@ def _grown(
     def score(labels: np.ndarray) -> Callable[[np.ndarray, Any], tuple[str, float, bool]]:
         return lambda predicted, _: ("score", learnt.score(labels, predicted), True)
 
+    job.tracker.tell([], best=None, unit="tree", epoch=0, epochs=spec.trees)
     epochs: list[Epoch] = []
     start, ended = time.monotonic(), ""
     while not ended:
         complete = any(booster.update() for _ in range(min(ROUNDS, spec.trees - booster.num_trees())))
+        grown = time.monotonic()
         ended = f"as no split is left that gains anything; min_rows is {spec.min_rows}" if complete else ""
         if epochs and epochs[-1].epoch == booster.num_trees():
             break
         of_train = {name: value for _, name, value, _ in booster.eval_train(score(train.labels))}
         of_eval = {name: value for _, name, value, _ in booster.eval_valid(score(evaluation.labels))}
-        seconds = round(time.monotonic() - start, 3)
-        start += seconds
+        measured = time.monotonic()
         one = Epoch(
             epoch=booster.num_trees(),
-            seconds=seconds,
+            seconds=round(measured - start, 3),
+            step_seconds=round(grown - start, 3),
+            eval_seconds=round(measured - grown, 3),
             loss=of_train[loss],
             metric=problem.primary,
             score=of_train["score"],
             eval_loss=of_eval[loss],
             eval_score=of_eval["score"],
         )
+        start = measured
         epochs.append(one)
         print(one, flush=True)  # noqa: T201 (the task's log)
         if job.tracker.due:

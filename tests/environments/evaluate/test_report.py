@@ -22,6 +22,7 @@ from cd4ml.evaluation import figures, report
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
 from cd4ml.evaluation.report import TrendPoint, WorstRow
+from cd4ml.reports import course
 
 ALL_ROWS = 1000
 THRESHOLDS = np.linspace(0, 1, 1001)
@@ -505,11 +506,11 @@ def test_any_training_is_drawn(epochs):
         {"epoch": epoch, "loss": value, "auc": value, "eval_loss": value, "eval_auc": value} for epoch, value in epochs
     ]
 
-    assert figures.learning(BINARY, history).startswith("<svg")
+    assert course.learning(BINARY, history).startswith("<svg")
 
 
 def test_a_training_with_a_score_that_was_not_defined_is_drawn():
-    assert figures.learning(BINARY, [{"epoch": 1, "loss": 0.5, "eval_loss": 0.5, "eval_auc": 0.7}]).startswith("<svg")
+    assert course.learning(BINARY, [{"epoch": 1, "loss": 0.5, "eval_loss": 0.5, "eval_auc": 0.7}]).startswith("<svg")
 
 
 def test_slices_of_odd_names_and_hundreds_of_them_are_drawn(write):
@@ -549,7 +550,7 @@ def test_a_fault_while_drawing_is_a_line_in_the_report_and_in_the_log(tmp_path, 
 
     helpers = {"calibration": "_square", "slices": "_values", "fairness": "_groups", "trend": "_points"}
     helper = helpers.get(picture, "_curves" if picture in ("roc", "precision_recall") else "figure_svg")
-    monkeypatch.setattr(figures, helper, fail)
+    monkeypatch.setattr(course if picture == "learning" else figures, helper, fail)
     history = [{"epoch": 1, "loss": 0.6, "auc": 0.7, "eval_loss": 0.6, "eval_auc": 0.7}]
     trend = [TrendPoint(1, 0.7, None), TrendPoint(2, 0.7, None)]
     report.write(

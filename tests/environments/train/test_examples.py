@@ -19,6 +19,7 @@ from cd4ml.training.train import train
 
 ROWS = 5_000
 WORDS = ["north", "east", "south"]
+LEARNT = ["eval_auc", "eval_loss", "train_auc", "train_loss", "best_epoch", "epochs"]
 CITIES = [f"c{number}" for number in range(40)]
 CONTRACT = Contract(
     "took", ("false", "true"), inputs({"number": "number", "word": "category", "city": "category"}), {"model": "dnn"}
@@ -203,7 +204,7 @@ def test_a_training_that_is_streamed_makes_the_same_model(inputs, tmp_path, monk
     read = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "read")
 
     assert kept.best.loss == read.best.loss
-    assert kept.metrics == read.metrics
+    assert [kept.metrics[name] for name in LEARNT] == [read.metrics[name] for name in LEARNT]
 
 
 def test_more_columns_than_rows_are_trained_on(prepare, tmp_path, streamed):

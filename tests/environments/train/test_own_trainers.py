@@ -106,7 +106,15 @@ def test_a_score_that_is_not_defined_is_left_out_and_told(inputs, tmp_path, inst
 
     found = train(**vars(inputs), spec={"model": "rates", "by": "region"}, seed=0, folder=tmp_path / "model")
 
-    assert set(found.metrics) == {"eval_auc", "eval_loss", "train_loss", "best_epoch", "epochs"}
+    assert set(found.metrics) == {
+        "eval_auc",
+        "eval_loss",
+        "train_loss",
+        "best_epoch",
+        "epochs",
+        "seconds",
+        "memory_gib",
+    }
     [epoch] = json.loads((tmp_path / "model" / "history.json").read_text())
     assert set(epoch) == {"epoch", "seconds", "loss", "eval_loss", "eval_auc"}
     assert ", auc undefined; eval loss 0.0000, auc 0." in str(found.best)

@@ -163,6 +163,13 @@ def test_a_score_that_is_no_number_and_very_many_epochs_are_told_all_the_same(tm
     assert (curve[-1]["epoch"], "auc" in curve[-1]) == (10_000, False)
 
 
+def test_a_loss_that_cannot_be_told_is_told_in_the_log_and_ends_nothing(tmp_path, capsys):
+    with Tracker("own", store=str(tmp_path), key="key") as tracker:
+        tracker.note([], best=None, loss=float("nan"))
+
+    assert "how far it is cannot be told in " in capsys.readouterr().out
+
+
 def test_what_was_told_a_month_ago_goes_on_this_machine(tmp_path):
     old = tmp_path / "progress" / "training" / "run-0" / "train-model-key.json"
     old.parent.mkdir(parents=True)

@@ -1,0 +1,70 @@
+"""The report of a training: its curves, where its time went, its features and settings."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.progress import thinned
+from cd4ml.names import counted, lasting, shown
+from cd4ml.reports import course, page
+from cd4ml.reports.comparison import flat
+
+if TYPE_CHECKING:
+    from cd4ml.training.train import Trained
+
+CUT_SHORT = ("by its cap", "by its budget", "by a flat loss")
+"""How the end of a training begins that somebody should look at."""
+FEW_VALUES = 8
+"""Of a category, those that are named."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature, for people."""
+
+    name: str
+    kind: str
+    said: str
+    """What training saw of it."""
+
+
+def write(path: str | Path, *, trained: "Trained", contract: Contract, seed: int) -> None:
+    """Writes the report as one HTML file.
+
+    Args:
+        path: Where it goes.
+        trained: What came of the training.
+        contract: What the model takes and gives.
+        seed: Of the training.
+    """
+    history, kept = [one.entry for one in trained.history], trained.best.entry
+    page.render(
+        "training.html.j2",
+        path,
+        f"Training of {trained.name}",
+        trained=trained,
+        metrics=trained.metrics,
+        problem=contract.problem,
+        kept=kept,
+        cut_short=trained.ended.startswith(CUT_SHORT),
+        seed=seed,
+        took=lasting(timedelta(seconds=trained.metrics["seconds"])),
+        learning=course.learning(contract.problem, history, kept=kept["epoch"], unit=trained.unit),
+        times=course.times(history, trained.unit),
+        settings=flat(contract.model),
+        label=contract.label,
+        features=[Feature(one.name, one.kind, _seen(one)) for one in contract.inputs],
+        epochs=thinned(history),
+        names=list(dict.fromkeys(name for epoch in history for name in epoch)),
+    )
+
+
+def _seen(one: Input) -> str:
+    if one.range:
+        return "{:.4g} to {:.4g}".format(*one.range)
+    if one.vocabulary is None:
+        return ""
+    named = ", ".join(map(shown, one.vocabulary[:FEW_VALUES])) + (", …" if len(one.vocabulary) > FEW_VALUES else "")
+    return f"{counted(len(one.vocabulary), 'value')}: {named}"
