@@ -10,7 +10,7 @@ What is installed may be named in a run file; an import path is in one place alo
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions, entry_points
 from pathlib import Path
@@ -96,17 +96,25 @@ class PluginPoint(Generic[Plugin]):
         return found
 
 
-def files(folders: Sequence[Path]) -> Iterator[Path]:
+def files(folders: Sequence[Path], modules: Collection[str] = ()) -> Iterator[Path]:
     """What the packages are made of that add to cd4ml, for whoever has to tell two states of them apart.
 
     Args:
         folders: Where packages are installed.
+        modules: Those at the top of further packages.
     """
     for package in distributions(path=[str(folder) for folder in folders]):
-        if any(row.group.startswith("cd4ml.") for row in _of_package(package)):
+        adds = any(row.group.startswith("cd4ml.") for row in _of_package(package))
+        if adds or (modules and _has(package, modules)):
             named = (Path(str(file.locate())) for file in package.files or [] if file.suffix != ".pyc")
             yield from (file for file in named if file.is_file())  # a package can be removed in part
             yield from _edited_in_place(package)
+
+
+def _has(package: Distribution, modules: Collection[str]) -> bool:
+    """Whether one of the modules is of this package, also where it is edited in place."""
+    files = [*(Path(file) for file in package.files or []), *_edited_in_place(package)]
+    return any(part.removesuffix(".py") in modules for file in files for part in file.parts)
 
 
 def _edited_in_place(package: Distribution) -> Iterator[Path]:

@@ -1,9 +1,12 @@
 """The examples at their full size: of the first a run passes, one is refused, one makes up for it."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from workplace import PORT, Workplace, make_parcels, make_players
+
+from cd4ml.contracts.model import read_contract
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +57,6 @@ def test_a_table_that_is_not_like_the_first_is_read_as_it_is(tmp_path: Path) -> 
     ):
         assert line in shown
     assert "late-parcels 1" in place.run("datasets", "history", "parcels").output
+    assert "100 rows as evaluated" in passed.output
+    contract = read_contract(tmp_path / "store" / "models" / "late-parcels" / "1" / "model")
+    assert contract.model["code"] == f"sha256:{hashlib.sha256((tmp_path / 'models.py').read_bytes()).hexdigest()}"

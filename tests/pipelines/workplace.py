@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -72,6 +73,8 @@ class Workplace:
         """An example's arguments as they are, but for changes."""
         content = yaml.safe_load((ROOT / "examples" / of / example).read_text())
         content["arguments"] |= changes
+        for module in (ROOT / "examples" / of).glob("models.py"):
+            shutil.copy(module, self.folder)
         file = self.folder / example
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         return file

@@ -95,14 +95,14 @@ def test_another_state_of_a_package_that_adds_to_cd4ml_is_another_question(
     installed: Callable[[str, str, str], Path],
 ) -> None:
     asked_of = asked.pipeline("verification")
-    before = code_digest(asked_of)
+    before = code_digest(asked_of, {})
 
     installed("others", "x = 1", "[others.things]\nx = others:x\n")
-    of_others = code_digest(asked_of)
+    of_others = code_digest(asked_of, {})
     folder = installed("acme", "x = 1", "[cd4ml.sources]\nx = acme:x\n")
-    with_it = code_digest(asked_of)
+    with_it = code_digest(asked_of, {})
     (folder / "acme.py").write_text("x = 2")
-    changed = code_digest(asked_of)
+    changed = code_digest(asked_of, {})
 
     assert of_others == before
     assert len({before, with_it, changed}) == 3
@@ -117,8 +117,23 @@ def test_a_package_that_is_edited_in_place_is_another_question_too(
     (tmp_path / "code of acme" / "acme_code.py").write_text("x = 1")
     origin = {"url": (tmp_path / "code of acme").as_uri(), "dir_info": {"editable": True}}
     (folder / "acme-1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
-    before = code_digest(asked_of)
+    before = code_digest(asked_of, {})
 
     (tmp_path / "code of acme" / "acme_code.py").write_text("x = 2")
 
-    assert code_digest(asked_of) != before
+    assert code_digest(asked_of, {}) != before
+
+
+def test_a_package_whose_function_trains_the_model_is_another_question_too(
+    installed: Callable[[str, str, str], Path],
+) -> None:
+    asked_of = asked.pipeline("training")
+    folder = installed("acme", "def wide(job): pass", "")
+    arguments = {"candidate": {"function": "acme:wide"}, "baseline": {"model": "linear"}}
+    before = code_digest(asked_of, arguments)
+    of_others = code_digest(asked_of, {})
+
+    (folder / "acme.py").write_text("def wide(job): return None")
+
+    assert code_digest(asked_of, arguments) != before
+    assert code_digest(asked_of, {}) == of_others

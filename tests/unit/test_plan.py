@@ -40,7 +40,7 @@ class Reusing(Ran):
     """A run that reuses what an earlier one kept, as a run on this machine does."""
 
     def execute(self, step: Step) -> None:
-        results = Cache(str(step.task.folder.parents[1] / ".cache" / code_digest(self.pipeline)))
+        results = Cache(str(step.task.folder.parents[1] / ".cache" / code_digest(self.pipeline, {})))
         found = results.get(execution.key(step, results)) if step.spec.caching_options.enable_cache else None
         if found is None:
             super().execute(step)

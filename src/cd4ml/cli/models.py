@@ -9,13 +9,15 @@ from rich.markup import escape
 
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, console, moment, print_outcome, print_sections, print_whole, say, table
-from cd4ml.errors import RegistryError
+from cd4ml.errors import RegistryError, TrainingError
 from cd4ml.storage import local_path, open_store
 
 if TYPE_CHECKING:
     from cd4ml.contracts.reproduction import Differences, Reproduction, Tensor
 
-models_app = typer.Typer(help="What is published: list, show, export, sign, reproduce.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="What is published: list, show, export, sign, reproduce; your own: test.", no_args_is_help=True
+)
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@VERSION; or NAME, the champion.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Number = Annotated[int, typer.Argument(metavar="VERSION", help="The version's number.")]
@@ -98,6 +100,46 @@ def sign(name: Name, version: Number, store: asked.StoreOption = asked.STORE) ->
 
 
 @models_app.command()
+def test(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="team/models.py, or team/models.py:NAME; acme.models:NAME of an installed package; or a run file.",
+        ),
+    ],
+) -> None:
+    """Tries a function that trains a model of your own, in seconds, before any run waits for it.
+
+    It is trained on a few rows, written, loaded and asked, in the train environment of this machine. The rows are those
+    of the source where a run file is named, and its settings are used; else they are made up, of every kind of column.
+
+    Examples:
+    cd4ml models test team/models.py
+
+    cd4ml models test training.yaml
+    """
+    from cd4ml.running import trials
+
+    values = None
+    file, _, name = what.partition(":")
+    if Path(file).suffix in (".yaml", ".yml"):
+        values = asked.read(local_path(file)).values
+        functions = trials.of_run(values)
+        if not functions:
+            raise TrainingError(f"{what}: names no function to try; write one, as `candidate: {{function: ...}}`")
+    elif Path(file).suffix == ".py":
+        functions = trials.of_file(local_path(file), name)
+    else:
+        functions = [trials.installed(what)]
+    for function in functions:
+        say("function", function.function)
+        for word, found in trials.try_out(function, values).items():
+            say(word, found)
+        print_outcome("passed", "green", "as a run would train it, it can be served")
+
+
+@models_app.command()
 def reproduce(
     name: Name, version: Number, store: asked.StoreOption = asked.STORE, runs: asked.RunsOption = asked.RUNS
 ) -> None:
@@ -176,3 +218,4 @@ def _distance(one: "Tensor") -> str:
 
 
 app.add_typer(models_app, name="models")
+app.add_typer(models_app, name="model", hidden=True)

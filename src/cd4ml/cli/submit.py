@@ -12,7 +12,7 @@ from cd4ml.cli import asked
 from cd4ml.cli.address import Experiment, ServiceAccount, Yes
 from cd4ml.cli.application import app, console, errors, print_outcome, say
 from cd4ml.cli.progress import progress
-from cd4ml.errors import Cd4mlError, KubeflowError
+from cd4ml.errors import Cd4mlError, DataError, EnvironmentSetupError, KubeflowError, StorageError
 
 if TYPE_CHECKING:
     from cd4ml.kubeflow.connection import Address, Connection
@@ -41,6 +41,7 @@ def submit(
     Example: cd4ml submit examples/promotions/training-cluster.yaml --host http://localhost:8080
     """
     wanted = asked.read(file, in_a_cluster=True)
+    try_functions(wanted)
     connection = kfp.connected(address, changes=True, sure=yes)
     name = run_name or named(wanted.name)
     run_id = submitted(
@@ -49,6 +50,23 @@ def submit(
     if wait:
         raise typer.Exit(wait_for(connection, run_id, wanted))
     say("wait", f"cd4ml runs show {run_id}")
+
+
+def try_functions(wanted: asked.Asked) -> None:
+    """Tries the functions that are to train models, before a cluster waits for them, where this machine can.
+
+    Raises:
+        TrainingError: One cannot be used.
+    """
+    from cd4ml.running import trials
+
+    for function in trials.of_run(wanted.values):
+        try:
+            found = trials.try_out(function, wanted.values)
+        except (EnvironmentSetupError, DataError, StorageError) as error:
+            say("untried", f"{function.function}: {error}")
+        else:
+            say("tried", f"{function.function}: {found['trained']}")
 
 
 def named(what: str) -> str:

@@ -1,6 +1,6 @@
 """Acquiring data: a team's table becomes a version of a dataset."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any, get_args
@@ -11,6 +11,7 @@ from cd4ml.contracts.dataset import ROWS, DatasetVersion, Duplicates, Mode, key_
 from cd4ml.data import content, masks, modes, sources, table
 from cd4ml.data.content import Content
 from cd4ml.data.masking import Masking
+from cd4ml.data.masks import Mask
 from cd4ml.data.rows import hiding_values, rows_of, without_values
 from cd4ml.data.sources import Source
 from cd4ml.data.table import Commit
@@ -105,6 +106,35 @@ def look(source: Source) -> tuple[pa.Table, list[str]]:
     rows = rows_of(source.read(), str(source))
     with closing(rows), content.kept(rows, str(source), key=None, time_column="", drop=False) as found:
         return found.reader().read_all(), [one if isinstance(one, str) else one.line for one in found.said]
+
+
+def first(source: Source, most: int, masked: Mapping[str, Mask]) -> pa.Table:
+    """The first rows of a table as a version would hold them.
+
+    Args:
+        source: Where they come from.
+        most: How many, at most.
+        masked: What becomes of columns.
+
+    Raises:
+        DataError: The source is no such table.
+    """
+    rows = rows_of(source.read(), str(source))
+    few = replace(rows, batches=_until(most, rows.batches))
+    masking = Masking(masked)
+    with (
+        closing(rows),
+        content.kept(few, str(source), key=None, time_column="", drop=False, masking=masking) as found,
+    ):
+        return found.reader().read_all().slice(0, most)
+
+
+def _until(rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        rows -= batch.num_rows
+        if rows <= 0:
+            return
 
 
 def _is_same(latest: DatasetVersion, asked: DatasetVersion) -> bool:

@@ -8,23 +8,35 @@ from cd4ml.errors import DataError
 from cd4ml.running import local
 
 
-def ask(environment: str, module: str, *words: str) -> Any:
+class CrashedError(Exception):
+    """A module neither answered nor told what is wrong."""
+
+    def __init__(self, module: str, code: int, log: str) -> None:
+        """Says what it ended with, negative for a signal, and what it wrote last."""
+        super().__init__(f"{module} ended with {code}: {log}")
+        self.code = code
+
+
+def ask(environment: str, module: str, *words: str, seconds: float | None = None) -> Any:
     """What a module prints as JSON in its last line.
 
     Args:
         environment: As `validate`.
         module: As `cd4ml.validation.schema_changes`; where it ends with 1 it prints `{"error": ...}`.
         words: Its arguments.
+        seconds: How long it may take; as long as it likes where None.
 
     Raises:
         DataError: What the module says is wrong.
+        TimeoutExpired: It took longer, and was ended.
+        CrashedError: It ended in another way.
         EnvironmentSetupError: The environment is not there, half made, or not what its lock names.
     """
     local.check_made([environment])
-    command = [str(local.environments() / environment / "bin" / "python"), "-m", module, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own program)
+    command = [str(local.environments() / environment / "bin" / "python"), "-P", "-m", module, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603 (our own)
     if done.returncode not in (0, 1) or not done.stdout:
-        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr}")
+        raise CrashedError(module, done.returncode, done.stderr)
     said = json.loads(done.stdout.splitlines()[-1])
     if done.returncode:
         raise DataError(said["error"])

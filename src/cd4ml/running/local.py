@@ -72,7 +72,7 @@ def run(
         keep=record.put,
         part=part,
     )
-    results = Cache(str(cache / code_digest(pipeline)))
+    results = Cache(str(cache / code_digest(pipeline, arguments)))
     temporary = Path(tempfile.gettempdir())
     scratch.clean(temporary, WORKSPACE)
     with (
@@ -195,15 +195,26 @@ def environments() -> Path:
     return Path(sys.prefix).parent
 
 
-def code_digest(pipeline: Any) -> str:
+def code_digest(pipeline: Any, arguments: Mapping[str, Any]) -> str:
     """Tells one state of the library, its environments and what is added to them from another.
 
     Results are reused within one alone.
+
+    Args:
+        pipeline: What `dsl.pipeline` made.
+        arguments: The pipeline's, which may name functions of installed packages.
     """
     package = Path(cd4ml.__file__).parent
     used = [environments() / name for name in compiled.environments(pipeline)]
     folders = [folder for environment in used for folder in sorted(environment.glob("lib/python*/site-packages"))]
-    added = plugins.files([*folders, *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))])
+    named = [
+        one["function"]
+        for one in arguments.values()
+        if isinstance(one, Mapping) and "function" in one and "source" not in one
+    ]
+    modules = {str(one).partition(":")[0].partition(".")[0] for one in named}
+    beside = map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    added = plugins.files([*folders, *beside], modules)
     locks = [environment / "ready" for environment in used]
     digest = hashlib.sha256()
     for file in [*sorted(package.rglob("*.py")), *sorted(package.rglob("*.j2")), *locks, *sorted(set(added))]:

@@ -75,7 +75,7 @@ def plan(pipeline: Any, *, arguments: Mapping[str, Any], runs: Path, part: Part 
     """
     tree = compiled.tree(pipeline, runs)
     walk = Walk(_without_limits(pipeline.pipeline_spec), tree=tree, arguments=arguments, run="", part=part)
-    folder = runs / ".cache" / code_digest(pipeline)
+    folder = runs / ".cache" / code_digest(pipeline, arguments)
     results = Cache(str(folder)) if folder.exists() and not part else None
     supposed = set[str]()
     while steps := walk.ready():

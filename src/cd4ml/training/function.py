@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -21,11 +22,12 @@ import tensorflow as tf
 
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import Cd4mlError, TrainingError
-from cd4ml.names import counted, shown
-from cd4ml.training import code, export
+from cd4ml.names import counted, lasting, shown
+from cd4ml.training import code, export, objective
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import Epoch
 from cd4ml.training.job import Fitted, TrainingJob
+from cd4ml.training.objective import LARGEST
 from cd4ml.training.trainers import Function
 
 MOST_PRINTED = 2**20
@@ -67,8 +69,8 @@ def _bounded(spec: Function) -> Iterator[None]:
         raise
     except _TimeIsUpError as error:
         raise TrainingError(
-            f"{name}: has not ended within {spec.minutes:g} minutes; it was at {code.place(error)}; raise `minutes`, "
-            "or have it do less"
+            f"{name}: has not ended within {lasting(timedelta(minutes=spec.minutes))}; it was at {code.place(error)}; "
+            "have it do less, or raise `minutes`"
         ) from error
     except (Exception, SystemExit) as error:  # what a team's own code raises can be anything
         if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
@@ -201,28 +203,27 @@ def _rows(job: TrainingJob) -> list[tf.Tensor]:
 
 
 def _check_range(found: np.ndarray, name: str, contract: Contract) -> None:
-    wrong = ~((found >= 0) & (found <= 1))
+    low, high, remedy = (0, 1, "end it with a sigmoid, and ") if contract.classes else (-LARGEST, LARGEST, "")
+    wrong = ~((found >= low) & (found <= high))
     if wrong.any():
         raise TrainingError(
-            f"{name}: its model gives {found[wrong][0]:g} as a {contract.output}, which is not from 0 to 1; end it "
-            "with a sigmoid, and look whether the loss stayed finite"
+            f"{name}: its model gives {found[wrong][0]:g} as a {contract.output}, which is not from {low:g} to "
+            f"{high:g}; {remedy}look whether the loss stayed finite"
         )
 
 
 def _measured(model: keras.Model, name: str, *, job: TrainingJob, seconds: float) -> Epoch:
     """How good a model is on both splits, as the one epoch of its history."""
     found: dict[str, float] = {}
-    for prefix, split in (("", job.train), ("eval_", job.eval)):
-        read = Examples(split, contract=job.contract, encoded=model)
-        predicted = np.concatenate([part for (part,) in read.in_order(read.rows)])
-        _check_range(predicted, name, job.contract)
-        found |= {f"{prefix}score": job.problem.score(read.labels, predicted)}
-        found |= {f"{prefix}loss": _loss(read.labels, predicted)}
+    splits = {"": job.train, "eval_": job.eval}
+    rows = {prefix: Examples(split, contract=job.contract, encoded=model) for prefix, split in splits.items()}
+    learnt = objective.of(job.contract, rows[""].labels)
+    for prefix, read in rows.items():
+        answers = np.concatenate([part for (part,) in read.in_order(read.rows)])
+        _check_range(answers, name, job.contract)
+        outputs = learnt.outputs(answers)
+        found |= {f"{prefix}score": learnt.score(read.labels, outputs)}
+        found |= {f"{prefix}loss": learnt.loss(read.labels, outputs)}
     epoch = Epoch(epoch=1, seconds=seconds, metric=job.problem.primary, **found)
     print(epoch, flush=True)  # noqa: T201 (the task's log)
     return epoch
-
-
-def _loss(labels: np.ndarray, predicted: np.ndarray) -> float:
-    likely: np.ndarray = np.clip(np.where(labels == 1, predicted, 1 - predicted), 1e-7, 1)
-    return float(-np.log(likely).mean(dtype=np.float64))

@@ -15,6 +15,8 @@ from cd4ml.errors import TrainingError
 
 LARGEST = 1e18
 """Larger numbers lose their meaning in the float32 of a prediction and of its square."""
+LEAST, MOST = 1e-37, 1 - 2.0**-25
+"""What a probability of 0 and one of 1 may have been before they became a float32."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Objective(ABC):
         """What the model gives, of the type of the outputs."""
 
     @abstractmethod
+    def outputs(self, answers: np.ndarray) -> np.ndarray:
+        """The outputs that these are the answers of, [rows]."""
+
+    @abstractmethod
     def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
         """The primary metric of the problem."""
 
@@ -67,6 +73,12 @@ class Classes(Objective):
     def answer(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """The probability of the positive class."""
         return ops.sigmoid(outputs)
+
+    def outputs(self, answers: np.ndarray) -> np.ndarray:
+        """The logits, of 0 and 1 as far as a float32 tells."""
+        likely: np.ndarray = np.clip(answers.astype(np.float64), LEAST, MOST)
+        logits: np.ndarray = np.log(likely) - np.log1p(-likely)
+        return logits
 
     def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
         """That of the logits, which tell rows apart where their probabilities are alike."""
@@ -96,6 +108,10 @@ class Number(Objective):
     def answer(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """In the unit of the label."""
         return outputs * self.deviation + self.mean
+
+    def outputs(self, answers: np.ndarray) -> np.ndarray:
+        """Their standard scores."""
+        return self.targets(answers)
 
     def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
         """That of the numbers in the unit of the label."""
