@@ -37,7 +37,8 @@ def main(folder: Path, shift: float) -> None:
     tf.saved_model.save(module, str(folder / "model" / "saved_model"), signatures=predict)
     write_contract(CONTRACT, folder / "model")
     ages, south = ROWS["age"].to_numpy(), np.array([region == "south" for region in ROWS["region"].to_pylist()])
-    predictions.write(ROWS, 1 / (1 + np.exp(-(ages / 100 + south + shift))), folder / "predictions.parquet")
+    given = 1 / (1 + np.exp(-(ages / 100 + south + shift)))
+    predictions.write(ROWS, "probability", given, file=folder / "predictions.parquet")
 
 
 if __name__ == "__main__":

@@ -122,10 +122,10 @@ class Training(Arguments):
             }
         ),
     ] = written([0.5])
-    """Probabilities above which a row counts as positive."""
+    """Probabilities above which a row counts as positive; a number that is predicted has none."""
     runner: Annotated[list[Any], checked_by(evaluation.runner), _RUNNER] = written([])
     """A runner of Beam and its options, on which TFMA itself computes; empty computes in the task."""
-    model_limits: ModelLimits = written({"auc": {"baseline": {"min_change": 0.0}}})
+    model_limits: ModelLimits = written({"as_good_as": "baseline"})
     """What the candidate must keep to be published (docs/limits.md)."""
     target: Annotated[str, checked_by(targets.check), WithJsonSchema({"enum": targets.TARGETS.names}), Means.TARGET] = (
         targets.MACHINE

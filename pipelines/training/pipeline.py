@@ -69,7 +69,7 @@ def training(
     node_selector: dict = {},  # noqa: B006
     thresholds: list = [0.5],  # noqa: B006
     runner: list = [],  # noqa: B006
-    model_limits: dict = {"auc": {"baseline": {"min_change": 0.0}}},  # noqa: B006
+    model_limits: dict = {"as_good_as": "baseline"},  # noqa: B006
     target: str = "machine",
     approvals: int = 0,
     strategy: str = "replace",

@@ -35,9 +35,9 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
-def amount(value: float) -> str:
-    """A number in any unit: `0.08123`, `12.35`, `12,346`."""
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+def amount(value: float, sign: str = "") -> str:
+    """A number in any unit: `0.08123`, `12.35`, `12,346`; with `+` for a sign also above 0."""
+    return f"{value:{sign}.4g}" if abs(value) < 1000 else f"{value:{sign},.0f}"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -152,7 +152,7 @@ def publish(store: Store, tmp_path: Path, number: int, **otherwise: Any) -> Vers
     digest = model.digest(trained)
     (trained / "answers.json").write_text(json.dumps({"digest": digest, **ANSWERS, **otherwise}))
     known = tmp_path / "predictions.parquet"
-    predictions.write(pa.table({"age": [1, 2, 3]}), np.array([0.25] * 3), known)
+    predictions.write(pa.table({"age": [1, 2, 3]}), "probability", np.array([0.25] * 3), file=known)
     version = Version("uptake", number, digest, "2026-01-01", "run", "", DatasetReference("players", 0, "sha256:d"))
     store.add_folder(version.folder, {"model": trained, "predictions.parquet": known, "version.json": version.text})
     return version

@@ -12,15 +12,18 @@ from cd4ml.errors import StorageError
 
 
 @pytest.mark.parametrize("name", ["age", "probability", "features", "", "a.b", "price/unit", "ü", "new\nline"])
-def test_rows_are_read_as_they_were_written_whatever_the_features_are_called(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("output", ["probability", "prediction"])
+def test_rows_are_read_as_they_were_written_whatever_the_features_are_called(
+    tmp_path: Path, name: str, output: str
+) -> None:
     features = pa.table({name: [1.5, None], "region": ["north", "süd"], "new": [True, False]})
 
-    predictions.write(features, np.array([0.25, 0.5], np.float32), tmp_path / "predictions.parquet")
+    predictions.write(features, output, np.array([0.25, 0.5], np.float32), file=tmp_path / "predictions.parquet")
     known = predictions.read(tmp_path / "predictions.parquet")
 
     assert known.names == [name, "region", "new"]
     assert known.rows == [[1.5, "north", True], [None, "süd", False]]
-    assert known.probabilities.tolist() == [0.25, 0.5]
+    assert known.outputs.tolist() == [0.25, 0.5]
 
 
 def test_a_file_with_features_and_probability_side_by_side_is_read(tmp_path: Path) -> None:
@@ -32,7 +35,7 @@ def test_a_file_with_features_and_probability_side_by_side_is_read(tmp_path: Pat
 
     assert known.names == ["features", "region"]
     assert known.rows == [[7, "north"], [8, None]]
-    assert known.probabilities.tolist() == [0.25, 0.5]
+    assert known.outputs.tolist() == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1", pa.table({"age": [1]})])

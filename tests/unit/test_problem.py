@@ -70,6 +70,16 @@ def test_a_metric_of_another_package_comes_last(installed):
     assert python(TABLE).stdout == "['size_mib', 'negative_predictive_value']\n"
 
 
+def test_a_metric_of_another_package_is_of_the_problems_that_it_names(installed):
+    rows = ROW + 'BIAS = Metric("bias", "acme.Bias", top=None, problems=("regression",))\n'
+    installed("acme_metrics", rows, f"{ENTRY}bias = acme_metrics:BIAS\n")
+
+    assert python(TABLE).stdout == "['size_mib', 'negative_predictive_value']\n"
+    assert python(TABLE.replace("binary", "regression").replace("BINARY", "REGRESSION")).stdout == (
+        "['size_mib', 'bias']\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("entry", "row", "told"),
     [

@@ -69,7 +69,7 @@ class Running:
     def publish(self, store: Store) -> Version:
         about = DatasetReference("players", 0, "sha256:d")
         version = Version("uptake", 1, "sha256:0123456789abcdef", "2026-01-01", self.folder.name, "", about)
-        predictions.write(pa.table({"age": [1, 2]}), np.array([0.25, 0.5]), self.folder / "known")
+        predictions.write(pa.table({"age": [1, 2]}), "probability", np.array([0.25, 0.5]), file=self.folder / "known")
         store.add_folder(version.folder, {"version.json": version.text, "predictions.parquet": self.folder / "known"})
         return version
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts.columns import column, is_text
-from cd4ml.contracts.problem import Metric, Metrics, Problem
+from cd4ml.contracts.problem import OF_MODELS, Metric, Metrics, Problem, every_row
 from cd4ml.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ class Binary(Problem):
         if self.metric(name).counted is _selected:
             return f"none of the {rows:,} rows is predicted positive"
         return "it is not a finite number"
+
+    def wrong(self, outputs: "np.ndarray") -> "np.ndarray":
+        """Those that are not from 0 to 1, or no number."""
+        within: np.ndarray = (outputs >= 0) & (outputs <= 1)
+        return ~within
 
     def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:
         """The AUC of the ranks."""
@@ -110,11 +115,7 @@ def _text(table: "pa.Table", label: str) -> "pa.ChunkedArray":
     raise DataError(f"label {label!r}: {values.type} cannot be a label; give 0 and 1, booleans, or two words")
 
 
-def _all(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001 (as every `Counted`)
-    return rows
-
-
-def _positive(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001
+def _positive(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001 (as every `Counted`)
     return round((found["label_rate"] or 0) * rows)
 
 
@@ -139,6 +140,7 @@ BINARY = Binary(
     name="binary",
     task="binary classification",
     output="probability",
+    outputs="probabilities",
     number_of_classes=2,
     primary="auc",
     headlines=("auc", "auc_pr", "accuracy"),
@@ -146,7 +148,7 @@ BINARY = Binary(
     buckets=tuple(number / 20 for number in range(1, 21)),
     rows=(
         Metric("example_count", "ExampleCount", of="data", top=None),
-        Metric("label_rate", "Prevalence", of="data", counted=_all, interval="share"),
+        Metric("label_rate", "Prevalence", of="data", counted=every_row, interval="share"),
         Metric("auc", "AUC", EDGES, title="AUC", better="higher", counted=_rarer, interval="bounded"),
         Metric(
             "auc_pr",
@@ -158,7 +160,12 @@ BINARY = Binary(
             interval="bounded",
         ),
         Metric(
-            "binary_cross_entropy", "BinaryCrossEntropy", top=None, better="lower", counted=_all, interval="positive"
+            "binary_cross_entropy",
+            "BinaryCrossEntropy",
+            top=None,
+            better="lower",
+            counted=every_row,
+            interval="positive",
         ),
         Metric(
             "calibration",
@@ -169,7 +176,7 @@ BINARY = Binary(
             interval="positive",
             place_among_groups=7,
         ),
-        _rate("accuracy", "BinaryAccuracy", better="higher", counted=_all),
+        _rate("accuracy", "BinaryAccuracy", better="higher", counted=every_row),
         _rate("precision", "Precision", better="higher", counted=_selected, place_among_groups=6),
         _rate("recall", "Recall", better="higher", counted=_positive, same_as="true_positive_rate"),
         _rate("true_positive_rate", "TPR", better="higher", counted=_positive, place_among_groups=2),
@@ -190,9 +197,8 @@ BINARY = Binary(
             rest_of="true_positive_rate",
             place_among_groups=5,
         ),
-        _rate("selection_rate", "PredictedPositiveRate", counted=_all, place_among_groups=1),
-        Metric("latency_ms", title="latency, ms", of="model", top=None, better="lower"),
-        Metric("size_mib", title="size, MiB", of="model", top=None, better="lower"),
+        _rate("selection_rate", "PredictedPositiveRate", counted=every_row, place_among_groups=1),
+        *OF_MODELS,
     ),
 )
 CRITERIA = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.verdict import Check, Outcome
+from cd4ml.names import amount
 
 FEWEST_ROWS = 30
 """A slice is too small to judge by a metric that is over fewer of its rows."""
@@ -62,9 +63,9 @@ def _held(subject: str, *, bounds: Bounds, measured: Measured, value: float | No
     if value is None:
         outcome = Outcome.INCONCLUSIVE if measured.too_few else Outcome.ERROR
         return outcome, f"{subject}: {measured.why_not or 'it is not a finite number'}, so {unknown}"
-    said = f"{subject} is {_number(value)}"
+    said = f"{subject} is {amount(value)}"
     if interval:
-        said += f" [{_number(interval[0])}, {_number(interval[1])}]"
+        said += f" [{amount(interval[0])}, {amount(interval[1])}]"
     if measured.detail:
         said += f" ({measured.detail})"
     if broken := _broken(value, bounds):
@@ -86,7 +87,3 @@ def _broken(value: float, bounds: Bounds) -> str:
     if bounds.high is not None and not value <= bounds.high:
         return f"above the limit {bounds.shown(bounds.high)}"
     return ""
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"

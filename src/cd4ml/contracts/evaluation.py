@@ -8,7 +8,8 @@ The folder of an evaluation:
 
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
 above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are
-those of the ranks (`cd4ml.contracts.ranking`), where TFMA's own output has areas between thresholds.
+those of the ranks (`cd4ml.contracts.ranking`), where TFMA's own output has areas between thresholds. What is predicted
+as a number has no thresholds, and its errors are in the unit of the label.
 """
 
 from collections.abc import Mapping
@@ -87,25 +88,25 @@ class Group:
     difference: float | None
     """From the rate of all rows."""
     ratio: float | None
-    """To the highest rate of a group that is large enough to judge."""
+    """To the highest rate of a group that is large enough to judge; None of what may be below 0."""
 
 
 @dataclass(frozen=True)
 class Fairness:
-    """How far one rate differs between the groups of a sensitive column."""
+    """How far one rate, or one mean, differs between the groups of a sensitive column."""
 
     model: str
     column: str
     """`gender`, or `gender,region` for the groups that two make."""
     metric: str
     threshold: float | None
-    """None for `calibration`, which has none."""
+    """None of what has none, such as `calibration` and the mean error."""
     overall: float | None
     gap: float | None
     """Highest less lowest rate; None where fewer than two groups are large enough."""
     gap_interval: Interval | None
     ratio: float | None
-    """Lowest by highest rate; None also where the highest is 0."""
+    """Lowest by highest rate; None also where the highest is 0, and of what may be below 0."""
     ratio_interval: Interval | None
     lowest: str | None
     highest: str | None
@@ -126,6 +127,7 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
     judged: int
     """How many candidates this test split has judged, with this one."""
     thresholds: tuple[float, ...]
+    """None of a number that is predicted."""
     models: Mapping[str, ModelSummary]
     slices: tuple[Slice, ...]
     changes: tuple[Change, ...]

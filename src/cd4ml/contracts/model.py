@@ -6,8 +6,8 @@ A model is a folder:
                      contract as a tensor of shape [batch] and gives the contract's output, such as `probability`,
                      float32 [batch]; a tensor is called as its input, or as the input's `encoded` says
     contract.json    `Contract`: the problem, the label, its classes and the inputs
-    history.json     one object an epoch: epoch, seconds, loss, auc, eval_loss, eval_auc; and input_seconds,
-                     step_seconds and eval_seconds, as far as they are known
+    history.json     one object an epoch: epoch, seconds, loss, eval_loss, and the primary metric as auc, eval_auc; and
+                     input_seconds, step_seconds and eval_seconds, as far as they are known
     lineage.json     what it was trained from, and where (layout: `cd4ml.contracts.lineage`)
 
 Nothing here needs TensorFlow, and pyarrow only where a table comes in, so that every stage can read it.

@@ -3,7 +3,7 @@
 A Parquet file of two columns:
 
     features       a struct with a field a feature, by the name that a request has for it
-    probability    what the model gave for the row
+    the output     what the model gave for the row, called as its problem does: `probability`, `prediction`
 
 Files from before had the features and `probability` side by side.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FEATURES = "features"
 PROBABILITY = "probability"
+"""The output in files from before."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,23 @@ class Known:
     """Of the features."""
     rows: list[list[Any]]
     """The values of each row in the order of the names, as JSON has them."""
-    probabilities: np.ndarray
+    outputs: np.ndarray
     """float [rows]."""
 
 
-def write(features: "pa.Table", probabilities: np.ndarray, file: Path) -> None:
+def write(features: "pa.Table", output: str, values: np.ndarray, *, file: Path) -> None:
     """Keeps rows.
 
     Args:
         features: Of plain values, one column a feature.
-        probabilities: What the model gave, float [rows].
+        output: What the problem of the model calls its output.
+        values: What the model gave, float [rows].
         file: The file to write.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({FEATURES: features.to_struct_array(), PROBABILITY: probabilities}), file)
+    pq.write_table(pa.table({FEATURES: features.to_struct_array(), output: values}), file)
 
 
 def read(file: Path) -> Known:
@@ -60,14 +62,22 @@ def read(file: Path) -> Known:
 
     try:
         table = pq.read_table(file)
-        features = table.drop_columns([PROBABILITY])
+        features, outputs = _apart(table)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise StorageError(
             f"{file}: holds no rows with what the model gave for them ({error}); put back what publish_model wrote, or "
             "publish the model again"
         ) from error
-    if FEATURES in features.column_names and pa.types.is_struct(features.schema.field(FEATURES).type):
-        features = pa.Table.from_struct_array(table.column(FEATURES))
     values = [column.to_pylist() for column in features.columns]
     rows = [list(row) for row in zip(*values, strict=True)]
-    return Known(features.column_names, rows, table.column(PROBABILITY).to_numpy())
+    return Known(features.column_names, rows, outputs.to_numpy())
+
+
+def _apart(table: "pa.Table") -> "tuple[pa.Table, pa.ChunkedArray]":
+    """The features, and what the model gave."""
+    import pyarrow as pa
+
+    kinds = table.schema.types
+    if table.column_names[:1] == [FEATURES] and pa.types.is_struct(kinds[0]) and len(kinds) == 2:
+        return pa.Table.from_struct_array(table.column(0)), table.column(1)
+    return table.drop_columns([PROBABILITY]), table.column(PROBABILITY)

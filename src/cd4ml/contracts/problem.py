@@ -25,6 +25,11 @@ Counted = Callable[[int, Metrics, str], int]
 """From the rows of a slice, its metrics, and the threshold as it is written: the rows that a metric is over."""
 
 
+def every_row(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001 (as every `Counted`)
+    """Of a metric that is over all rows."""
+    return rows
+
+
 @dataclass(frozen=True)
 class Metric:
     """One row of the table: all that is known of a metric."""
@@ -42,19 +47,23 @@ class Metric:
     """`data`: the same whatever the model, so that no two models are compared by it. `model`: of no rows."""
     at_thresholds: bool = False
     top: float | None = 1.0
-    """The most that it can be; None where it has no end. The least is 0."""
-    better: Literal["higher", "lower", "nearer 1", "neither"] = "neither"
+    """The most that it can be; None where it has no end."""
+    bottom: float | None = 0.0
+    """The least; None likewise."""
+    better: Literal["higher", "lower", "nearer 1", "nearer 0", "neither"] = "neither"
     counted: Counted | None = None
     """The rows that it is over; None of a number that no rows are too few for."""
-    interval: Literal["share", "bounded", "positive"] | None = None
+    interval: Literal["share", "bounded", "positive", "below 1", "signed"] | None = None
     """`share`: of a share of the rows that it is over. By the influence of each row: `bounded`, of what is from 0 to 1,
-    `positive`, of what has no end. None: it has none."""
+    `positive`, of what has no end, `below 1`, of what is 1 at most, `signed`, of any number. None: it has none."""
     same_as: str = ""
     """The metric that is this one by another name."""
     rest_of: str = ""
     """The metric that this one is 1 less."""
     place_among_groups: int = 0
     """Where it comes among those that groups are compared by; 0: it is none of them."""
+    problems: tuple[str, ...] = ("binary",)
+    """Of a row of another package: the problems that it is a metric of."""
 
     @property
     def said_by(self) -> str:
@@ -62,6 +71,11 @@ class Metric:
         return self.same_as or self.rest_of
 
 
+OF_MODELS = (
+    Metric("latency_ms", title="latency, ms", of="model", top=None, better="lower"),
+    Metric("size_mib", title="size, MiB", of="model", top=None, better="lower"),
+)
+"""The metrics of a model itself, which every problem has."""
 METRICS: PluginPoint[Metric] = PluginPoint(kind="metric", group="cd4ml.metrics", of=Metric, built_in={})
 """The rows that other packages add to the tables."""
 NAME = re.compile(r"[a-z][a-z0-9_]*(?<!_diff)")
@@ -79,6 +93,8 @@ class Problem(ABC):
     """What a model card calls it, as CycloneDX has it."""
     output: str
     """What the signature of a model gives."""
+    outputs: str
+    """What a person calls these outputs: `probabilities`."""
     number_of_classes: int | None
     """Of the label; None where it may have any."""
     rows: tuple[Metric, ...]
@@ -108,7 +124,8 @@ class Problem(ABC):
         Raises:
             PluginError: A row of another package is none that can be measured.
         """
-        return (*self.rows, *(self._from_outside(name) for name in METRICS.names))
+        outside = (self._from_outside(name) for name in METRICS.names)
+        return (*self.rows, *(one for one in outside if self.name in one.problems))
 
     @cached_property
     def _by_name(self) -> Mapping[str, Metric]:
@@ -182,6 +199,10 @@ class Problem(ABC):
     @abstractmethod
     def why_undefined(self, name: str, rows: int, found: Metrics) -> str:
         """Why a metric could not be computed on a slice; as `counted`."""
+
+    @abstractmethod
+    def wrong(self, outputs: "np.ndarray") -> "np.ndarray":
+        """Which outputs of a model are no answers to the problem, bool [rows]."""
 
     @abstractmethod
     def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:

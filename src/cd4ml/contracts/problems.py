@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.problem import Metric, Problem
+from cd4ml.contracts.regression import REGRESSION
 
-PROBLEMS: Mapping[str, Problem] = {one.name: one for one in (BINARY,)}
+PROBLEMS: Mapping[str, Problem] = {one.name: one for one in (BINARY, REGRESSION)}
 
 
 def named(name: str) -> Problem:
@@ -25,9 +26,8 @@ def metrics() -> Mapping[str, Metric]:
 
 
 def among_groups() -> tuple[Metric, ...]:
-    """The metrics that groups are compared by, in any problem."""
-    compared = (one for one in metrics().values() if one.place_among_groups)
-    return tuple(sorted(compared, key=lambda one: one.place_among_groups))
+    """The metrics that groups are compared by, those of one problem after those of another."""
+    return tuple({one.name: one for problem in PROBLEMS.values() for one in problem.among_groups}.values())
 
 
 def metric(name: str) -> Metric:

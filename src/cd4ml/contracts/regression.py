@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts.columns import column
-from cd4ml.contracts.problem import TOLERANCE, Metric, Metrics, Problem
+from cd4ml.contracts.problem import OF_MODELS, TOLERANCE, Metric, Metrics, Problem, every_row
 from cd4ml.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,6 +21,13 @@ class Regression(Problem):
         if name == "r_squared":
             return f"it is not defined on {rows:,} rows that all have one label"
         return "it is not a finite number"
+
+    def wrong(self, outputs: "np.ndarray") -> "np.ndarray":
+        """Those that are not finite."""
+        import numpy as np
+
+        finite: np.ndarray = np.isfinite(outputs)
+        return ~finite
 
     def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:
         """The root of the mean squared error."""
@@ -95,25 +102,28 @@ class Regression(Problem):
         return found
 
 
-_error = partial(Metric, top=None, better="lower", interval="positive")
+_amount = partial(Metric, top=None, counted=every_row)
+_mean = partial(_amount, bottom=None, interval="signed")
+_error = partial(_amount, better="lower", interval="positive")
 
 REGRESSION = Regression(
     name="regression",
     task="regression",
     output="prediction",
+    outputs="finite numbers",
     number_of_classes=0,
     primary="root_mean_squared_error",
     headlines=("root_mean_squared_error", "mean_absolute_error", "r_squared"),
     plots={},
     rows=(
         Metric("example_count", "ExampleCount", of="data", top=None),
-        Metric("mean_label", "MeanLabel", of="data", top=None),
-        Metric("mean_prediction", "MeanPrediction", top=None),
+        _mean("mean_label", "MeanLabel", of="data"),
+        _mean("mean_prediction", "MeanPrediction", place_among_groups=2),
+        _mean("mean_error", better="nearer 0", place_among_groups=1),
         _error("root_mean_squared_error", title="RMSE"),
         _error("mean_squared_error", "MeanSquaredError"),
-        _error("mean_absolute_error", "MeanAbsoluteError"),
-        Metric("r_squared", title="R²", better="higher"),
-        Metric("latency_ms", title="latency, ms", of="model", top=None, better="lower"),
-        Metric("size_mib", title="size, MiB", of="model", top=None, better="lower"),
+        _error("mean_absolute_error", "MeanAbsoluteError", place_among_groups=3),
+        Metric("r_squared", title="R²", bottom=None, better="higher", counted=every_row, interval="below 1"),
+        *OF_MODELS,
     ),
 )

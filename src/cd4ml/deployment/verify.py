@@ -74,7 +74,7 @@ def verify(url: str, digest: str, predictions: Path, *, problem: Problem) -> Ver
         DeploymentError: Another model answers, an answer is an error, or a prediction differs.
     """
     evaluated = known.read(predictions)
-    names, rows, expected = evaluated.names, evaluated.rows, evaluated.probabilities
+    names, rows, expected = evaluated.names, evaluated.rows, evaluated.outputs
     with _asking(url) as client:
         served = _predict(client, digest=digest, names=names, rows=rows)
         milliseconds = [

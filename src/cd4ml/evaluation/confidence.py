@@ -76,6 +76,18 @@ def positive(estimates: np.ndarray, spread: Spread) -> Ends:
         return estimates / factor, estimates * factor
 
 
+def below_one(estimates: np.ndarray, spread: Spread) -> Ends:
+    """The interval of what is 1 at most, on the scale of the logarithm of what it lacks."""
+    low, high = positive(1 - estimates, spread)
+    return 1 - high, 1 - low
+
+
+def signed(estimates: np.ndarray, spread: Spread) -> Ends:
+    """The interval of what may be any number."""
+    half = _some(spread.half)
+    return estimates - half, estimates + half
+
+
 def bounded_change(changes: np.ndarray, spread: Spread) -> Ends:
     """The interval of the difference of two that are from 0 to 1, on the scale of its hyperbolic arc tangent."""
     with np.errstate(invalid="ignore", divide="ignore"):

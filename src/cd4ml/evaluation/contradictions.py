@@ -26,19 +26,23 @@ class Held:
     high: Bound
 
 
-def out_of_range(held: Held, top: float | None) -> Iterator[Mistake]:
-    """The bounds that lie outside what the metric can be.
-
-    Args:
-        held: Of a metric that is never below 0.
-        top: What the metric is at most; None where it has no end.
-    """
-    bottom = (None if top is None else -top) if held.other else 0.0
+def out_of_range(held: Held) -> Iterator[Mistake]:
+    """The bounds that lie outside what the metric can be."""
+    metric = problems.metric(held.metric)
+    bottom, top = metric.bottom, metric.top
+    if held.other:
+        widest = None if bottom is None or top is None else top - bottom
+        bottom, top = None if widest is None else -widest, widest
     for name, bound in (held.low, held.high):
         if bound is not None and ((bottom is not None and bound < bottom) or (top is not None and bound > top)):
-            span = f"at least {bottom:g}" if top is None else f"from {bottom:g} to {top:g}"
             subject = f"a change of {held.metric}" if held.other else held.metric
-            yield (*held.place, name), f"{bound:g} is out of range: {subject} is {span}"
+            yield (*held.place, name), f"{bound:g} is out of range: {subject} is {_span(bottom, top)}"
+
+
+def _span(bottom: float | None, top: float | None) -> str:
+    if bottom is None:
+        return f"at most {top:g}"
+    return f"at least {bottom:g}" if top is None else f"from {bottom:g} to {top:g}"
 
 
 def between(held: Sequence[Held]) -> Iterator[Mistake]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cd4ml.contracts.binary import CRITERIA
 from cd4ml.contracts.evaluation import Fairness
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
 
 ASKED = {
@@ -27,6 +28,11 @@ class Reading:
     interval: Interval | None
     farthest: Fairness
     """The rate that it was read from."""
+
+
+def of(problem: Problem) -> dict[str, str]:
+    """What each criterion asks, of those whose rates the problem has."""
+    return {name: asked for name, asked in ASKED.items() if all(rate in problem for rate in CRITERIA[name])}
 
 
 def read(criterion: str, rows: Iterable[Fairness]) -> Reading | None:

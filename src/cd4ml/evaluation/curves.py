@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cd4ml.evaluation.estimates import Scored
+
 EVEN = 100
 """Thresholds at even steps."""
 OF_CLASS = 200
@@ -21,6 +23,18 @@ class Curves:
     """float [thresholds, 4]: true positives, false positives, true negatives, false negatives."""
     calibration: np.ndarray
     """float [buckets, 3]: rows, mean prediction, share of positives; none of them empty."""
+
+
+def of(rows: Scored, thresholds: Sequence[float], calibration: Mapping[str, np.ndarray]) -> dict[str, Curves]:
+    """What is drawn of each model on all rows; the thresholds are the same for all.
+
+    Args:
+        rows: All rows.
+        thresholds: That must be among those of the curves.
+        calibration: By model: as `Curves` has it.
+    """
+    cuts, counts = confusion(rows.labels == 1, rows.predictions, thresholds)
+    return {role: Curves(cuts, counts[role], calibration[role]) for role in rows.predictions}
 
 
 def confusion(

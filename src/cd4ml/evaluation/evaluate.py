@@ -16,13 +16,15 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, predictions
-from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Summary, at
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Summary
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, EvaluationError, StorageError
-from cd4ml.evaluation import arguments, fairness, measure, report, rows
+from cd4ml.evaluation import arguments, curves, fairness, measure, report, residuals, rows
 from cd4ml.evaluation.curves import Curves
-from cd4ml.evaluation.report import TrendPoint, WorstRow
+from cd4ml.evaluation.estimates import Scored
+from cd4ml.evaluation.evaluated import Evaluated
+from cd4ml.evaluation.report import Drawn, TrendPoint, WorstRow
 from cd4ml.evaluation.rows import Rows
 from cd4ml.storage import local_copy
 
@@ -30,70 +32,6 @@ log = logging.getLogger(__name__)
 
 PREDICTIONS_KEPT = 100
 WORST_KEPT = 20
-ROC_POINTS = 50
-"""The KFP UI draws no more than it must."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What an evaluation found."""
-
-    summary: Summary
-    classes: tuple[str, ...]
-    curves: Curves
-    """The candidate's."""
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What an artifact says of this evaluation in the UI."""
-        primary = self.summary.problem.primary
-        value = self.summary.models[CANDIDATE].metrics[primary]
-        return {
-            "headline": f"{primary} undefined" if value is None else f"{primary} {value:.3f}",
-            "rows": self.summary.rows,
-            **{f"{role}_digest": one.digest for role, one in self.summary.models.items()},
-        }
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """What the UI compares between runs; rates are those at the first threshold."""
-        models, threshold, primary = self.summary.models, self.summary.thresholds[0], self.summary.problem.primary
-        found: dict[str, float | None] = {
-            name.removesuffix(f"@{threshold:g}"): value for name, value in models[CANDIDATE].metrics.items()
-        }
-        found = {name: value for name, value in found.items() if "@" not in name}
-        for change in self.summary.changes:
-            if (change.slice, change.metric) == (OVERALL, primary):
-                found[f"{primary}_change_vs_{change.other}"] = change.value
-        weakest = self.summary.weakest()
-        found[f"worst_slice_{primary}"] = weakest[1] if weakest else None
-        for one in self.summary.fairness:
-            if one.model == CANDIDATE and one.threshold in (threshold, None):
-                found[f"{one.column.replace(',', '_')}_{one.metric}_gap"] = one.gap
-        return {name: value for name, value in found.items() if value is not None}
-
-    @property
-    def roc_curve(self) -> tuple[list[float], list[float], list[float]]:
-        """The candidate's false positive rates, true positive rates and thresholds; empty for rows of one class."""
-        positives, negatives = self.curves.confusion[0, 0], self.curves.confusion[0, 1]
-        if not positives or not negatives:
-            return [], [], []
-        rates = self.curves.confusion[::-1, :2] / (positives, negatives)
-        # Points at even steps along the curve, wherever the thresholds lie.
-        along = rates.sum(axis=1)
-        picked = np.unique(np.searchsorted(along, np.linspace(0, 2, ROC_POINTS)).clip(max=len(along) - 1))
-        return rates[picked, 1].tolist(), rates[picked, 0].tolist(), self.curves.thresholds[::-1][picked].tolist()
-
-    @property
-    def confusion_matrix(self) -> tuple[list[str], list[list[int]]]:
-        """The classes, and by true class the candidate's rows by predicted class at the first threshold."""
-        metrics, threshold = self.summary.models[CANDIDATE].metrics, self.summary.thresholds[0]
-        count = self.summary.rows
-        positives = round((metrics["label_rate"] or 0) * count)
-        true_positives = round((metrics[at("true_positive_rate", threshold)] or 0) * positives)
-        false_positives = round((metrics[at("false_positive_rate", threshold)] or 0) * (count - positives))
-        negative_row = [count - positives - false_positives, false_positives]
-        return list(self.classes), [negative_row, [positives - true_positives, true_positives]]
 
 
 def evaluate(
@@ -129,7 +67,7 @@ def evaluate(
         label: The column of the label.
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
-        thresholds: Probabilities above which a row counts as positive.
+        thresholds: Probabilities above which a row counts as positive; of a number that is predicted they say nothing.
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes here.
         folder: Where the evaluation goes.
         report_file: The HTML file to write.
@@ -146,6 +84,10 @@ def evaluate(
             raise EvaluationError(
                 f"champion: {champion} is {digests.get('champion')}, not {champion_digest}; run again"
             )
+        problem = contracts[CANDIDATE].problem
+        if not problem.at_thresholds:
+            log.info("thresholds: none is of %s, so they are left aside", problem.task)
+            cuts = ()
         split = rows.open_split(Path(test), contracts=contracts, label=label, by=by)
 
         folder = Path(folder)
@@ -154,7 +96,6 @@ def evaluate(
         unfinished.mkdir(parents=True)
         try:
             predicted = _predict(split, folders, contracts)
-            problem = contracts[CANDIDATE].problem
             by_tfma = _by_tfma(
                 problem,
                 split=split,
@@ -164,9 +105,9 @@ def evaluate(
                 folder=unfinished / summary.TFMA,
                 runner=runner,
             )
-            scored = measure.Scored(problem, predicted.labels == 1, predicted.probabilities, split.slicings(by))
+            scored = Scored(problem, predicted.labels, predicted.outputs, split.slicings(by))
             completed, changes = measure.complete(scored, by_tfma.slices, cuts)
-            curves = measure.curves(scored, cuts, by_tfma.calibration)
+            drawn = _drawn(scored, cuts, by_tfma.calibration)
             latencies = predicted.latencies
             models = {
                 one.model: ModelSummary(
@@ -200,8 +141,9 @@ def evaluate(
                 problem_name=problem.name,
             )
             summary.write(found, unfinished)
-            probabilities = predicted.probabilities[CANDIDATE][:PREDICTIONS_KEPT]
-            predictions.write(_kept(split, contracts[CANDIDATE]), probabilities, unfinished / summary.PREDICTIONS)
+            known = predicted.outputs[CANDIDATE][:PREDICTIONS_KEPT]
+            features = _kept(split, contracts[CANDIDATE])
+            predictions.write(features, problem.output, known, file=unfinished / summary.PREDICTIONS)
             unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -212,12 +154,20 @@ def evaluate(
             report_file,
             name=name,
             found=found,
-            curves=curves,
+            drawn=drawn,
             history=history,
             worst=worst,
             trend=[TrendPoint(**one) for one in trend],
         )
-        return Evaluated(found, contracts[CANDIDATE].classes, curves[CANDIDATE])
+        of_candidate = drawn[CANDIDATE]
+        return Evaluated(
+            found, contracts[CANDIDATE].classes, of_candidate if isinstance(of_candidate, Curves) else None
+        )
+
+
+def _drawn(scored: Scored, cuts: Sequence[float], calibration: Mapping[str, np.ndarray]) -> Drawn:
+    """What the report draws of each model on all rows."""
+    return curves.of(scored, cuts, calibration) if cuts else residuals.of(scored)
 
 
 @dataclass(frozen=True)
@@ -225,8 +175,8 @@ class _Predicted:
     """What the models say of all rows."""
 
     labels: np.ndarray
-    """float32 [rows]: 0 and 1."""
-    probabilities: Mapping[str, np.ndarray]
+    """[rows], as the problem has them."""
+    outputs: Mapping[str, np.ndarray]
     """By role: float32 [rows]."""
     latencies: Mapping[str, float]
     """By role: milliseconds."""
@@ -240,7 +190,7 @@ def _predict(split: Rows, folders: Mapping[str, Path], contracts: Mapping[str, C
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     loaded: dict[str, Model] = {}
     labels: list[np.ndarray] = []
-    probabilities: dict[str, list[np.ndarray]] = {role: [] for role in folders}
+    outputs: dict[str, list[np.ndarray]] = {role: [] for role in folders}
     latencies: dict[str, float] = {}
     for table in split.batches():
         labels.append(_labels(table, contracts[CANDIDATE]))
@@ -248,12 +198,12 @@ def _predict(split: Rows, folders: Mapping[str, Path], contracts: Mapping[str, C
             features = _features(table, contract, role)
             with _named(role):
                 one = loaded.get(role) or loaded.setdefault(role, Model(folders[role], contract))
-                probabilities[role].append(one.predict(features))
+                outputs[role].append(one.predict(features))
                 if role not in latencies:
                     latencies[role] = one.latency_ms(features)
         log.info("predicted %s of %s rows", f"{sum(map(len, labels)):,}", f"{split.total:,}")
     return _Predicted(
-        np.concatenate(labels), {role: np.concatenate(parts) for role, parts in probabilities.items()}, latencies
+        np.concatenate(labels), {role: np.concatenate(parts) for role, parts in outputs.items()}, latencies
     )
 
 
@@ -283,13 +233,13 @@ def _by_tfma(
         for table in split.batches(split.sliced or split.columns[:1]):
             part = slice(start, start + len(table))
             start = part.stop
-            ours = {config.prediction(role): one[part] for role, one in predicted.probabilities.items()}
+            ours = {config.prediction(role): one[part] for role, one in predicted.outputs.items()}
             ours[config.LABEL] = predicted.labels[part]
             yield {**split.groups(table), **{config.apart(name, by): values for name, values in ours.items()}}
 
     return tfma_run.run(
         problem,
-        roles=list(predicted.probabilities),
+        roles=list(predicted.outputs),
         slices=by,
         thresholds=thresholds,
         batches=batches(),
@@ -316,11 +266,16 @@ def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contr
             contracts[role], digests[role] = model.read_contract(folder), model.digest(folder)
         except StorageError as error:
             raise EvaluationError(f"{role}: {error}") from error
-    classes = contracts[CANDIDATE].classes
+    problem, classes = contracts[CANDIDATE].problem, contracts[CANDIDATE].classes
     for role, contract in contracts.items():
         if contract.label != label:
             raise EvaluationError(
                 f"{role}: it was trained to predict {contract.label!r}, not {label!r}; name that label"
+            )
+        if contract.problem != problem:
+            raise EvaluationError(
+                f"{role}: it is of {contract.problem.task}, the candidate of {problem.task}; train both for the same "
+                "problem, or give the candidate another name than that of the published model"
             )
         if contract.classes != classes:
             raise EvaluationError(
@@ -357,14 +312,13 @@ def _kept(split: Rows, contract: Contract) -> pa.Table:
 
 def _worst(split: Rows, predicted: _Predicted, label: str) -> list[WorstRow]:
     """The rows on which the candidate is wrong by most, the worst first."""
-    probabilities = predicted.probabilities[CANDIDATE]
-    errors = np.abs(predicted.labels - probabilities)
+    outputs = predicted.outputs[CANDIDATE]
+    errors = np.abs(predicted.labels - outputs)
     places = np.sort(np.argsort(-errors, kind="stable")[:WORST_KEPT])
     few = split.take(places)
     shown = [label, *(name for name in split.columns if name != label)]
     found = [
-        WorstRow(float(probability), row)
-        for probability, row in zip(probabilities[places], few.select(shown).to_pylist(), strict=True)
+        WorstRow(float(output), row) for output, row in zip(outputs[places], few.select(shown).to_pylist(), strict=True)
     ]
     order = np.argsort(-errors[places], kind="stable")
     return [found[place] for place in order]

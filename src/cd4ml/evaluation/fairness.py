@@ -15,7 +15,7 @@ from cd4ml.contracts.slices import key_of
 def compare(
     problem: Problem, *, slices: Iterable[Slice], columns: Sequence[Sequence[str]], thresholds: Sequence[float]
 ) -> list[Fairness]:
-    """Compares the groups by each rate at each threshold, and by calibration.
+    """Compares the groups by each rate at each threshold, and by what has none.
 
     Args:
         problem: Says by what groups are compared.
@@ -81,14 +81,16 @@ def _compare(
         for name, one in by_name.items()
         if (rate := one.metrics[measured]) is not None and one.counted(problem, measured) >= FEWEST_ROWS
     }
-    best = max(judged.values(), default=None)
+    has_ratio = problem.metric(metric).bottom == 0
+    best = max(judged.values(), default=None) if has_ratio else None
     groups = {
         name: _group(one, problem=problem, measured=measured, overall=of_all, best=best)
         for name, one in by_name.items()
     }
     rising = sorted(judged, key=lambda name: judged[name])
     lowest, highest = (rising[0], rising[-1]) if len(rising) > 1 else (None, None)
-    gap, gap_interval, ratio, ratio_interval = _apart(groups, judged=judged, lowest=lowest, highest=highest)
+    gap, gap_interval = _gap(groups, judged=judged, lowest=lowest, highest=highest)
+    ratio, ratio_interval = _ratio(groups, judged=judged, lowest=lowest, highest=highest) if has_ratio else (None, None)
     return Fairness(
         model=overall.model,
         column=key_of(columns),
@@ -117,20 +119,27 @@ def _group(one: Slice, *, problem: Problem, measured: str, overall: float | None
     )
 
 
-def _apart(
+def _gap(
     groups: Mapping[str, Group], *, judged: Mapping[str, float], lowest: str | None, highest: str | None
-) -> tuple[float | None, Interval | None, float | None, Interval | None]:
-    """The gap and the ratio of the lowest and the highest group, each with its interval."""
+) -> tuple[float | None, Interval | None]:
+    """The highest group less the lowest."""
     if lowest is None or highest is None:
-        return None, None, None, None
-    low, high = judged[lowest], judged[highest]
+        return None, None
+    return judged[highest] - judged[lowest], _gap_interval(
+        [(rate, groups[name].interval) for name, rate in judged.items()]
+    )
+
+
+def _ratio(
+    groups: Mapping[str, Group], *, judged: Mapping[str, float], lowest: str | None, highest: str | None
+) -> tuple[float | None, Interval | None]:
+    """The lowest group by the highest, of what is never below 0."""
+    if lowest is None or highest is None or not judged[highest]:
+        return None, None
     estimates = [(rate, groups[name].interval) for name, rate in judged.items()]
-    gap_interval = _gap_interval(estimates)
-    if not high:
-        return high - low, gap_interval, None, None
     logarithms = _gap_interval([(_log(rate), one and (_log(one[0]), _log(one[1]))) for rate, one in estimates])
-    ratio_interval = logarithms and (math.exp(-logarithms[1]), math.exp(-logarithms[0]))
-    return high - low, gap_interval, low / high, ratio_interval
+    interval = logarithms and (math.exp(-logarithms[1]), math.exp(-logarithms[0]))
+    return judged[lowest] / judged[highest], interval
 
 
 def _gap_interval(estimates: Sequence[Estimate]) -> Interval | None:

@@ -10,7 +10,7 @@ from cd4ml.contracts.slices import Pattern, columns_of, key_of
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.limits import FairnessLimit
-from cd4ml.names import nearest
+from cd4ml.names import amount, nearest
 
 
 def checks(
@@ -137,4 +137,6 @@ def _each(columns: tuple[str, ...]) -> str:
 
 
 def _rate(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+    if value is None:
+        return "none"
+    return f"{value:.2f}" if value == 0 or 0.01 <= abs(value) < 1000 else amount(value)

@@ -15,7 +15,7 @@ from cd4ml.contracts.evaluation import (
     Fairness,
     Slice,
 )
-from cd4ml.contracts.problem import Problem
+from cd4ml.contracts.problem import Metric, Problem
 from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation.curves import Curves
 from cd4ml.reports.page import GREY, PALETTE, figure_svg, picture, short
@@ -152,12 +152,12 @@ def _changes(axes: Any, *, problem: Problem, shown: Sequence[str], changes: Sequ
         )
     axes.set_xlabel(f"change in {problem.title(problem.primary)}")
     axes.locator_params(axis="x", nbins=4)
-    _legend_above(axes)
+    _legend_above(axes, across=1)
 
 
 @picture
 def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
-    """The rates of each group of one column at one threshold.
+    """The rates, or the means, of each group of one column at one threshold.
 
     Args:
         problem: Whose rates they are.
@@ -172,7 +172,8 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     every = list(figure.subplots(high, PANELS_ACROSS, sharey=True).flat)
     panels, spare = every[: len(metrics)], every[-1]
     for axes, metric in zip(panels, metrics, strict=True):
-        _groups(axes, metric=metric, names=names, rows=[row for row in rows if row.metric == metric])
+        of_metric = [row for row in rows if row.metric == metric]
+        _groups(axes, metric=problem.metric(metric), names=names, rows=of_metric)
     for axes in every[len(metrics) :]:
         axes.set_axis_off()
     panels[0].set_yticks(range(len(names)), [short(name) for name in names])
@@ -182,7 +183,7 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     return figure_svg(figure)
 
 
-def _groups(axes: Any, *, metric: str, names: Sequence[str], rows: Sequence[Fairness]) -> None:
+def _groups(axes: Any, *, metric: Metric, names: Sequence[str], rows: Sequence[Fairness]) -> None:
     for row in rows:
         groups = [row.groups.get(name) for name in names]
         if row.model != CANDIDATE:
@@ -204,8 +205,8 @@ def _groups(axes: Any, *, metric: str, names: Sequence[str], rows: Sequence[Fair
                 colour=colour,
                 label=label,
             )
-    axes.set_title(metric.replace("_", " "), fontsize=10)
-    if metric == "calibration":
+    axes.set_title(metric.title or metric.name.replace("_", " "), fontsize=10)
+    if metric.top is None:
         axes.margins(x=0.15)
         axes.locator_params(axis="x", nbins=3)
     else:
@@ -318,9 +319,9 @@ def _points(
     )
 
 
-def _legend_above(axes: Any) -> None:
+def _legend_above(axes: Any, across: int = 3) -> None:
     handles, labels = _labels([axes])
-    axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=max(len(labels), 1))
+    axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=across)
 
 
 def _labels(panels: Iterable[Any]) -> tuple[list[Any], list[str]]:

@@ -34,7 +34,7 @@ def judge(folder: str | Path, settings: Mapping[str, Any], *, store: str, file: 
     Raises:
         GateError: A limit is not kept.
         DocumentError: The folder holds no evaluation.
-        EvaluationError: The limits are none, or they name a metric that was not measured.
+        EvaluationError: The limits are none, or they name a metric that the problem has not, or that was not measured.
     """
     return records.judge(store, check(folder, settings).write(file), found_by(folder))
 
@@ -48,13 +48,15 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
 
     Raises:
         DocumentError: The folder holds no evaluation.
-        EvaluationError: The limits are none, or they name a metric that was not measured.
+        EvaluationError: The limits are none, or they name a metric that the problem has not, or that was not measured.
     """
     allowed = limits.parse(settings)
     found = summary.read(folder)
     measured = found.models[CANDIDATE].metrics
     named = dict.fromkeys((*allowed.metrics, *(allowed.bootstrap or {})))
-    unknown = [f"{name}: not measured; {nearest(name, measured)}" for name in named if name not in measured]
+    unknown = list(limits.misfits(allowed, found.problem)) or [
+        f"{name}: not measured; {nearest(name, measured)}" for name in named if name not in measured
+    ]
     if unknown:
         raise EvaluationError("model limits: " + "; ".join(unknown))
     about = {
@@ -69,6 +71,8 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
 def _checks(found: Summary, allowed: Limits) -> Iterator[Check]:
     for pattern in allowed.required_slices or ():
         yield from _required(found, pattern)
+    if allowed.as_good_as:
+        yield from _change(found, metric=found.problem.primary, other=allowed.as_good_as, limit=_no_worse(found))
     for metric, limit in allowed.metrics.items():
         yield from _metric(found, metric, limit)
     if allowed.bootstrap:
@@ -107,6 +111,12 @@ def _metric(found: Summary, metric: str, limit: FirstModelLimit) -> Iterator[Che
             yield from _value(found, metric=metric, pattern=pattern, bounds=bounds)
     for other, change in limits.changes(limit):
         yield from _change(found, metric=metric, other=other, limit=change)
+
+
+def _no_worse(found: Summary) -> Change:
+    """At most what another model has of an error, at least what it has of anything else that is primary."""
+    lower = found.problem.metric(found.problem.primary).better == "lower"
+    return Change(max_change=0.0) if lower else Change(min_change=0.0)
 
 
 def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator[Check]:

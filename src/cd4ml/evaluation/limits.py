@@ -22,6 +22,8 @@ from cd4ml import settings
 from cd4ml.contracts import problems
 from cd4ml.contracts.binary import CRITERIA
 from cd4ml.contracts.evaluation import at
+from cd4ml.contracts.problem import Metric as Row
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.slices import OVERALL, Pattern
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
@@ -29,9 +31,9 @@ from cd4ml.evaluation.contradictions import Held, Mistake
 from cd4ml.names import nearest, shown
 from cd4ml.settings import Strict
 
-EXAMPLE = "auc: {baseline: {min_change: 0.0}}"
+EXAMPLE = "as_good_as: baseline"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
-PARTS = ("fairness", "required_slices", "bootstrap")
+PARTS = ("as_good_as", "fairness", "required_slices", "bootstrap")
 """What limits name beside metrics."""
 
 
@@ -78,6 +80,7 @@ Slices = Annotated[
 ]
 """Names as in the summary; `region=*` is each region."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0)]
 Metric = Annotated[str, AfterValidator(_known_metric)]
 
 
@@ -130,6 +133,13 @@ class FairnessLimit(_Settings):
     confident: bool = False
 
 
+class AmountLimit(FairnessLimit):
+    """The same of what is no share of rows, in its own unit."""
+
+    max_gap: Amount | None = None
+    max_difference: Amount | None = None
+
+
 FOUR_FIFTHS = FairnessLimit(min_ratio=0.8)
 
 
@@ -139,11 +149,21 @@ def _of_no_threshold(limit: FairnessLimit) -> FairnessLimit:
     return limit
 
 
-_AtThresholds = FairnessLimit | None
-_OfNoThreshold = Annotated[FairnessLimit, AfterValidator(_of_no_threshold)] | None
-_rates: dict[str, Any] = {
-    one.name: (_AtThresholds if one.at_thresholds else _OfNoThreshold, None) for one in problems.among_groups()
-}
+def _of_no_ratio(limit: FairnessLimit) -> FairnessLimit:
+    if limit.min_ratio is not None:
+        raise ValueError("may be below 0, so groups have no ratio of it; leave min_ratio out")
+    return limit
+
+
+def _limit_of(metric: Row) -> Any:
+    if metric.at_thresholds:
+        return FairnessLimit | None
+    kind: Any = FairnessLimit if metric.top == 1 else AmountLimit
+    checks = [_of_no_threshold] + [_of_no_ratio] * (metric.bottom != 0)
+    return Annotated[kind, *map(AfterValidator, checks)] | None
+
+
+_rates: dict[str, Any] = {one.name: (_limit_of(one), None) for one in problems.among_groups()}
 _ByRate = create_model("_ByRate", __base__=_Settings, **_rates)
 
 
@@ -169,6 +189,8 @@ class Limits(Strict):
     """What the gate holds the candidate against."""
 
     metrics: dict[Metric, MetricLimit] = Field(default_factory=dict)
+    as_good_as: Literal["baseline"] | None = None
+    """The model than which the candidate may not be worse by the primary metric of its problem, on all rows."""
     fairness: dict[str, FairnessLimits] = Field(default_factory=dict)
     """By sensitive column, or columns with a comma between them."""
     required_slices: Slices | None = None
@@ -212,6 +234,24 @@ def parse(limits: Mapping[str, Any]) -> Limits:
     )
 
 
+def misfits(allowed: Limits, problem: Problem) -> Iterator[str]:
+    """What the limits name that is no metric of a problem, with those that it has.
+
+    Args:
+        allowed: The limits, which may be of any problem.
+        problem: What the candidate predicts.
+    """
+    known = ", ".join(one.name for one in problem.metrics)
+    for name in dict.fromkeys((*allowed.metrics, *(allowed.bootstrap or {}))):
+        if name not in problem:
+            yield f"{name}: no metric of {problem.task}; there are {known}"
+    compared = ", ".join(one.name for one in problem.among_groups)
+    for key, rates in allowed.fairness.items():
+        for name, rate, _ in rates.by_rate():
+            if rate not in problem:
+                yield f"fairness.{key}.{name}: {rate} is no metric of {problem.task}; compare groups by {compared}"
+
+
 def grouped(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Limits as a person writes them, with the metrics as one part beside the others."""
     metrics = {name: limit for name, limit in limits.items() if name not in PARTS}
@@ -236,7 +276,7 @@ def _without(content: Mapping[str, Any], places: list[tuple[int | str, ...]]) ->
 
 
 def _missing(content: Mapping[str, Any]) -> Iterator[Mistake]:
-    if not content["metrics"] and not content.get("fairness"):
+    if not any(content.get(part) for part in ("metrics", "as_good_as", "fairness")):
         yield (), f"there is no limit, so every model would pass; write at least one, such as {EXAMPLE}"
     if content.get("bootstrap") == {}:
         yield ("bootstrap",), f"names no limit; write at least one, such as {EXAMPLE_BOOTSTRAP}"
@@ -251,7 +291,7 @@ def _missing(content: Mapping[str, Any]) -> Iterator[Mistake]:
 def _mistakes(found: Limits) -> Iterator[Mistake]:
     held = list(_held(found))
     for one in held:
-        yield from contradictions.out_of_range(one, problems.metric(one.metric).top)
+        yield from contradictions.out_of_range(one)
     yield from contradictions.between(held)
     for place, metric, limit in _metric_limits(found):
         yield from _idle(place, limit)

@@ -1,13 +1,13 @@
-"""Measures models on each slice: TFMA's numbers, exact areas under curves, and the intervals of all of them."""
+"""Measures models on each slice: TFMA's numbers, what is exact beside them, and the intervals of all of them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
-from cd4ml.contracts import problems, ranking
+from cd4ml.contracts import problems
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
@@ -18,39 +18,25 @@ from cd4ml.contracts.evaluation import (
 )
 from cd4ml.contracts.problem import Metrics, Problem
 from cd4ml.contracts.shares import Interval
-from cd4ml.evaluation import confidence
+from cd4ml.evaluation import confidence, estimates
 from cd4ml.evaluation.confidence import Ends, Spread, spread
-from cd4ml.evaluation.curves import Curves, confusion
+from cd4ml.evaluation.estimates import Estimate, Scored
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.rows import Slicing
 
-OF_VALUES = {"bounded": confidence.bounded, "positive": confidence.positive}
-OF_CHANGES = {"bounded": confidence.bounded_change, "positive": confidence.change}
+OF_VALUES = {
+    "bounded": confidence.bounded,
+    "positive": confidence.positive,
+    "below 1": confidence.below_one,
+    "signed": confidence.signed,
+}
+OF_CHANGES = {
+    "bounded": confidence.bounded_change,
+    "positive": confidence.change,
+    "below 1": confidence.change,
+    "signed": confidence.change,
+}
 """The intervals by the influence of each row, by kind (`cd4ml.contracts.problem.Metric`)."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """All rows with what the models say of them."""
-
-    problem: Problem
-    labels: np.ndarray
-    """bool [rows]."""
-    predictions: Mapping[str, np.ndarray]
-    """By role: float32 [rows], probabilities."""
-    slicings: Sequence[Slicing]
-
-
-@dataclass(frozen=True)
-class _Estimates:
-    """One metric of one model on the slices of one kind."""
-
-    values: np.ndarray
-    """float64 [slices]."""
-    influence: np.ndarray
-    """float64 [rows]."""
-    enough: np.ndarray
-    """Whether there are rows enough to tell how sure it is, bool [slices]."""
 
 
 def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float]) -> tuple[list[Slice], list[Change]]:
@@ -64,11 +50,11 @@ def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float])
     metrics: dict[tuple[str, str], dict[str, float | None]] = {}
     intervals: dict[tuple[str, str], dict[str, Interval]] = {}
     of_changes: dict[tuple[str, str, str], Interval] = {}
-    orders = {role: np.argsort(one, kind="stable") for role, one in rows.predictions.items()}
+    estimated = {role: estimates.of(rows, role) for role in rows.predictions}
     for slicing in rows.slicings:
-        candidate = _estimates(rows, slicing=slicing, role=CANDIDATE, order=orders[CANDIDATE])
+        candidate = estimated[CANDIDATE](slicing)
         for role in rows.predictions:
-            found = candidate if role == CANDIDATE else _estimates(rows, slicing=slicing, role=role, order=orders[role])
+            found = candidate if role == CANDIDATE else estimated[role](slicing)
             for metric, one in found.items():
                 ends = _of(OF_VALUES, metric)(one.values, spread(one.influence, slicing.codes, len(slicing.names)))
                 for name, value, interval in _named(slicing, values=one.values, ends=ends, enough=one.enough):
@@ -91,54 +77,9 @@ def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float])
     return completed, list(changes)
 
 
-def curves(rows: Scored, thresholds: Sequence[float], calibration: Mapping[str, np.ndarray]) -> dict[str, Curves]:
-    """What is drawn of each model on all rows; the thresholds are the same for all.
-
-    Args:
-        rows: All rows.
-        thresholds: That must be among those of the curves.
-        calibration: By model: as `Curves` has it.
-    """
-    cuts, counts = confusion(rows.labels, rows.predictions, thresholds)
-    return {role: Curves(cuts, counts[role], calibration[role]) for role in rows.predictions}
-
-
-def _estimates(rows: Scored, *, slicing: Slicing, role: str, order: np.ndarray) -> dict[str, _Estimates]:
-    codes, size = slicing.codes, len(slicing.names)
-    labels, predictions = rows.labels, rows.predictions[role].astype(np.float64)
-    count, positives = np.bincount(codes, minlength=size), np.bincount(codes, labels, size)
-    negatives = count - positives
-    areas = ranking.areas(labels, rows.predictions[role], codes, order=order)
-    losses = _losses(labels, rows.predictions[role])
-    loss = np.bincount(codes, losses, size) / count
-    with np.errstate(invalid="ignore", divide="ignore"):
-        calibration = np.bincount(codes, predictions, size) / positives
-        of_calibration = (predictions - calibration[codes] * labels) / positives[codes]
-    both = np.minimum(positives, negatives) >= FEWEST_ROWS
-
-    def area(values: np.ndarray, influence: np.ndarray) -> _Estimates:
-        enough = confidence.enough_for_area(values, positives, negatives)
-        return _Estimates(values, influence, enough)
-
-    return {
-        "auc": area(areas.auc, areas.auc_influence),
-        "auc_pr": area(areas.auc_pr, areas.auc_pr_influence),
-        "binary_cross_entropy": _Estimates(loss, (losses - loss[codes]) / count[codes], both),
-        "calibration": _Estimates(calibration, of_calibration, positives >= FEWEST_ROWS),
-    }
-
-
 def _of(intervals: Mapping[str, Callable[[np.ndarray, Spread], Ends]], metric: str) -> Callable[..., Ends]:
     """The interval of a metric's kind."""
     return intervals[str(problems.metric(metric).interval)]
-
-
-def _losses(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """float64 [rows]; a probability of 0 or 1 is clipped by the smallest step of its type, as scikit-learn does."""
-    step = np.finfo(predictions.dtype).eps
-    likely = np.clip(predictions, step, 1 - step).astype(np.float64)
-    losses: np.ndarray = -np.log(np.where(labels, likely, 1 - likely))
-    return losses
 
 
 def _named(
@@ -153,13 +94,13 @@ def _named(
 
 
 def _paired(
-    slicing: Slicing, *, other: str, candidate: Mapping[str, _Estimates], others: Mapping[str, _Estimates]
+    slicing: Slicing, *, other: str, candidate: Mapping[str, Estimate], others: Mapping[str, Estimate]
 ) -> dict[tuple[str, str, str], Interval]:
     """The intervals of the changes on the same rows, by other model, slice and metric."""
     found: dict[tuple[str, str, str], Interval] = {}
     for metric, one in candidate.items():
         before = others[metric]
-        with np.errstate(invalid="ignore"):  # calibration without positives
+        with np.errstate(invalid="ignore"):  # calibration without positives, R² of equal labels
             difference = one.values - before.values
         apart = spread(one.influence - before.influence, slicing.codes, len(slicing.names))
         ends, enough = _of(OF_CHANGES, metric)(difference, apart), one.enough & before.enough
@@ -188,11 +129,12 @@ def _tables(rows: Scored, thresholds: Sequence[float]) -> Iterator[tuple[tuple[s
 
     By other model, slice and threshold.
     """
+    positive = rows.labels == 1
     for role, threshold in product(rows.predictions, thresholds):
         if role == CANDIDATE:
             continue
         selected, by_other = (rows.predictions[one].astype(np.float64) > threshold for one in (CANDIDATE, role))
-        cell = rows.labels * 4 + selected * 2 + by_other
+        cell = positive * 4 + selected * 2 + by_other
         for slicing in rows.slicings:
             counts = np.bincount(slicing.codes * 8 + cell, minlength=8 * len(slicing.names))
             for name, table in zip(slicing.names, counts.reshape(-1, 2, 2, 2), strict=True):

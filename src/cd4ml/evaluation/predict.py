@@ -29,7 +29,7 @@ class Model:
         Raises:
             EvaluationError: It cannot be loaded.
         """
-        self._folder, self._output = folder, contract.output
+        self._folder, self._problem = folder, contract.problem
         try:
             self._loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # holds the signature's variables
             self._signature = self._loaded.signatures["serving_default"]
@@ -43,10 +43,10 @@ class Model:
             features: One array [rows] by input; of texts it may be Arrow's.
 
         Returns:
-            float32 [rows]: probabilities.
+            float32 [rows]: probabilities, or finite numbers.
 
         Raises:
-            EvaluationError: It cannot be called, or gives no probabilities.
+            EvaluationError: It cannot be called, or gives something else.
         """
         rows = len(next(iter(features.values())))
         starts = range(0, rows, BATCH_ROWS)
@@ -55,12 +55,12 @@ class Model:
         if predictions.shape != (rows,):
             raise EvaluationError(
                 f"{self._folder}: predictions of shape {predictions.shape} for {rows:,} rows; "
-                f"{self._output} must have the shape [batch]"
+                f"{self._problem.output} must have the shape [batch]"
             )
-        wrong = np.flatnonzero(~((predictions >= 0) & (predictions <= 1)))  # also where it is not a number
+        wrong = np.flatnonzero(self._problem.wrong(predictions))
         if len(wrong):
             raise EvaluationError(
-                f"{self._folder}: {len(wrong):,} of {rows:,} predictions are no probabilities, the first "
+                f"{self._folder}: {len(wrong):,} of {rows:,} predictions are no {self._problem.outputs}, the first "
                 f"{predictions[wrong[0]]}; lower the learning rate, or look for infinite values in the features"
             )
         return predictions
@@ -79,7 +79,7 @@ class Model:
     def _call(self, features: Mapping[str, np.ndarray | pa.ChunkedArray]) -> np.ndarray:
         try:
             given = {name: _tensor(values) for name, values in features.items()}
-            predictions: np.ndarray = self._signature(**given)[self._output].numpy()
+            predictions: np.ndarray = self._signature(**given)[self._problem.output].numpy()
         except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
             raise self._unusable(error) from error
         return predictions

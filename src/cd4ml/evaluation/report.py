@@ -1,9 +1,9 @@
 """The report of an evaluation: HTML that a data scientist shows to a colleague."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cd4ml.contracts import problems
 from cd4ml.contracts.bounds import FEWEST_ROWS
@@ -17,17 +17,22 @@ from cd4ml.contracts.evaluation import (
 )
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
-from cd4ml.evaluation import criteria, figures
+from cd4ml.evaluation import criteria, figures, residual_figures
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
 from cd4ml.evaluation.gate import MOST_JUDGED
+from cd4ml.evaluation.residuals import Residuals
+from cd4ml.names import amount
 from cd4ml.reports import course, page
 
-PROBABILITY = "probability"
 NOTABLE_GAP = 0.1
-"""A gap between groups that is worth a reader's attention before all else."""
+"""A gap between groups that is worth a reader's attention before all else: of a rate, or as a part of the RMSE."""
+BEST = {"nearer 1": 1.0, "nearer 0": 0.0}
+"""What is best of a metric of which neither more nor less is."""
 
 Kind = Literal["passed", "failed", "neutral"]
+Drawn = Mapping[str, Curves] | Mapping[str, Residuals]
+"""By model, what the pictures that are particular to the problem are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class TrendPoint:
 class WorstRow:
     """A row on which the candidate is far from the label."""
 
-    probability: float
+    output: float
     columns: Mapping[str, object]
     """Its values; the label is among them."""
 
@@ -54,7 +59,7 @@ def write(
     *,
     name: str,
     found: Summary,
-    curves: Mapping[str, Curves],
+    drawn: Drawn,
     history: Sequence[Mapping[str, float]],
     worst: Sequence[WorstRow],
     trend: Sequence[TrendPoint],
@@ -65,18 +70,18 @@ def write(
         file: The HTML file.
         name: The candidate's.
         found: All numbers.
-        curves: By model; the thresholds are the same for all.
+        drawn: By model: `Curves`, with the same thresholds for all, or `Residuals` of a number.
         history: The candidate's training by epoch; empty where it is not known.
         worst: The rows on which the candidate is farthest from the label, the worst first, with the columns that are
             worth a look.
         trend: The last published versions, the oldest first.
     """
-    threshold, problem = found.thresholds[0], found.problem
+    threshold, problem = next(iter(found.thresholds), None), found.problem
     primary = problem.primary
     models = {role: found.of(role) for role in found.models}
     fair = [one for one in found.fairness if one.threshold in (threshold, None)]
     page.render(
-        "evaluation.html.j2",
+        f"evaluation_{problem.name}.html.j2",
         file,
         title=f"Evaluation: {name}",
         found=found,
@@ -89,28 +94,50 @@ def write(
         most_judged=MOST_JUDGED,
         comparison=list(_comparison(found)),
         weakest=found.weakest(),
-        notable=[_sentence(one) for one in _largest(fair) if _is_notable(one)],
-        curves=[
-            picture
-            for picture in (
-                figures.roc(curves, {role: one.metrics["auc"] for role, one in found.models.items()}),
-                figures.precision_recall(curves, {role: one.metrics["auc_pr"] for role, one in found.models.items()}),
-                figures.calibration(curves),
-            )
-            if picture
-        ],
-        explorer=explorer(curves, found.thresholds),
-        slice_metrics=[primary, *_rates(problem, threshold)],
+        notable=[_sentence(problem, one) for one in _largest(problem, fair) if _is_notable(found, one)],
+        **PARTICULAR[problem.name](found, drawn),
         slice_picture=figures.slices(problem, models, [one for one in found.changes if one.metric == primary]),
         slice_changes=_slice_changes(found),
         most_slices=figures.MOST_SLICES,
         fairness=[_fairness(column, rows, found) for column, rows in _by_column(fair).items()],
         fairness_metrics=problem.among_groups,
         fewest_rows=FEWEST_ROWS,
-        worst=_worst(worst, found.label),
+        worst=_worst(worst, found.label, problem.output),
         trend=_trend(trend, found),
         learning=course.learning(problem, history) if history else None,
     )
+
+
+def _of_classes(found: Summary, curves: Mapping[str, Curves]) -> dict[str, Any]:
+    pictures = (
+        figures.roc(curves, {role: one.metrics["auc"] for role, one in found.models.items()}),
+        figures.precision_recall(curves, {role: one.metrics["auc_pr"] for role, one in found.models.items()}),
+        figures.calibration(curves),
+    )
+    return {
+        "pictures": [one for one in pictures if one],
+        "explorer": explorer(curves, found.thresholds),
+        "slice_metrics": [found.problem.primary, *_rates(found.problem, found.thresholds[0])],
+    }
+
+
+def _of_numbers(found: Summary, residuals: Mapping[str, Residuals]) -> dict[str, Any]:
+    candidate = residuals[CANDIDATE]
+    return {
+        "pictures": [
+            residual_figures.predicted_and_true(candidate),
+            residual_figures.errors_by_prediction(candidate),
+            residual_figures.errors(residuals),
+        ],
+        "slice_metrics": [*found.problem.headlines, "mean_error"],
+    }
+
+
+PARTICULAR: Mapping[str, Callable[[Summary, Any], dict[str, Any]]] = {
+    "binary": _of_classes,
+    "regression": _of_numbers,
+}
+"""What the template of each problem names beside what all do."""
 
 
 def _verdict(found: Summary, change: Change) -> dict[str, object]:
@@ -130,19 +157,19 @@ def _kind(found: Summary, change: Change) -> Kind:
     if change.interval is None or change.interval[0] <= 0 <= change.interval[1]:
         return "neutral"
     better = found.problem.metric(change.metric).better
-    if better == "nearer 1":
-        return _kind_of_nearness(found, change)
+    if better in BEST:
+        return _kind_of_nearness(found, change, BEST[better])
     if better == "neither":
         return "neutral"
     return "passed" if (change.value > 0) == (better == "higher") else "failed"
 
 
-def _kind_of_nearness(found: Summary, change: Change) -> Kind:
-    """The nearer to 1 the better; of two models on either side of it neither is."""
+def _kind_of_nearness(found: Summary, change: Change, best: float) -> Kind:
+    """The nearer to what is best the better; of two models on either side of it neither is."""
     candidate = found.of(CANDIDATE)[change.slice].metrics[change.metric]
-    if candidate is None or (candidate - 1) * (candidate - change.value - 1) <= 0:
+    if candidate is None or (candidate - best) * (candidate - change.value - best) <= 0:
         return "neutral"
-    return "passed" if abs(candidate - 1) < abs(candidate - change.value - 1) else "failed"
+    return "passed" if abs(candidate - best) < abs(candidate - change.value - best) else "failed"
 
 
 def _comparison(found: Summary) -> Iterator[dict[str, object]]:
@@ -207,7 +234,7 @@ def _fairness(column: str, rows: Sequence[Fairness], found: Summary) -> dict[str
                     role: criteria.read(name, [one for one in rows if one.model == role]) for role in found.models
                 },
             }
-            for name, asked in criteria.ASKED.items()
+            for name, asked in criteria.of(found.problem).items()
         ],
         "rates": of_candidate,
         "groups": list(dict.fromkeys(group for one in of_candidate for group in one.groups)),
@@ -231,31 +258,36 @@ def _by_column(fair: Sequence[Fairness]) -> dict[str, list[Fairness]]:
     }
 
 
-def _largest(fair: Sequence[Fairness]) -> list[Fairness]:
-    """By column the candidate's rate with the largest gap; calibration is no rate."""
-    judged = [one for one in fair if one.model == CANDIDATE and one.gap is not None and one.threshold is not None]
+def _largest(problem: Problem, fair: Sequence[Fairness]) -> list[Fairness]:
+    """By column the candidate's rate, or mean error, with the largest gap."""
+    telling = [one.name for one in problem.among_groups if one.interval == "share" or one.better == "nearer 0"]
+    judged = [one for one in fair if one.model == CANDIDATE and one.gap is not None and one.metric in telling]
     return [max(rows, key=lambda one: one.gap or 0) for rows in _by_column(judged).values()]
 
 
-def _is_notable(one: Fairness) -> bool:
+def _is_notable(found: Summary, one: Fairness) -> bool:
     """A large gap that is no mere chance."""
-    return (one.gap or 0) >= NOTABLE_GAP and (one.gap_interval is None or one.gap_interval[0] > 0)
+    of_error = found.problem.metric(one.metric).top is None
+    unit = found.models[CANDIDATE].metrics[found.problem.primary] if of_error else 1
+    return (one.gap or 0) >= NOTABLE_GAP * (unit or 0) and (one.gap_interval is None or one.gap_interval[0] > 0)
 
 
-def _sentence(one: Fairness) -> str:
+def _sentence(problem: Problem, one: Fairness) -> str:
     assert one.lowest is not None and one.highest is not None  # noqa: PT018 (a gap has both)
-    low, high = one.groups[one.lowest].rate, one.groups[one.highest].rate
+    written: Callable[[float], str] = amount if problem.metric(one.metric).top is None else "{:.2f}".format
+    low, high = (written(one.groups[name].rate or 0) for name in (one.lowest, one.highest))
     lowest, highest = one.lowest.replace(",", ", "), one.highest.replace(",", ", ")
-    chance = f", a gap between {one.gap_interval[0]:.2f} and {one.gap_interval[1]:.2f}" if one.gap_interval else ""
-    return f"In {lowest} the {one.metric.replace('_', ' ')} is {low:.2f} against {high:.2f} in {highest}{chance}"
+    ends = one.gap_interval
+    chance = f", a gap between {written(ends[0])} and {written(ends[1])}" if ends else ""
+    return f"In {lowest} the {one.metric.replace('_', ' ')} is {low} against {high} in {highest}{chance}"
 
 
-def _worst(rows: Sequence[WorstRow], label: str) -> dict[str, object]:
-    """The table of the worst errors: the label and the probability lead."""
+def _worst(rows: Sequence[WorstRow], label: str, output: str) -> dict[str, object]:
+    """The table of the worst errors: the label and what the model gave lead."""
     others = [column for row in rows[:1] for column in row.columns if column != label]
     return {
-        "columns": [label, PROBABILITY, *others],
-        "rows": [[row.columns[label], row.probability, *(row.columns[name] for name in others)] for row in rows],
+        "columns": [label, output, *others],
+        "rows": [[row.columns[label], row.output, *(row.columns[name] for name in others)] for row in rows],
     }
 
 

@@ -16,6 +16,7 @@ from cd4ml.contracts.slices import name_of
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation.config import eval_config
 
+CALIBRATION = "CalibrationPlot"
 DIFFERENCE = "_diff"
 """What TFMA appends to the name of a metric that compares two models."""
 
@@ -27,7 +28,7 @@ class Measured:
     slices: tuple[Slice, ...]
     """Of each model; without intervals."""
     calibration: Mapping[str, np.ndarray]
-    """By model: float [buckets, 3], as `cd4ml.evaluation.curves.Curves` has them."""
+    """By model: float [buckets, 3], as `cd4ml.evaluation.curves.Curves` has them; of a problem with this plot."""
     row_by_row: Mapping[str, str]
     """Why TFMA itself ran row by row, by the name of its combiner."""
 
@@ -68,7 +69,8 @@ def run(
         result = evaluation.result(role)
         of_role = [_slice(key, outputs[""][""], role) for key, outputs in result.slicing_metrics]
         found += sorted(of_role, key=lambda one: (len(one.values), [*one.values], one.slice))
-        calibration[role] = _calibration(next(plots[""][""] for key, plots in result.plots if not key))
+        if CALIBRATION in problem.plots:
+            calibration[role] = _calibration(next(plots[""][""] for key, plots in result.plots if not key))
     _check_names(found)
     return Measured(tuple(found), calibration, evaluation.row_by_row)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from cd4ml.names import counted, lasting
+from cd4ml.names import amount, counted, lasting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,6 +125,11 @@ def _number(value: float | None, digits: int = 3) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
 
 
+def _amount(value: float | None, sign: str = "") -> str:
+    """A number in any unit, `–` for none."""
+    return "–" if value is None or value != value else amount(value, sign)
+
+
 def _percent(value: float | None, digits: int = 1) -> str:
     """A fraction in [0, 1] as `12.3 %`."""
     return "–" if value is None or value != value else f"{value * 100:.{digits}f} %"
@@ -167,6 +172,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         number=_number,
+        amount=_amount,
         percent=_percent,
         counted=counted,
         markdown=_markdown,

@@ -110,7 +110,7 @@ def _answers(rebuilt: Path, known: Path) -> Answers:
     table = pa.table([pa.array(column) for column in zip(*asked.rows, strict=True)], asked.names)
     signature = tf.saved_model.load(str(rebuilt / SAVED_MODEL)).signatures["serving_default"]
     given = {name: tf.constant(values) for name, values in model.features(table, contract).items()}
-    distances = np.abs(signature(**given)[contract.output].numpy() - asked.probabilities)
+    distances = np.abs(signature(**given)[contract.output].numpy() - asked.outputs)
     return Answers(len(asked.rows), int(np.count_nonzero(distances > SAME)), float(distances.max(initial=0)))
 
 

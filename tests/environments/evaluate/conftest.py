@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.transforms import core
-from evaluated_samples import make_model, make_table
+from evaluated_samples import make_model, make_price_model, make_prices, make_table
 
 from cd4ml.evaluation.evaluate import evaluate
 
@@ -79,3 +79,34 @@ def run(models, tmp_path_factory) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def evaluated(run) -> Any:
     return run()
+
+
+@pytest.fixture(scope="session")
+def price_models(tmp_path_factory) -> dict[str, Path]:
+    """Models of a number: one that gives the south too much, and one that knows little."""
+    root = tmp_path_factory.mktemp("price_models")
+    names = ("loss", "root_mean_squared_error", "eval_loss", "eval_root_mean_squared_error")
+    history = [{"epoch": one, "seconds": 1.0, **dict.fromkeys(names, 9.0 - one)} for one in (1, 2)]
+    made = {
+        "candidate": make_price_model(root / "candidate", favoured="south"),
+        "baseline": make_price_model(root / "baseline", weight=2.0),
+        "broken": make_price_model(root / "broken", weight=float("nan")),
+    }
+    (made["candidate"] / "history.json").write_text(json.dumps(history))
+    return made
+
+
+@pytest.fixture(scope="session")
+def run_prices(run, price_models) -> Callable[..., Any]:
+    """Evaluates the models of a number, with some arguments changed."""
+
+    def run_prices(table: pa.Table | None = None, **changes: Any) -> Any:
+        models = {role: price_models[role] for role in ("candidate", "baseline")}
+        return run(make_prices() if table is None else table, **{**models, "label": "price", **changes})
+
+    return run_prices
+
+
+@pytest.fixture(scope="session")
+def prices(run_prices) -> Any:
+    return run_prices()

@@ -8,6 +8,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from cd4ml.contracts.model import Contract, Input, write_contract
+from cd4ml.contracts.regression import REGRESSION
 
 ROWS = 400
 CLASSES = ("false", "true")
@@ -43,6 +44,46 @@ def make_model(folder: Path, weight: float = 1.0, passed_over: str = "", less: f
     given = {"label": "took", "classes": CLASSES, "inputs": inputs, "model": {"model": "dnn"}}
     write_contract(Contract(**{**given, **contract}), folder)
     return folder
+
+
+class Prices(tf.Module):
+    """prediction = weight * income + more, and for a region yet more; an income that is missing counts as none."""
+
+    def __init__(self, weight: float, favoured: str, more: float) -> None:
+        super().__init__()
+        self.weight = tf.Variable(weight)
+        self.favoured = favoured
+        self.more = more
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.float32, name="income"),
+            tf.TensorSpec([None], tf.string, name="region"),
+        ]
+    )
+    def __call__(self, income, region):
+        more = tf.where(region == self.favoured, 9.0, 0.0)
+        known = tf.where(tf.math.is_nan(income), 0.0, income)
+        return {"prediction": self.weight * known + more + self.more}
+
+
+def make_price_model(folder: Path, weight: float = 10.0, favoured: str = "", more: float = 100.0) -> Path:
+    """A model of a number, the `price` of `make_prices`."""
+    folder.mkdir(parents=True)
+    module = Prices(weight, favoured, more)
+    tf.saved_model.save(module, str(folder / "saved_model"), signatures=module.__call__)
+    inputs = (Input("income", "number"), Input("region", "category", vocabulary=("north", "south", "isle")))
+    contract = Contract(label="price", classes=(), inputs=inputs, model={"model": "dnn"}, problem=REGRESSION)
+    write_contract(contract, folder)
+    return folder
+
+
+def make_prices(rows: int = ROWS, **columns: Any) -> pa.Table:
+    """The table of `make_table` with a number to predict: 100 + 10 * income and chance."""
+    table = make_table(rows).drop_columns(["took"])
+    chance = np.random.default_rng(2).gumbel(0, 4, rows)
+    price = 100 + 10 * table.column("income").to_numpy().astype(np.float64) + chance
+    return pa.table({**dict(zip(table.column_names, table.columns, strict=True)), "price": price, **columns})
 
 
 def make_table(rows: int = ROWS, **columns: Any) -> pa.Table:

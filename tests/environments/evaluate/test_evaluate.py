@@ -162,7 +162,7 @@ def test_the_folder_holds_the_summary_tfmas_own_files_and_known_predictions(eval
     assert found.summary.row_by_row == {}
     assert kept.names == ["income", "region"]
     rows_kept = pa.Table.from_pylist([dict(zip(kept.names, row, strict=True)) for row in kept.rows])
-    assert kept.probabilities == pytest.approx(predictions_of(models, "candidate", rows_kept))
+    assert kept.outputs == pytest.approx(predictions_of(models, "candidate", rows_kept))
     assert len(kept.rows) == 100
     assert len(result.slicing_metrics) == len(found.summary.of("candidate")) == 6
     assert sorted(path.name for path in evaluation.iterdir()) == ["predictions.parquet", "summary.json", "tfma"]
@@ -261,7 +261,7 @@ def test_columns_may_have_any_name(run, evaluated, models, tmp_path):
     known, kept = (predictions.read(one / "evaluation" / "predictions.parquet") for one in (evaluated[1], folder))
     assert kept.names == ["probability", ".a=b, c"]
     assert kept.rows == known.rows
-    assert kept.probabilities.tolist() == known.probabilities.tolist()
+    assert kept.outputs.tolist() == known.outputs.tolist()
 
 
 def test_a_value_that_a_deployed_model_would_refuse_is_kept_as_missing(run):

@@ -1,11 +1,13 @@
 """Metrics of other packages: TFMA measures them with ours, and the gate holds limits on them."""
 
+from itertools import product
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from test_evaluate import predictions_of
 
-from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts import problems
 from cd4ml.evaluation import gate
 
 OWN_CLASS = """
@@ -21,11 +23,15 @@ ROW = 'from cd4ml import Metric\nROW = Metric("mean_score", "acme_tfma.MeanScore
 @pytest.fixture(autouse=True)
 def _table_read_again():
     """A process reads the table of metrics once, and here packages come and go."""
-    for name in ("metrics", "_by_name"):
-        vars(BINARY).pop(name, None)
+    _forget()
     yield
-    for name in ("metrics", "_by_name"):
-        vars(BINARY).pop(name, None)
+    _forget()
+
+
+def _forget():
+    problems.metrics.cache_clear()
+    for problem, name in product(problems.PROBLEMS.values(), ("metrics", "_by_name")):
+        vars(problem).pop(name, None)
 
 
 def test_the_metric_of_the_documentation_is_measured_and_held(run, models, documented):

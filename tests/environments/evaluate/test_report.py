@@ -129,7 +129,7 @@ def write(tmp_path):
     def write(found: Summary | None = None, worst: Any = (), trend: Any = ()) -> Page:
         file = tmp_path / "report.html"
         by_model = {"candidate": curves(0), "baseline": curves(1)}
-        report.write(file, name="dnn", found=found or summary(), curves=by_model, history=[], worst=worst, trend=trend)
+        report.write(file, name="dnn", found=found or summary(), drawn=by_model, history=[], worst=worst, trend=trend)
         return Page(file.read_text(encoding="utf-8"))
 
     return write
@@ -143,7 +143,7 @@ def page(tmp_path_factory) -> Page:
         file,
         name="dnn",
         found=summary(),
-        curves={"candidate": curves(0), "baseline": curves(1)},
+        drawn={"candidate": curves(0), "baseline": curves(1)},
         history=history,
         worst=[],
         trend=[],
@@ -252,7 +252,7 @@ def test_a_slice_that_is_too_small_is_drawn_and_compared_nowhere_and_it_says_so(
     assert page.html.count("too few rows</text>") == 1
     row = re.search(r"<tr><td>region=isle</td>.*?</tr>", page.html, re.DOTALL)[0]
     assert "badge" not in row
-    assert re.search(r'data-value="-1">–</td>\s*</tr>$', row)
+    assert re.search(r'data-value="">–</td>\s*</tr>$', row)
     assert 'badge passed">+0.050' in re.search(r"<tr><td>region=south</td>.*?</tr>", page.html, re.DOTALL)[0]
 
 
@@ -557,7 +557,7 @@ def test_a_fault_while_drawing_is_a_line_in_the_report_and_in_the_log(tmp_path, 
         tmp_path / "r.html",
         name="dnn",
         found=summary(),
-        curves={"candidate": curves()},
+        drawn={"candidate": curves()},
         history=history,
         worst=[],
         trend=trend,

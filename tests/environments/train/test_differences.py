@@ -40,7 +40,7 @@ def known(rebuilt: Path) -> Path:
     given = {name: tf.constant(values) for name, values in model.features(rows, contract).items()}
     found = tf.saved_model.load(str(rebuilt / "saved_model")).signatures["serving_default"](**given)
     file = rebuilt.parent / "predictions.parquet"
-    predictions.write(rows, found["probability"].numpy(), file)
+    predictions.write(rows, "probability", found["probability"].numpy(), file=file)
     return file
 
 

@@ -3,11 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluation_samples import group, metrics
+from evaluation_samples import group, metrics, number
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Change, ModelSummary, Summary
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import fairness
 
 
@@ -35,6 +36,36 @@ def found() -> Summary:
         changes=(Change("baseline", "overall", "auc", 0.05, (0.03, 0.07)),),
         fairness=tuple(fairness.compare(BINARY, slices=candidate, columns=[["region"]], thresholds=[0.5])),
     )
+
+
+@pytest.fixture
+def of_a_number() -> Callable[..., Summary]:
+    """A candidate that gives the south too much, beside a baseline (an RMSE of 4)."""
+
+    def made(error: float = 3.0) -> Summary:
+        candidate = (
+            number("overall", error),
+            number("region=north", 2.5, bias=-1.0),
+            number("region=south", 3.5, bias=2.0),
+        )
+        baseline = tuple(number(one.slice, 4.0, model="baseline") for one in candidate)
+        return Summary(
+            label="price",
+            rows=200,
+            test_digest="sha256:t",
+            judged=1,
+            thresholds=(),
+            models={
+                "candidate": _model("sha256:c", candidate[0], latency_ms=4.0),
+                "baseline": _model("sha256:b", baseline[0], latency_ms=1.0),
+            },
+            slices=candidate + baseline,
+            changes=(),
+            fairness=tuple(fairness.compare(REGRESSION, slices=candidate, columns=[["region"]], thresholds=[])),
+            problem_name=REGRESSION.name,
+        )
+
+    return made
 
 
 @pytest.fixture

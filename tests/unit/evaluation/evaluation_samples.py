@@ -26,3 +26,19 @@ def group(
 ) -> Slice:
     values = {} if name == "overall" else dict(part.split("=") for part in name.split(","))
     return Slice("candidate", name, values, rows, metrics(auc, rate, **others), intervals or {})
+
+
+def number(name: str, error: float = 3.0, bias: float = 0.5, rows: int = 100, model: str = "candidate") -> Slice:
+    """A slice of a model that predicts a number."""
+    values = {} if name == "overall" else dict(part.split("=") for part in name.split(","))
+    found = {
+        "example_count": float(rows),
+        "mean_label": 20.0,
+        "mean_prediction": 20.0 + bias,
+        "mean_error": bias,
+        "root_mean_squared_error": error,
+        "mean_squared_error": error**2,
+        "mean_absolute_error": 0.8 * error,
+        "r_squared": 0.7,
+    }
+    return Slice(model, name, values, rows, found, {})

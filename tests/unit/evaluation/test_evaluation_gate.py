@@ -100,6 +100,49 @@ def test_a_model_that_is_not_better_than_the_baseline_fails(found, written):
     ]
 
 
+@pytest.mark.parametrize("value", [0.05, 0.0, -0.01])
+def test_a_model_that_is_to_be_as_good_as_the_baseline_is_held_by_what_is_primary(found, written, value):
+    before = found.models["baseline"].metrics["auc"]
+    candidate = tuple(
+        replace(one, metrics={**one.metrics, "auc": before + value}) if one.model == "candidate" else one
+        for one in found.slices
+    )
+
+    verdict = gate.check(written(replace(found, slices=candidate)), {"as_good_as": "baseline"})
+
+    [check] = verdict.checks
+    assert (check.name, check.limit) == ("change of auc on overall against the baseline", "at least 0")
+    assert verdict.passed is (value >= 0)
+
+
+@pytest.mark.parametrize(("error", "passed"), [(3.0, True), (4.0, True), (4.5, False)])
+def test_of_an_error_as_good_is_no_more(of_a_number, written, error, passed):
+    verdict = gate.check(written(of_a_number(error)), {"as_good_as": "baseline"})
+
+    [check] = verdict.checks
+    assert (check.name, check.limit) == (
+        "change of root_mean_squared_error on overall against the baseline",
+        "at most 0",
+    )
+    assert verdict.passed is passed
+
+
+def test_limits_that_the_problem_of_the_candidate_has_no_metric_for_are_told_at_once(of_a_number, written):
+    limits = {"auc": {"min": 0.7}, "fairness": {"region": {"demographic_parity": {"max_gap": 0.1}}}}
+
+    with pytest.raises(EvaluationError) as error:
+        gate.check(written(of_a_number()), limits)
+
+    assert "auc: no metric of regression; there are example_count, mean_label" in str(error.value)
+    assert "demographic_parity: selection_rate is no metric of regression; compare groups by" in str(error.value)
+
+
+def test_a_gap_in_the_mean_error_is_told_with_its_groups(of_a_number, written):
+    assert reasons(written(of_a_number()), {"fairness": {"region": {"mean_error": {"max_gap": 1.0}}}}) == [
+        "mean_error between groups of region: the gap is 3 (north -1.00, south 2.00), above the limit 1"
+    ]
+
+
 def test_a_change_is_held_on_the_slices_that_it_names(found, written):
     limits = {"auc": {"baseline": {"min_change": 0.0, "slices": ["region=*"]}}}
 

@@ -7,6 +7,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from cd4ml.contracts.binary import BINARY, CRITERIA
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits
 
@@ -20,9 +21,9 @@ def test_limits_that_limit_nothing_are_refused_with_one_to_write(nothing):
 
     assert str(error.value) == (
         "model limits: not as it should be\n  - there is no limit, so every model would pass; "
-        "write at least one, such as auc: {baseline: {min_change: 0.0}}"
+        "write at least one, such as as_good_as: baseline"
     )
-    assert limits.parse({"auc": {"baseline": {"min_change": 0.0}}})
+    assert limits.parse({"as_good_as": "baseline"})
 
 
 def test_numbers_of_yaml_and_of_kfp_are_the_same():
@@ -282,7 +283,60 @@ def test_a_criterion_stands_for_its_rates():
 def test_every_rate_that_groups_are_compared_by_can_be_limited():
     named = set(limits.FairnessLimits.model_fields)
 
-    assert named == {*(one.name for one in BINARY.among_groups), *CRITERIA}
+    compared = (one.name for problem in (BINARY, REGRESSION) for one in problem.among_groups)
+    assert named == {*compared, *CRITERIA}
+
+
+def test_limits_name_metrics_of_any_problem_and_what_a_number_is_has_no_end_of_its_own():
+    given = {
+        "root_mean_squared_error": {"max": 1000, "baseline": {"max_change": 0}},
+        "mean_error": {"min": -20, "max": 20, "champion": {"min_change": -30}},
+        "r_squared": {"min": -0.5, "confident": True},
+        "bootstrap": {"mean_absolute_error": {"max": 12.5}},
+        "fairness": {"region": {"mean_error": {"max_gap": 50}, "mean_absolute_error": {"min_ratio": 0.8}}},
+    }
+
+    assert list(limits.misfits(limits.parse(given), REGRESSION)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"r_squared": {"min": 1.5}}, "r_squared.min: 1.5 is out of range: r_squared is at most 1"),
+        ({"mean_absolute_error": {"max": -1}}, "-1 is out of range: mean_absolute_error is at least 0"),
+        ({"mean_error@0.5": {"max": 1}}, "mean_error@0.5: unknown; did you mean 'mean_error'?"),
+        ({"fairness": {"a": {"mean_error": {"min_ratio": 0.8}}}}, "may be below 0, so groups have no ratio of it"),
+        ({"fairness": {"a": {"mean_error": {"max_gap": 1, "threshold": 0.5}}}}, "is of no threshold"),
+        ({"fairness": {"a": {"mean_prediction": {"max_gap": -1}}}}, "fairness.a.mean_prediction.max_gap"),
+        ({"as_good_as": "champion"}, "as_good_as"),
+    ],
+)
+def test_a_mistake_in_the_limits_of_a_number_is_told(given, told):
+    with pytest.raises(EvaluationError) as error:
+        limits.parse(given)
+
+    assert told in str(error.value)
+
+
+def test_a_limit_of_another_problem_is_told_with_what_to_limit_instead():
+    given = {
+        "auc": {"min": 0.7},
+        "precision@0.5": {"min": 0.7},
+        "fairness": {"region": {"four_fifths": True, "mean_error": {"max_gap": 1}}},
+    }
+
+    said = list(limits.misfits(limits.parse(given), REGRESSION))
+
+    known = ", ".join(one.name for one in REGRESSION.metrics)
+    assert said == [
+        f"auc: no metric of regression; there are {known}",
+        f"precision@0.5: no metric of regression; there are {known}",
+        "fairness.region.four_fifths: selection_rate is no metric of regression; compare groups by mean_error, "
+        "mean_prediction, mean_absolute_error",
+    ]
+    assert [one.partition(":")[0] for one in limits.misfits(limits.parse(given), BINARY)] == [
+        "fairness.region.mean_error"
+    ]
 
 
 def test_the_digest_tells_limits_apart_and_not_how_they_are_written():
