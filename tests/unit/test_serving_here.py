@@ -24,6 +24,7 @@ import pytest
 from cd4ml import cli
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts import verdict as gates
+from cd4ml.contracts.model import Contract, write_contract
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
 from cd4ml.deployment import on_this_machine, release, rollout, verify
 from cd4ml.deployment.targets import Served, servers
@@ -111,7 +112,7 @@ def publish(store: Store, tmp_path: Path, number: int = 1, **answers: Any) -> Ve
     trained = tmp_path / f"trained-{number}"
     (trained / "saved_model").mkdir(parents=True)
     (trained / "saved_model" / "weights").write_text(f"weights {number}")
-    (trained / "contract.json").write_text("{}")
+    write_contract(Contract("took", ("no", "yes"), (), {}), trained)
     digest = model.digest(trained)
     (trained / "answers.json").write_text(json.dumps({"digest": digest, "probability": 0.25, **answers}))
     known = tmp_path / "predictions.parquet"
@@ -286,7 +287,7 @@ def test_a_version_that_answers_something_else_is_undone_while_the_one_before_an
     url = f"http://127.0.0.1:{port}"
     told = str(refused.value).splitlines()
     assert told[0].endswith(
-        " does not predict what evaluation did: row 0 gives 0.750000, evaluated 0.250000 (allowed difference 1e-05)"
+        " does not predict what evaluation did: row 0 gives 0.75, evaluated 0.25 (allowed difference 1e-05)"
     )
     assert not told[0].startswith(url)
     assert told[-1] == (
