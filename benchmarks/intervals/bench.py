@@ -2,12 +2,12 @@
 
     .venvs/evaluate/bin/python benchmarks/intervals/bench.py
 
-Two models whose scores are normal, by class, are evaluated on many samples at once, as if each were a slice. Of groups
-of known rates the gap is found in many samples. It prints the share of the intervals that hold the truth; a dash stands
+Two models whose scores are normal, by class, are evaluated on many samples at once, as if each were a slice; so are two
+that predict a number. Of groups of known rates the gap is found in many samples. It prints the share of the intervals that hold the truth; a dash stands
 for samples of which most are too small to have one. The last line is JSON.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -20,7 +20,9 @@ from scipy import special
 
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import OVERALL, Slice, at
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import confidence, fairness, measure
+from cd4ml.evaluation.estimates import Scored
 from cd4ml.evaluation.rows import Slicing
 
 ROWS = (30, 100, 300, 1_000, 3_000, 10_000)
@@ -29,6 +31,9 @@ APART = {"fair": 1.0, "good": 2.0}
 """By name: how far apart the classes are, in standard deviations: an AUC of 0.76 and of 0.92."""
 METRICS = ("auc", "auc_pr", "binary_cross_entropy", "calibration", "label_rate")
 AT_THRESHOLD = ("accuracy", "precision", "true_positive_rate", "false_positive_rate", "selection_rate")
+CHANCES = ("normal", "skewed")
+"""What a label has beside what can be known of it."""
+NUMBERS = tuple(one.name for one in REGRESSION.on_all if one.interval)
 KNOWN = 4_000_000
 """Rows by which the truth is known."""
 
@@ -40,9 +45,11 @@ class Held(NamedTuple):
     held: float
 
 
-def samples(
-    rows: int, *, rate: float, apart: float, count: int, seed: int
-) -> tuple[measure.Scored, list[Slice], float]:
+Samples = tuple[Scored, list[Slice], list[float]]
+"""The rows, the slices of both models, and the thresholds of their rates."""
+
+
+def samples(rows: int, *, rate: float, apart: float, count: int, seed: int) -> Samples:
     """Samples of one size, each a slice, with what TFMA finds of them.
 
     Args:
@@ -51,9 +58,6 @@ def samples(
         apart: How far apart the classes are.
         count: Of samples.
         seed: Of the draws.
-
-    Returns:
-        The rows, the slices of both models, and the threshold of their rates.
     """
     random = np.random.default_rng(seed)
     labels = random.random(rows * count) < rate
@@ -69,7 +73,7 @@ def samples(
     }
     names = [f"sample={place}" for place in range(count)]
     codes = np.repeat(np.arange(count), rows)
-    scored = measure.Scored(BINARY, labels, predictions, [Slicing(names, codes)])
+    scored = Scored(BINARY, labels, predictions, [Slicing(names, codes)])
     slices = [
         Slice(role, name, {}, rows, metrics, {})
         for role, one in predictions.items()
@@ -77,7 +81,28 @@ def samples(
             names, _rates(labels, selected=one > np.float64(rate), rows=rows, threshold=rate), strict=True
         )
     ]
-    return scored, slices, rate
+    return scored, slices, [rate]
+
+
+def samples_of_numbers(rows: int, *, chance: str, count: int, seed: int) -> Samples:
+    """Samples of one size of a number, and of two models that predict it, both a little too high.
+
+    Args:
+        rows: Of each sample.
+        chance: What the label has beside its part that can be known: one of `CHANCES`.
+        count: Of samples.
+        seed: Of the draws.
+    """
+    random = np.random.default_rng(seed)
+    part, noise, other = random.normal(size=(3, rows * count))
+    labels = 20 + 3 * part + (noise if chance == "normal" else random.lognormal(0, 0.7, rows * count))
+    given = {"candidate": 20.4 + 3 * part, "baseline": 20.4 + 2.7 * part + 0.5 * other}
+    names = [f"sample={place}" for place in range(count)]
+    codes = np.repeat(np.arange(count), rows)
+    predictions = {role: one.astype(np.float32) for role, one in given.items()}
+    scored = Scored(REGRESSION, labels, predictions, [Slicing(names, codes)])
+    slices = [Slice(role, name, {}, rows, {"example_count": float(rows)}, {}) for role in given for name in names]
+    return scored, slices, []
 
 
 def _rates(
@@ -107,17 +132,36 @@ def _rates(
 @cache
 def known(rate: float, apart: float) -> dict[str, float]:
     """The metrics and the changes on so many rows that chance is little."""
-    scored, slices, threshold = samples(KNOWN, rate=rate, apart=apart, count=1, seed=1)
-    found, changes = measure.complete(scored, slices, [threshold])
+    return _true(samples(KNOWN, rate=rate, apart=apart, count=1, seed=1))
+
+
+@cache
+def known_of_numbers(chance: str) -> dict[str, float]:
+    """The same of a number."""
+    return _true(samples_of_numbers(KNOWN, chance=chance, count=1, seed=1))
+
+
+def _true(drawn: Samples) -> dict[str, float]:
+    found, changes = measure.complete(*drawn)
     truth = {name: value for name, value in found[0].metrics.items() if value is not None}
     return truth | {f"change of {one.metric}": one.value for one in changes}
 
 
 def coverage(rows: int, *, rate: float, apart: float, count: int, seed: int = 0) -> dict[str, Held]:
     """How often the intervals of metrics and of changes (`change of auc`) hold the truth, by what they are of."""
-    truth = known(rate, apart)
-    scored, slices, threshold = samples(rows, rate=rate, apart=apart, count=count, seed=seed)
-    found, changes = measure.complete(scored, slices, [threshold])
+    drawn = samples(rows, rate=rate, apart=apart, count=count, seed=seed)
+    names = [*METRICS, *(at(metric, rate) for metric in AT_THRESHOLD)]
+    return _held(drawn, known(rate, apart), names=names, count=count)
+
+
+def coverage_of_numbers(rows: int, *, chance: str, count: int, seed: int = 0) -> dict[str, Held]:
+    """The same of a number."""
+    drawn = samples_of_numbers(rows, chance=chance, count=count, seed=seed)
+    return _held(drawn, known_of_numbers(chance), names=NUMBERS, count=count)
+
+
+def _held(drawn: Samples, truth: dict[str, float], *, names: Sequence[str], count: int) -> dict[str, Held]:
+    found, changes = measure.complete(*drawn)
     intervals = [
         (name, interval) for one in found if one.model == "candidate" for name, interval in one.intervals.items()
     ]
@@ -125,7 +169,6 @@ def coverage(rows: int, *, rate: float, apart: float, count: int, seed: int = 0)
     held: dict[str, list[bool]] = {}
     for name, (low, high) in intervals:
         held.setdefault(name, []).append(low <= truth[name] <= high)
-    names = [*METRICS, *(at(metric, threshold) for metric in AT_THRESHOLD)]
     return {
         kind + metric.partition("@")[0]: Held(len(of) / count, float(np.mean(of)) if of else np.nan)
         for metric in names
@@ -156,23 +199,31 @@ def coverage_of_gaps(rates: list[float], *, rows: int, count: int, seed: int = 0
     return {what: Held(len(of) / count, float(np.mean(of)) if of else np.nan) for what, of in held.items()}
 
 
+def _count(rows: int) -> int:
+    return min(1_000, 5_000_000 // rows)
+
+
+def _table(title: str, cells: Sequence[dict[str, Held]], told: list[float]) -> Table:
+    """The shares that hold the truth, one column a size; they are added to those told before."""
+    table = Table(title, *(f"{rows:,} rows" for rows in ROWS))
+    for metric in cells[0]:
+        row = [of_rows[metric] for of_rows in cells]
+        table.add_row(metric, *(f"{100 * one.held:.1f}" if one.given > 0.5 else "–" for one in row))
+        told += [one.held for one in row if one.given > 0.5]
+    return table
+
+
 def main() -> None:
-    """Prints a table for each quality of a model, one for gaps, and as the last line JSON."""
+    """Prints a table for each quality of a model and rate, one for each number and for gaps, and as the last line JSON."""
     console = Console(width=120)
     told: list[float] = []
     for quality, apart in APART.items():
-        cells = {
-            (rows, rate): coverage(rows, rate=rate, apart=apart, count=min(1_000, 5_000_000 // rows))
-            for rate in RATES
-            for rows in ROWS
-        }
         for rate in RATES:
-            table = Table(f"{quality} model, rate {rate:g}", *(f"{rows:,} rows" for rows in ROWS))
-            for metric in cells[ROWS[0], rate]:
-                row = [cells[rows, rate][metric] for rows in ROWS]
-                table.add_row(metric, *(f"{100 * one.held:.1f}" if one.given > 0.5 else "–" for one in row))
-                told += [one.held for one in row if one.given > 0.5]
-            console.print(table)
+            cells = [coverage(rows, rate=rate, apart=apart, count=_count(rows)) for rows in ROWS]
+            console.print(_table(f"{quality} model, rate {rate:g}", cells, told))
+    for chance in CHANCES:
+        cells = [coverage_of_numbers(rows, chance=chance, count=_count(rows)) for rows in ROWS]
+        console.print(_table(f"a number, {chance}", cells, told))
     table = Table("groups", "rows of each", "gap", "ratio")
     for rates in ([0.3] * 2, [0.3, 0.4], [0.1, 0.2], [0.3] * 5, [0.3, 0.3, 0.3, 0.3, 0.5], [0.3] * 10, [0.02] * 3):
         for rows in (100, 1_000):

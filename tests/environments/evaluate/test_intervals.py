@@ -2,13 +2,15 @@
 
 import importlib.util
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from cd4ml.evaluation import confidence
+from cd4ml.evaluation import confidence, measure
+from cd4ml.evaluation.rows import Slicing
 
 BENCH = Path(__file__).parents[3] / "benchmarks" / "intervals" / "bench.py"
 AREAS = ["auc", "auc_pr", "binary_cross_entropy"]
@@ -32,6 +34,34 @@ def test_of_a_hundred_intervals_ninety_five_hold_the_truth(bench, rows, rate):
     for metric, (given, held) in found.items():
         assert given > 0.9, metric
         assert 0.925 <= held <= 0.985, metric  # 1,000 samples tell a share to 0.014
+
+
+@pytest.mark.parametrize("rows", [100, 1_000])
+@pytest.mark.parametrize("chance", ["normal", "skewed"])
+def test_of_a_hundred_intervals_of_a_number_ninety_five_hold_the_truth(bench, rows, chance):
+    found = bench.coverage_of_numbers(rows, chance=chance, count=1_000)
+
+    assert len(found) == 13  # a mean label does not change
+    for metric, (given, held) in found.items():
+        assert given == 1, metric
+        assert 0.925 <= held <= 0.985, metric
+
+
+def test_a_number_has_no_interval_of_few_rows_nor_of_errors_that_are_all_one(bench):
+    few = bench.samples_of_numbers(29, chance="normal", count=1, seed=0)
+    labels = np.arange(100.0)
+    same = replace(few[0], labels=labels, predictions={"candidate": labels + 2, "baseline": labels})
+    same = replace(same, slicings=[Slicing(["sample=0"], np.zeros(100, np.int64))])
+
+    [of_few, _], _ = measure.complete(*few)
+    [of_same, of_none], [*changes] = measure.complete(same, *few[1:])
+
+    assert of_few.intervals == {}
+    assert of_same.metrics["root_mean_squared_error"] == of_same.metrics["mean_error"] == 2
+    assert of_same.intervals.keys() == {"mean_label", "mean_prediction", "r_squared"}
+    assert of_none.metrics["r_squared"] == 1
+    assert of_none.intervals.keys() == {"mean_label", "mean_prediction"}
+    assert next(one.value for one in changes if one.metric == "mean_error") == 2
 
 
 def test_where_rows_are_too_few_to_tell_areas_have_no_interval_and_rates_a_safe_one(bench):
