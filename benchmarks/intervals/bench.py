@@ -3,8 +3,8 @@
     .venvs/evaluate/bin/python benchmarks/intervals/bench.py
 
 Two models whose scores are normal, by class, are evaluated on many samples at once, as if each were a slice; so are two
-that predict a number. Of groups of known rates the gap is found in many samples. It prints the share of the intervals that hold the truth; a dash stands
-for samples of which most are too small to have one. The last line is JSON.
+that predict a number. Of groups of known rates the gap is found in many samples. It prints the share of the intervals
+that hold the truth; a dash stands for samples of which most are too small to have one. The last line is JSON.
 """
 
 from collections.abc import Iterator, Sequence
@@ -214,7 +214,7 @@ def _table(title: str, cells: Sequence[dict[str, Held]], told: list[float]) -> T
 
 
 def main() -> None:
-    """Prints a table for each quality of a model and rate, one for each number and for gaps, and as the last line JSON."""
+    """Prints a table for each kind of sample and for gaps, and as the last line JSON."""
     console = Console(width=120)
     told: list[float] = []
     for quality, apart in APART.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.regression import REGRESSION
 
 ROW = """
 from cd4ml import Metric
@@ -154,6 +155,34 @@ def test_the_table_of_the_docs_has_every_metric_and_says_which_rows_it_is_over()
             assert one in BINARY.of_models
         else:
             assert BINARY.counted(name, 1000, found) == ROWS_THAT_COUNT[said[name]], name
+
+
+def test_the_docs_have_every_metric_of_a_number_and_say_by_which_groups_are_compared():
+    of_a_number, fairness = (
+        (DOCS / "limits.md").read_text().partition(start)[2] for start in ("Of a number,", "### Fairness")
+    )
+
+    said = set(re.findall("`([a-z_]+)`", of_a_number.partition("A limit on a metric")[0]))
+    assert said == {one.name for one in REGRESSION.metrics}
+    compared = re.findall("`([a-z_]+)` [(]", fairness.partition("groups are compared by")[2].partition("A gap")[0])
+    assert compared == [one.name for one in REGRESSION.among_groups]
+
+
+def test_each_metric_of_a_number_has_ends_a_better_side_and_an_interval():
+    table = {one.name: (one.bottom, one.top, one.better, one.interval) for one in REGRESSION.on_all}
+
+    error, mean = (0, None, "lower", "positive"), (None, None, "neither", "signed")
+    assert table == {
+        "example_count": (0, None, "neither", None),
+        "mean_label": mean,
+        "mean_prediction": mean,
+        "mean_error": (None, None, "nearer 0", "signed"),
+        "root_mean_squared_error": error,
+        "mean_squared_error": error,
+        "mean_absolute_error": error,
+        "r_squared": (None, 1, "higher", "below 1"),
+    }
+    assert REGRESSION.at_thresholds == ()
 
 
 def test_a_metric_is_of_all_rows_or_at_thresholds_or_of_a_model():
