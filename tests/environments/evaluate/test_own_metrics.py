@@ -29,7 +29,6 @@ def _table_read_again():
 
 
 def _forget():
-    problems.metrics.cache_clear()
     for problem, name in product(problems.PROBLEMS.values(), ("metrics", "_by_name")):
         vars(problem).pop(name, None)
 
