@@ -93,6 +93,8 @@ class Training(Arguments):
     """The model that the candidate has to beat."""
     candidate: Annotated[AnyTrainer, Means.SPECIFICATION] = written({"model": "dnn"})
     """The model that is to be published."""
+    warm_start: bool = False
+    """Whether the candidate begins with the weights of the model in production (docs/training.md)."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     """Makes training repeatable."""
     gpus: Annotated[int, Within(0, MAX_GPUS), Means.TEXT_IN_KFP] = 1
@@ -147,6 +149,9 @@ class Training(Arguments):
                 self.model_limits, thresholds=self.thresholds, slices=self.slices, sensitive=self.sensitive
             )
         )
+        if self.warm_start and not self.candidate.may_start_warm:
+            said = f"{self.candidate.model!r} begins anew each time"
+            yield f"warm_start: {said}; leave it out, or take a network as the candidate: linear, dnn, wide_and_deep"
         if self.duplicates == "drop" and self.key != ROWS:
             said = f"means nothing where the key is {shown(self.key)}"
             yield f"duplicates: `drop` {said}; leave it out, or write `key: {ROWS}`"

@@ -60,6 +60,7 @@ def training(
     waivers: list = [],  # noqa: B006
     baseline: dict = {"model": "linear"},  # noqa: B006
     candidate: dict = {"model": "dnn"},  # noqa: B006
+    warm_start: bool = False,
     seed: int = 0,
     gpus: str = "1",
     cpu_request: str = "1",
@@ -102,6 +103,7 @@ def training(
         waivers=waivers,
         baseline=baseline,
         candidate=candidate,
+        warm_start=warm_start,
         seed=seed,
         gpus=gpus,
         cpu_request=cpu_request,
@@ -135,6 +137,7 @@ def training(
         run=run,
         revision=revision,
         model=name,
+        warm_start=warm_start,
     )
     light(ingested, "Ingest dataset", cached=False)
     with_store(ingested)
@@ -150,6 +153,8 @@ def training(
         schema_digest=ingested.outputs["schema_digest"],
         reference=ingested.outputs["reference"],
         reference_digest=ingested.outputs["reference_digest"],
+        champion=ingested.outputs["champion"],
+        champion_digest=ingested.outputs["champion_digest"],
         store=store,
     ).after(begun)
     light(splits, "Split dataset")
@@ -192,12 +197,14 @@ def training(
             eval=splits.outputs["eval"],
             statistics=validated.outputs["statistics"],
             schema=validated.outputs["schema"],
+            start=splits.outputs["start"],
             label=label,
             key=ingested.outputs["key"],
             exclude=exclude,
             spec=specification,
             seed=seed,
             store=store,
+            warm_start=warm_start if role == "candidate" else False,
         ).after(checked)
         heavy(
             models[role],

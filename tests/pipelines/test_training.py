@@ -369,7 +369,7 @@ def test_a_run_that_is_stopped_leaves_nothing_and_the_next_one_takes_up_its_work
 
 def test_a_run_that_was_stopped_while_it_trained_goes_on_from_there(first: Outcome, workplace: Workplace) -> None:
     candidate = {"model": "dnn", "hidden": [16], "batch_size": 16, "epochs": 60, "patience": 60}
-    arguments = workplace.arguments(candidate=candidate, seed=104)
+    arguments = workplace.arguments(candidate=candidate, seed=104, warm_start=True)
     process = workplace.start("run", arguments)
     wait_for_task(workplace, process, "train-model-2.log")
     log = max(workplace.folder.glob("runs/*/logs/train-model-2.log"), key=lambda one: one.stat().st_mtime)
@@ -382,6 +382,9 @@ def test_a_run_that_was_stopped_while_it_trained_goes_on_from_there(first: Outco
 
     assert again.code == 0, again.output
     assert f"goes on from {place}\n" in (again.folder / "logs" / "train-model-2.log").read_text()
+    begun = "begins with the weights of the champion"
+    assert begun in log.read_text()
+    assert begun not in log.with_name("train-model.log").read_text()
     assert {len(list(one.iterdir())) for one in workplace.folder.glob("store/checkpoints/*")} == {1}
 
 

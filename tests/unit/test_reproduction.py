@@ -51,19 +51,19 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def publish(store: FolderStore, tmp_path: Path) -> Publish:
-    """Publishes version 1 of `uptake`, as a run would have whose arguments these are."""
+    """Publishes a version of `uptake`, as a run would have whose arguments these are."""
 
-    def add(made: Lineage | None = MADE, **changes: object) -> Version:
-        folder = tmp_path / "model"
+    def add(made: Lineage | None = MADE, number: int = 1, **changes: object) -> Version:
+        folder = tmp_path / f"model-{number}"
         (folder / "saved_model").mkdir(parents=True)
-        (folder / "saved_model" / "saved_model.pb").write_text("graph")
+        (folder / "saved_model" / "saved_model.pb").write_text(f"graph {number}")
         model.write_contract(Contract("took", ("0", "1"), (Input("age", "number"),), {"model": "linear"}), folder)
         if made:
             made.write(folder / FILE)
         known = Datasets(store).find("people").latest.about
         version = Version(
             name="uptake",
-            version=1,
+            version=number,
             digest=model.digest(folder),
             published_at="2026-11-21T12:00:00+00:00",
             run="run-1",
@@ -142,6 +142,26 @@ def test_a_version_that_another_cd4ml_trained_names_the_one_to_use(store: Folder
     publish(replace(MADE, environment=replace(MADE.environment, cd4ml="0.0.9")))
 
     assert f"cd4ml 0.0.9 trained it (image cd4ml/tools:0.1.0-abc), and this is {VERSION}" in refused(store)
+
+
+def test_a_version_that_began_with_the_weights_of_another_is_given_that_one(
+    store: FolderStore, publish: Publish
+) -> None:
+    before = publish(number=1)
+    publish(replace(MADE, started_from=before.digest), number=2)
+
+    given = reproduction.origin(store, "uptake", 2).part.given["ingest-dataset"]
+
+    assert given["champion"] == store.uri("models/uptake/1")
+    assert given["champion_digest"] == before.digest
+
+
+def test_a_version_that_began_with_the_weights_of_one_that_is_gone_cannot_be_made_again(
+    store: FolderStore, publish: Publish
+) -> None:
+    publish(replace(MADE, started_from="sha256:0"))
+
+    assert "it began with the weights of sha256:0, and no version of uptake is that model" in refused(store)
 
 
 def test_every_reason_is_told_at_once(store: FolderStore, publish: Publish) -> None:

@@ -194,6 +194,12 @@ def test_a_mistake_is_told_before_anything_runs(in_a_folder: Path, name: str, wr
     assert [one.name for one in in_a_folder.iterdir()] == ["run.yaml"]
 
 
+def test_what_begins_anew_each_time_cannot_start_warm(in_a_folder: Path) -> None:
+    told = mistakes(in_a_folder, candidate="{model: trees}", warm_start="true")
+
+    assert "warm_start: 'trees' begins anew each time; leave it out, or take a network as the candidate" in told
+
+
 @pytest.mark.parametrize("name", ["exclude", "sensitive", "slices"])
 def test_a_dropped_column_can_be_named_nowhere_else(in_a_folder: Path, name: str) -> None:
     told = mistakes(in_a_folder, columns="{region: drop}", **{name: "[region]"})

@@ -24,6 +24,7 @@ def ingest_dataset(
     run: str = "",
     revision: str = "",
     model: str = "",
+    warm_start: bool = False,
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Ingested",
     uri=str,
@@ -34,6 +35,8 @@ def ingest_dataset(
     schema_digest=str,
     reference=str,
     reference_digest=str,
+    champion=str,
+    champion_digest=str,
 ):
     """Adds a table to the store as the latest version of a dataset; nothing new when nothing changed.
 
@@ -53,6 +56,7 @@ def ingest_dataset(
         run: The run's name, for the version's commit.
         revision: The revision of the code, for the version's commit.
         model: The name of the model that is trained on it, whose last version says what the rows were before.
+        warm_start: Whether the candidate is to begin with the weights of the champion.
 
     Returns:
         dataset: Which version of which dataset it is (layout: `cd4ml.contracts.dataset`).
@@ -64,9 +68,11 @@ def ingest_dataset(
         schema_digest: Of the content of the schema that people keep; empty where there is none.
         reference: Where the rows lie that the last version of the model was trained on; empty where there is none.
         reference_digest: Of their content.
+        champion: Where the champion's version lies; empty where the candidate begins anew, or there is none.
+        champion_digest: Of its files.
     """
     given = dict(locals())
-    from cd4ml.data import curated, ingest, references
+    from cd4ml.data import champion, curated, ingest, references
     from cd4ml.registry.notes import noting
 
     with noting(store, given) as returned:
@@ -87,5 +93,7 @@ def ingest_dataset(
         returned.update(key=found.key_column, schema_digest=curated.digest(curated_schema))
         before = references.last(store, name=model, dataset_digest=found.digest)
         returned["reference"], returned["reference_digest"] = before
+        start = champion.find(store, model, wanted=warm_start)
+        returned["champion"], returned["champion_digest"] = start
     dataset.metadata.update(found.metadata)
     return tuple(returned.values())

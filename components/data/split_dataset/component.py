@@ -22,10 +22,13 @@ def split_dataset(
     schema: dsl.Output[artifacts.Schema],
     before: dsl.Output[artifacts.Reference],
     provenance: dsl.Output[artifacts.Provenance],
+    start: dsl.Output[artifacts.TrainedModel],
     curated_schema: str = "",
     schema_digest: str = "",
     reference: str = "",
     reference_digest: str = "",
+    champion: str = "",
+    champion_digest: str = "",
 ) -> NamedTuple("Splits", drawn=dict):  # type: ignore[valid-type]
     """Splits a version of a dataset by key, group, stratum or time, and hands on what it is held against.
 
@@ -40,6 +43,8 @@ def split_dataset(
         schema_digest: Of its content, so that an earlier one is not reused.
         reference: The rows that the last model was trained on, as it keeps them; empty where there is none.
         reference_digest: Of their content, so that earlier ones are not reused.
+        champion: Where the version lies whose weights the candidate begins with; empty where there is none.
+        champion_digest: Of its files.
 
     Returns:
         train: The rows to train on, a Parquet file.
@@ -48,9 +53,11 @@ def split_dataset(
         schema: The schema that people keep, a TFDV text proto; an empty file where there is none.
         before: The rows that the last model was trained on; an empty file where there is none.
         provenance: How the version was read, and what has changed since the one before.
+        start: The model whose weights the candidate begins with; an empty file where there is none.
         drawn: What `split` means: what it says beside the defaults.
     """
     given = dict(locals())
+    from cd4ml.data import champion as champions
     from cd4ml.data import curated, references
     from cd4ml.data import provenance as history
     from cd4ml.data import split as splitting
@@ -59,6 +66,8 @@ def split_dataset(
     with noting(store, given) as returned:
         curated.copy(curated_schema, schema_digest, schema.path)
         references.copy(reference, reference_digest, before.path)
+        tested = splitting.Drawn(uri, version, key, split)
+        champions.hand_on(champion, champion_digest, tested=tested, target=start.path)
         parts = splitting.write_splits(
             uri, version=version, digest=digest, key=key, split=split, train=train.path, eval=eval.path, test=test.path
         )

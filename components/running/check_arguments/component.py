@@ -29,6 +29,7 @@ def check_arguments(
     waivers: list,
     baseline: dict,
     candidate: dict,
+    warm_start: bool,
     seed: int,
     gpus: str,
     cpu_request: str,

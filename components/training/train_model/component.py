@@ -12,6 +12,7 @@ def train_model(
     eval: dsl.Input[artifacts.Split],
     statistics: dsl.Input[artifacts.Statistics],
     schema: dsl.Input[artifacts.Schema],
+    start: dsl.Input[artifacts.TrainedModel],
     label: str,
     key: str,
     exclude: list,
@@ -22,6 +23,7 @@ def train_model(
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
     logs: dsl.Output[dsl.Artifact],
+    warm_start: bool = False,
 ) -> None:
     """Trains a model whose preprocessing lies inside it, on a GPU where there is one.
 
@@ -30,12 +32,14 @@ def train_model(
         eval: The eval split, which says when to stop and which epoch's weights to keep.
         statistics: What `validate_dataset` wrote: means, deviations and vocabularies for the preprocessing.
         schema: What `validate_dataset` wrote; the features are its columns.
+        start: The champion, as `split_dataset` hands it on; an empty file where there is none.
         label: The column to predict: booleans, 0 and 1, or two words, of which the later by alphabet is positive.
         key: The column that tells rows apart; no feature.
         exclude: Further columns that are no features; columns of times never are.
         spec: The model with its hyperparameters, as `{"model": "dnn", "hidden": [64]}`; docs/training.md has them all.
         seed: The same seed and data give the same model on the same machine.
         store: Keeps how far training is, so that a task that was killed goes on from there when it is tried again.
+        warm_start: Whether the model begins with the weights of `start`.
 
     Returns:
         model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.contracts.model`).
@@ -58,6 +62,8 @@ def train_model(
         report=report.path,
         logs=logs.path,
         store=store,
+        start=start.path,
+        warm=warm_start,
     )
     model.metadata.update(trained.metadata)
     metrics.metadata.update(trained.metrics)

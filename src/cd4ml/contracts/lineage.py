@@ -40,3 +40,5 @@ class Lineage(Document, kind="cd4ml/Lineage", remedy="put back what train_model 
     inputs: Mapping[str, str]
     """The digest of each thing that training read: `train`, `eval`, `statistics`, `schema`."""
     environment: Environment
+    started_from: str = ""
+    """The digest of the model whose weights it began with; empty where it began anew."""

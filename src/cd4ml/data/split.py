@@ -1,7 +1,7 @@
 """Splitting a version of a dataset into train, eval and test."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
 from cd4ml.contracts.dataset import Origin, stamp
-from cd4ml.data.queries import SORTED_IN, query, quoted
+from cd4ml.data.queries import IN_ORDER, SORTED_IN, query, quoted
 from cd4ml.errors import DataError
 from cd4ml.names import nearest, shown
 from cd4ml.settings import OneOf, Seed, Strict
@@ -263,6 +263,18 @@ class Part:
         }
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A version of a dataset, and how it is split."""
+
+    uri: str
+    """Where the dataset's table lies."""
+    version: int
+    key: str
+    """The column that tells rows apart."""
+    split: Mapping[str, Any]
+
+
 def parse(split: dict[str, Any]) -> Split:
     """Checks how to split, before anything runs.
 
@@ -333,6 +345,33 @@ def write_splits(
             file.unlink(missing_ok=True)
     beside = " / ".join(f"{count:,}" for count in rows.values()) + " rows"
     return [Part(name, count, beside, origin) for name, count in rows.items()]
+
+
+def seen_in_test(trained: Drawn, tested: Drawn) -> int:
+    """How many rows that are train or eval in the one are test in the other, by their keys."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    test = pa.chunked_array(_keys(tested, in_test=True), pa.string())
+    known = (pc.sum(pc.is_in(keys, test)).as_py() for keys in _keys(trained, in_test=False))
+    return sum(count or 0 for count in known)
+
+
+def _keys(drawn: Drawn, *, in_test: bool) -> "Iterator[pa.StringArray]":
+    """The keys of the rows within the test split, or of those without, as text."""
+    import pyarrow as pa
+
+    from cd4ml.data import table
+
+    data, how = table.at_version(drawn.uri, drawn.version)[0], parse(dict(drawn.split))
+    side = quoted(max((field.name for field in data.schema().fields), key=len) + "_")
+    where = f"{side} {'=' if in_test else '<>'} 'test'"
+    found = query(
+        f"SELECT {quoted(drawn.key)} FROM (SELECT *, {how.side(drawn.key)} AS {side} FROM data) WHERE {where}",  # noqa: S608
+        settings=IN_ORDER,
+        data=data,
+    )
+    yield from (batch.column(0).cast(pa.string()) for batch in found)
 
 
 def _check_columns(data: "deltalake.DeltaTable", *, uri: str, key: str, how: Split) -> None:

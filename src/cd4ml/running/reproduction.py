@@ -45,6 +45,8 @@ class Origin:
     version: Version
     lineage: Lineage
     dataset: DatasetVersion
+    start: Version | None
+    """Whose weights it began with; None where it began anew."""
 
     def arguments(self, pipeline: Any, store: str) -> dict[str, Any]:
         """What the pipeline is given: of the arguments of then those that the tasks take.
@@ -79,6 +81,8 @@ class Origin:
             "schema_digest": curated.digest(self._schema) if has_schema else "",
             "reference": "",
             "reference_digest": "",
+            "champion": self.store.uri(self.start.folder) if self.start else "",
+            "champion_digest": self.start.digest if self.start else "",
         }
         before = {"check-arguments": {}, "ingest-dataset": ingested, "check-dataset": {}}
         return Part("", frozenset(TASKS), before)
@@ -106,10 +110,13 @@ def origin(store: Store, name: str, number: int) -> Origin:
     file = f"{version.folder}/model/{lineage.FILE}"
     made = Lineage.parse(store.read(file), store.uri(file))
     found, lost = _dataset(store, version)
+    start = next((one for one in models.versions(store, name) if one.digest == made.started_from), None)
     reasons = [*_of_another_cd4ml(version, made), *lost, *_without_trainer(version)]
+    if made.started_from and not start:
+        reasons.append(f"it began with the weights of {made.started_from}, and no version of {name} is that model")
     if reasons or not found:
         raise RegistryError(f"{name}@{number} cannot be reproduced:\n  " + "\n  ".join(reasons))
-    return Origin(store, version, made, found)
+    return Origin(store, version, made, found, start)
 
 
 def _missing(store: Store, version: Version) -> Iterator[str]:
@@ -203,6 +210,7 @@ def _facts(folder: Path, made: Lineage) -> dict[str, str]:
             "model": contract.model,
             "input": {one.name: asdict(one) for one in contract.inputs},
             "seed": made.seed,
+            "started from": made.started_from,
             "digest of": made.inputs,
             "environment": asdict(made.environment),
         }

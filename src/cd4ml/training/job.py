@@ -40,6 +40,8 @@ class TrainingJob:
     """A folder for what is written meanwhile; removed once the model is written."""
     checkpoints: Checkpoints | None = None
     """What a training that was ended goes on from; None where nothing is kept."""
+    start: Path | None = None
+    """A model of the same inputs whose weights this one begins with (layout: `cd4ml.contracts.model`)."""
     tracker: Tracker = field(default_factory=Tracker)
     """Takes word of how far the training is, where it is `due`."""
     settings: Mapping[str, Any] = field(default_factory=dict)

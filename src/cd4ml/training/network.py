@@ -17,7 +17,7 @@ from cd4ml import settings
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
 from cd4ml.names import nearest
-from cd4ml.training import objective
+from cd4ml.training import objective, warm_start
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import fit
 from cd4ml.training.job import Fitted, TrainingJob
@@ -42,6 +42,9 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
     trained = head(job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
     rows = Examples(job.train, contract=job.contract, encoded=encoded, weights=job.weights)
     learnt = objective.of(job.contract, rows.labels)
+    if job.start:
+        whole = served(job.contract, encoded=encoded, trained=trained, learnt=learnt)
+        warm_start.begin(whole, job.start, job.workspace)
     course = fit(
         trained,
         train=rows,

@@ -19,7 +19,7 @@ from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
-from cd4ml.training import environment, examples, export, features, reweight, statistics
+from cd4ml.training import environment, examples, export, features, reweight, statistics, warm_start
 from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
 from cd4ml.training.device_use import device, most_held
@@ -123,6 +123,8 @@ def train(
     report: str | Path | None = None,
     logs: str | Path | None = None,
     store: str | None = None,
+    start: str | Path | None = None,
+    warm: bool = True,
     checkpoint_seconds: float = EVERY_SECONDS,
 ) -> Trained:
     """Trains a model and writes its folder, whole or not at all.
@@ -140,6 +142,8 @@ def train(
         report: Where the report goes, an HTML file.
         logs: Where the epochs go for TensorBoard, a folder.
         store: Keeps how far training is; one that was ended before goes on from that, and who asks is told.
+        start: A model's folder, whose weights this one begins with; a file where there is none, as of a first run.
+        warm: Whether it does; else `start` is not looked at.
         checkpoint_seconds: How often it is kept.
 
     Raises:
@@ -151,11 +155,18 @@ def train(
         tf.config.experimental.set_memory_growth(gpu, True)
 
     known = statistics.read(statistics_folder)
+    begins_with = Path(start) if warm and start and Path(start).is_dir() else None
+    if begins_with:
+        if not checked.may_start_warm:
+            raise TrainingError(f"warm_start: {checked.model!r} begins anew each time; leave warm_start out")
+        known = warm_start.in_its_order(known, begins_with)
     inputs = features.select(
         examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
     )
     classes = examples.classes(Path(train_split), label, BINARY)
     contract = Contract(label, classes, inputs, checked.recorded, BINARY)
+    if begins_with:
+        warm_start.check(contract, begins_with)
     weights = _weights(Path(train_split), contract, checked.reweight)
     with at_sigterm(_end), tempfile.TemporaryDirectory(prefix="cd4ml-train-") as workspace:
         job = TrainingJob(
@@ -166,6 +177,7 @@ def train(
             weights=weights.rows if weights else None,
             seed=seed,
             workspace=Path(workspace),
+            start=begins_with,
         )
         key = _key(checked, job=job) if store else ""
         tracker = Tracker(
@@ -182,7 +194,8 @@ def train(
             fitted = _fitted(checked, job)
             _note_end(tracker, fitted, contract.problem)
             read = _read(job, Path(statistics_folder), Path(schema))
-            lineage = Lineage(seed, read, environment.here(_files(type(checked))))
+            started_from = model.digest(begins_with) if begins_with else ""
+            lineage = Lineage(seed, read, environment.here(_files(type(checked))), started_from)
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
     if checkpoints:
         checkpoints.settle()
@@ -228,6 +241,7 @@ def _key(trainer: Trainer, *, job: TrainingJob) -> str:
         repr(job.contract),
         repr(sorted(job.statistics.items())),
         str(job.seed),
+        model.digest(job.start) if job.start else "",
         *(document.digest(file) for file in sorted(code)),
         keras.__version__,
         np.__version__,

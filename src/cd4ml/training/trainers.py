@@ -7,7 +7,7 @@ is: it is imported within the methods. A team's own are rows of `TRAINERS`.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
@@ -54,6 +54,9 @@ def _packed(source: str) -> str:
 class Trainer(Strict, ABC):
     """A way to train a model, with its hyperparameters as fields; what a team brings is a subclass."""
 
+    may_start_warm: ClassVar[bool] = False
+    """Whether it can begin with the weights of a model of its kind (`TrainingJob.start`)."""
+
     model: str
     """The name in the table of trainers; a subclass has it as `Literal["name"] = "name"`."""
     reweight: Columns = ()
@@ -95,6 +98,8 @@ def _whole(value: Any) -> Any:
 
 class Network(Trainer):
     """A network on the preprocessed features, trained until the eval split's score gets no better."""
+
+    may_start_warm: ClassVar[bool] = True
 
     epochs: Epochs = 10
     batch_size: Rows = 2048
