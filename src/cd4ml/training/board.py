@@ -1,24 +1,30 @@
-"""The epochs of a training as TensorBoard reads them."""
+"""The epochs of a training as TensorBoard reads them.
+
+The files are written as records, without `tf.summary`: its writer counts among what TensorFlow numbers, and tables and
+functions that are made after it would be called otherwise in the model.
+"""
 
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow.core.framework.summary_pb2 import SummaryMetadata
 
 from cd4ml.training.fit import Epoch
 
-_SCALARS = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
-"""What has TensorBoard draw a curve; `tf.summary.scalar` would say so too, but for the package of TensorBoard."""
+Event = tf.compat.v1.Event
+Summary = tf.compat.v1.Summary
 
 
 class Board:
-    """A folder of event files; each attempt writes its own anew, so that no epoch is there twice."""
+    """A folder with a file of events; each attempt writes its own anew, so that no epoch is there twice."""
 
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        self._writer = tf.summary.create_file_writer(str(folder))
+        folder.mkdir(parents=True)
+        self._writer = tf.io.TFRecordWriter(str(folder / f"events.out.tfevents.{time.time():.0f}"))
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._shown = 0
 
     def show(self, epochs: Sequence[Epoch]) -> None:
@@ -30,13 +36,18 @@ class Board:
         Raises:
             tf.errors.OpError: The folder cannot be written.
         """
-        with self._writer.as_default():
-            for one in epochs[self._shown :]:
-                for name, value in one.entry.items():
-                    if name != "epoch":
-                        tf.summary.write(_tag(name), tf.constant(value, tf.float32), step=one.epoch, metadata=_SCALARS)
-        self._writer.flush()
+        for one in epochs[self._shown :]:
+            values = [
+                Summary.Value(tag=_tag(name), simple_value=value)
+                for name, value in one.entry.items()
+                if name != "epoch"
+            ]
+            self._write(Event(wall_time=time.time(), step=one.epoch, summary=Summary(value=values)))
         self._shown = len(epochs)
+
+    def _write(self, event: "tf.compat.v1.Event") -> None:
+        self._writer.write(event.SerializeToString())
+        self._writer.flush()
 
 
 def _tag(name: str) -> str:

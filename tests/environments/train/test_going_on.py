@@ -109,7 +109,8 @@ def test_a_training_that_was_killed_three_times_gives_the_same_bytes(inputs, tmp
     seed = random.randrange(10**6)
     places = random.Random(seed)
     for attempt in range(4):
-        process = started(inputs, tmp_path / "model", store=str(tmp_path), checkpoint_seconds=0)
+        shown = {"report": str(tmp_path / "report"), "logs": str(tmp_path / "logs")}
+        process = started(inputs, tmp_path / "model", store=str(tmp_path), checkpoint_seconds=0, **shown)
         log, kept, last = "", 0, places.randint(2, 12)
         for line in process.stdout:
             log, kept = log + line, kept + line.startswith("checkpoint")
@@ -121,8 +122,11 @@ def test_a_training_that_was_killed_three_times_gives_the_same_bytes(inputs, tmp
 
     assert model.digest(tmp_path / "model") == model.digest(tmp_path / "never"), f"places drawn with {seed}"
     assert history(tmp_path / "model") == history(tmp_path / "never")
-    [told] = trainings.of(open_store(tmp_path), pipeline="training", run="run-1")[0].values()
+    [told] = trainings.of(open_store(tmp_path), pipeline="training", run="run-1")[0]
     assert (told.state, [one["epoch"] for one in told.curve]) == ("ended", [1, 2, 3, 4])
+    [logs] = (tmp_path / "logs").iterdir()
+    events = [tf.compat.v1.Event.FromString(one.numpy()) for one in tf.data.TFRecordDataset(str(logs))]
+    assert [one.step for one in events if one.summary.value] == [1, 2, 3, 4]
 
 
 def test_sigterm_keeps_where_it_was_and_the_next_attempt_goes_on_from_there(inputs, tmp_path, never_ended, capsys):
