@@ -439,7 +439,7 @@ def test_a_training_tells_in_the_bucket_how_far_it_is(bucket, as_role, monkeypat
     def told() -> tuple[str, int]:
         as_role("pipelines")
         found, _ = trainings.of(open_store(bucket.uri), pipeline="training", run="run-1")
-        [one] = found.values()
+        [one] = found
         return one.state, one.epoch
 
     as_role("trainer")

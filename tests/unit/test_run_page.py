@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.progress import Progress
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.reports import run as reports
@@ -48,6 +49,24 @@ def test_the_page_of_a_killed_run_says_what_is_in_the_registry(
     assert said in (tmp_path / "index.html").read_text()
     published = json.loads((tmp_path / "summary.json").read_text())["published"]
     assert (published or {}).get("version") == (registered and registered.published and 3)
+
+
+def test_the_page_of_a_run_says_how_far_a_training_was_that_did_not_come_to_its_end(tmp_path: Path) -> None:
+    at = "2026-01-01T00:00:00+00:00"
+    killed = Progress("train-model-2", "<b>own</b>", at, at, epoch=3, epochs=10, step=128, steps=391)
+    ended = dataclasses.replace(killed, task="train-model", state="ended")
+
+    reports.write(dataclasses.replace(KILLED, trainings=[ended]), tmp_path)
+    without = (tmp_path / "index.html").read_text()
+    reports.write(dataclasses.replace(KILLED, trainings=[ended, killed]), tmp_path)
+    page = (tmp_path / "index.html").read_text()
+
+    assert "How far training was" not in without
+    assert "<th>train-model-2</th>" in page
+    assert "<th>train-model</th>" not in page
+    assert "<td>epoch 3 of at most 10, step 128 of 391</td>" in page
+    assert "<td>killed, for it did not say that it ended</td>" in page
+    assert "<b>own</b>" not in page
 
 
 def test_the_page_and_the_summary_say_which_limits_were_skipped_and_what_is_to_be_known(tmp_path: Path) -> None:

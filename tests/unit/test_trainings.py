@@ -76,9 +76,15 @@ def test_how_far_a_training_is_is_said_in_words() -> None:
 def test_a_training_without_word_is_not_said_to_run() -> None:
     later = NOW + timedelta(minutes=7)
 
-    assert PROGRESS.silent(NOW) is None
     assert PROGRESS.facts(later)["state"] == "no word for 7 minutes: it was killed, or stands still"
     assert replace(PROGRESS, state="ended", said="by its cap").facts(later)["state"] == "ended by its cap"
+
+
+def test_a_training_of_a_run_that_has_ended_is_not_said_to_run() -> None:
+    assert PROGRESS.facts(NOW, over=True)["state"] == "killed, for it did not say that it ended"
+    assert (
+        replace(PROGRESS, state="stopped", said="before its end").facts(NOW, over=True)["state"].startswith("stopped")
+    )
 
 
 def test_one_that_has_just_begun_says_what_it_knows() -> None:
@@ -119,7 +125,14 @@ def test_a_run_that_goes_on_is_shown_with_its_trainings_side_by_side(store: Path
     assert "training train-model train-model-2" in rows
     assert "model [own] dnn" in rows
     assert "state no word for 9 minutes: it was killed, or stands still running" in rows
-    assert "GPU memory at most" not in rows
+    assert not [row for row in rows if row.startswith("GPU")]
+
+
+def test_a_run_that_was_killed_is_shown_with_a_training_that_was_too(store: Path) -> None:
+    tell(store, replace(PROGRESS, seen_at=datetime.now(UTC).isoformat()))
+    records.close(str(store), pipeline="training", run="run-1", status="failed", failure="ended by signal 9")
+
+    assert "killed, for it did not say that it ended" in shown(store)
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_shown(store: Path) -> None:

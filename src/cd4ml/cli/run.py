@@ -27,6 +27,7 @@ from cd4ml.storage import local_copy, open_store
 from cd4ml.storage.folder import FolderStore
 
 if TYPE_CHECKING:
+    from cd4ml.contracts.progress import Progress
     from cd4ml.contracts.record import Status
     from cd4ml.deployment.targets import servers
     from cd4ml.reports import run as reports
@@ -162,6 +163,7 @@ def _run(
             failure=failure,
             serving=serving is not None and serving.run == folder.name,
             registered=_registered(wanted, folder.name, started_at),
+            trainings=_trainings(wanted, folder.name),
             taken_from=part.run if part else "",
         ),
         folder,
@@ -347,6 +349,16 @@ def _registered(wanted: asked.Asked, run_id: str, started_at: datetime) -> "repo
     return reports.Registered(
         {**asdict(published[-1]), **uri} if published else None, asdict(deployed[0]) if deployed else None
     )
+
+
+def _trainings(wanted: asked.Asked, run_id: str) -> "list[Progress]":
+    """What the trainings of a run said last of how far they were; nothing where the store cannot be asked."""
+    from cd4ml.registry import trainings
+
+    try:
+        return trainings.of(open_store(wanted.store), pipeline=wanted.name, run=run_id)[0] if wanted.store else []
+    except Cd4mlError:
+        return []
 
 
 @dataclass(frozen=True)

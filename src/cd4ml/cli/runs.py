@@ -1,8 +1,7 @@
 """Runs, by their records in the store or on KFP: `cd4ml runs`."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +83,10 @@ def show_run(address: "Address", run: RunArgument, store: StoreOption = None) ->
     column = comparison.of(found)
     say("run", f"{found.name}, {found.status}, id {found.run_id}")
     say("record", opened.uri(f"{records.FOLDER}/{found.pipeline}/{found.run_id}"))
-    _show_trainings(*trainings.of(opened, pipeline=found.pipeline, run=found.run_id))
+    told, unreadable = trainings.of(opened, pipeline=found.pipeline, run=found.run_id)
+    _show_trainings(told, over=found.status != "running")
+    for wrong in unreadable:
+        errors.print(f"left out: {wrong}", markup=False, soft_wrap=True)
     print_sections(comparison.sections([column]), [column.name])
     if found.failure:
         console.print()
@@ -124,20 +126,17 @@ def compare_runs(
         print_sections(comparison.sections(found), [one.name for one in found])
 
 
-def _show_trainings(found: "Mapping[str, Progress]", unreadable: "Sequence[Cd4mlError]") -> None:
+def _show_trainings(told: "Sequence[Progress]", *, over: bool) -> None:
     """How far each training is, a column each; they say it themselves, again and again."""
     from cd4ml.reports import comparison
 
-    now = datetime.now(UTC)
-    if found:
-        shown = table("training", *(escape(one.task) for one in found.values()))
-        for row in comparison.rows([one.facts(now) for one in found.values()]):
-            if any(row.values):
-                shown.add_row(escape(row.name), *map(escape, row.values))
-        console.print()
-        console.print(shown)
-    for said in unreadable:
-        errors.print(f"left out: {said}", markup=False, soft_wrap=True)
+    if not told:
+        return
+    shown = table("training", *(escape(one.task) for one in told))
+    for row in comparison.of_trainings(told, over=over):
+        shown.add_row(escape(row.name), *map(escape, row.values))
+    console.print()
+    console.print(shown)
 
 
 def _store(address: "Address", store: str | None) -> "Store | None":

@@ -70,20 +70,18 @@ class Progress(Document, kind="cd4ml/Progress", remedy="the log of the task says
         step = f", step {self.step:,} of {self.steps:,}" if self.steps and self.state == "running" else ""
         return f"{self.unit} {self.epoch:,}{of}{step}"
 
-    def silent(self, now: datetime) -> timedelta | None:
-        """How long there has been no word of a training that should run; None where there was one, or it has ended."""
-        age = self._age(now)
-        return age if self.state == "running" and age >= timedelta(seconds=SILENT_SECONDS) else None
+    def facts(self, now: datetime, *, over: bool = False) -> dict[str, str]:
+        """What a person wants to know of it, by name; what is not known is empty.
 
-    def facts(self, now: datetime) -> dict[str, str]:
-        """What a person wants to know of it, by name; what is not known is empty."""
+        Args:
+            now: The time.
+            over: Whether its run has ended.
+        """
         best = self.best or {}
         score = best.get(f"eval_{self.metric}")
-        silent = self.silent(now)
-        word = f"no word for {lasting(silent)}: it was killed, or stands still" if silent else ""
         return {
             "model": self.model,
-            "state": word or " ".join(filter(None, (self.state, self.said))),
+            "state": self._state(now, over=over),
             "at": self.headline,
             "loss": "" if self.loss is None else f"{self.loss:.4f}",
             f"best {self.metric} on eval": "" if score is None else f"{score:.4f}, {self.unit} {best['epoch']:,.0f}",
@@ -95,6 +93,15 @@ class Progress(Document, kind="cd4ml/Progress", remedy="the log of the task says
             "GPU memory at most": _gibibytes(self.device_memory_bytes),
             "last word": f"{lasting(self._age(now))} ago",
         }
+
+    def _state(self, now: datetime, *, over: bool) -> str:
+        if self.state != "running":
+            return " ".join(filter(None, (self.state, self.said)))
+        if over:
+            return "killed, for it did not say that it ended"
+        if self._age(now) >= timedelta(seconds=SILENT_SECONDS):
+            return f"no word for {lasting(self._age(now))}: it was killed, or stands still"
+        return self.state
 
     def _age(self, now: datetime) -> timedelta:
         return max(now - datetime.fromisoformat(self.seen_at), timedelta())

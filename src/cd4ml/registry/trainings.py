@@ -23,15 +23,15 @@ def name(key: str) -> str:
     return f"{FOLDER}/{pipeline}/{run}/{task}-{key[:8]}.json" if pipeline and run and task else ""
 
 
-def of(store: Store, *, pipeline: str, run: str) -> tuple[dict[str, Progress], list[DocumentError]]:
-    """How far the trainings of a run are, by what they are called; and what is wrong with those that cannot be read."""
+def of(store: Store, *, pipeline: str, run: str) -> tuple[list[Progress], list[DocumentError]]:
+    """How far the trainings of a run are, in the order of their tasks; and what is wrong with what cannot be read."""
     folder = f"{FOLDER}/{pipeline}/{run}"
-    found: dict[str, Progress] = {}
+    found: list[Progress] = []
     unreadable = []
     for child in store.children(folder):
         name = f"{folder}/{child}"
         try:
-            found[child.removesuffix(".json")] = Progress.parse(store.read(name), store.uri(name))
+            found.append(Progress.parse(store.read(name), store.uri(name)))
         except DocumentError as error:
             unreadable.append(error)
     return found, unreadable

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cd4ml.contracts.progress import Progress
 from cd4ml.contracts.record import RunRecord
 from cd4ml.reports import page
 
@@ -92,6 +93,17 @@ def sections(runs: Sequence[Column]) -> list[Section]:
         Section("Metrics", rows([_texts(run.metrics) for run in runs])),
         Section("Artifacts", rows([_texts(run.artifacts) for run in runs])),
     ]
+
+
+def of_trainings(told: Sequence[Progress], *, over: bool) -> list[Row]:
+    """How far the trainings of a run are, side by side.
+
+    Args:
+        told: What each said last.
+        over: Whether the run has ended.
+    """
+    now = datetime.now(UTC)
+    return [row for row in rows([one.facts(now, over=over) for one in told]) if any(row.values)]
 
 
 def write(runs: Sequence[Column], file: Path) -> None:

@@ -11,10 +11,11 @@ from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, Summary
 from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.progress import Progress
 from cd4ml.contracts.release import DEPLOYMENT, VERIFICATION, Deployment, Verification, Version
 from cd4ml.contracts.task_tree import Group, Task
 from cd4ml.contracts.verdict import Verdict
-from cd4ml.reports import page
+from cd4ml.reports import comparison, page
 
 _Document = TypeVar("_Document", bound=Document)
 
@@ -47,6 +48,8 @@ class Run:
     """Whether the model that it deployed is still served."""
     registered: Registered | None
     """None where the registry could not be asked."""
+    trainings: Sequence[Progress] = ()
+    """What each of its trainings said last of how far it was."""
     taken_from: str = ""
     """The earlier run that gave what comes before, where a part of the pipeline ran."""
 
@@ -111,6 +114,7 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         The summary.
     """
     content = summary(run)
+    unfinished = [one for one in run.trainings if one.state != "ended"]
     document.write(folder / "summary.json", content)
     page.render(
         "run.html.j2",
@@ -120,6 +124,8 @@ def write(run: Run, folder: Path) -> dict[str, Any]:
         summary=content,
         problem=problems.named(content["problem"]) if content["problem"] else None,
         timeline=_timeline(run.tree),
+        unfinished=unfinished,
+        training_rows=comparison.of_trainings(unfinished, over=True),
         verdicts=verdicts(run),
         reports=[
             (task.display_name, file.read_text(encoding="utf-8"))
