@@ -22,6 +22,8 @@ class Number:
     deviation: float
     missing: bool
     """Whether any row has none."""
+    quantiles: tuple[float, ...] = ()
+    """The upper ends of parts of about equal size, ascending."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def _column(feature: statistics_pb2.FeatureNameStatistics) -> Column | None:
             return None
         nans = any(histogram.num_nan for histogram in numbers.histograms)
         missing = bool(numbers.common_stats.num_missing or nans)
-        return Number(numbers.min, numbers.max, numbers.mean, numbers.std_dev, missing)
+        parts = (one.buckets for one in numbers.histograms if one.type == statistics_pb2.Histogram.QUANTILES)
+        quantiles = sorted({bucket.high_value for bucket in next(parts, ())})
+        return Number(numbers.min, numbers.max, numbers.mean, numbers.std_dev, missing, tuple(quantiles))
     if feature.HasField("string_stats"):
         text = feature.string_stats
         buckets = text.rank_histogram.buckets

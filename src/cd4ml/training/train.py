@@ -165,6 +165,9 @@ def train(
     )
     classes = examples.classes(Path(train_split), label, BINARY)
     contract = Contract(label, classes, inputs, checked.recorded, BINARY)
+    labels = known.get(label)
+    if isinstance(labels, statistics.Number) and not contract.problem.buckets:
+        contract = replace(contract, label_quantiles=labels.quantiles)
     if begins_with:
         warm_start.check(contract, begins_with)
     weights = _weights(Path(train_split), contract, checked.reweight)
