@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 
 from cd4ml.contracts.model import Contract
 from cd4ml.serving.application import Answer, Protocol, Request
@@ -107,9 +107,13 @@ class _Distribution:
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus reads."""
-        family = HistogramMetricFamily(self._name, "What was predicted.", labels=tuple(self._labels))
+        family = Metric(self._name, "What was predicted.", "histogram")
         with self._lock:
             below, total = np.cumsum(self._counts), self._sum
         bounds = [*(np.format_float_positional(bound, trim="-") for bound in self._bounds), "+Inf"]
-        family.add_metric(tuple(self._labels.values()), list(zip(bounds, below, strict=True)), total)
+        for bound, count in zip(bounds, below, strict=True):
+            family.add_sample(f"{self._name}_bucket", {**self._labels, "le": bound}, count)
+        # Also of numbers below 0, for which the client's own family has neither.
+        family.add_sample(f"{self._name}_count", self._labels, below[-1])
+        family.add_sample(f"{self._name}_sum", self._labels, total)
         yield family
