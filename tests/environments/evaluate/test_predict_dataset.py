@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from evaluated_samples import make_table
+from evaluated_samples import make_prices, make_table
 from published import publish, read
 
 from cd4ml.contracts.deployment import Held
@@ -68,6 +68,24 @@ def test_each_row_of_a_dataset_is_predicted_and_says_by_which_model(store, playe
     assert found.uri == store.uri("predictions/uptake/players")
     assert (found.rows, found.predicted, found.missing, found.unknown) == (ROWS, ROWS, {}, {})
     assert found.mean == pytest.approx(expected(players).mean(), abs=1e-6)
+
+
+def test_a_number_is_predicted_in_its_own_column_without_a_class(price_models, tmp_path):
+    made, table = FolderStore(tmp_path / "store"), make_prices()
+    publish(made, price_models["candidate"], name="prices")
+    pq.write_table(table, tmp_path / "houses.parquet")
+
+    found = predict("prices@1", source=str(tmp_path / "houses.parquet"), store=made.location)
+
+    favoured = np.array(table["region"].to_pylist()) == "south"
+    prices = 100 + 10 * table["income"].to_numpy() + 9 * favoured
+    written = read(found.uri)
+    assert written.column_names == ["row", "prediction", "model", "version", "digest", "predicted_at"]
+    np.testing.assert_allclose(written["prediction"].to_numpy(), prices, rtol=1e-6)
+    assert found.range == pytest.approx((prices.min(), prices.max()), rel=1e-6)
+    assert found.metrics["mean_prediction"] == pytest.approx(prices.mean(), rel=1e-6)
+    assert (found.classes, found.threshold) == ((), None)
+    assert found.lines == [f"prediction: {prices.mean():.4g} on average, from {prices.min():.4g} to {prices.max():.4g}"]
 
 
 def test_a_file_is_predicted_with_the_columns_that_are_asked_for_or_the_numbers_of_its_rows(store, players, tmp_path):

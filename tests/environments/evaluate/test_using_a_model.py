@@ -55,6 +55,21 @@ def test_a_package_predicts_as_the_store_without_cd4ml(store, tmp_path):
     assert digest(tmp_path / "uptake" / "model_uptake") == exported.digest
 
 
+def test_a_model_of_a_number_gives_the_same_from_the_store_and_as_a_package(price_models, tmp_path):
+    made = FolderStore(tmp_path / "store")
+    publish(made, price_models["candidate"], name="uptake")
+
+    package.export(made.location, "uptake@1", tmp_path / "uptake")
+
+    done = run(tmp_path / "uptake")
+    assert done.returncode == 0, done.stderr
+    loaded = cd4ml.load_model(made.location, "uptake@1")
+    given = pa.table({"income": pa.array(COLUMNS["income"], from_pandas=True), "region": COLUMNS["region"]})
+    assert loaded.predict(given).tolist() == [105.0, 109.0, 100.0, 90.0]
+    assert [float(one) for one in done.stdout.split()[2:]] == [105.0, 109.0, 100.0, 90.0]
+    assert "It gives 'price', a number." in (tmp_path / "uptake" / "README.md").read_text()
+
+
 def test_names_that_a_signature_cannot_have_are_asked_by_their_own(tmp_path):
     names = (Input("a `b` | c", "number", "income"), Input('q"\n```', "category", "region"))
     store = FolderStore(tmp_path / "store")
