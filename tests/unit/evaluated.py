@@ -2,6 +2,7 @@
 
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Change, ModelSummary, Slice, Summary, at
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import fairness
 
 
@@ -25,6 +26,42 @@ def a_summary() -> Summary:
         changes=(Change("baseline", "overall", "auc", 0.05, (0.03, 0.07)),),
         fairness=tuple(fairness.compare(BINARY, slices=slices, columns=[["region"]], thresholds=[0.5])),
     )
+
+
+def a_summary_of_numbers() -> Summary:
+    """A candidate that gives the south too little, in the unit of a price."""
+    slices = (
+        _priced("overall", {}, 200, error=-2000.0),
+        _priced("region=north", {"region": "north"}, 120, error=-500.0),
+        _priced("region=south", {"region": "south"}, 80, error=-4250.0),
+    )
+    return Summary(
+        label="price",
+        rows=200,
+        test_digest="sha256:t",
+        judged=1,
+        thresholds=(),
+        models={"candidate": ModelSummary("sha256:c", slices[0].metrics, slices[0].intervals)},
+        slices=slices,
+        changes=(Change("baseline", "overall", "root_mean_squared_error", -1500.0, (-2500.0, -400.0)),),
+        fairness=tuple(fairness.compare(REGRESSION, slices=slices, columns=[["region"]], thresholds=[])),
+        problem_name="regression",
+    )
+
+
+def _priced(name: str, values: dict[str, str], rows: int, *, error: float) -> Slice:
+    metrics = {
+        "example_count": float(rows),
+        "mean_label": 182_000.0,
+        "mean_prediction": 182_000.0 + error,
+        "mean_error": error,
+        "root_mean_squared_error": 12_345.6,
+        "mean_squared_error": 12_345.6**2,
+        "mean_absolute_error": 9_000.0,
+        "r_squared": 0.87654,
+    }
+    intervals = {"mean_error": (error - 900, error + 900), "root_mean_squared_error": (11_000.0, 14_000.0)}
+    return Slice("candidate", name, values, rows, metrics, intervals)
 
 
 def _slice(name: str, values: dict[str, str], rows: int, rate: float | None) -> Slice:

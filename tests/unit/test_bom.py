@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from evaluated import a_summary
+from evaluated import a_summary, a_summary_of_numbers
 from test_registry import Candidate
 
 from cd4ml import images
@@ -16,6 +16,7 @@ from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import Summary
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.registry import bom
 from cd4ml.storage.folder import FolderStore
@@ -24,7 +25,15 @@ SHA = "0123456789abcdef" * 4
 CHECK = gates.Check("auc on overall", "at least 0.7", 0.8, gates.Outcome.PASSED, "auc on overall is 0.8, at least 0.7")
 
 
-def a_bill(summary: Summary | None = None, **changed: Any) -> Any:
+CONTRACT = model.Contract(
+    "took",
+    ("false", "true"),
+    (model.Input("age", "number"), model.Input("région", "category")),
+    {"model": "dnn", "units": [64], "reweight": ["gender"]},
+)
+
+
+def a_bill(summary: Summary | None = None, contract: model.Contract = CONTRACT, **changed: Any) -> Any:
     """The bill of a version, which its schema allows."""
     version = Version(
         name="uptake",
@@ -39,12 +48,7 @@ def a_bill(summary: Summary | None = None, **changed: Any) -> Any:
     )
     text = bom.text(
         replace(version, **changed),
-        contract=model.Contract(
-            "took",
-            ("false", "true"),
-            (model.Input("age", "number"), model.Input("région", "category")),
-            {"model": "dnn", "units": [64], "reweight": ["gender"]},
-        ),
+        contract=contract,
         verdict=gates.Verdict("check_model", {}, (CHECK,), warnings=("it is very good at one thing",)),
         summary=summary or a_summary(),
         dataset=DatasetVersion("players", "/x", version=7, rows=2000, digest=f"sha256:{SHA}", owner="growth"),
@@ -63,6 +67,18 @@ def test_the_model_is_listed_with_its_card() -> None:
     assert parameters["architectureFamily"] == "dnn"
     assert parameters["datasets"] == [{"ref": "dataset"}, {"ref": "test-split"}]
     assert [one["format"] for one in parameters["inputs"]] == ["age: number", "région: category"]
+
+
+def test_the_bill_of_a_number_says_what_it_gives_and_where_it_errs() -> None:
+    contract = model.Contract("price", (), (model.Input("age", "number"),), {"model": "dnn"}, REGRESSION)
+
+    card = a_bill(a_summary_of_numbers(), contract)["metadata"]["component"]["modelCard"]
+
+    assert card["modelParameters"]["task"] == "regression"
+    assert card["modelParameters"]["outputs"] == [{"format": "prediction: price, a number"}]
+    (assessed,) = card["considerations"]["fairnessAssessments"]
+    assert assessed["harms"] == "mean_error is lowest there: -4250, and -500 in region=north"
+    assert not any(word in json.dumps(card) for word in ("probabilit", "threshold", "None", "positive"))
 
 
 def test_the_metrics_have_their_slices_and_intervals() -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluated import a_summary
+from evaluated import a_summary, a_summary_of_numbers
 
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.registry import card
@@ -115,6 +116,24 @@ def test_groups_too_small_and_warnings_are_caveats(write: Write) -> None:
 
     assert "- this test\\_split has judged 23 models." in part(text, "Caveats and recommendations")
     assert "Groups too small to judge by at least one rate: region is\\|le &lt;b>; region south." in text
+
+
+def test_the_card_of_a_number_speaks_of_its_unit_and_of_no_class(write: Write) -> None:
+    contract = Contract("price", (), CONTRACT.inputs, {"model": "dnn"}, REGRESSION)
+
+    text = write(a_summary_of_numbers(), contract=contract)
+
+    assert "It gives `price`, a number, for one row of:" in part(text, "Intended use")
+    assert "The root of the mean squared error" in part(text, "Metrics")
+    assert "; their labels are 182,000 on average." in part(text, "Evaluation data")
+    analyses = part(text, "Quantitative analyses")
+    assert "| overall | 200 | 12,346 [11,000, 14,000] | 9,000 | 0.877 |" in analyses
+    assert "- RMSE less that of the baseline: -1,500 [-2,500, -400]" in analyses
+    assert "| region | mean error | – | south -4,250 | north -500 | 3,750 [" in analyses
+    ethics = part(text, "Ethical considerations")
+    assert "The widest gaps between groups:\n\n- region: mean error is -4,250 in south and -500 in north" in ethics
+    for word in ("probabilit", "positive", "threshold", "class", "AUC", "selected", "None"):
+        assert word not in text
 
 
 def test_what_was_not_asked_for_is_said(write: Write) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluated import a_summary
+from evaluated import a_summary, a_summary_of_numbers
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
@@ -61,6 +61,17 @@ def deploy(store: FolderStore, version: Version, *events: Event, begun: float = 
         one = deployments.begin(store, version, run=version.run, target="machine", strategy="replace")
     for event in events:
         deployments.add(store, one, event)
+
+
+def publish_number(store: FolderStore, number: int, error: float) -> Version:
+    """Publishes a version that predicts a number, with less of an error than the champion."""
+    version = publish(store, number)
+    summary = a_summary_of_numbers()
+    candidate = replace(summary.models["candidate"], metrics={"root_mean_squared_error": error}, intervals={})
+    changes = (Change("champion", "overall", "root_mean_squared_error", -1345.6, (-2000.0, -700.0)),)
+    summary = replace(summary, models={"candidate": candidate}, changes=changes)
+    (store.path(version.folder) / "summary.json").write_text(summary.text)
+    return version
 
 
 def held(minutes: float, **verified: float) -> Held:
@@ -126,6 +137,20 @@ def test_a_change_is_coloured_where_it_is_beyond_chance_alone(store: FolderStore
     for found in store.path("models/uptake/2").glob("summary.json"):
         found.write_text(found.read_text().replace("0.02,", "-0.02,"))
     assert '<td class="number ">+0.025<small>[-0.020, +0.031]' in model_page.text(store, "uptake")
+
+
+def test_of_a_number_less_is_better_and_the_picture_is_of_the_same_metric_alone(store: FolderStore) -> None:
+    deploy(store, publish(store, 1, auc=0.8), held(2))
+    deploy(store, publish_number(store, 2, 12_345.6), held(2))
+    deploy(store, publish_number(store, 3, 11_000), held(2))
+
+    page = model_page.text(store, "uptake")
+
+    third, second, _ = entries(page)
+    assert "version 2 version 3 change RMSE 12,346 11,000 -1,346 [-2,000, -700]" in third
+    assert "AUC" not in second
+    assert "RMSE of each, as evaluated" in words(page)
+    assert re.findall('title="version ([^"]*)"', page) == ["2, deployment 2: 12,346", "3, deployment 3: 11,000"]
 
 
 def test_how_often_how_fast_and_how_safely_is_told_of_what_is_known(store: FolderStore) -> None:

@@ -15,6 +15,7 @@ from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.deployment import Held
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DocumentError, RegistryError, StorageError
 from cd4ml.registry import clock, deployments, history, models
@@ -209,6 +210,16 @@ def test_the_trend_is_of_the_versions_before_and_the_same_for_a_run_that_repeats
     assert tuple(trend(third)[0]["interval"]) == found.intervals["auc"]
     (location / "models/uptake/1/summary.json").unlink()
     assert [one["version"] for one in trend(third)] == [2]
+
+
+def test_the_trend_leaves_versions_of_another_problem_out(tmp_path: Path) -> None:
+    Candidate(tmp_path, "a").publish(tmp_path / "store")
+    number = Candidate(tmp_path, "b")
+    contract = model.Contract("price", (), (model.Input("age", "number"),), {"model": "dnn"}, REGRESSION)
+    model.write_contract(contract, number.model)
+
+    assert models.trend(str(tmp_path / "store"), "uptake", str(number.model)) == []
+    assert len(models.trend(str(tmp_path / "store"), "uptake", str(Candidate(tmp_path, "c").model))) == 1
 
 
 def test_the_trend_is_of_the_last_ten_versions_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluated import a_summary
+from evaluated import a_summary, a_summary_of_numbers
 from rich.console import Console
 
 from cd4ml import cli
@@ -52,6 +52,15 @@ def deploy(store: FolderStore, version: Version, *events: Event) -> None:
         deployments.add(store, begun, event)
 
 
+def publish_number(store: FolderStore, number: int, error: float) -> Version:
+    """Publishes a version that predicts a number."""
+    version = publish(store, number)
+    summary = a_summary_of_numbers()
+    candidate = replace(summary.models["candidate"], metrics={"root_mean_squared_error": error})
+    (store.path(version.folder) / "summary.json").write_text(replace(summary, models={"candidate": candidate}).text)
+    return version
+
+
 def asked(*words: str, store: FolderStore) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["cd4ml", "deployments", *words, "--store", store.location])
@@ -88,6 +97,22 @@ def test_the_history_says_of_each_what_it_changed(store: FolderStore, capsys: py
         ("4", "3", "stopped", "packages, candidate.units"),
         ("3", "2", "held", "data 3 → 4, code, candidate.units, auc 0.800 → 0.825"),
         ("1", "1", "held", "the first, auc 0.800"),
+    ]
+
+
+def test_no_figure_of_a_class_is_held_against_one_of_a_number(
+    store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy(store, publish(store, 1, auc=0.8), HELD)
+    deploy(store, publish_number(store, 2, 12_345.6), HELD)
+    deploy(store, publish_number(store, 3, 11_000), HELD)
+
+    assert asked("history", "uptake", store=store) == ""
+    lines = [line.split(maxsplit=5)[5].strip() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines == [
+        "root_mean_squared_error 12,346 → 11,000",
+        "root_mean_squared_error 12,346",
+        "the first, auc 0.800",
     ]
 
 

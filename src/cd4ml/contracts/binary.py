@@ -35,6 +35,18 @@ class Binary(Problem):
 
         return ranking.auc(labels, predictions)
 
+    def measured(self, thresholds: Sequence[float]) -> str:
+        """As `Problem` has it."""
+        return (
+            "AUC and average precision (`auc_pr`) for the order of the rows, whatever the threshold, both exact by "
+            "their ranks; a row counts as predicted positive where its probability is above "
+            f"{' or '.join(map(str, thresholds))}."
+        )
+
+    def labelled(self, found: Metrics) -> str:
+        """As `Problem` has it."""
+        return f"{100 * (found['label_rate'] or 0):.1f} % of them are positive"
+
     def gives(self, label: str, classes: Sequence[str]) -> str:
         """As `Problem` has it."""
         negative, positive = classes
@@ -145,6 +157,8 @@ BINARY = Binary(
     primary="auc",
     headlines=("auc", "auc_pr", "accuracy"),
     plots={"ConfusionMatrixPlot": EDGES, "CalibrationPlot": {"num_buckets": 10}},
+    compared="the shares of rows that are selected, found and wrongly selected, by precision and by calibration (mean "
+    "prediction by label rate; 1 is right)",
     buckets=tuple(number / 20 for number in range(1, 21)),
     rows=(
         Metric("example_count", "ExampleCount", of="data", top=None),

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from cd4ml.errors import PluginError
+from cd4ml.names import amount
 from cd4ml.plugins import PluginPoint
 
 if TYPE_CHECKING:
@@ -70,6 +71,17 @@ class Metric:
         """The metric that says as much; empty where none does."""
         return self.same_as or self.rest_of
 
+    def written(self, value: float | None, sign: str = "") -> str:
+        """A value for people: to three digits after the point, or as an amount where it has no end; `–` for none.
+
+        Args:
+            value: What was measured, or a difference of two.
+            sign: `+`: also above 0.
+        """
+        if value is None:
+            return "–"
+        return amount(value, sign) if self.top is None else f"{round(value, 3) + 0.0:{sign}.3f}"
+
 
 OF_MODELS = (
     Metric("latency_ms", title="latency, ms", of="model", top=None, better="lower"),
@@ -105,6 +117,8 @@ class Problem(ABC):
     """The metrics that say most of a model, those at thresholds by their first."""
     plots: Mapping[str, Mapping[str, float]]
     """TFMA's classes, and the settings of each."""
+    compared: str
+    """What groups are compared by, in words."""
     buckets: tuple[float, ...] = ()
     """The upper bounds between which a server counts what a model gives; none where its own labels tell them."""
 
@@ -212,6 +226,14 @@ class Problem(ABC):
             labels: As `labels` gives them.
             predictions: [rows], what tells rows apart as the outputs do.
         """
+
+    @abstractmethod
+    def measured(self, thresholds: Sequence[float]) -> str:
+        """How the headlines are to be read, in a sentence or two."""
+
+    @abstractmethod
+    def labelled(self, found: Metrics) -> str:
+        """What the labels of rows are like, by their metrics: `40.0 % of them are positive`."""
 
     @abstractmethod
     def gives(self, label: str, classes: Sequence[str]) -> str:

@@ -36,6 +36,18 @@ class Regression(Problem):
         errors = predictions.astype(np.float64) - labels.astype(np.float64)
         return float(np.sqrt(np.mean(errors**2)))
 
+    def measured(self, thresholds: Sequence[float]) -> str:  # noqa: ARG002
+        """As `Problem` has it."""
+        return (
+            "The root of the mean squared error and the mean absolute error are in the unit of the label, the less the "
+            "better; R² is 1 less the squared errors by the squared distances of the labels from their mean: 1 at "
+            "best, and 0 of who predicts that mean for every row."
+        )
+
+    def labelled(self, found: Metrics) -> str:
+        """As `Problem` has it."""
+        return f"their labels are {self.metric('mean_label').written(found['mean_label'])} on average"
+
     def gives(self, label: str, classes: Sequence[str]) -> str:  # noqa: ARG002
         """As `Problem` has it."""
         return f"{label}, a number"
@@ -115,6 +127,7 @@ REGRESSION = Regression(
     primary="root_mean_squared_error",
     headlines=("root_mean_squared_error", "mean_absolute_error", "r_squared"),
     plots={},
+    compared="the mean error (predicted less true; 0 is right), the mean prediction and the mean absolute error",
     rows=(
         Metric("example_count", "ExampleCount", of="data", top=None),
         _mean("mean_label", "MeanLabel", of="data"),

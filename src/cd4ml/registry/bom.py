@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from cd4ml import images
 from cd4ml.contracts.dataset import DatasetVersion
-from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Group, Slice, Summary
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, Group, Slice, Summary
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.verdict import Verdict
@@ -128,10 +128,14 @@ def _fairness(contract: Contract, summary: Summary) -> Iterator[Part]:
     for one in card.widest([one for one in summary.fairness if one.model == CANDIDATE]):
         yield {
             "groupAtRisk": f"{one.column}={one.lowest}",
-            "harms": f"{one.metric} at {one.threshold} is lowest there: {_rate(one.groups, one.lowest)}, and "
+            "harms": f"{one.metric}{_at(one)} is lowest there: {_rate(one.groups, one.lowest)}, and "
             f"{_rate(one.groups, one.highest)} in {one.column}={one.highest}",
             **({"mitigationStrategy": f"rows weighted by {', '.join(reweighted)}"} if reweighted else {}),
         }
+
+
+def _at(one: Fairness) -> str:
+    return "" if one.threshold is None else f" at {one.threshold}"
 
 
 def _rate(groups: Mapping[str, Group], group: str | None) -> str:

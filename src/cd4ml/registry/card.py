@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cd4ml.contracts import problems
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, at
 from cd4ml.contracts.slices import columns_of
 from cd4ml.contracts.verdict import Verdict
@@ -103,8 +104,15 @@ def _columns(slices: Sequence[Slice]) -> list[str]:
 
 
 def widest(fairness: Sequence[Fairness]) -> list[Fairness]:
-    """By column the rate with the widest gap; calibration, which is no share of rows, is left out."""
-    judged = [one for one in fairness if one.gap is not None and one.threshold is not None]
+    """By column the rate with the widest gap; of what is no share of rows only that which groups are compared by first.
+
+    So calibration is left out, and of a number the mean error tells.
+    """
+    judged = [
+        one
+        for one in fairness
+        if one.gap is not None and (one.threshold is not None or problems.metric(one.metric).place_among_groups == 1)
+    ]
     columns = dict.fromkeys(one.column for one in judged)
     return [max((one for one in judged if one.column == column), key=lambda one: one.gap or 0) for column in columns]
 
@@ -132,9 +140,9 @@ def _code(value: object) -> str:
     return "`" + shown.replace("`", "'").replace("|", "\\|") + "`"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, metric: str, sign: str = "") -> str:
+    return problems.metric(metric).written(value, sign)
 
 
-def _interval(ends: Sequence[float] | None) -> str:
-    return f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+def _interval(ends: Sequence[float] | None, metric: str) -> str:
+    return f" [{_number(ends[0], metric)}, {_number(ends[1], metric)}]" if ends else ""

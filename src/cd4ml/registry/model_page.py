@@ -276,13 +276,19 @@ def _median(spans: Iterable[timedelta | None], what: str) -> tuple[str, str]:
 
 
 def _plot(entries: Sequence[Entry]) -> Mapping[str, Any]:
-    """The primary metric of what was deployed, the oldest first, in percent of the height; empty where it has none."""
+    """The primary metric of what was deployed, the oldest first, in percent of the height; empty where it has none.
+
+    Deployments of another problem than the newest's are left out.
+    """
     known = [(one, one.shipped.evaluation) for one in entries if one.shipped and one.shipped.evaluation]
     if not known:
         return {}
     problem = known[0][1].problem
+    metric = problem.metric(problem.primary)
     points = []
     for one, evaluation in reversed(known):
+        if evaluation.problem != problem:
+            continue
         model = evaluation.models[CANDIDATE]
         value = model.metrics.get(problem.primary)
         if value is not None:
@@ -291,7 +297,7 @@ def _plot(entries: Sequence[Entry]) -> Mapping[str, Any]:
     if not points:
         return {}
     low, high = (least(end for _, _, ends in points for end in ends) for least in (min, max))
-    pad = (high - low) * 0.1 or 0.01
+    pad = (high - low) * 0.1 or abs(high) * 0.01 or 0.01
     low, high = low - pad, high + pad
 
     def height(value: float) -> float:
@@ -299,9 +305,9 @@ def _plot(entries: Sequence[Entry]) -> Mapping[str, Any]:
 
     return {
         "title": problem.title(problem.primary),
-        "ticks": [(height(value), f"{value:.3f}") for value in (low + pad, (low + high) / 2, high - pad)],
+        "ticks": [(height(value), metric.written(value)) for value in (low + pad, (low + high) / 2, high - pad)],
         "labelled": -(-len(points) // MOST_LABELS),
-        "points": [(one, f"{value:.3f}", height(value), *map(height, ends)) for one, value, ends in points],
+        "points": [(one, metric.written(value), height(value), *map(height, ends)) for one, value, ends in points],
     }
 
 
@@ -315,25 +321,22 @@ def _measured(one: ModelSummary | None, name: str) -> Value:
     value = one.metrics.get(name) if one else None
     if one is None or value is None:
         return Value()
-    ends = one.intervals.get(name)
-    return Value(f"{value:.3f}", f"[{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+    ends, metric = one.intervals.get(name), problems.metric(name)
+    return Value(metric.written(value), f"[{metric.written(ends[0])}, {metric.written(ends[1])}]" if ends else "")
 
 
 def _changed(change: Change | None) -> Value:
     if change is None:
         return Value()
+    metric = problems.metric(change.metric)
+    better, value = metric.better, metric.written(change.value, "+")
     if change.interval is None:
-        return Value(_signed(change.value))
+        return Value(value)
     low, high = change.interval
-    better = problems.metric(change.metric).better
     kind = ""
     if better in ("higher", "lower") and (low > 0 or high < 0):
         kind = "passed" if (low > 0) is (better == "higher") else "failed"
-    return Value(_signed(change.value), f"[{_signed(low)}, {_signed(high)}]", kind)
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 3) + 0.0:+.3f}"  # 0.0 less than nothing is nothing
+    return Value(value, f"[{metric.written(low, '+')}, {metric.written(high, '+')}]", kind)
 
 
 def _milliseconds(value: float | None) -> Value:

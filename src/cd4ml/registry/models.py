@@ -224,13 +224,14 @@ def versions(store: Store, name: str) -> list[Version]:
 def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any]]:
     """The primary metric of the last published versions, the oldest first, as it was when each was evaluated.
 
-    Of a candidate that was published already, only the versions before it count, so that a run that repeats another
-    asks the same question.
+    Those of another problem than the candidate's are left out. Of a candidate that was published already, only the
+    versions before it count, so that a run that repeats another asks the same question.
 
     Returns:
         By version: `version`, `value`, and `interval`, two numbers or None.
     """
     store, candidate = open_store(location), model.digest(candidate_folder)
+    problem = model.read_contract(candidate_folder).problem
     before = list(itertools.takewhile(lambda one: one.digest != candidate, versions(store, name)))
     points = []
     for version in before[-TREND_VERSIONS:]:
@@ -238,6 +239,8 @@ def trend(location: str, name: str, candidate_folder: str) -> list[dict[str, Any
             continue  # published by a cd4ml that kept none
         file = f"{version.folder}/{SUMMARY}"
         evaluation = Summary.parse(store.read(file), store.uri(file))
+        if evaluation.problem != problem:
+            continue
         found, primary = evaluation.models[CANDIDATE], evaluation.problem.primary
         value, interval = found.metrics.get(primary), found.intervals.get(primary)
         points.append({"version": version.version, "value": value, "interval": interval})

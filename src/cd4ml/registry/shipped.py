@@ -147,7 +147,7 @@ def changed(before: Shipped | None, after: Shipped) -> str:
         "code" if old.revision != new.revision else "",
         "packages" if old.locks != new.locks else "",
         ", ".join(row.name for row in settings if row.name != "revision"),
-        f"{_figure(before)} → {_value(after)}" if figure and _figure(before) else figure,
+        f"{_figure(before)} → {_value(after)}" if _are_comparable(before, after) else figure,
     )
     return ", ".join(filter(None, said))
 
@@ -156,9 +156,18 @@ def _different(columns: Sequence[Mapping[str, Any]]) -> list[Row]:
     return [row for row in comparison.rows([comparison.flat(one) for one in columns]) if row.differs]
 
 
+def _are_comparable(before: Shipped, after: Shipped) -> bool:
+    """Whether both have a primary metric, and it is the same."""
+    problems = [one.evaluation.problem for one in (before, after) if one.evaluation and _value(one)]
+    return len(problems) == 2 and problems[0] == problems[1]
+
+
 def _figure(one: Shipped) -> str:
     return f"{one.evaluation.problem.primary} {_value(one)}" if one.evaluation and _value(one) else ""
 
 
 def _value(one: Shipped) -> str:
-    return "" if one.primary is None else f"{one.primary:.3f}"
+    if one.evaluation is None or one.primary is None:
+        return ""
+    problem = one.evaluation.problem
+    return problem.metric(problem.primary).written(one.primary)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cd4ml.contracts.deployment import Stopped
+from cd4ml.contracts.model import Contract, write_contract
 from cd4ml.contracts.release import Deployment
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.deployment import release
@@ -42,7 +43,7 @@ def candidate(tmp_path: Path) -> str:
     folder = tmp_path / "candidate"
     (folder / "saved_model").mkdir(parents=True)
     (folder / "saved_model" / "weights").write_text("other")
-    (folder / "contract.json").write_text("{}")
+    write_contract(Contract("took", ("false", "true"), (), {}), folder)
     return str(folder)
 
 

@@ -285,7 +285,7 @@ def _guessed(guesses: anytime.Guesses, *, of: str, bounds: Bounds, width: float,
 
 
 def _said(value: float, interval: Interval, of: str) -> str:
-    change, low, high = (f"{'+' if one >= 0 else ''}{amount(one)}" for one in (value, *interval))
+    change, low, high = (amount(one, "+") for one in (value, *interval))
     return f"{change} [{low}, {high}], {of}"
 
 
