@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cd4ml import cli
-from cd4ml.contracts import model, problems
+from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.deployment import Begun, Event, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.regression import REGRESSION
@@ -156,9 +156,8 @@ def test_without_a_passed_verdict_of_its_own_no_version_is_deployed(
 
 
 def test_a_strategy_whose_limits_do_not_fit_what_the_model_gives_is_told_before_anything_is_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(problems, "PROBLEMS", {"regression": REGRESSION})
     (tmp_path / "model").mkdir()
     model.write_contract(model.Contract("price", (), (), {}, REGRESSION), tmp_path / "model")
     version = Version("prices", 1, "sha256:1", "2026-01-01", "run", "", DatasetReference("houses", 0, "sha256:d"))

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cd4ml.contracts import model, problems
-from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.errors import DataError, StorageError
@@ -116,8 +115,7 @@ def test_a_name_that_is_not_plain_or_not_unique_is_encoded_by_its_place():
     assert [one.name for one in inputs] == names
 
 
-def test_a_contract_of_a_number_has_no_classes_and_keeps_what_its_label_is_like(tmp_path, monkeypatch):
-    monkeypatch.setattr(problems, "PROBLEMS", {"regression": REGRESSION})
+def test_a_contract_of_a_number_has_no_classes_and_keeps_what_its_label_is_like(tmp_path):
     number = replace(CONTRACT, label="price", classes=(), problem=REGRESSION, label_quantiles=(1.5, 2.0, 1e6))
     model.write_contract(number, tmp_path)
 
@@ -134,8 +132,7 @@ def test_a_contract_of_a_number_has_no_classes_and_keeps_what_its_label_is_like(
         ("regression", ["a", "b"], "2 classes of a label that is to be regression"),
     ],
 )
-def test_a_contract_whose_classes_are_not_of_its_problem_is_refused(tmp_path, monkeypatch, problem, classes, said):
-    monkeypatch.setattr(problems, "PROBLEMS", {"binary": BINARY, "regression": REGRESSION})
+def test_a_contract_whose_classes_are_not_of_its_problem_is_refused(tmp_path, problem, classes, said):
     rest = {"label": "took", "inputs": [], "model": {"model": "dnn"}}
     (tmp_path / "contract.json").write_text(json.dumps({**rest, "problem": problem, "classes": classes}))
 
