@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import sysconfig
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
@@ -124,7 +125,7 @@ def load(function: str, *, source: str, folder: Path) -> Callable[..., Any]:
     module, name = parts(function)
     try:
         imported = _unpacked_module(function, unpacked(source), folder) if source else importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # what a module does when it is imported can be anything
+    except Exception as error:  # what a module does when it is imported can be anything
         raise _not_imported(function, source, error) from error
     found: Callable[..., Any] | None = getattr(imported, name, None)
     if not callable(found):
@@ -141,16 +142,20 @@ def said(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str:
-    """Where an error came up in the code of a team, before any library: `models.py, line 4, in wide`."""
+    """Where an error came up in the code of a team, not in what that calls: `models.py, line 4, in wide`."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}, line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [one for one in frames if "site-packages" not in one.filename and str(_CD4ML) not in one.filename]
+    own = [one for one in frames if not one.filename.startswith(_LIBRARIES)]
     last = (own or frames)[-1]
     return f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
 
 
-_CD4ML = Path(__file__).parents[1]
+_LIBRARIES = (
+    "<frozen",
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
 _COLOURS = re.compile(r"\x1b\[\d*m")
 
 
@@ -184,7 +189,7 @@ def _unpacked_module(function: str, content: bytes, folder: Path) -> ModuleType:
     return made
 
 
-def _not_imported(function: str, source: str, error: BaseException) -> TrainingError:
+def _not_imported(function: str, source: str, error: Exception) -> TrainingError:
     module, _ = parts(function)
     lacking = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
     if not source and f"{module}.".startswith(f"{lacking}."):

@@ -45,11 +45,11 @@ def train(spec: Function, job: TrainingJob) -> Fitted:
         TrainingError: The function cannot be used, or what it gives cannot.
     """
     name = spec.function
-    called = code.load(name, source=spec.source, folder=job.workspace / "code")
     print(f"function {name}, {job.contract.model['code']}", flush=True)  # noqa: T201 (the task's log)
     start = time.monotonic()
     with _bounded(spec):
-        given = called(replace(job, settings=spec.settings))
+        function = code.load(name, source=spec.source, folder=job.workspace / "code")
+        given = function(replace(job, settings=spec.settings))
     seconds = round(time.monotonic() - start, 3)
     fitted = given if isinstance(given, Fitted) else None
     model = _whole(fitted.model if fitted else given, name, job.contract)

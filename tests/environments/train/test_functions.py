@@ -184,12 +184,14 @@ def test_no_more_than_a_megabyte_of_what_a_function_prints_is_in_the_log(trained
         ("import torch\ndef f(job): pass", "f", "needs the module 'torch', which the train environment lacks; install"),
         ("from team import other\ndef f(job): pass", "f", "needs the module 'team', which"),
         ("1 / 0\ndef f(job): pass", "f", r"cannot be imported: models.py, line 1, in <module>: ZeroDivisionError"),
+        ("exit(0)\ndef f(job): pass", "f", "models.py, line 1, in <module>: SystemExit: 0; mend it"),
+        ("while True: pass", "f", "has not ended within 1 second; it was at models.py, line 1, in <module>"),
         ("def f(job):\n  import torch", "f", "models.py, line 2, in f: ModuleNotFoundError: No module named 'torch'"),
     ],
 )
 def test_code_that_cannot_be_used_is_told(trained, tmp_path, source, name, message):
     with pytest.raises(TrainingError, match=message):
-        trained(source, name)
+        trained(source, name, minutes=0.02 if "while" in source else 5)
     assert not (tmp_path / "model").exists()
 
 
