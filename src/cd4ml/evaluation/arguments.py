@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cd4ml.contracts import problems
 from cd4ml.contracts.evaluation import at
 from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.errors import EvaluationError
@@ -75,7 +76,12 @@ def crosses(slices: Sequence[Any], sensitive: Sequence[Any]) -> list[tuple[str, 
 
 
 def check_together(
-    model_limits: Limits, *, thresholds: Sequence[Any], slices: Sequence[Any], sensitive: Sequence[Any]
+    model_limits: Limits,
+    *,
+    thresholds: Sequence[Any],
+    slices: Sequence[Any],
+    sensitive: Sequence[Any],
+    problem: str = "",
 ) -> None:
     """Makes sure that everything which the limits name will be evaluated.
 
@@ -84,11 +90,14 @@ def check_together(
         thresholds: Probabilities above which a row counts as positive.
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
+        problem: What the label asks for, by its name; any other text where only the label tells.
 
     Raises:
         EvaluationError: With every mistake; of an argument that is not good by itself, with the first.
     """
     mistakes = dict.fromkeys(_mistakes(model_limits, cuts=thresholds, slices=slices, compared=sensitive))
+    if problem in problems.PROBLEMS:
+        mistakes |= dict.fromkeys(limits.misfits(model_limits, problems.named(problem)))
     if mistakes:
         lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
         raise EvaluationError(f"model limits: they name what is not evaluated{lines}")

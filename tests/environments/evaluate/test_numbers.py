@@ -14,8 +14,10 @@ from kfp.dsl import ClassificationMetrics
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import predictions
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.errors import EvaluationError
-from cd4ml.evaluation import gate
+from cd4ml.evaluation import gate, residual_figures, residuals
+from cd4ml.evaluation.estimates import Scored
 
 WEIGHTS = {"candidate": 10, "baseline": 2}
 
@@ -215,6 +217,61 @@ def test_a_model_of_classes_is_not_compared_with_one_of_a_number(run_prices, tmp
 
     with pytest.raises(EvaluationError, match="champion: it is of binary classification, the candidate of regression"):
         run_prices(champion=str(other))
+
+
+def test_thresholds_are_left_aside_and_that_is_said(run_prices, caplog):
+    with caplog.at_level("INFO"):
+        found, _ = run_prices(thresholds=[0.3, 0.7])
+
+    assert found.summary.thresholds == ()
+    assert "thresholds: none is of regression, so they are left aside" in caplog.text
+
+
+def scored(labels, **predictions):
+    given = {role: np.asarray(one, np.float32) for role, one in predictions.items()}
+    return Scored(REGRESSION, np.asarray(labels, np.float64), given, [])
+
+
+def test_the_pictures_count_every_row_once_and_what_is_far_out_at_the_edge():
+    labels = np.arange(10_000.0)
+    candidate, baseline = labels + 5, labels - 100
+    candidate[7] = 1e9
+
+    drawn = residuals.of(scored(labels, candidate=candidate, baseline=baseline))
+
+    one, other = drawn["candidate"], drawn["baseline"]
+    assert one.labels.sum() == one.missed.sum() == other.missed.sum() == 10_000
+    assert (one.numbers == other.numbers).all()
+    assert (one.errors == other.errors).all()
+    assert 9_000 < one.numbers[-1] < 11_000
+    assert one.labels[-1, 0] == 1
+    assert other.missed[:, 0].sum() == 10_000
+    assert np.diag(one.labels).sum() > 9_000
+
+
+def test_the_mean_error_is_that_of_as_many_rows_each_with_its_interval():
+    random = np.random.default_rng(0)
+    predictions = random.normal(size=600)
+    errors = np.where(predictions > 0, 2.0, -1.0) + random.normal(size=600)
+
+    means = residuals.of(scored(predictions - errors, candidate=predictions))["candidate"].means
+
+    assert len(means) == 20  # of thirty rows each
+    assert (np.diff(means[:, 0]) > 0).all()
+    assert (means[:, 2] < means[:, 1]).all()
+    assert means[0, 1] == pytest.approx(-1, abs=0.6)
+    assert means[-1, 1] == pytest.approx(2, abs=0.6)
+    assert 16 <= sum(low < (2 if at > 0 else -1) < high for at, _, low, high in means) <= 20
+
+
+@pytest.mark.parametrize("rows", [1, 29])
+def test_of_few_rows_that_are_all_alike_there_are_pictures_without_means(rows):
+    drawn = residuals.of(scored(np.full(rows, 3.0), candidate=np.full(rows, 3.0)))
+
+    assert drawn["candidate"].means.shape == (0, 4)
+    for draw in (residual_figures.predicted_and_true, residual_figures.errors_by_prediction):
+        assert draw(drawn["candidate"]).startswith("<svg")
+    assert residual_figures.errors(drawn).startswith("<svg")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,16 @@ def mistakes(limits, **changes):
     return lines
 
 
+def test_limits_that_the_problem_has_no_metric_for_are_told_before_anything_runs():
+    given = {"auc": {"min": 0.7}, "r_squared": {"min": 0.5}}
+
+    with pytest.raises(EvaluationError, match="name what is not evaluated\n  - auc: no metric of regression"):
+        arguments.check_together(parse(given), **ASKED, problem="regression")
+    with pytest.raises(EvaluationError, match="- r_squared: no metric of binary classification"):
+        arguments.check_together(parse(given), **ASKED, problem="binary")
+    arguments.check_together(parse(given), **ASKED, problem="auto")
+
+
 def test_thresholds_keep_six_digits_and_come_once():
     assert arguments.thresholds([0.5, 0.12345678, 0.5]) == (0.5, 0.123457)
 
