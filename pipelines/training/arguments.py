@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from cd4ml.cluster import placing
+from cd4ml.contracts import question
 from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
 from cd4ml.data import curated, masks
 from cd4ml.data.masks import Masks
@@ -56,9 +57,15 @@ class Training(Arguments):
     ]
     """The column that tells rows apart; a list of several; or `rows`, where only all of them do (JSON, in KFP)."""
     label: Text
-    """The column to predict, of two values."""
+    """The column to predict."""
     store: Store
     """A folder, or `s3://bucket/prefix`: datasets, published models, deployments."""
+    problem: Annotated[str, checked_by(question.check_problem), WithJsonSchema({"enum": question.PROBLEMS})] = (
+        question.AUTO
+    )
+    """What the label asks for: `binary`, `regression`, or `auto`, which finds it (docs/training.md)."""
+    positive: str = ""
+    """The value of the label that counts as positive; found where it is empty, as `1`, `true` or `yes`."""
     time_column: str = ""
     """The column that says when a row came to be; empty where there is none."""
     mode: Mode = ""
@@ -158,6 +165,7 @@ class Training(Arguments):
         freshness = self.data_limits.freshness
         if freshness and freshness.max_age is not None and not self.time_column:
             yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
+        yield from self._mistakes_of_the_problem()
         yield from masks.unfit(self.columns, self._columns_named())
         if placing.cores(self.cpu_request) > placing.cores(self.cpu_limit):
             yield f"cpu_request: {self.cpu_request} is more than the cpu_limit, {self.cpu_limit}; raise the limit"
@@ -165,6 +173,20 @@ class Training(Arguments):
         yield from told(
             lambda: strategies.check_together(strategies.parse(self.strategy), self.target, approvals=self.approvals)
         )
+
+    def _mistakes_of_the_problem(self) -> Iterator[str]:
+        """What means nothing for a label that is a number."""
+        if self.problem != "regression":
+            return
+        said = "is of classes, and the problem is regression; leave it out"
+        if self.positive:
+            yield f"positive: {said}"
+        for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
+            if model.reweight:
+                yield f"{name}.reweight: {said}"
+        for name in ("min_class_rows", "max_label_rate_gap"):
+            if name in self.data_limits.model_fields_set:
+                yield f"data_limits.{name}: {said}"
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

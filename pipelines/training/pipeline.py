@@ -45,6 +45,8 @@ def training(
     key: str,
     label: str,
     store: str,
+    problem: str = "auto",
+    positive: str = "",
     time_column: str = "",
     mode: str = "",
     owner: str = "",
@@ -88,6 +90,8 @@ def training(
         key=key,
         label=label,
         store=store,
+        problem=problem,
+        positive=positive,
         time_column=time_column,
         mode=mode,
         owner=owner,
@@ -175,6 +179,8 @@ def training(
         time_column=time_column,
         runner=statistics_runner,
         waivers=waivers,
+        problem=problem,
+        positive=positive,
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
     checked = check_dataset(
@@ -205,6 +211,8 @@ def training(
             seed=seed,
             store=store,
             warm_start=warm_start if role == "candidate" else False,
+            problem=validated.outputs["problem"],
+            positive=validated.outputs["positive"],
         ).after(checked)
         heavy(
             models[role],

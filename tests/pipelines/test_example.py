@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from workplace import PORT, Workplace, make_parcels, make_players
+from workplace import PORT, Workplace, make_flats, make_parcels, make_players
 
 from cd4ml.contracts.model import read_contract
 
@@ -60,3 +60,18 @@ def test_a_table_that_is_not_like_the_first_is_read_as_it_is(tmp_path: Path) -> 
     assert "100 rows as evaluated" in passed.output
     contract = read_contract(tmp_path / "store" / "models" / "late-parcels" / "1" / "model")
     assert contract.model["code"] == f"sha256:{hashlib.sha256((tmp_path / 'models.py').read_bytes()).hexdigest()}"
+
+
+def test_a_number_is_predicted_from_the_table_to_the_server(tmp_path: Path) -> None:
+    make_flats(tmp_path / "flats.parquet")
+    place = Workplace(tmp_path)
+
+    passed = place.run("run", place.example("training.yaml", of="rents", source="flats.parquet", port=PORT))
+
+    assert passed.code == 0, passed.output
+    assert set(passed.states().values()) == {"passed"}
+    assert passed.summary["problem"] == "regression"
+    models = passed.summary["models"]
+    error = "root_mean_squared_error"
+    assert models["candidate"]["metrics"][error] < models["baseline"]["metrics"][error] < 250
+    assert "label 'rent': regression" in (passed.folder / "logs" / "validate-dataset.log").read_text()

@@ -132,6 +132,10 @@ def make_players(file: Path, rows: int = ROWS, seed: int = 7) -> None:
     _generate("promotions", f"--rows={rows}", f"--seed={seed}", f"--output={file}")
 
 
+def make_flats(file: Path) -> None:
+    _generate("rents", f"--output={file}")
+
+
 def make_parcels(folder: Path) -> None:
     _generate("deliveries", f"--output={folder}")
 

@@ -13,10 +13,10 @@ from cd4ml.errors import DataError
         ([True, False, True], ("false", "true")),
         ([1, 0, 1], ("0", "1")),
         ([1.0, 0.0, 1.0], ("0", "1")),
-        (["won", "lost", "won"], ("lost", "won")),
+        (["yes", "no", "yes"], ("no", "yes")),
     ],
 )
-def test_the_later_of_the_two_by_alphabet_is_positive(values: list[object], classes: tuple[str, str]) -> None:
+def test_two_values_that_read_in_one_way_are_classes(values: list[object], classes: tuple[str, str]) -> None:
     table = pa.table({"took": values})
 
     assert BINARY.classes(table, "took") == classes
@@ -28,12 +28,12 @@ def test_the_later_of_the_two_by_alphabet_is_positive(values: list[object], clas
     ("values", "told"),
     [
         (["a", "a"], "every row is 'a', so there is nothing to tell apart; give rows of both classes"),
-        (pa.nulls(2, pa.string()), "no row of the train split has one; name another column, or fill it in"),
-        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two"),
+        (pa.nulls(2, pa.string()), "no row has one; name another column, or fill it in"),
+        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two, for multiclass is not"),
         (list("abcdef"), "6 values ('a', 'b', 'c', 'd', 'e', ...) where two are needed"),
         (list("abcde"), "5 values ('a', 'b', 'c', 'd', 'e') where two are needed"),
-        ([1, 2], "the numbers are '1', '2'; write them as 0 and 1"),
-        ([0.0, 2.0], "the numbers are '0', '2'; write them as 0 and 1"),
+        ([1, 2], "'1', '2' do not say which one is to be predicted"),
+        ([0.0, 2.0], "'0', '2' do not say which one is to be predicted"),
     ],
 )
 def test_what_is_not_two_classes_is_told(values: object, told: str) -> None:

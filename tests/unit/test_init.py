@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cd4ml import cli
 from cd4ml.cli import asked
+from cd4ml.contracts import question
 from cd4ml.running import proposal
 
 ROWS = 400
@@ -66,7 +67,8 @@ def test_the_file_is_a_run_file_with_what_the_table_tells(
         "drift": {"max_effect": 0.1, "false_alarm_rate": 0.01},
     }
     assert told.startswith("read 400 rows, 10 columns")
-    assert "churned 'yes' counts as positive, 'no' as negative" in told
+    assert (arguments["problem"], arguments["positive"]) == ("binary", "yes")
+    assert "positive yes 'no' is negative" in told
     assert told.endswith("wrote training.yaml; look through it, then: cd4ml run training.yaml")
 
 
@@ -125,6 +127,39 @@ def test_what_is_said_is_not_guessed(
     assert (arguments["label"], arguments["key"]) == ("vip", "contact")
 
 
+@pytest.mark.parametrize(
+    ("values", "positive", "why"),
+    [
+        (["legit", "fraud", "legit"], "fraud", "it is the rarer one; write 'legit' where that is to be predicted"),
+        ([1.0, 0.0, 1.0], "1", "'0' is negative"),
+        ([3, 7, 7], "3", "it is the rarer one"),
+        ([True, False, False], "true", "'false' is negative"),
+    ],
+)
+def test_of_two_classes_the_positive_one_is_written_down(values: list[Any], positive: str, why: str) -> None:
+    table = pa.table({"id": ["a", "b", "c"], "outcome": values})
+
+    found = proposal.propose(table, source="x.csv", name="x", key=None, label=None)
+
+    assert (found.problem.value, found.positive.value) == ("binary", positive)
+    assert why in found.positive.why
+    written = yaml.safe_load(found.as_yaml("x.yaml"))["arguments"]
+    assert written["positive"] == positive
+    assert question.ask(table, "outcome", positive=written["positive"]).positive == positive
+
+
+def test_a_number_is_predicted_where_it_is_asked_for(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = said(capsys, monkeypatch, "my customers.parquet", "--label", "visits")
+
+    arguments = asked.read(customers / "training.yaml").arguments
+    assert (arguments["label"], arguments["problem"]) == ("visits", "regression")
+    assert not {"positive", "thresholds"} & set(arguments)
+    assert arguments["model_limits"] == {"r_squared": {"min": 0.1, "baseline": {"min_change": -0.01}}}
+    assert "problem regression it has 40 numbers" in told
+
+
 def test_a_file_that_is_there_is_kept(
     customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +175,8 @@ def test_a_file_that_is_there_is_kept(
         (["gone.csv"], "gone.csv: no such file"),
         (["my customers.parquet", "--label", "churn"], "--label: my customers.parquet has no column 'churn'; did you"),
         (["my customers.parquet", "--key", "id"], "--key: my customers.parquet has no column 'id'"),
-        (["my customers.parquet", "--label", "visits"], "--label: 'visits' is no column of two values beside the key"),
+        (["my customers.parquet", "--label", "plan"], "--label: label 'plan': string cannot be a number to predict"),
+        (["my customers.parquet", "--label", "contact", "--key", "contact"], "--label: 'contact' is the key"),
         (["my customers.parquet", "--output", "numbers.parquet/x.yaml"], "cannot be written"),
         (["numbers.parquet"], "numbers.parquet: no column has two values"),
         (["my customers.parquet", "--output", "no/such/folder.yaml"], "cannot be written (No such file or directory)"),

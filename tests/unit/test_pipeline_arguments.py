@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cd4ml.cli import app, asked
-from cd4ml.errors import StorageError
+from cd4ml.errors import ArgumentsError, StorageError
 from cd4ml.running import run_file, schema
 from cd4ml.running.arguments import Arguments, check, model_of
 
@@ -60,6 +60,26 @@ def test_a_default_is_what_a_person_could_write(name: str) -> None:
     file = run_file.RunFile(Path("run.yaml"), name, required | written)
 
     assert check(file, model).model_dump() == model.model_validate(required).model_dump()
+
+
+def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
+    required = {"name": "rents", "source": "a.csv", "dataset": "a", "key": "id", "label": "rent", "store": "store"}
+    of_classes = {
+        "positive": "dear",
+        "candidate": {"model": "dnn", "reweight": ["region"]},
+        "data_limits": {"min_class_rows": {"test": 3}, "max_label_rate_gap": 0.1},
+    }
+
+    def asked_for(problem: str) -> run_file.RunFile:
+        return run_file.RunFile(Path("run.yaml"), "training", {**required, **of_classes, "problem": problem})
+
+    assert check(asked_for("binary"), model_of("training"))
+    with pytest.raises(ArgumentsError) as refused:
+        check(asked_for("regression"), model_of("training"))
+
+    names = ("positive", "candidate.reweight", "data_limits.min_class_rows", "data_limits.max_label_rate_gap")
+    for name in names:
+        assert f"{name}: is of classes, and the problem is regression; leave it out" in str(refused.value)
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("examples/*/*.yaml")), ids=lambda file: file.stem)

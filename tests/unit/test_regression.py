@@ -23,12 +23,14 @@ def test_labels_are_the_numbers_themselves():
         ([1.0, None, 2.0], "1 of 3 rows have none; drop these rows"),
         ([1.0, float("inf"), 2.0], "1 of 3 rows have none that is finite, the first inf"),
         ([2.5, 2.5], "every row is 2.5, so there is nothing to predict"),
-        (pa.array([], pa.float32()), "no row of the train split has one"),
+        (pa.array([], pa.float32()), "no row has one"),
     ],
 )
 def test_a_column_that_holds_no_numbers_to_predict_is_told(values, said):
+    table = pa.table({"price": values})
+
     with pytest.raises(DataError, match=said):
-        REGRESSION.classes(pa.table({"price": values}), "price")
+        REGRESSION.labels(table, "price", REGRESSION.classes(table, "price"))
 
 
 def test_a_prediction_may_be_as_far_off_as_a_part_of_its_size_or_of_the_usual_one():

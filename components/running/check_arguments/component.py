@@ -14,6 +14,8 @@ def check_arguments(
     key: str,
     label: str,
     store: str,
+    problem: str,
+    positive: str,
     time_column: str,
     mode: str,
     owner: str,

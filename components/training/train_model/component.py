@@ -24,6 +24,8 @@ def train_model(
     report: dsl.Output[dsl.HTML],
     logs: dsl.Output[dsl.Artifact],
     warm_start: bool = False,
+    problem: str = "auto",
+    positive: str = "",
 ) -> None:
     """Trains a model whose preprocessing lies inside it, on a GPU where there is one.
 
@@ -33,17 +35,19 @@ def train_model(
         statistics: What `validate_dataset` wrote: means, deviations and vocabularies for the preprocessing.
         schema: What `validate_dataset` wrote; the features are its columns.
         start: The champion, as `split_dataset` hands it on; an empty file where there is none.
-        label: The column to predict: booleans, 0 and 1, or two words, of which the later by alphabet is positive.
+        label: The column to predict.
         key: The column that tells rows apart; no feature.
         exclude: Further columns that are no features; columns of times never are.
         spec: The model with its hyperparameters, as `{"model": "dnn", "hidden": [64]}`; docs/training.md has them all.
         seed: The same seed and data give the same model on the same machine.
         store: Keeps how far training is, so that a task that was killed goes on from there when it is tried again.
         warm_start: Whether the model begins with the weights of `start`.
+        problem: What the label asks for; `auto` finds it from the train split (docs/training.md).
+        positive: The value of the label that counts as positive; found where it is empty.
 
     Returns:
         model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.contracts.model`).
-        metrics: Loss and AUC on both splits, of the epoch whose weights were kept; time, throughput and memory.
+        metrics: Loss and primary metric on both splits, of the epoch that was kept; time, throughput and memory.
         report: The curves, where the time went, the features and the settings.
         logs: The curves for TensorBoard, a folder.
     """
@@ -61,6 +65,8 @@ def train_model(
         folder=model.path,
         report=report.path,
         logs=logs.path,
+        problem=problem,
+        positive=positive,
         store=store,
         start=start.path,
         warm=warm_start,

@@ -1,5 +1,7 @@
 """Is the data what it should be?"""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from cd4ml.components import artifacts
@@ -28,14 +30,16 @@ def validate_dataset(
     time_column: str = "",
     runner: list = [],  # noqa: B006
     waivers: list = [],  # noqa: B006
-) -> None:
+    problem: str = "auto",
+    positive: str = "",
+) -> NamedTuple("Question", problem=str, positive=str):  # type: ignore[valid-type]
     """Validates the splits with TFDV, audits them (docs/audit.md), and says what has changed (docs/drift.md).
 
     Args:
         train: The rows to train on.
         eval: The rows to choose by while training.
         test: The rows to evaluate on.
-        label: The column to predict, of two values.
+        label: The column to predict.
         key: The column that tells rows apart.
         curated_schema: The schema that people keep, a TFDV text proto; inferred from train where the file is empty.
         before: The rows that the last model was trained on; an empty file where there is none.
@@ -46,6 +50,8 @@ def validate_dataset(
         time_column: The column that says when a row came to be; empty where there is none.
         runner: A runner of Beam and its options, on which the statistics are computed; empty computes in this task.
         waivers: Why findings do not count, until when, and who says so (docs/audit.md).
+        problem: What the label asks for; `auto` finds it (docs/training.md).
+        positive: The value of the label that counts as positive; found where it is empty.
 
     Returns:
         statistics: TFDV's statistics by split (layout: `cd4ml.validation.statistics`).
@@ -54,6 +60,8 @@ def validate_dataset(
         findings: What was found (layout: `cd4ml.contracts.findings`).
         reference: A sample of the rows to train on, for later ones to be held against.
         report: All of it for people.
+        problem: What the label asks for; empty where it is of no use.
+        positive: The value of the label that counts as positive; empty where it is a number.
     """
     from cd4ml.validation.validate import Outputs, validate
 
@@ -70,6 +78,8 @@ def validate_dataset(
         time_column=time_column,
         runner=runner,
         waivers=waivers,
+        problem=problem,
+        positive=positive,
         outputs=Outputs(
             statistics=statistics.path,
             schema=schema.path,
@@ -81,3 +91,4 @@ def validate_dataset(
     )
     statistics.metadata.update(found.metadata)
     findings.metadata.update(found.metadata)
+    return (found.problem, found.positive)

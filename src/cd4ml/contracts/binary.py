@@ -1,6 +1,6 @@
 """Which of two classes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,24 @@ from cd4ml.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+
+PLAIN = {
+    ("0", "1"),
+    ("-1", "1"),
+    ("false", "true"),
+    ("f", "t"),
+    ("no", "yes"),
+    ("n", "y"),
+    ("off", "on"),
+    ("negative", "positive"),
+    ("neg", "pos"),
+    ("nein", "ja"),
+    ("non", "oui"),
+    ("no", "si"),
+    ("no", "sí"),
+}
+"""Pairs of which the second is positive in every reading."""
 
 
 class Binary(Problem):
@@ -52,36 +70,40 @@ class Binary(Problem):
         negative, positive = classes
         return f"the probability that {label} is {positive} and not {negative}"
 
-    def order(self, values: Collection[str]) -> tuple[str, ...]:
-        """By alphabet; the last is the positive class."""
-        return tuple(sorted(values))
-
-    def classes(self, table: "pa.Table", label: str) -> tuple[str, ...]:
+    def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:
         """The two values of the label as text, the positive one last.
 
         Raises:
-            DataError: It has not exactly two, or is of a type that cannot be a label.
+            DataError: It has not exactly two, is of a type that cannot be a label, or does not say which one is
+                positive.
         """
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        values = self.order(pc.unique(_text(table, label).drop_null()).to_pylist())
+        values = sorted(pc.unique(_text(table, label).drop_null()).to_pylist())
         if len(values) < 2:
             raise DataError(
                 f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; "
                 "give rows of both classes"
                 if values
-                else f"label {label!r}: no row of the train split has one; name another column, or fill it in"
+                else f"label {label!r}: no row has one; name another column, or fill it in"
             )
         shown = ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
         if len(values) > 2:
             raise DataError(
-                f"label {label!r}: {len(values)} values ({shown}) where two are needed; group them into two"
+                f"label {label!r}: {len(values):,} values ({shown}) where two are needed; group them into two, for "
+                "multiclass is not supported yet"
             )
-        type_ = table.schema.field(label).type
-        if (pa.types.is_integer(type_) or pa.types.is_floating(type_)) and values != ("0", "1"):
-            raise DataError(f"label {label!r}: the numbers are {shown}; write them as 0 and 1")
-        return values
+        if positive:
+            if positive not in values:
+                raise DataError(f"positive: {positive!r} is no value of the label {label!r}; there are {shown}")
+            return (*(one for one in values if one != positive), positive)
+        for negative, other in (values, values[::-1]):
+            if (negative.casefold(), other.casefold()) in PLAIN:
+                return negative, other
+        raise DataError(
+            f"label {label!r}: {shown} do not say which one is to be predicted; write `positive: {values[1]}` or "
+            f"`positive: {values[0]}`"
+        )
 
     def labels(self, table: "pa.Table", label: str, classes: tuple[str, ...]) -> "np.ndarray":
         """Turns the label's column into 0 and 1.
@@ -120,7 +142,8 @@ def _text(table: "pa.Table", label: str) -> "pa.ChunkedArray":
     try:
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), None, values).cast(pa.int64())
-        if pa.types.is_boolean(values.type) or pa.types.is_integer(values.type) or is_text(values.type):
+        kinds = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_null, is_text)
+        if any(one(values.type) for one in kinds):
             return values.cast(pa.string())
     except pa.ArrowInvalid as error:
         raise DataError(f"label {label!r}: {error}; give 0 and 1, booleans, or two words") from error

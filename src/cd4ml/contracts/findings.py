@@ -61,7 +61,7 @@ class Group:
     rows: int
     share: float
     label_rate: float | None
-    """The share of its rows with the positive label; None where the label is of no use."""
+    """The share of its rows with the positive label; None where the label is of no use, or a number."""
     others_label_rate: float | None
     """The same of all other rows; None where there are none."""
 
@@ -170,7 +170,7 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     digest: str
     label: str
     positive: str
-    """The value of the label that counts as positive; empty where the label is of no use."""
+    """The value of the label that counts as positive; empty where the label is of no use, or a number."""
     label_rate: float | None
     rows: Mapping[str, int]
     """By split."""
@@ -192,7 +192,9 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     audited: str = ""
     """How many of the rows the audit looked at, in words; empty where these were all."""
     positives: Mapping[str, int] | None = None
-    """The rows with the positive label, by split; None where the label is of no use."""
+    """The rows with the positive label, by split; None where the label is of no use, or a number."""
+    problem: str = "binary"
+    """What the label asks for (`cd4ml.contracts.problems`); empty where it is of no use."""
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""

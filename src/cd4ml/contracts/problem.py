@@ -7,7 +7,7 @@ threshold. The problems themselves are in `cd4ml.contracts.problems`.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -253,12 +253,13 @@ class Problem(ABC):
         return np.full(len(predictions), TOLERANCE)
 
     @abstractmethod
-    def order(self, values: Collection[str]) -> tuple[str, ...]:
-        """The values of a label, as text, in the order in which they are numbered."""
-
-    @abstractmethod
-    def classes(self, table: "pa.Table", label: str) -> tuple[str, ...]:
+    def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:
         """The values that the label has, as text, in the order in which they are numbered.
+
+        Args:
+            table: Has each value of the label at least once.
+            label: The column.
+            positive: The class that is to be the positive one; found where it is empty.
 
         Raises:
             DataError: The column is missing, or is no label of this problem.

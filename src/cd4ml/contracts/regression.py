@@ -1,6 +1,6 @@
 """Which number: `prediction` is in the unit of the label."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -63,24 +63,24 @@ class Regression(Problem):
         allowed: np.ndarray = TOLERANCE * np.maximum(sizes, np.quantile(sizes, 0.9))
         return allowed
 
-    def order(self, values: Collection[str]) -> tuple[str, ...]:  # noqa: ARG002
-        """None: numbers are no classes."""
-        return ()
-
-    def classes(self, table: "pa.Table", label: str) -> tuple[str, ...]:
+    def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:
         """None, of a label of more than one number.
 
         Raises:
-            DataError: It is no column of numbers, or all of them are the same.
+            DataError: It is no column of numbers, all of them are the same, or one is to be positive.
         """
         import numpy as np
+        import pyarrow.compute as pc
 
-        values = np.unique(self.labels(table, label, ()))
+        if positive:
+            raise DataError(f"positive: the label {label!r} is a number, and has no positive class; leave it out")
+        found = _numbers(table, label).drop_null()
+        values = np.unique(found.filter(pc.is_finite(found)).to_numpy())
         if len(values) < 2:
             raise DataError(
                 f"label {label!r}: every row is {values[0]:g}, so there is nothing to predict; name another column"
                 if len(values)
-                else f"label {label!r}: no row of the train split has one; name another column, or fill it in"
+                else f"label {label!r}: no row has one; name another column, or fill it in"
             )
         return ()
 
@@ -94,17 +94,14 @@ class Regression(Problem):
             DataError: The column is missing, of another type, or has rows with no label or one that is not finite.
         """
         import numpy as np
-        import pyarrow as pa
 
-        values = column(table, label)
-        if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-            raise DataError(f"label {label!r}: {values.type} cannot be a number to predict; give a column of numbers")
+        values = _numbers(table, label)
         if values.null_count:
             raise DataError(
                 f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none; "
                 "drop these rows from the source"
             )
-        found: np.ndarray = values.cast(pa.float64(), safe=False).to_numpy()
+        found: np.ndarray = values.to_numpy()
         strange = np.flatnonzero(~np.isfinite(found))
         if len(strange):
             raise DataError(
@@ -112,6 +109,16 @@ class Regression(Problem):
                 f"{found[strange[0]]}; drop these rows from the source"
             )
         return found
+
+
+def _numbers(table: "pa.Table", label: str) -> "pa.ChunkedArray":
+    """The label's column as float64, null where there is none."""
+    import pyarrow as pa
+
+    values = column(table, label)
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        raise DataError(f"label {label!r}: {values.type} cannot be a number to predict; give a column of numbers")
+    return values.cast(pa.float64(), safe=False)
 
 
 _amount = partial(Metric, top=None, counted=every_row)

@@ -7,7 +7,6 @@ import numpy as np
 
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Summary, at
 from cd4ml.evaluation.curves import Curves
-from cd4ml.names import amount
 
 ROC_POINTS = 50
 """The KFP UI draws no more than it must."""
@@ -27,9 +26,8 @@ class Evaluated:
         """What an artifact says of this evaluation in the UI."""
         problem = self.summary.problem
         value, shown = self.summary.models[CANDIDATE].metrics[problem.primary], problem.metric(problem.primary)
-        written = "undefined" if value is None else amount(value) if shown.top is None else f"{value:.3f}"
         return {
-            "headline": f"{shown.name} {written}",
+            "headline": f"{shown.name} {'undefined' if value is None else shown.written(value)}",
             "rows": self.summary.rows,
             **{f"{role}_digest": one.digest for role, one in self.summary.models.items()},
         }

@@ -18,10 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from cd4ml.contracts import question
+from cd4ml.contracts.binary import PLAIN
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.dataset import ROWS
 from cd4ml.data.times import NO_TIMES
-from cd4ml.errors import ArgumentsError
+from cd4ml.errors import ArgumentsError, DataError
 from cd4ml.names import nearest, shown, words
 from cd4ml.registry import clock
 from cd4ml.validation import personal
@@ -73,12 +75,16 @@ class Proposal:
     columns: int
     key: Guess
     label: Guess
+    problem: Guess
+    positive: Guess | None
+    """None of a number."""
     time_column: Guess | None
     exclude: Sequence[Guess]
     """Each the name of a column."""
     sensitive: Sequence[Guess]
     slices: Sequence[Guess]
-    threshold: Guess
+    threshold: Guess | None
+    """None of a number."""
     personal: Sequence[str]
     """Columns that seem to be personal data."""
     read: Sequence[str]
@@ -93,7 +99,13 @@ class Proposal:
     def said(self) -> list[tuple[str, Guess]]:
         """What stands for each argument, for people."""
         several = [("exclude", self.exclude), ("sensitive", self.sensitive), ("slices", self.slices)]
-        single = [("key", self.key), ("label", self.label), ("time_column", self.time_column)]
+        single = [
+            ("key", self.key),
+            ("label", self.label),
+            ("problem", self.problem),
+            ("positive", self.positive),
+            ("time_column", self.time_column),
+        ]
         return [
             *((name, guess) for name, guess in single if guess),
             *((name, guess) for name, guesses in several for guess in guesses),
@@ -129,7 +141,7 @@ def propose(
         read: How it was read, a line each.
 
     Raises:
-        ArgumentsError: There is no such column, or none that could be the key or the label.
+        ArgumentsError: There is no such column, or none that could be the label.
     """
     for option, column in (("--key", key), ("--label", label)):
         if column is not None and column not in table.column_names:
@@ -137,6 +149,7 @@ def propose(
     look = _Look(table)
     the_key = Guess(key, "as asked") if key else look.key(but=[label])
     the_label = look.label(source, but=[the_key.value], asked=label)
+    problem, positive = look.question(the_label.value)
     taken = [the_key.value, the_label.value]
     time_column = look.time(but=taken)
     exclude = look.useless(but=taken)
@@ -151,11 +164,13 @@ def propose(
         columns=table.num_columns,
         key=the_key,
         label=the_label,
+        problem=problem,
+        positive=positive,
         time_column=time_column,
         exclude=exclude,
         sensitive=sensitive,
         slices=look.slices(but=taken),
-        threshold=look.threshold(the_label.value),
+        threshold=look.threshold(the_label.value, positive.value) if positive else None,
         personal=look.personal,
         read=[" ".join(line.split()) for line in read if not line.startswith(values)],
     )
@@ -176,27 +191,51 @@ class _Look:
         return Guess((named or unique)[0], "it is there in every row, and no value comes twice")
 
     def label(self, source: str, *, but: Sequence[str], asked: str | None) -> Guess:
-        """A column of two values: the one that is asked for, else one that is called so, and else the last."""
+        """The column that is asked for, else one of two values: one that is called so before others, and the last."""
         two = [
             name
             for name in self._others(but)
             if len(self._values.get(name, ())) == 2 and not pa.types.is_temporal(self._type(name))
         ]
-        if not two:
+        if not two and asked is None:
             raise ArgumentsError(
                 f"{source}: no column has two values, of which a model could predict one; name the column to predict "
                 "with --label"
             )
-        if asked is not None and asked not in two:
-            raise ArgumentsError(f"--label: {asked!r} is no column of two values beside the key; {nearest(asked, two)}")
+        if asked in but:
+            raise ArgumentsError(f"--label: {asked!r} is the key; name another column, or another --key")
         named = [name for name in two if LABELS.search(words(name))]
         chosen = asked or (named or two[::-1])[0]
-        low, high = sorted(map(_text, self._values[chosen]))
         others = ", ".join(_written(name) for name in two if name != chosen)
         also = f"; others of two values: {others}" if others else ""
         missing = self._table.column(chosen).null_count
         without = f"; {missing:,} rows have none, which a run refuses: take them out first" if missing else ""
-        return Guess(chosen, f"{high!r} counts as positive, {low!r} as negative{without}{also}")
+        how = "as asked" if asked else "by its name" if named else "it has two values"
+        return Guess(chosen, f"{how}{without}{also}")
+
+    def question(self, label: str) -> tuple[Guess, Guess | None]:
+        """What a label asks for, and which of two classes is positive: of two words the rarer one.
+
+        Raises:
+            ArgumentsError: Neither a class nor a number can be predicted.
+        """
+        values = self._values.get(label, [])
+        if len(values) != 2 or any(isinstance(one, float) and one % 1 for one in values):
+            return self._number(label), None
+        low, high = sorted(map(_text, values))
+        problem = Guess("binary", "it has two values")
+        for negative, positive in ((low, high), (high, low)):
+            if (negative.casefold(), positive.casefold()) in PLAIN:
+                return problem, Guess(positive, f"{negative!r} is negative")
+        rarer, other = sorted((low, high), key=lambda one: (self._share(label, one), one))
+        return problem, Guess(rarer, f"it is the rarer one; write {other!r} where that is to be predicted")
+
+    def _number(self, label: str) -> Guess:
+        try:
+            question.ask(self._table, label, problem="regression")
+        except DataError as error:
+            raise ArgumentsError(f"--label: {error}, or name a column of two values") from error
+        return Guess("regression", f"it has {pc.count_distinct(self._table.column(label)).as_py():,} numbers")
 
     def time(self, *, but: Sequence[str]) -> Guess | None:
         """A column of moments at which rows may have come to be; one called so before others, the fewest missing."""
@@ -229,14 +268,17 @@ class _Look:
         groups = sorted(self._groups(but), key=lambda name: len(self._values[name]))
         return [Guess(name, f"it has {len(self._values[name])} values") for name in groups[:MOST_SLICES]]
 
-    def threshold(self, label: str) -> Guess:
+    def threshold(self, label: str, positive: str) -> Guess:
         """Near the label rate, where that is far from a half."""
-        text = self._table.column(label).drop_null().cast(pa.string())
-        positive = max(pc.unique(text).to_pylist(), default=None)
-        rate = pc.mean(pc.equal(text, positive)).as_py() if positive is not None else 0.5
+        rate = self._share(label, positive)
         if BALANCED[0] <= rate <= BALANCED[1]:
             return Guess(0.5, "the classes are about as frequent")
         return Guess(min(max(round(rate, 2), 0.01), 0.99), f"{rate:.1%} of the rows are positive")
+
+    def _share(self, label: str, value: str) -> float:
+        """Of the rows with a label, those that have this value."""
+        text = self._table.column(label).drop_null().cast(pa.string())
+        return float(pc.mean(pc.equal(text, value)).as_py())
 
     @cached_property
     def personal(self) -> list[str]:
@@ -288,7 +330,10 @@ class _Look:
 
 
 def _text(value: Any) -> str:
-    return shown(value) if isinstance(value, bool) else str(value)
+    """A value of a label of two as `positive` names it."""
+    if isinstance(value, bool):
+        return shown(value)
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 def _source(text: str) -> str:

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from cd4ml.contracts import model
+from cd4ml.contracts import model, question
 from cd4ml.contracts.model import Contract
-from cd4ml.contracts.problem import Problem
+from cd4ml.contracts.question import Question
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.training.ahead import ahead
 from cd4ml.training.order import Order, Piece, joined
@@ -67,17 +67,17 @@ def rows(split: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def classes(split: Path, label: str, problem: Problem) -> tuple[str, ...]:
-    """The values of the label as text, in the order of the problem.
+def ask(split: Path, label: str, *, problem: str, positive: str) -> Question:
+    """What the label asks for (`cd4ml.contracts.question`).
 
     Raises:
-        TrainingError: The column cannot be the label.
+        TrainingError: The column cannot be the label, or can be read in two ways.
     """
     try:
         with opened(split) as file, readable(split, f"the column {label!r}"):
             distinct = [_distinct(batch) for batch in file.iter_batches(MOST_ROWS, columns=[label])]
             values = pa.concat_tables([file.schema_arrow.empty_table(), *distinct], promote_options="default")
-            return problem.classes(values, label)
+            return question.ask(values, label, problem=problem, positive=positive)
     except DataError as error:
         raise TrainingError(str(error)) from error
 

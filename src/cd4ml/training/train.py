@@ -13,8 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cd4ml.contracts import document, model
-from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts import document, model, question
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
@@ -67,8 +66,9 @@ class Trained:
     @property
     def metadata(self) -> dict[str, Any]:
         """What an artifact says of this model in the UI."""
+        primary = self.problem.metric(self.problem.primary)
         return {
-            "headline": f"{self.problem.primary} {self.best.eval_score:.3f}",
+            "headline": f"{primary.name} {primary.written(self.best.eval_score)}",
             "digest": self.digest,
             "model": self.name,
             "rows": self.rows,
@@ -122,6 +122,8 @@ def train(
     folder: str | Path,
     report: str | Path | None = None,
     logs: str | Path | None = None,
+    problem: str = question.AUTO,
+    positive: str = "",
     store: str | None = None,
     start: str | Path | None = None,
     warm: bool = True,
@@ -134,13 +136,15 @@ def train(
         eval_split: A Parquet file; says when to stop, and which epoch's weights to keep.
         statistics_folder: What `validate_dataset` wrote; its `train.pb` is read.
         schema: What `validate_dataset` wrote; the features are its columns.
-        label: The column to predict: booleans, 0 and 1, or two words, of which the later by alphabet is positive.
+        label: The column to predict.
         exclude: Columns that are no features.
         spec: The model and its hyperparameters (`cd4ml.training.trainers`).
         seed: On one machine the same seed and data give the same weights.
         folder: Where the model goes.
         report: Where the report goes, an HTML file.
         logs: Where the epochs go for TensorBoard, a folder.
+        problem: What the label asks for, or `auto`, which finds it (`cd4ml.contracts.question`).
+        positive: The value of the label that counts as positive; found where it is empty.
         store: Keeps how far training is; one that was ended before goes on from that, and who asks is told.
         start: A model's folder, whose weights this one begins with; a file where there is none, as of a first run.
         warm: Whether it does; else `start` is not looked at.
@@ -163,8 +167,9 @@ def train(
     inputs = features.select(
         examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
     )
-    classes = examples.classes(Path(train_split), label, BINARY)
-    contract = Contract(label, classes, inputs, checked.recorded, BINARY)
+    asked = examples.ask(Path(train_split), label, problem=problem, positive=positive)
+    print(asked, flush=True)  # noqa: T201 (the task's log)
+    contract = Contract(label, asked.classes, inputs, checked.recorded, asked.problem)
     labels = known.get(label)
     if isinstance(labels, statistics.Number) and not contract.problem.buckets:
         contract = replace(contract, label_quantiles=labels.quantiles)
@@ -272,6 +277,11 @@ def _files(trainer: type[Trainer]) -> set[Path]:
 def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights | None:
     if not columns:
         return None
+    if not contract.classes:
+        raise TrainingError(
+            f"reweight: evens out how often groups have a class, and the label {contract.label!r} is a number; "
+            "leave it out"
+        )
     weights = reweight.weigh(split, contract, columns)
     print(f"reweighted {weights}", flush=True)  # noqa: T201 (the task's log)
     return weights
@@ -282,8 +292,8 @@ def _fitted(trainer: Trainer, job: TrainingJob) -> Fitted:
     if fitted.model.output_shape != (None,) or not fitted.epochs:
         raise TrainingError(
             f"model {trainer.model!r}: {type(trainer).__qualname__}.fit gave a model of the output shape "
-            f"{fitted.model.output_shape} after {len(fitted.epochs)} epochs; give one of (None,), a probability a row, "
-            "and tell of at least one epoch"
+            f"{fitted.model.output_shape} after {len(fitted.epochs)} epochs; give one of (None,), a "
+            f"{job.contract.output} a row, and tell of at least one epoch"
         )
     return fitted
 

@@ -8,6 +8,7 @@ from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.drift import Change
 from cd4ml.contracts.findings import Finding, Findings, Group, Kind, Proxy, percent
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.verdict import DATA_GATE, Check, Outcome, Verdict
 from cd4ml.errors import DataError
 from cd4ml.registry import catalogue, clock, records
@@ -81,7 +82,10 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
             said=f"{split}: {rows:,} rows, {bounds} wanted",
         )
     for split, least in allowed.min_class_rows.items():
-        yield from _fewest_of_a_class(found, split, least)
+        if found.problem != REGRESSION.name:
+            yield from _fewest_of_a_class(found, split, least)
+        elif "min_class_rows" in allowed.model_fields_set:
+            yield _of_classes(found, f"rows of a class in {split}", Bounds(least, None, shown=COUNT))
     if allowed.min_group_share is not None:
         yield _smallest_share(found, allowed.min_group_share)
     if allowed.max_label_rate_gap is not None:
@@ -106,6 +110,12 @@ def _fewest_of_a_class(found: Findings, split: str, least: int) -> Iterator[Chec
         f"share to {split}"
     )
     yield hold(f"rows of a class in {split}", slice_="", bounds=bounds, measured=Measured(fewest), said=said)
+
+
+def _of_classes(found: Findings, name: str, bounds: Bounds) -> Check:
+    """Of a limit that a number cannot keep."""
+    said = f"{name}: is of classes, and the label {found.label!r} is a number; leave it out"
+    return Check(name, str(bounds), None, Outcome.ERROR, said)
 
 
 def _counted(found: Findings, kind: Kind) -> list[Finding]:
@@ -162,6 +172,8 @@ def _smallest_share(found: Findings, least: float) -> Check:
 
 def _largest_gap(found: Findings, most: float) -> Check:
     name, bounds = "largest gap of the label rate", Bounds(None, most, shown=percent)
+    if found.problem == REGRESSION.name:
+        return _of_classes(found, name, bounds)
     groups = [group for group in found.groups if group.gap is not None]
     gaps = [(group.gap or 0.0, group) for group in _not_waived(found, "label_balance", groups)]
     if groups and not gaps:

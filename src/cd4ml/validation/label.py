@@ -1,40 +1,65 @@
-"""The label: which of its two values counts as positive, and whether the splits can be used with it."""
+"""The label: what it asks for, and whether the splits can be used with it."""
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts.findings import Finding, percent
+from cd4ml.contracts import question
+from cd4ml.contracts.findings import Finding, number, percent
+from cd4ml.contracts.question import Question
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.validation.on_disk import Table
 
-TAKEN = "a label is boolean, 0 and 1, or text of two values"
 RARE = 0.05
 """A class with a smaller share of the rows is rare."""
+SPIKE = 0.3
+"""The share of the rows from which on one number among many is a spike."""
+FAR, HEAVY = 0.01, 0.5
+"""Tails are heavy where this part of the rows, those furthest from the mean, makes that part of the variance."""
+ENOUGH = 1000
+"""Rows without which nothing is said of the tails."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a column is as a label of two classes."""
+    """What a column is as a label."""
 
     name: str
-    positive: str
-    """The value that counts as positive, the second in the order of text; empty where the label is of no use."""
+    question: Question | None
+    """What it asks for; None where it is of no use."""
     findings: tuple[Finding, ...]
 
+    @property
+    def positive(self) -> str:
+        """The value that counts as positive; empty where there is none."""
+        return self.question.positive if self.question else ""
+
     def outcome(self, table: Table) -> pa.ChunkedArray:
-        """1 and 0 (int8) by row, null where there is no label, or all null where the label is of no use."""
+        """1 and 0 (int8) by row, null where there is no label, or all null where it is of no use or a number."""
         if not self.positive:
             return pa.chunked_array([pa.nulls(table.num_rows, pa.int8())])
         return pc.equal(_text(table.column(self.name)), self.positive).cast(pa.int8())
 
+    def numbers(self, table: Table) -> np.ndarray | None:
+        """The label of each row where it is a number, float64 [rows], NaN where there is none; else None."""
+        if not self.question or self.question.classes:
+            return None
+        found: np.ndarray = table.column(self.name).cast(pa.float64(), safe=False).to_numpy()
+        return np.where(np.isfinite(found), found, np.nan)
 
-def examine(splits: Mapping[str, Table], name: str) -> Label:
-    """Finds what the label's values are and what is wrong with them.
+
+def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.AUTO, positive: str = "") -> Label:
+    """Finds what the label asks for and what is wrong with it.
+
+    Args:
+        splits: By their names.
+        name: The column.
+        problem: As `cd4ml.contracts.question` takes it.
+        positive: Likewise.
 
     Raises:
         DataError: There is no such column.
@@ -42,65 +67,80 @@ def examine(splits: Mapping[str, Table], name: str) -> Label:
     for split, table in splits.items():
         if name not in table.column_names:
             raise DataError(f"{split}: has no label column {name!r}; {nearest(name, table.column_names)}")
-    columns = {split: _text(table.column(name)) for split, table in splits.items()}
-    values = sorted({value for column in columns.values() for value in pc.unique(column.drop_null()).to_pylist()})
-    mistake = _mistake(next(iter(splits.values())).schema.field(name).type, values)
-    if mistake:
-        message = f"label {name!r} {mistake}; {TAKEN}: clean the source, or name another column"
-        return Label(name, "", (Finding("label", "error", "all", name, len(values), message),))
-    positive = values[1]
-    findings = [finding for split, column in columns.items() for finding in _gaps(split, name, column)]
-    return Label(name, positive, (*findings, *_imbalance(name, positive, columns)))
+    columns = {split: table.column(name) for split, table in splits.items()}
+    values = pc.unique(pa.chunked_array([chunk for one in columns.values() for chunk in one.chunks]))
+    try:
+        asked = question.ask(pa.table({name: values}), name, problem=problem, positive=positive)
+    except DataError as error:
+        return Label(name, None, (Finding("label", "error", "all", name, len(values), str(error)),))
+    findings = [finding for split, column in columns.items() for finding in _gaps(split, asked, column)]
+    whole = pa.chunked_array([chunk for column in columns.values() for chunk in column.chunks])
+    of_all = _imbalance(asked, whole) if asked.classes else _shape(name, whole)
+    return Label(name, asked, (*findings, *of_all))
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values as text, whole numbers without a fraction."""
+    """The values of a label of classes as text, whole numbers without a fraction."""
     if pa.types.is_floating(column.type):
-        with contextlib.suppress(pa.ArrowInvalid):  # fractions, and what no integer holds: infinity, NaN
-            column = column.cast(pa.int64())
+        column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64())
     return column.cast(pa.string())
 
 
-def _mistake(type_: pa.DataType, values: list[str]) -> str:
-    """Why the column cannot be the label; empty where it can."""
-    if pa.types.is_timestamp(type_):
-        return "holds moments"
-    if not values:
-        return "has no values"
-    if len(values) == 1:
-        return f"has one value only, {values[0]!r}"
-    if len(values) > 2:
-        return f"has {len(values):,} values, among them {', '.join(map(repr, values[:3]))}"
-    if not (pa.types.is_boolean(type_) or pa.types.is_string(type_) or values == ["0", "1"]):
-        return f"holds the numbers {values[0]} and {values[1]}"
-    return ""
-
-
-def _gaps(split: str, name: str, column: pa.ChunkedArray) -> list[Finding]:
-    findings = []
+def _gaps(split: str, asked: Question, column: pa.ChunkedArray) -> Iterator[Finding]:
+    """Rows without a label, and a split in which all have the same."""
+    name = asked.label
+    if pa.types.is_floating(column.type):
+        infinite = pc.sum(pc.is_inf(column)).as_py() or 0
+        if infinite:
+            message = (
+                f"{split}: {infinite:,} of {len(column):,} rows have an infinite label {name!r}; "
+                "drop them from the source"
+            )
+            yield Finding("label", "error", split, name, infinite, message)
+        column = pc.if_else(pc.is_nan(column), None, column)
     if column.null_count:
         message = (
             f"{split}: {column.null_count:,} of {len(column):,} rows have no label {name!r}; drop them from the source"
         )
-        findings.append(Finding("label", "error", split, name, column.null_count, message))
-    values = pc.unique(column.drop_null()).to_pylist()
+        yield Finding("label", "error", split, name, column.null_count, message)
+    values = pc.unique(column.drop_null())
     if len(values) == 1:
-        message = (
-            f"{split}: label {name!r} is {values[0]!r} in every row; "
-            "give more data, or split it in another way, so that both classes are in every split"
+        (same,) = (_text(pa.chunked_array([values])) if asked.classes else values).to_pylist()
+        message = f"{split}: label {name!r} is {same!r} in every row; give more data, or split it in another way" + (
+            ", so that both classes are in every split" if asked.classes else ""
         )
-        findings.append(Finding("label", "error", split, name, 1, message))
-    return findings
+        yield Finding("label", "error", split, name, 1, message)
 
 
-def _imbalance(name: str, positive: str, columns: Mapping[str, pa.ChunkedArray]) -> list[Finding]:
-    values = pa.chunked_array([chunk for column in columns.values() for chunk in column.chunks])
-    rate = pc.mean(pc.equal(values, positive)).as_py()
+def _imbalance(asked: Question, values: pa.ChunkedArray) -> Iterator[Finding]:
+    rate = pc.mean(pc.equal(_text(values), asked.positive)).as_py()
     share = min(rate, 1 - rate)
-    if share >= RARE:
-        return []
-    message = (
-        f"label {name!r}: the rarer class is {percent(share)} of the rows; accuracy says little here, "
-        "so look at AUC, precision and recall"
-    )
-    return [Finding("label_balance", "warning", "all", name, share, message)]
+    if share < RARE:
+        message = (
+            f"label {asked.label!r}: the rarer class is {percent(share)} of the rows; accuracy says little here, "
+            "so look at AUC, precision and recall"
+        )
+        yield Finding("label_balance", "warning", "all", asked.label, share, message)
+
+
+def _shape(name: str, values: pa.ChunkedArray) -> Iterator[Finding]:
+    """What of the distribution of a number makes its mean, and so a model of it, say little."""
+    numbers = values.drop_null().cast(pa.float64(), safe=False).to_numpy()
+    numbers = numbers[np.isfinite(numbers)]
+    distinct, rows = np.unique(numbers, return_counts=True)
+    spike, share = float(distinct[rows.argmax()]), float(rows.max() / len(numbers))
+    if share >= SPIKE:
+        message = (
+            f"label {name!r} is {number(spike)} in {percent(share)} of the rows; one model of both says little of "
+            f"either: predict first whether it is {number(spike)}, and the number for the other rows alone"
+        )
+        yield Finding("label_balance", "warning", "all", name, share, message)
+    scaled = numbers / np.abs(numbers).max()
+    squares = np.sort((scaled - scaled.mean()) ** 2)
+    part = float(squares[-round(FAR * len(squares)) :].sum() / squares.sum()) if len(numbers) >= ENOUGH else 0.0
+    if part >= HEAVY:
+        message = (
+            f"label {name!r} has heavy tails: {percent(FAR)} of the rows make {percent(part)} of its variance, and so "
+            "of what a model learns and of its RMSE; predict its logarithm, or bound it, where the others matter"
+        )
+        yield Finding("label_balance", "warning", "all", name, part, message)

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from cd4ml.contracts import dataset as origin
+from cd4ml.contracts import question
 from cd4ml.contracts.dataset import Masked, Origin
 from cd4ml.contracts.findings import Findings
 from cd4ml.contracts.provenance import Provenance
@@ -48,6 +49,8 @@ def validate(
     time_column: str = "",
     runner: Sequence[str] = (),
     waivers: Sequence[Any] = (),
+    problem: str = question.AUTO,
+    positive: str = "",
 ) -> Findings:
     """Validates the splits of a dataset.
 
@@ -67,6 +70,8 @@ def validate(
         runner: A runner of Beam and its options, on which the statistics are computed; empty computes them here.
         waivers: Why findings do not count, as `cd4ml.validation.waivers` has them. A column of personal data that one
             is about keeps its values.
+        problem: What the label asks for, or `auto`, which finds it (`cd4ml.contracts.question`).
+        positive: The value of the label that counts as positive; found where it is empty.
 
     Raises:
         DataError: A file cannot be read, there is no such column, a model cannot be evaluated by it, or Beam does not
@@ -80,7 +85,9 @@ def validate(
     groups.check_slices(tables["test"], [*slices, *sensitive])
     curated = Path(curated_schema).read_text(encoding="utf-8")
     kept = schema.parse(curated) if curated else None
-    target = label.examine(tables, label_column)
+    target = label.examine(tables, label_column, problem=problem, positive=positive)
+    if target.question:
+        print(target.question, flush=True)  # noqa: T201 (the task's log)
 
     whole = OnDisk(list(splits.values()))
     source = origin.read(train.schema, str(splits["train"])) or Origin(Path(splits["train"]).name, 0, "")
@@ -107,6 +114,7 @@ def validate(
             tables,
             whole,
             outcome=outcome,
+            numbers=target.numbers(whole),
             label=label_column,
             key=key,
             exclude=[*exclude, *unseen],
@@ -144,6 +152,7 @@ def validate(
         comparisons=compared.comparisons,
         uncompared=compared.uncompared,
         ungrouped=tuple(column for column in sensitive if column in unseen),
+        problem=target.question.problem.name if target.question else "",
         positives={split: pc.sum(target.outcome(table)).as_py() or 0 for split, table in tables.items()}
         if target.positive
         else None,

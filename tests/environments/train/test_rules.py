@@ -118,7 +118,9 @@ def test_what_the_features_cannot_be_is_told_all_at_once(inputs, tmp_path):
 
 def test_rules_answer_no_other_question(tmp_path):
     contract = model.Contract("spend", (), (), {}, problem=REGRESSION)
-    job = TrainingJob(train=tmp_path, eval=tmp_path, contract=contract, statistics={}, weights=None, seed=0)
+    job = TrainingJob(
+        train=tmp_path, eval=tmp_path, contract=contract, statistics={}, weights=None, seed=0, workspace=tmp_path
+    )
 
     with pytest.raises(TrainingError, match="'rules': says a probability, and the label 'spend' asks for regression; "):
         parse({"model": "rules", "rules": RULES, "default": 0.3}).fit(job)

@@ -258,7 +258,7 @@ def test_columns_that_are_absent_are_named_together(validation):
 
 @pytest.mark.parametrize(
     ("values", "positive"),
-    [([True, False], "true"), ([1, 0], "1"), ([0.0, 1.0], "1"), (["lost", "won"], "won")],
+    [([True, False], "true"), ([1, 0], "1"), ([0.0, 1.0], "1"), (["no", "yes"], "yes")],
 )
 def test_two_classes_are_taken_and_the_positive_one_is_told(validation, values, positive):
     found = validation(players(took=values * (ROWS // 2)))
@@ -271,15 +271,15 @@ def test_two_classes_are_taken_and_the_positive_one_is_told(validation, values, 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([3, 4], "holds the numbers 3 and 4"),
-        ([0.5, 0.7], "holds the numbers 0.5 and 0.7"),
-        (["a", "b", "c"], "has 3 values, among them 'a', 'b', 'c'"),
-        ([0.0, 1.0, np.inf], "has 3 values, among them '0', '1', 'inf'"),
-        ([1.0, -np.inf], "holds the numbers -inf and 1"),
-        ([0.0, 1e300], "holds the numbers 0 and 1e+300"),
-        ([0.0, 1.0, np.nan], "has 3 values, among them '0', '1', 'nan'"),
-        ([True], "has one value only, 'true'"),
-        ([None], "has no values"),
+        ([3, 4], "'3', '4' do not say which one is to be predicted"),
+        (["legit", "fraud"], "'fraud', 'legit' do not say which one is to be predicted"),
+        ([0.5, 0.7], "the numbers are 0.5, 0.7"),
+        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed"),
+        ([0.0, 1.0, np.inf], "give 0 and 1, booleans, or two words"),
+        ([1.0, -np.inf], "give 0 and 1, booleans, or two words"),
+        ([0.0, 1e300], "give 0 and 1, booleans, or two words"),
+        ([True], "every row is 'true', so there is nothing to tell apart"),
+        ([None], "no row has one; name another column, or fill it in"),
     ],
 )
 def test_another_label_is_an_error_in_the_report(validation, values, message):
@@ -288,14 +288,20 @@ def test_another_label_is_an_error_in_the_report(validation, values, message):
     (finding,) = found.of_kind("label")
     assert finding.severity == "error"
     assert message in finding.message
-    assert "a label is boolean, 0 and 1, or text of two values" in finding.message
     assert found.label_rate is None
+    assert found.problem == ""
     assert message.replace("'", "&#39;") in validation.report
 
 
 def test_a_moment_is_no_label(validation):
     (finding,) = validation(players(), label="offered_at").findings
-    assert "label 'offered_at' holds moments" in finding.message
+    assert "label 'offered_at': timestamp[us, tz=UTC] cannot be a label" in finding.message
+
+
+def test_the_positive_class_can_be_named(validation):
+    found = validation(players(took=["legit", "legit", "fraud"] * (ROWS // 3)), positive="legit")
+
+    assert (found.positive, found.label_rate) == ("legit", pytest.approx(2 / 3))
 
 
 def test_a_split_of_one_class_and_rows_without_label_are_errors(validation):

@@ -9,13 +9,15 @@ import pyarrow as pa
 
 from cd4ml.contracts.findings import Anonymity, Copies, Finding, Proxy
 from cd4ml.contracts.model import kind_of
-from cd4ml.validation.audit import anonymous, codes, copies, duplicates, leaks, order, proxies, relabel, sample
+from cd4ml.validation.audit import amounts, anonymous, codes, copies, duplicates, leaks, order, proxies, relabel, sample
 from cd4ml.validation.audit.copies import Chosen
 from cd4ml.validation.audit.sample import Sample
 from cd4ml.validation.on_disk import Table
 
 FEWEST_OF_A_CLASS = 100
 """Rows of the rarer class; fewer do not tell a leak from luck."""
+FEWEST_LABELLED = 200
+"""Likewise rows of a label that is a number."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,21 @@ class Audited:
     """The column that says when a row came to be; empty where there is none."""
     sensitive: Mapping[str, pa.ChunkedArray]
     """By sensitive column: the group of each row, as text."""
+    numbers: np.ndarray | None = None
+    """The label by row where it is a number, float64 [rows], NaN where there is none; else None."""
 
     @property
     def features(self) -> list[str]:
         """The columns that a model may be given."""
         others = {self.label, self.key, self.time, *self.exclude}
         return [one.name for one in self.table.schema if one.name not in others and kind_of(one.type)]
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """1 and 0 by row, 0 of all that are numbers, float64 [rows]; NaN where there is no label."""
+        if self.numbers is None:
+            return codes.as_numbers(self.outcome)
+        return np.where(np.isnan(self.numbers), np.nan, 0.0)
 
     @property
     def places(self) -> dict[str, slice]:
@@ -65,7 +76,7 @@ def examine(audited: Audited) -> Audit:
     """Audits a dataset, as far as it can be asked: without labels nothing tells them."""
     features = audited.features
     outcome = codes.as_numbers(audited.outcome)
-    drawn = sample.draw(audited.table, outcome=outcome, features=features)
+    drawn = sample.draw(audited.table, outcome=audited.labelled, features=features)
     told = tuple(proxies.measure(drawn.features, drawn.rows, audited.sensitive))
     chosen = copies.choose(audited.table, features)
     rows = copies.read(audited.table, features, chosen)
@@ -74,7 +85,7 @@ def examine(audited: Audited) -> Audit:
     known_to_none = [audited.label, audited.key, audited.time]
     hidden = anonymous.measure(audited.table, sensitive=audited.sensitive, passed_over=known_to_none)
     found = [
-        *(_of_the_label(audited, drawn) if drawn.rarer >= FEWEST_OF_A_CLASS else ()),
+        *_of_the_label(audited, drawn),
         *order.after_the_event(audited.table, audited.time, audited.exclude),
         *duplicates.across(copied),
         *duplicates.conflicts(rows, outcome[chosen.places]),
@@ -98,7 +109,12 @@ def _looked_at(rows: int, drawn: int, chosen: Chosen) -> str:
 
 
 def _of_the_label(audited: Audited, drawn: Sample) -> Iterator[Finding]:
+    if (audited.numbers is None and drawn.rarer < FEWEST_OF_A_CLASS) or len(drawn.rows) < FEWEST_LABELLED:
+        return
+    key = audited.table.select([audited.key]).take(pa.array(drawn.rows)).column(audited.key)
+    if audited.numbers is not None:
+        yield from amounts.examine(drawn, audited.numbers[drawn.rows], key)
+        return
     yield from leaks.examine(drawn, {field.name: field.type for field in audited.table.schema})
-    keys = audited.table.select([audited.key]).take(pa.array(drawn.rows))
-    yield from order.of_key(keys.column(audited.key), drawn)
+    yield from order.of_key(key, drawn)
     yield from relabel.examine(drawn, audited.places)

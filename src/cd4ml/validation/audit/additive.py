@@ -27,14 +27,48 @@ def predict(codes: np.ndarray, outcome: np.ndarray, dealt: np.ndarray, *, column
         dealt: The fold of each row.
         columns: By fold the places of the columns that its model takes.
     """
-    chances = np.empty(len(outcome))
+    log_odds = np.empty(len(outcome))
+    for fold in range(FOLDS):
+        unseen, taken = dealt == fold, codes[columns[fold]]
+        log_odds[unseen] = _sum(*_learn(taken[:, ~unseen], outcome[~unseen]), taken[:, unseen])
+    return _chance(log_odds)
+
+
+def estimate(codes: np.ndarray, numbers: np.ndarray, dealt: np.ndarray) -> np.ndarray:
+    """What number each row has by a model that has not seen it, float64 [rows].
+
+    Args:
+        codes: uint8 [columns, rows].
+        numbers: float64 [rows].
+        dealt: The fold of each row.
+    """
+    found = np.empty(len(numbers))
     for fold in range(FOLDS):
         unseen = dealt == fold
-        taken = codes[columns[fold]]
-        start, parts = _learn(taken[:, ~unseen], outcome[~unseen])
-        log_odds = start + sum(part[of_column[unseen]] for part, of_column in zip(parts, taken, strict=True))
-        chances[unseen] = _chance(np.asarray(log_odds) * np.ones(unseen.sum()))
-    return chances
+        found[unseen] = _sum(*_learn_numbers(codes[:, ~unseen], numbers[~unseen]), codes[:, unseen])
+    return found
+
+
+def _sum(start: float, parts: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Of what each code adds."""
+    whole = np.full(codes.shape[1], start)
+    for part, of_column in zip(parts, codes, strict=True):
+        whole += part[of_column]
+    return whole
+
+
+def _learn_numbers(codes: np.ndarray, numbers: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean of all rows, and by column what each code adds; float64 [columns, 256]."""
+    start = float(numbers.mean())
+    parts = np.zeros((len(codes), 256))
+    left = numbers - start
+    rows = [np.bincount(of_column, minlength=256) + PRIOR for of_column in codes]
+    for _ in range(ROUNDS):
+        for part, of_column, count in zip(parts, codes, rows, strict=True):
+            step = RATE * (np.bincount(of_column, left, 256) - PRIOR * part) / count
+            part += step
+            left -= step[of_column]
+    return start, parts
 
 
 def _learn(codes: np.ndarray, outcome: np.ndarray) -> tuple[float, np.ndarray]:

@@ -30,7 +30,7 @@ def of_key(key: pa.ChunkedArray, sample: Sample) -> Iterator[Finding]:
         key: Of the rows that are looked at.
         sample: These rows.
     """
-    area = of_codes(codes.bins(_numbers(key), PARTS), sample.outcome, sample.dealt)
+    area = of_codes(codes.bins(as_numbers(key), PARTS), sample.outcome, sample.dealt)
     if area.low < TELLING:
         return
     message = (
@@ -67,7 +67,7 @@ def after_the_event(table: Table, time_column: str, exclude: Sequence[str]) -> I
         yield Finding("leak", "warning", "all", name, share, message, share_interval(share, rows))
 
 
-def _numbers(key: pa.ChunkedArray) -> np.ndarray:
+def as_numbers(key: pa.ChunkedArray) -> np.ndarray:
     """Keys as numbers, float64 [rows]: of a text its last digits, NaN where it has none."""
     if not pa.types.is_string(key.type):
         return codes.as_numbers(key)

@@ -1,0 +1,106 @@
+"""Which question a label asks: the one rule by which its problem and its classes are found.
+
+A label that can be read in two ways is not guessed: the arguments `problem` and `positive` are asked for.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cd4ml.contracts import problems
+from cd4ml.contracts.columns import column, is_text
+from cd4ml.contracts.problem import Problem
+from cd4ml.errors import DataError
+from cd4ml.names import shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+AUTO = "auto"
+"""The problem is found from the label."""
+PROBLEMS = (AUTO, *problems.PROBLEMS)
+"""What can be asked for."""
+FEW = 20
+"""So many whole numbers may be the names of classes as well as numbers."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a model is asked."""
+
+    label: str
+    problem: Problem
+    classes: tuple[str, ...]
+    """The values of the label as text, in the order of the problem; none where it is a number."""
+    found: bool
+    """Whether the problem was found from the label, and not named."""
+
+    @property
+    def positive(self) -> str:
+        """The class that counts as positive; empty where there is none."""
+        return self.classes[-1] if self.classes else ""
+
+    def __str__(self) -> str:
+        said = f"label {self.label!r}: {self.problem.task}"
+        if self.classes:
+            said += f", where {self.classes[-1]!r} counts as positive and {self.classes[0]!r} as negative"
+        return f"{said} ({'by its values' if self.found else 'as the arguments say'})"
+
+
+def ask(table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "") -> Question:
+    """Finds what a label asks for.
+
+    Args:
+        table: Has each value of the label at least once.
+        label: The column to predict.
+        problem: Its name, or `auto`: booleans, text and two numbers are two classes, as is a label with a `positive`;
+            numbers of which one has a fraction, or more than `FEW` whole ones, are numbers to predict.
+        positive: The value that counts as positive; where it is empty, that of `0` and `1`, `no` and `yes` and such.
+
+    Raises:
+        DataError: The column is missing, is no label of the problem, or can be read in two ways.
+    """
+    name = problem if problem != AUTO else "binary" if positive else _found(column(table, label), label)
+    if name not in problems.PROBLEMS:
+        raise DataError(f"label {label!r}: a problem {name!r} is not supported yet; two classes are")
+    asked = problems.named(name)
+    return Question(label, asked, asked.classes(table, label, positive), problem == AUTO)
+
+
+def _found(values: "pa.ChunkedArray", label: str) -> str:
+    """The problem, by the values of a label."""
+    import numpy as np
+    import pyarrow as pa
+
+    type_ = values.type
+    if pa.types.is_boolean(type_) or pa.types.is_null(type_) or is_text(type_):
+        return "binary"
+    if not (pa.types.is_integer(type_) or pa.types.is_floating(type_)):
+        raise DataError(f"label {label!r}: {type_} cannot be a label; give numbers, booleans, or two words")
+    numbers = values.drop_null().cast(pa.float64(), safe=False).to_numpy()
+    numbers = np.unique(numbers[np.isfinite(numbers)])
+    whole = bool((numbers == np.floor(numbers)).all())
+    some = ", ".join(f"{one:g}" for one in numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+    if len(numbers) == 2 and not whole:
+        raise DataError(
+            f"label {label!r}: the numbers are {some}; write `problem: regression` where they are to be predicted as "
+            "numbers, or give 0 and 1 where they are two classes"
+        )
+    if len(numbers) <= 2:
+        return "binary"
+    if whole and len(numbers) <= FEW:
+        raise DataError(
+            f"label {label!r}: {len(numbers)} whole numbers ({some}) are numbers or the names of classes; write "
+            "`problem: regression` to predict the number; more than two classes are not supported yet"
+        )
+    return "regression"
+
+
+def check_problem(name: str) -> str:
+    """Makes sure that a problem can be asked for.
+
+    Raises:
+        DataError: It cannot.
+    """
+    if name not in PROBLEMS:
+        raise DataError(f"{shown(name)} is no problem; write one of {', '.join(PROBLEMS)}")
+    return name
