@@ -111,12 +111,13 @@ def test_the_tables_say_what_to_write() -> None:
     first, *others = schema.tables(Example)
 
     rows = {row.name: row for row in first.rows}
-    splits, models = ["ByGroup", "ByKey", "ByStratum", "ByTime"], ["Dnn", "Linear", "Rules", "Trees", "WideAndDeep"]
+    splits = ["ByGroup", "ByKey", "ByStratum", "ByTime"]
+    models = ["Dnn", "Function", "Linear", "Rules", "Trees", "WideAndDeep"]
     assert [one.name for one in others] == sorted([*splits, *models, "Condition", "Rule"])
     assert rows["seed"] == schema.Row("seed", "whole number, 0 to 9", "4", False, "Makes it repeatable.")
     assert (rows["label"].required, rows["label"].default) == (True, "")
     assert (rows["model"].kind, rows["model"].default) == (
-        "Rules or Linear or Dnn or WideAndDeep or Trees",
+        "Rules or Linear or Dnn or WideAndDeep or Trees or Function",
         '{"model": "linear"}',
     )
 
