@@ -105,13 +105,16 @@ class Network(Trainer):
     batch_size: Rows = 2048
     learning_rate: LearningRate = 0.003
     patience: Epochs = 2
-    """Epochs without a better AUC on the eval split before training ends."""
+    """Epochs without a better score on the eval split before training ends."""
     minutes: Minutes | None = None
     """After which training ends, with the best epoch's weights; without, it takes the time that its epochs take."""
 
     @abstractmethod
     def logit(self, features: "Features") -> "keras.KerasTensor":
-        """The network: from the preprocessed features to one logit a row, float32 [batch, 1]."""
+        """The network: from the preprocessed features to one number a row, float32 [batch, 1].
+
+        It is the logit of the positive class, or the number to predict in standard deviations from its mean.
+        """
 
     def fit(self, job: "TrainingJob") -> "Fitted":
         """Trains the network on what the encoder makes of the rows, and keeps the best epoch's weights."""
@@ -121,7 +124,7 @@ class Network(Trainer):
 
 
 class Linear(Network, json_schema_extra={"required": ["model"]}):
-    """Logistic regression on the preprocessed features: the baseline of the first day."""
+    """Logistic, or of a number linear, regression on the preprocessed features: the baseline of the first day."""
 
     model: Literal["linear"] = "linear"
     batch_size: Rows = 4096
@@ -192,7 +195,7 @@ class Trees(Trainer, json_schema_extra={"required": ["model"]}):
     min_rows: Rows = 20
     """Train rows of a leaf, at least."""
     patience: Annotated[Whole, Field(ge=1, le=1000)] = 30
-    """Trees without a better AUC on the eval split before training ends."""
+    """Trees without a better score on the eval split before training ends."""
 
     def fit(self, job: "TrainingJob") -> "Fitted":
         """Grows the trees, and keeps as many as had the best score."""
