@@ -32,9 +32,11 @@ def schedule(
 
     Example: cd4ml schedule examples/promotions/verification.yaml --cron "0 6 * * *"
     """
+    from cd4ml.cli.submit import try_functions
     from cd4ml.kubeflow import schedules
 
     wanted, expression = asked.read(file, in_a_cluster=True), schedules.check_cron(cron)
+    try_functions(wanted)
     connection = kfp.connected(address, changes=True, sure=yes)
     called = name or file.stem
     replaced = schedules.put(

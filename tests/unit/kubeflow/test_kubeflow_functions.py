@@ -1,4 +1,4 @@
-"""`cd4ml submit` of a run whose model a function trains: it is tried before a cluster hears of it."""
+"""`cd4ml submit`, and `schedule`, of a run whose model a function trains: it is tried before a cluster hears of it."""
 
 import sys
 from pathlib import Path
@@ -36,17 +36,19 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-def test_a_function_that_cannot_be_used_is_not_submitted(
-    kfp: KfpServer, cd4ml: Command, file: Path, environment: Path, s3: S3Server
+@pytest.mark.parametrize("words", [("submit", "--no-wait"), ("schedule", "--cron", "0 6 * * *")])
+def test_a_function_that_cannot_be_used_is_not_sent(
+    kfp: KfpServer, cd4ml: Command, file: Path, environment: Path, s3: S3Server, words: tuple[str, ...]
 ) -> None:
     s3.put("customers.csv", ROWS.encode(), None)
     environment.write_text("""#!/bin/sh\necho '{"error": "models:wide: gave null"}'; exit 1\n""")
 
-    outcome = cd4ml("submit", file, "--host", kfp.host, "--no-wait")
+    outcome = cd4ml(*words, file, "--host", kfp.host)
 
     assert outcome.code == 1
     assert "models:wide: gave null" in outcome.err
     assert kfp.runs == []
+    assert kfp.recurring == []
 
 
 def test_a_function_that_was_tried_is_submitted_with_its_module(
