@@ -29,7 +29,7 @@ class Answers:
     rows: int
     differing: int
     largest: float
-    """The largest difference of a probability."""
+    """The largest difference of a prediction."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from cd4ml.contracts.model import CONTRACT, SAVED_MODEL
 from cd4ml.contracts.reproduction import Answers, Differences, Tensor
 from cd4ml.errors import Cd4mlError
 
-SAME = 1e-6
-"""Probabilities that differ by less are the same: a batch of another size rounds otherwise."""
+SAME = 0.1
+"""Answers that differ by less of what a server's may are the same: a batch of another size rounds otherwise."""
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -111,7 +111,8 @@ def _answers(rebuilt: Path, known: Path) -> Answers:
     signature = tf.saved_model.load(str(rebuilt / SAVED_MODEL)).signatures["serving_default"]
     given = {name: tf.constant(values) for name, values in model.features(table, contract).items()}
     distances = np.abs(signature(**given)[contract.output].numpy() - asked.outputs)
-    return Answers(len(asked.rows), int(np.count_nonzero(distances > SAME)), float(distances.max(initial=0)))
+    same = SAME * contract.problem.tolerance(asked.outputs)
+    return Answers(len(asked.rows), int(np.count_nonzero(distances > same)), float(distances.max(initial=0)))
 
 
 def main(published: str, rebuilt: str, known: str) -> int:

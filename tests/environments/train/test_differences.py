@@ -12,6 +12,7 @@ from conftest import Inputs, players
 
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts.lineage import FILE, Lineage
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.reproduction import Differences
 from cd4ml.training import differences
 from cd4ml.training.train import train
@@ -130,3 +131,19 @@ def test_a_model_says_what_it_was_trained_on_and_where(rebuilt: Path, inputs: In
     assert found.environment.cores >= 1
     assert found.environment.cpu
     assert not found.environment.deterministic
+
+
+def test_answers_that_are_numbers_are_the_same_to_a_part_of_their_size(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.metre = tf.Variable(1e6)
+    given = tf.function(lambda area: {"prediction": area * module.metre})
+    signature = given.get_concrete_function(area=tf.TensorSpec([None], tf.float32, name="area"))
+    tf.saved_model.save(module, str(tmp_path / "saved_model"), signatures=signature)
+    contract = model.Contract("price", (), (model.Input("area", "number"),), {"model": "linear"}, REGRESSION)
+    model.write_contract(contract, tmp_path)
+    kept = np.array([1e6, 2e6 + 1, 3e6 + 100])
+    predictions.write(pa.table({"area": [1.0, 2.0, 3.0]}), "prediction", kept, file=tmp_path / "known")
+
+    found = differences.between(tmp_path, tmp_path, tmp_path / "known")
+
+    assert (found.answers.rows, found.answers.differing, found.answers.largest) == (3, 1, 100.0)
