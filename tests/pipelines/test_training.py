@@ -122,7 +122,7 @@ def test_what_is_served_predicts_what_was_evaluated(first: Outcome) -> None:
 def test_the_page_holds_every_report_and_needs_no_network(first: Outcome) -> None:
     page = (first.folder / "index.html").read_text()
 
-    assert page.count("<iframe") == 3
+    assert page.count("<iframe") == 5
     assert "Model card" in page
     assert 'src="http' not in page
     assert "<link" not in page
