@@ -30,7 +30,7 @@ from cd4ml.running.arguments import (
     written,
 )
 from cd4ml.settings import MAX_SEED
-from cd4ml.training.trainers import AnyTrainer, check_columns
+from cd4ml.training.trainers import Accelerator, AnyTrainer, check_columns
 from cd4ml.validation import waivers as waivers_of
 from cd4ml.validation.limits import Limits as DataLimits
 
@@ -106,6 +106,8 @@ class Training(Arguments):
     """Makes training repeatable."""
     gpus: Annotated[int, Within(0, MAX_GPUS), Means.TEXT_IN_KFP] = 1
     """GPUs for each training; 0 trains on the CPU."""
+    accelerator: Accelerator = "auto"
+    """Whether trainings take GPUs: where there are, else the CPU (`auto`); in any case (`gpu`); or not (`cpu`)."""
     cpu_request: Annotated[Any, checked_by(placing.cores), WithJsonSchema(placing.CORES), Means.TEXT_IN_KFP] = 1
     """Cores that the pod of each training has at least, as 1, 0.5 or 500m."""
     cpu_limit: Annotated[Any, checked_by(placing.cores), WithJsonSchema(placing.CORES), Means.TEXT_IN_KFP] = 2
@@ -167,6 +169,8 @@ class Training(Arguments):
             yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
         yield from self._mistakes_of_the_problem()
         yield from masks.unfit(self.columns, self._columns_named())
+        if self.accelerator == "gpu" and not self.gpus:
+            yield "accelerator: `gpu` means at least one; write how many as `gpus`, or leave it out"
         if placing.cores(self.cpu_request) > placing.cores(self.cpu_limit):
             yield f"cpu_request: {self.cpu_request} is more than the cpu_limit, {self.cpu_limit}; raise the limit"
         yield from told(lambda: targets.check_together(self.target, self.store, self.name))
@@ -191,6 +195,8 @@ class Training(Arguments):
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""
         yield from on_this_machine("source", self.source.place)
+        if self.accelerator == "cpu" and self.gpus:
+            yield f"gpus: {self.gpus} would be held and not used beside `accelerator: cpu`; write `gpus: 0`"
         yield from super().mistakes_in_a_cluster()
         yield from targets.mistakes_in_a_cluster(self.target)
 

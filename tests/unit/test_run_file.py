@@ -95,6 +95,7 @@ def mistakes(folder: Path, **written: str) -> str:
         ("exclude", "[[a]]", "exclude: ['a'] is no name of a column"),
         ("gpus", "-1", "gpus: -1 is out of range; write a whole number from 0 to 64"),
         ("gpus", "true", "gpus: true is not a whole number"),
+        ("accelerator", "tpu", "accelerator: Input should be 'auto', 'gpu' or 'cpu', not 'tpu'"),
         ("cpu_request", "0", "cpu_request: 0 is no number of cores; write one as 2, 0.5 or 500m"),
         ("cpu_request", "true", "cpu_request: true is no number of cores"),
         ("cpu_request", "4", "cpu_request: 4 is more than the cpu_limit, 2; raise the limit"),

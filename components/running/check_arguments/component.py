@@ -34,6 +34,7 @@ def check_arguments(
     warm_start: bool,
     seed: int,
     gpus: str,
+    accelerator: str,
     cpu_request: str,
     cpu_limit: str,
     memory: str,

@@ -18,6 +18,8 @@ def train_model(
     exclude: list,
     spec: dict,
     seed: int,
+    accelerator: str,
+    gpus: str,
     store: str,
     model: dsl.Output[artifacts.TrainedModel],
     metrics: dsl.Output[dsl.Metrics],
@@ -27,7 +29,7 @@ def train_model(
     problem: str = "auto",
     positive: str = "",
 ) -> None:
-    """Trains a model whose preprocessing lies inside it, on a GPU where there is one.
+    """Trains a model whose preprocessing lies inside it, on GPUs where there are.
 
     Args:
         train: The train split.
@@ -40,6 +42,8 @@ def train_model(
         exclude: Further columns that are no features; columns of times never are.
         spec: The model with its hyperparameters, as `{"model": "dnn", "hidden": [64]}`; docs/training.md has them all.
         seed: The same seed and data give the same model on the same machine.
+        accelerator: Whether GPUs are taken: where there are (`auto`), in any case (`gpu`), or not (`cpu`).
+        gpus: How many, a whole number, at most; as many have to be there for `gpu`.
         store: Keeps how far training is, so that a task that was killed goes on from there when it is tried again.
         warm_start: Whether the model begins with the weights of `start`.
         problem: What the label asks for; `auto` finds it from the train split (docs/training.md).
@@ -67,6 +71,8 @@ def train_model(
         logs=logs.path,
         problem=problem,
         positive=positive,
+        accelerator=accelerator,
+        gpus=int(gpus),
         store=store,
         start=start.path,
         warm=warm_start,

@@ -9,19 +9,19 @@ from tensorflow.python.framework import config
 
 from cd4ml import revision
 from cd4ml.contracts.lineage import Environment
-from cd4ml.training.device_use import gpus
-from cd4ml.training.trees import cores
+from cd4ml.training.devices import Devices, cores
 from cd4ml.version import VERSION
 
 PACKAGES = ("tensorflow", "keras", "numpy", "lightgbm", "pyarrow")
 """Those that compute."""
 
 
-def here(model_code: Collection[Path]) -> Environment:
+def here(model_code: Collection[Path], devices: Devices) -> Environment:
     """What this process runs in.
 
     Args:
         model_code: The files that the model's class is written in.
+        devices: What the model was trained on.
     """
     return Environment(
         cd4ml=VERSION,
@@ -31,7 +31,7 @@ def here(model_code: Collection[Path]) -> Environment:
         packages={name: found for name in PACKAGES if (found := _version(name))},
         cpu=_cpu(),
         cores=cores(),
-        devices=tuple(gpus()),
+        devices=devices.models,
         deterministic=config.is_op_determinism_enabled(),
     )
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.training.checkpoints import Checkpoints, State
+from cd4ml.training.devices import Devices
 from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
 from cd4ml.training.objective import Objective
 from cd4ml.training.steps import Steps
@@ -136,6 +137,8 @@ class Course:
 def fit(
     network: keras.Model,
     *,
+    exact: keras.Model,
+    devices: Devices,
     train: Examples,
     evaluation: Examples,
     spec: Network,
@@ -147,7 +150,9 @@ def fit(
     """Trains the network in place and prints a line an epoch.
 
     Args:
-        network: Gives the outputs of the objective.
+        network: Gives the outputs of the objective; made on these devices.
+        exact: The same on one device in float32: itself, or another whose weights become its own.
+        devices: What to compute on.
         train: What it learns from; its weights count in the loss alone.
         evaluation: Says when to stop, and which epoch's weights to keep.
         spec: The hyperparameters.
@@ -157,15 +162,15 @@ def fit(
         tracker: Takes word of how far it is.
 
     Returns:
-        The epochs; the network has the weights of the one with the best `eval_score`.
+        The epochs; `exact` has the weights of the one with the best `eval_score`.
 
     Raises:
         TrainingError: The loss is no longer a finite number, or the memory is too small.
         SystemExit: SIGTERM has arrived; what can be kept is.
     """
-    steps = Steps(
-        network, objective=objective, optimizer=keras.optimizers.Adam(spec.learning_rate), batch=spec.batch_size
-    )
+    with devices.strategy.scope():
+        optimizer = keras.optimizers.Adam(spec.learning_rate)
+        steps = Steps(network, exact=exact, objective=objective, optimizer=optimizer, batch=spec.batch_size)
     try:
         measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation)
         training = _Training(
@@ -176,7 +181,9 @@ def fit(
             course = training.run(asked.is_set)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         smaller = f"try a batch_size of {spec.batch_size // 2}" if spec.batch_size > 1 else "take a smaller network"
-        raise TrainingError(f"out of memory at a batch_size of {spec.batch_size}: {smaller}") from error
+        raise TrainingError(
+            f"out of memory at a batch_size of {spec.batch_size}: {smaller}{devices.memory()}"
+        ) from error
     print(f"ended {course.ended}", flush=True)  # noqa: T201 (the task's log)
     return course
 
@@ -226,7 +233,7 @@ class _Training:
         self._tell()
         while not (ended := self._end()):
             self._epoch(asked)
-        self.steps.network.set_weights(self.kept)
+        self.steps.exact.set_weights(self.kept)
         return Course(self.epochs, ended)
 
     def _epoch(self, asked: Callable[[], bool]) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.problem import Problem
 from cd4ml.training.checkpoints import Checkpoints
+from cd4ml.training.devices import Devices
 from cd4ml.training.fit import Epoch
 from cd4ml.training.statistics import Column
 from cd4ml.training.tracking import Tracker
@@ -38,6 +39,8 @@ class TrainingJob:
     """Set for Python, NumPy and TensorFlow already."""
     workspace: Path
     """A folder for what is written meanwhile; removed once the model is written."""
+    devices: Devices = field(default_factory=Devices)
+    """What to compute on; its `strategy` trains a network on several."""
     checkpoints: Checkpoints | None = None
     """What a training that was ended goes on from; None where nothing is kept."""
     start: Path | None = None
@@ -56,12 +59,6 @@ class TrainingJob:
     def features(self) -> Sequence[Input]:
         """The inputs of the model, in their order."""
         return self.contract.inputs
-
-    @property
-    def devices(self) -> Sequence[str]:
-        """What TensorFlow computes on: the GPUs, or else the CPU."""
-        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return [one.name for one in found]
 
     def report(self, *, epoch: int = 1, loss: float | None = None, **numbers: float) -> None:
         """Tells how far training is, in the log and to whoever asks (`cd4ml runs show`).

@@ -7,10 +7,12 @@ text or the first missing value of a column, becomes zeros or the mean: it moves
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
 from cd4ml import settings
@@ -38,15 +40,23 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
     Raises:
         TrainingError: A split cannot be read, or training runs away.
     """
+    if spec.deterministic:
+        tf.config.experimental.enable_op_determinism()
     encoded = encoder(job.contract, job.statistics)
-    trained = head(job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
+    made = partial(head, job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
+    with job.devices.training_in(spec.precision):
+        trained = made()
+    exact = trained if job.devices.are_plain(spec.precision) else made()
     rows = Examples(job.train, contract=job.contract, encoded=encoded, weights=job.weights)
     learnt = objective.of(job.contract, rows.labels)
     if job.start:
-        whole = served(job.contract, encoded=encoded, trained=trained, learnt=learnt)
+        whole = served(job.contract, encoded=encoded, trained=exact, learnt=learnt)
         warm_start.begin(whole, job.start, job.workspace)
+        trained.set_weights(exact.get_weights())
     course = fit(
         trained,
+        exact=exact,
+        devices=job.devices,
         train=rows,
         evaluation=Examples(job.eval, contract=job.contract, encoded=encoded),
         spec=spec,
@@ -55,7 +65,7 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
         checkpoints=job.checkpoints,
         tracker=job.tracker,
     )
-    return Fitted(served(job.contract, encoded=encoded, trained=trained, learnt=learnt), course.epochs, course.ended)
+    return Fitted(served(job.contract, encoded=encoded, trained=exact, learnt=learnt), course.epochs, course.ended)
 
 
 def by(logit: "Callable[[Features], keras.KerasTensor]", hyperparameters: Mapping[str, Any]) -> Network:

@@ -17,17 +17,27 @@ class Steps:
     """Takes the steps of a training, many in one call of TensorFlow."""
 
     def __init__(
-        self, network: keras.Model, *, objective: Objective, optimizer: keras.optimizers.Optimizer, batch: int
+        self,
+        network: keras.Model,
+        *,
+        exact: keras.Model,
+        objective: Objective,
+        optimizer: keras.optimizers.Optimizer,
+        batch: int,
     ) -> None:
-        """Prepares the steps.
+        """Prepares the steps, in the scope of the strategy by which devices share them.
 
         Args:
             network: Gives the outputs of the objective; it is trained in place.
+            exact: What predicts: the network, or another whose weights become its own.
             objective: What it learns.
             optimizer: Its variables are part of what a training goes on from.
-            batch: Rows of a step.
+            batch: Rows of a step, on all devices together.
         """
-        self.network, self.objective, self.optimizer, self.batch = network, objective, optimizer, batch
+        self.network, self.exact, self.objective = network, exact, objective
+        self.optimizer, self.batch = optimizer, batch
+        self.strategy = tf.distribute.get_strategy()
+        self.devices = self.strategy.num_replicas_in_sync
         optimizer.build(network.trainable_variables)
         inputs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in network.inputs]
         rows = tf.TensorSpec([None], tf.float32)
@@ -47,30 +57,44 @@ class Steps:
 
     def outputs(self, parts: Iterable[list[np.ndarray]]) -> np.ndarray:
         """What the network gives for encoded rows, float32 [rows]."""
+        if self.exact is not self.network:
+            self.exact.set_weights(self.network.get_weights())
         return np.concatenate([self._predict(inputs).numpy() for inputs in parts])
 
     def _steps(self, inputs: list[tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         total = tf.constant(0.0, tf.float64)
         for start in tf.range(0, tf.shape(targets)[0], self.batch):
             part = slice(start, start + self.batch)
-            total += tf.cast(self._step([one[part] for one in inputs], targets[part], weights[part]), tf.float64)
+            batch = ([one[part] for one in inputs], targets[part], weights[part])
+            losses = self.strategy.reduce(tf.distribute.ReduceOp.SUM, self.strategy.run(self._step, batch), axis=None)
+            total += tf.cast(losses, tf.float64)
         return total
 
     def _step(self, inputs: list[tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """One device's part of a step: its rows of a batch, whose gradients the optimizer adds up over all devices."""
+        rows, part = tf.shape(targets)[0], self._own(targets)
         with tf.GradientTape() as tape:
-            outputs = tf.reshape(self.network(inputs, training=True), [-1])
-            losses = weights * self.objective.losses(targets, outputs)
-            own = [tf.cast(tf.reduce_sum(one), losses.dtype) for one in self.network.losses]
-            loss = tf.add_n([tf.reduce_mean(losses), *own])
+            outputs = tf.cast(tf.reshape(self.network([one[part] for one in inputs], training=True), [-1]), tf.float32)
+            losses = weights[part] * self.objective.losses(targets[part], outputs)
+            own = [tf.cast(tf.reduce_sum(one), losses.dtype) / self.devices for one in self.network.losses]
+            loss = tf.add_n([tf.reduce_sum(losses) / tf.cast(rows, losses.dtype), *own])
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return tf.reduce_sum(losses)
+
+    def _own(self, targets: tf.Tensor) -> slice:
+        """The rows of a batch that this device takes; in a small last batch some device may have none."""
+        if self.devices == 1:
+            return slice(None)
+        rows = -(-tf.shape(targets)[0] // self.devices)
+        place = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return slice(place * rows, (place + 1) * rows)
 
     def _all_outputs(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rows = tf.shape(inputs[0])[0]
         found = tf.TensorArray(tf.float32, -(-rows // PREDICTED_ROWS), infer_shape=False, element_shape=[None])
         for number in tf.range(found.size()):
             part = slice(number * PREDICTED_ROWS, (number + 1) * PREDICTED_ROWS)
-            outputs = self.network([one[part] for one in inputs], training=False)
+            outputs = self.exact([one[part] for one in inputs], training=False)
             found = found.write(number, tf.reshape(outputs, [-1]))
         return found.concat()

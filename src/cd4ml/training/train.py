@@ -21,7 +21,7 @@ from cd4ml.errors import TrainingError
 from cd4ml.training import environment, examples, export, features, reweight, statistics, warm_start
 from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
-from cd4ml.training.device_use import device, most_held
+from cd4ml.training.devices import find
 from cd4ml.training.fit import Epoch, at_sigterm, best, finite
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
@@ -124,6 +124,8 @@ def train(
     logs: str | Path | None = None,
     problem: str = question.AUTO,
     positive: str = "",
+    accelerator: str = "auto",
+    gpus: int = 1,
     store: str | None = None,
     start: str | Path | None = None,
     warm: bool = True,
@@ -145,18 +147,19 @@ def train(
         logs: Where the epochs go for TensorBoard, a folder.
         problem: What the label asks for, or `auto`, which finds it (`cd4ml.contracts.question`).
         positive: The value of the label that counts as positive; found where it is empty.
+        accelerator: Whether GPUs are taken: where there are (`auto`), in any case (`gpu`), or not (`cpu`).
+        gpus: How many, at most; as many have to be there for `gpu`.
         store: Keeps how far training is; one that was ended before goes on from that, and who asks is told.
         start: A model's folder, whose weights this one begins with; a file where there is none, as of a first run.
         warm: Whether it does; else `start` is not looked at.
         checkpoint_seconds: How often it is kept.
 
     Raises:
-        TrainingError: The specification or the data does not allow a model.
+        TrainingError: The specification, the data or the GPUs do not allow a model.
     """
     checked = parse(spec)
+    devices = find(accelerator, gpus)
     keras.utils.set_random_seed(seed)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
 
     known = statistics.read(statistics_folder)
     begins_with = Path(start) if warm and start and Path(start).is_dir() else None
@@ -186,14 +189,15 @@ def train(
             seed=seed,
             workspace=Path(workspace),
             start=begins_with,
+            devices=devices,
         )
         key = _key(checked, job=job) if store else ""
         tracker = Tracker(
             checked.model,
             store=store,
             key=key,
-            device=device(),
-            device_memory=most_held,
+            device=str(devices),
+            device_memory=devices.most_held,
             show=Board(Path(logs)).show if logs else None,
         )
         checkpoints = Checkpoints(store, key, every_seconds=checkpoint_seconds) if store else None
@@ -203,7 +207,7 @@ def train(
             _note_end(tracker, fitted, contract.problem)
             read = _read(job, Path(statistics_folder), Path(schema))
             started_from = model.digest(begins_with) if begins_with else ""
-            lineage = Lineage(seed, read, environment.here(_files(type(checked))), started_from)
+            lineage = Lineage(seed, read, environment.here(_files(type(checked)), devices), started_from)
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
     if checkpoints:
         checkpoints.settle()
@@ -217,9 +221,9 @@ def train(
         unit=tracker.unit,
         weights=weights,
         ended=fitted.ended,
-        device=device(),
+        device=str(devices),
         memory_bytes=most_resident(),
-        device_memory_bytes=most_held(),
+        device_memory_bytes=devices.most_held(),
     )
     if report:
         from cd4ml.training import report as reports  # which draws, and is not needed without

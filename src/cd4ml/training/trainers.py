@@ -38,6 +38,8 @@ Rows = Annotated[Whole, Field(ge=1, le=2**24)]
 Units = Annotated[Whole, Field(ge=1, le=2**16)]
 Minutes = Annotated[float, Field(gt=0, le=100_000)]
 LearningRate = Annotated[float, Field(gt=0, le=100)]
+Accelerator = Literal["auto", "gpu", "cpu"]
+Precision = Literal["float32", "mixed"]
 
 
 def _function(name: str) -> str:
@@ -108,6 +110,10 @@ class Network(Trainer):
     """Epochs without a better score on the eval split before training ends."""
     minutes: Minutes | None = None
     """After which training ends, with the best epoch's weights; without, it takes the time that its epochs take."""
+    precision: Precision = "float32"
+    """Of the steps: `mixed` takes them in bfloat16 on GPUs that can; the weights, and what is served, are float32."""
+    deterministic: bool = False
+    """Whether GPUs add up in a fixed order, slower, so that the same seed gives the same weights on them too."""
 
     @abstractmethod
     def logit(self, features: "Features") -> "keras.KerasTensor":

@@ -5,11 +5,9 @@ they are, NaN where one is missing, and a text as its place in the vocabulary. W
 to them: the first missing number of a column is its mean, a new text is as those that the statistics do not list.
 """
 
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,6 +17,7 @@ from keras import ops
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
 from cd4ml.training import objective
+from cd4ml.training.devices import cores
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import Epoch, best, end
 from cd4ml.training.forest import Forest
@@ -167,20 +166,6 @@ def _settings(spec: Trees, job: TrainingJob, learnt: Objective) -> dict[str, Any
         "force_col_wise": True,  # else it tries which is faster, and the last digits follow
         "verbosity": -1,
     }
-
-
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The processors that this process may use, also where its container may use less than it sees.
-
-    Args:
-        quota: Where the kernel says how many microseconds of how many it may compute.
-    """
-    seen = len(os.sched_getaffinity(0))
-    try:
-        used, period = (int(one) for one in quota.read_text().split())
-    except (OSError, ValueError):  # there is no such limit
-        return seen
-    return max(1, min(seen, math.ceil(used / period)))
 
 
 def _arrays(read: Examples, learnt: Objective) -> tuple[list[np.ndarray], np.ndarray]:

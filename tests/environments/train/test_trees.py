@@ -14,7 +14,7 @@ from conftest import players
 
 from cd4ml.contracts import model, ranking
 from cd4ml.errors import TrainingError
-from cd4ml.training import statistics, trees
+from cd4ml.training import devices, statistics, trees
 from cd4ml.training.forest import Forest
 from cd4ml.training.train import train
 
@@ -149,8 +149,8 @@ def test_what_lightgbm_fails_of_is_told(inputs, tmp_path, monkeypatch, failure, 
 def test_trees_grow_on_as_many_cores_as_the_container_may_use(tmp_path, limit, most):
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
 
-    assert trees.cores(tmp_path / "cpu.max") == min(most, len(os.sched_getaffinity(0)))
-    assert trees.cores(tmp_path / "none") == len(os.sched_getaffinity(0))
+    assert devices.cores(tmp_path / "cpu.max") == min(most, len(os.sched_getaffinity(0)))
+    assert devices.cores(tmp_path / "none") == len(os.sched_getaffinity(0))
 
 
 def test_the_scores_of_reweighted_trees_are_those_of_rows_that_count_the_same(inputs, tmp_path):

@@ -131,3 +131,20 @@ def test_gpus_that_are_no_whole_number_are_told(
     assert outcome.code == 1
     assert f"gpus: {said} is not a whole number" in outcome.err
     assert kfp.written == []
+
+
+def test_gpus_that_would_be_held_and_not_used_are_refused(kfp: KfpServer, cd4ml: Command, tmp_path: Path) -> None:
+    content = yaml.safe_load(EXAMPLE.read_text())
+    file = tmp_path / "training.yaml"
+    for gpus, accelerator, told in (
+        (2, "cpu", "gpus: 2 would be held and not used beside `accelerator: cpu`; write `gpus: 0`"),
+        (0, "gpu", "accelerator: `gpu` means at least one; write how many as `gpus`, or leave it out"),
+    ):
+        content["arguments"] |= {"gpus": gpus, "accelerator": accelerator}
+        file.write_text(yaml.safe_dump(content))
+
+        outcome = cd4ml("submit", file, "--host", kfp.host, "--no-wait")
+
+        assert outcome.code == 1
+        assert told in outcome.err
+    assert kfp.written == []

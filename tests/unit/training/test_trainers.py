@@ -147,6 +147,8 @@ def test_a_teams_own_model_is_checked_as_others_are(installed):
         "rates": [1.0, 0.5],
         "sizes": {},
         "reweight": (),
+        "precision": "float32",
+        "deterministic": False,
         "epochs": 10,
         "batch_size": 2048,
         "learning_rate": 0.003,
