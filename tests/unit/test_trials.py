@@ -27,6 +27,8 @@ arguments:
   dataset: customers
   key: customer
   label: churned
+  problem: binary
+  positive: "1"
   exclude: [note]
   columns: {mail: drop}
   store: store
@@ -109,6 +111,7 @@ def test_the_functions_of_a_run_file_are_tried_with_its_settings_on_rows_of_its_
         "source": "",
     }
     assert (content["label"], content["exclude"]) == ("churned", ["customer", "note"])
+    assert (content["problem"], content["positive"]) == ("binary", "1")
     rows = pq.read_table(folder / "rows.parquet")
     assert rows.column_names == ["customer", "age", "note", "churned"]
     assert rows.num_rows == 1000

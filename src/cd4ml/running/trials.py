@@ -82,7 +82,8 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
             _write_rows(values, Path(folder) / "rows.parquet")
             keys = [values.key] if isinstance(values.key, str) else values.key
             exclude = [name for name in (*keys, *values.exclude) if name != ROWS]
-            asked = {**asked, "label": values.label, "exclude": exclude}
+            of_label = {"label": values.label, "problem": values.problem, "positive": values.positive}
+            asked = {**asked, **of_label, "exclude": exclude}
         document.write(Path(folder) / "asked.json", asked)
         try:
             found: dict[str, str] = ask("train", "cd4ml.training.trial", folder, seconds=SECONDS)

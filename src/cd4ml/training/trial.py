@@ -2,9 +2,9 @@
 
     python -m cd4ml.training.trial FOLDER
 
-FOLDER holds `asked.json`: the specification of a function, and of the rows in `rows.parquet` the label and what is no
-feature. Without that file the rows are made up, of every kind of column. What was found is printed as JSON, in the last
-line.
+FOLDER holds `asked.json`: the specification of a function, and of the rows in `rows.parquet` the label, what is no
+feature, and what a run says of the question. Without that file the rows are made up, of every kind of column. What was
+found is printed as JSON, in the last line.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from cd4ml.contracts import model
+from cd4ml.contracts import model, question
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.model import SAVED_MODEL
 from cd4ml.errors import Cd4mlError, TrainingError
@@ -48,9 +48,9 @@ def main(folder: Path) -> dict[str, str]:
     """
     asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))
     if (folder / ROWS).exists():
-        table, label, exclude = pq.read_table(folder / ROWS), asked["label"], asked["exclude"]
+        table = pq.read_table(folder / ROWS)
     else:
-        table, label, exclude = made_up(MADE_UP), "label", []
+        table, asked = made_up(MADE_UP), {**asked, "label": "label", "exclude": []}
     splits = _splits(table, folder)
     (folder / "schema.pbtxt").write_text(_schema(table), encoding="utf-8")
     (folder / statistics.TRAIN).write_bytes(_statistics(pq.read_table(splits[0])))
@@ -61,11 +61,13 @@ def main(folder: Path) -> dict[str, str]:
             eval_split=splits[1],
             statistics_folder=folder,
             schema=folder / "schema.pbtxt",
-            label=label,
-            exclude=exclude,
+            label=asked["label"],
+            exclude=asked["exclude"],
             spec=asked["spec"],
             seed=0,
             folder=folder / "model",
+            problem=asked.get("problem", question.AUTO),
+            positive=asked.get("positive", ""),
         )
     seconds = time.monotonic() - start
     printed = len(said.getvalue())

@@ -55,6 +55,16 @@ def test_the_rows_that_are_given_are_learnt_from(tried, tmp_path):
     assert found["gives"] == "probability, float32 [100], from 0.25 to 0.25"
 
 
+def test_a_number_may_be_what_is_asked_for(tried, tmp_path):
+    table = players(300, seed=1)
+    pq.write_table(table.drop_columns(["took"]), tmp_path / "rows.parquet")
+
+    found = tried(CONSTANT, "constant", label="spend_90d", exclude=["key"], problem="regression")
+
+    assert found["trained"].startswith("on 200 rows, 4 features, in ")
+    assert found["gives"] == "prediction, float32 [100], from 0.25 to 0.25"
+
+
 def test_a_function_that_prints_without_end_is_told(tried):
     with pytest.raises(TrainingError, match="models:constant: prints 100,[0-9]* characters .* print less"):
         tried(CONSTANT, "constant", words=20_000)
