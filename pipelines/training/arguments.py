@@ -1,6 +1,7 @@
 """What the training pipeline takes."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
@@ -8,11 +9,14 @@ from pydantic import Field, WithJsonSchema
 from cd4ml.cluster import placing
 from cd4ml.contracts import question
 from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
+from cd4ml.contracts.model import Contract
+from cd4ml.contracts.regression import REGRESSION
 from cd4ml.data import curated, masks
 from cd4ml.data.masks import Masks
 from cd4ml.data.sources import AnySource
 from cd4ml.data.split import AnySplit
 from cd4ml.deployment import strategies, targets, waiting
+from cd4ml.deployment.evidence.limits import check_fits
 from cd4ml.deployment.strategies import AnyStrategy
 from cd4ml.evaluation import arguments as evaluation
 from cd4ml.evaluation.written import ModelLimits
@@ -191,6 +195,9 @@ class Training(Arguments):
         for name in ("min_class_rows", "max_label_rate_gap"):
             if name in self.data_limits.model_fields_set:
                 yield f"data_limits.{name}: {said}"
+        asked = Contract(self.label, (), (), {}, REGRESSION)
+        for held in strategies.parse(self.strategy).limits:
+            yield from told(partial(check_fits, held, asked))
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

@@ -82,6 +82,17 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
         assert f"{name}: is of classes, and the problem is regression; leave it out" in str(refused.value)
 
 
+def test_a_strategy_whose_limits_do_not_fit_a_number_is_refused_before_a_run() -> None:
+    required = {"name": "rents", "source": "a.csv", "dataset": "a", "key": "id", "label": "rent", "store": "store"}
+
+    def asked_for(problem: str) -> run_file.RunFile:
+        return run_file.RunFile(Path("run.yaml"), "training", {**required, "problem": problem, "strategy": "shadow"})
+
+    assert check(asked_for("binary"), model_of("training"))
+    with pytest.raises(ArgumentsError, match="prediction_difference: has no `range`, and the model gives rent, a numb"):
+        check(asked_for("regression"), model_of("training"))
+
+
 @pytest.mark.parametrize("file", sorted(ROOT.glob("examples/*/*.yaml")), ids=lambda file: file.stem)
 def test_an_example_names_the_schema_of_its_pipeline(file: Path) -> None:
     first = file.read_text().splitlines()[0]
