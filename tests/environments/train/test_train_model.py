@@ -505,7 +505,7 @@ def test_a_reweighted_model_says_so(inputs, tmp_path, capsys):
 
     assert model.read_contract(tmp_path / "model").model["reweight"] == ["region", "subscribed"]
     assert result.metadata["reweighted"].startswith("by region, subscribed: 12 groups, weights from 0.")
-    assert capsys.readouterr().out.startswith(f"reweighted {result.metadata['reweighted']}\nepoch 1")
+    assert f"\nreweighted {result.metadata['reweighted']}\nepoch 1" in capsys.readouterr().out
     assert run(inputs, tmp_path / "plain", {**LINEAR, "epochs": 2}).metadata["reweighted"] == "no"
 
 
