@@ -219,12 +219,11 @@ def test_a_model_of_classes_is_not_compared_with_one_of_a_number(run_prices, tmp
         run_prices(champion=str(other))
 
 
-def test_thresholds_are_left_aside_and_that_is_said(run_prices, caplog):
-    with caplog.at_level("INFO"):
-        found, _ = run_prices(thresholds=[0.3, 0.7])
+def test_thresholds_are_left_aside_and_that_is_said(run_prices, capsys):
+    found, _ = run_prices(thresholds=[0.3, 0.7])
 
     assert found.summary.thresholds == ()
-    assert "thresholds: none is of regression, so they are left aside" in caplog.text
+    assert "thresholds: none is of regression, so they are left aside" in capsys.readouterr().out
 
 
 def scored(labels, **predictions):
