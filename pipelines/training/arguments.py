@@ -159,7 +159,11 @@ class Training(Arguments):
         """What of limits, duplicates and target does not fit the other arguments."""
         yield from told(
             lambda: evaluation.check_together(
-                self.model_limits, thresholds=self.thresholds, slices=self.slices, sensitive=self.sensitive
+                self.model_limits,
+                thresholds=self.thresholds,
+                slices=self.slices,
+                sensitive=self.sensitive,
+                problem=self.problem,
             )
         )
         if self.warm_start and not self.candidate.may_start_warm:

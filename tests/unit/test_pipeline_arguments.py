@@ -68,6 +68,7 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
         "positive": "dear",
         "candidate": {"model": "dnn", "reweight": ["region"]},
         "data_limits": {"min_class_rows": {"test": 3}, "max_label_rate_gap": 0.1},
+        "model_limits": {"auc": {"min": 0.6}},
     }
 
     def asked_for(problem: str) -> run_file.RunFile:
@@ -80,6 +81,7 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     names = ("positive", "candidate.reweight", "data_limits.min_class_rows", "data_limits.max_label_rate_gap")
     for name in names:
         assert f"{name}: is of classes, and the problem is regression; leave it out" in str(refused.value)
+    assert "auc: no metric of regression; there are " in str(refused.value)
 
 
 def test_a_strategy_whose_limits_do_not_fit_a_number_is_refused_before_a_run() -> None:
