@@ -56,7 +56,13 @@ def job(folder: Path, rows: int) -> Any:
     kinds: Any = dict.fromkeys(numbers, "number") | dict.fromkeys(texts, "category") | {"flag": "boolean"}
     contract = Contract(LABEL, ("false", "true"), inputs(kinds), {"model": "trees"})
     return TrainingJob(
-        train=folder / "train", eval=folder / "eval", contract=contract, statistics=known, weights=None, seed=0
+        train=folder / "train",
+        eval=folder / "eval",
+        contract=contract,
+        statistics=known,
+        weights=None,
+        seed=0,
+        workspace=folder,
     )
 
 

@@ -12,12 +12,13 @@ GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups
 ELSEWHERE = {
     "dev": "tests/requirements.txt",
     "seldon": "tests/seldon/requirements.txt",
+    "models": "benchmarks/models/requirements.txt",
     "uv": "scripts/uv.txt",
     "audit": "scripts/audit.txt",
     "mutants": "scripts/mutants.txt",
     "cuda": "images/train/cuda.txt",
 }
-BESIDE = {"cuda": "train"}
+BESIDE = {"cuda": "train", "models": "train"}
 """By group: the one whose lock it adds to."""
 
 

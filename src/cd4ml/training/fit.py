@@ -27,6 +27,9 @@ from cd4ml.training.steps import Steps
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.trainers import Network
 
+SLOWER, SLOWEST = 1 / 2, 1 / 64
+"""What is left of the learning rate after an epoch without a better score, for smaller steps find what larger ones
+miss; and the share of the first one that is always left."""
 STEPS_PER_CALL = 16
 """Steps that TensorFlow takes before Python hears of them."""
 FLAT_EPOCHS, FLAT = 3, 1e-5
@@ -168,9 +171,10 @@ def fit(
         TrainingError: The loss is no longer a finite number, or the memory is too small.
         SystemExit: SIGTERM has arrived; what can be kept is.
     """
+    batch = spec.batch(train.rows)
     with devices.strategy.scope():
         optimizer = keras.optimizers.Adam(spec.learning_rate)
-        steps = Steps(network, exact=exact, objective=objective, optimizer=optimizer, batch=spec.batch_size)
+        steps = Steps(network, exact=exact, objective=objective, optimizer=optimizer, batch=batch)
     try:
         measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation)
         training = _Training(
@@ -180,10 +184,8 @@ def fit(
         with at_sigterm(lambda *_: asked.set()):  # training ends where it can go on: between two steps
             course = training.run(asked.is_set)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        smaller = f"try a batch_size of {spec.batch_size // 2}" if spec.batch_size > 1 else "take a smaller network"
-        raise TrainingError(
-            f"out of memory at a batch_size of {spec.batch_size}: {smaller}{devices.memory()}"
-        ) from error
+        smaller = f"try a batch_size of {batch // 2}" if batch > 1 else "take a smaller network"
+        raise TrainingError(f"out of memory at a batch_size of {batch}: {smaller}{devices.memory()}") from error
     print(f"ended {course.ended}", flush=True)  # noqa: T201 (the task's log)
     return course
 
@@ -215,7 +217,7 @@ class _Training:
         self.steps, self.train, self.measure = steps, train, measure
         self.spec, self.seed, self.checkpoints, self.tracker = spec, seed, checkpoints, tracker
         self.problem = steps.objective.problem
-        self.batches = train.batches(spec.batch_size)
+        self.batches = train.batches(steps.batch)
         self.epochs: list[Epoch] = []
         self.kept: list[np.ndarray] = steps.network.get_weights()
         """The weights of the best epoch."""
@@ -237,7 +239,7 @@ class _Training:
         return Course(self.epochs, ended)
 
     def _epoch(self, asked: Callable[[], bool]) -> None:
-        number, batch = len(self.epochs) + 1, self.spec.batch_size
+        number, batch = len(self.epochs) + 1, self.steps.batch
         start = time.monotonic() - self.seconds
         blocks = self.train.blocks(batch=batch, batches=STEPS_PER_CALL, seed=self.seed, epoch=number, start=self.step)
         for block in self._waiting(blocks):
@@ -258,6 +260,9 @@ class _Training:
         self.epochs.append(found)
         if best(self.epochs, self.problem) is found:
             self.kept = self.steps.network.get_weights()
+        else:
+            rate = float(self.steps.optimizer.learning_rate) * SLOWER
+            self.steps.optimizer.learning_rate = max(rate, self.spec.learning_rate * SLOWEST)
         self._begin_epoch()
         self._keep(asked)
 
@@ -353,7 +358,7 @@ class _Training:
             raise SystemExit(128 + signal.SIGTERM)
 
     def _tell(self) -> None:
-        rows = self.step * self.spec.batch_size
+        rows = self.step * self.steps.batch
         self.tracker.tell(
             self.epochs,
             best=best(self.epochs, self.problem) if self.epochs else None,

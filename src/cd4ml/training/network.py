@@ -180,7 +180,7 @@ def _scale(column: Column) -> Number:
 
 
 def _numbers(raw: Sequence[keras.KerasTensor], scales: Sequence[Number]) -> list[keras.KerasTensor]:
-    """The standard scores; then logarithms and indicators of missing values, of the columns that have need of them."""
+    """The standard scores; then what some columns need beside: logarithms, bends at quantiles, marks where missing."""
     means = np.array([scale.mean for scale in scales], np.float32)
     variances = np.array([scale.deviation**2 or 1.0 for scale in scales], np.float32)
     values = ops.stack(raw, axis=-1)
@@ -195,10 +195,24 @@ def _numbers(raw: Sequence[keras.KerasTensor], scales: Sequence[Number]) -> list
         amounts = ops.maximum(ops.take(values, tailed, axis=-1), 0.0)
         columns.append(ops.minimum(ops.log1p(amounts / means[tailed]), OUTLIER))
 
+    # What is learnt of a number bends at its quantiles: how much of the way from each to the next it has behind it.
+    edges = {i: found for i, scale in enumerate(scales) if len(found := _edges(scale)) > 2}
+    if edges:
+        starts = np.concatenate([one[:-1] for one in edges.values()])
+        lengths = np.concatenate([np.diff(one) for one in edges.values()])
+        columns_of = [i for i, one in edges.items() for _ in one[1:]]
+        columns.append(ops.clip((ops.take(values, columns_of, axis=-1) - starts) / lengths, 0.0, 1.0))
+
     missing = [i for i, scale in enumerate(scales) if scale.missing]
     if missing:
         columns.append(1.0 - ops.cast(ops.take(known, missing, axis=-1), "float32"))
     return columns
+
+
+def _edges(scale: Number) -> np.ndarray:
+    """The least value and the quantiles, as far as float32 tells them apart."""
+    edges = np.unique(np.array([scale.minimum, *scale.quantiles], np.float32))
+    return edges[np.diff(edges, append=np.inf) >= np.finfo(np.float32).tiny]
 
 
 def _embedded(index: keras.KerasTensor, size: int, width: int) -> keras.KerasTensor:

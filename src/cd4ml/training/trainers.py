@@ -37,6 +37,8 @@ Epochs = Annotated[Whole, Field(ge=1, le=100_000)]
 Rows = Annotated[Whole, Field(ge=1, le=2**24)]
 Units = Annotated[Whole, Field(ge=1, le=2**16)]
 Minutes = Annotated[float, Field(gt=0, le=100_000)]
+STEPS, LEAST_BATCH, MOST_BATCH = 64, 32, 2048
+"""Steps that an epoch has at least, and the rows of a step, a power of 2, where nothing else is said."""
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 Accelerator = Literal["auto", "gpu", "cpu"]
 Precision = Literal["float32", "mixed"]
@@ -103,10 +105,12 @@ class Network(Trainer):
 
     may_start_warm: ClassVar[bool] = True
 
-    epochs: Epochs = 10
-    batch_size: Rows = 2048
+    epochs: Epochs = 50
+    batch_size: Rows | None = None
+    """Rows a step; without, so many that an epoch has at least 64 steps, but 32 to 2048."""
     learning_rate: LearningRate = 0.003
-    patience: Epochs = 2
+    """Of the first step; after each epoch without a better score on the eval split it is halved, to 1/64 at least."""
+    patience: Epochs = 5
     """Epochs without a better score on the eval split before training ends."""
     minutes: Minutes | None = None
     """After which training ends, with the best epoch's weights; without, it takes the time that its epochs take."""
@@ -128,12 +132,22 @@ class Network(Trainer):
 
         return network.train(self, job)
 
+    def batch(self, rows: int) -> int:
+        """The rows of a step.
+
+        Args:
+            rows: Of the train split.
+        """
+        if self.batch_size:
+            return self.batch_size
+        most = max(rows // STEPS, LEAST_BATCH)
+        return min(1 << most.bit_length() - 1, MOST_BATCH)
+
 
 class Linear(Network, json_schema_extra={"required": ["model"]}):
     """Logistic, or of a number linear, regression on the preprocessed features: the baseline of the first day."""
 
     model: Literal["linear"] = "linear"
-    batch_size: Rows = 4096
     learning_rate: LearningRate = 0.02
 
     def logit(self, features: "Features") -> "keras.KerasTensor":

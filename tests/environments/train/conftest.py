@@ -1,5 +1,6 @@
 """Splits with their statistics and schema, as the data stage writes them."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,10 @@ def statistics_of(table: pa.Table) -> statistics_pb2.DatasetFeatureStatisticsLis
                 stats.min, stats.max = pc.min_max(numbers).as_py().values()
                 stats.mean = pc.mean(numbers).as_py()
                 stats.std_dev = pc.stddev(numbers).as_py()
+                edges = np.quantile(numbers.drop_null(), np.linspace(0, 1, 11), method="inverted_cdf")
+                histogram = stats.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
+                for low, high in itertools.pairwise(edges):
+                    histogram.buckets.add(low_value=low, high_value=high)
         stats.common_stats.num_missing = column.null_count
         stats.common_stats.num_non_missing = len(column) - column.null_count
     return proto

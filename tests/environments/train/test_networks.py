@@ -1,6 +1,7 @@
 """`cd4ml.training.network`: what preprocessing makes of a row."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -47,6 +48,29 @@ def test_a_heavy_tail_has_its_logarithm_beside_the_score():
     assert [row[1] for row in rows] == pytest.approx([0.0, math.log(2), math.log(4)])
 
 
+def test_a_number_is_told_by_how_far_it_is_on_each_way_from_a_quantile_to_the_next():
+    column = replace(AGE, quantiles=(30.0, 40.0, 90.0))
+
+    rows = encode("number", column, 18.0, 24.0, 40.0, 65.0, 1e30, -1e30, math.nan)
+
+    assert [row[1:] for row in rows] == [
+        [0.0, 0.0, 0.0],
+        [0.5, 0.0, 0.0],
+        [1.0, 1.0, 0.0],
+        [1.0, 1.0, 0.5],
+        [1.0, 1.0, 1.0],
+        [0.0, 0.0, 0.0],
+        [1.0, 1.0, 0.0],  # as the mean
+    ]
+
+
+@pytest.mark.parametrize("quantiles", [(), (1.0,), (0.0, 1.0), (0.0, 1e-45, 1.0), (5.0, 5.0 + 1e-9, 6.0)])
+def test_where_quantiles_tell_too_little_apart_there_is_the_score_alone(quantiles):
+    column = replace(AGE, minimum=min(quantiles, default=18.0), quantiles=quantiles)
+
+    assert [len(row) for row in encode("number", column, 0.0, 5.0)] == [1, 1]
+
+
 def test_a_constant_number_says_nothing():
     assert encode("number", Number(3.0, 3.0, 3.0, 0.0, False), 3.0) == [[0.0]]
 
@@ -79,7 +103,8 @@ def test_a_missing_text_is_a_value_of_its_own_where_training_saw_one():
 @example(-3.4e38)
 def test_no_number_becomes_more_than_ten_deviations(value):
     contract = Contract("took", ("0", "1"), (Input("age", "number"), Input("spend", "number")), {})
-    encoder = network.encoder(contract, {"age": AGE, "spend": SPEND})
+    age = replace(AGE, quantiles=(18.0, 30.0, 3.4e38))
+    encoder = network.encoder(contract, {"age": age, "spend": SPEND})
 
     encoded = encoder([tf.constant([value])] * 2)[0].numpy()
 

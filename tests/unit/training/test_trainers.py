@@ -23,6 +23,14 @@ def test_whole_numbers_may_come_as_kubeflow_sends_them():
     assert spec == Dnn(epochs=3, batch_size=64, hidden=(16, 8))
 
 
+@pytest.mark.parametrize(
+    ("rows", "batch"), [(1, 32), (600, 32), (4095, 32), (4096, 64), (20_000, 256), (131_072, 2048), (10**8, 2048)]
+)
+def test_a_small_table_has_small_steps_so_that_an_epoch_has_some(rows, batch):
+    assert parse({"model": "dnn"}).batch(rows) == batch
+    assert parse({"model": "dnn", "batch_size": 100}).batch(rows) == 100
+
+
 def test_any_model_may_be_reweighted():
     assert parse({"model": "linear"}).reweight == ()
     assert parse({"model": "linear", "reweight": ["region"]}).reweight == ("region",)
@@ -149,10 +157,10 @@ def test_a_teams_own_model_is_checked_as_others_are(installed):
         "reweight": (),
         "precision": "float32",
         "deterministic": False,
-        "epochs": 10,
-        "batch_size": 2048,
+        "epochs": 50,
+        "batch_size": None,
         "learning_rate": 0.003,
-        "patience": 2,
+        "patience": 5,
         "minutes": None,
     }
     with pytest.raises(TrainingError, match=r"unit: unknown; did you mean 'units'\?"):
