@@ -18,6 +18,7 @@ from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
+from cd4ml.storage import scratch
 from cd4ml.training import environment, examples, export, features, reweight, statistics, warm_start
 from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
@@ -27,6 +28,9 @@ from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
 from cd4ml.training.tracking import Tracker, most_resident
 from cd4ml.training.trainers import Trainer, parse
+
+WORKSPACE = "cd4ml-train-"
+"""The temporary folder of a training; those of trainings that were killed are known by this prefix."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,9 @@ def train(
     if begins_with:
         warm_start.check(contract, begins_with)
     weights = _weights(Path(train_split), contract, checked.reweight)
-    with at_sigterm(_end), tempfile.TemporaryDirectory(prefix="cd4ml-train-") as workspace:
+    temporary = Path(tempfile.gettempdir())
+    scratch.clean(temporary, WORKSPACE)
+    with at_sigterm(_end), scratch.folder(temporary, WORKSPACE) as workspace:
         job = TrainingJob(
             train=Path(train_split),
             eval=Path(eval_split),
@@ -187,7 +193,7 @@ def train(
             statistics=known,
             weights=weights.rows if weights else None,
             seed=seed,
-            workspace=Path(workspace),
+            workspace=workspace,
             start=begins_with,
             devices=devices,
         )
