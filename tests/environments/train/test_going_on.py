@@ -49,16 +49,23 @@ def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = DNN, **settings: An
 def stop(inputs: Inputs, store: Path, spec: dict[str, Any] = DNN, at: int = 3) -> None:
     """Trains until it has written some checkpoints, then ends it as a cluster does."""
 
+    over = threading.Event()
+
     def end() -> None:
         seen = set[int]()
-        while len(seen) < at:
+        while len(seen) < at and not over.wait(0.001):
             seen |= {file.stat().st_mtime_ns for file in files(store)}
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=end, daemon=True).start()
-    with pytest.raises(SystemExit) as ended:
-        run(inputs, store / "model", spec, store=str(store), checkpoint_seconds=0)
+    ending = threading.Thread(target=end)
+    ending.start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run(inputs, store / "model", spec, store=str(store), checkpoint_seconds=0)
+    finally:
+        over.set()
+        ending.join()
     assert ended.value.code == 128 + signal.SIGTERM
     assert not (store / "model").exists()
 

@@ -123,16 +123,22 @@ def test_a_training_that_is_told_to_end_is_not_said_to_go_on(tmp_path):
 
 
 def test_a_training_that_goes_on_has_one_curve_without_a_gap(inputs, tmp_path, said):
-    spec = {**DNN, "epochs": 40, "patience": 40}
+    spec, over = {**DNN, "epochs": 40, "patience": 40}, threading.Event()
 
     def end() -> None:
-        while not any(len(one.curve) > 2 for one in said):
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGTERM)
+        while not any(len(one.curve) > 2 for one in said) and not over.wait(0.001):
+            pass
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=end, daemon=True).start()
-    with pytest.raises(SystemExit):
-        run(inputs, tmp_path, spec, store=str(tmp_path), checkpoint_seconds=0)
+    ending = threading.Thread(target=end)
+    ending.start()
+    try:
+        with pytest.raises(SystemExit):
+            run(inputs, tmp_path, spec, store=str(tmp_path), checkpoint_seconds=0)
+    finally:
+        over.set()
+        ending.join()
     stopped = told(tmp_path)
     run(inputs, tmp_path, spec, store=str(tmp_path))
 
