@@ -106,7 +106,10 @@ def of_numbers(labels: np.ndarray, predictions: np.ndarray) -> BySlicing:
             return Estimate(means, (values - means[codes]) / count[codes], enough)
 
         label, squared = mean(labels), mean(squares)
-        from_mean = (labels - label.values[codes]) ** 2
+        one = np.zeros(size)
+        one[codes] = labels
+        apart = labels - one[codes]  # exactly 0 where all labels of a slice are one, which their mean may not be
+        from_mean = (apart - mean(apart).values[codes]) ** 2
         variance = mean(from_mean).values
         root = np.sqrt(squared.values)
         with np.errstate(invalid="ignore", divide="ignore"):

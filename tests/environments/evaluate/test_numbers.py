@@ -178,8 +178,9 @@ def test_the_gate_holds_limits_on_errors_and_on_the_mean_error_of_groups(prices)
     }
 
 
-def test_rows_of_one_label_have_no_r_squared(run_prices):
-    found, folder = run_prices(make_prices(60, price=np.full(60, 100.0)))
+@pytest.mark.parametrize("price", [100.0, 19.99])
+def test_rows_of_one_label_have_no_r_squared(run_prices, price):
+    found, folder = run_prices(make_prices(60, price=np.full(60, price)))
 
     assert found.summary.models["candidate"].metrics["r_squared"] is None
     assert gate.check(folder / "evaluation", {"r_squared": {"min": 0}}).reasons == [
