@@ -50,6 +50,7 @@ else:
 """
 ENTRY = "[cd4ml.metrics]\nnegative_predictive_value = acme_metrics:NPV\n"
 TABLE = "from cd4ml.contracts.binary import BINARY; print([one.name for one in BINARY.metrics][-2:])"
+TABLE_OF_NUMBERS = TABLE.replace("binary", "regression").replace("BINARY", "REGRESSION")
 
 
 def python(program, folder=None):
@@ -76,9 +77,17 @@ def test_a_metric_of_another_package_is_of_the_problems_that_it_names(installed)
     installed("acme_metrics", rows, f"{ENTRY}bias = acme_metrics:BIAS\n")
 
     assert python(TABLE).stdout == "['size_mib', 'negative_predictive_value']\n"
-    assert python(TABLE.replace("binary", "regression").replace("BINARY", "REGRESSION")).stdout == (
-        "['size_mib', 'bias']\n"
+    assert python(TABLE_OF_NUMBERS).stdout == "['size_mib', 'bias']\n"
+
+
+def test_a_metric_of_another_package_is_said_by_one_of_its_own_problem(installed):
+    row = 'FDR = Metric("false_discovery_rate", "FDR", at_thresholds=True, rest_of="precision")\n'
+    installed(
+        "acme_metrics", f"from cd4ml import Metric\n{row}", "[cd4ml.metrics]\nfalse_discovery_rate = acme_metrics:FDR\n"
     )
+
+    assert python(TABLE).stdout == "['size_mib', 'false_discovery_rate']\n"
+    assert python(TABLE_OF_NUMBERS).stdout == "['latency_ms', 'size_mib']\n"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ class Problem(ABC):
             "no class of TFMA measures it": not one.tfma or one.of == "model",
             f"nothing computes its interval of the kind {one.interval!r}": one.interval not in (None, "share"),
             "it is said to be a share, and to be above 1": one.interval == "share" and one.top != 1,
-            f"there is no metric {one.said_by!r}, by which it is said": one.said_by not in ("", *own),
+            f"there is no metric {one.said_by!r}, by which it is said": self.name in one.problems
+            and one.said_by not in ("", *own),
         }
         for mistake, found in mistakes.items():
             if found:
