@@ -278,9 +278,14 @@ def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contr
                 "problem, or give the candidate another name than that of the published model"
             )
         if contract.classes != classes:
+            remedy = (
+                f"write `positive: {contract.classes[-1]}`, or give the candidate another name than that of the "
+                "published model"
+                if set(contract.classes) == set(classes)
+                else "train both on the same label"
+            )
             raise EvaluationError(
-                f"{role}: it tells {' from '.join(contract.classes)}, the candidate {' from '.join(classes)}; "
-                "train both on the same label"
+                f"{role}: it tells {' from '.join(contract.classes)}, the candidate {' from '.join(classes)}; {remedy}"
             )
     return contracts, digests
 

@@ -377,6 +377,18 @@ def test_a_bad_test_split_is_refused_with_the_column(run):
         assert message in str(error.value)
 
 
+def test_a_champion_of_the_other_positive_class_names_it(run, tmp_path):
+    other = make_model(tmp_path / "other", classes=("true", "false"))
+
+    with pytest.raises(EvaluationError) as error:
+        run(champion=str(other))
+
+    assert str(error.value) == (
+        "champion: it tells true from false, the candidate false from true; write `positive: false`, "
+        "or give the candidate another name than that of the published model"
+    )
+
+
 def test_two_slices_of_one_name_are_refused(run):
     level = np.where(np.arange(ROWS) < 40, "1,region=north", "1")
 
