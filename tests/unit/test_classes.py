@@ -51,6 +51,7 @@ def test_what_is_not_two_classes_is_told(values: object, told: str) -> None:
         (["lost", "won", "drawn"], "'drawn' is neither 'lost' nor 'won'; clean the source"),
         (pa.array([0, 1], pa.timestamp("s")), "timestamp[s] cannot be a label; give 0 and 1, booleans, or two words"),
         ([0.5, 1.0], "give 0 and 1, booleans, or two words"),
+        ([0.0, 1.0, float("inf")], "1 of 3 rows have none that is finite; drop these rows from the source"),
     ],
 )
 def test_a_row_without_one_of_the_classes_is_told(values: object, told: str) -> None:

@@ -115,12 +115,14 @@ class Binary(Problem):
             DataError: The column is missing, of another type, or has rows with no label or another value.
         """
         import numpy as np
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         values = _text(table, label)
         if values.null_count:
+            finite = " that is finite" if pa.types.is_floating(column(table, label).type) else ""
             raise DataError(
-                f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none; "
+                f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none{finite}; "
                 "drop these rows from the source"
             )
         strange = [value for value in pc.unique(values).to_pylist() if value not in classes]
@@ -134,14 +136,14 @@ class Binary(Problem):
 
 
 def _text(table: "pa.Table", label: str) -> "pa.ChunkedArray":
-    """The label's column as text, null where there is none: `false`/`true`, `0`/`1`, or as it is."""
+    """The label's column as text, null where there is none that is finite: `false`/`true`, `0`/`1`, or as it is."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     values = column(table, label)
     try:
         if pa.types.is_floating(values.type):
-            values = pc.if_else(pc.is_nan(values), None, values).cast(pa.int64())
+            values = pc.if_else(pc.is_finite(values), values, None).cast(pa.int64())
         kinds = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_null, is_text)
         if any(one(values.type) for one in kinds):
             return values.cast(pa.string())

@@ -275,8 +275,7 @@ def test_two_classes_are_taken_and_the_positive_one_is_told(validation, values, 
         (["legit", "fraud"], "'fraud', 'legit' do not say which one is to be predicted"),
         ([0.5, 0.7], "the numbers are 0.5, 0.7"),
         (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed"),
-        ([0.0, 1.0, np.inf], "give 0 and 1, booleans, or two words"),
-        ([1.0, -np.inf], "give 0 and 1, booleans, or two words"),
+        ([1.0, -np.inf], "every row is '1', so there is nothing to tell apart"),
         ([0.0, 1e300], "give 0 and 1, booleans, or two words"),
         ([True], "every row is 'true', so there is nothing to tell apart"),
         ([None], "no row has one; name another column, or fill it in"),
@@ -312,6 +311,14 @@ def test_a_split_of_one_class_and_rows_without_label_are_errors(validation):
     found = validation(players(took=took))
 
     assert [(finding.split, finding.value) for finding in found.of_kind("label")] == [("train", 3), ("test", 1)]
+
+
+def test_rows_of_an_infinite_label_are_an_error(validation):
+    found = validation(players(took=[np.inf, *[0.0, 1.0] * (ROWS // 2)][:ROWS]))
+
+    (finding,) = found.of_kind("label")
+    assert finding.message == "train: 1 of 2,000 rows have an infinite label 'took'; drop them from the source"
+    assert (found.problem, found.positive) == ("binary", "1")
 
 
 def test_a_rare_class_is_a_warning(validation):
