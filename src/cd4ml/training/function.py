@@ -34,8 +34,6 @@ MOST_PRINTED = 2**20
 """Characters that a function may print; the log has no more of them."""
 CHECKED_ROWS = 256
 """Rows by which a model is looked at."""
-SAME = 1e-5
-"""What two predictions of a row may differ by, in parts of the largest prediction where that is above 1."""
 
 
 def train(spec: Function, job: TrainingJob) -> Fitted:
@@ -189,8 +187,9 @@ def _check_rows(model: keras.Model, name: str, job: TrainingJob) -> None:
             f"{name}: its model gives {found[-1]} for a row without values (NaN of numbers, an empty text); have it "
             "take them, as job.encoder() does"
         )
+    same = job.problem.tolerance(found)
     for other, what in ((found[:1] - alone, "for a row alone"), (found - saved, "once it is saved and loaded")):
-        if not np.all(np.abs(other) <= SAME * max(1.0, np.abs(found).max())):
+        if not np.all(np.abs(other) <= same[: len(other)]):
             raise TrainingError(
                 f"{name}: its model predicts otherwise {what}: by {np.nanmax(np.abs(other)):.3g}; have a prediction "
                 "follow from the values of its row and from weights alone"

@@ -13,7 +13,7 @@ from conftest import Inputs, players
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
-from cd4ml.training import trees
+from cd4ml.training import code, trees
 from cd4ml.training.train import Trained, train
 
 SPECS = {
@@ -184,6 +184,28 @@ def test_an_eval_split_of_one_row_is_told(prepare, tmp_path):
 def test_reweighting_is_of_classes_alone(inputs, tmp_path):
     with pytest.raises(TrainingError, match="reweight: evens out how often groups have a class, and the label 'next'"):
         run(inputs, tmp_path / "model", {**SPECS["linear"], "reweight": ["region"]})
+
+
+OTHERWISE = """
+import keras, tensorflow as tf
+from keras import ops
+
+class Eager(keras.layers.Layer):
+    def call(self, x):
+        return x if tf.executing_eagerly() else x / 2
+
+def small(job):
+    encoder = job.encoder()
+    return keras.Model(encoder.inputs, Eager()(1e-6 * ops.sigmoid(encoder.outputs[0][:, 0])))
+"""
+
+
+def test_a_function_that_predicts_small_numbers_otherwise_is_told(inputs, tmp_path):
+    (tmp_path / "small.py").write_text(OTHERWISE)
+    spec = {"function": "small:small", "source": code.beside("small:small", tmp_path)}
+
+    with pytest.raises(TrainingError, match="predicts otherwise once it is saved and loaded: by "):
+        run(inputs, tmp_path / "model", spec)
 
 
 def test_classes_that_can_be_read_in_two_ways_are_asked_for(prepare, tmp_path):
