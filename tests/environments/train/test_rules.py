@@ -79,9 +79,13 @@ def test_rules_are_measured_as_every_model_is(inputs, tmp_path, capsys):
 
 
 def test_a_rule_that_is_sure_and_wrong_has_no_loss_that_is_a_number(inputs, tmp_path):
-    found = run(inputs, tmp_path / "model", [{"when": {"subscribed": True}, "probability": 1}], default=0)
+    spec = {"model": "rules", "rules": [{"when": {"subscribed": True}, "probability": 1}], "default": 0}
+    page = tmp_path / "report.html"
+
+    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model", report=page)
 
     assert "eval_loss" not in found.metrics
+    assert "<b>–</b><span>loss on eval</span>" in page.read_text()
     assert predicted(tmp_path / "model", players(100, seed=3)).min() == 0.0
 
 
