@@ -5,9 +5,9 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cd4ml.contracts import document
+from cd4ml.contracts import document, question
 from cd4ml.contracts.dataset import ROWS
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.names import nearest
@@ -15,6 +15,9 @@ from cd4ml.running.arguments import Arguments, Means
 from cd4ml.running.asking import CrashedError, ask
 from cd4ml.training import trainers
 from cd4ml.training.trainers import Function
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MINUTES = 1.0
 """How long a function may take with few rows."""
@@ -72,7 +75,7 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
 
     Raises:
         TrainingError: The function cannot be used, or what it gives cannot.
-        DataError: The source cannot be read.
+        DataError: The source cannot be read, or its first rows do not tell what the label asks for.
         EnvironmentSetupError: The train environment is not on this machine.
     """
     spec = function.model_copy(update={"minutes": min(function.minutes, MINUTES)}).model_dump(mode="json")
@@ -113,4 +116,20 @@ def _write_rows(values: Any, file: Path) -> None:
     from cd4ml.data.ingest import first
 
     table = first(values.source, LOOKED_AT, values.columns)
-    pq.write_table(table.take(list(range(0, table.num_rows, 1 + table.num_rows // MOST_ROWS))), file)
+    few = table.take(list(range(0, table.num_rows, 1 + table.num_rows // MOST_ROWS)))
+    _check_label(few, values)
+    pq.write_table(few, file)
+
+
+def _check_label(few: "pa.Table", values: Any) -> None:
+    """Makes sure that a few rows tell what the label asks for; the whole source may, where they do not."""
+    from cd4ml.training import split
+
+    try:
+        for_train, for_eval = split.for_trial(few)
+        asked = question.ask(for_train, values.label, problem=values.problem, positive=values.positive)
+        question.ask(for_eval, values.label, problem=asked.problem.name, positive=asked.positive)
+    except DataError as error:
+        raise DataError(
+            f"{few.num_rows:,} of the first {LOOKED_AT:,} rows of the source are not enough to try it with: {error}"
+        ) from error

@@ -27,7 +27,7 @@ from cd4ml.contracts import model, question
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.model import SAVED_MODEL
 from cd4ml.errors import Cd4mlError, TrainingError
-from cd4ml.training import statistics
+from cd4ml.training import split, statistics
 from cd4ml.training.train import train
 
 ASKED, ROWS = "asked.json", "rows.parquet"
@@ -102,11 +102,9 @@ def made_up(rows: int) -> pa.Table:
 
 
 def _splits(table: pa.Table, folder: Path) -> tuple[Path, Path]:
-    """Every third row for eval, the others for train."""
     train_split, eval_split = folder / "train", folder / "eval"
-    places = np.arange(table.num_rows)
-    pq.write_table(table.filter(places % 3 > 0), train_split)
-    pq.write_table(table.filter(places % 3 == 0), eval_split)
+    for part, file in zip(split.for_trial(table), (train_split, eval_split), strict=True):
+        pq.write_table(part, file)
     return train_split, eval_split
 
 

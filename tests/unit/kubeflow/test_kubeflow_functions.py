@@ -74,3 +74,35 @@ def test_a_function_that_cannot_be_tried_here_is_submitted_and_told(
     assert "untried  models:wide: " in outcome.out
     assert "customers.csv" in outcome.out
     assert len(kfp.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["no"] * 30, "label 'churned': every row is 'no', so there is nothing to tell apart"),
+        (["yes", "no", "no"] * 10, "label 'churned': every row is 'no', so there is nothing to tell apart"),
+        (["no", "yes", "yes"] * 3 + ["no", "no", "no"] * 7, "label 'churned': every row is 'no'"),
+        ([str(number % 7) for number in range(30)], "write `problem: regression` to predict the number"),
+    ],
+    ids=["sorted", "none for train", "none for eval", "few numbers"],
+)
+def test_a_function_whose_label_the_first_rows_do_not_tell_is_submitted_and_told(
+    kfp: KfpServer,
+    cd4ml: Command,
+    file: Path,
+    environment: Path,
+    s3: S3Server,
+    labels: list[str],
+    message: str,
+) -> None:
+    rows = "".join(f"c{number},{number},{label}\n" for number, label in enumerate(labels))
+    s3.put("customers.csv", f"customer,age,churned\n{rows}".encode(), None)
+    environment.write_text("""#!/bin/sh\necho '{"error": "models:wide: cannot be tried"}'; exit 1\n""")
+
+    outcome = cd4ml("submit", file, "--host", kfp.host, "--no-wait")
+
+    said = " ".join(outcome.out.split())
+    assert outcome.code == 0, outcome.err
+    assert "untried models:wide: 30 of the first 50,000 rows of the source are not enough to try it with: " in said
+    assert message in said
+    assert len(kfp.runs) == 1
