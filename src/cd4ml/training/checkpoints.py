@@ -53,8 +53,18 @@ class Checkpoints:
             every_seconds: How long ago the last one may be.
         """
         self._store, self._key, self._every = store, key, every_seconds
-        self._number = 0
+        self._number, self._parts = 0, 0
         self._saved = time.monotonic()
+
+    def of_next(self, settings: str) -> "Checkpoints":
+        """Those of the next of several networks that one training trains one after the other.
+
+        Args:
+            settings: Those of the network, which with its place among the others tell it from them.
+        """
+        self._parts += 1
+        key = hashlib.sha256(f"{self._key}\n{self._parts}\n{settings}".encode()).hexdigest()[:32]
+        return Checkpoints(self._store, key, every_seconds=self._every)
 
     @property
     def due(self) -> bool:

@@ -1,7 +1,7 @@
 """What a trainer is given, and what it gives back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ class TrainingJob:
         return examples.whole(split, self.contract)
 
     def network(self, logit: "Callable[[Features], keras.KerasTensor]", **hyperparameters: Any) -> "Fitted":
-        """Trains a network on our preprocessing by our loop, which stops early and keeps checkpoints.
+        """Trains a network on our preprocessing by our loop, which stops early; each call keeps checkpoints of its own.
 
         Args:
             logit: From the preprocessed features to one logit a row, float32 [batch, 1].
@@ -102,7 +102,11 @@ class TrainingJob:
         """
         from cd4ml.training import network
 
-        return network.train(network.by(logit, hyperparameters), self)
+        checkpoints = self.checkpoints.of_next(repr(sorted(hyperparameters.items()))) if self.checkpoints else None
+        fitted = network.train(network.by(logit, hyperparameters), replace(self, checkpoints=checkpoints))
+        if checkpoints:
+            checkpoints.settle()
+        return fitted
 
 
 @dataclass(frozen=True)

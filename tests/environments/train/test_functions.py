@@ -26,12 +26,14 @@ NETWORK, OWN = (content for language, _, content in BLOCK.findall(PAGE.read_text
 def trained(inputs: Inputs, tmp_path: Path) -> Callable[..., Trained]:
     """Trains by a function of a module that lies beside the run file."""
 
-    def run(source: str, name: str, *, folder: str = "model", store: str | None = None, **spec: Any) -> Trained:
+    def run(
+        source: str, name: str, *, folder: str = "model", store: str | None = None, every: float = 300, **spec: Any
+    ) -> Trained:
         (tmp_path / "team").mkdir(exist_ok=True)
         (tmp_path / "team" / "models.py").write_text(source)
         function = f"team.models:{name}"
         spec = {"function": function, "source": code.beside(function, tmp_path), **spec}
-        return train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / folder, store=store)
+        return train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / folder, store=store, checkpoint_seconds=every)
 
     return run
 
@@ -49,6 +51,30 @@ def test_a_function_trains_a_network_by_our_loop(trained, tmp_path, inputs):
     assert found.metrics["eval_auc"] > 0.75
     assert found.epochs > 1
     assert predicted(tmp_path / "model", inputs.eval_split).shape == (1000,)
+
+
+TWO = """
+from keras import layers
+
+def two(job):
+    for _ in range(2):
+        fitted = job.network(lambda features: layers.Dense(1)(features.dense), epochs=1, batch_size=500)
+    return fitted
+"""
+
+
+def test_each_network_of_a_function_goes_on_from_its_own_checkpoints_alone(trained, tmp_path, inputs, capsys):
+    store = tmp_path / "store"
+    trained(TWO, "two", store=str(store), every=0)
+
+    assert "goes on" not in capsys.readouterr().out
+    assert [len(list(one.iterdir())) for one in (store / "checkpoints").iterdir()] == [1, 1]
+
+    trained(TWO, "two", folder="again", store=str(store), every=0)
+
+    assert capsys.readouterr().out.count("goes on from epoch 2, step 0 of 8") == 2
+    first, again = (predicted(tmp_path / folder, inputs.eval_split) for folder in ("model", "again"))
+    np.testing.assert_array_equal(again, first)
 
 
 def test_a_function_trains_as_it_likes(trained, tmp_path, inputs, capsys):
