@@ -1,5 +1,6 @@
 """What a trainer is given, and what it gives back."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,14 +66,15 @@ class TrainingJob:
 
         Args:
             epoch: The one that has ended.
-            loss: Of its rows.
+            loss: Of its rows; in the log alone where it is not finite.
             numbers: What else there is to say in the log: `accuracy=0.91`.
         """
         said = {"epoch": epoch, "loss": loss, **numbers}
         words = (f"{name} {float(number):g}" for name, number in said.items() if number is not None)
         print(f"reported {', '.join(words)}", flush=True)  # noqa: T201 (the task's log)
         if self.tracker.due:
-            self.tracker.tell([], best=None, epoch=epoch, loss=None if loss is None else float(loss))
+            known = None if loss is None or not math.isfinite(loss) else float(loss)
+            self.tracker.tell([], best=None, epoch=int(epoch), loss=known)
 
     def encoder(self) -> keras.Model:
         """Our preprocessing (`cd4ml.training.network.encoder`): a model from raw features to what networks take."""

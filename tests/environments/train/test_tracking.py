@@ -9,14 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from cd4ml.contracts.model import Contract
 from cd4ml.contracts.progress import MOST_EPOCHS, Progress
 from cd4ml.errors import TrainingError
 from cd4ml.registry import notes, records, trainings
 from cd4ml.storage import open_store
 from cd4ml.training import tracking
 from cd4ml.training.fit import Epoch
+from cd4ml.training.job import TrainingJob
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.train import Trained, train
 
@@ -39,6 +42,28 @@ def told(store: Path) -> Progress:
     assert not unreadable
     [progress] = found
     return progress
+
+
+@pytest.mark.usefixtures("said")
+def test_what_a_function_reports_is_told_whatever_its_numbers_are(tmp_path, capsys):
+    tracker = Tracker("function", store=str(tmp_path), key="k")
+    contract = Contract("took", ("no", "yes"), (), {})
+    job = TrainingJob(
+        train=tmp_path,
+        eval=tmp_path,
+        contract=contract,
+        statistics={},
+        weights=None,
+        seed=0,
+        workspace=tmp_path,
+        tracker=tracker,
+    )
+
+    with tracker:
+        job.report(epoch=np.int64(3), loss=np.float32("nan"))
+
+    assert (told(tmp_path).epoch, told(tmp_path).loss, told(tmp_path).state) == (3, None, "ended")
+    assert "reported epoch 3, loss nan\n" in capsys.readouterr().out
 
 
 @pytest.fixture
