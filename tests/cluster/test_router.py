@@ -142,7 +142,7 @@ def asking(namespace: str, model: str) -> Iterator[Asked]:
     asked, ended = Asked(), threading.Event()
     name = f"{model}.{namespace}.svc"
     wait_until(lambda: is_open(name), "the nodes to know the Service")
-    host = socket.gethostbyname(name)  # not while threads ask: a test forks beside them
+    host = socket.getaddrinfo(name, 8000)[0][4][0]  # not while threads ask: a test forks beside them
 
     def ask(kept: bool) -> None:
         open_: http.client.HTTPConnection | None = None

@@ -145,7 +145,7 @@ def test_the_store_keeps_a_record_of_the_run(first: Outcome, workplace: Workplac
 
     assert (record["status"], record["published"]) == ("passed", first.summary["published"]["version"])
     assert record["endpoint"] == first.summary["deployment"]["endpoint"]
-    assert record["arguments"]["candidate"]["patience"] == 2  # a default that the file leaves out
+    assert record["arguments"]["candidate"]["patience"] == 5  # a default that the file leaves out
     assert record["models"]["candidate"] == first.summary["models"]["candidate"]["metrics"]
     assert [one["gate"] for one in record["gates"]] == ["check_dataset", "check_model"]
     assert "version 1, deployed" in workplace.run("runs", "list").output
