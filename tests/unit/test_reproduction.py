@@ -1,5 +1,6 @@
 """What `cd4ml models reproduce` takes a version to be made of, and why it refuses one."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from cd4ml.data.versions import Datasets
 from cd4ml.errors import ArgumentsError, RegistryError
 from cd4ml.running import reproduction
 from cd4ml.storage.folder import FolderStore
+from cd4ml.training import code
 from cd4ml.version import VERSION
 
 MADE = Lineage(
@@ -53,11 +55,12 @@ def store(tmp_path: Path) -> FolderStore:
 def publish(store: FolderStore, tmp_path: Path) -> Publish:
     """Publishes a version of `uptake`, as a run would have whose arguments these are."""
 
-    def add(made: Lineage | None = MADE, number: int = 1, **changes: object) -> Version:
+    def add(made: Lineage | None = MADE, number: int = 1, digest: str = "", **changes: object) -> Version:
         folder = tmp_path / f"model-{number}"
         (folder / "saved_model").mkdir(parents=True)
         (folder / "saved_model" / "saved_model.pb").write_text(f"graph {number}")
-        model.write_contract(Contract("took", ("0", "1"), (Input("age", "number"),), {"model": "linear"}), folder)
+        recorded = {"model": "function", "code": digest} if digest else {"model": "linear"}
+        model.write_contract(Contract("took", ("0", "1"), (Input("age", "number"),), recorded), folder)
         if made:
             made.write(folder / FILE)
         known = Datasets(store).find("people").latest.about
@@ -162,6 +165,22 @@ def test_a_version_that_began_with_the_weights_of_one_that_is_gone_cannot_be_mad
     publish(replace(MADE, started_from="sha256:0"))
 
     assert "it began with the weights of sha256:0, and no version of uptake is that model" in refused(store)
+
+
+def test_code_of_a_function_that_is_not_what_trained_the_version_is_not_run(
+    store: FolderStore, publish: Publish, tmp_path: Path
+) -> None:
+    (tmp_path / "models.py").write_text("def wide(job): pass\n")
+    candidate = {"function": "models:wide", "source": code.beside("models:wide", tmp_path)}
+    trained_by = f"sha256:{hashlib.sha256((tmp_path / 'models.py').read_bytes()).hexdigest()}"
+    publish(digest="sha256:0", arguments={"candidate": candidate})
+    publish(digest=trained_by, number=2, arguments={"candidate": candidate})
+
+    said = refused(store)
+
+    assert f"the code of models:wide in its arguments is {trained_by}, and " in said
+    assert "models/uptake/1/model/contract.json says that sha256:0 trained it" in said
+    assert reproduction.origin(store, "uptake", 2).version.version == 2
 
 
 def test_every_reason_is_told_at_once(store: FolderStore, publish: Publish) -> None:

@@ -149,11 +149,15 @@ def reproduce(
     The tasks of `training` that made it (split, validate, train the candidate) run on this machine, as `cd4ml run` runs
     them, in RUNS/reproductions. The store is only read: nothing is published, and nothing of before is reused.
 
+    The code of a function that trained it is kept in the store, and runs with your rights: name a store whose writers
+    you trust.
+
     Where the two differ, it says in what: files, weights and by how much, answers for the rows that were kept; and what
     was otherwise when it was trained: settings, splits, versions of packages, kind of CPU, GPUs, code.
 
     The exit code is 0 where it is the same, 3 where it differs, and 1 where it cannot be made again, with why: rows
-    were erased, the dataset or the package of its model is gone, or another cd4ml trained it, or one that kept less.
+    were erased, the dataset or the package of its model is gone, the code that is kept is not that which trained it, or
+    another cd4ml trained it, or one that kept less.
 
     Example: cd4ml models reproduce churn 3 --store s3://cd4ml
     """

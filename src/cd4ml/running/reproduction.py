@@ -27,6 +27,7 @@ from cd4ml.running.asking import ask
 from cd4ml.running.walk import Part
 from cd4ml.storage import Store, local_copy
 from cd4ml.training import trainers
+from cd4ml.training.trainers import Function
 from cd4ml.version import VERSION
 
 PIPELINE = "training"
@@ -111,7 +112,7 @@ def origin(store: Store, name: str, number: int) -> Origin:
     made = Lineage.parse(store.read(file), store.uri(file))
     found, lost = _dataset(store, version)
     start = next((one for one in models.versions(store, name) if one.digest == made.started_from), None)
-    reasons = [*_of_another_cd4ml(version, made), *lost, *_without_trainer(version)]
+    reasons = [*_of_another_cd4ml(version, made), *lost, *_without_trainer(store, version)]
     if made.started_from and not start:
         reasons.append(f"it began with the weights of {made.started_from}, and no version of {name} is that model")
     if reasons or not found:
@@ -152,11 +153,21 @@ def _dataset(store: Store, version: Version) -> tuple[DatasetVersion | None, lis
     return replace(found, uri=uri), erased
 
 
-def _without_trainer(version: Version) -> Iterator[str]:
+def _without_trainer(store: Store, version: Version) -> Iterator[str]:
     try:
-        trainers.parse(version.arguments["candidate"])
+        trainer = trainers.parse(version.arguments["candidate"])
     except TrainingError as error:
         yield f"its model cannot be trained here: {error}"
+        return
+    if isinstance(trainer, Function) and trainer.source:
+        file = store.uri(f"{version.folder}/model/{model.CONTRACT}")
+        published = model.parse_contract(store.read(f"{version.folder}/model/{model.CONTRACT}"), file)
+        kept, trained_by = trainer.recorded["code"], published.model.get("code")
+        if kept != trained_by:
+            yield (
+                f"the code of {trainer.function} in its arguments is {kept}, and {file} says that {trained_by} trained "
+                "it: one of them was changed since, so nothing of it is run"
+            )
 
 
 def compare(of: Origin, rebuilt: Path) -> Reproduction:
