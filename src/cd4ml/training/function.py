@@ -32,6 +32,8 @@ from cd4ml.training.trainers import Function
 
 MOST_PRINTED = 2**20
 """Characters that a function may print; the log has no more of them."""
+AGAIN_SECONDS = 1.0
+"""How often a function is told that its time is up, for a bare `except` of it may take the first word."""
 CHECKED_ROWS = 256
 """Rows by which a model is looked at."""
 
@@ -86,7 +88,7 @@ def _ended_after(seconds: float) -> Iterator[None]:
         raise _TimeIsUpError
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:

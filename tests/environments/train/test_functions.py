@@ -169,6 +169,23 @@ def test_what_a_function_gives_must_be_a_model_that_can_be_served(trained, tmp_p
     assert not (tmp_path / "model").exists()
 
 
+DEAF = """
+import time
+
+def deaf(job):
+    try:
+        time.sleep(5)
+    except:
+        pass
+    time.sleep(5)
+"""
+
+
+def test_a_function_that_catches_the_end_of_its_time_is_told_again(trained):
+    with pytest.raises(TrainingError, match="has not ended within 1 second; it was at models.py, line 9, in deaf"):
+        trained(DEAF, "deaf", minutes=0.02)
+
+
 def test_a_version_says_which_code_was_used_and_its_checkpoints_are_of_that_code_alone(trained, tmp_path):
     kept = "job.checkpoints.save(State({}, [])) and keras.Model(encoder.inputs, chance)"
     for number in (1, 2):
