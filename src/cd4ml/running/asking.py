@@ -7,6 +7,9 @@ from typing import Any
 from cd4ml.errors import DataError
 from cd4ml.running import local
 
+MOST_SAID = 500
+"""Characters of the last line of a module that crashed."""
+
 
 class CrashedError(Exception):
     """A module neither answered nor told what is wrong."""
@@ -15,6 +18,8 @@ class CrashedError(Exception):
         """Says what it ended with, negative for a signal, and what it wrote last."""
         super().__init__(f"{module} ended with {code}: {log}")
         self.code = code
+        self.last = log.strip().rpartition("\n")[-1][:MOST_SAID]
+        """The last line of it; empty where it wrote none."""
 
 
 def ask(environment: str, module: str, *words: str, seconds: float | None = None) -> Any:
@@ -37,7 +42,11 @@ def ask(environment: str, module: str, *words: str, seconds: float | None = None
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603 (our own)
     if done.returncode not in (0, 1) or not done.stdout:
         raise CrashedError(module, done.returncode, done.stderr)
-    said = json.loads(done.stdout.splitlines()[-1])
+    try:
+        said = json.loads(done.stdout.splitlines()[-1])
+    except ValueError as error:  # something else was printed after it, or in its line
+        last = f"the last that it printed is not what was found: {done.stdout.splitlines()[-1]}"
+        raise CrashedError(module, done.returncode, last) from error
     if done.returncode:
         raise DataError(said["error"])
     return said
