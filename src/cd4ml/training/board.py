@@ -7,6 +7,7 @@ functions that are made after it would be called otherwise in the model.
 import shutil
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import tensorflow as tf
@@ -21,11 +22,8 @@ class Board:
     """A folder with a file of events; each attempt writes its own anew, so that no epoch is there twice."""
 
     def __init__(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        self._writer = tf.io.TFRecordWriter(str(folder / f"events.out.tfevents.{time.time():.0f}"))
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._shown = 0
+        """Names the folder; nothing is written yet."""
+        self._folder, self._shown = folder, 0
 
     def show(self, epochs: Sequence[Epoch]) -> None:
         """Writes the epochs that it has not.
@@ -34,7 +32,8 @@ class Board:
             epochs: All so far.
 
         Raises:
-            tf.errors.OpError: The folder cannot be written.
+            OSError: The folder cannot be written.
+            tf.errors.OpError: The same.
         """
         for one in epochs[self._shown :]:
             values = [
@@ -44,6 +43,14 @@ class Board:
             ]
             self._write(Event(wall_time=time.time(), step=one.epoch, summary=Summary(value=values)))
         self._shown = len(epochs)
+
+    @cached_property
+    def _writer(self) -> tf.io.TFRecordWriter:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        made = tf.io.TFRecordWriter(str(self._folder / f"events.out.tfevents.{time.time():.0f}"))
+        made.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        return made
 
     def _write(self, event: "tf.compat.v1.Event") -> None:
         self._writer.write(event.SerializeToString())

@@ -156,6 +156,15 @@ def test_an_attempt_begins_its_curves_anew_and_shows_no_epoch_twice(tmp_path):
     assert [step for step, _ in drawn["auc/train"]] == [1, 3]
 
 
+def test_a_folder_for_curves_that_cannot_be_made_ends_no_training(inputs, tmp_path, capsys):
+    (tmp_path / "file").touch()
+
+    found = train(**vars(inputs), spec=TREES, seed=7, folder=tmp_path / "model", logs=tmp_path / "file" / "logs")
+
+    assert found.epochs > 0
+    assert capsys.readouterr().out.count("the curves cannot be shown any more ([Errno 20] Not a directory") == 1
+
+
 def test_curves_that_cannot_be_shown_are_told_once_and_training_goes_on(inputs, tmp_path, capsys, monkeypatch):
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
