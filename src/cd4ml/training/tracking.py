@@ -93,14 +93,16 @@ class Tracker:
         """Takes note of how far the training is, to be told when something is.
 
         Args:
-            curve: All epochs so far.
+            curve: All epochs so far; where there are none, those of before stay, with the best of them.
             best: The best of them.
             found: Fields of a `Progress`.
         """
-        entries = tuple(one.entry for one in thinned(curve))
-        metric = best.metric if best else ""
-        self._show_all(curve)
-        self._known = replace(self._known, curve=entries, best=best.entry if best else None, metric=metric, **found)
+        if curve:
+            self._show_all(curve)
+            self._known = replace(self._known, curve=tuple(one.entry for one in thinned(curve)))
+        if best:
+            self._known = replace(self._known, best=best.entry, metric=best.metric)
+        self._known = replace(self._known, **found)
 
     def tell(self, curve: "Sequence[Epoch]", *, best: "Epoch | None", **found: Any) -> None:
         """Tells how far the training is; it is given what `note` is."""

@@ -44,20 +44,39 @@ def told(store: Path) -> Progress:
     return progress
 
 
-@pytest.mark.usefixtures("said")
-def test_what_a_function_reports_is_told_whatever_its_numbers_are(tmp_path, capsys):
-    tracker = Tracker("function", store=str(tmp_path), key="k")
-    contract = Contract("took", ("no", "yes"), (), {})
-    job = TrainingJob(
-        train=tmp_path,
-        eval=tmp_path,
-        contract=contract,
+def job_of(folder: Path, tracker: Tracker) -> TrainingJob:
+    """A job of which nothing but its tracker is asked."""
+    return TrainingJob(
+        train=folder,
+        eval=folder,
+        contract=Contract("took", ("no", "yes"), (), {}),
         statistics={},
         weights=None,
         seed=0,
-        workspace=tmp_path,
+        workspace=folder,
         tracker=tracker,
     )
+
+
+@pytest.mark.usefixtures("said")
+def test_the_epochs_stay_and_are_shown_once_where_a_function_reports_between_them(tmp_path):
+    shown: list[int] = []
+    tracker = Tracker("function", store=str(tmp_path), key="k", show=lambda curve: shown.append(len(curve)))
+    first = Epoch(epoch=1, seconds=1.0, loss=0.5, metric="auc", score=0.7, eval_loss=0.6, eval_score=0.8)
+
+    with tracker:
+        tracker.tell([first], best=first)
+        job_of(tmp_path, tracker).report(epoch=2, loss=0.4)
+
+    assert (told(tmp_path).curve, told(tmp_path).best) == ((first.entry,), first.entry)
+    assert (told(tmp_path).epoch, told(tmp_path).loss) == (2, 0.4)
+    assert shown == [1]
+
+
+@pytest.mark.usefixtures("said")
+def test_what_a_function_reports_is_told_whatever_its_numbers_are(tmp_path, capsys):
+    tracker = Tracker("function", store=str(tmp_path), key="k")
+    job = job_of(tmp_path, tracker)
 
     with tracker:
         job.report(epoch=np.int64(3), loss=np.float32("nan"))
