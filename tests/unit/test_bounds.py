@@ -36,6 +36,10 @@ def test_a_value_at_a_bound_keeps_it(value: float | None, outcome: str, reason: 
     assert (check.name, check.slice, check.limit) == ("auc", "overall", "at least 0.7 and at most 0.9")
 
 
+def test_a_bound_in_any_unit_is_written_in_full() -> None:
+    assert held(Bounds(None, 1234567.0), 2e6).reason == "auc is 2,000,000, above the limit 1,234,567"
+
+
 @pytest.mark.parametrize(
     ("interval", "outcome", "reason"),
     [

@@ -20,7 +20,7 @@ class Bounds:
     high: float | None
     confident: bool = False
     """Whether the whole interval must be within them."""
-    shown: Callable[[float], str] = "{:g}".format
+    shown: Callable[[float], str] = "{:,.12g}".format
     """How a bound is written."""
 
     def __str__(self) -> str:

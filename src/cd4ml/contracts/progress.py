@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 from cd4ml.contracts.document import Document
-from cd4ml.names import lasting
+from cd4ml.names import amount, lasting
 
 SILENT_SECONDS = 300.0
 """A training that runs and has not said anything for so long was killed, or stands still."""
@@ -84,7 +84,9 @@ class Progress(Document, kind="cd4ml/Progress", remedy="the log of the task says
             "state": self._state(now, over=over),
             "at": self.headline,
             "loss": "" if self.loss is None else f"{self.loss:.4f}",
-            f"best {self.metric} on eval": "" if score is None else f"{score:.4f}, {self.unit} {best['epoch']:,.0f}",
+            f"best {self.metric} on eval": (
+                "" if score is None else f"{amount(score)}, {self.unit} {best['epoch']:,.0f}"
+            ),
             "rows a second": "" if self.rows_per_second is None else f"{self.rows_per_second:,.0f}",
             "trained for": lasting(timedelta(seconds=self.seconds)),
             "left at most": "" if self.left_seconds is None else lasting(timedelta(seconds=self.left_seconds)),

@@ -15,7 +15,7 @@ from cd4ml.contracts.verdict import MODEL_GATE, Check, Outcome, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
-from cd4ml.names import nearest
+from cd4ml.names import amount, nearest
 from cd4ml.registry import records
 
 MOST_JUDGED = 20
@@ -199,7 +199,7 @@ def _of_model(found: Summary, model: str, metric: str) -> Measured:
 def _difference(after: Measured, before: Measured, interval: Interval | None) -> Measured:
     if after.value is None or before.value is None:
         return Measured(None, why_not=after.why_not or before.why_not, too_few=after.too_few or before.too_few)
-    return Measured(after.value - before.value, interval, detail=f"{before.value:.4g} to {after.value:.4g}")
+    return Measured(after.value - before.value, interval, detail=f"{amount(before.value)} to {amount(after.value)}")
 
 
 def _no_rows(subject: str, *, bounds: Bounds, slices: Mapping[str, Slice], pattern: Pattern) -> Check:

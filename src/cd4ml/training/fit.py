@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
+from cd4ml.names import amount
 from cd4ml.training.checkpoints import Checkpoints, State
 from cd4ml.training.devices import Devices
 from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
@@ -71,9 +72,9 @@ class Epoch:
     """Those in which it was measured."""
 
     def __str__(self) -> str:
-        loss, score, eval_loss, eval_score = (
-            f"{one:.4f}" if math.isfinite(one) else "undefined"
-            for one in (self.loss, self.score, self.eval_loss, self.eval_score)
+        loss, eval_loss = (f"{one:.4f}" if math.isfinite(one) else "undefined" for one in (self.loss, self.eval_loss))
+        score, eval_score = (
+            amount(one) if math.isfinite(one) else "undefined" for one in (self.score, self.eval_score)
         )
         return (
             f"epoch {self.epoch}: loss {loss}, {self.metric} {score}; "

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from cd4ml.contracts.model import Contract, Input
+from cd4ml.names import amount
 from cd4ml.training import report
 from cd4ml.training.board import Board
 from cd4ml.training.fit import Epoch
@@ -75,7 +76,7 @@ def test_the_page_of_a_network_says_how_its_training_went(inputs, tmp_path):
     assert f"Epoch {found.best.epoch} of 3 was kept" in said
     assert "Ended by its cap of 3 epochs" in said
     assert "Reweighted " in said
-    assert f"{found.best.eval_score:.4f} AUC on eval" in said
+    assert f"{amount(found.best.eval_score)} AUC on eval" in said
     assert "hidden [8]" in said
     assert re.search(r"age number \d+ to \d+", said)
     assert re.search(r"region category 3 values: .*'north'", said)
