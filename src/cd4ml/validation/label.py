@@ -129,7 +129,7 @@ def _shape(name: str, values: pa.ChunkedArray) -> Iterator[Finding]:
     numbers = numbers[np.isfinite(numbers)]
     distinct, rows = np.unique(numbers, return_counts=True)
     spike, share = float(distinct[rows.argmax()]), float(rows.max() / len(numbers))
-    if share >= SPIKE:
+    if share >= SPIKE and len(distinct) > question.FEW:
         message = (
             f"label {name!r} is {number(spike)} in {percent(share)} of the rows; one model of both says little of "
             f"either: predict first whether it is {number(spike)}, and the number for the other rows alone"

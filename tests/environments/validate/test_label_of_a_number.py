@@ -120,4 +120,11 @@ def test_whole_numbers_of_few_values_are_asked_for(validation):
 
     (finding,) = validation(table, label="price").of_kind("label")
     assert "5 whole numbers (0, 1, 2, 3, 4) are numbers or the names of classes" in finding.message
-    assert validation(table, label="price", problem="regression").of_kind("label") == []
+    found = validation(table, label="price", problem="regression")
+    assert found.of_kind("label") == []
+
+
+def test_a_number_among_few_is_no_spike(validation):
+    table = prices(price=np.where(np.arange(ROWS) % 2 == 0, 4, np.arange(ROWS) % 5))
+
+    assert validation(table, label="price", problem="regression").of_kind("label_balance") == []
