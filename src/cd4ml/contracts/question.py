@@ -61,7 +61,7 @@ def ask(table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "
     """
     name = problem if problem != AUTO else "binary" if positive else _found(column(table, label), label)
     if name not in problems.PROBLEMS:
-        raise DataError(f"label {label!r}: a problem {name!r} is not supported yet; two classes are")
+        raise DataError(f"label {label!r}: {name!r} is no problem; write one of {', '.join(PROBLEMS)}")
     asked = problems.named(name)
     return Question(label, asked, asked.classes(table, label, positive), problem == AUTO)
 
