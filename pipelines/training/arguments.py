@@ -196,6 +196,8 @@ class Training(Arguments):
         for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
             if model.reweight:
                 yield f"{name}.reweight: {said}"
+            if model.model == "rules":
+                yield f"{name}.model: `rules` says a probability, and the problem is regression; take another model"
         for name in ("min_class_rows", "max_label_rate_gap"):
             if name in self.data_limits.model_fields_set:
                 yield f"data_limits.{name}: {said}"

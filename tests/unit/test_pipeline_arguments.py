@@ -67,6 +67,7 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     of_classes = {
         "positive": "dear",
         "candidate": {"model": "dnn", "reweight": ["region"]},
+        "baseline": {"model": "rules", "rules": [{"when": {"region": "north"}, "probability": 0.3}], "default": 0.1},
         "data_limits": {"min_class_rows": {"test": 3}, "max_label_rate_gap": 0.1},
         "model_limits": {"auc": {"min": 0.6}},
     }
@@ -82,6 +83,7 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     for name in names:
         assert f"{name}: is of classes, and the problem is regression; leave it out" in str(refused.value)
     assert "auc: no metric of regression; there are " in str(refused.value)
+    assert "baseline.model: `rules` says a probability, and the problem is regression; take" in str(refused.value)
 
 
 def test_a_strategy_whose_limits_do_not_fit_a_number_is_refused_before_a_run() -> None:
