@@ -282,9 +282,12 @@ def _missing(content: Mapping[str, Any]) -> Iterator[Mistake]:
         yield ("bootstrap",), f"names no limit; write at least one, such as {EXAMPLE_BOOTSTRAP}"
     compared = [name for name, limit in content["metrics"].items() if isinstance(limit, dict) and limit.get("champion")]
     if compared and content.get("bootstrap") is None:
+        row = problems.metrics().get(compared[0].partition("@")[0])
+        bound = "max_change" if row and row.better == "lower" else "min_change"
         yield (
             (compared[0], "champion"),
-            f"a first model has no champion to be compared with; say what it must keep, such as {EXAMPLE_BOOTSTRAP}",
+            "a first model has no champion to be compared with; say what it must keep, such as "
+            f"bootstrap: {{{compared[0]}: {{baseline: {{{bound}: 0}}}}}}",
         )
 
 

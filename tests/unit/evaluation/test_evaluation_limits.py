@@ -130,14 +130,15 @@ def test_every_mistake_is_reported_at_once_those_between_limits_too():
     ]
 
 
-def test_a_limit_against_the_champion_wants_a_rule_for_the_first_model():
-    given = {"auc": {"min": 0.7, "champion": {"min_change": -0.005}}}
+@pytest.mark.parametrize(("metric", "bound"), [("auc", "min_change"), ("root_mean_squared_error", "max_change")])
+def test_a_limit_against_the_champion_wants_a_rule_for_the_first_model(metric, bound):
+    given = {metric: {"champion": {bound: 0.005}}}
 
     assert mistakes(given) == [
-        "auc.champion: a first model has no champion to be compared with; say what it must keep, such as "
-        "bootstrap: {auc: {min: 0.7}}"
+        f"{metric}.champion: a first model has no champion to be compared with; say what it must keep, such as "
+        f"bootstrap: {{{metric}: {{baseline: {{{bound}: 0}}}}}}"
     ]
-    assert limits.parse({**given, "bootstrap": {"auc": {"min": 0.7}}})
+    assert limits.parse({**given, "bootstrap": {metric: {"baseline": {bound: 0}}}})
 
 
 @pytest.mark.parametrize(
