@@ -7,7 +7,7 @@ is gone through, on threads beside what takes it. The rows come in the same orde
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import keras
@@ -95,6 +95,20 @@ def whole(split: Path, contract: Contract) -> tuple[list[tf.Tensor], np.ndarray]
     with opened(split) as file, readable(split, "its columns"), _told(split):
         table = file.read(columns=names)
         return [_tensor(values) for values in model.columns(table, contract).values()], contract.labels(table)
+
+
+def first(split: Path, contract: Contract, most: int) -> list[tf.Tensor]:
+    """The first rows of a split as the model takes them: the raw features, one tensor [rows] an input in their order.
+
+    Raises:
+        TrainingError: They cannot be read, or their columns are not what the contract names.
+    """
+    names = [one.name for one in contract.inputs]
+    with opened(split) as file, readable(split, "its columns"), _told(split):
+        batches = islice(file.iter_batches(most, columns=names), 1)
+        empty = file.schema_arrow.empty_table().select(names)
+        table = pa.concat_tables([empty, *(pa.Table.from_batches([one]) for one in batches)], promote_options="default")
+        return [_tensor(values) for values in model.columns(table, contract).values()]
 
 
 def _distinct(batch: pa.RecordBatch) -> pa.Table:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import Cd4mlError, TrainingError
 from cd4ml.names import counted, lasting, shown
-from cd4ml.training import code, export, objective
+from cd4ml.training import code, examples, export, objective
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import Epoch
 from cd4ml.training.job import Fitted, TrainingJob
@@ -199,8 +199,8 @@ def _check_rows(model: keras.Model, name: str, job: TrainingJob) -> None:
 
 
 def _rows(job: TrainingJob) -> list[tf.Tensor]:
-    inputs, _ = job.rows(job.eval)
-    return [tf.concat([one[:CHECKED_ROWS], [np.nan if one.dtype.is_floating else ""]], 0) for one in inputs]
+    inputs = examples.first(job.eval, job.contract, CHECKED_ROWS)
+    return [tf.concat([one, [np.nan if one.dtype.is_floating else ""]], 0) for one in inputs]
 
 
 def _check_range(found: np.ndarray, name: str, contract: Contract) -> None:

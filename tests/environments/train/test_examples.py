@@ -150,6 +150,15 @@ def test_a_file_of_categories_is_read_as_one_of_texts(tmp_path, split, streamed)
     assert contents(opened(tmp_path / "coded").blocks(**EPOCH)) == contents(opened(split).blocks(**EPOCH))
 
 
+@pytest.mark.parametrize("most", [256, 2 * ROWS])
+def test_the_first_rows_of_a_file_are_those_of_the_whole(split, most):
+    whole, _ = examples.whole(split, CONTRACT)
+
+    for one, expected in zip(examples.first(split, CONTRACT, most), whole, strict=True):
+        assert len(one) == min(most, ROWS)
+        np.testing.assert_array_equal(one, expected[:most])
+
+
 def test_a_file_that_breaks_in_the_middle_of_an_epoch_is_told(split, streamed):
     blocks = opened(split).blocks(**EPOCH)
     next(blocks)
