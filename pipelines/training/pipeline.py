@@ -191,6 +191,8 @@ def training(
         statistics=validated.outputs["statistics"],
         schema=validated.outputs["schema"],
         reference=validated.outputs["reference"],
+        problem=validated.outputs["problem"],
+        positive=validated.outputs["positive"],
         limits=data_limits,
         store=store,
     )

@@ -166,6 +166,8 @@ def test_a_verdict_about_data_cannot_be_wired_where_one_about_a_model_belongs() 
             statistics=statistics,
             schema=schema,
             reference=reference,
+            problem="binary",
+            positive="yes",
             limits={},
             store="store",
         )

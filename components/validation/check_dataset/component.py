@@ -13,6 +13,8 @@ def check_dataset(
     statistics: dsl.Input[artifacts.Statistics],
     schema: dsl.Input[artifacts.Schema],
     reference: dsl.Input[artifacts.Reference],
+    problem: str,
+    positive: str,
     limits: dict,
     store: str,
     verdict: dsl.Output[artifacts.DatasetVerdict],
@@ -25,6 +27,8 @@ def check_dataset(
         statistics: What it wrote beside them; noted in the store, which validation does not ask.
         schema: The same.
         reference: The same.
+        problem: The same.
+        positive: The same.
         limits: `anomalies`, `personal_data` and `leaks` at most (0 where not given), `min_rows` and
             `min_class_rows` by split, `min_group_share`, `max_label_rate_gap`, `max_copies`, `max_proxy_auc`,
             `min_alike`, `drift`, `freshness` (docs/limits.md); shares and rates are fractions in [0, 1].
