@@ -197,7 +197,9 @@ def train(
             start=begins_with,
             devices=devices,
         )
-        key = _key(checked, job=job) if store else ""
+        read = _read(job, Path(statistics_folder), Path(schema))
+        started_from = model.digest(begins_with) if begins_with else ""
+        key = _key(checked, job=job, read=read, started_from=started_from) if store else ""
         tracker = Tracker(
             checked.model,
             store=store,
@@ -211,8 +213,6 @@ def train(
         with tracker:
             fitted = _fitted(checked, job)
             _note_end(tracker, fitted, contract.problem)
-            read = _read(job, Path(statistics_folder), Path(schema))
-            started_from = model.digest(begins_with) if begins_with else ""
             lineage = Lineage(seed, read, environment.here(_files(type(checked)), devices), started_from)
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
     if checkpoints:
@@ -250,16 +250,16 @@ def _note_end(tracker: Tracker, fitted: Fitted, problem: Problem) -> None:
     )
 
 
-def _key(trainer: Trainer, *, job: TrainingJob) -> str:
+def _key(trainer: Trainer, *, job: TrainingJob, read: Mapping[str, str], started_from: str) -> str:
     """Tells a training from every other: data, settings, seed and code are the same, and so is what comes of it."""
     code = {*Path(__file__).parents[1].rglob("*.py"), *_files(type(trainer))}
     parts = (
-        document.digest(job.train),
-        document.digest(job.eval),
+        read["train"],
+        read["eval"],
         repr(job.contract),
         repr(sorted(job.statistics.items())),
         str(job.seed),
-        model.digest(job.start) if job.start else "",
+        started_from,
         *(document.digest(file) for file in sorted(code)),
         keras.__version__,
         np.__version__,
