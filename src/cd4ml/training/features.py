@@ -14,7 +14,7 @@ from cd4ml.names import nearest
 from cd4ml.training.statistics import Column, Number, Text
 
 LARGEST = 1e18
-"""Squares of larger means do not fit the model's float32."""
+"""Larger numbers, and their squares, lose their meaning in the float32 of a model."""
 
 
 def select(

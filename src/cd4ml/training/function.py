@@ -25,9 +25,9 @@ from cd4ml.errors import Cd4mlError, TrainingError
 from cd4ml.names import counted, lasting, shown
 from cd4ml.training import code, examples, export, objective
 from cd4ml.training.examples import Examples
+from cd4ml.training.features import LARGEST
 from cd4ml.training.fit import Epoch
 from cd4ml.training.job import Fitted, TrainingJob
-from cd4ml.training.objective import LARGEST
 from cd4ml.training.trainers import Function
 
 MOST_PRINTED = 2**20

@@ -12,9 +12,8 @@ from keras import ops
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
+from cd4ml.training.features import LARGEST
 
-LARGEST = 1e18
-"""Larger numbers lose their meaning in the float32 of a prediction and of its square."""
 LEAST, MOST = 1e-37, 1 - 2.0**-25
 """What a probability of 0 and one of 1 may have been before they became a float32."""
 
