@@ -26,6 +26,7 @@ from cd4ml.training.devices import find
 from cd4ml.training.fit import Epoch, at_sigterm, best, finite
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
+from cd4ml.training.split import opened
 from cd4ml.training.tracking import Tracker, most_resident
 from cd4ml.training.trainers import Trainer, parse
 
@@ -269,7 +270,13 @@ def _key(trainer: Trainer, *, job: TrainingJob, read: Mapping[str, str], started
 
 
 def _read(job: TrainingJob, statistics_folder: Path, schema: Path) -> dict[str, str]:
-    """The digests of what training reads."""
+    """The digests of what training reads.
+
+    Raises:
+        TrainingError: A split is not Parquet.
+    """
+    for split in (job.train, job.eval):
+        opened(split).close()
     files = {
         "train": job.train,
         "eval": job.eval,
