@@ -7,10 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from cd4ml.cluster import placing
-from cd4ml.contracts import question
+from cd4ml.contracts import problems, question
 from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
 from cd4ml.contracts.model import Contract
-from cd4ml.contracts.regression import REGRESSION
 from cd4ml.data import curated, masks
 from cd4ml.data.masks import Masks
 from cd4ml.data.sources import AnySource
@@ -188,22 +187,23 @@ class Training(Arguments):
 
     def _mistakes_of_the_problem(self) -> Iterator[str]:
         """What means nothing for a label that is a number."""
-        if self.problem != "regression":
+        asked = problems.PROBLEMS.get(self.problem)
+        if asked is None or asked.has_classes:
             return
-        said = "is of classes, and the problem is regression; leave it out"
+        said = f"is of classes, and the problem is {asked.name}; leave it out"
         if self.positive:
             yield f"positive: {said}"
         for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
             if model.reweight:
                 yield f"{name}.reweight: {said}"
             if model.model == "rules":
-                yield f"{name}.model: `rules` says a probability, and the problem is regression; take another model"
+                yield f"{name}.model: `rules` says a probability, and the problem is {asked.name}; take another model"
         for name in ("min_class_rows", "max_label_rate_gap"):
             if name in self.data_limits.model_fields_set:
                 yield f"data_limits.{name}: {said}"
-        asked = Contract(self.label, (), (), {}, REGRESSION)
+        of_a_number = Contract(self.label, (), (), {}, asked)
         for held in strategies.parse(self.strategy).limits:
-            yield from told(partial(check_fits, held, asked))
+            yield from told(partial(check_fits, held, of_a_number))
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

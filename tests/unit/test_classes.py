@@ -27,7 +27,7 @@ def test_two_values_that_read_in_one_way_are_classes(values: list[object], class
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        (["a", "a"], "every row is 'a', so there is nothing to tell apart; give rows of both classes"),
+        (["a", "a"], "every row is 'a', so there is nothing to tell apart; give rows of other classes"),
         (pa.nulls(2, pa.string()), "no row has one; name another column, or fill it in"),
         (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two, for multiclass is not"),
         (list("abcdef"), "6 values ('a', 'b', 'c', 'd', 'e', ...) where two are needed"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cd4ml.contracts.columns import column, is_text
+from cd4ml.contracts.class_labels import distinct, places, shown
 from cd4ml.contracts.problem import OF_MODELS, Metric, Metrics, Problem, every_row
 from cd4ml.errors import DataError
 
@@ -29,6 +29,8 @@ PLAIN = {
     ("no", "sí"),
 }
 """Pairs of which the second is positive in every reading."""
+TWO = "give 0 and 1, booleans, or two words"
+"""What a label may be."""
 
 
 class Binary(Problem):
@@ -77,32 +79,22 @@ class Binary(Problem):
             DataError: It has not exactly two, is of a type that cannot be a label, or does not say which one is
                 positive.
         """
-        import pyarrow.compute as pc
-
-        values = sorted(pc.unique(_text(table, label).drop_null()).to_pylist())
-        if len(values) < 2:
-            raise DataError(
-                f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; "
-                "give rows of both classes"
-                if values
-                else f"label {label!r}: no row has one; name another column, or fill it in"
-            )
-        shown = ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
+        values = distinct(table, label, remedy=TWO)
         if len(values) > 2:
             raise DataError(
-                f"label {label!r}: {len(values):,} values ({shown}) where two are needed; group them into two, for "
-                "multiclass is not supported yet"
+                f"label {label!r}: {len(values):,} values ({shown(values)}) where two are needed; group them into two, "
+                "for multiclass is not supported yet"
             )
         if positive:
             if positive not in values:
-                raise DataError(f"positive: {positive!r} is no value of the label {label!r}; there are {shown}")
+                raise DataError(f"positive: {positive!r} is no value of the label {label!r}; there are {shown(values)}")
             return (*(one for one in values if one != positive), positive)
         for negative, other in (values, values[::-1]):
             if (negative.casefold(), other.casefold()) in PLAIN:
                 return negative, other
         raise DataError(
-            f"label {label!r}: {shown} do not say which one is to be predicted; write `positive: {values[1]}` or "
-            f"`positive: {values[0]}`"
+            f"label {label!r}: {shown(values)} do not say which one is to be predicted; write "
+            f"`positive: {values[1]}` or `positive: {values[0]}`"
         )
 
     def labels(self, table: "pa.Table", label: str, classes: tuple[str, ...]) -> "np.ndarray":
@@ -115,41 +107,8 @@ class Binary(Problem):
             DataError: The column is missing, of another type, or has rows with no label or another value.
         """
         import numpy as np
-        import pyarrow as pa
-        import pyarrow.compute as pc
 
-        values = _text(table, label)
-        if values.null_count:
-            finite = " that is finite" if pa.types.is_floating(column(table, label).type) else ""
-            raise DataError(
-                f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none{finite}; "
-                "drop these rows from the source"
-            )
-        strange = [value for value in pc.unique(values).to_pylist() if value not in classes]
-        if strange:
-            raise DataError(
-                f"label {label!r}: {strange[0]!r} is neither {classes[0]!r} nor {classes[1]!r}; "
-                "clean the source, or train on rows that have this value"
-            )
-        positive: np.ndarray = pc.equal(values, classes[1]).to_numpy()
-        return positive.astype(np.float32)
-
-
-def _text(table: "pa.Table", label: str) -> "pa.ChunkedArray":
-    """The label's column as text, null where there is none that is finite: `false`/`true`, `0`/`1`, or as it is."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values = column(table, label)
-    try:
-        if pa.types.is_floating(values.type):
-            values = pc.if_else(pc.is_finite(values), values, None).cast(pa.int64())
-        kinds = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_null, is_text)
-        if any(one(values.type) for one in kinds):
-            return values.cast(pa.string())
-    except pa.ArrowInvalid as error:
-        raise DataError(f"label {label!r}: {error}; give 0 and 1, booleans, or two words") from error
-    raise DataError(f"label {label!r}: {values.type} cannot be a label; give 0 and 1, booleans, or two words")
+        return places(table, label, classes, remedy=TWO).astype(np.float32)
 
 
 def _positive(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001 (as every `Counted`)
@@ -178,7 +137,7 @@ BINARY = Binary(
     task="binary classification",
     output="probability",
     outputs="probabilities",
-    number_of_classes=2,
+    number_of_classes=range(2, 3),
     primary="auc",
     headlines=("auc", "auc_pr", "accuracy"),
     plots={"ConfusionMatrixPlot": EDGES, "CalibrationPlot": {"num_buckets": 10}},

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cd4ml.contracts import problems
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.drift import Comparison, Uncompared
 from cd4ml.contracts.shares import Interval, share_interval
@@ -195,6 +196,11 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     """The rows with the positive label, by split; None where the label is of no use, or a number."""
     problem: str = "binary"
     """What the label asks for (`cd4ml.contracts.problems`); empty where it is of no use."""
+
+    @property
+    def is_of_a_number(self) -> bool:
+        """Whether the label is a number, and not one of some classes."""
+        return self.problem in problems.PROBLEMS and not problems.named(self.problem).has_classes
 
     def of_kind(self, kind: Kind) -> list[Finding]:
         """The findings of one kind."""

@@ -4,7 +4,8 @@ A model is a folder:
 
     saved_model/     TensorFlow SavedModel; its one signature, `serving_default`, takes each input of the
                      contract as a tensor of shape [batch] and gives the contract's output, such as `probability`,
-                     float32 [batch]; a tensor is called as its input, or as the input's `encoded` says
+                     float32 [batch], or `probabilities`, float32 [batch, classes]; a tensor is called as its input,
+                     or as the input's `encoded` says
     contract.json    `Contract`: the problem, the label, its classes and the inputs
     history.json     one object an epoch: epoch, seconds, loss, eval_loss, and the primary metric as auc, eval_auc; and
                      input_seconds, step_seconds and eval_seconds, as far as they are known
@@ -72,8 +73,8 @@ class Contract:
 
     label: str
     classes: tuple[str, ...]
-    """The label's values as text, in the order of its problem: `probability` is that of the second of two; none of a
-    number."""
+    """The label's values as text, in the order of its problem: `probability` is that of the second of two,
+    `probabilities` are those of three and more as they stand here; none of a number."""
     inputs: tuple[Input, ...]
     model: Mapping[str, Any]
     """The specification it was trained by, as `cd4ml.training.trainers` has it."""
@@ -87,6 +88,11 @@ class Contract:
     def output(self) -> str:
         """What the signature calls what it gives."""
         return self.problem.output
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of that for one row: `()` of one number."""
+        return self.problem.shape(self.classes)
 
     @property
     def gives(self) -> str:
@@ -180,7 +186,7 @@ def parse_contract(text: str, place: str) -> Contract:
         content = json.loads(text)
         classes = tuple(content["classes"])
         problem = problems.named(content.get("problem", BINARY.name))
-        if problem.number_of_classes not in (None, len(classes)):
+        if len(classes) not in problem.number_of_classes:
             raise ValueError(f"{len(classes)} classes of a label that is to be {problem.name}")
         return Contract(
             label=content["label"],

@@ -2,7 +2,7 @@
 
 `Problem.metrics` is the one table of metrics: a metric is added by a row, from other packages by `METRICS`. Who needs
 to know something of a metric asks the problem for it, by the name that a summary has: `accuracy@0.5` of a metric at a
-threshold. The problems themselves are in `cd4ml.contracts.problems`.
+threshold, `class_recall@north` of one for each class. The problems themselves are in `cd4ml.contracts.problems`.
 """
 
 import re
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Metrics = Mapping[str, float | None]
 """The value by name, of one slice or one model; None where it cannot be computed."""
 Counted = Callable[[int, Metrics, str], int]
-"""From the rows of a slice, its metrics, and the threshold as it is written: the rows that a metric is over."""
+"""From the rows of a slice, its metrics, and the threshold or the class as it is written: the rows that a metric is
+over."""
 
 
 def every_row(rows: int, found: Metrics, threshold: str) -> int:  # noqa: ARG001 (as every `Counted`)
@@ -47,6 +48,8 @@ class Metric:
     of: Literal["predictions", "data", "model"] = "predictions"
     """`data`: the same whatever the model, so that no two models are compared by it. `model`: of no rows."""
     at_thresholds: bool = False
+    of_classes: bool = False
+    """Whether it is measured for each class: `class_recall@north`."""
     top: float | None = 1.0
     """The most that it can be; None where it has no end."""
     bottom: float | None = 0.0
@@ -107,8 +110,8 @@ class Problem(ABC):
     """What the signature of a model gives."""
     outputs: str
     """What a person calls these outputs: `probabilities`."""
-    number_of_classes: int | None
-    """Of the label; None where it may have any."""
+    number_of_classes: range
+    """How many classes the label may have; 0 where it is a number."""
     rows: tuple[Metric, ...]
     """The metrics that cd4ml has itself."""
     primary: str
@@ -125,6 +128,15 @@ class Problem(ABC):
     def __repr__(self) -> str:
         """The same in every process, for a training that goes on is known by it."""
         return f"<{self.name}>"
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the label is one of some classes, and not a number."""
+        return 0 not in self.number_of_classes
+
+    def shape(self, classes: Sequence[str]) -> tuple[int, ...]:  # noqa: ARG002 (where there is one number a row)
+        """The shape of the output for one row."""
+        return ()
 
     @property
     def lower_is_better(self) -> bool:
@@ -175,14 +187,20 @@ class Problem(ABC):
         return name.partition("@")[0] in self._by_name
 
     def title(self, name: str) -> str:
-        """What a report calls a metric: `accuracy at 0.5`."""
-        one, (_, found, threshold) = self.metric(name), name.partition("@")
-        return (one.title or one.name.replace("_", " ")) + (f" at {threshold}" if found else "")
+        """What a report calls a metric: `accuracy at 0.5`, `recall of north`."""
+        one, (_, found, at) = self.metric(name), name.partition("@")
+        joined = " of " if one.of_classes else " at "
+        return (one.title or one.name.replace("_", " ")) + (f"{joined}{at}" if found else "")
 
     @property
     def on_all(self) -> tuple[Metric, ...]:
-        """The metrics of rows that are of no threshold."""
-        return tuple(one for one in self.metrics if not one.at_thresholds and one.of != "model")
+        """The metrics of rows that are of no threshold and of no class."""
+        return tuple(one for one in self.metrics if not one.at_thresholds and not one.of_classes and one.of != "model")
+
+    @property
+    def by_class(self) -> tuple[Metric, ...]:
+        """The metrics that are measured for each class."""
+        return tuple(one for one in self.metrics if one.of_classes)
 
     @property
     def at_thresholds(self) -> tuple[Metric, ...]:
@@ -217,7 +235,11 @@ class Problem(ABC):
 
     @abstractmethod
     def wrong(self, outputs: "np.ndarray") -> "np.ndarray":
-        """Which outputs of a model are no answers to the problem, bool [rows]."""
+        """Which rows have outputs that are no answers to the problem, bool [rows].
+
+        Args:
+            outputs: [rows, *shape].
+        """
 
     @abstractmethod
     def score(self, labels: "np.ndarray", predictions: "np.ndarray") -> float:
@@ -225,7 +247,7 @@ class Problem(ABC):
 
         Args:
             labels: As `labels` gives them.
-            predictions: [rows], what tells rows apart as the outputs do.
+            predictions: [rows, *shape], what tells rows apart as the outputs do.
         """
 
     @abstractmethod
@@ -244,14 +266,14 @@ class Problem(ABC):
         """How far predictions of the same model for the same rows may be apart, each time that they are made.
 
         Args:
-            predictions: [rows], what the model gave once.
+            predictions: [rows, *shape], what the model gave once.
 
         Returns:
-            float64 [rows].
+            float64, of the same shape.
         """
         import numpy as np
 
-        return np.full(len(predictions), TOLERANCE)
+        return np.full(predictions.shape, TOLERANCE)
 
     @abstractmethod
     def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:

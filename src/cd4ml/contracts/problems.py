@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.problem import Metric, Problem
 from cd4ml.contracts.regression import REGRESSION
 
-PROBLEMS: Mapping[str, Problem] = {one.name: one for one in (BINARY, REGRESSION)}
+PROBLEMS: Mapping[str, Problem] = {one.name: one for one in (BINARY, MULTICLASS, REGRESSION)}
 
 
 def named(name: str) -> Problem:

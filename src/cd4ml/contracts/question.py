@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The problem is found from the label."""
-PROBLEMS = (AUTO, *problems.PROBLEMS)
+PROBLEMS = (AUTO, "binary", "regression")
 """What can be asked for."""
 FEW = 20
 """So many whole numbers may be the names of classes as well as numbers."""
@@ -60,7 +60,7 @@ def ask(table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "
         DataError: The column is missing, is no label of the problem, or can be read in two ways.
     """
     name = problem if problem != AUTO else "binary" if positive else _found(column(table, label), label)
-    if name not in problems.PROBLEMS:
+    if name not in PROBLEMS:
         raise DataError(f"label {label!r}: {name!r} is no problem; write one of {', '.join(PROBLEMS)}")
     asked = problems.named(name)
     return Question(label, asked, asked.classes(table, label, positive), problem == AUTO)

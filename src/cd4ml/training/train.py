@@ -294,7 +294,7 @@ def _files(trainer: type[Trainer]) -> set[Path]:
 def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights | None:
     if not columns:
         return None
-    if not contract.classes:
+    if not contract.problem.has_classes:
         raise TrainingError(
             f"reweight: evens out how often groups have a class, and the label {contract.label!r} is a number; "
             "leave it out"
@@ -306,11 +306,12 @@ def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights
 
 def _fitted(trainer: Trainer, job: TrainingJob) -> Fitted:
     fitted = trainer.fit(job)
-    if fitted.model.output_shape != (None,) or not fitted.epochs:
+    shape = (None, *job.contract.shape)
+    if fitted.model.output_shape != shape or not fitted.epochs:
         raise TrainingError(
             f"model {trainer.model!r}: {type(trainer).__qualname__}.fit gave a model of the output shape "
-            f"{fitted.model.output_shape} after {len(fitted.epochs)} epochs; give one of (None,), a "
-            f"{job.contract.output} a row, and tell of at least one epoch"
+            f"{fitted.model.output_shape} after {len(fitted.epochs)} epochs; give one of {shape}, "
+            f"{job.contract.output} by row, and tell of at least one epoch"
         )
     return fitted
 

@@ -8,7 +8,6 @@ from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.drift import Change
 from cd4ml.contracts.findings import Finding, Findings, Group, Kind, Proxy, percent
-from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.verdict import DATA_GATE, Check, Outcome, Verdict
 from cd4ml.errors import DataError
 from cd4ml.registry import catalogue, clock, records
@@ -82,7 +81,7 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
             said=f"{split}: {rows:,} rows, {bounds} wanted",
         )
     for split, least in allowed.min_class_rows.items():
-        if found.problem != REGRESSION.name:
+        if not found.is_of_a_number:
             yield from _fewest_of_a_class(found, split, least)
         elif "min_class_rows" in allowed.model_fields_set:
             yield _of_classes(found, f"rows of a class in {split}", Bounds(least, None, shown=COUNT))
@@ -172,7 +171,7 @@ def _smallest_share(found: Findings, least: float) -> Check:
 
 def _largest_gap(found: Findings, most: float) -> Check:
     name, bounds = "largest gap of the label rate", Bounds(None, most, shown=percent)
-    if found.problem == REGRESSION.name:
+    if found.is_of_a_number:
         return _of_classes(found, name, bounds)
     groups = [group for group in found.groups if group.gap is not None]
     gaps = [(group.gap or 0.0, group) for group in _not_waived(found, "label_balance", groups)]

@@ -46,7 +46,7 @@ class Label:
 
     def numbers(self, table: Table) -> np.ndarray | None:
         """The label of each row where it is a number, float64 [rows], NaN where there is none; else None."""
-        if not self.question or self.question.classes:
+        if not self.question or self.question.problem.has_classes:
             return None
         found: np.ndarray = table.column(self.name).cast(pa.float64(), safe=False).to_numpy()
         return np.where(np.isfinite(found), found, np.nan)
@@ -75,7 +75,7 @@ def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.A
         return Label(name, None, (Finding("label", "error", "all", name, len(values), str(error)),))
     findings = [finding for split, column in columns.items() for finding in _gaps(split, asked, column)]
     whole = pa.chunked_array([chunk for column in columns.values() for chunk in column.chunks])
-    of_all = _imbalance(asked, whole) if asked.classes else _shape(name, whole)
+    of_all = _imbalance(asked, whole) if asked.problem.has_classes else _shape(name, whole)
     return Label(name, asked, (*findings, *of_all))
 
 
@@ -105,9 +105,9 @@ def _gaps(split: str, asked: Question, column: pa.ChunkedArray) -> Iterator[Find
         yield Finding("label", "error", split, name, column.null_count, message)
     values = pc.unique(column.drop_null())
     if len(values) == 1:
-        (same,) = (_text(pa.chunked_array([values])) if asked.classes else values).to_pylist()
+        (same,) = (_text(pa.chunked_array([values])) if asked.problem.has_classes else values).to_pylist()
         message = f"{split}: label {name!r} is {same!r} in every row; give more data, or split it in another way" + (
-            ", so that both classes are in every split" if asked.classes else ""
+            ", so that both classes are in every split" if asked.problem.has_classes else ""
         )
         yield Finding("label", "error", split, name, 1, message)
 

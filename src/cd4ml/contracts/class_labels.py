@@ -1,0 +1,90 @@
+"""The values of a label that names classes, as text."""
+
+from typing import TYPE_CHECKING
+
+from cd4ml.contracts.columns import column, is_text
+from cd4ml.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+NAMED = 5
+"""How many values an error names."""
+
+
+def texts(table: "pa.Table", label: str, *, remedy: str) -> "pa.ChunkedArray":
+    """The label's column as text, null where there is none that is finite: `false`/`true`, `0`/`1`, or as it is.
+
+    Args:
+        table: Has the column.
+        label: Its name.
+        remedy: What to give where it is of another type, or has a fraction.
+
+    Raises:
+        DataError: The column is missing, or names no classes.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = column(table, label)
+    try:
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_finite(values), values, None).cast(pa.int64())
+        kinds = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_null, is_text)
+        if any(one(values.type) for one in kinds):
+            return values.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"label {label!r}: {error}; {remedy}") from error
+    raise DataError(f"label {label!r}: {values.type} cannot be a label; {remedy}")
+
+
+def distinct(table: "pa.Table", label: str, *, remedy: str) -> list[str]:
+    """The classes of a label, sorted.
+
+    Raises:
+        DataError: As `texts`; or there are none, or one.
+    """
+    import pyarrow.compute as pc
+
+    values = sorted(pc.unique(texts(table, label, remedy=remedy).drop_null()).to_pylist())
+    if len(values) < 2:
+        raise DataError(
+            f"label {label!r}: every row is {values[0]!r}, so there is nothing to tell apart; give rows of other "
+            "classes"
+            if values
+            else f"label {label!r}: no row has one; name another column, or fill it in"
+        )
+    return values
+
+
+def places(table: "pa.Table", label: str, classes: tuple[str, ...], *, remedy: str) -> "np.ndarray":
+    """The place of each row's class among the classes, int64 [rows].
+
+    Raises:
+        DataError: As `texts`; or a row has no label, or one of no class.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = texts(table, label, remedy=remedy)
+    if values.null_count:
+        finite = " that is finite" if pa.types.is_floating(column(table, label).type) else ""
+        raise DataError(
+            f"label {label!r}: {values.null_count:,} of {len(values):,} rows have none{finite}; "
+            "drop these rows from the source"
+        )
+    found = pc.index_in(values, pa.array(classes, pa.string()))
+    if found.null_count:
+        strange = values.filter(pc.is_null(found))[0].as_py()
+        known = f"neither {classes[0]!r} nor {classes[1]!r}" if len(classes) == 2 else f"none of {shown(classes)}"
+        raise DataError(
+            f"label {label!r}: {strange!r} is {known}; clean the source, or train on rows that have this value"
+        )
+    numbers: np.ndarray = found.cast(pa.int64()).to_numpy()
+    return numbers
+
+
+def shown(values: "tuple[str, ...] | list[str]") -> str:
+    """The first of some values, for an error."""
+    return ", ".join(map(repr, values[:NAMED])) + (", ..." if len(values) > NAMED else "")
