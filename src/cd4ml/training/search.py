@@ -1,0 +1,244 @@
+"""What a run file says of a sweep: which settings of a model are tried, for what, and for how long."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+
+from cd4ml import settings
+from cd4ml.errors import TrainingError
+from cd4ml.names import nearest, shown
+from cd4ml.settings import OneOf, Seed, Strict, Whole
+from cd4ml.training.trainers import Minutes, Trainer
+
+MOST_TRIALS, MOST_PLACES = 1000, 64
+OBJECTIVES = {
+    "binary": ("auc", "auc_pr", "loss"),
+    "regression": ("root_mean_squared_error", "mean_absolute_error", "loss"),
+}
+"""By problem what a trial can be best by; the primary metric first."""
+RATES = {
+    "binary": ("selection_rate", "true_positive_rate", "false_positive_rate", "precision"),
+    "regression": ("mean_error", "mean_prediction", "mean_absolute_error"),
+}
+"""By problem what groups can be compared by: of two classes at a threshold."""
+INNER = 0.381966
+"""How far into a range the number lies that tells whether a setting takes fractions."""
+FIXED = ("model", "function", "source")
+"""What tells models apart, and no setting of one."""
+
+
+class Range(Strict):
+    """Numbers from one to another."""
+
+    min: float
+    max: float
+    log: bool = False
+    """Whether 0.001 to 0.01 is as likely as 0.01 to 0.1."""
+    whole: bool = False
+    """Whether the numbers are whole."""
+
+    @model_validator(mode="after")
+    def _has_numbers(self) -> "Range":
+        if self.min >= self.max:
+            raise ValueError(f"min {self.min:g} is not below max {self.max:g}; swap or widen them")
+        if self.log and self.min <= 0:
+            raise ValueError(f"min {self.min:g} has no logarithm; write one above 0, or leave log out")
+        if self.whole and not (self.min.is_integer() and self.max.is_integer()):
+            raise ValueError(f"min {self.min:g} and max {self.max:g} are to be whole; write whole numbers")
+        return self
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The least and the most, as a setting has them."""
+        return (int(self.min), int(self.max)) if self.whole else (self.min, self.max)
+
+
+Choices = list[Any]
+AnyRange = Annotated[Range | Choices, OneOf(lambda content: _range(content), lambda: [Range, Choices])]
+
+
+def _range(content: Any) -> Range | Choices:
+    if isinstance(content, Range):
+        return content
+    if isinstance(content, Mapping):
+        return settings.within(Range, content)
+    if not isinstance(content, list) or not 2 <= len(content) <= 100:
+        raise ValueError(f"write {{min, max}}, or a list of 2 to 100 choices, not {shown(content)}")
+    if any(one == other for place, one in enumerate(content) for other in content[:place]):
+        raise ValueError("name each choice once")
+    return content
+
+
+class Gap(Strict):
+    """How far a rate may differ between groups on eval."""
+
+    max_gap: Annotated[float, Field(ge=0)]
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Above which a row counts as positive; a number that is predicted has none."""
+
+
+def _rate(name: str) -> str:
+    known = [one for rates in RATES.values() for one in rates]
+    if name not in known:
+        raise ValueError(f"no sweep compares groups by {shown(name)}; {nearest(name, known)}")
+    return name
+
+
+def _objective(name: str) -> str:
+    known = dict.fromkeys(one for names in OBJECTIVES.values() for one in names)
+    if name not in known:
+        raise ValueError(f"no trial is measured by {shown(name)}; {nearest(name, known)}")
+    return name
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
+
+
+class Constraints(Strict):
+    """What a trial must keep to win."""
+
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """Of one row, on the machine of the trial."""
+    size_mib: Annotated[float, Field(gt=0)] | None = None
+    """Of the model's files."""
+    fairness: dict[Annotated[str, Field(min_length=1)], dict[Rate, Gap]] = Field(default_factory=dict)
+    """By sensitive column and rate."""
+
+    @property
+    def gaps(self) -> Iterator[tuple[str, str, str, Gap]]:
+        """Each gap with its name, its column and its rate."""
+        for column, rates in self.fairness.items():
+            for rate, gap in rates.items():
+                cut = f"@{gap.threshold:g}" if rate in RATES["binary"] else ""
+                yield f"fairness.{column}.{rate}{cut}", column, rate, gap
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """By name the most that is allowed."""
+        of_model = {"latency_ms": self.latency_ms, "size_mib": self.size_mib}
+        gaps = {name: gap.max_gap for name, _, _, gap in self.gaps}
+        return {name: most for name, most in of_model.items() if most is not None} | gaps
+
+
+class Search(Strict):
+    """A sweep over the settings of the candidate."""
+
+    ranges: Annotated[dict[Annotated[str, Field(min_length=1)], AnyRange], Field(min_length=1, max_length=32)]
+    """By setting what is tried; one of a function's own as `settings.depth`."""
+    trials: Annotated[Whole, Field(ge=1, le=MOST_TRIALS)] | None = None
+    """How many, at most."""
+    minutes: Minutes | None = None
+    """After which no further round of trials begins."""
+    objective: Annotated[str, AfterValidator(_objective)] | None = None
+    """What is best on eval: a metric that training measures, or `loss`; without, the primary metric of the problem."""
+    constraints: Constraints = Field(default_factory=Constraints)
+    """What the winner must keep on eval."""
+    parallel: Annotated[Whole, Field(ge=1, le=MOST_PLACES)] = 1
+    """How many trials run side by side; what the next are follows from all before them."""
+    seed: Seed = 0
+    """Of what is tried."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> "Search":
+        if self.trials is None and self.minutes is None:
+            raise ValueError("has no end; write how many `trials`, or for how many `minutes`")
+        return self
+
+    @field_validator("ranges")
+    @classmethod
+    def _vary_one_model(cls, ranges: dict[str, Any]) -> dict[str, Any]:
+        for name in ranges:
+            if name in FIXED:
+                raise ValueError(f"{name}: a sweep varies the settings of one model; sweep each in a run of its own")
+        return ranges
+
+    @property
+    def most(self) -> int:
+        """How many trials there are at most."""
+        return self.trials or MOST_TRIALS
+
+
+class Nothing(Strict):
+    """No sweep."""
+
+
+def _checked(content: Any) -> Search | None:
+    if isinstance(content, Search) or content is None:
+        return content
+    return settings.within(Search, content) if content else None
+
+
+AnySearch = Annotated[Search | None, OneOf(_checked, lambda: [Search, Nothing])]
+"""A sweep as a part of other settings; none where it is empty."""
+
+
+def parse(content: Mapping[str, Any]) -> Search:
+    """Checks what a run file says of a sweep.
+
+    Raises:
+        TrainingError: With every mistake, each on its line.
+    """
+    return settings.parse(Search, content=content, name="sweep", error=TrainingError)
+
+
+def varied(spec: Mapping[str, Any], tried: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification with some of its settings in the place of those that it has.
+
+    Args:
+        spec: As in a pipeline's arguments.
+        tried: By the names of ranges.
+    """
+    found: dict[str, Any] = dict(spec)
+    for name, value in tried.items():
+        setting, _, inner = name.partition(".")
+        found[setting] = varied(found.get(setting, {}), {inner: value}) if inner else value
+    return found
+
+
+def mistakes(search: Search, trainer: Trainer, *, problem: str) -> Iterator[str]:
+    """What of a sweep does not fit the model whose settings it varies, or the problem.
+
+    Args:
+        search: The sweep.
+        trainer: The model.
+        problem: Its name, or `auto`.
+    """
+    for name, tried in search.ranges.items():
+        yield from _unfit(name, tried, trainer)
+    objectives, rates = OBJECTIVES.get(problem), RATES.get(problem)
+    if objectives and search.objective and search.objective not in objectives:
+        yield f"sweep.objective: {search.objective} means nothing here; {nearest(search.objective, objectives)}"
+    for name, _, rate, _ in search.constraints.gaps:
+        if rates and rate not in rates:
+            yield f"sweep.constraints.{name}: {rate} means nothing here; {nearest(rate, rates)}"
+
+
+def _unfit(name: str, tried: Range | Choices, trainer: Trainer) -> Iterator[str]:
+    setting, _, inner = name.partition(".")
+    known = [one for one in type(trainer).model_fields if one not in FIXED]
+    place = f"sweep.ranges.{name}"
+    if setting not in known:
+        yield f"{place}: {trainer.model!r} has no such setting; {nearest(setting, known)}"
+        return
+    if inner and not isinstance(getattr(trainer, setting), Mapping):
+        yield f"{place}: {setting} has no settings within it; leave out what follows the point"
+        return
+    values = tried.ends if isinstance(tried, Range) else tried
+    refused = [said for value in values if (said := _refused(trainer, name, value))]
+    if refused:
+        yield f"{place}: {refused[0]}"
+    elif isinstance(tried, Range) and not tried.whole:
+        fraction = tried.min + INNER * (tried.max - tried.min)
+        if _refused(trainer, name, fraction):
+            yield f"{place}: {setting} takes whole numbers alone; write `whole: true`"
+
+
+def _refused(trainer: Trainer, name: str, value: Any) -> str:
+    """Why a model does not take a value; empty where it does."""
+    spec = trainer.model_dump(mode="json", exclude_unset=True)
+    try:
+        type(trainer).model_validate(varied(spec, {name: value}))
+    except ValidationError as invalid:
+        return "; ".join(settings.sentence(one, type(trainer)) for one in settings.mistakes(invalid))
+    return ""
