@@ -26,6 +26,15 @@ def test_rows_are_read_as_they_were_written_whatever_the_features_are_called(
     assert known.outputs.tolist() == [0.25, 0.5]
 
 
+def test_the_probabilities_of_several_classes_are_lists_of_one_size(tmp_path: Path) -> None:
+    given = np.array([[0.25, 0.5, 0.25], [0.0, 0.125, 0.875]], np.float32)
+
+    predictions.write(pa.table({"age": [1, 2]}), "probabilities", given, file=tmp_path / "predictions.parquet")
+
+    assert pq.read_schema(tmp_path / "predictions.parquet").field(1).type == pa.list_(pa.float32(), 3)
+    np.testing.assert_array_equal(predictions.read(tmp_path / "predictions.parquet").outputs, given)
+
+
 def test_a_file_with_features_and_probability_side_by_side_is_read(tmp_path: Path) -> None:
     """As the versions before wrote it."""
     table = pa.table({"features": [7, 8], "region": ["north", None], "probability": pa.array([0.25, 0.5], "float32")})

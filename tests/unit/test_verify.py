@@ -9,13 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cd4ml.contracts import predictions as known
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.deployment import Begun
 from cd4ml.contracts.model import Contract, Input, write_contract
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.deployment import verify
@@ -36,6 +39,8 @@ class Endpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.digest = "sha256:evaluated"
         self.unit = 1.0
+        self.classes = 1
+        """How many there are a probability of; the first of several has what the others share."""
         self.error = 0.0
         self.errors: dict[int, float] = {}
         """By age."""
@@ -63,8 +68,10 @@ class Answers(BaseHTTPRequestHandler):
             time.sleep(self.server.slow.pop())
         errors = [self.server.error + self.server.errors.get(age, 0) for age in ages]
         answers = [(age / 100 + error) * self.server.unit for age, error in zip(ages, errors, strict=True)]
+        others = self.server.classes - 1
+        rows = [[one, *[(1 - one) / others] * others] for one in answers] if others else answers
         self._answer(
-            {"data": {"ndarray": answers[: self.server.answered]}, "meta": {"tags": {"digest": self.server.digest}}}
+            {"data": {"ndarray": rows[: self.server.answered]}, "meta": {"tags": {"digest": self.server.digest}}}
         )
 
     def do_GET(self) -> None:
@@ -160,6 +167,37 @@ def test_a_number_may_differ_by_a_part_of_its_size_whatever_its_unit(
     endpoint.error = 5e-6
     with pytest.raises(DeploymentError, match=f"row 0 gives .* evaluated {0.2 * unit:.7g} \\(allowed difference "):
         verify.verify(endpoint.url, "sha256:evaluated", tmp_path / "numbers.parquet", problem=REGRESSION)
+
+
+@pytest.fixture
+def of_classes(endpoint: Endpoint, tmp_path: Path) -> Path:
+    """What was evaluated of three classes."""
+    endpoint.classes = 3
+    first = np.array([(row["age"] or 0) / 100 for row in ROWS])
+    values = np.stack([first, (1 - first) / 2, (1 - first) / 2], axis=1)
+    known.write(pa.Table.from_pylist(ROWS), "probabilities", values, file=tmp_path / "classes.parquet")
+    return tmp_path / "classes.parquet"
+
+
+def test_each_probability_of_several_classes_is_held_against_what_was_evaluated(
+    endpoint: Endpoint, of_classes: Path
+) -> None:
+    endpoint.errors = {40: 9e-6}
+
+    verified = verify.verify(endpoint.url, "sha256:evaluated", of_classes, problem=MULTICLASS)
+
+    assert (verified.predictions_checked, verified.max_difference) == (3, pytest.approx(9e-6))
+    endpoint.errors = {40: 0.1}
+    with pytest.raises(DeploymentError, match=r"row 2, probability 1 of 3, gives 0\.5, evaluated 0\.4 \(allowed"):
+        verify.verify(endpoint.url, "sha256:evaluated", of_classes, problem=MULTICLASS)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_probabilities_of_fewer_or_more_classes_are_refused(endpoint: Endpoint, of_classes: Path, classes: int) -> None:
+    endpoint.classes = classes
+
+    with pytest.raises(DeploymentError, match=f"gives {classes} numbers for a row, evaluated 3; deploy the model that"):
+        verify.verify(endpoint.url, "sha256:evaluated", of_classes, problem=MULTICLASS)
 
 
 @pytest.mark.parametrize("errors", [{20: 0.1, 40: -0.2}, {20: 0.1, 40: float("nan")}])

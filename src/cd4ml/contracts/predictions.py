@@ -3,7 +3,8 @@
 A Parquet file of two columns:
 
     features       a struct with a field a feature, by the name that a request has for it
-    the output     what the model gave for the row, called as its problem does: `probability`, `prediction`
+    the output     what the model gave for the row, called as its problem does: `probability`, `prediction`, or
+                   `probabilities`, a list of as many numbers as there are classes
 
 Files from before had the features and `probability` side by side.
 """
@@ -33,7 +34,7 @@ class Known:
     rows: list[list[Any]]
     """The values of each row in the order of the names, as JSON has them."""
     outputs: np.ndarray
-    """float [rows]."""
+    """float [rows], or [rows, classes]."""
 
 
 def write(features: "pa.Table", output: str, values: np.ndarray, *, file: Path) -> None:
@@ -42,13 +43,26 @@ def write(features: "pa.Table", output: str, values: np.ndarray, *, file: Path) 
     Args:
         features: Of plain values, one column a feature.
         output: What the problem of the model calls its output.
-        values: What the model gave, float [rows].
+        values: What the model gave, float [rows], or [rows, classes].
         file: The file to write.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({FEATURES: features.to_struct_array(), output: values}), file)
+    pq.write_table(pa.table({FEATURES: features.to_struct_array(), output: column_of(values)}), file)
+
+
+def column_of(values: np.ndarray) -> "pa.Array":
+    """What a model gives as a column: numbers, or lists of as many as there are classes.
+
+    Args:
+        values: float [rows], or [rows, classes].
+    """
+    import pyarrow as pa
+
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
 def read(file: Path) -> Known:
@@ -70,7 +84,7 @@ def read(file: Path) -> Known:
         ) from error
     values = [column.to_pylist() for column in features.columns]
     rows = [list(row) for row in zip(*values, strict=True)]
-    return Known(features.column_names, rows, outputs.to_numpy())
+    return Known(features.column_names, rows, _values(outputs))
 
 
 def _apart(table: "pa.Table") -> "tuple[pa.Table, pa.ChunkedArray]":
@@ -81,3 +95,15 @@ def _apart(table: "pa.Table") -> "tuple[pa.Table, pa.ChunkedArray]":
     if table.column_names[:1] == [FEATURES] and pa.types.is_struct(kinds[0]) and len(kinds) == 2:
         return pa.Table.from_struct_array(table.column(0)), table.column(1)
     return table.drop_columns([PROBABILITY]), table.column(PROBABILITY)
+
+
+def _values(outputs: "pa.ChunkedArray") -> np.ndarray:
+    """The reverse of `column_of`."""
+    import pyarrow as pa
+
+    if pa.types.is_nested(outputs.type):
+        lists = outputs.combine_chunks()
+        probabilities: np.ndarray = lists.flatten().to_numpy().reshape(len(lists), -1)
+        return probabilities
+    values: np.ndarray = outputs.to_numpy()
+    return values

@@ -77,15 +77,23 @@ def verify(url: str, digest: str, predictions: Path, *, problem: Problem) -> Ver
     names, rows, expected = evaluated.names, evaluated.rows, evaluated.outputs
     with _asking(url) as client:
         served = _predict(client, digest=digest, names=names, rows=rows)
+        if served.size != expected.size:
+            raise DeploymentError(
+                f"{url} gives {served.shape[1]} numbers for a row, evaluated {expected.size // len(rows)}; deploy the "
+                "model that was evaluated"
+            )
+        served = served.reshape(expected.shape)
         milliseconds = [
             _timed(client, digest=digest, names=names, row=rows[index % len(rows)]) for index in range(LATENCY_REQUESTS)
         ]
     differences, allowed = np.abs(served - expected), problem.tolerance(expected)
     beyond = np.nan_to_num(differences, nan=np.inf) - allowed
-    worst = int(beyond.argmax())
+    worst = np.unravel_index(beyond.argmax(), beyond.shape)
     if beyond[worst] > 0:
+        row, *place = map(int, worst)
+        which = f", probability {place[0] + 1} of {expected.shape[1]}," if place else ""
         raise DeploymentError(
-            f"{url} does not predict what evaluation did: row {worst} gives {served[worst]:.7g}, "
+            f"{url} does not predict what evaluation did: row {row}{which} gives {served[worst]:.7g}, "
             f"evaluated {expected[worst]:.7g} (allowed difference {allowed[worst]:.1g})"
         )
     p50, p99 = np.percentile(milliseconds, [50, 99])
@@ -120,21 +128,21 @@ def _asking(url: str) -> Iterator[httpx.Client]:
 
 
 def _predict(client: httpx.Client, *, digest: str, names: list[str], rows: list[list[Any]]) -> np.ndarray:
-    """The predictions, each answer from the model that it ought to come from (float64 [rows])."""
+    """The predictions, each answer from the model that it ought to come from (float64 [rows, numbers])."""
     response = client.post(PREDICTIONS, json={"data": {"names": names, "ndarray": rows}})
     if not response.is_success:
         raise DeploymentError(f"{response.url} answered {response.status_code}: {response.text[:300]}")
     try:
         answer = response.json()
         model = answer["meta"]["tags"]["digest"]
-        served = np.asarray(answer["data"]["ndarray"], dtype=np.float64).reshape(-1)
+        served = np.atleast_1d(np.asarray(answer["data"]["ndarray"], dtype=np.float64))
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise DeploymentError(f"{response.url} answered no predictions: {response.text[:300]}") from error
     if model != digest:
         raise DeploymentError(f"{client.base_url} serves the model {model}, not {digest}")
     if len(served) != len(rows):
         raise DeploymentError(f"{response.url} answered {len(served)} predictions for {len(rows)} rows")
-    return served
+    return served.reshape(len(rows), -1)
 
 
 def _timed(client: httpx.Client, *, digest: str, names: list[str], row: list[Any]) -> float:
