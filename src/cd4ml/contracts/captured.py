@@ -30,7 +30,10 @@ REQUESTS = pa.schema(
         ("status", pa.int16()),  # of HTTP; 502, 503 and 504 also where the arm was broken, away or late
         ("latency_ms", pa.float64()),  # of the arm, as the router sees it; null of a copy that was dropped (503)
         ("features", pa.string()),  # JSON: the values of the rows by name, for features that may be captured; else null
-        ("outputs", pa.list_(pa.string())),  # the names of what is predicted for a row; null where nothing was
+        (
+            "outputs",
+            pa.list_(pa.string()),
+        ),  # the names of what is predicted for a row, of three classes or more theirs; null where nothing was
         ("predictions", pa.list_(pa.float64())),  # row after row, each with a value an output; null where nothing was
     ]
 )

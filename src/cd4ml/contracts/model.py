@@ -95,6 +95,11 @@ class Contract:
         return self.problem.shape(self.classes)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the numbers are called that it gives for one row: the classes, or the output of one number."""
+        return self.classes if self.shape else (self.output,)
+
+    @property
     def gives(self) -> str:
         """What that is, in words."""
         return self.problem.gives(self.label, self.classes)

@@ -12,13 +12,16 @@ import pyarrow as pa
 from flatbuffers.number_types import Int64Flags
 from flatbuffers.table import Table
 
+from cd4ml.contracts.predictions import column_of
 from cd4ml.errors import DataError
 from cd4ml.serving.application import Answer, Request, bad, too_large
 from cd4ml.serving.predictor import Asked, Predictor
-from cd4ml.serving.rows import NAMES, check_names
+from cd4ml.serving.rows import NAMES, check_names, check_numbers
 
 TYPE = "application/vnd.apache.arrow.stream"
 ROWS = 250_000
+MOST_NUMBERS = 2_000_000
+"""Of an answer; a router takes one of 8 MiB."""
 LENGTH, COMPRESSION = 4, 10
 """Where the fields of a record batch stand in its table of offsets (Arrow's Message.fbs)."""
 HEADER = 8
@@ -26,21 +29,27 @@ HEADER = 8
 
 
 async def predict(predictor: Predictor, request: Request) -> Answer:
-    """Answers the rows of a stream by a stream of one column; the metadata of its schema says which model it is."""
+    """Answers the rows of a stream by a stream of one column; the metadata of its schema says which model it is.
+
+    Of classes it is a column of lists, and the metadata says in which order.
+    """
 
     def read(request: Request) -> Asked[None]:
         table = _table(request.body)
+        check_numbers(len(table), predictor.contract.names, MOST_NUMBERS)
         try:
             return Asked(predictor.encoder.inputs_of_table(table), None)
         except DataError as error:
             raise bad(str(error)) from error
 
     asked, predictions = await predictor.predict(request, read)
-    said = {f"cd4ml.{name}": _text(value) for name, value in predictor.said(asked.inputs).items()}
-    schema = pa.schema([pa.field(predictor.contract.output, pa.float32())], metadata=said)
+    contract, column = predictor.contract, column_of(predictions)
+    about = predictor.said(asked.inputs) | ({"classes": contract.classes} if contract.shape else {})
+    said = {f"cd4ml.{name}": _text(value) for name, value in about.items()}
+    schema = pa.schema([pa.field(contract.output, column.type)], metadata=said)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(pa.record_batch([pa.array(predictions)], schema=schema))
+        writer.write_batch(pa.record_batch([column], schema=schema))
     return Answer(sink.getvalue().to_pybytes(), TYPE)
 
 

@@ -83,7 +83,7 @@ class Batches:
             raise _hangs()
 
     async def predict(self, inputs: Inputs) -> np.ndarray:
-        """The predictions of a request's rows, float32 [rows]."""
+        """The predictions of a request's rows, as the model gives them: float32 [rows, ...]."""
         return await self._join(inputs, self._waiting.append, counts=True)
 
     async def predict_first(self, inputs: Inputs) -> np.ndarray:

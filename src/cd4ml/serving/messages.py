@@ -88,6 +88,8 @@ def predictions(content: Any) -> tuple[list[str], list[float]] | tuple[None, Non
         return None, None
     if not all(isinstance(name, str) for name in outputs) or not all(map(math.isfinite, numbers)):
         return None, None
+    if not numbers or len(numbers) % len(outputs):
+        return None, None
     return outputs, numbers
 
 
@@ -133,5 +135,17 @@ def _seldon_values(data: Any) -> tuple[list[str], Iterable[Any]]:
 
 
 def _v2_values(tensors: Any) -> tuple[list[str], Iterable[Any]]:
+    shape = tensors[0].get("shape", ())
+    if len(tensors) == 1 and len(shape) == 2 and shape[1] > 1:
+        return _names(tensors[0], shape[1]), tensors[0]["data"]
     columns = [one["data"] for one in tensors]
     return [one["name"] for one in tensors], chain.from_iterable(zip(*columns, strict=True))
+
+
+def _names(tensor: Any, width: int) -> list[str]:
+    """What the columns of a tensor are called: as the server says, or by their places."""
+    said = tensor.get("parameters", {}).get("classes")
+    names = orjson.loads(said) if isinstance(said, str) else None
+    if isinstance(names, list) and len(names) == width:
+        return names
+    return [f"{tensor['name']}.{place}" for place in range(width)]

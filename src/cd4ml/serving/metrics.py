@@ -47,8 +47,15 @@ class Metrics:
         self._outside = counter("outside_values", "Rows whose number is beyond all that training saw.", "feature")
         self._seconds = histogram("predict_seconds", "From a whole request to its predictions.", SECONDS)
         self._batch = histogram("batch_rows", "Rows of one call of the model.", ROWS)
-        self._given = _Distribution(f"cd4ml_{contract.output}", contract.buckets, self._labels)
+        of_classes = bool(contract.shape)
+        self._given = _Distribution(
+            "cd4ml_predicted_probability" if of_classes else f"cd4ml_{contract.output}", contract.buckets, self._labels
+        )
         self._registry.register(self._given)
+        self._classes: list[Counter] = []
+        if of_classes:
+            classes = counter("predicted_classes", "Rows by the class that was predicted.", "class")
+            self._classes = [classes.labels(**self._labels, **{"class": name}) for name in contract.classes]
 
     def answered(self, protocol: str, status: int) -> None:
         """Counts a request."""
@@ -66,7 +73,11 @@ class Metrics:
         """Counts a batch."""
         self._predictions.inc(len(predictions))
         self._batch.observe(len(predictions))
-        self._given.add(predictions)
+        self._given.add(predictions.max(axis=1) if self._classes else predictions)
+        if self._classes:
+            rows = np.bincount(predictions.argmax(axis=1), minlength=len(self._classes))
+            for place in np.flatnonzero(rows):
+                self._classes[place].inc(rows[place])
         for inputs in batch:
             counted = (self._missing, inputs.missing), (self._unknown, inputs.unknown), (self._outside, inputs.outside)
             for counter, counts in counted:

@@ -7,7 +7,7 @@ from cd4ml.serving import arrow_body
 from cd4ml.serving.application import Answer, Handler, Protocol, Request, bad
 from cd4ml.serving.json_body import answer, failure, parse
 from cd4ml.serving.predictor import Asked, Predictor
-from cd4ml.serving.rows import check_names, check_size
+from cd4ml.serving.rows import check_names, check_numbers, check_size
 from cd4ml.version import VERSION
 
 EXPECTED = (
@@ -60,14 +60,13 @@ class OpenInference:
         if request.content_type == arrow_body.TYPE:
             return await arrow_body.predict(self._predictor, request)
         asked, predictions = await self._predictor.predict(request, self._read)
-        output = {"name": self._predictor.contract.output, "datatype": "FP32", "shape": predictions.shape}
         return answer(
             {
                 "model_name": self._predictor.name,
                 "model_version": self._predictor.identity["version"],
                 **asked.form,
                 "parameters": _parameters(self._predictor.said(asked.inputs)),
-                "outputs": [{**output, "data": predictions}],
+                "outputs": [self._predictor.output({"shape": predictions.shape, "data": predictions.ravel()})],
             }
         )
 
@@ -90,6 +89,7 @@ class OpenInference:
             other = next(name for name in names if sizes[name] != rows)
             raise bad(f"input {names[0]!r} has {rows:,} rows and input {other!r} {sizes[other]:,}")
         check_size(rows, len(names))
+        check_numbers(rows, self._predictor.contract.names)
         called = message.get("id")
         inputs = self._predictor.encoder.inputs(columns, rows, "inputs")
         return Asked(inputs, {"id": called} if isinstance(called, str) else {})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import orjson
 
 from cd4ml.errors import DeploymentError
 from cd4ml.serving.application import RefusedError, Request, busy
@@ -51,11 +52,12 @@ class Predictor:
         """What every answer says of the model."""
         self.contract = model.contract
         self.encoder = model.encoder
-        self._batches = Batches(model.predict, check=self._check_finite, observe=metrics.predicted)
+        self._batches = Batches(model.predict, check=self._check, observe=metrics.predicted)
         self._missing_row = self.encoder.missing_rows(1)
         self._reading = ThreadPoolExecutor(1, "read")
         self._waiting = self._waiting_bytes = 0
         self._took = metrics.took
+        self._classes = orjson.dumps(self.contract.classes).decode()
 
     async def warm_up(self) -> None:
         """Predicts rows that lack every value, for the first calls take longer.
@@ -79,7 +81,7 @@ class Predictor:
             read: Of its protocol.
 
         Returns:
-            What `read` gave, and the predictions, float32 [rows].
+            What `read` gave, and the predictions, float32 [rows], or [rows, classes].
 
         Raises:
             RefusedError: Too many wait already, the client's mistake, or the model hangs or gives no finite number.
@@ -129,17 +131,33 @@ class Predictor:
             "versions": [self.identity["version"]],
             "platform": "cd4ml",
             "inputs": inputs,
-            "outputs": [{"name": self.contract.output, "datatype": "FP32", "shape": [-1]}],
+            "outputs": [self.output({"shape": [-1, *self.contract.shape]})],
         }
+
+    def output(self, about: dict[str, Any]) -> dict[str, Any]:
+        """The tensor of what the model gives, as the Open Inference Protocol has it.
+
+        A parameter is one text there, number or truth value, so that the names of classes are JSON in one.
+
+        Args:
+            about: What else is said of it.
+        """
+        contract = self.contract
+        named = {"parameters": {"classes": self._classes}} if contract.shape else {}
+        return {"name": contract.output, "datatype": "FP32", **about, **named}
 
     def said(self, inputs: Inputs) -> dict[str, Any]:
         """What an answer says of the model and of the rows."""
         counted = {"missing": inputs.missing, "unknown": inputs.unknown, "outside": inputs.outside}
         return {**self.identity, **{name: found for name, found in counted.items() if found}}
 
-    def _check_finite(self, predictions: np.ndarray) -> None:
-        finite = np.isfinite(predictions)
-        if not finite.all():
-            row = int(np.argmin(finite)) + 1
-            complaint = f"the model's output {self.contract.output!r} is no finite number, first in row {row:,}"
-            raise RefusedError(500, complaint, "MODEL_FAILED")
+    def _check(self, predictions: np.ndarray) -> None:
+        finite, shape = np.isfinite(predictions), self.contract.shape
+        if predictions.shape[1:] != shape:
+            complaint = f"gives {predictions.shape[1:]} for a row, and its contract says {shape}"
+        elif not finite.all():
+            row = int(np.argwhere(~finite)[0, 0]) + 1
+            complaint = f"is no finite number, first in row {row:,}"
+        else:
+            return
+        raise RefusedError(500, f"the model's output {self.contract.output!r} {complaint}", "MODEL_FAILED")

@@ -141,7 +141,8 @@ class Router:
                 "outputs": outputs,
                 "predictions": predictions,
             }
-            self._capture.requests.add(row, len(routed.features or "") + 8 * len(predictions or ()))
+            names = sum(map(len, outputs or ())) + 50 * len(outputs or ())
+            self._capture.requests.add(row, len(routed.features or "") + names + 8 * len(predictions or ()))
 
     async def _take_feedback(self, capture: Capture, request: Request) -> Answer:
         given = feedback.read(messages.parse(request.body), _header(request, PUID))

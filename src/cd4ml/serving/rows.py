@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROWS = 10_000
 NAMES = 10_000
+MOST_NUMBERS = 500_000
+"""Of an answer in JSON; a router takes one of 8 MiB."""
 NAMES_COMPARED = 100
 """With more names than that in a request, none is proposed for a feature that lacks."""
 NUMBERS = frozenset({int, float, bool, type(None)})
@@ -150,6 +152,24 @@ def check_size(rows: int, names: int) -> None:
         raise too_large(
             f"a request has {ROWS:,} rows and {NAMES:,} names at most, not {rows:,} and {names:,}; "
             "send the rows in several requests"
+        )
+
+
+def check_numbers(rows: int, names: Sequence[str], most: int = MOST_NUMBERS) -> None:
+    """Makes sure that an answer is not too large.
+
+    Args:
+        rows: That are asked about.
+        names: Of what is given for one.
+        most: The numbers of an answer.
+
+    Raises:
+        RefusedError: It would be.
+    """
+    if rows * len(names) > most:
+        raise too_large(
+            f"an answer has {most:,} numbers at most, and each row gives {len(names):,}, one a class; send "
+            f"{most // len(names):,} rows at most in a request"
         )
 
 

@@ -17,7 +17,7 @@ from cd4ml.serving import arrow_body
 from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request, bad
 from cd4ml.serving.json_body import answer, parse, parse_text
 from cd4ml.serving.predictor import Asked, Predictor
-from cd4ml.serving.rows import check_names, check_size
+from cd4ml.serving.rows import check_names, check_numbers, check_size
 
 PREDICTIONS = ("/api/v1.0/predictions", "/api/v0.1/predictions")
 PREDICT = "/predict"
@@ -74,7 +74,8 @@ class SeldonProtocol:
         if request.content_type == arrow_body.TYPE:
             return await arrow_body.predict(self._predictor, request)
         asked, predictions = await self._predictor.predict(request, self._read)
-        data = predicted([self._predictor.contract.output], predictions[:, None], as_tensor=asked.form.as_tensor)
+        names = self._predictor.contract.names
+        data = predicted(names, predictions.reshape(-1, len(names)), as_tensor=asked.form.as_tensor)
         return answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
 
     async def _ping(self, request: Request) -> Answer:
@@ -90,6 +91,7 @@ class SeldonProtocol:
     def _read(self, request: Request) -> Asked[_Form]:
         message = _message(request)
         rows = given(message)
+        check_numbers(rows.rows, self._predictor.contract.names)
         meta = message.get("meta")
         puid = meta.get("puid") if isinstance(meta, dict) else None
         inputs = self._predictor.encoder.inputs(rows.columns, rows.rows, rows.place)

@@ -46,7 +46,7 @@ class ServedModel:
         self._variables, self._output = self._function.captured_inputs, [tf.float32]
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        """The predictions, float32 [rows]."""
+        """The predictions, float32 [rows], or [rows, classes]."""
         given = self._tensor(inputs.numbers), self._tensor(inputs.texts)
         [found] = self._call(args=[*given, *self._variables], Tout=self._output, f=self._function)
         predictions: np.ndarray = found.numpy()
