@@ -197,33 +197,29 @@ def _found(compared: "Compared", held: Held, *, labels: Labels | None, error: fl
         known, came = labelled.labelled(compared, labels)
         width, errors = _width(known.predicted()[0], limit.range), np.abs(known.predicted()[0] - came)
         return _changed(known, known.mean(errors), bounds=bounds, range_=(0.0, width), error=error)
-    if isinstance(limit, Accuracy | BrierScore):
+    if isinstance(limit, Accuracy):
         known, came = labelled.labelled(compared, labels)
-        return _changed(known, _quality(known, limit, came), bounds=bounds, range_=(0.0, 1.0), error=error)
+        right = labelled.predicted(known, labels, limit.threshold) == came
+        return _changed(known, known.mean(right), bounds=bounds, range_=(0.0, 1.0), error=error)
+    if isinstance(limit, BrierScore):
+        known, came = labelled.labelled(compared, labels)
+        probabilities = known.predicted()[0]
+        _width(probabilities, (0.0, 1.0))
+        return _changed(known, known.mean((probabilities - came) ** 2), bounds=bounds, range_=(0.0, 1.0), error=error)
     known = labelled.with_predictions(compared)
     if isinstance(limit, PredictionDifference):
         return _apart(known, bounds=bounds, range_=limit.range, error=error)
     return _changed(known, known.predictions, bounds=bounds, range_=limit.range, error=error)
 
 
-def _quality(known: "Compared", limit: Accuracy | BrierScore, came: np.ndarray) -> np.ndarray:
-    """How right each answer is (accuracy), or how wrong (float64 [answers])."""
-    probabilities = known.predicted()[0]
-    if isinstance(limit, Accuracy):
-        return known.mean((probabilities > limit.threshold) == came)
-    _width(probabilities, (0.0, 1.0))
-    return known.mean((probabilities - came) ** 2)
-
-
 def _between(compared: "Compared", limit: Between, *, labels: Labels | None, error: float) -> _Found:
     """The gap between groups, or its increase."""
     if limit.rate == "selection_rate":
         known = labelled.with_predictions(compared)
-        positive = np.zeros(len(known.predicted()[0]), bool)
+        came = np.zeros(len(known.given()[0]))
     else:
         known, came = labelled.labelled(compared, labels)
-        positive = came > 0
-    counted, made = gaps.RATES[limit.rate](known.predicted()[0] > limit.threshold, positive)
+    counted, made = gaps.RATES[limit.rate](labelled.predicted(known, labels, limit.threshold), came)
     groups = gaps.grouped(known, feature=limit.column, groups=limit.groups, counted=counted, made=made)
     missing = [group.name for group in groups if not group.is_known]
     if missing:
@@ -256,7 +252,8 @@ def _apart(compared: "Compared", *, bounds: Bounds, range_: tuple[float, float],
 
     if not isinstance(compared, Paired):
         raise DeploymentError("one arm alone answered each request; it takes a mirror")
-    width, apart = _width(compared.predicted()[0], range_), compared.apart()
+    apart = compared.apart()
+    width = 1.0 if compared.width > 1 else _width(compared.predicted()[0], range_)
     if not len(apart):
         return _Found(None, (0.0, width), _nothing(apart), math.inf)
     guesses = anytime.paired(apart / width, np.zeros(len(apart)))

@@ -20,6 +20,8 @@ BY_CHANCE = ~pc.field("mirrored") & (pc.field("propensity") > 0) & (pc.field("pr
 """Which answers are of requests that more than one arm might have got."""
 
 
+SUM_TOLERANCE = 1e-4
+"""How far the probabilities of a row may be from 1 together."""
 NO_ROOM = 429
 MANY = 2**20
 """Requests that are looked through at once."""
@@ -96,9 +98,9 @@ class Compared(ABC):
         """The mean of the rows of each answer (float64 [answers]); NaN where it has none.
 
         Args:
-            rows: A value each, as `predicted` has them.
+            rows: A value each, as `given` has them.
         """
-        answer = self.predicted()[1]
+        answer = self.given()[1]
         counts = np.bincount(answer, minlength=len(self.table))
         with np.errstate(invalid="ignore"):
             mean: np.ndarray = np.bincount(answer, weights=rows, minlength=len(self.table)) / counts
@@ -110,10 +112,51 @@ class Compared(ABC):
         Raises:
             DeploymentError: A row has more than one.
         """
-        if pc.any(pc.greater(pc.list_value_length(self.table["outputs"]), 1)).as_py():
+        if self.width > 1:
             raise DeploymentError("a row has more than one prediction, so that it has no mean to compare")
-        lists = self.table["predictions"].combine_chunks()
-        return pc.list_flatten(lists).to_numpy(), pc.list_parent_indices(lists).to_numpy()
+        values, answer = self.given()
+        return values[:, 0], answer
+
+    def probabilities(self) -> tuple[list[str], np.ndarray]:
+        """The classes, and their probabilities for each row (float64 [rows, classes], as `given` has them).
+
+        Raises:
+            DeploymentError: They are none, or those of some answers are of other classes.
+        """
+        names = pc.list_flatten(self.table["outputs"].combine_chunks()).dictionary_encode()
+        if (names.indices.to_numpy().reshape(-1, self.width) != np.arange(self.width)).any():
+            raise DeploymentError("some answers are of other classes than others, or have them in another order")
+        values = self.given()[0]
+        if not (np.all((values >= 0) & (values <= 1)) and np.all(np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE)):
+            raise DeploymentError("a row has several predictions, and they are no probabilities that sum to 1")
+        return names.dictionary.to_pylist(), values
+
+    @property
+    def width(self) -> int:
+        """How many numbers are predicted for a row: one, or one a class where there are several.
+
+        Raises:
+            DeploymentError: Not as many in all answers.
+        """
+        widths = pc.unique(pc.list_value_length(self.table["outputs"])).drop_null().to_pylist()
+        if len(widths) > 1:
+            raise DeploymentError("some answers have more predictions for a row than others")
+        return widths[0] if widths else 1
+
+    @property
+    def rows(self) -> pa.Array:
+        """Of how many rows each answer is (int32 [answers]); null where nothing was predicted."""
+        return pc.divide(pc.list_value_length(self.table["predictions"].combine_chunks()), self.width)
+
+    def given(self) -> tuple[np.ndarray, np.ndarray]:
+        """All that is predicted for each row, answer after answer (float64 [rows, width]), and the answer (int64).
+
+        Raises:
+            DeploymentError: Not as much in all answers.
+        """
+        lists, width = self.table["predictions"].combine_chunks(), self.width
+        values, answer = pc.list_flatten(lists).to_numpy(), pc.list_parent_indices(lists).to_numpy()
+        return values.reshape(-1, width), answer[::width]
 
     def told(self, column: str) -> Self:
         """The requests of which feedback says something, in the order in which it did.

@@ -19,12 +19,13 @@ from cd4ml.deployment.evidence.anytime import Guesses
 from cd4ml.deployment.evidence.compared import Compared
 
 RATES: Mapping[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
-    "selection_rate": lambda selected, _: (np.ones_like(selected), selected),
-    "accuracy": lambda selected, positive: (np.ones_like(selected), selected == positive),
-    "true_positive_rate": lambda selected, positive: (positive, selected),
-    "false_positive_rate": lambda selected, positive: (~positive, selected),
+    "selection_rate": lambda predicted, _: (np.ones(len(predicted), bool), predicted == 1),
+    "accuracy": lambda predicted, came: (np.ones(len(predicted), bool), predicted == came),
+    "true_positive_rate": lambda predicted, came: (came == 1, predicted == 1),
+    "false_positive_rate": lambda predicted, came: (came == 0, predicted == 1),
 }
-"""From whether rows are predicted positive, and are (bool [rows]): which count, and which of these make the rate."""
+"""From the places of the classes that rows are predicted to be of, and are (int [rows]), where 1 is the positive of
+two: which count, and which of these make the rate."""
 
 
 MOST_TIMES = 1000
@@ -68,13 +69,13 @@ def grouped(
         compared: Requests that were answered.
         feature: That tells groups.
         groups: Its values.
-        counted: Which rows count (bool [rows], as `predicted` has them).
+        counted: Which rows count (bool [rows], as `given` has them).
         made: Which rows make the rate (bool, likewise).
 
     Raises:
         DeploymentError: The feature is not captured.
     """
-    given, answer = compared.feature(feature), compared.predicted()[1]
+    given, answer = compared.feature(feature), compared.given()[1]
     fits = pc.equal(pc.list_value_length(given), np.bincount(answer, minlength=len(given)))
     known = pc.fill_null(fits, False).to_numpy(zero_copy_only=False)  # has a value for each prediction
     values, of_known = pc.list_flatten(given.filter(known)), known[answer]

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts import class_labels
 from cd4ml.deployment.evidence.compared import Compared, text_of
 from cd4ml.errors import DeploymentError
 from cd4ml.names import shown
@@ -24,18 +25,20 @@ class Labels:
     """What the labels of a model can be."""
 
     classes: Sequence[str]
-    """As text, the positive one last; none of a number."""
+    """As text, in the order of the contract, so that the positive one of two is last; none of a number."""
     range: tuple[float, float] = (-math.inf, math.inf)
     """The least and the greatest number."""
 
     def value(self, text: str | None) -> float:
-        """What one counts as: 1 where it is the positive one and else 0, or the number; NaN where it cannot be."""
+        """What one counts as: its place among the classes, or the number; NaN where it cannot be."""
         if self.classes:
-            return float(text == self.classes[-1]) if text in self.classes else math.nan
+            return float(self.classes.index(text)) if text in self.classes else math.nan
         number = _number(text)
         return number if self.range[0] <= number <= self.range[1] else math.nan
 
     def __str__(self) -> str:
+        if len(self.classes) > 2:
+            return f"{class_labels.shown(list(self.classes))}; send these"
         if self.classes:
             return f"{' and '.join(map(repr, self.classes))}; send these"
         low, high = self.range
@@ -55,7 +58,7 @@ def labelled(compared: Some, labels: Labels | None) -> tuple[Some, np.ndarray]:
         labels: What they can be; None where that is not known.
 
     Returns:
-        They, and what the label of each row counts as (float64 [rows], as `predicted` has them).
+        They, and what the label of each row counts as (float64 [rows], as `given` has them).
 
     Raises:
         DeploymentError: What they can be is not known, or a row has several predictions.
@@ -69,7 +72,31 @@ def labelled(compared: Some, labels: Labels | None) -> tuple[Some, np.ndarray]:
 
 def with_predictions(compared: Some) -> Some:
     """The requests with a prediction."""
-    return compared.of(~np.isnan(compared.predictions))
+    return compared.of(pc.fill_null(pc.greater(compared.rows, 0), False).to_numpy(zero_copy_only=False))
+
+
+def predicted(compared: Compared, labels: Labels | None, threshold: float) -> np.ndarray:
+    """The place of the class that each row is predicted to be of (int64 [rows], as `given` has them).
+
+    Args:
+        compared: Requests with predictions.
+        labels: Of classes, of which there are two where that is not known.
+        threshold: The probability above which it is the second of two; of more it is the most probable one.
+
+    Raises:
+        DeploymentError: The predictions are not of these classes.
+    """
+    if labels is None or len(labels.classes) == 2:
+        return (compared.predicted()[0] > threshold).astype(np.int64)
+    classes, probabilities = compared.probabilities()
+    if classes and classes != list(labels.classes):
+        given, wanted = (class_labels.shown(list(one)) for one in (classes, labels.classes))
+        raise DeploymentError(
+            f"answers give the probabilities of {given}, which are not the classes of the model in their order, "
+            f"{wanted}; have what answers name them as a model server does"
+        )
+    places: np.ndarray = probabilities.argmax(axis=1)
+    return places
 
 
 def strange(compared: Compared, labels: Labels) -> np.ndarray:
@@ -79,8 +106,8 @@ def strange(compared: Compared, labels: Labels) -> np.ndarray:
         compared: Requests that have labels.
         labels: What they can be.
     """
-    came, predictions = (compared.table[name].combine_chunks() for name in ("labels", "predictions"))
-    others = pc.not_equal(pc.list_value_length(came), pc.list_value_length(predictions))  # null without an answer
+    came = compared.table["labels"].combine_chunks()
+    others = pc.not_equal(pc.list_value_length(came), compared.rows)  # null without an answer
     cannot_be = np.isnan(_means(came, _rows(came, labels.value)))
     found = pc.fill_null(others, False).to_numpy(zero_copy_only=False) | cannot_be
     answers = 2 if compared.pairs else 1  # a request, of which all tell or none

@@ -113,7 +113,7 @@ class Accuracy(_Limit):
     min_change: Annotated[float, Field(gt=-1, lt=1)]
     """Below 0 what may be lost, above 0 what must be won."""
     threshold: _Threshold = 0.5
-    """A probability above it counts as positive."""
+    """Of two classes: a probability above it counts as positive. Of more the most probable one is predicted."""
 
     @property
     def bounds(self) -> Bounds:
@@ -233,6 +233,8 @@ class Held:
 
     def why_not(self, contract: Contract) -> str:
         """Why a model cannot be held against it, with the remedy; empty where it can."""
+        if contract.shape:
+            return self._why_not_of_classes(contract)
         if contract.classes:
             of_numbers = isinstance(self.limit, AbsoluteError)
             return f"is of numbers, and the model gives {contract.gives}; limit brier_score" if of_numbers else ""
@@ -246,6 +248,19 @@ class Held:
                 f"has no `range`, and the model gives {contract.gives}; write the least and the greatest that it can "
                 "give, and the limit in the same unit"
             )
+        return ""
+
+    def _why_not_of_classes(self, contract: Contract) -> str:
+        """The same of a model that gives a probability for each of several classes."""
+        limit, gives = self.limit, f"the model gives {contract.gives}"
+        if isinstance(limit, MeanPrediction | BrierScore | AbsoluteError):
+            return f"is of one number a row, and {gives}; limit accuracy, or prediction_difference after a mirror"
+        if isinstance(limit, Between) and limit.rate != "accuracy":
+            return f"is of a positive class, and {gives}; compare the accuracy of groups"
+        if isinstance(limit, Accuracy) and "threshold" in limit.model_fields_set:
+            return f"has a `threshold`, and {gives}, of which the greatest is predicted; leave the threshold out"
+        if isinstance(limit, PredictionDifference) and "range" in limit.model_fields_set:
+            return f"has a `range`, and {gives}, which are from 0 to 1; leave the range out"
         return ""
 
     @property

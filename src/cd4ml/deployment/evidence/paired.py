@@ -48,15 +48,21 @@ class Paired(Compared):
     def apart(self) -> np.ndarray:
         """How far the predictions for the rows of a request are apart, on average (float64 [requests]).
 
+        Of several classes that is the probability that goes from some to others, the half of all differences.
+
         Raises:
-            DeploymentError: A row has more than one prediction, or an answer has other rows than the champion's.
+            DeploymentError: A row has several predictions that are no probabilities of the same classes with both, or
+                an answer has other rows than the champion's.
         """
-        values, answer = self.predicted()
+        values, answer = self.given()
         count = self.count
         theirs = answer < count
         if not np.array_equal(answer[theirs], answer[~theirs] - count):
             raise DeploymentError("the challenger predicts for another number of rows than the champion")
-        apart = np.abs(values[~theirs] - values[theirs])
+        apart = np.abs(values[~theirs] - values[theirs]).sum(axis=1)
+        if self.width > 1:
+            self.probabilities()
+            apart = np.minimum(apart / 2, 1.0)  # beyond it by what rounding makes of a sum
         mean: np.ndarray = np.bincount(answer[theirs], weights=apart, minlength=count) / np.bincount(
             answer[theirs], minlength=count
         )
