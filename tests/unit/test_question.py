@@ -103,7 +103,7 @@ def test_numbers_can_be_asked_for(values):
         (["a", "b"], {"problem": "regression"}, "string cannot be a number to predict"),
         ([2.5, 2.5], {"problem": "regression"}, "every row is 2.5, so there is nothing to predict"),
         ([0.5, 1.5, 2.5], {"problem": "binary"}, "give 0 and 1, booleans, or two words"),
-        ([0.5, 1.5], {"problem": "multiclass"}, "'multiclass' is no problem; write one of auto, binary, regression"),
+        ([0.5, 1.5], {"problem": "multilabel"}, "'multilabel' is no problem; write one of auto, binary, regression"),
     ],
 )
 def test_what_is_asked_for_must_fit_the_label(values, said, told):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts import problems
+from cd4ml.contracts.class_labels import shown as shown_classes
 from cd4ml.contracts.columns import column, is_text
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError
@@ -37,11 +38,13 @@ class Question:
     @property
     def positive(self) -> str:
         """The class that counts as positive; empty where there is none."""
-        return self.classes[-1] if self.classes else ""
+        return self.classes[-1] if len(self.classes) == 2 else ""
 
     def __str__(self) -> str:
         said = f"label {self.label!r}: {self.problem.task}"
-        if self.classes:
+        if len(self.classes) > 2:
+            said += f" of {len(self.classes)} classes ({shown_classes(self.classes)})"
+        if self.positive:
             said += f", where {self.classes[-1]!r} counts as positive and {self.classes[0]!r} as negative"
         return f"{said} ({'by its values' if self.found else 'as the arguments say'})"
 
@@ -60,7 +63,7 @@ def ask(table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "
         DataError: The column is missing, is no label of the problem, or can be read in two ways.
     """
     name = problem if problem != AUTO else "binary" if positive else _found(column(table, label), label)
-    if name not in PROBLEMS:
+    if name not in problems.PROBLEMS:
         raise DataError(f"label {label!r}: {name!r} is no problem; write one of {', '.join(PROBLEMS)}")
     asked = problems.named(name)
     return Question(label, asked, asked.classes(table, label, positive), problem == AUTO)

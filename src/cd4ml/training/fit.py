@@ -384,9 +384,9 @@ class _Training:
 
 
 def _sample(train: Examples, seed: int) -> Block:
-    """Rows of the train split as an epoch 0 has them, taken until there are enough, also of each class."""
+    """Rows of the train split as an epoch 0 has them, taken until there are enough, also of each of two classes."""
     size = min(MEASURED_ROWS, train.rows, max(2, BUFFER_BYTES // train.width))
-    if not train.contract.classes:
+    if len(train.contract.classes) != 2:  # a mean over the rows, which needs no more than a part of them
         first = next(train.blocks(batch=size, batches=1, seed=seed, epoch=0))
         return Block(first.inputs, first.labels, None)
     left = _of_each_class(np.bincount(train.labels.astype(np.int64), minlength=2), size)

@@ -133,10 +133,16 @@ def _whole(given: Any, name: str, contract: Contract) -> keras.Model:
             f"{name}: its model cannot be asked ({code.said(error)}); it has to take "
             f"{counted(len(raw), 'feature')} in the order of job.features, each a tensor [batch], or all by name"
         ) from error
-    if found.output_shape != (None,) or found.outputs[0].dtype != "float32":
+    shape = (None, *contract.shape)
+    if found.output_shape != shape or found.outputs[0].dtype != "float32":
+        remedy = (
+            f"the {contract.output} of the {contract.shape[0]} classes by row, in the order of job.contract.classes"
+            if contract.shape
+            else f"a {contract.output} a row; keras.ops.squeeze(x, -1) takes a last dimension away"
+        )
         raise TrainingError(
             f"{name}: its model gives {found.outputs[0].dtype} of the shape {found.output_shape}; have it give float32 "
-            f"of the shape (None,), a {contract.output} a row; keras.ops.squeeze(x, -1) takes a last dimension away"
+            f"of the shape {shape}, {remedy}"
         )
     return found
 
@@ -184,7 +190,7 @@ def _check_rows(model: keras.Model, name: str, job: TrainingJob) -> None:
     except Exception as error:  # as above
         raise TrainingError(f"{name}: its model cannot be asked or saved ({code.said(error)}); mend it") from error
     _check_range(found[:-1], name, job.contract)
-    if not np.isfinite(found[-1]):
+    if not np.isfinite(found[-1]).all():
         raise TrainingError(
             f"{name}: its model gives {found[-1]} for a row without values (NaN of numbers, an empty text); have it "
             "take them, as job.encoder() does"
@@ -204,8 +210,15 @@ def _rows(job: TrainingJob) -> list[tf.Tensor]:
 
 
 def _check_range(found: np.ndarray, name: str, contract: Contract) -> None:
-    low, high, remedy = (0, 1, "end it with a sigmoid, and ") if contract.classes else (-LARGEST, LARGEST, "")
+    last = "softmax" if contract.shape else "sigmoid"
+    has_classes = contract.problem.has_classes
+    low, high, remedy = (0, 1, f"end it with a {last}, and ") if has_classes else (-LARGEST, LARGEST, "")
     wrong = ~((found >= low) & (found <= high))
+    if contract.shape and not wrong.any() and (unlike := contract.problem.wrong(found)).any():
+        raise TrainingError(
+            f"{name}: its model gives {contract.output} that sum to {found[unlike][0].sum():g}; end it with a softmax "
+            "over the classes"
+        )
     if wrong.any():
         raise TrainingError(
             f"{name}: its model gives {found[wrong][0]:g} as a {contract.output}, which is not from {low:g} to "

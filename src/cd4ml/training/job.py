@@ -96,7 +96,8 @@ class TrainingJob:
         """Trains a network on our preprocessing by our loop, which stops early; each call keeps checkpoints of its own.
 
         Args:
-            logit: From the preprocessed features to one logit a row, float32 [batch, 1].
+            logit: From the preprocessed features to one logit a row, float32 [batch, 1], or of three and more classes
+                to one a class; `features.outputs` says how many.
             hyperparameters: As those of `dnn` (docs/training.md): `epochs`, `batch_size`, `learning_rate` ...
 
         Raises:
@@ -116,8 +117,8 @@ class Fitted:
     """A trained model."""
 
     model: keras.Model
-    """From raw features, one tensor [batch] an input in their order, to the probability of the positive class, or to
-    the number that is asked for, float32 [batch]."""
+    """From raw features, one tensor [batch] an input in their order, to the probability of the positive class or the
+    number that is asked for, float32 [batch], or to the probabilities of three and more classes, [batch, classes]."""
     epochs: Sequence[Epoch]
     """At least one; the model has the weights of the one with the best `eval_score`."""
     ended: str = ""

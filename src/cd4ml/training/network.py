@@ -128,6 +128,8 @@ class Features:
     """float32 [batch, width]: numbers, booleans, and texts of few values."""
     texts: Sequence[tuple[int, keras.KerasTensor]]
     """How many values each text of many has, and the index of a row's, int64 [batch]."""
+    outputs: int = 1
+    """How many numbers the network is to give for a row: one, or one for each of three or more classes."""
 
     def vector(self) -> keras.KerasTensor:
         """All in one, float32 [batch, width]."""
@@ -139,17 +141,28 @@ class Features:
 
 
 def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras.Model, spec: Network) -> keras.Model:
-    """What is trained: from the encoder's output to that of the objective, float32 [batch, 1]."""
+    """What is trained: from the encoder's output to that of the objective, float32 [batch, 1] or [batch, classes].
+
+    Raises:
+        TrainingError: The layers of a team's own give another shape.
+    """
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in encoded.outputs]
     sizes = [len(values) + 1 for values in vocabularies(contract, statistics).values() if len(values) > ONE_HOT_VALUES]
-    features = Features(inputs[0], list(zip(sizes, inputs[1:], strict=True)))
-    return keras.Model(inputs, spec.logit(features))
+    wanted = math.prod(contract.shape)
+    trained = keras.Model(inputs, spec.logit(Features(inputs[0], list(zip(sizes, inputs[1:], strict=True)), wanted)))
+    if trained.output_shape != (None, wanted):
+        raise TrainingError(
+            f"the network of {spec.model!r} gives the shape {trained.output_shape}; have it give (None, {wanted}), as "
+            "its last layer `Dense(features.outputs)` does"
+        )
+    return trained
 
 
 def served(contract: Contract, *, encoded: keras.Model, trained: keras.Model, learnt: Objective) -> keras.Model:
-    """The whole: from raw features to what the problem asks for, float32 [batch]."""
+    """The whole: from raw features to what the problem asks for, float32 [batch, *shape]."""
     raw = _raw(contract)
-    return keras.Model(raw, ops.squeeze(learnt.answer(trained(encoded(raw))), axis=-1))
+    answers = learnt.answer(trained(encoded(raw)))
+    return keras.Model(raw, answers if contract.shape else ops.squeeze(answers, axis=-1))
 
 
 def _raw(contract: Contract) -> list[keras.KerasTensor]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -20,13 +20,15 @@ LEAST, MOST = 1e-37, 1 - 2.0**-25
 
 @dataclass(frozen=True)
 class Objective(ABC):
-    """What is learnt of a label; a network gives one number a row, its output."""
+    """What is learnt of a label; what a network gives for a row is its output, one number or one a class."""
 
     problem: Problem
     boosting: str
     """What LightGBM calls it."""
     boosting_loss: str
     """What LightGBM calls the loss of `losses`."""
+    shape: tuple[int, ...] = field(default=(), kw_only=True)
+    """Of the output of a row."""
 
     @abstractmethod
     def targets(self, labels: np.ndarray) -> np.ndarray:
@@ -34,7 +36,7 @@ class Objective(ABC):
 
     @abstractmethod
     def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """The loss of each row, [rows]."""
+        """The loss of each row, [rows], from outputs [rows, *shape]."""
 
     @abstractmethod
     def loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
@@ -46,7 +48,11 @@ class Objective(ABC):
 
     @abstractmethod
     def outputs(self, answers: np.ndarray) -> np.ndarray:
-        """The outputs that these are the answers of, [rows]."""
+        """The outputs that these are the answers of, [rows, *shape]."""
+
+    def boosted(self, predicted: np.ndarray) -> np.ndarray:
+        """What tells rows apart as outputs do, from LightGBM's own predictions for the rows that it has."""
+        return predicted
 
     @abstractmethod
     def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
@@ -82,6 +88,48 @@ class Classes(Objective):
     def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
         """That of the logits, which tell rows apart where their probabilities are alike."""
         return self.problem.score(labels, outputs)
+
+
+class Several(Objective):
+    """Which of three or more classes: an output is a logit a class."""
+
+    def targets(self, labels: np.ndarray) -> np.ndarray:
+        """The places of the classes."""
+        return labels.astype(np.float32)
+
+    def losses(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """The cross entropy."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(targets, tf.int32), outputs)
+
+    def loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """The mean cross entropy."""
+        own = np.take_along_axis(_log_softmax(outputs), labels.astype(np.int64)[:, None], axis=1)
+        return float(-own.mean())
+
+    def answer(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
+        """The probabilities of the classes."""
+        return ops.softmax(outputs)
+
+    def outputs(self, answers: np.ndarray) -> np.ndarray:
+        """The logarithms of the probabilities, as far as a float32 tells these from 0."""
+        logits: np.ndarray = np.log(np.maximum(answers.astype(np.float64), LEAST))
+        return logits
+
+    def boosted(self, predicted: np.ndarray) -> np.ndarray:
+        """LightGBM gives probabilities."""
+        return self.outputs(predicted)
+
+    def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
+        """That of the probabilities."""
+        return self.problem.score(labels, np.exp(_log_softmax(outputs)))
+
+
+def _log_softmax(outputs: np.ndarray) -> np.ndarray:
+    """The logarithm of each class's probability, float64 [rows, classes]; no numbers where an output is none."""
+    with np.errstate(invalid="ignore"):
+        below = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
+        found: np.ndarray = below - np.log(np.exp(below).sum(axis=1, keepdims=True))
+    return found
 
 
 @dataclass(frozen=True)
@@ -122,6 +170,10 @@ def _classes(contract: Contract, labels: np.ndarray) -> Objective:  # noqa: ARG0
     return Classes(contract.problem, "binary", "binary_logloss")
 
 
+def _several(contract: Contract, labels: np.ndarray) -> Objective:  # noqa: ARG001 (likewise)
+    return Several(contract.problem, "multiclass", "multi_logloss", shape=contract.shape)
+
+
 def _number(contract: Contract, labels: np.ndarray) -> Objective:
     mean, deviation = float(labels.mean()), float(labels.std())
     if not max(abs(mean), deviation) < LARGEST:
@@ -131,7 +183,11 @@ def _number(contract: Contract, labels: np.ndarray) -> Objective:
     return Number(contract.problem, "regression", "l2", mean, deviation)
 
 
-_BY_PROBLEM: Mapping[str, Callable[[Contract, np.ndarray], Objective]] = {"binary": _classes, "regression": _number}
+_BY_PROBLEM: Mapping[str, Callable[[Contract, np.ndarray], Objective]] = {
+    "binary": _classes,
+    "multiclass": _several,
+    "regression": _number,
+}
 
 
 def of(contract: Contract, labels: np.ndarray) -> Objective:

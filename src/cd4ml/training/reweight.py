@@ -34,14 +34,14 @@ class Weights:
     columns: tuple[str, ...]
     """Whose values, crossed, are the groups."""
     groups: int
-    one_class: tuple[str, ...]
-    """Groups that have one class only: no weight evens that out, so their rows weigh 1."""
+    lacking: tuple[str, ...]
+    """Groups that lack a class: no weight evens that out, so their rows weigh 1."""
 
     def __str__(self) -> str:
         lightest, heaviest = self.rows.min(), self.rows.max()
         sentence = f"by {', '.join(self.columns)}: {self.groups} groups, weights from {lightest:.3g} to {heaviest:.3g}"
-        if self.one_class:
-            sentence += f"; of one class only, and so of weight 1: {', '.join(self.one_class)}"
+        if self.lacking:
+            sentence += f"; without a class, and so of weight 1: {', '.join(self.lacking)}"
         return sentence
 
 
@@ -65,16 +65,17 @@ def weigh(split: Path, contract: Contract, columns: Sequence[str]) -> Weights:
     except DataError as error:
         raise TrainingError(f"{split}: {error}") from error
     groups, names = _groups(table.select(columns))
-    counts = np.bincount(groups * 2 + labels, minlength=2 * len(names)).reshape(-1, 2)
-    both: np.ndarray = counts.min(axis=1) > 0
-    if both.sum() < 2:
+    classes = len(contract.classes)
+    counts = np.bincount(groups * classes + labels, minlength=classes * len(names)).reshape(-1, classes)
+    full: np.ndarray = counts.min(axis=1) > 0
+    if full.sum() < 2:
         raise TrainingError(
-            f"reweight: {' × '.join(columns)} has {both.sum()} groups of both classes where two are needed; "
-            "leave reweight out, or name other columns"
+            f"reweight: {' × '.join(columns)} has {full.sum()} groups of {'both' if classes == 2 else 'all'} classes "
+            "where two are needed; leave reweight out, or name other columns"
         )
-    rows = _weights(counts, both)[groups, labels].astype(np.float32)
-    one_class = tuple(name for name, evened in zip(names, both, strict=True) if not evened)
-    return Weights(rows, tuple(columns), len(names), one_class)
+    rows = _weights(counts, full)[groups, labels].astype(np.float32)
+    lacking = tuple(name for name, evened in zip(names, full, strict=True) if not evened)
+    return Weights(rows, tuple(columns), len(names), lacking)
 
 
 def _check(present: pa.Schema, label: str, columns: Sequence[str]) -> None:
@@ -119,10 +120,10 @@ def _values(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     return encoded.indices.to_numpy().astype(np.int64), texts.to_pylist()
 
 
-def _weights(counts: np.ndarray, both: np.ndarray) -> np.ndarray:
-    """By group and label: float64 [groups, 2], from the rows that have them and whether a group has both classes."""
+def _weights(counts: np.ndarray, full: np.ndarray) -> np.ndarray:
+    """By group and label: float64 [groups, classes], from the rows that have them and whether a group has all."""
     weights = np.ones(counts.shape)
-    evened = counts[both].astype(np.float64)
+    evened = counts[full].astype(np.float64)
     by_group, by_label = evened.sum(axis=1, keepdims=True), evened.sum(axis=0, keepdims=True)
-    weights[both] = by_group * by_label / (evened.sum() * evened)
+    weights[full] = by_group * by_label / (evened.sum() * evened)
     return weights

@@ -56,7 +56,7 @@ class Steps:
         return float(self._take(block.inputs, targets, weights))
 
     def outputs(self, parts: Iterable[list[np.ndarray]]) -> np.ndarray:
-        """What the network gives for encoded rows, float32 [rows]."""
+        """What the network gives for encoded rows, float32 [rows, *shape]."""
         if self.exact is not self.network:
             self.exact.set_weights(self.network.get_weights())
         return np.concatenate([self._predict(inputs).numpy() for inputs in parts])
@@ -74,7 +74,7 @@ class Steps:
         """One device's part of a step: its rows of a batch, whose gradients the optimizer adds up over all devices."""
         rows, part = tf.shape(targets)[0], self._own(targets)
         with tf.GradientTape() as tape:
-            outputs = tf.cast(tf.reshape(self.network([one[part] for one in inputs], training=True), [-1]), tf.float32)
+            outputs = tf.cast(self._shaped(self.network([one[part] for one in inputs], training=True)), tf.float32)
             losses = weights[part] * self.objective.losses(targets[part], outputs)
             own = [tf.cast(tf.reduce_sum(one), losses.dtype) / self.devices for one in self.network.losses]
             loss = tf.add_n([tf.reduce_sum(losses) / tf.cast(rows, losses.dtype), *own])
@@ -92,9 +92,12 @@ class Steps:
 
     def _all_outputs(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rows = tf.shape(inputs[0])[0]
-        found = tf.TensorArray(tf.float32, -(-rows // PREDICTED_ROWS), infer_shape=False, element_shape=[None])
+        found = tf.TensorArray(tf.float32, -(-rows // PREDICTED_ROWS), infer_shape=False, element_shape=[None, *self.objective.shape])
         for number in tf.range(found.size()):
             part = slice(number * PREDICTED_ROWS, (number + 1) * PREDICTED_ROWS)
             outputs = self.exact([one[part] for one in inputs], training=False)
-            found = found.write(number, tf.reshape(outputs, [-1]))
+            found = found.write(number, self._shaped(outputs))
         return found.concat()
+
+    def _shaped(self, outputs: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(outputs, [-1, *self.objective.shape])

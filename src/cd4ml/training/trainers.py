@@ -121,9 +121,10 @@ class Network(Trainer):
 
     @abstractmethod
     def logit(self, features: "Features") -> "keras.KerasTensor":
-        """The network: from the preprocessed features to one number a row, float32 [batch, 1].
+        """The network: from the preprocessed features to its outputs, float32 [batch, `features.outputs`].
 
-        It is the logit of the positive class, or the number to predict in standard deviations from its mean.
+        That is the logit of the positive class, or of each of three and more classes, or the number to predict in
+        standard deviations from its mean.
         """
 
     def fit(self, job: "TrainingJob") -> "Fitted":
@@ -151,7 +152,7 @@ class Linear(Network, json_schema_extra={"required": ["model"]}):
     learning_rate: LearningRate = 0.02
 
     def logit(self, features: "Features") -> "keras.KerasTensor":
-        """A weight a feature, and one a value of the texts with many."""
+        """A weight a feature, and one a value of the texts with many, for each output."""
         return _wide(features)
 
 
@@ -170,7 +171,7 @@ class Layered(Network):
         for units in self.hidden:
             hidden = layers.Dense(units, activation="relu")(hidden)
             hidden = layers.Dropout(self.dropout)(hidden)
-        return layers.Dense(1)(hidden)
+        return layers.Dense(features.outputs)(hidden)
 
 
 class Dnn(Layered, json_schema_extra={"required": ["model"]}):
@@ -196,8 +197,8 @@ class WideAndDeep(Layered, json_schema_extra={"required": ["model"]}):
 def _wide(features: "Features") -> "keras.KerasTensor":
     from keras import layers
 
-    logit = layers.Dense(1, kernel_initializer="zeros")(features.dense)
-    for weight in features.embedded(lambda _: 1):
+    logit = layers.Dense(features.outputs, kernel_initializer="zeros")(features.dense)
+    for weight in features.embedded(lambda _: features.outputs):
         logit = logit + weight
     return logit
 
@@ -207,7 +208,7 @@ class Trees(Trainer, json_schema_extra={"required": ["model"]}):
 
     model: Literal["trees"] = "trees"
     trees: Annotated[Whole, Field(ge=1, le=1000)] = 300
-    """At most."""
+    """At most; of three and more classes so many for each."""
     leaves: Annotated[Whole, Field(ge=2, le=64)] = 31
     """Of a tree, at most."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1

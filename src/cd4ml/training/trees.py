@@ -1,10 +1,11 @@
-"""Gradient-boosted trees: grown by LightGBM, one a round, and written as TensorFlow operations.
+"""Gradient-boosted trees: grown by LightGBM, one a round and class, and written as TensorFlow operations.
 
 What TensorFlow encodes is what LightGBM learns from, and what the trees are asked about: numbers and truth values as
 they are, NaN where one is missing, and a text as its place in the vocabulary. What training never saw is no surprise
 to them: the first missing number of a column is its mean, a new text is as those that the statistics do not list.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,8 @@ from cd4ml.training.trainers import Trees
 if TYPE_CHECKING:
     import lightgbm
 
+MOST_TREES = 12_000
+"""Of a model, those of all classes together: more make a SavedModel of many hundred MiB."""
 BATCH_ROWS = 65_536
 """Rows that LightGBM is given at a time."""
 ROUNDS = 10
@@ -40,8 +43,15 @@ def train(spec: Trees, job: TrainingJob) -> Fitted:
     """Grows trees until the eval split's score gets no better.
 
     Raises:
-        TrainingError: A split cannot be read, the memory is too small, or LightGBM cannot be loaded or fails.
+        TrainingError: A split cannot be read, the memory is too small, LightGBM cannot be loaded or fails, or there are
+            too many trees for so many classes.
     """
+    most = MOST_TREES // math.prod(job.contract.shape)
+    if spec.trees > most:
+        raise TrainingError(
+            f"model 'trees': {spec.trees} trees for each of {len(job.contract.classes)} classes are more than "
+            f"{MOST_TREES:,} in all; write `trees: {most}`, or train another model"
+        )
     encoded = encoder(job.contract, job.statistics)
     failed = library().basic.LightGBMError
     try:
@@ -57,7 +67,9 @@ def train(spec: Trees, job: TrainingJob) -> Fitted:
         raise TrainingError(f"model 'trees': LightGBM fails ({error}); change its settings") from error
     print(f"ended {ended}", flush=True)  # noqa: T201 (the task's log)
     kept = booster.dump_model(num_iteration=best(epochs, learnt.problem).epoch)["tree_info"]
-    outputs = Forest(kept, categories=_categories(job))(encoded.output)
+    classes, categories = math.prod(learnt.shape), _categories(job)
+    sums = [Forest(kept[place::classes], categories=categories)(encoded.output) for place in range(classes)]
+    outputs = ops.stack(sums, axis=-1) if learnt.shape else sums[0]
     return Fitted(keras.Model(encoded.inputs, ops.cast(learnt.answer(outputs), "float32")), epochs, ended)
 
 
@@ -105,22 +117,22 @@ def _grown(
     booster.add_valid(boosting.Dataset(*_arrays(evaluation, learnt), reference=data, params=settings), "eval")
 
     def score(labels: np.ndarray) -> Callable[[np.ndarray, Any], tuple[str, float, bool]]:
-        return lambda predicted, _: ("score", learnt.score(labels, predicted), True)
+        return lambda predicted, _: ("score", learnt.score(labels, learnt.boosted(predicted)), True)
 
     job.tracker.tell([], best=None, unit="tree", epoch=0, epochs=spec.trees)
     epochs: list[Epoch] = []
     start, ended = time.monotonic(), ""
     while not ended:
-        complete = any(booster.update() for _ in range(min(ROUNDS, spec.trees - booster.num_trees())))
+        complete = any(booster.update() for _ in range(min(ROUNDS, spec.trees - booster.current_iteration())))
         grown = time.monotonic()
         ended = f"as no split is left that gains anything; min_rows is {spec.min_rows}" if complete else ""
-        if epochs and epochs[-1].epoch == booster.num_trees():
+        if epochs and epochs[-1].epoch == booster.current_iteration():
             break
         of_train = {name: value for _, name, value, _ in booster.eval_train(score(train.labels))}
         of_eval = {name: value for _, name, value, _ in booster.eval_valid(score(evaluation.labels))}
         measured = time.monotonic()
         one = Epoch(
-            epoch=booster.num_trees(),
+            epoch=booster.current_iteration(),
             seconds=round(measured - start, 3),
             step_seconds=round(grown - start, 3),
             eval_seconds=round(measured - grown, 3),
@@ -156,6 +168,7 @@ def _tell(epochs: list[Epoch], *, spec: Trees, job: TrainingJob) -> None:
 def _settings(spec: Trees, job: TrainingJob, learnt: Objective) -> dict[str, Any]:
     return {
         "objective": learnt.boosting,
+        "num_class": math.prod(learnt.shape),
         "metric": learnt.boosting_loss,
         "num_leaves": spec.leaves,
         "learning_rate": spec.learning_rate,

@@ -74,7 +74,7 @@ def test_all_groups_of_both_classes_have_one_label_rate_and_the_rows_weigh_what_
         shares.append(found.rows[mine].sum() / mine.sum())
     np.testing.assert_allclose(rates, label[evened].mean(), rtol=1e-5)
     np.testing.assert_allclose(shares, 1, rtol=1e-5)
-    assert len(found.one_class) == found.groups - len(rates)
+    assert len(found.lacking) == found.groups - len(rates)
 
 
 EVEN = [("a", True, True), ("a", True, False), ("b", None, True), ("b", None, False), ("b", None, False)]
@@ -103,7 +103,7 @@ def test_a_group_of_one_class_keeps_its_weight_and_is_named(split):
 
     alone = weights(split, ["region"], **of_cells({"north": (3, 3), "south": (3, 1)}))
     np.testing.assert_array_equal(found.rows, [*alone.rows, *[1] * 9])
-    assert str(found).endswith("; of one class only, and so of weight 1: region=mars, region=moon")
+    assert str(found).endswith("; without a class, and so of weight 1: region=mars, region=moon")
 
 
 def test_a_group_is_named_as_evaluation_names_its_slice(split):
@@ -111,7 +111,7 @@ def test_a_group_is_named_as_evaluation_names_its_slice(split):
 
     found = weights(split, ["gender", "region"], region=region, gender=gender, took=[True, False, True, False, True])
 
-    assert found.one_class == ("gender=m,region=(missing)",)
+    assert found.lacking == ("gender=m,region=(missing)",)
 
 
 @pytest.mark.parametrize(
