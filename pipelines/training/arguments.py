@@ -8,6 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from cd4ml.cluster import placing
 from cd4ml.contracts import problems, question
+from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
 from cd4ml.contracts.model import Contract
 from cd4ml.data import curated, masks
@@ -43,6 +44,8 @@ _COLUMN = {"type": "string", "minLength": 1}
 _COLUMNS = {"type": "array", "items": _COLUMN}
 
 
+SOME_CLASSES = ("one", "another", "a third")
+"""Of a label of which no more is known than that it has several."""
 _RUNNER = WithJsonSchema({"type": "array", "items": {"type": "string"}})
 
 
@@ -186,24 +189,24 @@ class Training(Arguments):
         )
 
     def _mistakes_of_the_problem(self) -> Iterator[str]:
-        """What means nothing for a label that is a number."""
+        """What means nothing for a label that has no positive class."""
         asked = problems.PROBLEMS.get(self.problem)
-        if asked is None or asked.has_classes:
+        if asked is None or asked is BINARY:
             return
-        said = f"is of classes, and the problem is {asked.name}; leave it out"
+        said = f"is of {'two ' if asked.has_classes else ''}classes, and the problem is {asked.name}; leave it out"
         if self.positive:
             yield f"positive: {said}"
         for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
-            if model.reweight:
+            if model.reweight and not asked.has_classes:
                 yield f"{name}.reweight: {said}"
             if model.model == "rules":
                 yield f"{name}.model: `rules` says a probability, and the problem is {asked.name}; take another model"
-        for name in ("min_class_rows", "max_label_rate_gap"):
+        for name in ("max_label_rate_gap", *(() if asked.has_classes else ("min_class_rows",))):
             if name in self.data_limits.model_fields_set:
                 yield f"data_limits.{name}: {said}"
-        of_a_number = Contract(self.label, (), (), {}, asked)
+        model_of_it = Contract(self.label, SOME_CLASSES if asked.has_classes else (), (), {}, asked)
         for held in strategies.parse(self.strategy).limits:
-            yield from told(partial(check_fits, held, of_a_number))
+            yield from told(partial(check_fits, held, model_of_it))
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

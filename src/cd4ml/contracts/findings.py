@@ -1,6 +1,7 @@
 """What the audit of a dataset found: what `validate_dataset` writes and its gate reads."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -196,6 +197,16 @@ class Findings(Document, kind="cd4ml/Findings", remedy="run validate_dataset aga
     """The rows with the positive label, by split; None where the label is of no use, or a number."""
     problem: str = "binary"
     """What the label asks for (`cd4ml.contracts.problems`); empty where it is of no use."""
+    class_rows: Mapping[str, Mapping[str, int]] | None = None
+    """Of three or more classes: the rows of each, by split; None of any other label."""
+
+    @property
+    def class_shares(self) -> Mapping[str, float]:
+        """Of three or more classes: the share of each in the rows of all splits, the most frequent first."""
+        counted = Counter[str]()
+        for rows in (self.class_rows or {}).values():
+            counted.update(rows)
+        return {name: rows / counted.total() for name, rows in counted.most_common()}
 
     @property
     def is_of_a_number(self) -> bool:

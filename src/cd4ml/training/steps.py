@@ -92,7 +92,8 @@ class Steps:
 
     def _all_outputs(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rows = tf.shape(inputs[0])[0]
-        found = tf.TensorArray(tf.float32, -(-rows // PREDICTED_ROWS), infer_shape=False, element_shape=[None, *self.objective.shape])
+        shape = [None, *self.objective.shape]
+        found = tf.TensorArray(tf.float32, -(-rows // PREDICTED_ROWS), infer_shape=False, element_shape=shape)
         for number in tf.range(found.size()):
             part = slice(number * PREDICTED_ROWS, (number + 1) * PREDICTED_ROWS)
             outputs = self.exact([one[part] for one in inputs], training=False)

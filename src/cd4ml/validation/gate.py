@@ -84,7 +84,7 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
         if not found.is_of_a_number:
             yield from _fewest_of_a_class(found, split, least)
         elif "min_class_rows" in allowed.model_fields_set:
-            yield _of_classes(found, f"rows of a class in {split}", Bounds(least, None, shown=COUNT))
+            yield _is_no_limit_of(found, f"rows of a class in {split}", Bounds(least, None, shown=COUNT))
     if allowed.min_group_share is not None:
         yield _smallest_share(found, allowed.min_group_share)
     if allowed.max_label_rate_gap is not None:
@@ -100,20 +100,29 @@ def _checks(found: Findings, allowed: Limits) -> Iterator[Check]:
 
 
 def _fewest_of_a_class(found: Findings, split: str, least: int) -> Iterator[Check]:
-    if found.positives is None:
+    if found.positives is None and found.class_rows is None:
         return  # the label is of no use, which has failed
-    rows, positive = found.rows[split], found.positives[split]
-    fewest, bounds = min(positive, rows - positive), Bounds(least, None, shown=COUNT)
+    rows, bounds = found.rows[split], Bounds(least, None, shown=COUNT)
+    if found.class_rows is not None:
+        of_classes = found.class_rows[split]
+        rarest = min(of_classes, key=lambda name: of_classes[name])
+        fewest, which, remedy = of_classes[rarest], f"the class {rarest!r}", ", or group it with another class"
+    else:
+        positive = (found.positives or {})[split]
+        fewest, which, remedy = min(positive, rows - positive), "the rarer class", ""
     said = (
-        f"{split}: {fewest:,} of {rows:,} rows are of the rarer class, {bounds} wanted; give more data, or a larger "
-        f"share to {split}"
+        f"{split}: {fewest:,} of {rows:,} rows are of {which}, {bounds} wanted; give more data, or a larger share to "
+        f"{split}{remedy}"
     )
     yield hold(f"rows of a class in {split}", slice_="", bounds=bounds, measured=Measured(fewest), said=said)
 
 
-def _of_classes(found: Findings, name: str, bounds: Bounds) -> Check:
-    """Of a limit that a number cannot keep."""
-    said = f"{name}: is of classes, and the label {found.label!r} is a number; leave it out"
+def _is_no_limit_of(found: Findings, name: str, bounds: Bounds) -> Check:
+    """Of a limit that the label cannot keep."""
+    if found.is_of_a_number:
+        said = f"{name}: is of classes, and the label {found.label!r} is a number; leave it out"
+    else:
+        said = f"{name}: is of a positive class, and the label {found.label!r} has none; leave it out"
     return Check(name, str(bounds), None, Outcome.ERROR, said)
 
 
@@ -171,8 +180,8 @@ def _smallest_share(found: Findings, least: float) -> Check:
 
 def _largest_gap(found: Findings, most: float) -> Check:
     name, bounds = "largest gap of the label rate", Bounds(None, most, shown=percent)
-    if found.is_of_a_number:
-        return _of_classes(found, name, bounds)
+    if found.is_of_a_number or found.class_rows is not None:
+        return _is_no_limit_of(found, name, bounds)
     groups = [group for group in found.groups if group.gap is not None]
     gaps = [(group.gap or 0.0, group) for group in _not_waived(found, "label_balance", groups)]
     if groups and not gaps:

@@ -8,12 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import question
+from cd4ml.contracts.class_labels import shown
 from cd4ml.contracts.findings import Finding, number, percent
 from cd4ml.contracts.question import Question
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 from cd4ml.validation.on_disk import Table
 
+TRAIN = "train"
 RARE = 0.05
 """A class with a smaller share of the rows is rare."""
 SPIKE = 0.3
@@ -39,10 +41,23 @@ class Label:
         return self.question.positive if self.question else ""
 
     def outcome(self, table: Table) -> pa.ChunkedArray:
-        """1 and 0 (int8) by row, null where there is no label, or all null where it is of no use or a number."""
+        """1 and 0 (int8) by row, null where there is no label, or all null where none is positive."""
         if not self.positive:
             return pa.chunked_array([pa.nulls(table.num_rows, pa.int8())])
         return pc.equal(_text(table.column(self.name)), self.positive).cast(pa.int8())
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether it names three or more classes."""
+        return self.question is not None and len(self.question.classes) > 2
+
+    def rows(self, table: Table) -> dict[str, int]:
+        """Of three or more classes: the rows of each."""
+        return _rows(self.question, table.column(self.name)) if self.question else {}
+
+    def classes(self, table: Table) -> pa.ChunkedArray | None:
+        """The class of each row as text where there are three or more, null where there is no label; else None."""
+        return _text(table.column(self.name)) if self.is_of_several else None
 
     def numbers(self, table: Table) -> np.ndarray | None:
         """The label of each row where it is a number, float64 [rows], NaN where there is none; else None."""
@@ -75,7 +90,10 @@ def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.A
         return Label(name, None, (Finding("label", "error", "all", name, len(values), str(error)),))
     findings = [finding for split, column in columns.items() for finding in _gaps(split, asked, column)]
     whole = pa.chunked_array([chunk for column in columns.values() for chunk in column.chunks])
-    of_all = _imbalance(asked, whole) if asked.problem.has_classes else _shape(name, whole)
+    if len(asked.classes) > 2:
+        of_all = [*_unseen(asked, columns), *_rarest(asked, whole)]
+    else:
+        of_all = [*(_imbalance(asked, whole) if asked.classes else _shape(name, whole))]
     return Label(name, asked, (*findings, *of_all))
 
 
@@ -107,7 +125,7 @@ def _gaps(split: str, asked: Question, column: pa.ChunkedArray) -> Iterator[Find
     if len(values) == 1:
         (same,) = (_text(pa.chunked_array([values])) if asked.problem.has_classes else values).to_pylist()
         message = f"{split}: label {name!r} is {same!r} in every row; give more data, or split it in another way" + (
-            ", so that both classes are in every split" if asked.problem.has_classes else ""
+            ", so that all classes are in every split" if asked.problem.has_classes else ""
         )
         yield Finding("label", "error", split, name, 1, message)
 
@@ -119,6 +137,40 @@ def _imbalance(asked: Question, values: pa.ChunkedArray) -> Iterator[Finding]:
         message = (
             f"label {asked.label!r}: the rarer class is {percent(share)} of the rows; accuracy says little here, "
             "so look at AUC, precision and recall"
+        )
+        yield Finding("label_balance", "warning", "all", asked.label, share, message)
+
+
+def _rows(asked: Question, column: pa.ChunkedArray) -> dict[str, int]:
+    """The rows of each class, in the order of the classes."""
+    counted = {one["values"]: one["counts"] for one in pc.value_counts(_text(column)).to_pylist()}
+    return {name: counted.get(name, 0) for name in asked.classes}
+
+
+def _unseen(asked: Question, columns: Mapping[str, pa.ChunkedArray]) -> Iterator[Finding]:
+    """Classes that a split has no row of: an error in train, for nothing can be learnt of them."""
+    for split, column in columns.items():
+        rows = _rows(asked, column)
+        absent = [name for name in asked.classes if not rows[name]]
+        if not absent:
+            continue
+        named = f"{'class' if len(absent) == 1 else 'classes'} {shown(absent)}"
+        if split == TRAIN:
+            message = f"{split}: no row is of the {named}, so no model can learn of it; give more data, or group it"
+            yield Finding("label", "error", split, asked.label, len(absent), f"{message} with another class")
+        else:
+            message = f"{split}: no row is of the {named} of label {asked.label!r}; give more data, or group it"
+            yield Finding("label_balance", "warning", split, asked.label, len(absent), f"{message} with another class")
+
+
+def _rarest(asked: Question, values: pa.ChunkedArray) -> Iterator[Finding]:
+    rows = _rows(asked, values)
+    rarest = min(rows, key=lambda name: rows[name])
+    share = rows[rarest] / sum(rows.values())
+    if share < RARE:
+        message = (
+            f"label {asked.label!r}: the rarest of {len(rows)} classes, {rarest!r}, is {percent(share)} of the rows; "
+            "accuracy says little of it, so look at its recall, and at balanced accuracy"
         )
         yield Finding("label_balance", "warning", "all", asked.label, share, message)
 

@@ -115,6 +115,7 @@ def validate(
             whole,
             outcome=outcome,
             numbers=target.numbers(whole),
+            classes=target.classes(whole),
             label=label_column,
             key=key,
             exclude=[*exclude, *unseen],
@@ -156,6 +157,7 @@ def validate(
         positives={split: pc.sum(target.outcome(table)).as_py() or 0 for split, table in tables.items()}
         if target.positive
         else None,
+        class_rows={split: target.rows(table) for split, table in tables.items()} if target.is_of_several else None,
     )
 
     statistics.write(measured, outputs.statistics)

@@ -1,11 +1,12 @@
 """The audit of a dataset: what its columns tell that they should not."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cd4ml.contracts.findings import Anonymity, Copies, Finding, Proxy
 from cd4ml.contracts.model import kind_of
@@ -16,6 +17,8 @@ from cd4ml.validation.on_disk import Table
 
 FEWEST_OF_A_CLASS = 100
 """Rows of the rarer class; fewer do not tell a leak from luck."""
+MOST_CLASSES = 5
+"""Of a label of three and more, the most frequent, each of which is held against all others."""
 FEWEST_LABELLED = 200
 """Likewise rows of a label that is a number."""
 
@@ -39,6 +42,8 @@ class Audited:
     """By sensitive column: the group of each row, as text."""
     numbers: np.ndarray | None = None
     """The label by row where it is a number, float64 [rows], NaN where there is none; else None."""
+    classes: pa.ChunkedArray | None = None
+    """The class of each row as text where there are three or more, null where there is none; else None."""
 
     @property
     def features(self) -> list[str]:
@@ -48,7 +53,9 @@ class Audited:
 
     @property
     def labelled(self) -> np.ndarray:
-        """1 and 0 by row, 0 of all that are numbers, float64 [rows]; NaN where there is no label."""
+        """1 and 0 by row, 0 of all that have no positive class, float64 [rows]; NaN where there is no label."""
+        if self.classes is not None:
+            return np.where(self.classes.is_null().to_numpy(), np.nan, 0.0)
         if self.numbers is None:
             return codes.as_numbers(self.outcome)
         return np.where(np.isnan(self.numbers), np.nan, 0.0)
@@ -109,12 +116,34 @@ def _looked_at(rows: int, drawn: int, chosen: Chosen) -> str:
 
 
 def _of_the_label(audited: Audited, drawn: Sample) -> Iterator[Finding]:
-    if (audited.numbers is None and drawn.rarer < FEWEST_OF_A_CLASS) or len(drawn.rows) < FEWEST_LABELLED:
+    if len(drawn.rows) < FEWEST_LABELLED:
         return
     key = audited.table.select([audited.key]).take(pa.array(drawn.rows)).column(audited.key)
     if audited.numbers is not None:
         yield from amounts.examine(drawn, audited.numbers[drawn.rows], key)
-        return
+    elif audited.classes is not None:
+        yield from _of_classes(audited, drawn, key)
+    elif drawn.rarer >= FEWEST_OF_A_CLASS:
+        yield from _of_two_classes(audited, drawn, key)
+        yield from relabel.examine(drawn, audited.places)
+
+
+def _of_two_classes(audited: Audited, drawn: Sample, key: pa.ChunkedArray) -> Iterator[Finding]:
     yield from leaks.examine(drawn, {field.name: field.type for field in audited.table.schema})
     yield from order.of_key(key, drawn)
-    yield from relabel.examine(drawn, audited.places)
+
+
+def _of_classes(audited: Audited, drawn: Sample, key: pa.ChunkedArray) -> Iterator[Finding]:
+    """What tells one of the most frequent classes from all others, each column once."""
+    assert audited.classes is not None
+    classes = audited.classes.take(pa.array(drawn.rows))
+    counted = sorted(pc.value_counts(classes).to_pylist(), key=lambda one: (-one["counts"], one["values"]))
+    found: dict[tuple[str, str], Finding] = {}
+    for one in counted[:MOST_CLASSES]:
+        sample = drawn.of(pc.equal(classes, one["values"]).to_numpy())
+        if sample.rarer < FEWEST_OF_A_CLASS:
+            continue
+        for finding in _of_two_classes(audited, sample, key):
+            message = f"class {one['values']!r} against all others: {finding.message}"
+            found.setdefault((finding.kind, finding.column), replace(finding, message=message))
+    yield from found.values()

@@ -80,6 +80,10 @@ class Sample:
         kept = _some(len(self.rows), ROWS_TOGETHER)
         return Sample(self.features.take(kept), self.outcome[kept], self.dealt[kept], self.rows[kept])
 
+    def of(self, outcome: np.ndarray) -> "Sample":
+        """The same rows with another outcome, bool [rows]."""
+        return Sample(self.features, outcome, areas.folds(outcome), self.rows)
+
 
 def draw(table: Table, *, outcome: np.ndarray, features: Sequence[str]) -> Sample:
     """Draws rows, the same ones of the same table.
