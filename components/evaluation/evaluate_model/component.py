@@ -39,14 +39,15 @@ def evaluate_model(
         label: The column to predict.
         slices: Columns, or lists of columns to cross, by which the models are measured.
         sensitive: Columns whose groups must be treated fairly.
-        thresholds: Probabilities above which a row counts as positive, the first for pictures; not of a number.
+        thresholds: Probabilities above which a row counts as positive, the first for pictures; of two classes.
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes in this task.
         store: The store, which keeps a note of what was read and written.
 
     Returns:
         evaluation: All numbers, TFMA's own files and known predictions (layout: `cd4ml.contracts.evaluation`).
         metrics: The candidate's metrics, its change against the others, its weakest slice and fairness gaps.
-        roc: The candidate's ROC curve, and its confusion matrix at the first threshold; empty of a number.
+        roc: The candidate's ROC curve, and its confusion matrix at the first threshold; of three classes and more the
+            matrix alone; empty of a number.
         report: All of it for people.
     """
     given = dict(locals())

@@ -9,7 +9,9 @@ The folder of an evaluation:
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
 above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are
 those of the ranks (`cd4ml.contracts.ranking`), where TFMA's own output has areas between thresholds. What is predicted
-as a number has no thresholds, and its errors are in the unit of the label.
+as a number has no thresholds, and its errors are in the unit of the label. Of three classes and more there are none
+either, and a metric of one of them is named with it: `class_recall@north`; where there are many, these are of all rows
+alone.
 """
 
 from collections.abc import Mapping
@@ -30,6 +32,8 @@ CANDIDATE = "candidate"
 """The model that is evaluated, beside `baseline` and `champion`."""
 CHAMPION = "champion"
 OVERALL = slices.OVERALL
+MOST_BY_SLICE = 20
+"""Of more classes each is measured on all rows alone: on every slice they would be more numbers than anybody reads."""
 
 Intervals = Mapping[str, Interval]
 """By metric (`cd4ml.evaluation.confidence`). A metric that has none, such as a count, is not there."""
@@ -136,6 +140,8 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
     """Why TFMA itself ran row by row, by the name of its combiner; all else was computed in columns."""
     problem_name: str = BINARY.name
     """What the models are to predict (`cd4ml.contracts.problems`)."""
+    classes: tuple[str, ...] = ()
+    """Of the label, in the order of its problem; none of a number, and where an older version evaluated."""
 
     def __post_init__(self) -> None:
         problems.named(self.problem_name)
@@ -168,6 +174,11 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
 def at(metric: str, threshold: float) -> str:
     """The name of a metric at a threshold: `accuracy@0.5`."""
     return f"{metric}@{threshold:g}"
+
+
+def of_class(metric: str, name: str) -> str:
+    """The name of a metric of a class: `class_recall@north`."""
+    return f"{metric}@{name}"
 
 
 def write(summary: Summary, folder: str | Path) -> None:

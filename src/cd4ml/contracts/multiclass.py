@@ -160,7 +160,7 @@ MULTICLASS = Multiclass(
     number_of_classes=range(3, MOST_CLASSES + 1),
     primary="log_loss",
     headlines=("log_loss", "top_1_accuracy", "macro_auc"),
-    plots={},
+    plots={"MultiClassConfusionMatrixPlot": {"thresholds": [0.0]}},
     compared="the share of rows that each class is predicted for, and the share of its own rows that are found",
     buckets=tuple(number / 20 for number in range(1, 21)),
     rows=(
@@ -179,9 +179,22 @@ MULTICLASS = Multiclass(
         _mean("macro_f1", title="macro F1"),
         _mean("macro_auc", title="macro AUC"),
         _share("class_rate", title="share", of="data", of_classes=True, counted=every_row),
-        _share("class_selection_rate", title="predicted share", of_classes=True, counted=every_row),
+        _share(
+            "class_selection_rate",
+            title="predicted share",
+            of_classes=True,
+            counted=every_row,
+            place_among_groups=1,
+        ),
         _share("class_precision", title="precision", of_classes=True, better="higher", counted=_selected),
-        _share("class_recall", title="recall", of_classes=True, better="higher", counted=_of_class),
+        _share(
+            "class_recall",
+            title="recall",
+            of_classes=True,
+            better="higher",
+            counted=_of_class,
+            place_among_groups=2,
+        ),
         Metric(
             "class_auc",
             title="AUC",

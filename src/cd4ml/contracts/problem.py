@@ -118,7 +118,7 @@ class Problem(ABC):
     """The metric that training stops by, that headlines tell, and that versions are compared by."""
     headlines: tuple[str, ...]
     """The metrics that say most of a model, those at thresholds by their first."""
-    plots: Mapping[str, Mapping[str, float]]
+    plots: Mapping[str, Mapping[str, float | list[float]]]
     """TFMA's classes, and the settings of each."""
     compared: str
     """What groups are compared by, in words."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from cd4ml.contracts.document import Document
-from cd4ml.contracts.evaluation import CANDIDATE, read
+from cd4ml.contracts.evaluation import CANDIDATE, MOST_BY_SLICE, Summary, read
 from cd4ml.contracts.problem import Metrics
 from cd4ml.contracts.release import DatasetReference
 from cd4ml.contracts.verdict import Verdict
@@ -100,9 +100,16 @@ def found_by(folder: str | Path) -> dict[str, Any]:
     evaluation = read(folder)
     primary = evaluation.problem.primary
     return {
-        "models": {role: one.metrics for role, one in evaluation.models.items()},
+        "models": {role: _few(evaluation, one.metrics) for role, one in evaluation.models.items()},
         "slices": {
             name: SliceScore(one.rows, one.metrics.get(primary)) for name, one in evaluation.of(CANDIDATE).items()
         },
         "digest": evaluation.models[CANDIDATE].digest,
     }
+
+
+def _few(evaluation: Summary, metrics: Metrics) -> Metrics:
+    """Without those of each class where there are many, which nobody compares between runs."""
+    if len(evaluation.classes) <= MOST_BY_SLICE:
+        return metrics
+    return {name: value for name, value in metrics.items() if not evaluation.problem.metric(name).of_classes}

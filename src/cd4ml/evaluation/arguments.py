@@ -134,7 +134,7 @@ def _mistakes(allowed: Limits, *, cuts: Sequence[Any], slices: Sequence[Any], co
 def _metric(metric: str, cuts: Sequence[float]) -> Iterator[str]:
     name, _, threshold = metric.partition("@")
     known = [at(name, cut) for cut in cuts]
-    if threshold and metric not in known:
+    if problems.metric(name).at_thresholds and metric not in known:
         add = "" if float(threshold) in cuts else "add it to thresholds; "
         yield f"{metric}: not evaluated at {threshold}; {add}{nearest(metric, known)}"
 

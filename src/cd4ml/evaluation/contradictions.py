@@ -72,9 +72,9 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 def _rate(metric: str) -> str:
     """The metric that says the same, by one name."""
-    name, found, threshold = metric.partition("@")
-    same = problems.metric(name).said_by or name
-    return f"{same}@{float(threshold):g}" if found else name
+    row, (_, found, cut) = problems.metric(metric), metric.partition("@")
+    same = row.said_by or row.name
+    return f"{same}@{float(cut):g}" if row.at_thresholds else f"{same}{found}{cut}"
 
 
 def _range(held: Held) -> tuple[float, float]:

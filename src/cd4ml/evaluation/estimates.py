@@ -1,12 +1,14 @@
 """What is estimated of a model on the slices of one kind, and how far each row moves it, by the problem."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cd4ml.contracts import ranking
 from cd4ml.contracts.bounds import FEWEST_ROWS
+from cd4ml.contracts.evaluation import MOST_BY_SLICE, OVERALL, of_class
+from cd4ml.contracts.multiclass import losses
 from cd4ml.contracts.problem import Problem
 from cd4ml.evaluation import confidence
 from cd4ml.evaluation.rows import Slicing
@@ -20,8 +22,10 @@ class Scored:
     labels: np.ndarray
     """[rows], as the problem has them."""
     predictions: Mapping[str, np.ndarray]
-    """By role: float32 [rows]."""
+    """By role: float32 [rows], or [rows, classes] of three classes and more."""
     slicings: Sequence[Slicing]
+    classes: Sequence[str] = ()
+    """The label's, in their order; none of a number."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Estimate:
     """Whether there are rows enough to tell how sure it is, bool [slices]."""
 
 
-Estimates = Mapping[str, Estimate]
-"""By metric."""
+Estimates = Iterable[tuple[str, Estimate]]
+"""By metric, one after the other: those of many classes together would fill the memory."""
 BySlicing = Callable[[Slicing], Estimates]
 
 
@@ -48,12 +52,12 @@ def of(rows: Scored, role: str) -> BySlicing:
         rows: All rows.
         role: The model's.
     """
-    return BY_PROBLEM[rows.problem.name](rows.labels, rows.predictions[role])
+    return BY_PROBLEM[rows.problem.name](rows, role)
 
 
-def of_classes(labels: np.ndarray, predictions: np.ndarray) -> BySlicing:
+def of_two_classes(rows: Scored, role: str) -> BySlicing:
     """The areas under the curves, the loss and the calibration of probabilities; the labels are 0 and 1."""
-    labels = labels == 1
+    labels, predictions = rows.labels == 1, rows.predictions[role]
     order = np.argsort(predictions, kind="stable")
     losses, exact = _losses(labels, predictions), predictions.astype(np.float64)
 
@@ -77,7 +81,7 @@ def of_classes(labels: np.ndarray, predictions: np.ndarray) -> BySlicing:
             "auc_pr": area(areas.auc_pr, areas.auc_pr_influence),
             "binary_cross_entropy": Estimate(loss, (losses - loss[codes]) / count[codes], both),
             "calibration": Estimate(calibration, of_calibration, positives >= FEWEST_ROWS),
-        }
+        }.items()
 
     return on
 
@@ -90,9 +94,82 @@ def _losses(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return losses
 
 
-def of_numbers(labels: np.ndarray, predictions: np.ndarray) -> BySlicing:
+def of_several_classes(rows: Scored, role: str) -> BySlicing:
+    """The loss, the shares that are right, and what each class is measured by; the labels are the classes' places."""
+    labels, predictions, every = rows.labels, rows.predictions[role], np.ones(len(rows.labels))
+    predicted, lost = predictions.argmax(axis=1), losses(labels, predictions)
+    given = np.take_along_axis(predictions, labels[:, None], axis=1)
+    among_two = (predictions > given).sum(axis=1) < 2
+
+    def on(slicing: Slicing) -> Iterator[tuple[str, Estimate]]:
+        codes, size, number = slicing.codes, len(slicing.names), len(rows.classes)
+        by_class = np.bincount(codes * number + labels, minlength=size * number).reshape(size, number)
+        means = {
+            metric: _MeanOverClasses(by_class > 0, codes) for metric in ("balanced_accuracy", "macro_f1", "macro_auc")
+        }
+        shown = number <= MOST_BY_SLICE or list(slicing.names) == [OVERALL]
+
+        yield "log_loss", _ratio(lost, every, slicing)
+        yield "top_1_accuracy", _ratio(predicted == labels, every, slicing)
+        yield "top_2_accuracy", _ratio(among_two, every, slicing)
+        for place, name in enumerate(rows.classes):
+            own, chosen = labels == place, predicted == place
+            areas = ranking.areas(own, predictions[:, place], codes)
+            count = by_class[:, place]
+            enough = confidence.enough_for_area(areas.auc, count, by_class.sum(axis=1) - count)
+            auc = Estimate(areas.auc, areas.auc_influence, enough)
+            recall = _ratio(own & chosen, own, slicing)
+            f1 = _ratio(2 * (own & chosen), own.astype(int) + chosen, slicing)
+            for metric, one in zip(means, (recall, replace(f1, enough=recall.enough), auc), strict=True):
+                means[metric].add(place, one)
+            yield of_class("class_rate", name), _ratio(own, every, slicing)
+            if shown:
+                yield of_class("class_selection_rate", name), _ratio(chosen, every, slicing)
+                yield of_class("class_precision", name), _ratio(own & chosen, chosen, slicing)
+                yield of_class("class_recall", name), recall
+                yield of_class("class_auc", name), auc
+        for metric, mean in means.items():
+            yield metric, mean.estimate
+
+    return on
+
+
+class _MeanOverClasses:
+    """The mean of an estimate over the classes that are among the rows of a slice."""
+
+    def __init__(self, there: np.ndarray, codes: np.ndarray) -> None:
+        """Begins with no class.
+
+        Args:
+            there: bool [slices, classes].
+            codes: int [rows], the slice of each.
+        """
+        self._there, self._codes, self._number = there, codes, there.sum(axis=1)
+        slices, rows = len(there), len(codes)
+        self.estimate = Estimate(np.zeros(slices), np.zeros(rows), np.full(slices, True))
+
+    def add(self, place: int, one: Estimate) -> None:
+        """Adds the estimate of the class at a place."""
+        there = self._there[:, place]
+        self.estimate.values[there] += (one.values / self._number)[there]
+        rows = there[self._codes]
+        self.estimate.influence[rows] += one.influence[rows] / self._number[self._codes[rows]]
+        self.estimate.enough[there & ~one.enough] = False
+
+
+def _ratio(found: np.ndarray, of: np.ndarray, slicing: Slicing) -> Estimate:
+    """The sum of what was found, by the sum of what it is of; [rows] both."""
+    codes, size = slicing.codes, len(slicing.names)
+    count = np.bincount(codes, of, size)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a slice without rows that count
+        values = np.bincount(codes, found, size) / count
+        influence = (found - values[codes] * of) / count[codes]
+    return Estimate(values, influence, count >= FEWEST_ROWS)
+
+
+def of_numbers(rows: Scored, role: str) -> BySlicing:
     """The means, the errors and the share of the variance that is explained."""
-    labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
+    labels, predictions = rows.labels.astype(np.float64), rows.predictions[role].astype(np.float64)
     errors = predictions - labels
     squares = errors**2
 
@@ -124,12 +201,13 @@ def of_numbers(labels: np.ndarray, predictions: np.ndarray) -> BySlicing:
             "mean_squared_error": squared,
             "mean_absolute_error": mean(np.abs(errors)),
             "r_squared": Estimate(1 - unexplained, -of_unexplained, enough),
-        }
+        }.items()
 
     return on
 
 
-BY_PROBLEM: Mapping[str, Callable[[np.ndarray, np.ndarray], BySlicing]] = {
-    "binary": of_classes,
+BY_PROBLEM: Mapping[str, Callable[[Scored, str], BySlicing]] = {
+    "binary": of_two_classes,
+    "multiclass": of_several_classes,
     "regression": of_numbers,
 }

@@ -20,8 +20,7 @@ from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Summary
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, EvaluationError, StorageError
-from cd4ml.evaluation import arguments, curves, fairness, measure, report, residuals, rows
-from cd4ml.evaluation.curves import Curves
+from cd4ml.evaluation import arguments, confusions, curves, fairness, measure, report, residuals, rows
 from cd4ml.evaluation.estimates import Scored
 from cd4ml.evaluation.evaluated import Evaluated
 from cd4ml.evaluation.report import Drawn, TrendPoint, WorstRow
@@ -32,6 +31,8 @@ log = logging.getLogger(__name__)
 
 PREDICTIONS_KEPT = 100
 WORST_KEPT = 20
+MOST_NAMED = 10
+"""Classes in an error."""
 
 
 def evaluate(
@@ -53,8 +54,8 @@ def evaluate(
 ) -> Evaluated:
     """Evaluates the models on the same rows; writes the folder (layout: `cd4ml.contracts.evaluation`) and the report.
 
-    Memory holds the predictions, 4 bytes a row and model, the columns that make slices, about 200 bytes a row while the
-    intervals are found, and a batch of the other columns.
+    Memory holds the predictions, 4 bytes a row and model (and class, of three and more), the columns that make slices,
+    about 200 bytes a row while the intervals are found, and a batch of the other columns.
 
     Args:
         test: The test split, a Parquet file.
@@ -105,7 +106,8 @@ def evaluate(
                 folder=unfinished / summary.TFMA,
                 runner=runner,
             )
-            scored = Scored(problem, predicted.labels, predicted.outputs, split.slicings(by))
+            classes = contracts[CANDIDATE].classes
+            scored = Scored(problem, predicted.labels, predicted.outputs, split.slicings(by), classes)
             completed, changes = measure.complete(scored, by_tfma.slices, cuts)
             drawn = _drawn(scored, cuts, by_tfma.calibration)
             latencies = predicted.latencies
@@ -139,6 +141,7 @@ def evaluate(
                 ),
                 row_by_row=by_tfma.row_by_row,
                 problem_name=problem.name,
+                classes=classes,
             )
             summary.write(found, unfinished)
             known = predicted.outputs[CANDIDATE][:PREDICTIONS_KEPT]
@@ -149,7 +152,7 @@ def evaluate(
             shutil.rmtree(unfinished, ignore_errors=True)
         name = str(contracts[CANDIDATE].model.get("model", CANDIDATE))
         history = _history(folders[CANDIDATE])
-        worst = _worst(split, predicted, label)
+        worst = _worst(split, predicted, contracts[CANDIDATE])
         report.write(
             report_file,
             name=name,
@@ -159,15 +162,14 @@ def evaluate(
             worst=worst,
             trend=[TrendPoint(**one) for one in trend],
         )
-        of_candidate = drawn[CANDIDATE]
-        return Evaluated(
-            found, contracts[CANDIDATE].classes, of_candidate if isinstance(of_candidate, Curves) else None
-        )
+        return Evaluated(found, classes, drawn[CANDIDATE])
 
 
 def _drawn(scored: Scored, cuts: Sequence[float], calibration: Mapping[str, np.ndarray]) -> Drawn:
     """What the report draws of each model on all rows."""
-    return curves.of(scored, cuts, calibration) if cuts else residuals.of(scored)
+    if cuts:
+        return curves.of(scored, cuts, calibration)
+    return confusions.of(scored) if scored.classes else residuals.of(scored)
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class _Predicted:
     labels: np.ndarray
     """[rows], as the problem has them."""
     outputs: Mapping[str, np.ndarray]
-    """By role: float32 [rows]."""
+    """By role: float32 [rows], or [rows, classes] of three classes and more."""
     latencies: Mapping[str, float]
     """By role: milliseconds."""
 
@@ -278,16 +280,22 @@ def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contr
                 "problem, or give the candidate another name than that of the published model"
             )
         if contract.classes != classes:
-            remedy = (
-                f"write `positive: {contract.classes[-1]}`, or give the candidate another name than that of the "
-                "published model"
-                if set(contract.classes) == set(classes)
-                else "train both on the same label"
-            )
-            raise EvaluationError(
-                f"{role}: it tells {' from '.join(contract.classes)}, the candidate {' from '.join(classes)}; {remedy}"
-            )
+            told, own = (" from ".join(one[:MOST_NAMED]) for one in (contract.classes, classes))
+            remedy = _same_classes(problem, contract.classes, classes)
+            raise EvaluationError(f"{role}: it tells {told}, the candidate {own}; {remedy}")
     return contracts, digests
+
+
+def _same_classes(problem: Problem, given: Sequence[str], wanted: Sequence[str]) -> str:
+    """How two models come to tell the same classes apart."""
+    other_name = "give the candidate another name than that of the published model"
+    if problem.at_thresholds and set(given) == set(wanted):
+        return f"write `positive: {given[-1]}`, or {other_name}"
+    return (
+        f"train both on the same classes in one order, or {other_name}"
+        if len(wanted) > 2
+        else "train both on the same label"
+    )
 
 
 def _labels(table: pa.Table, contract: Contract) -> np.ndarray:
@@ -315,18 +323,35 @@ def _kept(split: Rows, contract: Contract) -> pa.Table:
     return pa.table({one.name: _plain(few.column(one.name), one.kind) for one in contract.inputs})
 
 
-def _worst(split: Rows, predicted: _Predicted, label: str) -> list[WorstRow]:
+def _worst(split: Rows, predicted: _Predicted, contract: Contract) -> list[WorstRow]:
     """The rows on which the candidate is wrong by most, the worst first."""
-    outputs = predicted.outputs[CANDIDATE]
-    errors = np.abs(predicted.labels - outputs)
+    outputs, label = predicted.outputs[CANDIDATE], contract.label
+    errors = _errors(predicted.labels, outputs)
     places = np.sort(np.argsort(-errors, kind="stable")[:WORST_KEPT])
     few = split.take(places)
     shown = [label, *(name for name in split.columns if name != label)]
     found = [
-        WorstRow(float(output), row) for output, row in zip(outputs[places], few.select(shown).to_pylist(), strict=True)
+        WorstRow(_said(output, contract.classes), row)
+        for output, row in zip(outputs[places], few.select(shown).to_pylist(), strict=True)
     ]
     order = np.argsort(-errors[places], kind="stable")
     return [found[place] for place in order]
+
+
+def _errors(labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """How far each row is from its label: of several classes, what its own one lacks of a probability of 1."""
+    if outputs.ndim == 1:
+        errors: np.ndarray = np.abs(labels - outputs)
+        return errors
+    own: np.ndarray = np.take_along_axis(outputs, labels[:, None], axis=1)[:, 0]
+    return 1 - own
+
+
+def _said(output: np.ndarray, classes: Sequence[str]) -> float | str:
+    """What a model gave for one row: a number, or the likeliest of several classes with its probability."""
+    if output.ndim == 0:
+        return float(output)
+    return f"{classes[int(output.argmax())]} ({output.max():.3f})"
 
 
 def _plain(column: pa.ChunkedArray, kind: model.Kind) -> pa.ChunkedArray:

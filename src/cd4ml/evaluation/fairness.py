@@ -15,7 +15,7 @@ from cd4ml.contracts.slices import key_of
 def compare(
     problem: Problem, *, slices: Iterable[Slice], columns: Sequence[Sequence[str]], thresholds: Sequence[float]
 ) -> list[Fairness]:
-    """Compares the groups by each rate at each threshold, and by what has none.
+    """Compares the groups by each rate at each threshold or of each class, and by what has none.
 
     Args:
         problem: Says by what groups are compared.
@@ -26,14 +26,22 @@ def compare(
     slices = list(slices)
     overall = next(one for one in slices if one.slice == OVERALL)
     return [
-        _compare(
-            problem, overall=overall, slices=groups, columns=columns_of_groups, metric=metric.name, threshold=threshold
-        )
+        _compare(problem, overall=overall, slices=groups, columns=columns_of_groups, metric=name, threshold=threshold)
         for columns_of_groups in columns
         if (groups := [one for one in slices if sorted(one.values) == sorted(columns_of_groups)])
-        for metric in problem.among_groups
-        for threshold in (thresholds if metric.at_thresholds else (None,))
+        for name, threshold in _compared(problem, groups[0], thresholds)
     ]
+
+
+def _compared(problem: Problem, one: Slice, thresholds: Sequence[float]) -> Iterator[tuple[str, float | None]]:
+    """The names of the metrics that groups are compared by, each with its threshold, if it has one."""
+    for metric in problem.among_groups:
+        if metric.at_thresholds:
+            yield from ((metric.name, threshold) for threshold in thresholds)
+        elif metric.of_classes:
+            yield from ((name, None) for name in one.metrics if name.startswith(f"{metric.name}@"))
+        else:
+            yield metric.name, None
 
 
 def crosses(slices: Sequence[Sequence[str]], sensitive: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterator, Mapping
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, Fairness, Group, Summary, at
+from cd4ml.contracts.evaluation import CANDIDATE, MOST_BY_SLICE, OVERALL, Fairness, Group, Summary, at
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import Pattern, columns_of, key_of
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.limits import FairnessLimit
 from cd4ml.names import amount, nearest
+
+TOO_MANY_CLASSES = f"of more than {MOST_BY_SLICE} classes each is measured on all rows alone"
 
 
 def checks(
@@ -26,13 +28,13 @@ def checks(
         limit: What it must keep.
     """
     column, asked = key_of(columns), dict(_asked(limit))
-    rows = [one for one in found.fairness if one.model == CANDIDATE and one.column == column and one.metric == rate]
-    rows = [one for one in rows if limit.threshold in (None, one.threshold)]
+    rows = [one for one in found.fairness if one.model == CANDIDATE and one.column == column]
+    rows = [one for one in rows if one.metric.partition("@")[0] == rate and limit.threshold in (None, one.threshold)]
     if not rows:
-        yield _not_compared(found, columns=columns, subject=subject, limit=limit, asked=asked)
+        yield _not_compared(found, columns=columns, subject=subject, rate=rate, limit=limit, asked=asked)
     for one in rows:
         cut = "" if one.threshold is None else f" at {one.threshold:g}"
-        where = f"{subject} between groups of {column}{cut}"
+        where = f"{subject}{one.metric.removeprefix(rate)} between groups of {column}{cut}"
         for what, bounds in asked.items():
             if what == "largest difference":
                 yield _farthest(found, one=one, where=where, bounds=bounds)
@@ -52,7 +54,13 @@ def _asked(limit: FairnessLimit) -> Iterator[tuple[str, Bounds]]:
 
 
 def _not_compared(
-    found: Summary, *, columns: tuple[str, ...], subject: str, limit: FairnessLimit, asked: Mapping[str, Bounds]
+    found: Summary,
+    *,
+    columns: tuple[str, ...],
+    subject: str,
+    rate: str,
+    limit: FairnessLimit,
+    asked: Mapping[str, Bounds],
 ) -> Check:
     column = key_of(columns)
     subject = f"{subject} between groups of {column}" + (f" at {limit.threshold:g}" if limit.threshold else "")
@@ -63,6 +71,8 @@ def _not_compared(
         if column in known
         else f"it is no sensitive column of the evaluation; {nearest(column, known)}"
     )
+    if found.problem.metric(rate).of_classes and len(found.classes) > MOST_BY_SLICE:
+        why = TOO_MANY_CLASSES
     return Check(subject, words, None, Outcome.ERROR, f"{subject}: {why}", _each(columns))
 
 

@@ -15,7 +15,7 @@ from cd4ml.contracts.evaluation import (
     Fairness,
     Slice,
 )
-from cd4ml.contracts.problem import Metric, Problem
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation.curves import Curves
 from cd4ml.reports.page import GREY, PALETTE, figure_svg, picture, short
@@ -166,14 +166,14 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     names = list(rows[0].groups)[:MOST_SLICES]
     from matplotlib.figure import Figure
 
-    metrics = [one.name for one in problem.among_groups]
+    metrics = list(dict.fromkeys(row.metric for row in rows))
     high = len(metrics) // PANELS_ACROSS + 1  # one place at least is left for the legend
     figure = Figure(figsize=(WIDTH, 1.5 + high * (0.25 + 0.25 * len(names))))
     every = list(figure.subplots(high, PANELS_ACROSS, sharey=True).flat)
     panels, spare = every[: len(metrics)], every[-1]
     for axes, metric in zip(panels, metrics, strict=True):
         of_metric = [row for row in rows if row.metric == metric]
-        _groups(axes, metric=problem.metric(metric), names=names, rows=of_metric)
+        _groups(axes, problem=problem, metric=metric, names=names, rows=of_metric)
     for axes in every[len(metrics) :]:
         axes.set_axis_off()
     panels[0].set_yticks(range(len(names)), [short(name) for name in names])
@@ -183,7 +183,7 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     return figure_svg(figure)
 
 
-def _groups(axes: Any, *, metric: Metric, names: Sequence[str], rows: Sequence[Fairness]) -> None:
+def _groups(axes: Any, *, problem: Problem, metric: str, names: Sequence[str], rows: Sequence[Fairness]) -> None:
     for row in rows:
         groups = [row.groups.get(name) for name in names]
         if row.model != CANDIDATE:
@@ -205,8 +205,8 @@ def _groups(axes: Any, *, metric: Metric, names: Sequence[str], rows: Sequence[F
                 colour=colour,
                 label=label,
             )
-    axes.set_title(metric.title or metric.name.replace("_", " "), fontsize=10)
-    if metric.top is None:
+    axes.set_title(short(problem.title(metric), 26), fontsize=8 if problem.metric(metric).of_classes else 10)
+    if problem.metric(metric).top is None:
         axes.margins(x=0.15)
         axes.locator_params(axis="x", nbins=3)
     else:

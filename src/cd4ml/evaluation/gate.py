@@ -14,6 +14,7 @@ from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.contracts.verdict import MODEL_GATE, Check, Outcome, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
+from cd4ml.evaluation.fairness_checks import TOO_MANY_CLASSES
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
 from cd4ml.names import amount, nearest
 from cd4ml.registry import records
@@ -174,6 +175,8 @@ def _change(found: Summary, *, metric: str, other: str, limit: Change) -> Iterat
 
 
 def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
+    if metric not in one.metrics:
+        return Measured(None, why_not=TOO_MANY_CLASSES)
     value = one.metrics[metric]
     if value is None:
         why_not = problem.why_undefined(metric, one.rows, one.metrics)

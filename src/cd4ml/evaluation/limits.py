@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 from cd4ml import settings
 from cd4ml.contracts import problems
 from cd4ml.contracts.binary import CRITERIA
-from cd4ml.contracts.evaluation import at
+from cd4ml.contracts.evaluation import at, of_class
 from cd4ml.contracts.problem import Metric as Row
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.slices import OVERALL, Pattern
@@ -51,10 +51,19 @@ def _known_metric(name: str) -> str:
         raise ValueError(f"is measured at a threshold: write {at(name, 0.5)}")
     if at_thresholds and not _is_threshold(threshold):
         raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
-    if metric not in known or (found and not at_thresholds):
-        names = (at(one.name, 0.5) if one.at_thresholds else one.name for one in known.values())
-        raise ValueError(f"unknown; {nearest(name, (*names, *PARTS))}")
+    of_classes = metric in known and known[metric].of_classes
+    if of_classes and not threshold:
+        raise ValueError(f"is measured for each class: write {of_class(metric, 'CLASS')} with the name of one")
+    if metric not in known or (found and not at_thresholds and not of_classes):
+        raise ValueError(f"unknown; {nearest(name, (*map(_named, known.values()), *PARTS))}")
     return name
+
+
+def _named(metric: Row) -> str:
+    """As limits name it."""
+    if metric.of_classes:
+        return of_class(metric.name, "CLASS")
+    return at(metric.name, 0.5) if metric.at_thresholds else metric.name
 
 
 def _is_threshold(text: str) -> bool:

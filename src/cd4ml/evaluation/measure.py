@@ -50,19 +50,29 @@ def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float])
     metrics: dict[tuple[str, str], dict[str, float | None]] = {}
     intervals: dict[tuple[str, str], dict[str, Interval]] = {}
     of_changes: dict[tuple[str, str, str], Interval] = {}
+    correlations = _correlations(rows, thresholds)
     estimated = {role: estimates.of(rows, role) for role in rows.predictions}
     for slicing in rows.slicings:
-        candidate = estimated[CANDIDATE](slicing)
-        for role in rows.predictions:
-            found = candidate if role == CANDIDATE else estimated[role](slicing)
-            for metric, one in found.items():
-                ends = _of(OF_VALUES, metric)(one.values, spread(one.influence, slicing.codes, len(slicing.names)))
-                for name, value, interval in _named(slicing, values=one.values, ends=ends, enough=one.enough):
+        for of_models in zip(*(estimated[role](slicing) for role in rows.predictions), strict=True):
+            by_role = dict(zip(rows.predictions, of_models, strict=True))
+            metric, candidate = by_role[CANDIDATE]
+            of_rows = problems.metric(metric).interval == "share"  # whose interval goes by the rows that it is over
+            for role, (_, one) in by_role.items():
+                for name, value, interval in _named(slicing, one, None if of_rows else _of(OF_VALUES, metric)):
                     metrics.setdefault((role, name), {})[metric] = value
                     if interval:
                         intervals.setdefault((role, name), {})[metric] = interval
-            if role != CANDIDATE:
-                of_changes |= _paired(slicing, other=role, candidate=candidate, others=found)
+                if role == CANDIDATE:
+                    continue
+                if of_rows:
+                    alike = _alike(slicing, candidate, one)
+                    correlations |= {
+                        (role, name, metric): both for name, both in zip(slicing.names, alike, strict=True)
+                    }
+                else:
+                    change = _change(candidate, one)
+                    named = _named(slicing, change, _of(OF_CHANGES, metric))
+                    of_changes |= {(role, name, metric): interval for name, _, interval in named if interval}
     completed = [
         _completed(
             one,
@@ -72,8 +82,7 @@ def complete(rows: Scored, slices: Sequence[Slice], thresholds: Sequence[float])
         )
         for one in slices
     ]
-    tables = dict(_tables(rows, thresholds))
-    changes = _changes(rows.problem, slices=completed, intervals=of_changes, tables=tables, thresholds=thresholds)
+    changes = _changes(rows.problem, slices=completed, intervals=of_changes, correlations=correlations)
     return completed, list(changes)
 
 
@@ -83,32 +92,42 @@ def _of(intervals: Mapping[str, Callable[[np.ndarray, Spread], Ends]], metric: s
 
 
 def _named(
-    slicing: Slicing, *, values: np.ndarray, ends: Ends, enough: np.ndarray
+    slicing: Slicing, one: Estimate, interval_of: Callable[[np.ndarray, Spread], Ends] | None
 ) -> Iterator[tuple[str, float | None, Interval | None]]:
-    """The value and the interval of each slice."""
+    """The value and the interval of each slice; none where it is found elsewhere."""
+    if interval_of:
+        lows, highs = interval_of(one.values, spread(one.influence, slicing.codes, len(slicing.names)))
+    else:
+        lows = highs = np.full(len(slicing.names), np.nan)
     for name, value, low, high, is_enough in zip(
-        slicing.names, values.tolist(), ends[0].tolist(), ends[1].tolist(), enough.tolist(), strict=True
+        slicing.names, one.values.tolist(), lows.tolist(), highs.tolist(), one.enough.tolist(), strict=True
     ):
         known = is_enough and math.isfinite(low) and math.isfinite(high)
         yield name, value if math.isfinite(value) else None, (low, high) if known else None
 
 
-def _paired(
-    slicing: Slicing, *, other: str, candidate: Mapping[str, Estimate], others: Mapping[str, Estimate]
-) -> dict[tuple[str, str, str], Interval]:
-    """The intervals of the changes on the same rows, by other model, slice and metric."""
-    found: dict[tuple[str, str, str], Interval] = {}
-    for metric, one in candidate.items():
-        before = others[metric]
-        with np.errstate(invalid="ignore"):  # calibration without positives, R² of equal labels
-            difference = one.values - before.values
-        apart = spread(one.influence - before.influence, slicing.codes, len(slicing.names))
-        ends, enough = _of(OF_CHANGES, metric)(difference, apart), one.enough & before.enough
-        found |= {
-            (other, name, metric): interval
-            for name, _, interval in _named(slicing, values=difference, ends=ends, enough=enough)
-            if interval is not None
-        }
+def _change(candidate: Estimate, other: Estimate) -> Estimate:
+    """The candidate's estimate less another, on the same rows."""
+    with np.errstate(invalid="ignore"):  # calibration without positives, R² of equal labels
+        difference = candidate.values - other.values
+    return Estimate(difference, candidate.influence - other.influence, candidate.enough & other.enough)
+
+
+def _alike(slicing: Slicing, one: Estimate, other: Estimate) -> list[float]:
+    """How far the shares of two models rise and fall together on each slice, by the influence of each row."""
+    codes, size = slicing.codes, len(slicing.names)
+    both, of_one, of_other, apart = (
+        np.bincount(codes, values, size)
+        for values in (
+            one.influence * other.influence,
+            one.influence**2,
+            other.influence**2,
+            (one.influence - other.influence) ** 2,
+        )
+    )
+    vary = of_one * of_other > 0
+    correlations = np.divide(both, np.sqrt(of_one * of_other), out=np.zeros(size), where=vary)
+    found: list[float] = np.where(apart == 0, 1.0, correlations).tolist()
     return found
 
 
@@ -118,18 +137,17 @@ def _completed(one: Slice, *, problem: Problem, exact: Metrics, intervals: Inter
         metric for metric, value in metrics.items() if value is not None and problem.metric(metric).interval == "share"
     ]
     ends = confidence.proportion(
-        np.array([metrics[metric] for metric in rates]), np.array([one.counted(problem, metric) for metric in rates])
+        np.array([metrics[metric] for metric in rates]),
+        np.array([problem.counted(metric, one.rows, metrics) for metric in rates]),
     )
     of_rates = dict(zip(rates, zip(ends[0].tolist(), ends[1].tolist(), strict=True), strict=True))
-    return replace(one, metrics=metrics, intervals={**of_rates, **intervals})
+    return replace(one, metrics=metrics, intervals={**intervals, **of_rates})
 
 
-def _tables(rows: Scored, thresholds: Sequence[float]) -> Iterator[tuple[tuple[str, str, float], np.ndarray]]:
-    """How many rows are positive, selected by the candidate and selected by another model: int [2, 2, 2] of each.
-
-    By other model, slice and threshold.
-    """
+def _correlations(rows: Scored, thresholds: Sequence[float]) -> dict[tuple[str, str, str], float]:
+    """How far the rates at thresholds of two models rise and fall together, by other model, slice and metric."""
     positive = rows.labels == 1
+    found = {}
     for role, threshold in product(rows.predictions, thresholds):
         if role == CANDIDATE:
             continue
@@ -138,7 +156,9 @@ def _tables(rows: Scored, thresholds: Sequence[float]) -> Iterator[tuple[tuple[s
         for slicing in rows.slicings:
             counts = np.bincount(slicing.codes * 8 + cell, minlength=8 * len(slicing.names))
             for name, table in zip(slicing.names, counts.reshape(-1, 2, 2, 2), strict=True):
-                yield (role, name, threshold), table
+                for metric, correlation in _of_table(rows.problem, table):
+                    found[role, name, at(metric, threshold)] = correlation
+    return found
 
 
 def _changes(
@@ -146,24 +166,21 @@ def _changes(
     *,
     slices: Sequence[Slice],
     intervals: Mapping[tuple[str, str, str], Interval],
-    tables: Mapping[tuple[str, str, float], np.ndarray],
-    thresholds: Sequence[float],
+    correlations: Mapping[tuple[str, str, str], float],
 ) -> Iterator[Change]:
     candidate = {one.slice: one for one in slices if one.model == CANDIDATE}
     for other in (one for one in slices if one.model != CANDIDATE):
         one = candidate[other.slice]
-        of_rates = {
-            at(metric, threshold): _interval_of_rate(
-                problem, one=one, other=other, metric=at(metric, threshold), correlation=correlation
-            )
-            for threshold in thresholds
-            for metric, correlation in _correlations(problem, tables[other.model, one.slice, threshold])
-        }
         for metric, value in one.metrics.items():
             before = other.metrics[metric]
             if value is None or before is None or problem.metric(metric).of == "data":
                 continue
-            interval = intervals.get((other.model, one.slice, metric)) or of_rates.get(metric)
+            key = other.model, one.slice, metric
+            interval = intervals.get(key)
+            if key in correlations:
+                interval = _interval_of_rate(
+                    problem, one=one, other=other, metric=metric, correlation=correlations[key]
+                )
             yield Change(other.model, one.slice, metric, value - before, interval)
 
 
@@ -182,7 +199,7 @@ def _interval_of_rate(
     )
 
 
-def _correlations(problem: Problem, table: np.ndarray) -> Iterator[tuple[str, float]]:
+def _of_table(problem: Problem, table: np.ndarray) -> Iterator[tuple[str, float]]:
     """How far the rates of two models rise and fall together, of each rate.
 
     Args:

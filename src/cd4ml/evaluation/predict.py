@@ -12,6 +12,8 @@ from cd4ml.contracts.model import SAVED_MODEL, Contract
 from cd4ml.errors import EvaluationError
 
 BATCH_ROWS = 8192
+FEW = 10
+"""So many numbers of a row are told; of more, the first and the last."""
 CALLS = 200
 """Of one row each, by which the latency is measured, after some that warm up."""
 
@@ -29,7 +31,7 @@ class Model:
         Raises:
             EvaluationError: It cannot be loaded.
         """
-        self._folder, self._problem = folder, contract.problem
+        self._folder, self._problem, self._shape = folder, contract.problem, contract.shape
         try:
             self._loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # holds the signature's variables
             self._signature = self._loaded.signatures["serving_default"]
@@ -43,7 +45,7 @@ class Model:
             features: One array [rows] by input; of texts it may be Arrow's.
 
         Returns:
-            float32 [rows]: probabilities, or finite numbers.
+            float32 [rows]: probabilities, or finite numbers; [rows, classes] of three classes and more.
 
         Raises:
             EvaluationError: It cannot be called, or gives something else.
@@ -52,16 +54,18 @@ class Model:
         starts = range(0, rows, BATCH_ROWS)
         found = [self._call({name: one[at : at + BATCH_ROWS] for name, one in features.items()}) for at in starts]
         predictions = np.concatenate(found)
-        if predictions.shape != (rows,):
+        if predictions.shape != (rows, *self._shape):
+            wanted = ", ".join(["batch", *map(str, self._shape)])
             raise EvaluationError(
                 f"{self._folder}: predictions of shape {predictions.shape} for {rows:,} rows; "
-                f"{self._problem.output} must have the shape [batch]"
+                f"{self._problem.output} must have the shape [{wanted}]"
             )
         wrong = np.flatnonzero(self._problem.wrong(predictions))
         if len(wrong):
+            first = np.array2string(predictions[wrong[0]], threshold=FEW)
             raise EvaluationError(
                 f"{self._folder}: {len(wrong):,} of {rows:,} predictions are no {self._problem.outputs}, the first "
-                f"{predictions[wrong[0]]}; lower the learning rate, or look for infinite values in the features"
+                f"{first}; lower the learning rate, or look for infinite values in the features"
             )
         return predictions
 

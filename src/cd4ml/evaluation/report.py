@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from cd4ml.contracts import problems
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import (
@@ -12,12 +14,15 @@ from cd4ml.contracts.evaluation import (
     OVERALL,
     Change,
     Fairness,
+    Slice,
     Summary,
     at,
+    of_class,
 )
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
-from cd4ml.evaluation import criteria, figures, residual_figures
+from cd4ml.evaluation import confusion_figures, criteria, figures, residual_figures
+from cd4ml.evaluation.confusions import MOST_CURVES, Confusions
 from cd4ml.evaluation.curves import Curves
 from cd4ml.evaluation.explorer import explorer
 from cd4ml.evaluation.gate import MOST_JUDGED
@@ -27,11 +32,13 @@ from cd4ml.reports import course, page
 
 NOTABLE_GAP = 0.1
 """A gap between groups that is worth a reader's attention before all else: of a rate, or as a part of the RMSE."""
+MOST_MISTAKEN = 10
+"""Pairs of classes in the table of those that are taken for each other."""
 BEST = {"nearer 1": 1.0, "nearer 0": 0.0}
 """What is best of a metric of which neither more nor less is."""
 
 Kind = Literal["passed", "failed", "neutral"]
-Drawn = Mapping[str, Curves] | Mapping[str, Residuals]
+Drawn = Mapping[str, Curves] | Mapping[str, Confusions] | Mapping[str, Residuals]
 """By model, what the pictures that are particular to the problem are drawn from."""
 
 
@@ -49,7 +56,8 @@ class TrendPoint:
 class WorstRow:
     """A row on which the candidate is far from the label."""
 
-    output: float
+    output: float | str
+    """Of several classes in words: `north (0.981)`."""
     columns: Mapping[str, object]
     """Its values; the label is among them."""
 
@@ -70,7 +78,8 @@ def write(
         file: The HTML file.
         name: The candidate's.
         found: All numbers.
-        drawn: By model: `Curves`, with the same thresholds for all, or `Residuals` of a number.
+        drawn: By model: `Curves`, with the same thresholds for all, `Confusions` of three classes and more, or
+            `Residuals` of a number.
         history: The candidate's training by epoch; empty where it is not known.
         worst: The rows on which the candidate is farthest from the label, the worst first, with the columns that are
             worth a look.
@@ -100,15 +109,14 @@ def write(
         slice_changes=_slice_changes(found),
         most_slices=figures.MOST_SLICES,
         fairness=[_fairness(column, rows, found) for column, rows in _by_column(fair).items()],
-        fairness_metrics=problem.among_groups,
         fewest_rows=FEWEST_ROWS,
-        worst=_worst(worst, found.label, problem.output),
+        worst=_worst(worst, found.label, "predicted" if problem.by_class else problem.output),
         trend=_trend(trend, found),
         learning=course.learning(problem, history) if history else None,
     )
 
 
-def _of_classes(found: Summary, curves: Mapping[str, Curves]) -> dict[str, Any]:
+def _of_two_classes(found: Summary, curves: Mapping[str, Curves]) -> dict[str, Any]:
     pictures = (
         figures.roc(curves, {role: one.metrics["auc"] for role, one in found.models.items()}),
         figures.precision_recall(curves, {role: one.metrics["auc_pr"] for role, one in found.models.items()}),
@@ -119,6 +127,44 @@ def _of_classes(found: Summary, curves: Mapping[str, Curves]) -> dict[str, Any]:
         "explorer": explorer(curves, found.thresholds),
         "slice_metrics": [found.problem.primary, *_rates(found.problem, found.thresholds[0])],
     }
+
+
+def _of_several_classes(found: Summary, confusions: Mapping[str, Confusions]) -> dict[str, Any]:
+    candidate, problem = confusions[CANDIDATE], found.problem
+    names = [one.name for one in problem.by_class]
+    overall = found.of(CANDIDATE)[OVERALL]
+    return {
+        "picture": confusion_figures.confusion(candidate.counts, found.classes),
+        "curves": confusion_figures.one_against_rest(confusions, overall.metrics),
+        "most_curves": MOST_CURVES,
+        "mistaken": _mistaken(candidate.counts, found.classes),
+        "class_metrics": names,
+        "classes": [
+            {
+                "name": class_,
+                "rows": int(rows),
+                "cells": [_cell(overall, of_class(name, class_)) for name in names],
+            }
+            for class_, rows in zip(found.classes, candidate.counts.sum(axis=1), strict=True)
+        ],
+        "slice_metrics": [problem.primary, "top_1_accuracy", "balanced_accuracy", "macro_f1", "macro_auc"],
+    }
+
+
+def _cell(one: Slice, metric: str) -> dict[str, object]:
+    return {"value": one.metrics[metric], "interval": one.intervals.get(metric)}
+
+
+def _mistaken(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, object]]:
+    """The pairs of a class and another that it is most often taken for, the most frequent first."""
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_MISTAKEN]
+    places = [(int(one), int(other)) for one, other in zip(*np.unravel_index(order, wrong.shape), strict=True)]
+    return [
+        {"is": classes[one], "taken_for": classes[other], "rows": int(wrong[one, other]), "of": int(counts[one].sum())}
+        for one, other in places
+        if wrong[one, other]
+    ]
 
 
 def _of_numbers(found: Summary, residuals: Mapping[str, Residuals]) -> dict[str, Any]:
@@ -134,7 +180,8 @@ def _of_numbers(found: Summary, residuals: Mapping[str, Residuals]) -> dict[str,
 
 
 PARTICULAR: Mapping[str, Callable[[Summary, Any], dict[str, Any]]] = {
-    "binary": _of_classes,
+    "binary": _of_two_classes,
+    "multiclass": _of_several_classes,
     "regression": _of_numbers,
 }
 """What the template of each problem names beside what all do."""
@@ -239,14 +286,14 @@ def _fairness(column: str, rows: Sequence[Fairness], found: Summary) -> dict[str
         "rates": of_candidate,
         "groups": list(dict.fromkeys(group for one in of_candidate for group in one.groups)),
         "gaps": [one for one in found.fairness if (one.model, one.column) == (CANDIDATE, column)],
-        "too_small": _too_small(of_candidate),
+        "too_small": _too_small(found.problem, of_candidate),
     }
 
 
-def _too_small(rows: Sequence[Fairness]) -> dict[str, list[str]]:
+def _too_small(problem: Problem, rows: Sequence[Fairness]) -> dict[str, list[str]]:
     """By group the rates that it is too small for."""
     return {
-        group: [one.metric for one in rows if group in one.too_small]
+        group: [problem.title(one.metric) for one in rows if group in one.too_small]
         for group in sorted({group for one in rows for group in one.too_small})
     }
 
@@ -260,8 +307,9 @@ def _by_column(fair: Sequence[Fairness]) -> dict[str, list[Fairness]]:
 
 def _largest(problem: Problem, fair: Sequence[Fairness]) -> list[Fairness]:
     """By column the candidate's rate, or mean error, with the largest gap."""
-    telling = [one.name for one in problem.among_groups if one.interval == "share" or one.better == "nearer 0"]
-    judged = [one for one in fair if one.model == CANDIDATE and one.gap is not None and one.metric in telling]
+    telling = [one for one in problem.among_groups if one.interval == "share" or one.better == "nearer 0"]
+    of_candidate = [one for one in fair if one.model == CANDIDATE and one.gap is not None]
+    judged = [one for one in of_candidate if problem.metric(one.metric) in telling]
     return [max(rows, key=lambda one: one.gap or 0) for rows in _by_column(judged).values()]
 
 
@@ -279,7 +327,7 @@ def _sentence(problem: Problem, one: Fairness) -> str:
     lowest, highest = one.lowest.replace(",", ", "), one.highest.replace(",", ", ")
     ends = one.gap_interval
     chance = f", a gap between {written(ends[0])} and {written(ends[1])}" if ends else ""
-    return f"In {lowest} the {one.metric.replace('_', ' ')} is {low} against {high} in {highest}{chance}"
+    return f"In {lowest} the {problem.title(one.metric)} is {low} against {high} in {highest}{chance}"
 
 
 def _worst(rows: Sequence[WorstRow], label: str, output: str) -> dict[str, object]:

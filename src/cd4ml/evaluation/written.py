@@ -10,7 +10,10 @@ from cd4ml.contracts import problems
 from cd4ml.evaluation import limits
 
 THRESHOLD = r"0*\.[0-9]+"
-DESCRIPTION = "By metric, at a threshold as `precision@0.5`, and by the parts beside metrics (docs/limits.md)."
+DESCRIPTION = (
+    "By metric, at a threshold as `precision@0.5`, of a class as `class_recall@north`, and by the parts beside metrics "
+    "(docs/limits.md)."
+)
 
 
 class _Flat:
@@ -25,9 +28,12 @@ class _Flat:
         metric = parts.pop("metrics")["additionalProperties"]
         known = problems.metrics().values()
         at_thresholds = "|".join(one.name for one in known if one.at_thresholds)
-        properties = dict.fromkeys((one.name for one in known if not one.at_thresholds), metric) | parts
+        of_classes = "|".join(one.name for one in known if one.of_classes)
+        plain = (one.name for one in known if not one.at_thresholds and not one.of_classes)
+        properties = dict.fromkeys(plain, metric) | parts
         own = {"title": "ModelLimits", "description": DESCRIPTION, "properties": properties}
-        return {**flat, **own, "patternProperties": {f"^({at_thresholds})@{THRESHOLD}$": metric}}
+        patterns = {f"^({at_thresholds})@{THRESHOLD}$": metric, f"^({of_classes})@.+$": metric}
+        return {**flat, **own, "patternProperties": patterns}
 
 
 def _grouped(written: Any) -> dict[str, Any]:

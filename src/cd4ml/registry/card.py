@@ -111,10 +111,15 @@ def widest(fairness: Sequence[Fairness]) -> list[Fairness]:
     judged = [
         one
         for one in fairness
-        if one.gap is not None and (one.threshold is not None or problems.metric(one.metric).place_among_groups == 1)
+        if one.gap is not None and (_of_rows(one.metric) or problems.metric(one.metric).place_among_groups == 1)
     ]
     columns = dict.fromkeys(one.column for one in judged)
     return [max((one for one in judged if one.column == column), key=lambda one: one.gap or 0) for column in columns]
+
+
+def _of_rows(metric: str) -> bool:
+    """Whether it is a share of rows."""
+    return problems.metric(metric).interval == "share"
 
 
 def _environment() -> Environment:

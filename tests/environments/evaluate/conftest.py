@@ -10,7 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.transforms import core
-from evaluated_samples import make_model, make_price_model, make_prices, make_table
+from evaluated_samples import (
+    make_grade_model,
+    make_grades,
+    make_model,
+    make_price_model,
+    make_prices,
+    make_table,
+)
 
 from cd4ml.evaluation.evaluate import evaluate
 
@@ -110,3 +117,34 @@ def run_prices(run, price_models) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def prices(run_prices) -> Any:
     return run_prices()
+
+
+@pytest.fixture(scope="session")
+def grade_models(tmp_path_factory) -> dict[str, Path]:
+    """Models of three classes: one that takes gold from the south, and one that knows little."""
+    root = tmp_path_factory.mktemp("grade_models")
+    names = ("loss", "log_loss", "eval_loss", "eval_log_loss")
+    history = [{"epoch": one, "seconds": 1.0, **dict.fromkeys(names, 1.0 / one)} for one in (1, 2)]
+    made = {
+        "candidate": make_grade_model(root / "candidate", passed_over="south"),
+        "baseline": make_grade_model(root / "baseline", weight=0.4),
+        "broken": make_grade_model(root / "broken", weight=float("nan")),
+    }
+    (made["candidate"] / "history.json").write_text(json.dumps(history))
+    return made
+
+
+@pytest.fixture(scope="session")
+def run_grades(run, grade_models) -> Callable[..., Any]:
+    """Evaluates the models of three classes, with some arguments changed."""
+
+    def run_grades(table: pa.Table | None = None, **changes: Any) -> Any:
+        models = {role: grade_models[role] for role in ("candidate", "baseline")}
+        return run(make_grades() if table is None else table, **{**models, "label": "grade", **changes})
+
+    return run_grades
+
+
+@pytest.fixture(scope="session")
+def grades(run_grades) -> Any:
+    return run_grades()

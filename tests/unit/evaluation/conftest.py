@@ -3,11 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluation_samples import group, metrics, number
+from evaluation_samples import graded, group, metrics, number
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.binary import BINARY
-from cd4ml.contracts.evaluation import Change, ModelSummary, Summary
+from cd4ml.contracts.evaluation import MOST_BY_SLICE, Change, ModelSummary, Summary
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import fairness
 
@@ -63,6 +64,38 @@ def of_a_number() -> Callable[..., Summary]:
             changes=(),
             fairness=tuple(fairness.compare(REGRESSION, slices=candidate, columns=[["region"]], thresholds=[])),
             problem_name=REGRESSION.name,
+        )
+
+    return made
+
+
+@pytest.fixture
+def of_classes() -> Callable[..., Summary]:
+    """A candidate that finds fewer rows of each class in the south, beside a baseline (a log loss of 0.9)."""
+
+    def made(classes: tuple[str, ...] = ("bronze", "silver", "gold"), loss: float = 0.8) -> Summary:
+        by_class = len(classes) <= MOST_BY_SLICE
+        candidate = (
+            graded("overall", classes, loss=loss, rows=6_000),
+            graded("region=north", classes, recall=0.7, rows=3_000, by_class=by_class),
+            graded("region=south", classes, recall=0.5, rows=3_000, by_class=by_class),
+        )
+        baseline = tuple(replace(one, model="baseline", metrics={**one.metrics, "log_loss": 0.9}) for one in candidate)
+        return Summary(
+            label="grade",
+            rows=6_000,
+            test_digest="sha256:t",
+            judged=1,
+            thresholds=(),
+            models={
+                "candidate": _model("sha256:c", candidate[0], latency_ms=4.0),
+                "baseline": _model("sha256:b", baseline[0], latency_ms=1.0),
+            },
+            slices=candidate + baseline,
+            changes=(),
+            fairness=tuple(fairness.compare(MULTICLASS, slices=candidate, columns=[["region"]], thresholds=[])),
+            problem_name=MULTICLASS.name,
+            classes=classes,
         )
 
     return made

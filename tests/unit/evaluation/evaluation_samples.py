@@ -1,7 +1,9 @@
 """Made-up slices, for tests that need no model."""
 
+from collections.abc import Sequence
+
 from cd4ml.contracts.binary import BINARY
-from cd4ml.contracts.evaluation import Interval, Metrics, Slice, at
+from cd4ml.contracts.evaluation import Interval, Metrics, Slice, at, of_class
 
 
 def metrics(auc: float | None, rate: float | None = 0.5, label_rate: float = 0.4) -> Metrics:
@@ -41,4 +43,35 @@ def number(name: str, error: float = 3.0, bias: float = 0.5, rows: int = 100, mo
         "mean_absolute_error": 0.8 * error,
         "r_squared": 0.7,
     }
+    return Slice(model, name, values, rows, found, {})
+
+
+def graded(
+    name: str,
+    classes: Sequence[str],
+    *,
+    recall: float = 0.6,
+    loss: float = 0.8,
+    rows: int = 300,
+    model: str = "candidate",
+    by_class: bool = True,
+) -> Slice:
+    """A slice of a model of several classes, all of them as frequent and found as often."""
+    values = {} if name == "overall" else dict(part.split("=") for part in name.split(","))
+    share = 1 / len(classes)
+    found: dict[str, float | None] = {
+        "example_count": float(rows),
+        "log_loss": loss,
+        **dict.fromkeys(("top_1_accuracy", "top_2_accuracy", "balanced_accuracy", "macro_f1"), recall),
+        "macro_auc": 0.8,
+        **{of_class("class_rate", one): share for one in classes},
+    }
+    if by_class:
+        for one in classes:
+            found |= {
+                of_class("class_selection_rate", one): share,
+                of_class("class_precision", one): recall,
+                of_class("class_recall", one): recall,
+                of_class("class_auc", one): 0.8,
+            }
     return Slice(model, name, values, rows, found, {})

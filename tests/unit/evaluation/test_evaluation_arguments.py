@@ -166,3 +166,9 @@ def test_arguments_are_checked_without_the_libraries_of_evaluation():
         "assert not {'pyarrow', 'numpy', 'tensorflow'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_limits_on_a_class_need_no_threshold():
+    given = {"log_loss": {"max": 1}, "class_recall@0.7": {"min": 0.5, "slices": ["region=*"]}}
+
+    arguments.check_together(parse(given), **ASKED, problem="multiclass")

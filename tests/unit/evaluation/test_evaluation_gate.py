@@ -143,6 +143,51 @@ def test_a_gap_in_the_mean_error_is_told_with_its_groups(of_a_number, written):
     ]
 
 
+@pytest.mark.parametrize(("loss", "passed"), [(0.8, True), (0.9, True), (1.0, False)])
+def test_of_a_log_loss_as_good_is_no_more(of_classes, written, loss, passed):
+    verdict = gate.check(written(of_classes(loss=loss)), {"as_good_as": "baseline"})
+
+    [check] = verdict.checks
+    assert (check.name, check.limit) == ("change of log_loss on overall against the baseline", "at most 0")
+    assert verdict.passed is passed
+
+
+def test_a_limit_on_a_class_and_one_between_groups_are_held_of_the_class(of_classes, written):
+    limits = {
+        "class_recall@gold": {"min": 0.6, "slices": ["overall", "region=*"]},
+        "fairness": {"region": {"class_recall": {"max_gap": 0.1}}},
+    }
+
+    assert reasons(written(of_classes()), limits) == [
+        "class_recall@gold on region=south is 0.5, below the limit 0.6",
+        *(
+            f"class_recall@{one} between groups of region: the gap is 0.2 (south 0.50, north 0.70), above the limit 0.1"
+            for one in ("bronze", "silver", "gold")
+        ),
+    ]
+
+
+def test_of_many_classes_a_limit_on_one_is_held_on_all_rows_and_told_on_slices_and_groups(of_classes, written):
+    limits = {
+        "class_recall@7": {"min": 0.6, "slices": ["overall", "region=south"]},
+        "fairness": {"region": {"class_recall": {"max_gap": 0.1}}},
+    }
+
+    verdict = gate.check(written(of_classes(tuple(map(str, range(21))))), limits)
+
+    assert [str(check.outcome) for check in verdict.checks] == ["passed", "error", "error"]
+    assert verdict.reasons == [
+        "class_recall@7 on region=south: of more than 20 classes each is measured on all rows alone, "
+        "so the limit 'at least 0.6' could not be checked",
+        "class_recall between groups of region: of more than 20 classes each is measured on all rows alone",
+    ]
+
+
+def test_a_limit_on_a_class_that_is_none_is_told_with_the_nearest(of_classes, written):
+    with pytest.raises(EvaluationError, match="class_recall@golden: not measured; did you mean 'class_recall@gold'"):
+        gate.check(written(of_classes()), {"class_recall@golden": {"min": 0.5}})
+
+
 def test_a_change_is_held_on_the_slices_that_it_names(found, written):
     limits = {"auc": {"baseline": {"min_change": 0.0, "slices": ["region=*"]}}}
 

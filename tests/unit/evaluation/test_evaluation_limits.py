@@ -7,6 +7,8 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from cd4ml.contracts.binary import BINARY, CRITERIA
+from cd4ml.contracts.multiclass import MULTICLASS
+from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import limits
@@ -284,7 +286,7 @@ def test_a_criterion_stands_for_its_rates():
 def test_every_rate_that_groups_are_compared_by_can_be_limited():
     named = set(limits.FairnessLimits.model_fields)
 
-    compared = (one.name for problem in (BINARY, REGRESSION) for one in problem.among_groups)
+    compared = (one.name for problem in PROBLEMS.values() for one in problem.among_groups)
     assert named == {*compared, *CRITERIA}
 
 
@@ -317,6 +319,48 @@ def test_a_mistake_in_the_limits_of_a_number_is_told(given, told):
         limits.parse(given)
 
     assert told in str(error.value)
+
+
+def test_limits_name_the_metrics_of_each_class():
+    given = {
+        "log_loss": {"max": 1.2, "baseline": {"max_change": 0}},
+        "macro_f1": {"min": 0.5, "confident": True},
+        "class_recall@north@night, late": {"min": 0.5, "slices": ["overall", "region=*"]},
+        "bootstrap": {"class_auc@1": {"min": 0.7}},
+        "fairness": {"region": {"class_recall": {"max_gap": 0.1}, "class_selection_rate": {"min_ratio": 0.8}}},
+    }
+
+    assert list(limits.misfits(limits.parse(given), MULTICLASS)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"class_recall": {"min": 0.5}}, "write class_recall@CLASS with the name of one"),
+        ({"class_recall@": {"min": 0.5}}, "write class_recall@CLASS with the name of one"),
+        ({"class_recal@a": {"min": 0.5}}, "class_recal@a: unknown; did you mean 'class_recall@CLASS'?"),
+        ({"macro_f1@a": {"min": 0.5}}, "macro_f1@a: unknown; did you mean 'macro_f1'?"),
+        ({"class_auc@a": {"min": 75}}, "class_auc@a.min: 75 is out of range: class_auc@a is from 0 to 1"),
+        ({"log_loss": {"max": -1}}, "log_loss.max: -1 is out of range: log_loss is at least 0"),
+        (
+            {"class_recall@a": {"min": 0.7}, "bootstrap": {"class_recall@a": {"max": 0.6}}},
+            "class_recall@a: min 0.7 on overall contradicts bootstrap.class_recall@a, max 0.6 on overall",
+        ),
+        ({"fairness": {"a": {"class_recall": {"max_gap": 0.1, "threshold": 0.5}}}}, "is of no threshold"),
+        ({"fairness": {"a": {"class_recall": {"max_gap": 2}}}}, "fairness.a.class_recall.max_gap"),
+    ],
+)
+def test_a_mistake_in_the_limits_of_classes_is_told(given, told):
+    with pytest.raises(EvaluationError) as error:
+        limits.parse(given)
+
+    assert told in str(error.value)
+
+
+def test_limits_of_two_classes_do_not_contradict_each_other():
+    given = {"class_recall@a": {"min": 0.7}, "bootstrap": {"class_recall@b": {"max": 0.6}}}
+
+    assert limits.parse(given)
 
 
 def test_a_limit_of_another_problem_is_told_with_what_to_limit_instead():

@@ -5,7 +5,9 @@ import pytest
 from evaluation_samples import group
 
 from cd4ml.contracts import evaluation as summary
+from cd4ml.contracts import record
 from cd4ml.errors import DocumentError
+from cd4ml.registry import card
 
 
 def test_a_summary_is_read_as_it_was_written(found, written):
@@ -41,3 +43,21 @@ def test_of_slices_that_are_all_too_small_none_is_the_weakest(found):
 
     assert replace(found, slices=(tiny, undefined)).weakest() is None
     assert replace(found, slices=(tiny, undefined, enough)).weakest() == ("region=south", 0.9)
+
+
+def test_a_run_is_known_by_the_metrics_of_its_classes_but_for_those_of_many(of_classes, written):
+    few = record.found_by(written(of_classes(tuple("abc"))))
+    many = record.found_by(written(of_classes(tuple("abcdefghijklmnopqrstu"))))
+
+    assert few["models"]["candidate"]["class_recall@a"] == 0.6
+    assert few["slices"]["region=south"] == record.SliceScore(3_000, 0.8)
+    assert many["models"]["candidate"].keys() == {name for name in few["models"]["candidate"] if "@" not in name}
+
+
+def test_the_widest_gap_of_classes_is_that_of_the_class_and_rate_that_differ_most(of_classes):
+    found = of_classes()
+    gaps = {"class_selection_rate@gold": 0.1, "class_recall@gold": 0.3, "class_recall@silver": 0.2}
+
+    fairness = [replace(one, gap=gaps.get(one.metric, 0.0)) for one in found.fairness]
+
+    assert [one.metric for one in card.widest(fairness)] == ["class_recall@gold"]
