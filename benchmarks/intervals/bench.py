@@ -3,8 +3,9 @@
     .venvs/evaluate/bin/python benchmarks/intervals/bench.py
 
 Two models whose scores are normal, by class, are evaluated on many samples at once, as if each were a slice; so are two
-that predict a number. Of groups of known rates the gap is found in many samples. It prints the share of the intervals
-that hold the truth; a dash stands for samples of which most are too small to have one. The last line is JSON.
+that tell three classes apart, and two that predict a number. Of groups of known rates the gap is found in many samples.
+It prints the share of the intervals that hold the truth; a dash stands for samples of which most are too small to have
+one. The last line is JSON.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ from rich.table import Table
 from scipy import special
 
 from cd4ml.contracts.binary import BINARY
-from cd4ml.contracts.evaluation import OVERALL, Slice, at
+from cd4ml.contracts.evaluation import OVERALL, Slice, at, of_class
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import confidence, fairness, measure
 from cd4ml.evaluation.estimates import Scored
@@ -34,6 +36,12 @@ AT_THRESHOLD = ("accuracy", "precision", "true_positive_rate", "false_positive_r
 CHANCES = ("normal", "skewed")
 """What a label has beside what can be known of it."""
 NUMBERS = tuple(one.name for one in REGRESSION.on_all if one.interval)
+CLASSES = {"usual": 0.5, "seldom": 0.3, "rare": 0.2}
+"""Of three: the share of each."""
+OF_CLASSES = (
+    *(one.name for one in MULTICLASS.on_all if one.interval),
+    *(of_class(one.name, "rare") for one in MULTICLASS.by_class),
+)
 KNOWN = 4_000_000
 """Rows by which the truth is known."""
 
@@ -105,6 +113,32 @@ def samples_of_numbers(rows: int, *, chance: str, count: int, seed: int) -> Samp
     return scored, slices, []
 
 
+def samples_of_classes(rows: int, *, apart: float, count: int, seed: int) -> Samples:
+    """Samples of one size of three classes, and of two models that tell them apart.
+
+    Args:
+        rows: Of each sample.
+        apart: How far a class is from the others by its own score, in standard deviations.
+        count: Of samples.
+        seed: Of the draws.
+    """
+    random = np.random.default_rng(seed)
+    shares = np.array([*CLASSES.values()])
+    labels = random.choice(len(shares), rows * count, p=shares)
+    own = np.eye(len(shares))[labels]
+    noise = random.normal(size=(2, *own.shape))
+    mixed = 0.9 * noise[0] + np.sqrt(1 - 0.9**2) * noise[1]
+    scores = {"candidate": (apart, apart * own + noise[0]), "baseline": (0.9 * apart, 0.9 * apart * own + mixed)}
+    predictions = {
+        role: special.softmax(np.log(shares) + reach * one, axis=1).astype(np.float32)
+        for role, (reach, one) in scores.items()
+    }
+    names = [f"sample={place}" for place in range(count)]
+    scored = Scored(MULTICLASS, labels, predictions, [Slicing(names, np.repeat(np.arange(count), rows))], [*CLASSES])
+    slices = [Slice(role, name, {}, rows, {"example_count": float(rows)}, {}) for role in scores for name in names]
+    return scored, slices, []
+
+
 def _rates(
     labels: np.ndarray, *, selected: np.ndarray, rows: int, threshold: float
 ) -> Iterator[dict[str, float | None]]:
@@ -141,6 +175,12 @@ def known_of_numbers(chance: str) -> dict[str, float]:
     return _true(samples_of_numbers(KNOWN, chance=chance, count=1, seed=1))
 
 
+@cache
+def known_of_classes(apart: float) -> dict[str, float]:
+    """The same of three classes."""
+    return _true(samples_of_classes(KNOWN, apart=apart, count=1, seed=1))
+
+
 def _true(drawn: Samples) -> dict[str, float]:
     found, changes = measure.complete(*drawn)
     truth = {name: value for name, value in found[0].metrics.items() if value is not None}
@@ -158,6 +198,12 @@ def coverage_of_numbers(rows: int, *, chance: str, count: int, seed: int = 0) ->
     """The same of a number."""
     drawn = samples_of_numbers(rows, chance=chance, count=count, seed=seed)
     return _held(drawn, known_of_numbers(chance), names=NUMBERS, count=count)
+
+
+def coverage_of_classes(rows: int, *, apart: float, count: int, seed: int = 0) -> dict[str, Held]:
+    """The same of three classes; of the metrics of each class those of the rarest."""
+    drawn = samples_of_classes(rows, apart=apart, count=count, seed=seed)
+    return _held(drawn, known_of_classes(apart), names=OF_CLASSES, count=count)
 
 
 def _held(drawn: Samples, truth: dict[str, float], *, names: Sequence[str], count: int) -> dict[str, Held]:
@@ -221,6 +267,9 @@ def main() -> None:
         for rate in RATES:
             cells = [coverage(rows, rate=rate, apart=apart, count=_count(rows)) for rows in ROWS]
             console.print(_table(f"{quality} model, rate {rate:g}", cells, told))
+    for quality, apart in APART.items():
+        cells = [coverage_of_classes(rows, apart=apart, count=_count(rows)) for rows in ROWS]
+        console.print(_table(f"{quality} model of three classes", cells, told))
     for chance in CHANCES:
         cells = [coverage_of_numbers(rows, chance=chance, count=_count(rows)) for rows in ROWS]
         console.print(_table(f"a number, {chance}", cells, told))

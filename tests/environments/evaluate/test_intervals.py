@@ -47,6 +47,24 @@ def test_of_a_hundred_intervals_of_a_number_ninety_five_hold_the_truth(bench, ro
         assert 0.925 <= held <= 0.985, metric
 
 
+def test_of_a_hundred_intervals_of_three_classes_ninety_five_hold_the_truth(bench):
+    found = bench.coverage_of_classes(300, apart=2.0, count=1_000)
+
+    assert len(found) == 21  # the share of a class does not change
+    for metric, (given, held) in found.items():
+        assert given > 0.9, metric
+        assert 0.925 <= held <= 0.985, metric
+
+
+def test_of_three_classes_a_mean_has_no_interval_where_one_of_them_has_few_rows(bench):
+    found = bench.coverage_of_classes(100, apart=2.0, count=100)  # 20 of the rarest
+
+    assert [found[metric].given for metric in ("balanced_accuracy", "macro_f1", "macro_auc", "change of macro_f1")] == [
+        0
+    ] * 4
+    assert found["log_loss"].given == found["top_1_accuracy"].given == 1
+
+
 def test_a_number_has_no_interval_of_few_rows_nor_of_errors_that_are_all_one(bench):
     few = bench.samples_of_numbers(29, chance="normal", count=1, seed=0)
     labels = np.arange(100.0)
