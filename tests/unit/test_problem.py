@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 
 ROW = """
@@ -164,6 +165,18 @@ def test_the_table_of_the_docs_has_every_metric_and_says_which_rows_it_is_over()
             assert one in BINARY.of_models
         else:
             assert BINARY.counted(name, 1000, found) == ROWS_THAT_COUNT[said[name]], name
+
+
+def test_the_docs_have_every_metric_of_several_classes_and_say_by_which_groups_are_compared():
+    of_classes, _, fairness = (DOCS / "limits.md").read_text().partition("### Fairness")
+    table = of_classes.partition("Of three classes and more, where")[2].partition("The means are over")[0]
+
+    said = [name for name in re.findall("`([a-z_0-9]+)(?:@c)?`", table) if name != "c"]
+    assert set(said) == {one.name for one in MULTICLASS.metrics}
+    of_each = {name for name in said if f"`{name}@c`" in table}
+    assert of_each == {one.name for one in MULTICLASS.by_class}
+    compared = re.findall("`(class_[a-z_]+)` [(]", " ".join(fairness.split()))
+    assert compared == [one.name for one in MULTICLASS.among_groups]
 
 
 def test_the_docs_have_every_metric_of_a_number_and_say_by_which_groups_are_compared():
