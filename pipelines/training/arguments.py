@@ -199,6 +199,8 @@ class Training(Arguments):
         for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
             if model.reweight and not asked.has_classes:
                 yield f"{name}.reweight: {said}"
+            if model.calibration != "none":
+                yield f"{name}.calibration: {said}"
             if model.model == "rules":
                 yield f"{name}.model: `rules` says a probability, and the problem is {asked.name}; take another model"
         for name in ("max_label_rate_gap", *(() if asked.has_classes else ("min_class_rows",))):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from evaluated import a_summary, a_summary_of_numbers
 
+from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.regression import REGRESSION
@@ -151,6 +152,15 @@ def test_a_model_of_weighted_rows_says_by_what(write: Write) -> None:
     weighted = replace(CONTRACT, model={"model": "dnn", "reweight": ["region", "gender"]})
 
     assert "the same in each group of `region` × `gender`" in part(write(contract=weighted), "Training data")
+
+
+def test_a_card_says_whether_probabilities_are_calibrated_and_by_what(write: Write) -> None:
+    calibrated = Calibration("temperature", 200, 80, loss=(0.5, 0.4), error=(0.1, 0.02), temperature=1.5)
+
+    said = part(write(contract=replace(CONTRACT, calibration=calibrated)), "Training data")
+    assert "were calibrated by a temperature of 1.5, fitted to the 200 rows of eval, 80 of them positive" in said
+    assert "Evaluation judges that on the test split." in said
+    assert "Its probabilities are not calibrated." in part(write(), "Training data")
 
 
 def test_the_page_has_all_of_the_card_and_what_comes_from_the_data_stays_text(write: Write) -> None:

@@ -108,6 +108,7 @@ def test_the_functions_of_a_run_file_are_tried_with_its_settings_on_rows_of_its_
         "settings": {"units": 3},
         "minutes": trials.MINUTES,
         "reweight": [],
+        "calibration": "none",
         "source": "",
     }
     assert (content["label"], content["exclude"]) == ("churned", ["customer", "note"])

@@ -28,6 +28,7 @@ import numpy as np
 
 from cd4ml.contracts import document, problems
 from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.columns import column, is_text
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, StorageError
@@ -83,6 +84,8 @@ class Contract:
     label_quantiles: tuple[float, ...] = ()
     """Of a number: the values that parts of the rows that training saw do not exceed, ascending; none where it is not
     known, or the label is no number."""
+    calibration: Calibration | None = None
+    """Of its probabilities; None where they are as training left them."""
 
     @property
     def output(self) -> str:
@@ -153,6 +156,8 @@ def write_contract(contract: Contract, folder: str | Path) -> None:
     }
     if contract.label_quantiles:
         content["label_quantiles"] = list(contract.label_quantiles)
+    if contract.calibration:
+        content["calibration"] = contract.calibration.written
     document.write(Path(folder) / CONTRACT, content)
 
 
@@ -200,6 +205,7 @@ def parse_contract(text: str, place: str) -> Contract:
             model=content["model"],
             problem=problem,
             label_quantiles=tuple(content.get("label_quantiles", ())),
+            calibration=Calibration.read(content["calibration"]) if "calibration" in content else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _no_contract(place, error) from error

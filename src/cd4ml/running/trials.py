@@ -78,7 +78,8 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
         DataError: The source cannot be read, or its first rows do not tell what the label asks for.
         EnvironmentSetupError: The train environment is not on this machine.
     """
-    spec = function.model_copy(update={"minutes": min(function.minutes, MINUTES)}).model_dump(mode="json")
+    few = {"minutes": min(function.minutes, MINUTES), "calibration": "none"}  # to which few rows are too few
+    spec = function.model_copy(update=few).model_dump(mode="json")
     with tempfile.TemporaryDirectory(prefix="cd4ml-trial-") as folder:
         asked: Mapping[str, Any] = {"spec": spec}
         if values:

@@ -55,6 +55,7 @@ def write(path: str | Path, *, trained: "Trained", contract: Contract, seed: int
         times=course.times(history, trained.unit),
         settings=flat(contract.model),
         label=contract.label,
+        classes=contract.classes,
         features=[Feature(one.name, one.kind, _seen(one)) for one in contract.inputs],
         epochs=thinned(history),
         names=list(dict.fromkeys(name for epoch in history for name in epoch)),

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cd4ml.errors import TrainingError
+from cd4ml.contracts.model import Contract
+from cd4ml.errors import DataError, TrainingError
 
 
 def for_trial(table: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -28,6 +29,20 @@ def opened(split: Path) -> pq.ParquetFile:
         return pq.ParquetFile(split, pre_buffer=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise TrainingError(f"{split}: cannot be read as Parquet ({error}); run split_dataset again") from error
+
+
+def labels(split: Path, contract: Contract) -> np.ndarray:
+    """The label of each row, [rows], as the problem numbers it.
+
+    Raises:
+        TrainingError: It cannot be read, or is not what the contract says.
+    """
+    with opened(split) as file, readable(split, f"the column {contract.label!r}"):
+        table = file.read(columns=[contract.label])
+    try:
+        return contract.labels(table)
+    except DataError as error:
+        raise TrainingError(f"{split}: {error}") from error
 
 
 @contextmanager

@@ -14,12 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from cd4ml.contracts import document, model, question
+from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.storage import scratch
-from cd4ml.training import environment, examples, export, features, reweight, statistics, warm_start
+from cd4ml.training import calibration, environment, examples, export, features, reweight, statistics, warm_start
 from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
 from cd4ml.training.devices import find
@@ -57,6 +58,8 @@ class Trained:
     """The most that the process held."""
     device_memory_bytes: int | None
     """The most that it held of the GPUs' own; None without."""
+    calibration: Calibration | None = None
+    """Of its probabilities, where that was asked for."""
 
     @property
     def best(self) -> Epoch:
@@ -79,6 +82,7 @@ class Trained:
             "rows": self.rows,
             "features": self.features,
             "reweighted": str(self.weights or "no"),
+            "calibrated": str(self.calibration or "no"),
             "ended": self.ended,
             "device": self.device,
         }
@@ -199,6 +203,7 @@ def train(
             devices=devices,
         )
         read = _read(job, Path(statistics_folder), Path(schema))
+        calibration.check(checked, job)
         started_from = model.digest(begins_with) if begins_with else ""
         key = _key(checked, job=job, read=read, started_from=started_from) if store else ""
         tracker = Tracker(
@@ -213,6 +218,8 @@ def train(
         job = replace(job, checkpoints=checkpoints, tracker=tracker)
         with tracker:
             fitted = _fitted(checked, job)
+            fitted, found = calibration.calibrated(checked, fitted, job)
+            contract = replace(contract, calibration=found)
             _note_end(tracker, fitted, contract.problem)
             lineage = Lineage(seed, read, environment.here(_files(type(checked)), devices), started_from)
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
@@ -231,6 +238,7 @@ def train(
         device=str(devices),
         memory_bytes=most_resident(),
         device_memory_bytes=devices.most_held(),
+        calibration=found,
     )
     if report:
         from cd4ml.training import report as reports  # which draws, and is not needed without

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from pydantic_core import PydanticKnownError
 
 from cd4ml import settings
+from cd4ml.contracts import calibrated
 from cd4ml.errors import PluginError, TrainingError
 from cd4ml.names import nearest, shown
 from cd4ml.plugins import PluginPoint
@@ -42,6 +43,7 @@ STEPS, LEAST_BATCH, MOST_BATCH = 64, 32, 2048
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 Accelerator = Literal["auto", "gpu", "cpu"]
 Precision = Literal["float32", "mixed"]
+Calibration = Literal["none", calibrated.Method]
 
 
 def _function(name: str) -> str:
@@ -65,6 +67,8 @@ class Trainer(Strict, ABC):
     """The name in the table of trainers; a subclass has it as `Literal["name"] = "name"`."""
     reweight: Columns = ()
     """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
+    calibration: Calibration = "none"
+    """How the probabilities of two classes are fitted to the eval split once it is trained, within the model."""
 
     @model_validator(mode="before")
     @classmethod

@@ -549,7 +549,7 @@ def command(inputs: Inputs, folder: Path, spec: dict[str, Any]) -> list[str]:
     return [sys.executable, "-c", program, json.dumps(arguments), json.dumps(spec), str(folder)]
 
 
-@pytest.mark.parametrize("spec", [RULES, DNN, TREES], ids=["rules", "dnn", "trees"])
+@pytest.mark.parametrize("spec", [RULES, DNN, TREES | {"calibration": "isotonic"}], ids=["rules", "dnn", "trees"])
 def test_a_training_that_is_run_again_gives_the_same_digest(inputs, tmp_path, spec):
     for name in ("first", "second"):
         subprocess.run(command(inputs, tmp_path / name, spec), check=True, capture_output=True)

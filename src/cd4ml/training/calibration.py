@@ -1,0 +1,189 @@
+"""Calibration: a trained model's probabilities become those that the eval split bears out, within the model.
+
+A temperature divides log odds (Guo et al. 2017, "On calibration of modern neural networks"); an isotonic regression
+finds the rising steps that fit best, between which it is linear. Neither turns the order of two rows round. Whether
+probabilities are calibrated, the test split judges: on the eval split, which they were fitted to, they always seem so.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.optimize import isotonic_regression, minimize_scalar
+
+from cd4ml.contracts.calibrated import Calibration
+from cd4ml.contracts.model import Contract
+from cd4ml.errors import TrainingError
+from cd4ml.names import counted
+from cd4ml.training import objective, split
+from cd4ml.training.examples import Examples
+from cd4ml.training.job import Fitted, TrainingJob
+from cd4ml.training.objective import LEAST, MOST, Objective
+from cd4ml.training.trainers import Trainer
+
+FEWEST = 20
+"""Rows of each class that the eval split has at least."""
+FEW_FOR_ISOTONIC = 200
+"""With fewer, an isotonic regression follows these rows more than what they are drawn from."""
+MOST_TEMPERATURE = 20.0
+"""And the least is 1 by that."""
+AT_BOUND = 1e-3
+"""A temperature this close to a bound, in parts of it, is at it."""
+PARTS = 10
+"""In which the rows are compared with what was predicted of them, each of as many."""
+PREDICTED_ROWS = 65_536
+
+
+def check(trainer: Trainer, job: TrainingJob) -> None:
+    """Makes sure, before anything is trained, that its probabilities can be calibrated where that is asked for.
+
+    Raises:
+        TrainingError: The label is not of two classes, or the eval split has too few rows of one.
+    """
+    contract, method = job.contract, trainer.calibration
+    if method == "none":
+        return
+    if len(contract.classes) != 2:
+        raise TrainingError(
+            f"calibration: is of the probability of one of two classes, and the label {contract.label!r} asks for "
+            f"{contract.problem.task}; leave it out"
+        )
+    least, rows = _rarer(split.labels(job.eval, contract), contract)
+    if rows < FEWEST:
+        raise TrainingError(
+            f"calibration: the eval split has {counted(rows, 'row')} of {least!r}, and {FEWEST} are the fewest that it "
+            "can be fitted to; give eval a larger share of the data, or leave it out"
+        )
+
+
+def calibrated(trainer: Trainer, fitted: Fitted, job: TrainingJob) -> tuple[Fitted, Calibration | None]:
+    """Calibrates a model that was trained, where that is asked for.
+
+    Args:
+        trainer: Says how.
+        fitted: What it trained.
+        job: Its eval split is what the calibration is fitted to, with no weights.
+
+    Returns:
+        The model with its calibration within, and what that is; the model as it was where none is asked for.
+    """
+    if trainer.calibration == "none":
+        return fitted, None
+    rows = Examples(job.eval, contract=job.contract, encoded=fitted.model)
+    before = np.concatenate([part for (part,) in rows.in_order(PREDICTED_ROWS)])
+    learnt, labels = objective.of(job.contract, rows.labels), rows.labels
+    fit = _FITS[trainer.calibration](labels, before, learnt)
+    after = fit.layer(before).numpy()
+    calibration = Calibration(
+        method=trainer.calibration,
+        rows=len(labels),
+        positives=int(labels.sum()),
+        loss=(learnt.loss(labels, learnt.outputs(before)), learnt.loss(labels, learnt.outputs(after))),
+        error=(_error(labels, before), _error(labels, after)),
+        temperature=fit.temperature,
+        levels=fit.levels,
+        warning=fit.warning,
+    )
+    print(f"calibrated {calibration}", flush=True)  # noqa: T201 (the task's log)
+    model = keras.Model(fitted.model.inputs, fit.layer(fitted.model.outputs[0]))
+    return replace(fitted, model=model), calibration
+
+
+class Temperature(keras.layers.Layer):  # type: ignore[misc]
+    """Divides the log odds of probabilities, float32 [batch], by a number."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def call(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """In float64, so that no two rows change places."""
+        likely = tf.clip_by_value(tf.cast(probabilities, tf.float64), LEAST, MOST)
+        logits = tf.math.log(likely) - tf.math.log1p(-likely)
+        return tf.cast(tf.sigmoid(logits / self.temperature), tf.float32)
+
+
+class Steps(keras.layers.Layer):  # type: ignore[misc]
+    """What lies between points, linearly; beyond the first and the last point it is as there."""
+
+    def __init__(self, given: np.ndarray, becomes: np.ndarray) -> None:
+        """Takes the points.
+
+        Args:
+            given: Probabilities, float64 [points], each above the one before.
+            becomes: What they are to be, float64 [points], none below the one before.
+        """
+        super().__init__()
+        self.given, self.becomes = given, becomes
+
+    def call(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """float32 [batch], of probabilities likewise."""
+        last = len(self.given) - 1
+        within = tf.clip_by_value(tf.cast(probabilities, tf.float64), self.given[0], self.given[-1])
+        above = tf.searchsorted(tf.constant(self.given), within, side="right")
+        places = tf.maximum(above - 1, 0), tf.minimum(above, last)
+        (start, stop), (low, high) = (
+            [tf.gather(tf.constant(points), place) for place in places] for points in (self.given, self.becomes)
+        )
+        found = low + tf.math.divide_no_nan(within - start, stop - start) * (high - low)
+        return tf.cast(tf.minimum(found, high), tf.float32)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What was fitted, and what there is to say of it."""
+
+    layer: keras.layers.Layer
+    temperature: float | None = None
+    levels: int | None = None
+    warning: str = ""
+
+
+def _temperature(labels: np.ndarray, probabilities: np.ndarray, learnt: Objective) -> _Fit:
+    logits, bound = learnt.outputs(probabilities), np.log(MOST_TEMPERATURE)
+    found = minimize_scalar(
+        lambda tried: learnt.loss(labels, logits / np.exp(tried)), bounds=(-bound, bound), method="bounded"
+    )
+    temperature = float(np.exp(found.x))
+    warning = ""
+    if abs(found.x) > bound - AT_BOUND:
+        look = "whether it has learnt anything" if found.x > 0 else "whether a feature gives the label away"
+        warning = f"this temperature is the bound of those that are tried: see {look}"
+    return _Fit(Temperature(temperature), temperature=temperature, warning=warning)
+
+
+def _isotonic(labels: np.ndarray, probabilities: np.ndarray, learnt: Objective) -> _Fit:  # noqa: ARG001 (as the other)
+    given, places, counts = np.unique(probabilities.astype(np.float64), return_inverse=True, return_counts=True)
+    shares = np.bincount(places, weights=labels) / counts
+    least = 1 / (len(labels) + 2)  # so many rows do not tell that something never is
+    levels = np.clip(isotonic_regression(shares, weights=counts).x, least, 1 - least)
+    rises = np.diff(levels) > 0
+    ends = np.append(rises, True) | np.insert(rises, 0, True)
+    rarer = int(min(labels.sum(), len(labels) - labels.sum()))
+    warning = ""
+    if not rises.any():
+        warning = "every row has the same probability now: see whether the model has learnt anything"
+    elif rarer < FEW_FOR_ISOTONIC:
+        warning = f"{rarer} rows of the rarer class are few for it, so it follows chance; a temperature needs fewer"
+    return _Fit(Steps(given[ends], levels[ends]), levels=1 + int(rises.sum()), warning=warning)
+
+
+_FITS: Mapping[str, Callable[[np.ndarray, np.ndarray, Objective], _Fit]] = {
+    "temperature": _temperature,
+    "isotonic": _isotonic,
+}
+
+
+def _error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The expected calibration error, over parts of as many rows each."""
+    differences = (probabilities - labels)[np.argsort(probabilities, kind="stable")]
+    parts = np.array_split(differences.astype(np.float64), PARTS)
+    return float(sum(abs(part.sum()) for part in parts) / len(labels))
+
+
+def _rarer(labels: np.ndarray, contract: Contract) -> tuple[str, int]:
+    """The class that fewer rows have, and how many."""
+    counts = np.bincount(labels.astype(np.int64), minlength=len(contract.classes))
+    return contract.classes[int(counts.argmin())], int(counts.min())
