@@ -7,7 +7,9 @@ from cd4ml.contracts.document import Document
 from cd4ml.names import amount
 
 PREDICTED = "predicted"
-"""The column of the class, beside those of the key and of what the model gives, where the threshold is known."""
+"""The column of the class, beside those of the key and of what the model gives: of two where the threshold is known."""
+PROBABILITY, PROBABILITIES = "probability", "probabilities"
+"""Of three classes and more: the column of the predicted one's probability, and that of lists of all of them."""
 MODEL, VERSION, DIGEST, AT = "model", "version", "digest", "predicted_at"
 """The columns that say which model gave it, and when."""
 ROW = "row"
@@ -46,16 +48,17 @@ class Predicted(Document, kind="cd4ml/Predicted", remedy="run predict_dataset ag
     key: tuple[str, ...]
     """The columns that tell rows apart; none where that is their number."""
     classes: tuple[str, ...]
-    """The label's values: the probability is that of the second of two; none of a number."""
+    """The label's values: the probability is that of the second of two; of more than two, `probabilities` has that of
+    each, in this order; none of a number."""
     threshold: float | None
-    """The probability above which a row is predicted to be of the second class; None where nobody has said, and of a
-    number."""
+    """The probability above which a row is predicted to be of the second class; None where nobody has said, of a
+    number, and of more than two classes, of which the most probable is predicted."""
     predicted: int
     """Rows that this run predicted; of the others it found what an earlier one had."""
     mean: float
     """Of what the model gives."""
-    output: str = "probability"
-    """What the table calls that."""
+    output: str = PROBABILITY
+    """What the table calls that: of three classes and more, the probability of the predicted one."""
     range: tuple[float, float] | None = None
     """The least and the greatest of the same; None where an earlier version predicted."""
     missing: Mapping[str, int] = field(default_factory=dict)

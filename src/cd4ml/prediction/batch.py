@@ -6,6 +6,7 @@ that a run that was killed, or meets rows again, finds them; all of them are com
 
 import contextlib
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from cd4ml.contracts import model as models
 from cd4ml.contracts import predicted as names
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.predicted import Predicted, Unknown
+from cd4ml.contracts.predictions import column_of
 from cd4ml.contracts.release import Version
 from cd4ml.data.raw import Plain
 from cd4ml.data.rows import ReadAgain, Rows, at_once, hiding_values, without_values
@@ -86,7 +88,7 @@ def predict(
         threshold=_threshold(version, contract),
         predicted=0,
         mean=0.0,
-        output=contract.output,
+        output=names.PROBABILITY if contract.shape else contract.output,
         run=run,
         revision=revision,
         cd4ml=VERSION,
@@ -137,7 +139,7 @@ class _Work:
         return LoadedModel(self.version, self.files)
 
     def predict(self, shard: pa.Table) -> np.ndarray:
-        """What the model gives, float32 [rows].
+        """What the model gives, float32 [rows], or [rows, classes].
 
         Raises:
             DataError: A column is of a type that the model does not take.
@@ -208,7 +210,7 @@ def _all(rows: Rows, asked: Predicted, work: _Work) -> Predicted:
     ]
     if nested:
         raise DataError("\n  ".join(nested))
-    schema = _schema(plain.schema, asked)
+    schema = _schema(plain.schema, asked, work.contract)
     made_by = f"{asked.digest} {asked.threshold} {schema}"
     tally, files, content = _Tally(), list[File](), hashlib.sha256()
     size = at_once(len(wanted))
@@ -247,10 +249,11 @@ def _columns(schema: pa.Schema, asked: Predicted, work: _Work) -> list[str]:
         for name, use in uses.items()
         if name not in schema.names
     ]
+    own = {asked.output, *names.COLUMNS, *([names.PROBABILITIES] if work.contract.shape else [])}
     taken = [
         f"{work.source}: key column {name!r} is called as a column of the predictions; rename it"
         for name in asked.key
-        if name.lower() in (asked.output, *names.COLUMNS)
+        if name.lower() in own
     ]
     if absent or taken:
         raise DataError("\n  ".join([*absent, *taken]))
@@ -303,13 +306,15 @@ def _file(name: str, shard: pa.Table, *, schema: pa.Schema, asked: Predicted, wo
     return File(name, len(content), len(shard))
 
 
-def _schema(plain: pa.Schema, asked: Predicted) -> pa.Schema:
+def _schema(plain: pa.Schema, asked: Predicted, contract: Contract) -> pa.Schema:
     key = [plain.field(name) for name in asked.key] or [pa.field(names.ROW, pa.int64())]
+    in_order = {"classes": json.dumps(contract.classes)}
     return pa.schema(
         [
             *key,
             (asked.output, pa.float32()),
-            *([] if asked.threshold is None else [(names.PREDICTED, pa.string())]),
+            *([(names.PREDICTED, pa.string())] if contract.shape or asked.threshold is not None else []),
+            *([pa.field(names.PROBABILITIES, pa.list_(pa.float32()), metadata=in_order)] if contract.shape else []),
             (names.MODEL, pa.string()),
             (names.VERSION, pa.int64()),
             (names.DIGEST, pa.string()),
@@ -319,21 +324,35 @@ def _schema(plain: pa.Schema, asked: Predicted) -> pa.Schema:
 
 
 def _table(shard: pa.Table, *, start: int, schema: pa.Schema, asked: Predicted, work: _Work) -> pa.Table:
-    predictions = work.predict(shard)
     rows = len(shard)
     columns: dict[str, Any] = {
         names.ROW: np.arange(start + 1, start + rows + 1),
-        asked.output: predictions,
+        **_given(work.predict(shard), asked, work.contract),
         names.MODEL: _repeated(asked.model, rows),
         names.VERSION: np.full(rows, asked.model_version),
         names.DIGEST: _repeated(asked.digest, rows),
         names.AT: pa.repeat(pa.scalar(clock.moment(), schema.field(names.AT).type), rows),
     }
-    if asked.threshold is not None:
-        codes = pa.array((predictions > asked.threshold).astype(np.int32))
-        columns[names.PREDICTED] = pa.DictionaryArray.from_arrays(codes, list(work.contract.classes))
     columns |= {name: shard.column(name) for name in asked.key}
     return pa.table({name: columns[name] for name in schema.names})
+
+
+def _given(predictions: np.ndarray, asked: Predicted, contract: Contract) -> dict[str, Any]:
+    """The columns of what the model gives."""
+    if contract.shape:
+        places = predictions.argmax(axis=1)
+        return {
+            asked.output: np.take_along_axis(predictions, places[:, None], axis=1)[:, 0],
+            names.PREDICTED: _classes(places, contract),
+            names.PROBABILITIES: column_of(predictions).cast(pa.list_(pa.float32())),
+        }
+    if asked.threshold is None:
+        return {asked.output: predictions}
+    return {asked.output: predictions, names.PREDICTED: _classes(predictions > asked.threshold, contract)}
+
+
+def _classes(places: np.ndarray, contract: Contract) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(places.astype(np.int32), list(contract.classes))
 
 
 def _repeated(text: str, rows: int) -> pa.DictionaryArray:

@@ -1,7 +1,8 @@
 """A published model: a package that needs TensorFlow alone.
 
 VERSION says where it comes from, CONTRACT what it takes. `predict` takes the columns by name and gives what CONTRACT
-calls `output`, a row each: the probability of the second of its classes, or a number. None and NaN are missing:
+calls `output`, a row each: the probability of the second of its two classes, those of all of more than two in their
+order, or a number. None and NaN are missing:
 
     predict({"age": [31, None], "region": ["north", "south"]})
 """
@@ -35,7 +36,7 @@ _loaded = tf.saved_model.load(str(FOLDER / "saved_model"))  # holds the variable
 
 
 def predict(columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
-    """The predictions, float32 [rows]."""
+    """The predictions, float32 [rows], or [rows, classes] of more than two."""
     given = {
         one.get("encoded") or one["name"]: _tensor(columns[one["name"]], one["kind"]) for one in CONTRACT["inputs"]
     }

@@ -36,13 +36,13 @@ class LoadedModel:
         self._model = Model(folder, self.contract)
 
     def predict(self, table: "pa.Table") -> "np.ndarray":
-        """What the contract says that it gives: the probability of the second of its classes, or a number.
+        """What the contract says that it gives: the probability of the second of two classes, or of each, or a number.
 
         Args:
             table: Has a column by the name of each input of the contract; others are ignored.
 
         Returns:
-            float32 [rows].
+            float32 [rows], or [rows, classes] of three and more in the contract's order.
 
         Raises:
             DataError: A column is missing, or of a type that the model does not take.

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from evaluated_samples import make_prices, make_table
+from evaluated_samples import GRADES, make_grade_model, make_grades, make_prices, make_table
 from published import publish, read
 
 from cd4ml.contracts.deployment import Held
@@ -86,6 +86,39 @@ def test_a_number_is_predicted_in_its_own_column_without_a_class(price_models, t
     assert found.metrics["mean_prediction"] == pytest.approx(prices.mean(), rel=1e-6)
     assert (found.classes, found.threshold) == ((), None)
     assert found.lines == [f"prediction: {prices.mean():.4g} on average, from {prices.min():.4g} to {prices.max():.4g}"]
+
+
+def test_of_several_classes_the_most_probable_is_predicted_and_all_probabilities_are_there(tmp_path):
+    made, table = FolderStore(tmp_path / "store"), make_grades()
+    publish(made, make_grade_model(tmp_path / "model", passed_over="south"), name="grades")
+    pq.write_table(table, tmp_path / "people.parquet")
+
+    found = predict("grades@1", source=str(tmp_path / "people.parquet"), store=made.location)
+
+    income = 2 * table["income"].to_numpy().astype(np.float64)
+    less = 2.0 * (np.array(table["region"].to_pylist()) == "south")
+    shares = np.exp(np.stack([0 * income, income, 2 * income - 1 - less], axis=1))
+    shares /= shares.sum(axis=1, keepdims=True)
+    written = read(found.uri)
+    own = ["row", "probability", "predicted", "probabilities"]
+    assert written.column_names == [*own, "model", "version", "digest", "predicted_at"]
+    np.testing.assert_allclose(written["probabilities"].to_pylist(), shares, atol=1e-6)
+    assert written["predicted"].to_pylist() == [GRADES[place] for place in shares.argmax(axis=1)]
+    np.testing.assert_allclose(written["probability"].to_numpy(), shares.max(axis=1), atol=1e-6)
+    [in_order] = [one.metadata for one in deltalake.DeltaTable(found.uri).schema().fields if one.name == own[-1]]
+    assert json.loads(in_order["classes"]) == list(found.classes) == list(GRADES)
+    assert found.metrics["mean_probability"] == pytest.approx(shares.max(axis=1).mean(), abs=1e-6)
+    assert found.lines[0].startswith(f"probability: {shares.max(axis=1).mean():.4g} on average, from 0.")
+    assert found.threshold is None
+
+
+def test_a_key_is_not_called_as_the_column_of_probabilities(tmp_path):
+    made = FolderStore(tmp_path / "store")
+    publish(made, make_grade_model(tmp_path / "model"), name="grades")
+    pq.write_table(make_grades(probabilities=np.arange(ROWS)), tmp_path / "people.parquet")
+
+    with pytest.raises(DataError, match="key column 'probabilities' is called as a column of the predictions"):
+        predict("grades@1", source=str(tmp_path / "people.parquet"), store=made.location, key=["probabilities"])
 
 
 def test_a_file_is_predicted_with_the_columns_that_are_asked_for_or_the_numbers_of_its_rows(store, players, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from evaluated_samples import make_model
+from evaluated_samples import make_grade_model, make_model
 from published import publish
 
 import cd4ml
@@ -68,6 +68,24 @@ def test_a_model_of_a_number_gives_the_same_from_the_store_and_as_a_package(pric
     assert loaded.predict(given).tolist() == [105.0, 109.0, 100.0, 90.0]
     assert [float(one) for one in done.stdout.split()[2:]] == [105.0, 109.0, 100.0, 90.0]
     assert "It gives 'price', a number." in (tmp_path / "uptake" / "README.md").read_text()
+
+
+def test_a_model_of_several_classes_gives_the_same_from_the_store_and_as_a_package(tmp_path):
+    made = FolderStore(tmp_path / "store")
+    publish(made, make_grade_model(tmp_path / "model"), name="uptake")
+
+    package.export(made.location, "uptake@1", tmp_path / "uptake")
+
+    done = run(tmp_path / "uptake", f"{COLUMNS!r}".replace("nan", "float('nan')") + ").ravel(")
+    assert done.returncode == 0, done.stderr
+    loaded = cd4ml.load_model(made.location, "uptake@1")
+    given = pa.table({"income": pa.array(COLUMNS["income"], from_pandas=True), "region": COLUMNS["region"]})
+    found = loaded.predict(given)
+    assert found.shape == (4, 3)
+    np.testing.assert_allclose([float(one) for one in done.stdout.split()[2:]], found.ravel(), atol=1e-7)
+    assert (
+        "the probabilities that 'grade' is 'bronze', 'silver' or 'gold'" in (tmp_path / "uptake/README.md").read_text()
+    )
 
 
 def test_names_that_a_signature_cannot_have_are_asked_by_their_own(tmp_path):
