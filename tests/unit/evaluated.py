@@ -2,8 +2,11 @@
 
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Change, ModelSummary, Slice, Summary, at
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import fairness
+
+GRADES = ("bronze", "silver", "gold")
 
 
 def a_summary() -> Summary:
@@ -47,6 +50,38 @@ def a_summary_of_numbers() -> Summary:
         fairness=tuple(fairness.compare(REGRESSION, slices=slices, columns=[["region"]], thresholds=[])),
         problem_name="regression",
     )
+
+
+def a_summary_of_classes() -> Summary:
+    """A candidate that tells three grades apart, and hardly ever finds the gold in the south."""
+    slices = (
+        _graded("overall", {}, 200, gold=0.4),
+        _graded("region=north", {"region": "north"}, 120, gold=0.6),
+        _graded("region=south", {"region": "south"}, 80, gold=0.1),
+    )
+    return Summary(
+        label="grade",
+        rows=200,
+        test_digest="sha256:t",
+        judged=1,
+        thresholds=(),
+        models={"candidate": ModelSummary("sha256:c", slices[0].metrics, slices[0].intervals)},
+        slices=slices,
+        changes=(Change("baseline", "overall", "log_loss", -0.25, (-0.3, -0.2)),),
+        fairness=tuple(fairness.compare(MULTICLASS, slices=slices, columns=[["region"]], thresholds=[])),
+        problem_name="multiclass",
+        classes=GRADES,
+    )
+
+
+def _graded(name: str, values: dict[str, str], rows: int, *, gold: float) -> Slice:
+    of_classes = {
+        f"{metric.name}@{grade}": gold if grade == "gold" and metric.of != "data" else 0.5
+        for metric in MULTICLASS.by_class
+        for grade in GRADES
+    }
+    metrics = {"example_count": float(rows), "log_loss": 0.75, "top_1_accuracy": 0.7, "macro_auc": 0.8, **of_classes}
+    return Slice("candidate", name, values, rows, metrics, {"class_recall@gold": (gold - 0.05, gold + 0.05)})
 
 
 def _priced(name: str, values: dict[str, str], rows: int, *, error: float) -> Slice:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from evaluated import a_summary, a_summary_of_numbers
+from evaluated import GRADES, a_summary, a_summary_of_classes, a_summary_of_numbers
 from test_registry import Candidate
 
 from cd4ml import images
@@ -16,6 +16,7 @@ from cd4ml.contracts import model
 from cd4ml.contracts import verdict as gates
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.evaluation import Summary
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.registry import bom
@@ -79,6 +80,21 @@ def test_the_bill_of_a_number_says_what_it_gives_and_where_it_errs() -> None:
     (assessed,) = card["considerations"]["fairnessAssessments"]
     assert assessed["harms"] == "mean_error is lowest there: -4250, and -500 in region=north"
     assert not any(word in json.dumps(card) for word in ("probabilit", "threshold", "None", "positive"))
+
+
+def test_the_bill_of_several_classes_has_the_metrics_of_each() -> None:
+    contract = model.Contract("grade", GRADES, (model.Input("age", "number"),), {"model": "dnn"}, MULTICLASS)
+
+    card = a_bill(a_summary_of_classes(), contract)["metadata"]["component"]["modelCard"]
+
+    assert card["modelParameters"]["task"] == "multiclass classification"
+    outputs = "probabilities: the probabilities that grade is bronze, silver or gold"
+    assert card["modelParameters"]["outputs"] == [{"format": outputs}]
+    metrics = card["quantitativeAnalysis"]["performanceMetrics"]
+    found = {one["type"]: one["value"] for one in metrics if one["slice"] == "overall (200 rows)"}
+    assert (found["log_loss"], found["class_recall@gold"], found["class_recall@silver"]) == ("0.75", "0.4", "0.5")
+    (assessed,) = card["considerations"]["fairnessAssessments"]
+    assert assessed["harms"] == "class_selection_rate@gold is lowest there: 0.1, and 0.6 in region=north"
 
 
 def test_the_metrics_have_their_slices_and_intervals() -> None:

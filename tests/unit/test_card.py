@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluated import a_summary, a_summary_of_numbers
+from evaluated import GRADES, a_summary, a_summary_of_classes, a_summary_of_numbers
 
 from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
@@ -134,6 +135,26 @@ def test_the_card_of_a_number_speaks_of_its_unit_and_of_no_class(write: Write) -
     ethics = part(text, "Ethical considerations")
     assert "The widest gaps between groups:\n\n- region: mean error is -4,250 in south and -500 in north" in ethics
     for word in ("probabilit", "positive", "threshold", "class", "AUC", "selected", "None"):
+        assert word not in text
+
+
+def test_the_card_of_several_classes_has_what_is_known_of_each(write: Write) -> None:
+    contract = Contract("grade", GRADES, CONTRACT.inputs, {"model": "dnn"}, MULTICLASS)
+
+    text = write(a_summary_of_classes(), contract=contract)
+
+    gives = "It gives the probabilities that `grade` is `bronze`, `silver` or `gold`, for one row of:"
+    assert gives in part(text, "Intended use")
+    assert "The log loss is" in part(text, "Metrics")
+    analyses = part(text, "Quantitative analyses")
+    assert "| overall | 200 | 0.75 | 0.700 | 0.800 |" in analyses
+    assert "| class | share | predicted share | precision | recall | AUC |\n| --- | ---: |" in analyses
+    assert "| gold | 0.500 | 0.400 | 0.400 | 0.400 [0.350, 0.450] | 0.400 |\n" in analyses
+    assert "- log loss less that of the baseline: -0.25 [-0.3, -0.2]" in analyses
+    assert "| region | recall of gold | – | south 0.100 | north 0.600 | 0.500" in analyses
+    ethics = part(text, "Ethical considerations")
+    assert "- region: predicted share of gold is 0.100 in south and 0.600 in north" in ethics
+    for word in ("positive", "threshold", "selected", "None", "@"):
         assert word not in text
 
 
