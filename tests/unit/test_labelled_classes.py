@@ -140,12 +140,15 @@ GAP = {"fairness": {"gender": {"groups": ["a", "b"], "equal_opportunity": {"max_
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({"mean_prediction": {"max_change": 0.1}}, "mean_prediction: is of one number a row, and the model gives the"),
+        ({"mean_prediction": {"max_change": 0.1}}, "mean_prediction: is of one number a row, and the model gives a"),
         ({"brier_score": {"max_increase": 0.1}}, "limit accuracy, or prediction_difference after a mirror"),
         ({"absolute_error": {"max_increase": 1, "range": [0, 9]}}, "absolute_error: is of one number a row"),
-        ({"accuracy": {"min_change": -0.1, "threshold": 0.4}}, "accuracy: has a `threshold`, and the model gives the"),
-        ({"prediction_difference": {"max_mean": 0.1, "range": [0, 2]}}, "which are from 0 to 1; leave the range out"),
-        (GAP, "is of a positive class, and the model gives the probabilities that way is bus, car or train; compare"),
+        ({"accuracy": {"min_change": -0.1, "threshold": 0.4}}, "accuracy: has a `threshold`, and the model gives a"),
+        (
+            {"prediction_difference": {"max_mean": 0.1, "range": [0, 2]}},
+            "for each class of way, from 0 to 1; leave the range out",
+        ),
+        (GAP, "is of a positive class, and the model gives a probability for each class of way; compare the accuracy"),
     ],
 )
 def test_a_limit_that_such_a_model_cannot_be_held_against_is_told(limits: dict[str, Any], said: str) -> None:

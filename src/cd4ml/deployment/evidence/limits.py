@@ -252,15 +252,15 @@ class Held:
 
     def _why_not_of_classes(self, contract: Contract) -> str:
         """The same of a model that gives a probability for each of several classes."""
-        limit, gives = self.limit, f"the model gives {contract.gives}"
+        limit, gives = self.limit, f"the model gives a probability for each class of {contract.label}"
         if isinstance(limit, MeanPrediction | BrierScore | AbsoluteError):
             return f"is of one number a row, and {gives}; limit accuracy, or prediction_difference after a mirror"
         if isinstance(limit, Between) and limit.rate != "accuracy":
             return f"is of a positive class, and {gives}; compare the accuracy of groups"
         if isinstance(limit, Accuracy) and "threshold" in limit.model_fields_set:
-            return f"has a `threshold`, and {gives}, of which the greatest is predicted; leave the threshold out"
+            return f"has a `threshold`, and {gives} and predicts the most probable one; leave the threshold out"
         if isinstance(limit, PredictionDifference) and "range" in limit.model_fields_set:
-            return f"has a `range`, and {gives}, which are from 0 to 1; leave the range out"
+            return f"has a `range`, and {gives}, from 0 to 1; leave the range out"
         return ""
 
     @property
