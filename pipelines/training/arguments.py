@@ -199,6 +199,8 @@ class Training(Arguments):
         for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
             if model.reweight and not asked.has_classes:
                 yield f"{name}.reweight: {said}"
+            if model.class_weights:
+                yield f"{name}.class_weights: {said}"
             if model.calibration != "none":
                 yield f"{name}.calibration: {said}"
             if model.model == "rules":

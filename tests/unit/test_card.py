@@ -175,6 +175,13 @@ def test_a_model_of_weighted_rows_says_by_what(write: Write) -> None:
     assert "the same in each group of `region` × `gender`" in part(write(contract=weighted), "Training data")
 
 
+def test_a_model_of_weighted_classes_says_so_and_what_that_does_to_its_probabilities(write: Write) -> None:
+    weighted = replace(CONTRACT, model={"model": "dnn", "class_weights": {"yes": 5.0}})
+
+    said = part(write(contract=weighted), "Training data")
+    assert 'Its rows were weighted by class (`{"yes": 5.0}`), so its probabilities are of classes as' in said
+
+
 def test_a_card_says_whether_probabilities_are_calibrated_and_by_what(write: Write) -> None:
     calibrated = Calibration("temperature", 200, 80, loss=(0.5, 0.4), error=(0.1, 0.02), temperature=1.5)
 

@@ -79,7 +79,7 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
         EnvironmentSetupError: The train environment is not on this machine.
     """
     few = {"minutes": min(function.minutes, MINUTES), "calibration": "none"}  # to which few rows are too few
-    spec = function.model_copy(update=few).model_dump(mode="json")
+    spec = function.model_copy(update=few).model_dump(mode="json", exclude_none=True)
     with tempfile.TemporaryDirectory(prefix="cd4ml-trial-") as folder:
         asked: Mapping[str, Any] = {"spec": spec}
         if values:

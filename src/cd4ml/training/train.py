@@ -20,9 +20,20 @@ from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
 from cd4ml.storage import scratch
-from cd4ml.training import calibration, environment, examples, export, features, reweight, statistics, warm_start
+from cd4ml.training import (
+    calibration,
+    class_weights,
+    environment,
+    examples,
+    export,
+    features,
+    reweight,
+    statistics,
+    warm_start,
+)
 from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
+from cd4ml.training.class_weights import OfClasses
 from cd4ml.training.devices import find
 from cd4ml.training.fit import Epoch, at_sigterm, best, finite
 from cd4ml.training.job import Fitted, TrainingJob
@@ -60,6 +71,8 @@ class Trained:
     """The most that it held of the GPUs' own; None without."""
     calibration: Calibration | None = None
     """Of its probabilities, where that was asked for."""
+    class_weights: OfClasses | None = None
+    """Of the train rows, where they were weighted by class."""
 
     @property
     def best(self) -> Epoch:
@@ -82,6 +95,7 @@ class Trained:
             "rows": self.rows,
             "features": self.features,
             "reweighted": str(self.weights or "no"),
+            "class_weights": str(self.class_weights or "no"),
             "calibrated": str(self.calibration or "no"),
             "ended": self.ended,
             "device": self.device,
@@ -188,6 +202,7 @@ def train(
     if begins_with:
         warm_start.check(contract, begins_with)
     weights = _weights(Path(train_split), contract, checked.reweight)
+    by_class = _class_weights(Path(train_split), contract, checked)
     temporary = Path(tempfile.gettempdir())
     scratch.clean(temporary, WORKSPACE)
     with at_sigterm(_end), scratch.folder(temporary, WORKSPACE) as workspace:
@@ -196,7 +211,7 @@ def train(
             eval=Path(eval_split),
             contract=contract,
             statistics=known,
-            weights=weights.rows if weights else None,
+            weights=class_weights.together(weights, by_class),
             seed=seed,
             workspace=workspace,
             start=begins_with,
@@ -239,6 +254,7 @@ def train(
         memory_bytes=most_resident(),
         device_memory_bytes=devices.most_held(),
         calibration=found,
+        class_weights=by_class,
     )
     if report:
         from cd4ml.training import report as reports  # which draws, and is not needed without
@@ -309,6 +325,14 @@ def _weights(split: Path, contract: Contract, columns: Sequence[str]) -> Weights
         )
     weights = reweight.weigh(split, contract, columns)
     print(f"reweighted {weights}", flush=True)  # noqa: T201 (the task's log)
+    return weights
+
+
+def _class_weights(split: Path, contract: Contract, trainer: Trainer) -> OfClasses | None:
+    if not trainer.class_weights:
+        return None
+    weights = class_weights.weigh(split, contract, trainer)
+    print(f"class weights {weights}", flush=True)  # noqa: T201 (the task's log)
     return weights
 
 

@@ -57,6 +57,23 @@ def _packed(source: str) -> str:
     return source
 
 
+def _class_weights(written: Any) -> Any:
+    if written == BALANCED:
+        return written
+    if not isinstance(written, Mapping) or not written:
+        raise ValueError(f"write `{BALANCED}`, or a weight by class, as {{fraud: 10}}, not {shown(written)}")
+    for name, weight in written.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= MOST_WEIGHT:
+            raise ValueError(f"{name}: a weight is a number above 0, at most {MOST_WEIGHT:,}, not {shown(weight)}")
+    return {shown(name) if isinstance(name, bool) else str(name): float(weight) for name, weight in written.items()}
+
+
+BALANCED, MOST_WEIGHT = "balanced", 1_000_000
+ClassWeights = Annotated[
+    Literal["balanced"] | Mapping[str, Annotated[float, Field(gt=0, le=MOST_WEIGHT)]], BeforeValidator(_class_weights)
+]
+
+
 class Trainer(Strict, ABC):
     """A way to train a model, with its hyperparameters as fields; what a team brings is a subclass."""
 
@@ -67,6 +84,8 @@ class Trainer(Strict, ABC):
     """The name in the table of trainers; a subclass has it as `Literal["name"] = "name"`."""
     reweight: Columns = ()
     """Columns whose groups get the same label rate, by weights on the train rows (`cd4ml.training.reweight`)."""
+    class_weights: ClassWeights | None = None
+    """What train rows count by class: `balanced`, or a weight by class, as {fraud: 10}; without, all the same."""
     calibration: Calibration = "none"
     """How the probabilities of two classes are fitted to the eval split once it is trained, within the model."""
 
@@ -74,6 +93,14 @@ class Trainer(Strict, ABC):
     @classmethod
     def _with_whole_numbers(cls, content: Any) -> Any:
         return _whole(content)
+
+    @model_validator(mode="after")
+    def _calibrates_what_weights_move(self) -> "Trainer":
+        if self.class_weights and self.calibration == "temperature":
+            raise ValueError(
+                "calibration: a temperature leaves the label rate that class_weights feign; write `isotonic`"
+            )
+        return self
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -289,12 +316,12 @@ class Rules(Trainer, json_schema_extra={"required": ["model", "rules", "default"
     default: Probability
     """The probability where no rule holds."""
 
-    @field_validator("reweight")
+    @field_validator("reweight", "class_weights")
     @classmethod
-    def _learns_nothing(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
-        if columns:
+    def _learns_nothing(cls, weighted: Any) -> Any:
+        if weighted:
             raise ValueError("rules learn nothing from rows, so no weight changes them; leave it out")
-        return columns
+        return weighted
 
     @property
     def probabilities(self) -> tuple[float, ...]:

@@ -509,6 +509,23 @@ def test_a_reweighted_model_says_so(inputs, tmp_path, capsys):
     assert run(inputs, tmp_path / "plain", {**LINEAR, "epochs": 2}).metadata["reweighted"] == "no"
 
 
+@pytest.mark.parametrize("spec", [LINEAR | {"epochs": 3}, TREES], ids=["linear", "trees"])
+def test_a_class_that_weighs_more_is_found_likelier(inputs, tmp_path, capsys, spec):
+    result = run(inputs, tmp_path / "weighted", {**spec, "class_weights": {"true": 5}})
+    said = capsys.readouterr().out
+    run(inputs, tmp_path / "calibrated", {**spec, "class_weights": {"true": 5}, "calibration": "isotonic"})
+
+    unseen = players(2000, seed=3)
+    weighted, calibrated = (predict(tmp_path / name, unseen).mean() for name in ("weighted", "calibrated"))
+    share = unseen.column("took").to_numpy().mean()
+    assert weighted > share + 0.1
+    assert calibrated == pytest.approx(share, abs=0.04)
+    assert result.metadata["class_weights"].startswith("'false' 0.3")
+    assert f"\nclass weights {result.metadata['class_weights']}\nepoch 1" in said
+    assert "; so its probabilities are of classes as frequent as weighted" in said
+    assert model.read_contract(tmp_path / "weighted").model["class_weights"] == {"true": 5.0}
+
+
 def test_a_model_may_be_reweighted_by_what_it_must_not_see(inputs, tmp_path):
     unseen = players(2000, seed=3)
     folders = {"plain": [], "reweighted": ["region"]}
