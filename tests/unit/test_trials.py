@@ -125,6 +125,7 @@ def test_the_functions_of_a_run_file_are_tried_with_its_settings_on_rows_of_its_
         ("""echo '{"error": "models:two: gave null"}'; exit 1""", "^models:two: gave null$"),
         ("exit 3", "^models:two: ended the process that it ran in, with 3; mend it$"),
         ("echo one >&2; echo two >&2; exit 3", r"^models:two: ended the process .*, with 3 \(two\); mend it$"),
+        ("echo at line 3 >&2; echo cd4ml.errors.TrainingError: hangs >&2; exit 1", "^hangs$"),
         ("echo '{}'; printf bye", r"^models:two: .* \(the last that it printed is not what was found: bye\); mend it$"),
         ("kill -SEGV $$", "^models:two: ended the process that it ran in, with -11; mend it$"),
         ("exec sleep 60", "^models:two: has not ended within 0.3 seconds, and was killed; have it do less$"),

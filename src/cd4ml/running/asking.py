@@ -4,6 +4,7 @@ import json
 import subprocess
 from typing import Any
 
+from cd4ml import errors
 from cd4ml.errors import DataError
 from cd4ml.running import local
 
@@ -18,6 +19,8 @@ class CrashedError(Exception):
         """Says what it ended with, negative for a signal, and what it wrote last."""
         super().__init__(f"{module} ended with {code}: {log}")
         self.code = code
+        self.told = errors.raised(log)
+        """The words of the error that it ended with; empty where it was another."""
         self.last = log.strip().rpartition("\n")[-1][:MOST_SAID]
         """The last line of it; empty where it wrote none."""
 

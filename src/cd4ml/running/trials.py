@@ -98,6 +98,8 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
                 f"{function.function}: has not ended within {SECONDS:g} seconds, and was killed; have it do less"
             ) from error
         except CrashedError as error:
+            if error.told:
+                raise TrainingError(error.told) from error
             last = f" ({error.last})" if error.last else ""
             raise TrainingError(
                 f"{function.function}: ended the process that it ran in, with {error.code}{last}; mend it"

@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -137,7 +137,10 @@ def load(function: str, *, source: str, folder: Path) -> Callable[..., Any]:
 
 def said(error: BaseException) -> str:
     """An error in one line, as `ValueError: no rows`."""
-    text = " ".join(_COLOURS.sub("", str(error)).split())
+    try:
+        text = " ".join(_COLOURS.sub("", str(error)).split()).encode(errors="replace").decode()
+    except Exception:  # as above
+        text = "it cannot say what is wrong"
     return f"{type(error).__name__}: {text if len(text) <= MOST_SAID else text[:MOST_SAID] + ' ...'}"
 
 
@@ -145,7 +148,11 @@ def place(error: BaseException) -> str:
     """Where an error came up in the code of a team, not in what that calls: `models.py, line 4, in wide`."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}, line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
+    return place_among(traceback.extract_tb(error.__traceback__))
+
+
+def place_among(frames: Sequence[traceback.FrameSummary]) -> str:
+    """The last of these frames that is in the code of a team; the last of all where none is."""
     own = [one for one in frames if not one.filename.startswith(_LIBRARIES)]
     last = (own or frames)[-1]
     return f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
-from cd4ml.names import amount
+from cd4ml.names import amount, shown
 from cd4ml.training.checkpoints import Checkpoints, State
 from cd4ml.training.devices import Devices
 from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
@@ -70,6 +70,12 @@ class Epoch:
     """Those in which it learnt."""
     eval_seconds: float | None = None
     """Those in which it was measured."""
+
+    def __post_init__(self) -> None:
+        given = (self.epoch, self.seconds, self.loss, self.score, self.eval_loss, self.eval_score)
+        strange = [one for one in given if not isinstance(one, int | float)]
+        if strange:
+            raise TrainingError(f"Epoch: {shown(strange[0])} is no number; give numbers, NaN where one is not defined")
 
     def __str__(self) -> str:
         loss, eval_loss = (f"{one:.4f}" if math.isfinite(one) else "undefined" for one in (self.loss, self.eval_loss))

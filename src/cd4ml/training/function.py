@@ -5,9 +5,12 @@ values, and the same once it is saved and loaded.
 """
 
 import contextlib
+import os
 import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +37,8 @@ MOST_PRINTED = 2**20
 """Characters that a function may print; the log has no more of them."""
 AGAIN_SECONDS = 1.0
 """How often a function is told that its time is up, for a bare `except` of it may take the first word."""
+LAST_SECONDS = 5.0
+"""How long it is told so; then the process ends, for a loop with a bare `except`, or a library, hears of nothing."""
 CHECKED_ROWS = 256
 """Rows by which a model is looked at."""
 
@@ -50,11 +55,14 @@ def train(spec: Function, job: TrainingJob) -> Fitted:
     with _bounded(spec):
         function = code.load(name, source=spec.source, folder=job.workspace / "code")
         given = function(replace(job, settings=spec.settings))
-    seconds = round(time.monotonic() - start, 3)
-    fitted = given if isinstance(given, Fitted) else None
-    model = _whole(fitted.model if fitted else given, name, job.contract)
-    _check_rows(model, name, job)
-    return replace(fitted, model=model) if fitted else Fitted(model, [_measured(model, name, job=job, seconds=seconds)])
+        seconds = round(time.monotonic() - start, 3)
+        fitted = given if isinstance(given, Fitted) else None
+        model = _whole(fitted.model if fitted else given, name, job.contract)
+        _check_rows(model, name, job)
+        epochs = fitted.epochs if fitted else [_measured(model, name, job=job, seconds=seconds)]
+    if not fitted:
+        print(*epochs, flush=True)  # noqa: T201 (the task's log)
+    return replace(fitted or Fitted(model, epochs), model=model)
 
 
 @contextmanager
@@ -63,16 +71,13 @@ def _bounded(spec: Function) -> Iterator[None]:
     name = spec.function
     out, err = (_Short(stream, name) for stream in (sys.stdout, sys.stderr))
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _ended_after(60 * spec.minutes):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _ended_in_time(spec):
             yield
-    except Cd4mlError:
+    except (Cd4mlError, KeyboardInterrupt):
         raise
     except _TimeIsUpError as error:
-        raise TrainingError(
-            f"{name}: has not ended within {lasting(timedelta(minutes=spec.minutes))}; it was at {code.place(error)}; "
-            "have it do less, or raise `minutes`"
-        ) from error
-    except (Exception, SystemExit) as error:  # what a team's own code raises can be anything
+        raise _too_long(spec, code.place(error)) from error
+    except BaseException as error:  # what a team's own code raises can be anything
         if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
             raise
         raise TrainingError(f"{name}: {code.place(error)}: {code.said(error)}; mend it") from error
@@ -83,10 +88,14 @@ class _TimeIsUpError(BaseException):
 
 
 @contextmanager
-def _ended_after(seconds: float) -> Iterator[None]:
+def _ended_in_time(spec: Function) -> Iterator[None]:
     def end(_: int, __: FrameType | None) -> NoReturn:
         raise _TimeIsUpError
 
+    seconds = 60 * spec.minutes
+    last = threading.Timer(seconds + LAST_SECONDS, _end_process, [spec, threading.get_ident()])
+    last.daemon = True
+    last.start()
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
@@ -94,6 +103,21 @@ def _ended_after(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        last.cancel()
+
+
+def _end_process(spec: Function, thread: int) -> NoReturn:
+    """Ends this process, whose thread no error gets out of, and says where that is."""
+    frames = traceback.extract_stack(sys._current_frames()[thread])
+    traceback.print_exception(_too_long(spec, code.place_among(frames)), file=sys.__stderr__)
+    os._exit(1)
+
+
+def _too_long(spec: Function, place: str) -> TrainingError:
+    return TrainingError(
+        f"{spec.function}: has not ended within {lasting(timedelta(minutes=spec.minutes))}; it was at {place}; "
+        "have it do less, or raise `minutes`"
+    )
 
 
 class _Short:
@@ -110,6 +134,9 @@ class _Short:
             if self._left <= 0:
                 self._stream.write(f"\n{self._name} has printed {MOST_PRINTED:,} characters; the rest is left out\n")
         return len(text)
+
+    def close(self) -> None:
+        """Leaves the stream to those whose it is."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -238,6 +265,4 @@ def _measured(model: keras.Model, name: str, *, job: TrainingJob, seconds: float
         outputs = learnt.outputs(answers)
         found |= {f"{prefix}score": learnt.score(read.labels, outputs)}
         found |= {f"{prefix}loss": learnt.loss(read.labels, outputs)}
-    epoch = Epoch(epoch=1, seconds=seconds, metric=job.problem.primary, **found)
-    print(epoch, flush=True)  # noqa: T201 (the task's log)
-    return epoch
+    return Epoch(epoch=1, seconds=seconds, metric=job.problem.primary, **found)

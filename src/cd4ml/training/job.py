@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.problem import Problem
+from cd4ml.errors import TrainingError
+from cd4ml.names import shown
 from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.devices import Devices
 from cd4ml.training.fit import Epoch
@@ -123,3 +125,9 @@ class Fitted:
     """At least one; the model has the weights of the one with the best `eval_score`."""
     ended: str = ""
     """Why training ended, where there is something to say."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.epochs, Sequence) or not all(isinstance(one, Epoch) for one in self.epochs):
+            raise TrainingError(f"Fitted: its epochs are {shown(self.epochs)}; give a list of cd4ml.training.fit.Epoch")
+        if not isinstance(self.ended, str):
+            raise TrainingError(f"Fitted: its end is {shown(self.ended)}; give a text, or leave it out")

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import tensorflow as tf
 from conftest import Inputs
 from development_page import BLOCK
 
+from cd4ml import errors
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
 from cd4ml.training import code
@@ -120,9 +124,11 @@ def test_a_function_may_give_a_saved_model(trained, tmp_path, inputs):
 
 
 GIVES = """
-import time
+import sys, time
 import keras, tensorflow as tf
 from keras import layers, ops
+from cd4ml.training.fit import Epoch
+from cd4ml.training.job import Fitted
 
 class Centred(layers.Layer):
     def call(self, x):
@@ -132,12 +138,39 @@ class Eager(layers.Layer):
     def call(self, x):
         return x if tf.executing_eagerly() else x / 2
 
+class Prints(layers.Layer):
+    def call(self, x):
+        if tf.executing_eagerly():
+            print("y" * 10**6)
+        return x
+
+class Ends(layers.Layer):
+    def call(self, x):
+        if tf.executing_eagerly():
+            exit(0)
+        return x
+
+class Hangs(layers.Layer):
+    def call(self, x):
+        while tf.executing_eagerly():
+            pass
+        return x
+
+class Unsayable(Exception):
+    def __str__(self):
+        raise ValueError
+
+def hanging(inputs, chance):
+    return keras.Model(inputs, Hangs()(chance))
+
 def given(job):
     encoder = job.encoder()
     first = encoder.outputs[0][:, 0]
     chance = ops.sigmoid(first)
     return {model}
 """
+MINUTES = {"time.sleep": 0.02, "hanging": 0.1}
+"""By what hangs: how long it may."""
 
 
 @pytest.mark.parametrize(
@@ -155,17 +188,25 @@ def given(job):
         ("keras.Model(encoder.inputs, Eager()(chance))", "predicts otherwise once it is saved and loaded: by 0."),
         ("keras.Sequential([layers.Dense(1)])", "cannot be asked .* take 5 features in the order of job.features"),
         ("job.workspace / 'nothing'", "gave '.*nothing', which holds no SavedModel with the signature serving_default"),
-        ("1 / 0", "team.models:given: models.py, line 18, in given: ZeroDivisionError: division by zero; mend it"),
+        ("1 / 0", "team.models:given: models.py, line 45, in given: ZeroDivisionError: division by zero; mend it"),
         ("job.settings['units']", "KeyError: 'units'"),
         ("exit(0)", "SystemExit: 0; mend it"),
-        ("time.sleep(60)", r"has not ended within 1 second; it was at models.py, line 18, in given; have"),
+        ("time.sleep(60)", r"has not ended within 1 second; it was at models.py, line 45, in given; have"),
+        ("hanging(encoder.inputs, chance)", "has not ended within 6 seconds; it was at models.py, line 3[01]"),
+        ("keras.Model(encoder.inputs, Ends()(chance))", "models.py, line 25, in call: SystemExit: 0; mend it"),
+        ("(_ for _ in ()).throw(Unsayable())", "in <genexpr>: Unsayable: it cannot say what is wrong; mend it"),
+        ("(_ for _ in ()).throw(GeneratorExit('no'))", "in <genexpr>: GeneratorExit: no; mend it"),
+        ("Fitted(keras.Model(encoder.inputs, chance), None)", "Fitted: its epochs are null; give a list of cd4ml.trai"),
+        ("Fitted(keras.Model(encoder.inputs, chance), [{'epoch': 1}])", "Fitted: its epochs are .*; give a list of cd"),
+        ("Fitted(keras.Model(encoder.inputs, chance), [], 3)", "Fitted: its end is 3; give a text, or leave it out"),
+        ("Epoch(1, 0.5, None, 'auc', 0.5, 0.5, 0.5)", "Epoch: null is no number; give numbers, NaN where one is not"),
         ("job.network(lambda features: None, epoch=3)", "job.network: epoch: unknown; did you mean 'epochs'"),
         ("job.network(lambda features: None, epochs=0)", "job.network: not as it should be\n  - epochs: "),
     ],
 )
 def test_what_a_function_gives_must_be_a_model_that_can_be_served(trained, tmp_path, gives, message):
     with pytest.raises(TrainingError, match=message):
-        trained(GIVES.replace("{model}", gives), "given", minutes=0.02 if "sleep" in gives else 5)
+        trained(GIVES.replace("{model}", gives), "given", minutes=MINUTES.get(gives.partition("(")[0], 5))
     assert not (tmp_path / "model").exists()
 
 
@@ -184,6 +225,38 @@ def deaf(job):
 def test_a_function_that_catches_the_end_of_its_time_is_told_again(trained):
     with pytest.raises(TrainingError, match="has not ended within 1 second; it was at models.py, line 9, in deaf"):
         trained(DEAF, "deaf", minutes=0.02)
+
+
+NEVER = """
+def never(job):
+    while True:
+        try:
+            list(range(10**6))
+        except:
+            pass
+"""
+TRIES = """
+import sys
+from pathlib import Path
+from cd4ml.training import function, trial
+function.LAST_SECONDS = 2
+trial.main(Path(sys.argv[1]))
+"""
+
+
+def test_a_function_that_no_error_gets_out_of_ends_with_its_process(tmp_path):
+    (tmp_path / "models.py").write_text(NEVER)
+    source = code.beside("models:never", tmp_path)
+    spec = {"function": "models:never", "source": source, "minutes": 0.02}
+    (tmp_path / "asked.json").write_text(json.dumps({"spec": spec}))
+
+    done = subprocess.run(
+        [sys.executable, "-c", TRIES, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 1
+    told = errors.words(done.stderr)
+    assert re.match("models:never: has not ended within 1 second; it was at models.py, line [3-7], in never; ", told)
 
 
 def test_a_version_says_which_code_was_used_and_its_checkpoints_are_of_that_code_alone(trained, tmp_path):
@@ -209,7 +282,8 @@ def test_an_installed_function_is_named_as_it_is_imported(inputs, tmp_path, inst
 
 
 def test_no_more_than_a_megabyte_of_what_a_function_prints_is_in_the_log(trained, capsys):
-    trained(GIVES.replace("{model}", "print('x' * 2 * 10**6) or keras.Model(encoder.inputs, chance)"), "given")
+    printed = "print('x' * 2 * 10**6) or sys.stdout.close() or keras.Model(encoder.inputs, Prints()(chance))"
+    trained(GIVES.replace("{model}", printed), "given")
 
     said = capsys.readouterr().out
     assert len(said) < 1.1 * 2**20
