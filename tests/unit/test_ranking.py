@@ -49,6 +49,7 @@ def test_the_areas_are_those_of_their_definitions(rate, change, weighted):
     found = areas(labels, scores, weights=weights if weighted else None)
 
     assert found.auc[0] == pytest.approx(pair_count(labels, scores, weights), abs=1e-12)
+    assert auc(labels, scores, weights if weighted else None) == found.auc[0]
     assert found.auc_pr[0] == pytest.approx(average_precision(labels, scores, weights), abs=1e-12)
 
 
@@ -84,7 +85,7 @@ def test_each_group_has_its_own_areas_and_one_class_has_none():
         own = groups == group
         assert found.auc[group] == pytest.approx(pair_count(labels[own], scores[own], np.ones(own.sum())))
         assert found.auc_pr[group] == pytest.approx(average_precision(labels[own], scores[own], np.ones(own.sum())))
-    assert np.isnan([found.auc[3], found.auc_pr[3]]).all()
+    assert np.isnan([found.auc[3], found.auc_pr[3], auc(labels[groups == 3], scores[groups == 3])]).all()
 
 
 @pytest.mark.parametrize("change", [lambda one: one**3, lambda one: one / 1000, lambda one: np.log(one) - 7])

@@ -407,6 +407,22 @@ def _sample(train: Examples, seed: int) -> Block:
     return Block(inputs, np.concatenate([part.labels for part in parts]), None)
 
 
+def measured_rows(labels: np.ndarray, *, classes: int, seed: int) -> np.ndarray:
+    """The places of the train rows that a score is measured on, int64: `MEASURED_ROWS`, or all where there are fewer.
+
+    Args:
+        labels: [rows], as the problem numbers them.
+        classes: How many it has.
+        seed: Of the training.
+    """
+    size = min(MEASURED_ROWS, len(labels))
+    drawn = np.random.default_rng(seed).permutation(len(labels))
+    if classes != 2:  # as in `_sample`
+        return drawn[:size]
+    taken = _of_each_class(np.bincount(labels.astype(np.int64), minlength=2), size)
+    return np.concatenate([drawn[labels[drawn] == label][:count] for label, count in enumerate(taken)])
+
+
 def _of_each_class(counts: np.ndarray, size: int) -> np.ndarray:
     """How many rows of each class a sample has: by their shares, but enough of the rarer one.
 

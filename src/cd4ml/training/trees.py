@@ -20,7 +20,7 @@ from cd4ml.errors import TrainingError
 from cd4ml.training import objective
 from cd4ml.training.devices import cores
 from cd4ml.training.examples import Examples
-from cd4ml.training.fit import Epoch, best, end
+from cd4ml.training.fit import Epoch, best, end, measured_rows
 from cd4ml.training.forest import Forest
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.network import lookup, vocabularies
@@ -116,8 +116,11 @@ def _grown(
     booster = boosting.Booster(settings, data)
     booster.add_valid(boosting.Dataset(*_arrays(evaluation, learnt), reference=data, params=settings), "eval")
 
-    def score(labels: np.ndarray) -> Callable[[np.ndarray, Any], tuple[str, float, bool]]:
-        return lambda predicted, _: ("score", learnt.score(labels, learnt.boosted(predicted)), True)
+    def score(labels: np.ndarray, rows: np.ndarray) -> Callable[[np.ndarray, Any], tuple[str, float, bool]]:
+        return lambda predicted, _: ("score", learnt.score(labels[rows], learnt.boosted(predicted[rows])), True)
+
+    of_train = score(train.labels, measured_rows(train.labels, classes=len(job.contract.classes), seed=job.seed))
+    of_eval = score(evaluation.labels, np.arange(evaluation.rows))
 
     job.tracker.tell([], best=None, unit="tree", epoch=0, epochs=spec.trees)
     epochs: list[Epoch] = []
@@ -128,19 +131,19 @@ def _grown(
         ended = f"as no split is left that gains anything; min_rows is {spec.min_rows}" if complete else ""
         if epochs and epochs[-1].epoch == booster.current_iteration():
             break
-        of_train = {name: value for _, name, value, _ in booster.eval_train(score(train.labels))}
-        of_eval = {name: value for _, name, value, _ in booster.eval_valid(score(evaluation.labels))}
+        on_train = {name: value for _, name, value, _ in booster.eval_train(of_train)}
+        on_eval = {name: value for _, name, value, _ in booster.eval_valid(of_eval)}
         measured = time.monotonic()
         one = Epoch(
             epoch=booster.current_iteration(),
             seconds=round(measured - start, 3),
             step_seconds=round(grown - start, 3),
             eval_seconds=round(measured - grown, 3),
-            loss=of_train[loss],
+            loss=on_train[loss],
             metric=problem.primary,
-            score=of_train["score"],
-            eval_loss=of_eval[loss],
-            eval_score=of_eval["score"],
+            score=on_train["score"],
+            eval_loss=on_eval[loss],
+            eval_score=on_eval["score"],
         )
         start = measured
         epochs.append(one)

@@ -195,9 +195,16 @@ def test_the_auc_of_a_rare_event_that_training_watches_is_exact(prepare, tmp_pat
     assert result.best.eval_score == result.best.score == pytest.approx(exact, abs=1e-4)  # float32 has ties
 
 
-@pytest.mark.parametrize("limit", ["MEASURED_ROWS", "BUFFER_BYTES"])
+@pytest.mark.parametrize(
+    ("limit", "spec"),
+    [
+        ("MEASURED_ROWS", {**LINEAR, "epochs": 3}),
+        ("BUFFER_BYTES", {**LINEAR, "epochs": 3}),
+        ("MEASURED_ROWS", {"model": "trees", "trees": 10}),
+    ],
+)
 def test_the_score_of_a_part_of_the_train_split_is_defined_however_rare_the_event_is(
-    prepare, tmp_path, monkeypatch, limit
+    prepare, tmp_path, monkeypatch, limit, spec
 ):
     monkeypatch.setattr(fit, limit, 400)  # of 4 bytes each: 400 rows, or 100
     random = np.random.default_rng(0)
@@ -206,7 +213,7 @@ def test_the_score_of_a_part_of_the_train_split_is_defined_however_rare_the_even
         took = np.arange(rows) >= rows - events
         splits.append(pa.table({"score": random.normal(size=rows) + 2 * took, "took": took}))
 
-    result = run(prepare(*splits, exclude=()), tmp_path / "model", {**LINEAR, "epochs": 3})
+    result = run(prepare(*splits, exclude=()), tmp_path / "model", spec)
 
     exact = area_under_curve(splits[0]["took"].to_numpy(), predict(tmp_path / "model", splits[0]).astype(np.float64))
     assert result.metrics["train_auc"] == pytest.approx(exact, abs=0.05)
