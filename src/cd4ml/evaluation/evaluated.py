@@ -41,8 +41,9 @@ class Evaluated:
         """What the UI compares between runs; rates are those at the first threshold, gaps the largest of any class."""
         models, primary = self.summary.models, self.summary.problem.primary
         threshold = next(iter(self.summary.thresholds), None)
+        first = "" if threshold is None else at("", threshold)
         found: dict[str, float | None] = {
-            name.removesuffix(f"@{threshold or 0:g}"): value for name, value in models[CANDIDATE].metrics.items()
+            name.removesuffix(first): value for name, value in models[CANDIDATE].metrics.items()
         }
         found = {name: value for name, value in found.items() if "@" not in name}
         for change in self.summary.changes:

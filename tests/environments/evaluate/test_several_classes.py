@@ -223,6 +223,16 @@ def test_the_ui_gets_finite_numbers_a_confusion_matrix_and_no_curve(grades):
     assert json.dumps(found.metrics, allow_nan=False)
 
 
+def test_a_class_whose_name_is_a_number_is_no_threshold(grades):
+    found, _ = grades
+    metrics = {**found.summary.models["candidate"].metrics, "class_recall@0": 0.5}
+    candidate = replace(found.summary.models["candidate"], metrics=metrics)
+
+    shown = replace(found, summary=replace(found.summary, models={"candidate": candidate})).metrics
+
+    assert not [name for name in shown if name.startswith("class_")]
+
+
 def test_known_predictions_are_kept_by_the_name_of_the_output(grades):
     _, folder = grades
     file = folder / "evaluation" / "predictions.parquet"
