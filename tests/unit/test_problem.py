@@ -99,6 +99,7 @@ def test_a_metric_of_another_package_is_said_by_one_of_its_own_problem(installed
         ("cost@1", 'Metric("cost@1", "NPV")', "its name is not made of a-z, 0-9 and _"),
         ("cost_diff", 'Metric("cost_diff", "NPV")', "or ends with _diff"),
         ("cost", 'Metric("cost")', "no class of TFMA measures it"),
+        ("cost", 'Metric("cost", "NPV", of_classes=True)', "nothing measures it of each class"),
         ("cost", 'Metric("cost", "NPV", interval="bounded")', "nothing computes its interval of the kind 'bounded'"),
         ("cost", 'Metric("cost", "NPV", interval="share", top=None)', "it is said to be a share, and to be above 1"),
         ("cost", 'Metric("cost", "NPV", same_as="price")', "there is no metric 'price', by which it is said"),

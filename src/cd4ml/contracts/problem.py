@@ -164,6 +164,7 @@ class Problem(ABC):
             f"its row is called {one.name!r}": name != one.name,
             "its name is not made of a-z, 0-9 and _, or ends with _diff": not NAME.fullmatch(name),
             "no class of TFMA measures it": not one.tfma or one.of == "model",
+            "nothing measures it of each class": one.of_classes,
             f"nothing computes its interval of the kind {one.interval!r}": one.interval not in (None, "share"),
             "it is said to be a share, and to be above 1": one.interval == "share" and one.top != 1,
             f"there is no metric {one.said_by!r}, by which it is said": self.name in one.problems
