@@ -73,7 +73,7 @@ def one_against_rest(found: Mapping[str, Confusions], metrics: Metrics) -> Marku
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
         for role, one in reversed([*found.items()]):
             axes.plot(*one.curves[name].T, color=COLOURS[role], linewidth=1.5, label=role)
-        axes.set_title(f"{short(name, 16)}  {metrics[of_class('class_auc', name)]:.3f}", fontsize=9)
+        axes.set_title(f"{short(name, 14)}  {metrics[of_class('class_auc', name)]:.3f}", fontsize=9)
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     for axes in panels[len(classes) :]:
         axes.set_axis_off()

@@ -55,7 +55,7 @@ def evaluate(
     """Evaluates the models on the same rows; writes the folder (layout: `cd4ml.contracts.evaluation`) and the report.
 
     Memory holds the predictions, 4 bytes a row and model (and class, of three and more), the columns that make slices,
-    about 200 bytes a row while the intervals are found, and a batch of the other columns.
+    about 200 bytes a row while the intervals are found (500 of three classes and more), and a batch of the others.
 
     Args:
         test: The test split, a Parquet file.
