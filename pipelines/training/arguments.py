@@ -201,6 +201,8 @@ class Training(Arguments):
                 yield f"{name}.reweight: {said}"
             if model.class_weights:
                 yield f"{name}.class_weights: {said}"
+            if model.threshold:
+                yield f"{name}.threshold: {said}"
             if model.calibration != "none":
                 yield f"{name}.calibration: {said}"
             if model.model == "rules":

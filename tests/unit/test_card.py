@@ -8,6 +8,7 @@ import pytest
 from evaluated import GRADES, a_summary, a_summary_of_classes, a_summary_of_numbers
 
 from cd4ml.contracts.calibrated import Calibration
+from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.multiclass import MULTICLASS
@@ -180,6 +181,14 @@ def test_a_model_of_weighted_classes_says_so_and_what_that_does_to_its_probabili
 
     said = part(write(contract=weighted), "Training data")
     assert 'Its rows were weighted by class (`{"yes": 5.0}`), so its probabilities are of classes as' in said
+
+
+def test_a_card_says_which_threshold_was_chosen_and_by_what(write: Write) -> None:
+    chosen = ChosenThreshold(0.2, rows=100, cost=0.31, false_positive=1, false_negative=5)
+
+    said = part(write(contract=replace(CONTRACT, threshold=chosen)), "Training data")
+    assert "was chosen on eval: 0.2, at which a row of the 100 of eval costs 0.31 in the mean" in said
+    assert "threshold" not in part(write(), "Training data")
 
 
 def test_a_card_says_whether_probabilities_are_calibrated_and_by_what(write: Write) -> None:

@@ -64,7 +64,7 @@ def test_a_default_is_what_a_person_could_write(name: str) -> None:
 
 def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     required = {"name": "rents", "source": "a.csv", "dataset": "a", "key": "id", "label": "rent", "store": "store"}
-    weighted = {"class_weights": {"dear": 5}, "calibration": "isotonic"}
+    weighted = {"class_weights": {"dear": 5}, "calibration": "isotonic", "threshold": {"costs": {}}}
     of_classes = {
         "positive": "dear",
         "candidate": {"model": "dnn", "reweight": ["region"], **weighted},
@@ -80,7 +80,7 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     with pytest.raises(ArgumentsError) as refused:
         check(asked_for("regression"), model_of("training"))
 
-    of_models = ("candidate.reweight", "candidate.class_weights", "candidate.calibration")
+    of_models = ("candidate.reweight", "candidate.class_weights", "candidate.calibration", "candidate.threshold")
     for name in ("positive", *of_models, "data_limits.min_class_rows", "data_limits.max_label_rate_gap"):
         assert f"{name}: is of classes, and the problem is regression; leave it out" in str(refused.value)
     assert "auc: no metric of regression; there are " in str(refused.value)

@@ -29,6 +29,7 @@ import numpy as np
 from cd4ml.contracts import document, problems
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.calibrated import Calibration
+from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.columns import column, is_text
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, StorageError
@@ -86,6 +87,8 @@ class Contract:
     known, or the label is no number."""
     calibration: Calibration | None = None
     """Of its probabilities; None where they are as training left them."""
+    threshold: ChosenThreshold | None = None
+    """Above which a row counts as positive; None where training chose none."""
 
     @property
     def output(self) -> str:
@@ -158,6 +161,8 @@ def write_contract(contract: Contract, folder: str | Path) -> None:
         content["label_quantiles"] = list(contract.label_quantiles)
     if contract.calibration:
         content["calibration"] = contract.calibration.written
+    if contract.threshold:
+        content["threshold"] = contract.threshold.written
     document.write(Path(folder) / CONTRACT, content)
 
 
@@ -206,6 +211,7 @@ def parse_contract(text: str, place: str) -> Contract:
             problem=problem,
             label_quantiles=tuple(content.get("label_quantiles", ())),
             calibration=Calibration.read(content["calibration"]) if "calibration" in content else None,
+            threshold=ChosenThreshold.read(content["threshold"]) if "threshold" in content else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _no_contract(place, error) from error

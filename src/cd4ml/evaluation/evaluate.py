@@ -89,6 +89,9 @@ def evaluate(
         if not problem.at_thresholds:
             print(f"thresholds: none is of {problem.task}, so they are left aside", flush=True)  # noqa: T201 (the log)
             cuts = ()
+        if chosen := contracts[CANDIDATE].threshold:
+            print(f"threshold of the candidate: {chosen}", flush=True)  # noqa: T201 (the task's log)
+            cuts = tuple(dict.fromkeys((chosen.value, *cuts)))
         split = rows.open_split(Path(test), contracts=contracts, label=label, by=by)
 
         folder = Path(folder)

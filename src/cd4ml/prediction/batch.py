@@ -103,7 +103,9 @@ def predict(
 
 
 def _threshold(version: Version, contract: Contract) -> float | None:
-    """The first of those that the model was evaluated at; None where there are none for its problem."""
+    """The one that training chose, or the first that the model was evaluated at; None where its problem has none."""
+    if contract.threshold:
+        return contract.threshold.value
     thresholds = version.arguments.get("thresholds")
     return float(thresholds[0]) if thresholds and contract.problem.at_thresholds else None
 

@@ -78,7 +78,8 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
         DataError: The source cannot be read, or its first rows do not tell what the label asks for.
         EnvironmentSetupError: The train environment is not on this machine.
     """
-    few = {"minutes": min(function.minutes, MINUTES), "calibration": "none"}  # to which few rows are too few
+    beside = {"calibration": "none", "threshold": None}  # for which few rows are too few
+    few = {"minutes": min(function.minutes, MINUTES), **beside}
     spec = function.model_copy(update=few).model_dump(mode="json", exclude_none=True)
     with tempfile.TemporaryDirectory(prefix="cd4ml-trial-") as folder:
         asked: Mapping[str, Any] = {"spec": spec}

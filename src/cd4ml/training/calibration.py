@@ -17,8 +17,7 @@ from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
 from cd4ml.names import counted
-from cd4ml.training import objective, split
-from cd4ml.training.examples import Examples
+from cd4ml.training import examples, objective, split
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.objective import LEAST, MOST, Objective
 from cd4ml.training.trainers import Trainer
@@ -33,7 +32,6 @@ AT_BOUND = 1e-3
 """A temperature this close to a bound, in parts of it, is at it."""
 PARTS = 10
 """In which the rows are compared with what was predicted of them, each of as many."""
-PREDICTED_ROWS = 65_536
 
 
 def check(trainer: Trainer, job: TrainingJob) -> None:
@@ -71,9 +69,8 @@ def calibrated(trainer: Trainer, fitted: Fitted, job: TrainingJob) -> tuple[Fitt
     """
     if trainer.calibration == "none":
         return fitted, None
-    rows = Examples(job.eval, contract=job.contract, encoded=fitted.model)
-    before = np.concatenate([part for (part,) in rows.in_order(PREDICTED_ROWS)])
-    learnt, labels = objective.of(job.contract, rows.labels), rows.labels
+    labels, before = examples.answers(job.eval, contract=job.contract, served=fitted.model)
+    learnt = objective.of(job.contract, labels)
     fit = _FITS[trainer.calibration](labels, before, learnt)
     after = fit.layer(before).numpy()
     calibration = Calibration(

@@ -111,6 +111,12 @@ def first(split: Path, contract: Contract, most: int) -> list[tf.Tensor]:
         return [_tensor(values) for values in model.columns(table, contract).values()]
 
 
+def answers(split: Path, *, contract: Contract, served: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of a split, [rows], as the problem numbers them, and what a model gives for its rows."""
+    read = Examples(split, contract=contract, encoded=served)
+    return read.labels, np.concatenate([part for (part,) in read.in_order(MOST_ROWS)])
+
+
 def _distinct(batch: pa.RecordBatch) -> pa.Table:
     """The values of a label, each once."""
     return pa.table({name: pc.unique(batch.column(name)) for name in batch.schema.names})

@@ -21,6 +21,7 @@ from cd4ml.training.split import opened, readable
 MISSING = "(missing)"
 """The group of the rows that have no value."""
 
+ARGUMENT = "reweight"
 MOST_GROUPS = 100
 """More groups are a mistake, such as an age in years: each would have too few rows to weigh."""
 
@@ -56,15 +57,12 @@ def weigh(split: Path, contract: Contract, columns: Sequence[str]) -> Weights:
     Raises:
         TrainingError: A column cannot make groups, or the groups leave nothing to even out.
     """
-    with opened(split) as file:
-        _check(file.schema_arrow, contract.label, columns)
-        with readable(split, f"one of the columns {', '.join([contract.label, *columns])}"):
-            table = file.read(columns=[contract.label, *columns])
+    table = read(split, contract.label, columns)
     try:
         labels = contract.labels(table).astype(np.int64)
     except DataError as error:
         raise TrainingError(f"{split}: {error}") from error
-    groups, names = _groups(table.select(columns))
+    groups, names = groups_of(table.select(columns))
     classes = len(contract.classes)
     counts = np.bincount(groups * classes + labels, minlength=classes * len(names)).reshape(-1, classes)
     full: np.ndarray = counts.min(axis=1) > 0
@@ -78,21 +76,45 @@ def weigh(split: Path, contract: Contract, columns: Sequence[str]) -> Weights:
     return Weights(rows, tuple(columns), len(names), lacking)
 
 
-def _check(present: pa.Schema, label: str, columns: Sequence[str]) -> None:
+def read(split: Path, label: str, columns: Sequence[str], *, argument: str = ARGUMENT, part: str = "train") -> pa.Table:
+    """The label and some columns of a split.
+
+    Args:
+        split: A Parquet file.
+        label: Its column.
+        columns: Whose values are to be groups.
+        argument: That names them.
+        part: Which split it is.
+
+    Raises:
+        TrainingError: A column cannot make groups, or cannot be read.
+    """
+    with opened(split) as file:
+        _check(file.schema_arrow, label, columns, said=(argument, part))
+        with readable(split, f"one of the columns {', '.join([label, *columns])}"):
+            return file.read(columns=[label, *columns])
+
+
+def _check(present: pa.Schema, label: str, columns: Sequence[str], *, said: tuple[str, str]) -> None:
+    argument, part = said
     mistakes = []
     for name in columns:
         if name not in present.names:
-            mistakes.append(f"column {name!r} is not in the train split; {nearest(name, present.names)}")
+            mistakes.append(f"column {name!r} is not in the {part} split; {nearest(name, present.names)}")
         elif name == label:
             mistakes.append(f"{name!r} is the label; name columns whose groups are to have the same share of it")
         elif kind_of(present.field(name).type) is None:
             mistakes.append(f"column {name!r} is {present.field(name).type}; name texts, numbers or booleans")
     if mistakes:
-        raise TrainingError("reweight: " + "\n  ".join(mistakes))
+        raise TrainingError(f"{argument}: " + "\n  ".join(mistakes))
 
 
-def _groups(table: pa.Table) -> tuple[np.ndarray, list[str]]:
-    """The group of each row, int64 [rows], and the groups' names as evaluation writes them: `region=south`."""
+def groups_of(table: pa.Table, *, argument: str = ARGUMENT) -> tuple[np.ndarray, list[str]]:
+    """The group of each row, int64 [rows], and the groups' names as evaluation writes them: `region=south`.
+
+    Raises:
+        TrainingError: There are too many.
+    """
     groups, names = np.zeros(table.num_rows, np.int64), [""]
     for place, column in enumerate(table.column_names):
         values, texts = _values(table.column(column))
@@ -100,7 +122,7 @@ def _groups(table: pa.Table) -> tuple[np.ndarray, list[str]]:
         seen = np.flatnonzero(np.bincount(crossed))
         if len(seen) > MOST_GROUPS:
             raise TrainingError(
-                f"reweight: {' × '.join(table.column_names[: place + 1])} makes {len(seen):,} groups, more than "
+                f"{argument}: {' × '.join(table.column_names[: place + 1])} makes {len(seen):,} groups, more than "
                 f"{MOST_GROUPS}; name columns with fewer values, such as ranges"
             )
         groups = np.searchsorted(seen, crossed)

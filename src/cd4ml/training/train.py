@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from cd4ml.contracts import document, model, question
 from cd4ml.contracts.calibrated import Calibration
+from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
@@ -29,6 +30,7 @@ from cd4ml.training import (
     features,
     reweight,
     statistics,
+    threshold,
     warm_start,
 )
 from cd4ml.training.board import Board
@@ -73,6 +75,8 @@ class Trained:
     """Of its probabilities, where that was asked for."""
     class_weights: OfClasses | None = None
     """Of the train rows, where they were weighted by class."""
+    threshold: ChosenThreshold | None = None
+    """Where one was asked for."""
 
     @property
     def best(self) -> Epoch:
@@ -97,6 +101,7 @@ class Trained:
             "reweighted": str(self.weights or "no"),
             "class_weights": str(self.class_weights or "no"),
             "calibrated": str(self.calibration or "no"),
+            "threshold": str(self.threshold or "none chosen"),
             "ended": self.ended,
             "device": self.device,
         }
@@ -219,6 +224,7 @@ def train(
         )
         read = _read(job, Path(statistics_folder), Path(schema))
         calibration.check(checked, job)
+        threshold.check(checked.threshold, job)
         started_from = model.digest(begins_with) if begins_with else ""
         key = _key(checked, job=job, read=read, started_from=started_from) if store else ""
         tracker = Tracker(
@@ -234,7 +240,8 @@ def train(
         with tracker:
             fitted = _fitted(checked, job)
             fitted, found = calibration.calibrated(checked, fitted, job)
-            contract = replace(contract, calibration=found)
+            chosen = threshold.choose(checked.threshold, fitted, job)
+            contract = replace(contract, calibration=found, threshold=chosen)
             _note_end(tracker, fitted, contract.problem)
             lineage = Lineage(seed, read, environment.here(_files(type(checked)), devices), started_from)
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
@@ -255,6 +262,7 @@ def train(
         device_memory_bytes=devices.most_held(),
         calibration=found,
         class_weights=by_class,
+        threshold=chosen,
     )
     if report:
         from cd4ml.training import report as reports  # which draws, and is not needed without

@@ -74,6 +74,33 @@ ClassWeights = Annotated[
 ]
 
 
+Cost = Annotated[float, Field(gt=0, le=1e12)]
+
+
+class Costs(Strict):
+    """What an error costs, in any unit."""
+
+    false_positive: Cost = 1.0
+    false_negative: Cost = 1.0
+
+
+class FairnessGap(Strict):
+    """How far a rate may be apart between the groups of each column."""
+
+    columns: Annotated[Columns, Field(min_length=1)]
+    metric: Literal["selection_rate", "true_positive_rate", "false_positive_rate"] = "true_positive_rate"
+    most: Annotated[float, Field(ge=0, le=1)]
+
+
+class ThresholdChoice(Strict):
+    """By what the threshold of a model is chosen."""
+
+    costs: Costs
+    """A threshold is the better, the less its errors cost together."""
+    fairness_gap: FairnessGap | None = None
+    """What it has to keep."""
+
+
 class Trainer(Strict, ABC):
     """A way to train a model, with its hyperparameters as fields; what a team brings is a subclass."""
 
@@ -88,6 +115,8 @@ class Trainer(Strict, ABC):
     """What train rows count by class: `balanced`, or a weight by class, as {fraud: 10}; without, all the same."""
     calibration: Calibration = "none"
     """How the probabilities of two classes are fitted to the eval split once it is trained, within the model."""
+    threshold: ThresholdChoice | None = None
+    """By what the threshold above which a row counts as positive is chosen on eval; without, `thresholds` say it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from evaluated_samples import ROWS, make_model, make_table
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.model import Input
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import gate, rows
@@ -38,6 +39,24 @@ def average_precision(labels, predictions):
     """The mean over the positives of the share of positives among what has their score or a higher one."""
     chosen = predictions[None, :] >= predictions[labels][:, None]
     return (chosen[:, labels].sum(axis=1) / chosen.sum(axis=1)).mean()
+
+
+def test_a_candidate_whose_threshold_was_chosen_is_measured_there_first(run, models, tmp_path, capsys):
+    shutil.copytree(models["candidate"], tmp_path / "chosen")
+    chosen = ChosenThreshold(0.3, rows=10, cost=0.2, false_positive=1, false_negative=2)
+    contract = replace(model.read_contract(tmp_path / "chosen"), threshold=chosen)
+    model.write_contract(contract, tmp_path / "chosen")
+
+    found, folder = run(candidate=tmp_path / "chosen")
+
+    assert summary.read(folder / "evaluation").thresholds == (0.3, 0.5, 0.25)
+    labels, selected = (
+        pq.read_table(folder / "test").column("took").to_numpy(),
+        predictions_of(models, "candidate", pq.read_table(folder / "test")) > 0.3,
+    )
+    assert found.metrics["accuracy"] == pytest.approx((labels == selected).mean(), abs=1e-6)
+    assert "threshold of the candidate: 0.3, at which a row of the 10 of eval costs 0.2" in capsys.readouterr().out
+    assert model.read_contract(tmp_path / "chosen") == contract
 
 
 @pytest.mark.parametrize("role", ["candidate", "baseline"])

@@ -1,9 +1,11 @@
 """A published model's predictions for a whole table: right, counted, whole, and made once."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import deltalake
@@ -15,7 +17,9 @@ import pytest
 from evaluated_samples import GRADES, make_grade_model, make_grades, make_prices, make_table
 from published import publish, read
 
+from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.deployment import Held
+from cd4ml.contracts.model import read_contract, write_contract
 from cd4ml.data.ingest import ingest
 from cd4ml.errors import Cd4mlError, DataError, RegistryError
 from cd4ml.prediction import batch
@@ -68,6 +72,20 @@ def test_each_row_of_a_dataset_is_predicted_and_says_by_which_model(store, playe
     assert found.uri == store.uri("predictions/uptake/players")
     assert (found.rows, found.predicted, found.missing, found.unknown) == (ROWS, ROWS, {}, {})
     assert found.mean == pytest.approx(expected(players).mean(), abs=1e-6)
+
+
+def test_a_row_is_of_the_class_that_the_threshold_says_which_training_chose(store, players, models, tmp_path):
+    shutil.copytree(models["candidate"], tmp_path / "chosen")
+    chosen = ChosenThreshold(0.2, rows=10, cost=0.2, false_positive=1, false_negative=4)
+    contract = replace(read_contract(tmp_path / "chosen"), threshold=chosen)
+    write_contract(contract, tmp_path / "chosen")
+    publish(store, tmp_path / "chosen", number=2)
+
+    found = predict("uptake@2", source=str(tmp_path / "players.parquet"), store=store.location)
+
+    table = read(found.uri).to_pydict()
+    assert found.threshold == 0.2
+    assert table["predicted"] == ["true" if one > 0.2 else "false" for one in table["probability"]]
 
 
 def test_a_number_is_predicted_in_its_own_column_without_a_class(price_models, tmp_path):

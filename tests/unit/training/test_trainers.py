@@ -58,7 +58,7 @@ def test_every_mistake_is_reported_at_once():
         ({"model": ["dnn"]}, r"did you mean 'dnn'\?"),
         (
             {"model": "linear", "hidden": [8]},
-            "hidden: unknown; there are model, reweight, class_weights, calibration, epochs",
+            "hidden: unknown; there are model, reweight, class_weights, calibration, threshold, epochs",
         ),
         ({"model": "dnn", "epochs": 2.5}, "epochs: .* not 2.5"),
         ({"model": "dnn", "hidden": [8, -1]}, "hidden.1: .* not -1"),
@@ -66,13 +66,16 @@ def test_every_mistake_is_reported_at_once():
         ({"model": "trees", "trees": 1001}, "trees: .* 1000"),
         (
             {"model": "trees", "epochs": 5},
-            "epochs: unknown; there are model, reweight, class_weights, calibration, trees, leaves",
+            "epochs: unknown; there are model, reweight, class_weights, calibration, threshold, trees, leaves",
         ),
         ({"model": "trees", "calibration": "platt"}, "calibration: .*'none', 'temperature' or 'isotonic', not 'platt'"),
         (
             {"model": "dnn", "class_weights": "even"},
             "class_weights: write `balanced`, or a weight by class, as {fraud: 10}",
         ),
+        ({"model": "dnn", "threshold": 0.3}, "threshold: .*, not 0.3"),
+        ({"model": "dnn", "threshold": {"costs": {"false_positive": 0}}}, "threshold.costs.false_positive: .*, not 0"),
+        ({"model": "dnn", "threshold": {"cost": {}}}, r"threshold.cost: unknown; did you mean 'costs'\?"),
         ({"model": "dnn", "class_weights": {}}, "class_weights: write `balanced`, or a weight by class"),
         ({"model": "dnn", "class_weights": {"a": 0}}, "class_weights: a: a weight is a number above 0, .*, not 0"),
         (
@@ -87,7 +90,7 @@ def test_every_mistake_is_reported_at_once():
         ({"function": "team/models.py:wide"}, "function: .* is no function; write MODULE:NAME"),
         (
             {"function": "team.models:wide", "units": 3},
-            "units: unknown; .*, class_weights, calibration, function, settings",
+            "units: unknown; .*, calibration, threshold, function, settings",
         ),
         ({"function": "team.models:wide", "source": "e30="}, "source: is no module that cd4ml packed; leave it out"),
         ({"function": "team.models:wide", "minutes": 0}, "minutes: .* not 0"),
@@ -177,6 +180,7 @@ def test_a_teams_own_model_is_checked_as_others_are(installed):
         "reweight": (),
         "class_weights": None,
         "calibration": "none",
+        "threshold": None,
         "precision": "float32",
         "deterministic": False,
         "epochs": 50,
