@@ -22,6 +22,7 @@ from cd4ml.contracts.model import Contract
 from cd4ml.contracts.question import Question
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.training.ahead import ahead
+from cd4ml.training.features import LARGEST
 from cd4ml.training.order import Order, Piece, joined
 from cd4ml.training.split import opened, readable, unreadable
 
@@ -147,7 +148,8 @@ class Examples:
             weights: What each row counts, float32 [rows], in the order of the file.
 
         Raises:
-            TrainingError: It has no rows or one label, or its columns are not what the contract names.
+            TrainingError: It has no rows, one label or one that is too large, or its columns are not what the contract
+                names.
         """
         self.split, self.contract, self.weights = split, contract, weights
         self._encode = tf.function(
@@ -285,6 +287,11 @@ class Examples:
     def _read_labels(self, file: pq.ParquetFile) -> np.ndarray:
         tables = self._read(file, [self.contract.label], self._whole)
         labels = np.concatenate([self.contract.labels(table) for table in tables])
+        if max(abs(labels.min()), abs(labels.max())) > LARGEST:
+            raise TrainingError(
+                f"{self.split}: label {self.contract.label!r}: some of its numbers are beyond {LARGEST:g}; give it in "
+                "a larger unit, or clean the source"
+            )
         if labels.min() == labels.max():
             classes = self.contract.classes
             label = repr(classes[int(labels[0])]) if classes else f"{labels[0]:g}"

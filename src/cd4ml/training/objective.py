@@ -12,7 +12,6 @@ from keras import ops
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
-from cd4ml.training.features import LARGEST
 
 LEAST, MOST = 1e-37, 1 - 2.0**-25
 """What a probability of 0 and one of 1 may have been before they became a float32."""
@@ -176,9 +175,10 @@ def _several(contract: Contract, labels: np.ndarray) -> Objective:  # noqa: ARG0
 
 def _number(contract: Contract, labels: np.ndarray) -> Objective:
     mean, deviation = float(labels.mean()), float(labels.std())
-    if not max(abs(mean), deviation) < LARGEST:
+    if deviation < max(abs(mean), LEAST) * np.finfo(np.float32).eps:
         raise TrainingError(
-            f"label {contract.label!r}: some of its numbers are beyond {LARGEST:g}; give it in a larger unit"
+            f"label {contract.label!r}: its numbers, {mean:g} on average, lie too close together for a model to tell "
+            "them apart; give them in a smaller unit, or as their distances from a number"
         )
     return Number(contract.problem, "regression", "l2", mean, deviation)
 
@@ -198,6 +198,6 @@ def of(contract: Contract, labels: np.ndarray) -> Objective:
         labels: Of the train split, as the problem numbers them; not all are the same.
 
     Raises:
-        TrainingError: They are too large for a model.
+        TrainingError: They are too much alike for a model.
     """
     return _BY_PROBLEM[contract.problem.name](contract, labels)
