@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cd4ml.contracts.evaluation import OVERALL
@@ -160,6 +161,8 @@ def _needed(
 
 def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     try:
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
         return column.cast(pa.string()).fill_null(MISSING)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise EvaluationError(
