@@ -80,6 +80,7 @@ def seconds(work: Callable[[], Any], times: int, clock: Callable[[], float] = ti
 def trained(rows: int, trees: int) -> dict[str, Any]:
     """The seconds of both trainings, on the clock and of the processors, and the speed of both predictions."""
     from cd4ml.contracts import model
+    from cd4ml.contracts.model import SAVED_MODEL
     from cd4ml.training import export
     from cd4ml.training.examples import Examples
     from cd4ml.training.trainers import Trees
@@ -112,7 +113,7 @@ def trained(rows: int, trees: int) -> dict[str, Any]:
             name: [seconds(work, 1), seconds(work, 2, time.process_time)]
             for name, work in {"ours": lambda: fitted.append(spec.fit(given)), "theirs": alone}.items()
         }
-        export.write(folder / "model", contract=given.contract, served=fitted[0].model, epochs=fitted[0].epochs)
+        export.save(folder / SAVED_MODEL, given.contract, fitted[0].model)
         raw = model.features(pq.read_table(folder / "eval"), given.contract)
         np.savez(folder / "raw.npz", **raw)
         command = [sys.executable, __file__, "--ask", str(folder)]
@@ -126,9 +127,11 @@ def asked(folder: Path) -> dict[str, float]:
     """The seconds of CPU that the SavedModel takes, by the rows of a batch."""
     import tensorflow as tf
 
+    from cd4ml.contracts.model import SAVED_MODEL
+
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    signature = tf.saved_model.load(str(folder / "model" / "saved_model")).signatures["serving_default"]
+    signature = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures["serving_default"]
     raw = np.load(folder / "raw.npz", allow_pickle=True)
     found = {}
     for size in BATCHES:
