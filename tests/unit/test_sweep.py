@@ -37,7 +37,7 @@ def test_both_documents_are_read_as_they_were_written():
 def test_a_trial_that_has_ended_has_a_value():
     text = trial(0, 0.5).text.replace('"value": 0.5', '"value": null')
 
-    with pytest.raises(DocumentError, match=r"it has ended, and has no value\); remove it, and it is tried again"):
+    with pytest.raises(DocumentError, match=r"it has ended, and has no value\); it is tried anew"):
         Trial.parse(text, "trial")
 
 

@@ -1,8 +1,9 @@
 """What a sweep over the settings of a model has tried: `sweeps/<name>/sweep.json` in the store, and its trials beside.
 
-A trial is `<number>.json`, written whole each time that there is more to say of it.
+A trial is `00007.json`, written whole each time that there is more to say of it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,10 +11,16 @@ from typing import Any, Literal
 from cd4ml.contracts.document import Document
 
 FOLDER, SWEEP = "sweeps", "sweep.json"
+TRIAL_NAME = re.compile(r"[0-9]{5}\.json")
+
+
+def trial_name(number: int) -> str:
+    """What a trial is called beside its sweep."""
+    return f"{number:05}.json"
 
 
 @dataclass(frozen=True)
-class Trial(Document, kind="cd4ml/Trial", remedy="remove it, and it is tried again"):
+class Trial(Document, kind="cd4ml/Trial", remedy="it is tried anew where its sweep goes on"):
     """A model that is trained with settings of its own."""
 
     number: int

@@ -135,6 +135,14 @@ def end(epochs: Sequence[Epoch], problem: Problem, *, patience: int, cap: int, u
     return ""
 
 
+Watch = Callable[[Sequence[Epoch]], None]
+"""Is told all epochs so far after each."""
+
+
+def unwatched(_: Sequence[Epoch]) -> None:
+    """Where nobody wants to know."""
+
+
 @dataclass(frozen=True)
 class Course:
     """How a training went."""
@@ -156,6 +164,7 @@ def fit(
     objective: Objective,
     checkpoints: Checkpoints | None,
     tracker: Tracker,
+    watch: Watch = unwatched,
 ) -> Course:
     """Trains the network in place and prints a line an epoch.
 
@@ -170,6 +179,7 @@ def fit(
         objective: What is learnt; its problem says what the score of an epoch is.
         checkpoints: What it goes on from where it was ended before, and where it keeps how far it is.
         tracker: Takes word of how far it is.
+        watch: Is told all epochs so far after each, and ends the training where it raises.
 
     Returns:
         The epochs; `exact` has the weights of the one with the best `eval_score`.
@@ -185,7 +195,14 @@ def fit(
     try:
         measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation)
         training = _Training(
-            steps, train=train, measure=measure, spec=spec, seed=seed, checkpoints=checkpoints, tracker=tracker
+            steps,
+            train=train,
+            measure=measure,
+            spec=spec,
+            seed=seed,
+            checkpoints=checkpoints,
+            tracker=tracker,
+            watch=watch,
         )
         asked = threading.Event()
         with at_sigterm(lambda *_: asked.set()):  # training ends where it can go on: between two steps
@@ -220,9 +237,11 @@ class _Training:
         seed: int,
         checkpoints: Checkpoints | None,
         tracker: Tracker,
+        watch: Watch,
     ) -> None:
         self.steps, self.train, self.measure = steps, train, measure
         self.spec, self.seed, self.checkpoints, self.tracker = spec, seed, checkpoints, tracker
+        self.watch = watch
         self.problem = steps.objective.problem
         self.batches = train.batches(steps.batch)
         self.epochs: list[Epoch] = []
@@ -271,6 +290,7 @@ class _Training:
             rate = float(self.steps.optimizer.learning_rate) * SLOWER
             self.steps.optimizer.learning_rate = max(rate, self.spec.learning_rate * SLOWEST)
         self._begin_epoch()
+        self.watch(self.epochs)
         self._keep(asked)
 
     def _waiting(self, blocks: Iterator[Block]) -> Iterator[Block]:

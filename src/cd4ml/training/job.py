@@ -16,7 +16,7 @@ from cd4ml.errors import TrainingError
 from cd4ml.names import shown
 from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.devices import Devices
-from cd4ml.training.fit import Epoch
+from cd4ml.training.fit import Epoch, Watch, unwatched
 from cd4ml.training.statistics import Column
 from cd4ml.training.tracking import Tracker
 
@@ -50,6 +50,8 @@ class TrainingJob:
     """A model of the same inputs whose weights this one begins with (layout: `cd4ml.contracts.model`)."""
     tracker: Tracker = field(default_factory=Tracker)
     """Takes word of how far the training is, where it is `due`."""
+    watch: Watch = unwatched
+    """Is told all epochs so far after each, and ends the training where it raises."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the run file says to a function (`settings:`)."""
 

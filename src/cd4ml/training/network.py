@@ -64,6 +64,7 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
         objective=learnt,
         checkpoints=job.checkpoints,
         tracker=job.tracker,
+        watch=job.watch,
     )
     return Fitted(served(job.contract, encoded=encoded, trained=exact, learnt=learnt), course.epochs, course.ended)
 

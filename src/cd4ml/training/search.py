@@ -3,20 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from cd4ml import settings
+from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.errors import TrainingError
 from cd4ml.names import nearest, shown
 from cd4ml.settings import OneOf, Seed, Strict, Whole
 from cd4ml.training.trainers import Minutes, Trainer
 
-MOST_TRIALS, MOST_PLACES = 1000, 64
-OBJECTIVES = {
-    "binary": ("auc", "auc_pr", "loss"),
-    "regression": ("root_mean_squared_error", "mean_absolute_error", "loss"),
-}
-"""By problem what a trial can be best by; the primary metric first."""
+MOST_TRIALS, MOST_PLACES, MOST_CHOICES = 1000, 64, 100
+BESIDE = {"binary": ("auc_pr",), "regression": ("mean_absolute_error",)}
+"""By problem what a trial can be best by, beside the primary metric of the problem and the loss."""
+LOSS = "loss"
 RATES = {
     "binary": ("selection_rate", "true_positive_rate", "false_positive_rate", "precision"),
     "regression": ("mean_error", "mean_prediction", "mean_absolute_error"),
@@ -54,7 +53,7 @@ class Range(Strict):
         return (int(self.min), int(self.max)) if self.whole else (self.min, self.max)
 
 
-Choices = list[Any]
+Choices = Annotated[list[Any], WithJsonSchema({"type": "array", "minItems": 2, "maxItems": MOST_CHOICES})]
 AnyRange = Annotated[Range | Choices, OneOf(lambda content: _range(content), lambda: [Range, Choices])]
 
 
@@ -63,14 +62,14 @@ def _range(content: Any) -> Range | Choices:
         return content
     if isinstance(content, Mapping):
         return settings.within(Range, content)
-    if not isinstance(content, list) or not 2 <= len(content) <= 100:
-        raise ValueError(f"write {{min, max}}, or a list of 2 to 100 choices, not {shown(content)}")
+    if not isinstance(content, list) or not 2 <= len(content) <= MOST_CHOICES:
+        raise ValueError(f"write {{min, max}}, or a list of 2 to {MOST_CHOICES} choices, not {shown(content)}")
     if any(one == other for place, one in enumerate(content) for other in content[:place]):
         raise ValueError("name each choice once")
     return content
 
 
-class Gap(Strict):
+class EvalGap(Strict):
     """How far a rate may differ between groups on eval."""
 
     max_gap: Annotated[float, Field(ge=0)]
@@ -85,8 +84,13 @@ def _rate(name: str) -> str:
     return name
 
 
+def objectives(problem: str) -> tuple[str, ...]:
+    """What a trial can be best by, of a problem that is named; the first where nothing is said."""
+    return (PROBLEMS[problem].primary, *BESIDE.get(problem, ()), LOSS)
+
+
 def _objective(name: str) -> str:
-    known = dict.fromkeys(one for names in OBJECTIVES.values() for one in names)
+    known = dict.fromkeys(one for problem in PROBLEMS for one in objectives(problem))
     if name not in known:
         raise ValueError(f"no trial is measured by {shown(name)}; {nearest(name, known)}")
     return name
@@ -102,11 +106,11 @@ class Constraints(Strict):
     """Of one row, on the machine of the trial."""
     size_mib: Annotated[float, Field(gt=0)] | None = None
     """Of the model's files."""
-    fairness: dict[Annotated[str, Field(min_length=1)], dict[Rate, Gap]] = Field(default_factory=dict)
+    fairness: dict[Annotated[str, Field(min_length=1)], dict[Rate, EvalGap]] = Field(default_factory=dict)
     """By sensitive column and rate."""
 
     @property
-    def gaps(self) -> Iterator[tuple[str, str, str, Gap]]:
+    def gaps(self) -> Iterator[tuple[str, str, str, EvalGap]]:
         """Each gap with its name, its column and its rate."""
         for column, rates in self.fairness.items():
             for rate, gap in rates.items():
@@ -159,8 +163,7 @@ class Search(Strict):
         return self.trials or MOST_TRIALS
 
 
-class Nothing(Strict):
-    """No sweep."""
+Nothing = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "maxProperties": 0})]
 
 
 def _checked(content: Any) -> Search | None:
@@ -182,6 +185,15 @@ def parse(content: Mapping[str, Any]) -> Search:
     return settings.parse(Search, content=content, name="sweep", error=TrainingError)
 
 
+def places(content: Mapping[str, Any]) -> list[str]:
+    """The numbers of the places of a sweep beside the first, which is the candidate's own; none without a sweep.
+
+    Raises:
+        TrainingError: The sweep is wrong.
+    """
+    return [str(number) for number in range(1, parse(content).parallel)] if content else []
+
+
 def varied(spec: Mapping[str, Any], tried: Mapping[str, Any]) -> dict[str, Any]:
     """A specification with some of its settings in the place of those that it has.
 
@@ -196,6 +208,12 @@ def varied(spec: Mapping[str, Any], tried: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def found(spec: Mapping[str, Any], name: str) -> Any:
+    """The value of a setting of a specification, by the name of a range."""
+    setting, _, inner = name.partition(".")
+    return found(spec[setting], inner) if inner else spec[setting]
+
+
 def mistakes(search: Search, trainer: Trainer, *, problem: str) -> Iterator[str]:
     """What of a sweep does not fit the model whose settings it varies, or the problem.
 
@@ -206,11 +224,13 @@ def mistakes(search: Search, trainer: Trainer, *, problem: str) -> Iterator[str]
     """
     for name, tried in search.ranges.items():
         yield from _unfit(name, tried, trainer)
-    objectives, rates = OBJECTIVES.get(problem), RATES.get(problem)
-    if objectives and search.objective and search.objective not in objectives:
-        yield f"sweep.objective: {search.objective} means nothing here; {nearest(search.objective, objectives)}"
+    if problem not in PROBLEMS:
+        return
+    known, rates = objectives(problem), RATES.get(problem, ())
+    if search.objective and search.objective not in known:
+        yield f"sweep.objective: {search.objective} means nothing here; {nearest(search.objective, known)}"
     for name, _, rate, _ in search.constraints.gaps:
-        if rates and rate not in rates:
+        if rate not in rates:
             yield f"sweep.constraints.{name}: {rate} means nothing here; {nearest(rate, rates)}"
 
 

@@ -30,6 +30,7 @@ from cd4ml.training import (
     features,
     reweight,
     statistics,
+    sweeping,
     threshold,
     warm_start,
 )
@@ -37,7 +38,7 @@ from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
 from cd4ml.training.class_weights import OfClasses
 from cd4ml.training.devices import find
-from cd4ml.training.fit import Epoch, at_sigterm, best, finite
+from cd4ml.training.fit import Epoch, Watch, at_sigterm, best, finite, unwatched
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.reweight import Weights
 from cd4ml.training.split import opened
@@ -158,6 +159,8 @@ def train(
     start: str | Path | None = None,
     warm: bool = True,
     checkpoint_seconds: float = EVERY_SECONDS,
+    watch: Watch = unwatched,
+    sweep: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Trains a model and writes its folder, whole or not at all.
 
@@ -181,10 +184,34 @@ def train(
         start: A model's folder, whose weights this one begins with; a file where there is none, as of a first run.
         warm: Whether it does; else `start` is not looked at.
         checkpoint_seconds: How often it is kept.
+        watch: Is told all epochs so far after each, and ends the training where it raises.
+        sweep: Settings that are tried first, in a place of the sweep, to train with those that win; it needs a `store`.
 
     Raises:
-        TrainingError: The specification, the data or the GPUs do not allow a model.
+        TrainingError: The specification, the data or the GPUs do not allow a model; or no trial of the sweep wins.
     """
+    if sweep:
+        if not store:
+            raise TrainingError("sweep: what it tries is kept in the store; name one")
+        spec = sweeping.run(
+            sweep,
+            spec=spec,
+            place=0,
+            training={
+                "train_split": str(train_split),
+                "eval_split": str(eval_split),
+                "statistics_folder": str(statistics_folder),
+                "schema": str(schema),
+                "label": label,
+                "exclude": list(exclude),
+                "seed": seed,
+                "problem": problem,
+                "positive": positive,
+                "accelerator": accelerator,
+                "gpus": gpus,
+                "store": store,
+            },
+        ).spec
     checked = parse(spec)
     devices = find(accelerator, gpus)
     keras.utils.set_random_seed(seed)
@@ -221,6 +248,7 @@ def train(
             workspace=workspace,
             start=begins_with,
             devices=devices,
+            watch=watch,
         )
         read = _read(job, Path(statistics_folder), Path(schema))
         calibration.check(checked, job)

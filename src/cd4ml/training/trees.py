@@ -148,6 +148,7 @@ def _grown(
         start = measured
         epochs.append(one)
         print(one, flush=True)  # noqa: T201 (the task's log)
+        job.watch(epochs)
         if job.tracker.due:
             _tell(epochs, spec=spec, job=job)
         ended = ended or end(epochs, problem, patience=spec.patience, cap=spec.trees, unit="trees")

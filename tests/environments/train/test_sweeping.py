@@ -1,0 +1,196 @@
+"""A sweep: what it tries follows from its seed alone, and nothing that befalls one trial ends the others."""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Inputs
+
+from cd4ml.contracts.sweep import SWEEP, Sweep, Trial, trial_name
+from cd4ml.errors import TrainingError
+from cd4ml.training import code, sweeping
+from cd4ml.training.search import parse
+from cd4ml.training.suggest import Suggestion
+from cd4ml.training.sweeping import described, open_round
+
+RANGES = {
+    "learning_rate": {"min": 0.001, "max": 0.1, "log": True},
+    "batch_size": {"min": 32, "max": 512, "whole": True},
+    "reweight": [[], ["region"]],
+}
+AT = "2026-11-30T05:00:00+00:00"
+
+
+def content(**changed: Any) -> dict[str, Any]:
+    return {"ranges": RANGES, "trials": 16, "parallel": 4, **changed}
+
+
+def suggestion(asked: Mapping[str, Any], number: int, before: list[Trial]) -> Suggestion:
+    searched = parse(asked)
+    return Suggestion(searched, number=number, before=before, bounds=searched.constraints.bounds, better="higher")
+
+
+def ended(number: int, settings: Mapping[str, Any]) -> Trial:
+    value = 1 - abs(settings["learning_rate"] - 0.01)
+    values = ((1, value / 3), (2, value / 2), (3, value))
+    return Trial(number, settings, 0, AT, state="ended", value=value, values=values, measured={"latency_ms": number})
+
+
+def searched_in_any_order(asked: Mapping[str, Any], order: random.Random) -> list[Trial]:
+    """All trials of a sweep whose rounds are tried in an order of their own; each fourth fails."""
+    over: list[Trial] = []
+    for first in range(0, asked["trials"], asked["parallel"]):
+        numbers = list(range(first, first + asked["parallel"]))
+        order.shuffle(numbers)
+        tried = []
+        for number in numbers:
+            settings = suggestion(asked, number, over).settings
+            failed = Trial(number, settings, 0, AT, state="failed", error="no memory")
+            tried.append(failed if number % 4 == 1 else ended(number, settings))
+        over += sorted(tried, key=lambda one: one.number)
+    return over
+
+
+def test_what_is_tried_is_the_same_for_the_same_seed_whoever_is_quicker():
+    asked = content(constraints={"latency_ms": 9})
+    found = [searched_in_any_order(asked, random.Random(order)) for order in range(3)]
+
+    assert found[0] == found[1] == found[2]
+    assert len({json.dumps(one.settings) for one in found[0]}) == 16
+    assert found[0] != searched_in_any_order({**asked, "seed": 1}, random.Random(0))
+
+
+def test_a_larger_budget_goes_on_from_what_was_tried():
+    small, large = (searched_in_any_order(content(trials=trials), random.Random(0)) for trials in (8, 16))
+
+    assert large[:8] == small
+
+
+def test_a_trial_that_is_worse_than_half_of_the_others_were_ends_early():
+    over = [ended(number, suggestion(content(), number, []).settings) for number in range(4)]
+    over += [ended(number, suggestion(content(), number, over).settings) for number in range(4, 8)]
+
+    assert not suggestion(content(), 8, over).is_worse([(1, 0.1), (2, 0.1)])
+    assert suggestion(content(), 8, over).is_worse([(1, 0.1), (2, 0.1), (3, 0.1)])
+    assert not suggestion(content(), 8, over).is_worse([(1, 0.1), (2, 0.1), (3, 2.0)])
+    assert not suggestion(content(), 4, over[:4]).is_worse([(1, 0.1), (2, 0.1), (3, 0.1)])
+
+
+@pytest.fixture
+def training(inputs: Inputs, tmp_path: Path) -> dict[str, Any]:
+    named = {name: str(value) for name, value in vars(inputs).items() if name != "exclude"}
+    asked = {"exclude": list(inputs.exclude), "seed": 0, "problem": "auto", "positive": ""}
+    return {**named, **asked, "store": str(tmp_path / "store")}
+
+
+@pytest.fixture
+def sweep(training: dict[str, Any]) -> Callable[..., tuple[Sweep, list[Trial]]]:
+    """Takes the first place of a sweep until it is over."""
+
+    def run(asked: Mapping[str, Any], spec: Mapping[str, Any]) -> tuple[Sweep, list[Trial]]:
+        found = sweeping.run(asked, spec=spec, place=0, training=training)
+        return found.sweep, list(found.trials)
+
+    return run
+
+
+def kept(sweep: Sweep, training: Mapping[str, Any]) -> dict[str, bytes]:
+    folder = Path(training["store"]) / "sweeps" / sweep.name
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+MODULE = """
+import os, signal
+
+def made(job):
+    if job.settings["how"] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    from keras import layers
+    return job.network(lambda features: layers.Dense(1)(features.vector()), epochs=1)
+"""
+
+
+def test_a_trial_whose_process_is_killed_does_not_sink_the_rest(sweep, training, tmp_path):
+    (tmp_path / "team.py").write_text(MODULE)
+    spec = {"function": "team:made", "source": code.beside("team:made", tmp_path)}
+    asked = {
+        "ranges": {"settings.how": ["killed", "well"]},
+        "trials": 2,
+        "parallel": 2,
+        "constraints": {
+            "latency_ms": 1000,
+            "size_mib": 10,
+            "fairness": {
+                "region": {"selection_rate": {"max_gap": 1}, "true_positive_rate": {"max_gap": 1, "threshold": 0.3}}
+            },
+        },
+    }
+
+    found, trials = sweep(asked, spec)
+
+    by_how = {one.settings["settings.how"]: one for one in trials}
+    assert by_how["killed"].state == "failed"
+    assert by_how["killed"].error.startswith("its process ended by signal 9; where that is 9, its memory was too small")
+    won = by_how["well"]
+    assert found.best(trials) == won
+    assert won.value is not None
+    assert won.value > 0.7
+    assert won.seconds > 0
+    assert [epoch for epoch, _ in won.values] == [1]
+    assert won.values[0][1] == won.value
+    assert set(won.measured) == set(found.constraints)
+    assert 0 < won.measured["fairness.region.selection_rate@0.5"] < 1
+    assert 0 < won.measured["latency_ms"] < 1000
+    before = kept(found, training)
+
+    again = sweep(asked, spec)
+
+    assert again == (found, trials)
+    assert kept(found, training) == before
+
+
+def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, training):
+    spec = {"model": "linear", "epochs": 4}
+    asked = {"ranges": {"learning_rate": {"min": 1e-7, "max": 1e-6}}, "trials": 7, "parallel": 1, "objective": "auc"}
+    described_ = described(parse(asked), spec, problem="binary", training=training)
+    folder = Path(training["store"]) / "sweeps" / described_.name
+    values = tuple((epoch, 0.99) for epoch in (1, 2, 3, 4))
+    for number in range(5):
+        done = Trial(number, {"learning_rate": 1e-6}, 0, AT, state="ended", value=0.99, values=values, seconds=1)
+        done.write(folder / trial_name(number))
+    Trial(5, {}, 0, AT, attempt=3).write(folder / trial_name(5))  # killed, again and again
+    Trial(6, {}, 0, AT).write(folder / trial_name(6))  # killed with its place
+
+    found, trials = sweep({**asked, "trials": 7}, spec)
+
+    assert Sweep.read(folder / SWEEP) == found
+    assert [one.state for one in trials] == ["ended"] * 5 + ["failed", "pruned"]
+    assert trials[5].error.startswith("its process ended 3 times without a word; its memory may be too small")
+    assert trials[6].attempt == 2
+    assert [epoch for epoch, _ in trials[6].values] == [1, 2, 3]
+
+
+def test_rounds_end_with_the_budget():
+    done = {number: Trial(number, {}, 0, AT, state="failed", seconds=40.0) for number in range(4)}
+    asked = parse({"ranges": RANGES, "minutes": 1, "parallel": 2})
+    inputs = dict.fromkeys(("train_split", "eval_split", "statistics_folder", "schema"), __file__)
+    about = {"label": "took", "exclude": [], "problem": "binary", "positive": "", "seed": 0}
+    sweep = described(asked, {"model": "linear"}, problem="binary", training={**inputs, **about})
+
+    assert open_round(sweep, {}) == ([], range(2))
+    assert open_round(sweep, {0: done[0]}) == ([], range(2))
+    assert open_round(sweep, {0: done[0], 1: done[1]}) == ([done[0], done[1]], range(2, 4))
+    assert open_round(sweep, done) == ([done[number] for number in range(4)], range(0))
+    assert open_round(replace(sweep, minutes=None, trials=3), done) == ([done[0], done[1], done[2]], range(0))
+    assert open_round(replace(sweep, minutes=None, trials=5), done)[1] == range(4, 5)
+
+
+def test_a_sweep_that_does_not_fit_is_told_before_anything_is_tried(sweep, training):
+    with pytest.raises(TrainingError, match="sweep.objective: root_mean_squared_error means nothing here; there are"):
+        sweep({"ranges": RANGES, "trials": 2, "objective": "root_mean_squared_error"}, {"model": "linear"})
+
+    assert not Path(training["store"]).exists()
