@@ -34,6 +34,8 @@ from cd4ml.running.arguments import (
     written,
 )
 from cd4ml.settings import MAX_SEED
+from cd4ml.training import search
+from cd4ml.training.search import AnySearch
 from cd4ml.training.trainers import Accelerator, AnyTrainer, check_columns
 from cd4ml.validation import waivers as waivers_of
 from cd4ml.validation.limits import Limits as DataLimits
@@ -106,6 +108,8 @@ class Training(Arguments):
     """The model that the candidate has to beat."""
     candidate: Annotated[AnyTrainer, Means.SPECIFICATION] = written({"model": "dnn"})
     """The model that is to be published."""
+    sweep: AnySearch = written({})
+    """Settings of the candidate that are tried first, to train it with those that win (docs/training.md)."""
     warm_start: bool = False
     """Whether the candidate begins with the weights of the model in production (docs/training.md)."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
@@ -168,6 +172,10 @@ class Training(Arguments):
                 problem=self.problem,
             )
         )
+        if self.sweep:
+            yield from search.mistakes(self.sweep, self.candidate, problem=self.problem)
+        if self.sweep and self.warm_start:
+            yield "warm_start: begins with the weights of one model, and `sweep` tries many; leave one of them out"
         if self.warm_start and not self.candidate.may_start_warm:
             said = f"{self.candidate.model!r} begins anew each time"
             yield f"warm_start: {said}; leave it out, or take a network as the candidate: linear, dnn, wide_and_deep"

@@ -11,6 +11,7 @@ from cd4ml.components.evaluation.evaluate_model.component import evaluate_model
 from cd4ml.components.evaluation.publish_model.component import publish_model
 from cd4ml.components.evaluation.register_candidate.component import register_candidate
 from cd4ml.components.running.check_arguments.component import check_arguments
+from cd4ml.components.training.sweep_model.component import sweep_model
 from cd4ml.components.training.train_model.component import train_model
 from cd4ml.components.validation.check_dataset.component import check_dataset
 from cd4ml.components.validation.validate_dataset.component import validate_dataset
@@ -62,6 +63,7 @@ def training(
     waivers: list = [],  # noqa: B006
     baseline: dict = {"model": "linear"},  # noqa: B006
     candidate: dict = {"model": "dnn"},  # noqa: B006
+    sweep: dict = {},  # noqa: B006
     warm_start: bool = False,
     seed: int = 0,
     gpus: str = "1",
@@ -108,6 +110,7 @@ def training(
         waivers=waivers,
         baseline=baseline,
         candidate=candidate,
+        sweep=sweep,
         warm_start=warm_start,
         seed=seed,
         gpus=gpus,
@@ -200,6 +203,13 @@ def training(
     with_store(checked)
     with_record(checked, "training")
 
+    def trains(task: dsl.PipelineTask, display_name: str) -> None:
+        heavy(task, display_name, requested=cpu_request, cpu=cpu_limit, memory=memory, hours=72, retries=RETRIES)
+        with_store(task, accounts.TRAINER_SECRET)
+        with_record(task, "training")
+        on_gpus(task, gpus)
+        placed(task, tolerations=tolerations, node_selector=node_selector)
+
     models = {}
     for role, specification in (("baseline", baseline), ("candidate", candidate)):
         models[role] = train_model(
@@ -219,20 +229,31 @@ def training(
             warm_start=warm_start if role == "candidate" else False,
             problem=validated.outputs["problem"],
             positive=validated.outputs["positive"],
+            sweep=sweep if role == "candidate" else {},
         ).after(checked)
-        heavy(
-            models[role],
-            f"Train {role}",
-            requested=cpu_request,
-            cpu=cpu_limit,
-            memory=memory,
-            hours=72,
-            retries=RETRIES,
-        )
-        with_store(models[role], accounts.TRAINER_SECRET)
-        with_record(models[role], "training")
-        on_gpus(models[role], gpus)
-        placed(models[role], tolerations=tolerations, node_selector=node_selector)
+        trains(models[role], f"Train {role}")
+
+    with dsl.ParallelFor(begun.output, name="sweep") as place:  # none without one
+        swept = sweep_model(
+            train=splits.outputs["train"],
+            eval=splits.outputs["eval"],
+            statistics=validated.outputs["statistics"],
+            schema=validated.outputs["schema"],
+            label=label,
+            key=ingested.outputs["key"],
+            exclude=exclude,
+            spec=candidate,
+            seed=seed,
+            accelerator=accelerator,
+            gpus=gpus,
+            store=store,
+            problem=validated.outputs["problem"],
+            positive=validated.outputs["positive"],
+            sweep=sweep,
+            place=place,
+        ).after(checked)
+        trains(swept, "Sweep candidate")
+        swept.register_pipeline_channels([cpu_request, cpu_limit, memory])  # the compiler forgets them within a loop
 
     registered = register_candidate(
         candidate=models["candidate"].outputs["model"],

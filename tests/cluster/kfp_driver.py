@@ -80,6 +80,14 @@ def executor_input(
     return told
 
 
+def is_empty_loop(task: Object, ended: Mapping[str, Given]) -> bool:
+    """Whether a task is a loop that has nothing to go through; another loop is refused, as what is not played."""
+    if "parameterIterator" not in task:
+        return False
+    name = task["parameterIterator"]["items"]["inputParameter"]
+    return _value(task["inputs"]["parameters"][name], {}, ended, "") == []
+
+
 def pod(container: Object, settings: Object, *, inputs: Object, values: Mapping[str, Any]) -> Object:
     """What the driver changes in a task's pod, but for the launcher's own command.
 

@@ -47,6 +47,7 @@ KEYS = {
     RUN,
     CHECKPOINT,
     PROGRESS,
+    SWEEP,
     PROBE,
     OTHER,
     ARTIFACT,
@@ -63,6 +64,7 @@ KEYS = {
     "cd4ml/runs/a",
     "cd4ml/checkpoints/a/0",
     "cd4ml/progress/a",
+    "cd4ml/sweeps/a/sweep.json",
     "cd4ml/probes/a",
     "cd4ml/other",
     "mlpipeline/v2/a",
@@ -79,11 +81,12 @@ MAY = {
         JUDGEMENT,
         RUN,
         PROGRESS,
+        SWEEP,
         PROBE,
     ),
     ("pipelines", "write"): (DATASET, PREDICTION, JUDGEMENT, RUN, PROBE),
-    ("trainer", "read"): (CHECKPOINT,),
-    ("trainer", "write"): (CHECKPOINT, PROGRESS),
+    ("trainer", "read"): (CHECKPOINT, SWEEP),
+    ("trainer", "write"): (CHECKPOINT, PROGRESS, SWEEP),
     ("publisher", "read"): (MODEL, ALIAS, RUN),
     ("publisher", "write"): (MODEL, ALIAS, RUN),
     ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, RUN),
@@ -194,21 +197,21 @@ def test_what_the_layout_lets_pass_goes_after_a_time_and_a_rule_of_others_stays(
         return {rule.rule_filter.prefix: rule.expiration.days for rule in rules}
 
     made = root.get_bucket_lifecycle("cd4ml")
-    assert days() == {"captures/": 90, "traffic/": 365, "checkpoints/": 30, "progress/": 30}
+    assert days() == {"captures/": 90, "traffic/": 365, "checkpoints/": 30, "progress/": 30, "sweeps/": 90}
     longer = [
         replace(rule, expiration=Expiration(days=400)) if rule.rule_filter.prefix == "captures/" else rule
         for rule in made.rules
     ]
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig(longer))
     store.set_up()
-    assert days() == {"captures/": 400, "traffic/": 365, "checkpoints/": 30, "progress/": 30}
+    assert days() == {"captures/": 400, "traffic/": 365, "checkpoints/": 30, "progress/": 30, "sweeps/": 90}
 
     overwritten = NoncurrentVersionExpiration(noncurrent_days=1)
     every = Rule(ENABLED, Filter(prefix=""), rule_id="every", noncurrent_version_expiration=overwritten)
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig([every]))
     store.set_up()
     rules = root.get_bucket_lifecycle("cd4ml").rules
-    assert {rule.rule_id for rule in rules} == {"every", "captures", "traffic", "checkpoints", "progress"}
+    assert {rule.rule_id for rule in rules} == {"every", "captures", "traffic", "checkpoints", "progress", "sweeps"}
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,18 @@ def test_the_golden_is_what_the_pipeline_compiles_to(compiled: Path, name: str) 
 
 def tasks(name: str, folder: Path = COMPILED) -> dict[str, dict[str, Any]]:
     spec = next(yaml.safe_load_all((folder / f"{name}.yaml").read_text()))
-    return {
-        task["taskInfo"]["name"]: {
-            **task,
-            "container": spec["deploymentSpec"]["executors"][
-                spec["components"][task["componentRef"]["name"]]["executorLabel"]
-            ]["container"],
-        }
-        for task in spec["root"]["dag"]["tasks"].values()
-    }
+    return dict(within(spec, spec["root"]["dag"]))
+
+
+def within(spec: dict[str, Any], graph: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tasks of a graph and of the loops in it, by their names."""
+    for task in graph["tasks"].values():
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            yield from within(spec, component["dag"])
+        else:
+            container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+            yield task["taskInfo"]["name"], {**task, "container": container}
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -22,6 +22,7 @@ import pytest
 from s3_server import s3_server
 from workplace import PORT, SERVER, Outcome, Workplace
 
+from cd4ml.contracts.sweep import SWEEP, Sweep, Trial, trial_name
 from cd4ml.deployment import release, verify
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import deployments
@@ -677,3 +678,38 @@ def test_a_server_that_is_kept_answers_until_it_is_stopped(first: Outcome, workp
     down = workplace.run("run", verification)
     assert down.code == 1
     assert SERVER in down.output
+
+
+def judged(workplace: Workplace) -> list[Path]:
+    """What the store keeps of models that a test split has judged."""
+    return [file for file in (workplace.folder / "store" / "judgements").rglob("*") if file.is_file()]
+
+
+def test_a_sweep_is_tried_beside_the_candidate_which_is_trained_as_the_winner_and_tested_once(
+    first: Outcome, workplace: Workplace
+) -> None:
+    ranges = {"learning_rate": {"min": 0.001, "max": 0.1, "log": True}, "reweight": [[], ["region"]]}
+    file = workplace.arguments(
+        candidate={"model": "linear", "epochs": 1},
+        sweep={"ranges": ranges, "trials": 3, "parallel": 2, "constraints": {"size_mib": 50}},
+        model_limits={"auc": {"min": 0.6}},
+    )
+    before = len(judged(workplace))
+
+    outcome = workplace.run("run", file)
+
+    assert outcome.code == 0, outcome.output
+    assert sorted(outcome.states()) == sorted([*TASKS, "Sweep candidate"])
+    (folder,) = (workplace.folder / "store" / "sweeps").iterdir()
+    sweep = Sweep.read(folder / SWEEP)
+    trials = [Trial.read(folder / trial_name(number)) for number in range(3)]
+    assert len(list(folder.iterdir())) == 4
+    assert [one.state for one in trials] == ["ended"] * 3
+    won = sweep.best(trials)
+    assert won is not None
+    version = max((workplace.folder / "store" / "models" / "promotion-uptake").iterdir(), key=lambda one: int(one.name))
+    trained = json.loads((version / "model" / "contract.json").read_text())["model"]
+    assert {name: trained[name] for name in ranges} == won.settings
+    history = json.loads((version / "model" / "history.json").read_text())
+    assert [epoch["eval_auc"] for epoch in history] == [won.value]
+    assert len(judged(workplace)) == before + 1

@@ -15,7 +15,7 @@ from cd4ml import cli
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.errors import ArgumentsError, DataError, DocumentError, GateError, RegistryError, StorageError
-from cd4ml.registry import clock, records
+from cd4ml.registry import clock, notes, records
 from cd4ml.registry.notes import noting
 from cd4ml.reports import comparison
 from cd4ml.running import begin
@@ -244,6 +244,20 @@ def test_the_first_task_records_every_argument_with_its_default(store: str) -> N
     assert record.arguments["gpus"] == 2  # a text to KFP
     assert record.arguments["candidate"]["learning_rate"] == 0.003
     assert record.arguments["source"] == {"file": "players.parquet"}
+
+
+def test_the_first_task_gives_and_notes_the_places_of_a_sweep_beside_the_candidate_s(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(notes.TASK, "check-arguments")
+    sweep = {"ranges": {"learning_rate": {"min": 0.001, "max": 0.1}}, "trials": 9.0, "parallel": 3.0}
+
+    assert begin.run("first", {**GIVEN, "store": store, "sweep": sweep}) == ["1", "2"]
+
+    opened = open_store(store)
+    record = records.read(opened, "run-1")
+    assert record.arguments["sweep"]["trials"] == 9
+    assert notes.of(opened, record).wrote["check-arguments"].parameters == {"Output": ["1", "2"]}
 
 
 def test_the_first_task_tells_every_mistake_at_once_and_records_nothing(store: str) -> None:

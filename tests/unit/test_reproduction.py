@@ -1,9 +1,10 @@
 """What `cd4ml models reproduce` takes a version to be made of, and why it refuses one."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,11 +56,17 @@ def store(tmp_path: Path) -> FolderStore:
 def publish(store: FolderStore, tmp_path: Path) -> Publish:
     """Publishes a version of `uptake`, as a run would have whose arguments these are."""
 
-    def add(made: Lineage | None = MADE, number: int = 1, digest: str = "", **changes: object) -> Version:
+    def add(
+        made: Lineage | None = MADE,
+        number: int = 1,
+        digest: str = "",
+        settings: Mapping[str, object] = MappingProxyType({}),
+        **changes: object,
+    ) -> Version:
         folder = tmp_path / f"model-{number}"
         (folder / "saved_model").mkdir(parents=True)
         (folder / "saved_model" / "saved_model.pb").write_text(f"graph {number}")
-        recorded = {"model": "function", "code": digest} if digest else {"model": "linear"}
+        recorded = {"model": "function", "code": digest} if digest else {"model": "linear", **settings}
         model.write_contract(Contract("took", ("0", "1"), (Input("age", "number"),), recorded), folder)
         if made:
             made.write(folder / FILE)
@@ -117,6 +124,22 @@ def test_a_version_is_made_of_its_own_dataset_settings_and_schema_and_of_nothing
     assert "baseline" not in given
     ingested = of.part.given["ingest-dataset"]
     assert (ingested["version"], ingested["digest"], ingested["key"]) == (0, version.dataset.digest, "id")
+
+
+def test_of_a_version_that_won_a_sweep_the_settings_are_taken_and_nothing_is_tried_again(
+    store: FolderStore, publish: Publish
+) -> None:
+    arguments = {
+        "label": "took",
+        "candidate": {"model": "linear", "epochs": 3},
+        "sweep": {"ranges": {"learning_rate": {"min": 0.001, "max": 0.1}}, "trials": 9},
+    }
+    publish(settings={"epochs": 3, "learning_rate": 0.0625}, arguments=arguments)
+
+    given = reproduction.origin(store, "uptake", 1).arguments(asked.pipeline("training"), "elsewhere")
+
+    assert "sweep" not in given
+    assert given["candidate"] == {"model": "linear", "epochs": 3, "learning_rate": 0.0625}
 
 
 def test_a_version_whose_rows_were_erased_cannot_be_made_again(store: FolderStore, publish: Publish) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from cd4ml.contracts.sweep import Sweep, Trial
 from cd4ml.errors import DocumentError
+from cd4ml.reports.tried import unbeaten
 
 SWEEP = Sweep(
     name="0a1b",
@@ -60,3 +61,13 @@ def test_what_breaks_a_constraint_or_is_not_known_to_keep_it_does_not_win():
 
     assert limited.best(trials) == trials[2]
     assert limited.best(trials[:2]) is None
+
+
+def test_a_trial_is_unbeaten_where_none_is_better_and_takes_less():
+    limited = replace(SWEEP, constraints={"latency_ms": 2.0})
+    found = {0: (0.7, 1.0), 1: (0.8, 3.0), 2: (0.6, 2.0), 3: (0.8, 4.0), 4: (0.9, 5.0), 5: (0.65, 1.0)}
+    trials = [trial(number, value, measured={"latency_ms": took}) for number, (value, took) in found.items()]
+    trials += [trial(6, 0.99, measured={"latency_ms": None}), trial(7)]
+
+    assert [one.number for one in unbeaten(limited, "latency_ms", trials)] == [0, 1, 4]
+    assert [one.number for one in unbeaten(replace(limited, better="lower"), "latency_ms", trials)] == [5, 2]

@@ -31,6 +31,7 @@ def check_arguments(
     waivers: list,
     baseline: dict,
     candidate: dict,
+    sweep: dict,
     warm_start: bool,
     seed: int,
     gpus: str,
@@ -48,14 +49,17 @@ def check_arguments(
     strategy: str,
     port: int,
     revision: str,
-) -> None:
+) -> list:
     """Fails the run unless every argument is good, and begins the run's record in the store.
 
     Args:
         run: The run's name.
         name: All from here on are the arguments of the pipeline `training`.
+
+    Returns:
+        The places of the sweep beside the candidate's own, by number; none where there is no sweep.
     """
     arguments = dict(locals())
     from cd4ml.running import begin
 
-    begin.run(arguments.pop("run"), arguments)
+    return begin.run(arguments.pop("run"), arguments)

@@ -28,6 +28,7 @@ def train_model(
     warm_start: bool = False,
     problem: str = "auto",
     positive: str = "",
+    sweep: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
 ) -> None:
     """Trains a model whose preprocessing lies inside it, on GPUs where there are.
 
@@ -48,6 +49,7 @@ def train_model(
         warm_start: Whether the model begins with the weights of `start`.
         problem: What the label asks for; `auto` finds it from the train split (docs/training.md).
         positive: The value of the label that counts as positive; found where it is empty.
+        sweep: What is tried first, to train with the settings that win; empty for none (docs/training.md).
 
     Returns:
         model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.contracts.model`).
@@ -76,6 +78,7 @@ def train_model(
         store=store,
         start=start.path,
         warm=warm_start,
+        sweep=sweep,
     )
     model.metadata.update(trained.metadata)
     metrics.metadata.update(trained.metrics)

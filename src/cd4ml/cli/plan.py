@@ -56,7 +56,8 @@ def _print(planned: "Sequence[Planned]") -> None:
         seconds = f"{one.seconds:.1f} s" if one.seconds is not None else ""
         shown.add_row(escape(one.name), f"{OUTCOMES[one.outcome]} {escape(one.why)}".strip(), seconds)
     console.print(shown)
-    may_run = [one.seconds for one in planned if one.outcome in ("runs", "depends")]
+    # A loop is no task: what it goes through is not known before it begins, and may be nothing.
+    may_run = [one.seconds for one in planned if one.component and one.outcome in ("runs", "depends")]
     known = [seconds for seconds in may_run if seconds is not None]
     console.print()
     say("time", _time(known, len(may_run)))

@@ -32,7 +32,7 @@ class Trial(Document, kind="cd4ml/Trial", remedy="it is tried anew where its swe
     seen_at: str
     """When this was written; ISO 8601, UTC."""
     attempt: int = 1
-    """How often it was begun: again where its process ended without a word."""
+    """How often it was begun: again where its process ended without a word; a place that was told to end counts not."""
     state: Literal["running", "ended", "pruned", "failed"] = "running"
     """`pruned`: ended early, for others were better by then."""
     value: float | None = None

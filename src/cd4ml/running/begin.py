@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cd4ml.registry import records
+from cd4ml.registry import notes, records
 from cd4ml.running.arguments import Means, check, model_of
 from cd4ml.running.run_file import RunFile
+from cd4ml.training import search
 
 _IN_A_POD = "KUBERNETES_SERVICE_HOST"
 
 
-def run(name: str, given: Mapping[str, Any]) -> None:
+def run(name: str, given: Mapping[str, Any]) -> list[str]:
     """Checks what the run of this task was given, as the command line does, and records it.
 
     Args:
         name: The run's name.
         given: The pipeline's arguments, as KFP has them.
+
+    Returns:
+        The places of its sweep beside the candidate's own, by number; none where there is no sweep.
 
     Raises:
         ArgumentsError: With every mistake, one a line.
@@ -32,7 +36,11 @@ def run(name: str, given: Mapping[str, Any]) -> None:
         for name, value in given.items()
     }
     values = check(RunFile(Path("arguments"), pipeline, arguments), model, in_a_cluster=_IN_A_POD in os.environ)
-    records.begin(values.value(Means.STORE), name=name, arguments=values.model_dump(mode="json", exclude_none=True))
+    store, places = values.value(Means.STORE), search.places(arguments.get("sweep", {}))
+    records.begin(store, name=name, arguments=values.model_dump(mode="json", exclude_none=True))
+    with notes.noting(store, {}) as returned:
+        returned["Output"] = places
+    return places
 
 
 def _meant(text: str, is_number: bool) -> Any:

@@ -5,7 +5,7 @@ checkpoint of before is taken up, and nothing is published.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from cd4ml.reports import comparison
 from cd4ml.running.asking import ask
 from cd4ml.running.walk import Part
 from cd4ml.storage import Store, local_copy
-from cd4ml.training import trainers
+from cd4ml.training import search, trainers
 from cd4ml.training.trainers import Function
 from cd4ml.version import VERSION
 
@@ -61,6 +61,8 @@ class Origin:
         given = {name: value for name, value in self.version.arguments.items() if name in taken}
         if given.get("curated_schema"):
             given["curated_schema"] = self._schema
+        if sweep := given.pop("sweep", None):
+            given["candidate"] = search.varied(given["candidate"], self._won(sweep["ranges"]))
         return given | {
             "name": self.version.name,
             "source": self.dataset.uri,
@@ -87,6 +89,12 @@ class Origin:
         }
         before = {"check-arguments": {}, "ingest-dataset": ingested, "check-dataset": {}}
         return Part("", frozenset(TASKS), before)
+
+    def _won(self, names: Iterable[str]) -> dict[str, Any]:
+        """The settings that won the sweep, which the model's contract has."""
+        file = f"{self.version.folder}/model/{model.CONTRACT}"
+        trained = model.parse_contract(self.store.read(file), self.store.uri(file)).model
+        return {name: search.found(trained, name) for name in names}
 
     @property
     def _schema(self) -> str:

@@ -13,7 +13,13 @@ from cd4ml.running.arguments import Arguments
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KEYWORDS = {"ge": "minimum", "le": "maximum"}
 """What pydantic calls by another name than JSON Schema, for numbers that it checks by functions."""
-WORDS = {"string": "text", "integer": "whole number", "boolean": "true or false", "object": "mapping"}
+WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "object": "mapping",
+    "array": "list",
+}
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,14 @@ KINDS = (
         replaced=True,
         days=30,
     ),
+    Kind(
+        "sweeps",
+        "`SWEEP/…`: what a sweep over a model's settings has tried, which it goes on from",
+        _PIPELINES | _TRAINER,
+        _TRAINER,
+        replaced=True,
+        days=90,
+    ),
     Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),
 )
 PASSING = {kind.name: kind.days for kind in KINDS if kind.days}

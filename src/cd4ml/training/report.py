@@ -1,17 +1,23 @@
 """The report of a training: its curves, where its time went, its features and settings."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.progress import thinned
-from cd4ml.names import counted, lasting, shown
-from cd4ml.reports import course, page
+from cd4ml.contracts.sweep import Sweep, Trial
+from cd4ml.names import amount, counted, lasting, shown
+from cd4ml.reports import course, page, tried
 from cd4ml.reports.comparison import flat
 
 if TYPE_CHECKING:
+    from cd4ml.training.sweeping import Swept
     from cd4ml.training.train import Trained
 
 CUT_SHORT = ("by its cap", "by its budget", "by a flat loss")
@@ -30,7 +36,49 @@ class Feature:
     """What training saw of it."""
 
 
-def write(path: str | Path, *, trained: "Trained", contract: Contract, seed: int) -> None:
+@dataclass(frozen=True)
+class Tried:
+    """A sweep, for people."""
+
+    sweep: Sweep
+    trials: Sequence[Trial]
+    won: Trial
+
+    @property
+    def said(self) -> str:
+        """How it went, in two sentences."""
+        count = Counter(one.state for one in self.trials)
+        states = ", ".join(f"{number:,} {state}" for state, number in count.items())
+        took = lasting(timedelta(seconds=sum(one.seconds for one in self.trials)))
+        return (
+            f"{counted(len(self.trials), 'trial')} took {took} together: {states}. Trial {self.won.number} won with "
+            f"{self.sweep.objective} {amount(self.won.value or 0.0)} on eval."
+        )
+
+    @property
+    def course(self) -> Markup:
+        """As `cd4ml.reports.tried` draws it."""
+        return tried.course(self.sweep, self.trials)
+
+    @property
+    def coordinates(self) -> Markup | None:
+        """Likewise."""
+        return tried.coordinates(self.sweep, self.trials)
+
+    @property
+    def importance(self) -> Markup | None:
+        """Likewise."""
+        from cd4ml.training import suggest  # with Optuna, which nothing else here takes
+
+        return tried.importance(suggest.importance(self.sweep, self.trials))
+
+    @property
+    def fronts(self) -> Markup | None:
+        """Likewise."""
+        return tried.fronts(self.sweep, self.trials)
+
+
+def write(path: str | Path, *, trained: "Trained", contract: Contract, seed: int, swept: "Swept | None" = None) -> None:
     """Writes the report as one HTML file.
 
     Args:
@@ -38,6 +86,7 @@ def write(path: str | Path, *, trained: "Trained", contract: Contract, seed: int
         trained: What came of the training.
         contract: What the model takes and gives.
         seed: Of the training.
+        swept: The sweep that its settings won, where there was one.
     """
     history, kept = [one.entry for one in trained.history], trained.best.entry
     page.render(
@@ -45,6 +94,7 @@ def write(path: str | Path, *, trained: "Trained", contract: Contract, seed: int
         path,
         f"Training of {trained.name}",
         trained=trained,
+        tried=Tried(swept.sweep, swept.trials, swept.winner) if swept else None,
         metrics=trained.metrics,
         problem=contract.problem,
         kept=kept,

@@ -44,7 +44,7 @@ LOOK_SECONDS = 2.0
 """How often a place that waits for others looks."""
 CLAIM_SECONDS = 0.3
 """How long two places that take one trial at once may need to see each other."""
-END_SECONDS = 20.0
+END_SECONDS = 10.0
 """How long the process of a trial may take to end when the place is told to."""
 ATTEMPTS = 3
 """How often a trial is begun whose process ends without a word."""
@@ -234,7 +234,11 @@ class Place:
         with scratch.folder(temporary, WORKSPACE) as folder:
             Asked(self._searched, self._sweep, trial, before, self._training).write(folder)
             begun = time.monotonic()
-            code = self._process(folder, trial)
+            try:
+                code = self._process(folder, trial)
+            except SystemExit:  # the place was told to end, which is no fault of the trial
+                self._write(replace(_now(folder, trial), attempt=attempt - 1))
+                raise
             found = replace(_now(folder, trial), seconds=round(time.monotonic() - begun, 3))
             if not found.is_over:
                 found = replace(found, state="failed", error=f"its process ended {_how(code)}")

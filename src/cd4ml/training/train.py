@@ -190,10 +190,11 @@ def train(
     Raises:
         TrainingError: The specification, the data or the GPUs do not allow a model; or no trial of the sweep wins.
     """
+    swept = None
     if sweep:
         if not store:
             raise TrainingError("sweep: what it tries is kept in the store; name one")
-        spec = sweeping.run(
+        swept = sweeping.run(
             sweep,
             spec=spec,
             place=0,
@@ -211,7 +212,8 @@ def train(
                 "gpus": gpus,
                 "store": store,
             },
-        ).spec
+        )
+        spec = swept.spec
     checked = parse(spec)
     devices = find(accelerator, gpus)
     keras.utils.set_random_seed(seed)
@@ -295,7 +297,7 @@ def train(
     if report:
         from cd4ml.training import report as reports  # which draws, and is not needed without
 
-        reports.write(report, trained=trained, contract=contract, seed=seed)
+        reports.write(report, trained=trained, contract=contract, seed=seed, swept=swept)
     return trained
 
 

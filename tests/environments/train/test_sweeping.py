@@ -153,6 +153,29 @@ def test_a_trial_whose_process_is_killed_does_not_sink_the_rest(sweep, training,
     assert kept(found, training) == before
 
 
+STOPS = """
+import os, signal, time
+
+def stops(job):
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+
+
+def test_a_place_that_is_told_to_end_leaves_its_trial_to_the_next_and_counts_no_attempt(sweep, training, tmp_path):
+    (tmp_path / "team.py").write_text(STOPS)
+    spec = {"function": "team:stops", "source": code.beside("team:stops", tmp_path)}
+
+    with pytest.raises(SystemExit) as ended:
+        sweep({"ranges": {"settings.depth": [1, 2]}, "trials": 1}, spec)
+
+    assert ended.value.code == 143
+    (folder,) = (Path(training["store"]) / "sweeps").iterdir()
+    left = Trial.read(folder / trial_name(0))
+    assert (left.state, left.attempt) == ("running", 0)
+    assert set(left.settings) == {"settings.depth"}
+
+
 def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, training):
     spec = {"model": "linear", "epochs": 4}
     asked = {"ranges": {"learning_rate": {"min": 1e-7, "max": 1e-6}}, "trials": 7, "parallel": 1, "objective": "auc"}

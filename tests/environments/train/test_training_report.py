@@ -12,10 +12,12 @@ import pytest
 import tensorflow as tf
 
 from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.sweep import Sweep, Trial
 from cd4ml.names import amount
 from cd4ml.training import report
 from cd4ml.training.board import Board
 from cd4ml.training.fit import Epoch
+from cd4ml.training.sweeping import Swept
 from cd4ml.training.train import Trained, train
 
 DNN = {"model": "dnn", "epochs": 3, "patience": 3, "batch_size": 64, "hidden": [8], "reweight": ["region"]}
@@ -120,6 +122,47 @@ def test_what_a_training_of_a_team_does_not_know_is_left_out(tmp_path):
     assert "<b>age</b>" in said
     assert "by <i>" in said
     assert "could not be drawn" not in page.read_text()
+
+
+def test_the_page_of_a_winner_shows_what_was_tried(tmp_path):
+    ranges = {"learning_rate": {"min": 0.001, "max": 0.1, "log": True}, "hidden": [[8], [8, 4]], "<b>": [1, 2]}
+    sweep = Sweep(
+        name="0a1b",
+        model={"model": "own"},
+        objective="auc",
+        better="higher",
+        ranges=ranges,
+        constraints={"latency_ms": 5.0, "fairness.region.selection_rate@0.5": 0.1},
+        parallel=2,
+        seed=0,
+        trials=14,
+        minutes=None,
+    )
+    tried = [
+        Trial(
+            number,
+            {"learning_rate": 0.001 * (number + 1), "hidden": [8] if number % 2 else [8, 4], "<b>": 1},
+            0,
+            "2026-11-30T05:00:00+00:00",
+            state="ended",
+            value=0.7 + number / 100,
+            measured={"latency_ms": 1.0 + number, "fairness.region.selection_rate@0.5": 0.05},
+            seconds=30,
+        )
+        for number in range(12)
+    ]
+    tried.append(Trial(12, {}, 1, tried[0].seen_at, state="failed", error="out of <i>memory</i>", seconds=30))
+    tried.append(replace(tried[0], number=13, state="pruned", value=None, measured={}))
+
+    report.write(tmp_path / "report.html", trained=TRAINED, contract=CONTRACT, seed=7, swept=Swept(sweep, tuple(tried)))
+
+    said, page = words(tmp_path / "report.html"), (tmp_path / "report.html").read_text()
+    assert "14 trials took 7 minutes together: 12 ended, 1 failed, 1 pruned. Trial 4 won with auc 0.74 on eval." in said
+    assert " 4 0.005 [8, 4] 1 0.74 5 0.05 30 won " in said
+    assert " 5 0.006 [8] 1 0.75 6 0.05 30 breaks a constraint " in said
+    assert "Trial 12 failed: out of <i>memory</i>" in said
+    assert page.count("<svg") == 5
+    assert "could not be drawn" not in page
 
 
 @pytest.mark.parametrize(
