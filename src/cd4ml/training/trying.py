@@ -60,8 +60,8 @@ class Asked:
         return cls(parse(content["search"]), sweep, trial, before, content["training"])
 
 
-class _Pruned(BaseException):
-    """No `Exception`, which a team's own code may catch."""
+class _PrunedError(Cd4mlError):
+    """One of ours, so that it is not told as a fault of a team's own function."""
 
 
 def main(folder: Path) -> None:
@@ -90,12 +90,12 @@ def main(folder: Path) -> None:
         trial = replace(trial, values=tuple((epoch, value) for epoch, value in told if math.isfinite(value)))
         trial.write(folder / TRIAL)
         if suggestion.is_worse(trial.values):
-            raise _Pruned
+            raise _PrunedError
 
     try:
         value, measured = _tried(asked, trial, folder, watch=watch)
         trial = replace(trial, state="ended", value=value, measured=measured)
-    except _Pruned:
+    except _PrunedError:
         trial = replace(trial, state="pruned")
     except Cd4mlError as error:
         trial = replace(trial, state="failed", error=str(error))
