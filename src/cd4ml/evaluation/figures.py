@@ -168,7 +168,8 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
 
     metrics = list(dict.fromkeys(row.metric for row in rows))
     high = len(metrics) // PANELS_ACROSS + 1  # one place at least is left for the legend
-    figure = Figure(figsize=(WIDTH, 1.5 + high * (0.25 + 0.25 * len(names))))
+    room = 0.2 if problem.metric(metrics[0]).of_classes else 0  # for a second line above each
+    figure = Figure(figsize=(WIDTH, 1.5 + high * (0.25 + room + 0.25 * len(names))))
     every = list(figure.subplots(high, PANELS_ACROSS, sharey=True).flat)
     panels, spare = every[: len(metrics)], every[-1]
     for axes, metric in zip(panels, metrics, strict=True):
@@ -179,7 +180,7 @@ def fairness(problem: Problem, rows: Sequence[Fairness]) -> Markup:
     panels[0].set_yticks(range(len(names)), [short(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     spare.legend(*_labels(panels), loc="center left")
-    figure.subplots_adjust(left=0, right=1, wspace=0.1, hspace=0.8 / (0.6 + 0.25 * len(names)))
+    figure.subplots_adjust(left=0, right=1, wspace=0.1, hspace=(0.8 + room) / (0.6 + 0.25 * len(names)))
     return figure_svg(figure)
 
 
@@ -205,14 +206,21 @@ def _groups(axes: Any, *, problem: Problem, metric: str, names: Sequence[str], r
                 colour=colour,
                 label=label,
             )
-    axes.set_title(short(problem.title(metric), 26), fontsize=8 if problem.metric(metric).of_classes else 10)
-    if problem.metric(metric).top is None:
+    known = problem.metric(metric)
+    axes.set_title(_lines(problem, metric), fontsize=9 if known.of_classes else 10)
+    if known.top is None:
         axes.margins(x=0.15)
         axes.locator_params(axis="x", nbins=3)
     else:
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.5, 1])
     axes.grid(visible=False, axis="y")
+
+
+def _lines(problem: Problem, metric: str) -> str:
+    """A metric's title; that of a class has a line of its own for the class."""
+    of, _, name = metric.partition("@")
+    return f"{problem.title(of)} of\n{short(name, 22)}" if name else problem.title(metric)
 
 
 @picture
