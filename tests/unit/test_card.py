@@ -151,7 +151,7 @@ def test_the_card_of_several_classes_has_what_is_known_of_each(write: Write) -> 
     assert "| overall | 200 | 0.75 | 0.700 | 0.800 |" in analyses
     assert "| class | share | predicted share | precision | recall | AUC |\n| --- | ---: |" in analyses
     assert "| gold | 0.500 | 0.400 | 0.400 | 0.400 [0.350, 0.450] | 0.400 |\n" in analyses
-    assert "- log loss less that of the baseline: -0.25 [-0.3, -0.2]" in analyses
+    assert "|\n\n### Beside other models\n\n- log loss less that of the baseline: -0.25 [-0.3, -0.2]" in analyses
     assert "| region | recall of gold | – | south 0.100 | north 0.600 | 0.500" in analyses
     ethics = part(text, "Ethical considerations")
     assert "- region: predicted share of gold is 0.100 in south and 0.600 in north" in ethics
