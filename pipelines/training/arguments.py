@@ -71,7 +71,7 @@ class Training(Arguments):
     problem: Annotated[str, checked_by(question.check_problem), WithJsonSchema({"enum": question.PROBLEMS})] = (
         question.AUTO
     )
-    """What the label asks for: `binary`, `regression`, or `auto`, which finds it (docs/training.md)."""
+    """What the label asks for: `binary`, `multiclass`, `regression`, or `auto`, which finds it (docs/training.md)."""
     positive: str = ""
     """The value of the label that counts as positive; found where it is empty, as `1`, `true` or `yes`."""
     time_column: str = ""

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from workplace import PORT, Workplace, make_flats, make_parcels, make_players
+from workplace import PORT, Workplace, make_flats, make_parcels, make_players, make_tickets
 
 from cd4ml.contracts.model import read_contract
 
@@ -75,3 +75,21 @@ def test_a_number_is_predicted_from_the_table_to_the_server(tmp_path: Path) -> N
     error = "root_mean_squared_error"
     assert models["candidate"]["metrics"][error] < models["baseline"]["metrics"][error] < 250
     assert "label 'rent': regression" in (passed.folder / "logs" / "validate-dataset.log").read_text()
+
+
+def test_classes_are_told_apart_from_the_table_to_the_server(tmp_path: Path) -> None:
+    make_tickets(tmp_path / "tickets.parquet")
+    place = Workplace(tmp_path)
+
+    passed = place.run("run", place.example("training.yaml", of="tickets", source="tickets.parquet", port=PORT))
+
+    assert passed.code == 0, passed.output
+    assert set(passed.states().values()) == {"passed"}
+    assert passed.summary["problem"] == "multiclass"
+    assert passed.summary["models"]["candidate"]["metrics"]["log_loss"] < 0.9
+    assert (
+        "of 4 classes ('account', 'billing', 'delivery', 'technical')"
+        in (passed.folder / "logs" / "validate-dataset.log").read_text()
+    )
+    contract = read_contract(tmp_path / "store" / "models" / "ticket-routing" / "1" / "model")
+    assert contract.classes == ("account", "billing", "delivery", "technical")

@@ -136,6 +136,10 @@ def make_flats(file: Path) -> None:
     _generate("rents", f"--output={file}")
 
 
+def make_tickets(file: Path) -> None:
+    _generate("tickets", f"--output={file}")
+
+
 def make_parcels(folder: Path) -> None:
     _generate("deliveries", f"--output={folder}")
 

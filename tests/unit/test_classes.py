@@ -29,7 +29,7 @@ def test_two_values_that_read_in_one_way_are_classes(values: list[object], class
     [
         (["a", "a"], "every row is 'a', so there is nothing to tell apart; give rows of other classes"),
         (pa.nulls(2, pa.string()), "no row has one; name another column, or fill it in"),
-        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two, for multiclass is not"),
+        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two, or leave `problem`"),
         (list("abcdef"), "6 values ('a', 'b', 'c', 'd', 'e', ...) where two are needed"),
         (list("abcde"), "5 values ('a', 'b', 'c', 'd', 'e') where two are needed"),
         ([1, 2], "'1', '2' do not say which one is to be predicted"),

@@ -160,6 +160,38 @@ def test_a_number_is_predicted_where_it_is_asked_for(
     assert "problem regression it has 40 numbers" in told
 
 
+def test_classes_are_told_apart_where_the_label_has_three_texts_or_more(
+    customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = said(capsys, monkeypatch, "my customers.parquet", "--label", "plan")
+
+    arguments = asked.read(customers / "training.yaml").arguments
+    assert (arguments["label"], arguments["problem"]) == ("plan", "multiclass")
+    assert not {"positive", "thresholds"} & set(arguments)
+    assert arguments["model_limits"] == {
+        "balanced_accuracy": {"min": 0.5},
+        "log_loss": {"baseline": {"max_change": 0.01}},
+    }
+    assert "problem multiclass it has 3 values" in told
+
+
+def test_a_label_of_several_texts_is_found_by_its_name_where_no_column_has_two_values() -> None:
+    table = pa.table({"id": list("abcdef"), "plan": list("uvwuvw"), "outcome": list("xyzxyz")})
+
+    found = proposal.propose(table, source="results.csv", name="results", key=None, label=None)
+
+    assert (found.label.value, found.problem.value) == ("outcome", "multiclass")
+
+
+def test_whole_numbers_that_may_be_classes_are_said_to_be_so() -> None:
+    table = pa.table({"id": list("abcdef"), "grade": [1, 2, 3, 1, 2, 3]})
+
+    found = proposal.propose(table, source="grades.csv", name="grades", key=None, label="grade")
+
+    assert found.problem.value == "regression"
+    assert found.problem.why == "it has 3 numbers; write `multiclass` where these are the names of classes"
+
+
 def test_a_file_that_is_there_is_kept(
     customers: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +207,8 @@ def test_a_file_that_is_there_is_kept(
         (["gone.csv"], "gone.csv: no such file"),
         (["my customers.parquet", "--label", "churn"], "--label: my customers.parquet has no column 'churn'; did you"),
         (["my customers.parquet", "--key", "id"], "--key: my customers.parquet has no column 'id'"),
-        (["my customers.parquet", "--label", "plan"], "--label: label 'plan': string cannot be a number to predict"),
+        (["my customers.parquet", "--label", "contact"], "--label: label 'contact': 400 values ('p0@example.org', "),
+        (["my customers.parquet", "--label", "vendor"], "--label: label 'vendor': every row is 'cd4ml', so there is"),
         (["my customers.parquet", "--label", "contact", "--key", "contact"], "--label: 'contact' is the key"),
         (["my customers.parquet", "--output", "numbers.parquet/x.yaml"], "cannot be written"),
         (["numbers.parquet"], "numbers.parquet: no column has two values"),
@@ -195,7 +228,7 @@ def test_a_table_that_tells_too_little_is_told_and_nothing_is_written(
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=3, max_size=3),
-    value=st.text(st.characters(codec="utf-8"), max_size=5),
+    value=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
 )
 def test_any_name_and_value_make_a_file_that_can_be_read(tmp_path: Path, names: list[str], value: str) -> None:
     key, label, other = (f"{place}{name}" for place, name in enumerate(names))

@@ -87,6 +87,31 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     assert "baseline.model: `rules` says a probability, and the problem is regression; take" in str(refused.value)
 
 
+def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_for() -> None:
+    required = {"name": "teams", "source": "a.csv", "dataset": "a", "key": "id", "label": "team", "store": "store"}
+    of_two = {
+        "positive": "billing",
+        "candidate": {"model": "dnn", "reweight": ["region"]},
+        "baseline": {"model": "rules", "rules": [{"when": {"region": "north"}, "probability": 0.3}], "default": 0.1},
+        "data_limits": {"min_class_rows": {"test": 3}, "max_label_rate_gap": 0.1},
+        "model_limits": {"auc": {"min": 0.6}},
+    }
+
+    with pytest.raises(ArgumentsError) as refused:
+        check(
+            run_file.RunFile(Path("run.yaml"), "training", {**required, **of_two, "problem": "multiclass"}),
+            model_of("training"),
+        )
+
+    said = "is of two classes, and the problem is multiclass; leave it out"
+    assert f"positive: {said}" in str(refused.value)
+    assert f"data_limits.max_label_rate_gap: {said}" in str(refused.value)
+    assert "auc: no metric of multiclass classification; there are " in str(refused.value)
+    assert "baseline.model: `rules` says a probability, and the problem is multiclass; take" in str(refused.value)
+    assert "reweight" not in str(refused.value)
+    assert "min_class_rows" not in str(refused.value)
+
+
 def test_a_strategy_whose_limits_do_not_fit_a_number_is_refused_before_a_run() -> None:
     required = {"name": "rents", "source": "a.csv", "dataset": "a", "key": "id", "label": "rent", "store": "store"}
 

@@ -34,6 +34,27 @@ def test_two_values_that_read_in_one_way_are_classes(values, classes):
 
 
 @pytest.mark.parametrize(
+    ("values", "said", "classes"),
+    [
+        (["won", "lost", "drawn", None], {}, ("drawn", "lost", "won")),
+        (["no", "yes", "maybe"], {"problem": "multiclass"}, ("maybe", "no", "yes")),
+        ([3, 10, 4], {"problem": "multiclass"}, ("3", "4", "10")),
+        (np.arange(200), {"problem": "multiclass"}, tuple(map(str, range(200)))),
+    ],
+)
+def test_three_texts_and_more_are_as_many_classes_and_numbers_where_it_is_said(values, said, classes):
+    found = ask(values, **said)
+
+    assert (found.problem.name, found.classes, found.positive) == ("multiclass", classes, "")
+
+
+def test_a_question_names_its_classes():
+    assert str(ask(["b", "c", "a"])) == (
+        "label 'y': multiclass classification of 3 classes ('a', 'b', 'c') (by its values)"
+    )
+
+
+@pytest.mark.parametrize(
     "values",
     [[0.5, 1.0, 2.0], np.linspace(0, 1, 300), np.arange(21), np.arange(21.0), [1.5, 2.5, 7.25, float("inf")]],
 )
@@ -49,10 +70,17 @@ def test_numbers_with_fractions_or_many_whole_ones_are_numbers_to_predict(values
     [
         (["legit", "fraud"], "'fraud', 'legit' do not say which one is to be predicted; write `positive: legit` or"),
         ([1, 2], "'1', '2' do not say which one is to be predicted; write `positive: 2` or `positive: 1`"),
-        ([3, 4, 5], "3 whole numbers (3, 4, 5) are numbers or the names of classes; write `problem: regression`"),
+        (
+            [3, 4, 5],
+            "3 whole numbers (3, 4, 5) are numbers or the names of classes; write `problem: regression` to predict the",
+        ),
         (np.arange(20), "20 whole numbers (0, 1, 2, 3, 4, ...) are numbers or the names of classes"),
         ([0.5, 0.7], "the numbers are 0.5, 0.7; write `problem: regression` where they are to be predicted"),
-        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two, for multiclass is not"),
+        (
+            ["No", "yes", "n/a"],
+            "'No' and 'yes' are two classes, but there are 3 values ('No', 'n/a', 'yes'); clean the",
+        ),
+        ([f"c{one}" for one in range(201)], "201 values ('c0', 'c1', 'c10', 'c100', 'c101', ...) where 200 classes"),
         (pa.array([0, 1], pa.timestamp("s")), "timestamp[s] cannot be a label"),
         (pa.nulls(2), "no row has one"),
     ],
@@ -103,7 +131,10 @@ def test_numbers_can_be_asked_for(values):
         (["a", "b"], {"problem": "regression"}, "string cannot be a number to predict"),
         ([2.5, 2.5], {"problem": "regression"}, "every row is 2.5, so there is nothing to predict"),
         ([0.5, 1.5, 2.5], {"problem": "binary"}, "give 0 and 1, booleans, or two words"),
-        ([0.5, 1.5], {"problem": "multilabel"}, "'multilabel' is no problem; write one of auto, binary, regression"),
+        (["a", "b", "c"], {"positive": "a"}, "3 values ('a', 'b', 'c') where two are needed; group them into two, or"),
+        (["a", "b", "c"], {"problem": "multiclass", "positive": "a"}, "none of which counts as positive; leave it out"),
+        (["a", "b"], {"problem": "multiclass"}, "two values ('a', 'b'), which are no multiclass"),
+        ([0.5, 1.5], {"problem": "multilabel"}, "no problem; write one of auto, binary, multiclass, regression"),
     ],
 )
 def test_what_is_asked_for_must_fit_the_label(values, said, told):
@@ -120,5 +151,5 @@ def test_a_question_says_which_class_is_positive():
 
 
 def test_a_problem_that_there_is_not_is_told():
-    with pytest.raises(DataError, match="'regresion' is no problem; write one of auto, binary, regression"):
+    with pytest.raises(DataError, match="'regresion' is no problem; write one of auto, binary, multi"):
         question.check_problem("regresion")

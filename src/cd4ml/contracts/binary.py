@@ -83,7 +83,7 @@ class Binary(Problem):
         if len(values) > 2:
             raise DataError(
                 f"label {label!r}: {len(values):,} values ({shown(values)}) where two are needed; group them into two, "
-                "for multiclass is not supported yet"
+                "or leave `problem` and `positive` out, and all are told apart"
             )
         if positive:
             if positive not in values:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts import problems
+from cd4ml.contracts.binary import PLAIN
 from cd4ml.contracts.class_labels import shown as shown_classes
 from cd4ml.contracts.columns import column, is_text
 from cd4ml.contracts.problem import Problem
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The problem is found from the label."""
-PROBLEMS = (AUTO, "binary", "regression")
+PROBLEMS = (AUTO, *problems.PROBLEMS)
 """What can be asked for."""
 FEW = 20
 """So many whole numbers may be the names of classes as well as numbers."""
@@ -55,8 +56,9 @@ def ask(table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "
     Args:
         table: Has each value of the label at least once.
         label: The column to predict.
-        problem: Its name, or `auto`: booleans, text and two numbers are two classes, as is a label with a `positive`;
-            numbers of which one has a fraction, or more than `FEW` whole ones, are numbers to predict.
+        problem: Its name, or `auto`: booleans, two texts and two numbers are two classes, as is a label with a
+            `positive`; more texts are as many classes; numbers of which one has a fraction, or more than `FEW` whole
+            ones, are numbers to predict.
         positive: The value that counts as positive; where it is empty, that of `0` and `1`, `no` and `yes` and such.
 
     Raises:
@@ -75,10 +77,12 @@ def _found(values: "pa.ChunkedArray", label: str) -> str:
     import pyarrow as pa
 
     type_ = values.type
+    if is_text(type_) and len(texts := values.drop_null().unique().to_pylist()) > 2:
+        return _of_texts(sorted(texts), label)
     if pa.types.is_boolean(type_) or pa.types.is_null(type_) or is_text(type_):
         return "binary"
     if not (pa.types.is_integer(type_) or pa.types.is_floating(type_)):
-        raise DataError(f"label {label!r}: {type_} cannot be a label; give numbers, booleans, or two words")
+        raise DataError(f"label {label!r}: {type_} cannot be a label; give numbers, booleans, or words")
     numbers = values.drop_null().cast(pa.float64(), safe=False).to_numpy()
     numbers = np.unique(numbers[np.isfinite(numbers)])
     whole = bool((numbers == np.floor(numbers)).all())
@@ -93,9 +97,22 @@ def _found(values: "pa.ChunkedArray", label: str) -> str:
     if whole and len(numbers) <= FEW:
         raise DataError(
             f"label {label!r}: {len(numbers)} whole numbers ({some}) are numbers or the names of classes; write "
-            "`problem: regression` to predict the number; more than two classes are not supported yet"
+            "`problem: regression` to predict the number, or `problem: multiclass` to tell the classes apart"
         )
     return "regression"
+
+
+def _of_texts(values: list[str], label: str) -> str:
+    """Three texts and more are as many classes, unless two of them are such as `no` and `yes`."""
+    by_word = {one.casefold(): one for one in values}
+    for negative, positive in PLAIN:
+        if negative in by_word and positive in by_word:
+            raise DataError(
+                f"label {label!r}: {by_word[negative]!r} and {by_word[positive]!r} are two classes, but there are "
+                f"{len(values):,} values ({shown_classes(values)}); clean the others, or write `problem: multiclass` "
+                "to tell all of them apart"
+            )
+    return "multiclass"
 
 
 def check_problem(name: str) -> str:

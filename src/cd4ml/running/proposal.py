@@ -76,15 +76,17 @@ class Proposal:
     key: Guess
     label: Guess
     problem: Guess
+    classes: int
+    """How many the label has; 0 of a number."""
     positive: Guess | None
-    """None of a number."""
+    """None but of two classes."""
     time_column: Guess | None
     exclude: Sequence[Guess]
     """Each the name of a column."""
     sensitive: Sequence[Guess]
     slices: Sequence[Guess]
     threshold: Guess | None
-    """None of a number."""
+    """None but of two classes."""
     personal: Sequence[str]
     """Columns that seem to be personal data."""
     read: Sequence[str]
@@ -165,6 +167,7 @@ def propose(
         key=the_key,
         label=the_label,
         problem=problem,
+        classes=0 if problem.value == "regression" else pc.count_distinct(table.column(the_label.value)).as_py(),
         positive=positive,
         time_column=time_column,
         exclude=exclude,
@@ -191,20 +194,23 @@ class _Look:
         return Guess((named or unique)[0], "it is there in every row, and no value comes twice")
 
     def label(self, source: str, *, but: Sequence[str], asked: str | None) -> Guess:
-        """The column that is asked for, else one of two values: one that is called so before others, and the last."""
+        """The column that is asked for, else one of two values: one that is called so before others, and the last.
+
+        Where there is none of two, it is one of a few texts that is called so.
+        """
         two = [
             name
             for name in self._others(but)
             if len(self._values.get(name, ())) == 2 and not pa.types.is_temporal(self._type(name))
         ]
-        if not two and asked is None:
+        named = [name for name in two or self._of_few_texts(but) if LABELS.search(words(name))]
+        if not two and not named and asked is None:
             raise ArgumentsError(
                 f"{source}: no column has two values, of which a model could predict one; name the column to predict "
                 "with --label"
             )
         if asked in but:
             raise ArgumentsError(f"--label: {asked!r} is the key; name another column, or another --key")
-        named = [name for name in two if LABELS.search(words(name))]
         chosen = asked or (named or two[::-1])[0]
         others = ", ".join(_written(name) for name in two if name != chosen)
         also = f"; others of two values: {others}" if others else ""
@@ -221,7 +227,7 @@ class _Look:
         """
         values = self._values.get(label, [])
         if len(values) != 2 or any(isinstance(one, float) and one % 1 for one in values):
-            return self._number(label), None
+            return self._several(label) if is_text(self._type(label)) else self._number(label), None
         low, high = sorted(map(_text, values))
         problem = Guess("binary", "it has two values")
         for negative, positive in ((low, high), (high, low)):
@@ -230,12 +236,25 @@ class _Look:
         rarer, other = sorted((low, high), key=lambda one: (self._share(label, one), one))
         return problem, Guess(rarer, f"it is the rarer one; write {other!r} where that is to be predicted")
 
+    def _of_few_texts(self, but: Sequence[str]) -> list[str]:
+        """Columns of three texts or some more."""
+        return [name for name in self._others(but) if is_text(self._type(name)) and len(self._values.get(name, ())) > 2]
+
+    def _several(self, label: str) -> Guess:
+        try:
+            asked = question.ask(self._table, label, problem="multiclass")
+        except DataError as error:
+            raise ArgumentsError(f"--label: {error}, or name a column of two values") from error
+        return Guess("multiclass", f"it has {len(asked.classes)} values")
+
     def _number(self, label: str) -> Guess:
         try:
             question.ask(self._table, label, problem="regression")
         except DataError as error:
             raise ArgumentsError(f"--label: {error}, or name a column of two values") from error
-        return Guess("regression", f"it has {pc.count_distinct(self._table.column(label)).as_py():,} numbers")
+        count = pc.count_distinct(self._table.column(label)).as_py()
+        classes = "; write `multiclass` where these are the names of classes" if 2 < count <= question.FEW else ""
+        return Guess("regression", f"it has {count:,} numbers{classes}")
 
     def time(self, *, but: Sequence[str]) -> Guess | None:
         """A column of moments at which rows may have come to be; one called so before others, the fewest missing."""

@@ -135,7 +135,7 @@ def test_what_a_split_lacks_of_the_label_is_told_of_that_split():
     [
         (["a"] * 9, "label 'took': every row is 'a', so there is nothing to tell apart"),
         ([None] * 9, "label 'took': no row has one"),
-        (["a", "b", "c", "d"], "label 'took': 4 values ('a', 'b', 'c', 'd') where two are needed"),
+        (["no", "yes", "?"], "label 'took': 'no' and 'yes' are two classes, but there are 3 values ('?', 'no', 'yes')"),
         ([0, 2], "label 'took': '0', '2' do not say which one is to be predicted"),
         ([1.5, 2.5], "label 'took': the numbers are 1.5, 2.5; write `problem: regression`"),
         (pa.array([0, 1], pa.timestamp("s")), "label 'took': timestamp[s] cannot be a label"),
