@@ -41,7 +41,8 @@ SAVED_MODEL = "saved_model"
 CONTRACT = "contract.json"
 HISTORY = "history.json"
 
-Kind = Literal["number", "category", "boolean"]
+Kind = Literal["number", "category", "boolean", "text"]
+"""What is text in a table is a `category`, known by its values, or a `text`, known by its words."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Input:
     encoded: str = ""
     """What the signature calls it, where that cannot be its name."""
     vocabulary: tuple[str, ...] | None = None
-    """Of a category: the values that training knew; None where an older version trained the model."""
+    """Of a category: the values that training knew; None of what is none, and where an older version trained it."""
     range: tuple[float, float] | None = None
     """Of a number: the least and the greatest value that training saw; None likewise."""
 
@@ -66,7 +67,12 @@ class Input:
     @property
     def dtype(self) -> Literal["float32", "string"]:
         """The type of its tensor."""
-        return "string" if self.kind == "category" else "float32"
+        return "string" if self.is_text else "float32"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are texts."""
+        return self.kind in ("category", "text")
 
 
 @dataclass(frozen=True)
@@ -271,13 +277,13 @@ def _input(given: "pa.ChunkedArray", one: Input) -> "np.ndarray | pa.ChunkedArra
     import pyarrow as pa
 
     kind = kind_of(given.type)
-    fits = kind is not None and (kind == "category") == (one.kind == "category")
+    fits = kind is not None and (kind == "category") == one.is_text
     if not (fits or pa.types.is_null(given.type)):
         raise DataError(
             f"column {one.name!r} is {given.type}, but the model takes a {one.kind} there; "
             "clean the source, or train on data of this type"
         )
-    if one.kind == "category":
+    if one.is_text:
         return given.cast(pa.string()).fill_null("")
     return _numpy(given.cast(pa.float32(), safe=False).fill_null(float("nan")))
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Summary
-from cd4ml.contracts.model import Contract
+from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError, EvaluationError, StorageError
 from cd4ml.evaluation import arguments, confusions, curves, fairness, measure, report, residuals, rows
@@ -323,7 +323,7 @@ def _size(folder: Path) -> float:
 def _kept(split: Rows, contract: Contract) -> pa.Table:
     """The features, in values that JSON has, of the rows that a deployed model is asked again."""
     few = split.take(np.arange(min(PREDICTIONS_KEPT, split.total)))
-    return pa.table({one.name: _plain(few.column(one.name), one.kind) for one in contract.inputs})
+    return pa.table({one.name: _plain(few.column(one.name), one) for one in contract.inputs})
 
 
 def _worst(split: Rows, predicted: _Predicted, contract: Contract) -> list[WorstRow]:
@@ -357,8 +357,8 @@ def _said(output: np.ndarray, classes: Sequence[str]) -> float | str:
     return f"{classes[int(output.argmax())]} ({output.max():.3f})"
 
 
-def _plain(column: pa.ChunkedArray, kind: model.Kind) -> pa.ChunkedArray:
-    if kind == "category":
+def _plain(column: pa.ChunkedArray, one: Input) -> pa.ChunkedArray:
+    if one.is_text:
         return column.cast(pa.string())
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return column

@@ -172,7 +172,7 @@ class _Tally:
         for one in work.contract.inputs:
             column = table.column(one.name)
             empty = column.null_count
-            if one.kind == "category" and pa.types.is_string(column.type):
+            if one.is_text and pa.types.is_string(column.type):
                 empty += pc.sum(pc.equal(column, "")).as_py() or 0
                 self._add_unknown(one.name, column, one.vocabulary, before=before)
             if empty:

@@ -45,6 +45,6 @@ def predict(columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
 
 
 def _tensor(values: Sequence[Any], kind: str) -> tf.Tensor:
-    if kind == "category":
+    if kind in ("category", "text"):
         return tf.constant(["" if value is None or value != value else str(value) for value in values], tf.string)
     return tf.constant(np.asarray(values, np.float32))

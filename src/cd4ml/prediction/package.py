@@ -57,7 +57,12 @@ predict(
 )
 ```
 """
-EXAMPLES: Mapping[Kind, list[Any]] = {"category": ["a text"], "number": [1.0], "boolean": [True]}
+EXAMPLES: Mapping[Kind, list[Any]] = {
+    "category": ["a text"],
+    "text": ["a text of some words"],
+    "number": [1.0],
+    "boolean": [True],
+}
 
 
 def export(store: str, model: str, folder: Path) -> Version:

@@ -10,7 +10,7 @@ from cd4ml.serving.predictor import Predictor
 from cd4ml.version import VERSION
 
 PATH = "/openapi.json"
-TYPES = {"number": "number", "category": "string", "boolean": "boolean"}
+TYPES = {"number": "number", "category": "string", "text": "string", "boolean": "boolean"}
 REFUSED = {
     "400": "the request is wrong; the answer says where",
     "413": "the request is too large",

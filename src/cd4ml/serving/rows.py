@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cd4ml.contracts.model import Contract, Input, features
+from cd4ml.contracts.model import Contract, Input, Kind, features
 from cd4ml.names import nearest
 from cd4ml.serving.application import RefusedError, bad, too_large
 
@@ -28,6 +28,12 @@ NAMES_COMPARED = 100
 NUMBERS = frozenset({int, float, bool, type(None)})
 """The types of values that NumPy makes numbers of: of None it makes NaN."""
 TEXTS = frozenset({str})
+TAKES: Mapping[Kind, str] = {
+    "category": "text",
+    "text": "text",
+    "number": "a finite number (float32)",
+    "boolean": "a boolean",
+}
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -65,8 +71,8 @@ class Encoder:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._numbers = [one for one in contract.inputs if one.kind != "category"]
-        self._texts = [one for one in contract.inputs if one.kind == "category"]
+        self._numbers = [one for one in contract.inputs if not one.is_text]
+        self._texts = [one for one in contract.inputs if one.is_text]
         self._boolean = [place for place, one in enumerate(self._numbers) if one.kind == "boolean"]
         ranges = [one.range or (-np.inf, np.inf) for one in self._numbers]
         self._least, self._greatest = np.array(ranges, np.float32).reshape(-1, 2).T
@@ -213,5 +219,4 @@ def _texts(column: Sequence[Any], one: Input) -> Sequence[str]:
 
 
 def _not_a_value(value: Any, one: Input) -> RefusedError:
-    wanted = {"category": "text", "number": "a finite number (float32)", "boolean": "a boolean"}[one.kind]
-    return bad(f"feature {one.name!r} takes {wanted} or null, not {reprlib.repr(value)}")
+    return bad(f"feature {one.name!r} takes {TAKES[one.kind]} or null, not {reprlib.repr(value)}")

@@ -1,6 +1,6 @@
 """Which columns a model is trained on, and what each is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,13 @@ LARGEST = 1e18
 
 
 def select(
-    columns: pa.Schema, *, schema: Path, statistics: Mapping[str, Column], label: str, exclude: Sequence[str]
+    columns: pa.Schema,
+    *,
+    schema: Path,
+    statistics: Mapping[str, Column],
+    label: str,
+    exclude: Sequence[str],
+    texts: Sequence[str] = (),
 ) -> tuple[Input, ...]:
     """Names the features: the schema's columns but the label, the excluded ones and those that say nothing.
 
@@ -28,6 +34,7 @@ def select(
         statistics: Of the train split; a column without values is no feature.
         label: The column to predict.
         exclude: Columns that are no features.
+        texts: Columns of text that are known by their words.
 
     Returns:
         The inputs in the order of the schema. Columns of times or lists are no features.
@@ -42,10 +49,12 @@ def select(
     absent = [name for name in listed if name not in columns.names]
     if absent:
         raise TrainingError(f"column {absent[0]!r} is in the schema {schema}, but not in the train split; correct one")
-    kinds = {}
+    kinds: dict[str, Kind] = {}
+    for name in texts:
+        _check_text(name, columns, features=set(listed) - {label, *exclude}, statistics=statistics)
     for name in listed:
-        kind = kind_of(columns.field(name).type)
-        if name in (label, *exclude) or kind is None or name not in statistics:
+        kind = "text" if name in texts else kind_of(columns.field(name).type)
+        if name in (label, *exclude) or kind is None or not _is_told(statistics.get(name), kind):
             continue
         _check(name, kind, statistics[name])
         kinds[name] = kind
@@ -57,10 +66,32 @@ def select(
     return tuple(_seen(one, statistics[one.name]) for one in inputs(kinds))
 
 
+def _check_text(name: str, columns: pa.Schema, *, features: Collection[str], statistics: Mapping[str, Column]) -> None:
+    """Makes sure that a column can be known by its words."""
+    if name not in features:
+        raise TrainingError(
+            f"texts: column {name!r} is no feature; {nearest(name, features)}, or leave it out of exclude"
+        )
+    if kind_of(columns.field(name).type) != "category":
+        raise TrainingError(
+            f"texts: column {name!r} holds {columns.field(name).type}, which has no words; leave it out"
+        )
+    if name not in statistics:
+        raise TrainingError(
+            f"texts: the statistics have no values of column {name!r}: it is empty or holds personal data; leave it "
+            "out, or waive the finding personal_data (docs/audit.md)"
+        )
+
+
+def _is_told(column: Column | None, kind: Kind) -> bool:
+    """Whether the statistics have of a column what a feature of that kind needs."""
+    return column is not None and (kind != "category" or not isinstance(column, Text) or bool(column.values))
+
+
 def _seen(one: Input, column: Column) -> Input:
     """An input with the values that training saw."""
     if isinstance(column, Text):
-        return replace(one, vocabulary=column.values)
+        return replace(one, vocabulary=column.values) if one.kind != "text" else one
     return replace(one, range=(column.minimum, column.maximum)) if one.kind == "number" else one
 
 
@@ -78,7 +109,7 @@ def _check(name: str, kind: Kind, column: Column) -> None:
             f"column {name!r} holds infinite numbers, or some beyond {LARGEST:g}; "
             "clean the source, or exclude the column"
         )
-    if kind != "boolean" and isinstance(column, Text) != (kind == "category"):
+    if kind != "boolean" and isinstance(column, Text) != (kind in ("category", "text")):
         raise TrainingError(
             f"column {name!r} is a {kind} in the train split, but not in the statistics; "
             "give the statistics of this split"

@@ -18,7 +18,7 @@ from keras import layers, ops
 from cd4ml import settings
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
-from cd4ml.names import nearest
+from cd4ml.names import counted, nearest
 from cd4ml.training import objective, warm_start
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import fit
@@ -26,7 +26,10 @@ from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.objective import Objective
 from cd4ml.training.statistics import Column, Number, Text
 from cd4ml.training.trainers import Network, Trainer
+from cd4ml.training.words import BUCKETS, Bag, Words
 
+RARE = 0.1
+"""Scale of the vectors of what is hashed: Adam moves a vector of few rows by more than these can tell."""
 ONE_HOT_VALUES = 32
 """A text with more values is embedded: its one-hot columns would outweigh the rest of the data in memory."""
 
@@ -43,6 +46,7 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
     if spec.deterministic:
         tf.config.experimental.enable_op_determinism()
     encoded = encoder(job.contract, job.statistics)
+    _tell_hashed(job.contract, job.statistics)
     made = partial(head, job.contract, statistics=job.statistics, encoded=encoded, spec=spec)
     with job.devices.training_in(spec.precision):
         trained = made()
@@ -67,6 +71,14 @@ def train(spec: Network, job: TrainingJob) -> Fitted:
         watch=job.watch,
     )
     return Fitted(served(job.contract, encoded=encoded, trained=exact, learnt=learnt), course.epochs, course.ended)
+
+
+def _tell_hashed(contract: Contract, statistics: Mapping[str, Column]) -> None:
+    known = vocabularies(contract, statistics)
+    for name, buckets in _buckets(contract, statistics).items():
+        if buckets:
+            said = f"column {name!r}: {counted(len(known[name]), 'value')} by name, all others in {buckets:,} buckets"
+            print(f"{said} by their hash", flush=True)  # noqa: T201 (the task's log)
 
 
 def by(logit: "Callable[[Features], keras.KerasTensor]", hyperparameters: Mapping[str, Any]) -> Network:
@@ -102,23 +114,49 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
 
     Returns:
         A model from raw features, one tensor [batch] an input in their order, to a list: float32 [batch, width], and
-        for each text of more than `ONE_HOT_VALUES` values its index, int64 [batch].
+        for each text of more than `ONE_HOT_VALUES` values its index, int64 [batch]; last, for each that is known by
+        its words, those of its words, int32 [batch, words].
     """
     inputs = _raw(contract)
     raw = {one.name: tensor for one, tensor in zip(contract.inputs, inputs, strict=True)}
     texts = vocabularies(contract, statistics)
-    numbers = {one.name: _scale(statistics[one.name]) for one in contract.inputs if one.name not in texts}
+    numbers = {one.name: _scale(statistics[one.name]) for one in contract.inputs if not one.is_text}
     dense = _numbers([raw[name] for name in numbers], list(numbers.values())) if numbers else []
+    embedded, buckets = _embedded_sizes(contract, statistics), _buckets(contract, statistics)
     indices = []
     for name, values in texts.items():
         index = lookup(values)(raw[name])
-        if len(values) > ONE_HOT_VALUES:
+        if buckets[name]:
+            bucket = layers.Hashing(buckets[name] + 1, mask_value="")(raw[name])  # 0 where it is missing
+            index = ops.where((index > 0) | (bucket < 1), index, len(values) + bucket)
+        if name in embedded:
             indices.append(index)
         else:
             dense.append(ops.one_hot(index - 1, len(values)))
+    indices += [Words()(raw[one.name]) for one in contract.inputs if one.kind == "text"]
     if not dense:
-        dense = [ops.zeros_like(ops.cast(indices[0], "float32"))[:, None]]
+        first = indices[0] if len(indices[0].shape) == 1 else indices[0][:, 0]
+        dense = [ops.zeros_like(ops.cast(first, "float32"))[:, None]]
     return keras.Model(inputs, [ops.concatenate(dense, axis=-1), *indices])
+
+
+@dataclass(frozen=True)
+class Indices:
+    """A text by what the encoder knows of it: its value, or its words."""
+
+    tensor: keras.KerasTensor
+    """int64 [batch], or of words int32 [batch, words], 0 after the last; 0 is what the encoder never saw, too."""
+    size: int
+    """One above the greatest."""
+    scale: float = 1.0
+    """What their vectors are multiplied with: the less it is, the slower each row moves them."""
+
+    def vectors(self, width: int) -> keras.KerasTensor:
+        """What is learnt of them, float32 [batch, width], of words one vector for all; zero where all are 0."""
+        if len(self.tensor.shape) > 1:
+            return Bag(self.size, width)(self.tensor) * self.scale
+        seen = ops.cast(self.tensor > 0, "float32")[:, None]
+        return layers.Embedding(self.size, width)(self.tensor) * (seen * self.scale)
 
 
 @dataclass(frozen=True)
@@ -127,8 +165,8 @@ class Features:
 
     dense: keras.KerasTensor
     """float32 [batch, width]: numbers, booleans, and texts of few values."""
-    texts: Sequence[tuple[int, keras.KerasTensor]]
-    """How many values each text of many has, and the index of a row's, int64 [batch]."""
+    texts: Sequence[Indices]
+    """Texts of many values, and those that are known by their words."""
     outputs: int = 1
     """How many numbers the network is to give for a row: one, or one for each of three or more classes."""
 
@@ -137,8 +175,8 @@ class Features:
         return ops.concatenate([self.dense, *self.embedded(lambda size: 2 * math.ceil(size**0.25))], axis=-1)
 
     def embedded(self, width: Callable[[int], int]) -> list[keras.KerasTensor]:
-        """Vectors of the texts of many values, float32 [batch, width], zero for what the encoder never saw."""
-        return [_embedded(index, size, width(size)) for size, index in self.texts]
+        """Their vectors, float32 [batch, width], zero for what the encoder never saw."""
+        return [one.vectors(width(one.size)) for one in self.texts]
 
 
 def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras.Model, spec: Network) -> keras.Model:
@@ -148,9 +186,13 @@ def head(contract: Contract, *, statistics: Mapping[str, Column], encoded: keras
         TrainingError: The layers of a team's own give another shape.
     """
     inputs = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in encoded.outputs]
-    sizes = [len(values) + 1 for values in vocabularies(contract, statistics).values() if len(values) > ONE_HOT_VALUES]
+    sizes, buckets = _embedded_sizes(contract, statistics), _buckets(contract, statistics)
+    texts = [
+        Indices(tensor, size, 1.0 if buckets.get(name) == 0 else RARE)
+        for tensor, (name, size) in zip(inputs[1:], sizes.items(), strict=True)
+    ]
     wanted = math.prod(contract.shape)
-    trained = keras.Model(inputs, spec.logit(Features(inputs[0], list(zip(sizes, inputs[1:], strict=True)), wanted)))
+    trained = keras.Model(inputs, spec.logit(Features(inputs[0], texts, wanted)))
     if trained.output_shape != (None, wanted):
         raise TrainingError(
             f"the network of {spec.model!r} gives the shape {trained.output_shape}; have it give (None, {wanted}), as "
@@ -184,6 +226,20 @@ def lookup(values: Sequence[str]) -> layers.StringLookup:
     """From a text to its place in the vocabulary, from 1; 0 where it is not there."""
     other = max(values, key=len, default="") + "?"  # Keras' own token for it, "[UNK]", may be a value
     return layers.StringLookup(vocabulary=values, mask_token=None, oov_token=other)
+
+
+def _embedded_sizes(contract: Contract, statistics: Mapping[str, Column]) -> dict[str, int]:
+    """How many indices each text has that is embedded, from 0 for what training never saw to the last bucket."""
+    buckets = _buckets(contract, statistics)
+    sizes = {name: 1 + len(values) + buckets[name] for name, values in vocabularies(contract, statistics).items()}
+    embedded = {name: size for name, size in sizes.items() if size > 1 + ONE_HOT_VALUES}
+    return embedded | {one.name: 1 + BUCKETS for one in contract.inputs if one.kind == "text"}
+
+
+def _buckets(contract: Contract, statistics: Mapping[str, Column]) -> dict[str, int]:
+    """Into how many buckets the values of each category are hashed that are in no vocabulary."""
+    columns = {one.name: statistics[one.name] for one in contract.inputs if one.kind == "category"}
+    return {name: column.buckets for name, column in columns.items() if isinstance(column, Text)}
 
 
 def _scale(column: Column) -> Number:
@@ -227,8 +283,3 @@ def _edges(scale: Number) -> np.ndarray:
     """The least value and the quantiles, as far as float32 tells them apart."""
     edges = np.unique(np.array([scale.minimum, *scale.quantiles], np.float32))
     return edges[np.diff(edges, append=np.inf) >= np.finfo(np.float32).tiny]
-
-
-def _embedded(index: keras.KerasTensor, size: int, width: int) -> keras.KerasTensor:
-    seen = ops.cast(index > 0, "float32")[:, None]
-    return layers.Embedding(size, width)(index) * seen

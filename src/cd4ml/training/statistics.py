@@ -10,6 +10,9 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from cd4ml.errors import TrainingError
 
 TRAIN = "train.pb"
+FEWEST_ROWS = 2.0
+"""Of a value that the statistics do not list, on average: with fewer, there is nothing to learn of these."""
+MOST_BUCKETS = 2**16
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Text:
     values: tuple[str, ...]
     """Those that occur more than once, the most frequent first, as many as the statistics list."""
     missing: bool
+    buckets: int = 0
+    """Into how many all others are hashed; 0 where they are too rare to learn from, or there are none."""
 
 
 Column = Number | Text
@@ -45,7 +50,7 @@ def read(folder: str | Path) -> Mapping[str, Column]:
         folder: What `validate_dataset` wrote.
 
     Returns:
-        What is known of each column; a column without values, or of texts that never occur twice, is left out.
+        What is known of each column; a column without values is left out.
 
     Raises:
         TrainingError: The statistics cannot be read.
@@ -80,5 +85,16 @@ def _column(feature: statistics_pb2.FeatureNameStatistics) -> Column | None:
         buckets = text.rank_histogram.buckets
         values = tuple(bucket.label for bucket in buckets if bucket.label and bucket.sample_count > 1)
         empty = any(not top.value for top in text.top_values)
-        return Text(values, bool(text.common_stats.num_missing or empty)) if values else None
+        missing = bool(text.common_stats.num_missing or empty)
+        return Text(values, missing, _hashed(text)) if buckets else None
     return None
+
+
+def _hashed(text: statistics_pb2.StringStatistics) -> int:
+    """Into how many buckets the values are hashed that are not listed: one each, as far as there are so many."""
+    listed = text.rank_histogram.buckets
+    values = int(text.unique) - len(listed)
+    rows = text.common_stats.num_non_missing - sum(bucket.sample_count for bucket in listed)
+    if values <= 0 or rows < FEWEST_ROWS * values:
+        return 0
+    return min(1 << (values - 1).bit_length(), MOST_BUCKETS)

@@ -225,7 +225,12 @@ def train(
             raise TrainingError(f"warm_start: {checked.model!r} begins anew each time; leave warm_start out")
         known = warm_start.in_its_order(known, begins_with)
     inputs = features.select(
-        examples.columns(Path(train_split)), schema=Path(schema), statistics=known, label=label, exclude=exclude
+        examples.columns(Path(train_split)),
+        schema=Path(schema),
+        statistics=known,
+        label=label,
+        exclude=exclude,
+        texts=checked.texts,
     )
     asked = examples.ask(Path(train_split), label, problem=problem, positive=positive)
     print(asked, flush=True)  # noqa: T201 (the task's log)

@@ -33,7 +33,14 @@ def _each_once(columns: tuple[str, ...]) -> tuple[str, ...]:
     return columns
 
 
+def _by_value(columns: tuple[str, ...]) -> tuple[str, ...]:
+    if columns:
+        raise ValueError("this model knows a text by its value alone; leave it out, or train another model")
+    return columns
+
+
 Columns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False), AfterValidator(_each_once)]
+KnownByValue = Annotated[Columns, AfterValidator(_by_value)]
 Epochs = Annotated[Whole, Field(ge=1, le=100_000)]
 Rows = Annotated[Whole, Field(ge=1, le=2**24)]
 Units = Annotated[Whole, Field(ge=1, le=2**16)]
@@ -117,6 +124,8 @@ class Trainer(Strict, ABC):
     """How the probabilities of two classes are fitted to the eval split once it is trained, within the model."""
     threshold: ThresholdChoice | None = None
     """By what the threshold above which a row counts as positive is chosen on eval; without, `thresholds` say it."""
+    texts: Columns = ()
+    """Columns of text that are known by their words and not by their values."""
 
     @model_validator(mode="before")
     @classmethod
@@ -277,6 +286,7 @@ class Trees(Trainer, json_schema_extra={"required": ["model"]}):
     """Train rows of a leaf, at least."""
     patience: Annotated[Whole, Field(ge=1, le=1000)] = 30
     """Trees without a better score on the eval split before training ends."""
+    texts: KnownByValue = ()
 
     def fit(self, job: "TrainingJob") -> "Fitted":
         """Grows the trees, and keeps as many as had the best score."""
@@ -344,6 +354,7 @@ class Rules(Trainer, json_schema_extra={"required": ["model", "rules", "default"
     """From the first on: conditions by column, and the probability where all of them hold."""
     default: Probability
     """The probability where no rule holds."""
+    texts: KnownByValue = ()
 
     @field_validator("reweight", "class_weights")
     @classmethod

@@ -27,7 +27,7 @@ def in_its_order(known: Mapping[str, Column], folder: Path) -> Mapping[str, Colu
 
     def ordered(name: str, column: Column) -> Column:
         if isinstance(column, Text) and set(column.values) == set(vocabularies.get(name, ())):
-            return replace(column, values=vocabularies[name])
+            return replace(column, values=vocabularies.get(name, ()))
         return column
 
     return {name: ordered(name, column) for name, column in known.items()}

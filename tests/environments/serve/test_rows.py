@@ -5,7 +5,7 @@ import math
 import pytest
 
 from cd4ml.contracts import model
-from cd4ml.contracts.model import Contract
+from cd4ml.contracts.model import Contract, Input
 from cd4ml.serving.application import RefusedError
 from cd4ml.serving.rows import Encoder
 
@@ -29,3 +29,17 @@ def test_a_feature_that_is_not_sent_is_told_by_its_own_name():
         Encoder(CONTRACT).inputs({"self": [1], "": [2]}, 1, "data.names")
 
     assert "feature 'price/unit' is not in data.names" in refused.value.complaint
+
+
+def test_of_a_text_that_is_known_by_its_words_nothing_is_unknown():
+    contract = Contract(
+        "took", ("0", "1"), (Input("region", "category", vocabulary=("north",)), Input("note", "text")), {}
+    )
+
+    found = Encoder(contract).inputs({"region": ["mars", "north"], "note": ["never seen", None]}, 2, "names")
+
+    assert found.texts.tolist() == [["mars", "never seen"], ["north", ""]]
+    assert (found.unknown, found.missing) == ({"region": 1}, {"note": 1})
+    with pytest.raises(RefusedError) as refused:
+        Encoder(contract).inputs({"region": ["north"], "note": [5]}, 1, "names")
+    assert refused.value.complaint == "feature 'note' takes text or null, not 5"

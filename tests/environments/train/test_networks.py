@@ -98,6 +98,22 @@ def test_a_missing_text_is_a_value_of_its_own_where_training_saw_one():
     assert encode("category", seen, "", "north", "mars") == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 
+def test_a_text_that_is_not_listed_is_in_the_same_bucket_everywhere_and_a_missing_one_in_none():
+    column = replace(REGION, buckets=64)
+
+    indices = indices_of(column, "north", "south", "", "mars", "venus", "mars")
+
+    assert indices == [1, 3, 0, 33, 17, 33]
+    assert indices_of(replace(column, missing=True), "", "north", "mars") == [1, 2, 34]
+    assert indices_of(CITY, "c0", "mars", "") == [1, 0, 0]
+
+
+def indices_of(column: Text, *values: str) -> list[int]:
+    contract = Contract("took", ("0", "1"), (Input("x", "category"),), {})
+    _, indices = network.encoder(contract, {"x": column})([tf.constant(values)])
+    return indices.numpy().tolist()
+
+
 @given(st.floats(width=32))
 @example(3.4e38)
 @example(-3.4e38)

@@ -58,6 +58,7 @@ def test_the_contract_of_a_model_has_the_digest_of_the_code_and_not_the_code(fol
         "model": "function",
         "reweight": [],
         "calibration": "none",
+        "texts": [],
         "function": "team.models:wide",
         "settings": {"units": 3},
         "minutes": 1440,

@@ -58,7 +58,7 @@ def test_every_mistake_is_reported_at_once():
         ({"model": ["dnn"]}, r"did you mean 'dnn'\?"),
         (
             {"model": "linear", "hidden": [8]},
-            "hidden: unknown; there are model, reweight, class_weights, calibration, threshold, epochs",
+            "hidden: unknown; there are model, reweight, class_weights, calibration, threshold, texts, epochs",
         ),
         ({"model": "dnn", "epochs": 2.5}, "epochs: .* not 2.5"),
         ({"model": "dnn", "hidden": [8, -1]}, "hidden.1: .* not -1"),
@@ -66,9 +66,10 @@ def test_every_mistake_is_reported_at_once():
         ({"model": "trees", "trees": 1001}, "trees: .* 1000"),
         (
             {"model": "trees", "epochs": 5},
-            "epochs: unknown; there are model, reweight, class_weights, calibration, threshold, trees, leaves",
+            "epochs: unknown; there are model, reweight, class_weights, calibration, threshold, texts, trees, leaves",
         ),
         ({"model": "trees", "calibration": "platt"}, "calibration: .*'none', 'temperature' or 'isotonic', not 'platt'"),
+        ({"model": "trees", "texts": ["note"]}, "texts: this model knows a text by its value alone; leave it out"),
         (
             {"model": "dnn", "class_weights": "even"},
             "class_weights: write `balanced`, or a weight by class, as {fraud: 10}",
@@ -90,7 +91,7 @@ def test_every_mistake_is_reported_at_once():
         ({"function": "team/models.py:wide"}, "function: .* is no function; write MODULE:NAME"),
         (
             {"function": "team.models:wide", "units": 3},
-            "units: unknown; .*, calibration, threshold, function, settings",
+            "units: unknown; .*, calibration, threshold, texts, function, settings",
         ),
         ({"function": "team.models:wide", "source": "e30="}, "source: is no module that cd4ml packed; leave it out"),
         ({"function": "team.models:wide", "minutes": 0}, "minutes: .* not 0"),
@@ -139,6 +140,7 @@ def test_rules_may_be_written_briefly_or_in_full_and_are_the_same():
         (rules(rule(region="")), "rules.0.when.region.values.0: write a text, .* not ''"),
         (rules(rule(region=[])), "rules.0.when.region.values: .* at least 1 item"),
         (rules(rule(age=3), reweight=["region"]), "reweight: rules learn nothing from rows"),
+        (rules(rule(age=3), texts=["note"]), "texts: this model knows a text by its value alone; leave it out"),
     ],
 )
 def test_a_rule_that_can_never_be_says_what_may_stand_there(spec, message):
@@ -181,6 +183,7 @@ def test_a_teams_own_model_is_checked_as_others_are(installed):
         "class_weights": None,
         "calibration": "none",
         "threshold": None,
+        "texts": (),
         "precision": "float32",
         "deterministic": False,
         "epochs": 50,
