@@ -287,7 +287,7 @@ class _Training:
         if best(self.epochs, self.problem) is found:
             self.kept = self.steps.network.get_weights()
         else:
-            rate = float(self.steps.optimizer.learning_rate) * SLOWER
+            rate = float(self.steps.optimizer.learning_rate.value.numpy()) * SLOWER
             self.steps.optimizer.learning_rate = max(rate, self.spec.learning_rate * SLOWEST)
         self._begin_epoch()
         self.watch(self.epochs)
