@@ -207,7 +207,7 @@ class Training(Arguments):
         for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
             if model.reweight and not asked.has_classes:
                 yield f"{name}.reweight: {said}"
-            if model.class_weights:
+            if model.class_weights and not asked.has_classes:
                 yield f"{name}.class_weights: {said}"
             if model.threshold:
                 yield f"{name}.threshold: {said}"

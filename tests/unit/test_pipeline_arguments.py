@@ -91,7 +91,7 @@ def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_f
     required = {"name": "teams", "source": "a.csv", "dataset": "a", "key": "id", "label": "team", "store": "store"}
     of_two = {
         "positive": "billing",
-        "candidate": {"model": "dnn", "reweight": ["region"]},
+        "candidate": {"model": "dnn", "reweight": ["region"], "class_weights": {"billing": 2}},
         "baseline": {"model": "rules", "rules": [{"when": {"region": "north"}, "probability": 0.3}], "default": 0.1},
         "data_limits": {"min_class_rows": {"test": 3}, "max_label_rate_gap": 0.1},
         "model_limits": {"auc": {"min": 0.6}},
@@ -106,6 +106,7 @@ def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_f
     said = "is of two classes, and the problem is multiclass; leave it out"
     assert f"positive: {said}" in str(refused.value)
     assert f"data_limits.max_label_rate_gap: {said}" in str(refused.value)
+    assert "candidate" not in str(refused.value)
     assert "auc: no metric of multiclass classification; there are " in str(refused.value)
     assert "baseline.model: `rules` says a probability, and the problem is multiclass; take" in str(refused.value)
     assert "reweight" not in str(refused.value)
