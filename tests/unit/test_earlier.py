@@ -138,6 +138,44 @@ def test_what_only_looks_at_the_arguments_does_not_keep_them_from_being_others(t
         earlier.part(checking, task="read", alone=False, arguments=ARGUMENTS | {"text": "b"}, earlier=whole)
 
 
+@component
+def check_arguments(sweep: dict, more: str) -> list:
+    assert more
+    return sweep["places"]
+
+
+def test_of_a_check_that_says_where_a_sweep_runs_the_sweep_alone_matters_and_where_its_places_are_read(
+    tmp_path: Path,
+) -> None:
+    @dsl.pipeline
+    def sweeping(sweep: dict, more: str, text: str = "hello") -> None:
+        places = check_arguments(sweep=sweep, more=more)
+        kept = keep(text=text).after(places)
+        with dsl.ParallelFor(places.output) as one:
+            tell(text=one).after(kept)
+        read(file=kept.outputs["kept"], more=more)
+
+    given: dict[str, Any] = {"sweep": {"places": ["1"]}, "more": "!"}
+    another = {"sweep": {"places": []}}
+    whole = run(tmp_path / "whole", given, sweeping)
+
+    def part(task: str, changed: dict[str, Any]) -> set[str]:
+        return set(earlier.part(sweeping, task=task, alone=False, arguments=given | changed, earlier=whole).chosen)
+
+    assert part("for-loop-1", {"more": "?"}) == {"for-loop-1"}
+    assert part("read", {"more": "?"} | another) == {"read"}
+    with pytest.raises(ArgumentsError, match="another sweep, on which check-arguments depends"):
+        part("for-loop-1", another)
+
+
+def test_a_run_from_before_an_argument_was_there_had_its_default(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", ARGUMENTS)
+    file = whole / earlier.ARGUMENTS
+    file.write_text(file.read_text().replace('"aside"', '"gone"'))
+
+    assert part("tell-3", whole).chosen == {"tell-3"}
+
+
 def test_an_argument_that_says_of_which_code_a_run_is_may_differ(whole: Path) -> None:
     found = earlier.part(
         chain, task="read", alone=True, arguments=ARGUMENTS | {"more": "?"}, earlier=whole, may_differ=["more"]

@@ -18,6 +18,8 @@ OUTPUTS = "outputs"
 """The folder of a run with what each of its tasks and groups gave that passed."""
 ARGUMENTS = "arguments.json"
 """The file of a run with its pipeline and its arguments, defaults included."""
+GIVEN_BY = {"check-arguments": ("sweep",)}
+"""By task that checks more arguments than what it gives follows from: those."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def part(
     wanted = chosen(spec, task, alone=alone)
     before = [one for one in waits if one not in wanted and any(one in waits[other] for other in wanted)]
     now = {key: value for key, value in with_defaults(arguments, spec.root).items() if key not in may_differ}
-    leading = [one for one in with_what_leads_to(before, waits) if waits[one] or _gives(spec, one)]
+    before_it = with_what_leads_to(before, waits)
+    leading = [one for one in before_it if waits[one] or _gives(spec, one, {*before_it, *wanted})]
     _check_arguments(spec, leading, now=now, earlier=earlier)
     record = Cache(str(earlier / OUTPUTS))
     given = {one: record.get(one) for one in before}
@@ -164,8 +167,11 @@ def _within(spec: pb.PipelineSpec, task: pb.PipelineTaskSpec) -> set[str]:
     )
 
 
-def _gives(spec: pb.PipelineSpec, task: str) -> bool:
-    """Whether a task has outputs; one that has none and waits for none looks at the arguments alone."""
+def _gives(spec: pb.PipelineSpec, task: str, to: Collection[str]) -> bool:
+    """Whether what a task gives matters to some others; one that gives nothing looks at the arguments alone."""
+    if task in GIVEN_BY:
+        read = [one for other in to for one in spec.root.dag.tasks[other].inputs.parameters.values()]
+        return task in {one.task_output_parameter.producer_task for one in read}
     outputs = spec.components[spec.root.dag.tasks[task].component_ref.name].output_definitions
     return bool(outputs.parameters or outputs.artifacts)
 
@@ -184,12 +190,13 @@ def _check_arguments(spec: pb.PipelineSpec, before: Sequence[str], *, now: Mappi
         raise ArgumentsError(
             f"{earlier}: has no {ARGUMENTS}, which every run writes; name another with --run, its folder with --runs"
         )
-    then = Given.read(earlier / ARGUMENTS)
-    check_pipeline(spec, run=earlier.name, pipeline=then.pipeline)
+    given = Given.read(earlier / ARGUMENTS)
+    check_pipeline(spec, run=earlier.name, pipeline=given.pipeline)
+    then = with_defaults(given.arguments, spec.root)
     for task in before:
-        inputs = spec.root.dag.tasks[task].inputs.parameters.values()
-        for name in sorted({one.component_input_parameter for one in inputs} & set(now)):
-            if now[name] != then.arguments.get(name):
+        inputs = {one.component_input_parameter for one in spec.root.dag.tasks[task].inputs.parameters.values()}
+        for name in sorted(inputs.intersection(now, GIVEN_BY.get(task, inputs))):
+            if now[name] != then.get(name):
                 raise ArgumentsError(
                     f"run {earlier.name}: was given another {name}, on which {task} depends; "
                     f"begin with --from {task}, or name another run with --run"
