@@ -1,6 +1,7 @@
 """What a training computes on: GPUs that are asked for, several devices at once, and how exactly."""
 
 import importlib.metadata
+import itertools
 import json
 import re
 import subprocess
@@ -86,6 +87,9 @@ try:
 except SystemExit:
     Checkpoints.save = save
     train(**given, folder=sys.argv[3] + "-again", store=store)
+
+too_fast = {"model": "linear", "learning_rate": 20, "epochs": 4, "batch_size": 96}
+train(**{**given, "spec": too_fast}, folder=sys.argv[3] + "-too-fast")
 """
 
 
@@ -112,6 +116,12 @@ def test_several_devices_train_as_one_does_on_the_same_batches(alone: Path, shar
         assert same == pytest.approx(epoch, abs=1e-5)
     for folder in (shared, shared.with_name("model-again")):
         np.testing.assert_allclose(predicted(folder), predicted(alone), atol=1e-5)
+
+
+def test_several_devices_learn_slower_after_an_epoch_without_a_better_score(shared: Path) -> None:
+    scores = [epoch["eval_auc"] for epoch in history(shared.with_name("model-too-fast"))]
+
+    assert any(after <= before for before, after in itertools.pairwise(scores[:-1]))
 
 
 def test_a_training_goes_on_where_another_number_of_devices_left_off(
