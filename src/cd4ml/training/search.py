@@ -155,6 +155,10 @@ class Search(Strict):
         for name in ranges:
             if name in FIXED:
                 raise ValueError(f"{name}: a sweep varies the settings of one model; sweep each in a run of its own")
+            if name == "calibration":
+                raise ValueError(f"{name}: is fitted to eval, which so cannot judge it; write one in the candidate")
+            if within := next((one for one in ranges if one.startswith(f"{name}.")), None):
+                raise ValueError(f"{name}: {within} lies within it; leave out one of both")
         return ranges
 
     @property
@@ -241,9 +245,12 @@ def _unfit(name: str, tried: Range | Choices, trainer: Trainer) -> Iterator[str]
     if setting not in known:
         yield f"{place}: {trainer.model!r} has no such setting; {nearest(setting, known)}"
         return
-    if inner and not isinstance(getattr(trainer, setting), Mapping):
-        yield f"{place}: {setting} has no settings within it; leave out what follows the point"
-        return
+    held, outer = getattr(trainer, setting), setting
+    for part in inner.split(".") if inner else ():
+        if not isinstance(held, Mapping):
+            yield f"{place}: {outer} has no settings within it; leave out what follows the point"
+            return
+        held, outer = held.get(part, {}), f"{outer}.{part}"
     values = tried.ends if isinstance(tried, Range) else tried
     refused = [said for value in values if (said := _refused(trainer, name, value))]
     if refused:

@@ -44,6 +44,8 @@ def test_numbers_may_come_as_kubeflow_sends_them():
         ({"ranges": {"epochs": {"min": 1.5, "max": 9, "whole": True}}}, "ranges.epochs: .* are to be whole"),
         ({"ranges": {"dropout": {"min": 0, "maxi": 0.1}}}, "ranges.dropout.maxi: unknown; did you mean 'max'"),
         ({"ranges": {"model": ["dnn", "linear"]}}, "ranges: model: a sweep varies the settings of one model"),
+        ({"ranges": {"calibration": ["none", "isotonic"]}}, "ranges: calibration: is fitted to eval, which so cannot"),
+        ({"ranges": {"settings.a": [1, 2], "settings.a.b": [3, 4]}}, "settings.a: settings.a.b lies within it; leave"),
         ({"objective": "acu"}, "objective: no trial is measured by 'acu'; did you mean 'auc'"),
         ({"parallel": 65}, "parallel: .* 64"),
         ({"trails": 5}, "trails: unknown; did you mean 'trials'"),
@@ -114,6 +116,32 @@ def test_what_means_nothing_for_the_problem_is_said():
         "sweep.objective: auc means nothing here; there are root_mean_squared_error, mean_absolute_error, loss"
     )
     assert rate.startswith("sweep.constraints.fairness.region.precision@0.5: precision means nothing here; ")
+
+
+def test_of_three_classes_no_groups_are_compared():
+    constraints = {"fairness": {"region": {"selection_rate": {"max_gap": 0.1}}}}
+    (said,) = mistakes(parse(sweep(constraints=constraints)), model({"model": "dnn"}), problem="multiclass")
+
+    assert (
+        said
+        == "sweep.constraints.fairness.region.selection_rate@0.5: selection_rate means nothing here; there are none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tried", "outer"), [("settings.depth.least", "settings.depth"), ("settings.a.b.c", "settings.a.b")]
+)
+def test_a_range_within_what_is_no_mapping_is_told(tried, outer):
+    spec = {"function": "team.models:wide", "settings": {"depth": 5, "a": {"b": [1]}}}
+    (said,) = mistakes(parse(sweep(ranges={tried: [1, 2]})), model(spec), problem="auto")
+
+    assert said == f"sweep.ranges.{tried}: {outer} has no settings within it; leave out what follows the point"
+
+
+def test_a_range_may_lie_within_settings_that_are_not_there_yet():
+    tried = parse(sweep(ranges={"settings.a.b.c": [1, 2]}))
+
+    assert list(mistakes(tried, model({"function": "team.models:wide"}), problem="auto")) == []
 
 
 def test_a_function_has_settings_of_its_own():
