@@ -20,7 +20,7 @@ from cd4ml.training.search import AnyRange, Range, Search
 DRAWN = 10
 """Trials that are drawn at random, before others follow from them."""
 COMPARED, FIRST_EPOCHS = 5, 3
-"""A trial is ended early once so many have ended in rounds before, and not in its first epochs."""
+"""A trial is ended early once so many have ended in rounds before, and after more than so many of its epochs."""
 UNKNOWN = 1e9
 """By how much a constraint is broken of which nobody knows."""
 _DIRECTIONS = {"higher": "maximize", "lower": "minimize"}
@@ -69,8 +69,8 @@ class Suggestion:
         Args:
             values: The objective after each epoch so far, with the epoch's number.
         """
-        for epoch, value in values[self._told :]:
-            self._trial.report(value, epoch)
+        for step, (_, value) in list(enumerate(values))[self._told :]:
+            self._trial.report(value, step)
         self._told = len(values)
         return bool(self._trial.should_prune())
 
@@ -104,7 +104,7 @@ def _known(trial: Trial, ranges: Mapping[str, AnyRange], bounds: Mapping[str, fl
         value=trial.value,
         params={name: _place(ranges[name], trial.settings[name]) for name in distributions},
         distributions=distributions,
-        intermediate_values=dict(trial.values),
+        intermediate_values={step: value for step, (_, value) in enumerate(trial.values)},
         constraints=broken if trial.state == "ended" else None,
     )
 

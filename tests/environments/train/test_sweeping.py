@@ -36,7 +36,7 @@ def suggestion(asked: Mapping[str, Any], number: int, before: list[Trial]) -> Su
 
 def ended(number: int, settings: Mapping[str, Any]) -> Trial:
     value = 1 - abs(settings["learning_rate"] - 0.01)
-    values = ((1, value / 3), (2, value / 2), (3, value))
+    values = ((10, value / 4), (20, value / 3), (30, value / 2), (40, value))  # of trees
     return Trial(number, settings, 0, AT, state="ended", value=value, values=values, measured={"latency_ms": number})
 
 
@@ -74,10 +74,11 @@ def test_a_trial_that_is_worse_than_half_of_the_others_were_ends_early():
     over = [ended(number, suggestion(content(), number, []).settings) for number in range(4)]
     over += [ended(number, suggestion(content(), number, over).settings) for number in range(4, 8)]
 
-    assert not suggestion(content(), 8, over).is_worse([(1, 0.1), (2, 0.1)])
-    assert suggestion(content(), 8, over).is_worse([(1, 0.1), (2, 0.1), (3, 0.1)])
-    assert not suggestion(content(), 8, over).is_worse([(1, 0.1), (2, 0.1), (3, 2.0)])
-    assert not suggestion(content(), 4, over[:4]).is_worse([(1, 0.1), (2, 0.1), (3, 0.1)])
+    first = [(10, 0.1), (20, 0.1), (30, 0.1)]
+    assert not suggestion(content(), 8, over).is_worse(first)
+    assert suggestion(content(), 8, over).is_worse([*first, (40, 0.1)])
+    assert not suggestion(content(), 8, over).is_worse([*first, (40, 2.0)])
+    assert not suggestion(content(), 4, over[:4]).is_worse([*first, (40, 0.1)])
 
 
 @pytest.fixture
@@ -177,11 +178,11 @@ def test_a_place_that_is_told_to_end_leaves_its_trial_to_the_next_and_counts_no_
 
 
 def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, training):
-    spec = {"model": "linear", "epochs": 4}
+    spec = {"model": "linear", "epochs": 5}
     asked = {"ranges": {"learning_rate": {"min": 1e-7, "max": 1e-6}}, "trials": 7, "parallel": 1, "objective": "auc"}
     described_ = described(parse(asked), spec, problem="binary", training=training)
     folder = Path(training["store"]) / "sweeps" / described_.name
-    values = tuple((epoch, 0.99) for epoch in (1, 2, 3, 4))
+    values = tuple((epoch, 0.99) for epoch in (1, 2, 3, 4, 5))
     for number in range(5):
         done = Trial(number, {"learning_rate": 1e-6}, 0, AT, state="ended", value=0.99, values=values, seconds=1)
         done.write(folder / trial_name(number))
@@ -194,7 +195,7 @@ def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, trai
     assert [one.state for one in trials] == ["ended"] * 5 + ["failed", "pruned"]
     assert trials[5].error.startswith("its process ended 3 times without a word; its memory may be too small")
     assert trials[6].attempt == 2
-    assert [epoch for epoch, _ in trials[6].values] == [1, 2, 3]
+    assert [epoch for epoch, _ in trials[6].values] == [1, 2, 3, 4]
 
 
 def test_rounds_end_with_the_budget():
