@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 
 from cd4ml.contracts import model, ranking
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.model import SAVED_MODEL
-from cd4ml.errors import TrainingError
+from cd4ml.training import reweight
 from cd4ml.training.search import Constraints
 from cd4ml.training.split import opened, readable
 
@@ -23,6 +22,22 @@ CALLS, WARM = 120, 20
 BYTES_OF_MIB = 2**20
 _Rows = tuple[np.ndarray, np.ndarray]
 """What a rate is the mean of, and which rows it is over, both [rows]."""
+
+
+def check(constraints: Constraints, split: Path, *, label: str) -> None:
+    """Makes sure, before anything is trained, that the groups of each column can be compared.
+
+    Args:
+        constraints: Name the columns.
+        split: The eval split, a Parquet file.
+        label: Its column.
+
+    Raises:
+        TrainingError: The split cannot be read, or lacks a column, or one makes no groups or too many.
+    """
+    for column in constraints.fairness:
+        table = reweight.read(split, label, [column], argument=_argument(column), part="eval")
+        reweight.groups_of(table.select([column]), argument=_argument(column))
 
 
 class Measured:
@@ -53,8 +68,8 @@ class Measured:
     def constrained(self, constraints: Constraints) -> dict[str, float | None]:
         """What is constrained, by name; None where it is not defined.
 
-        Raises:
-            TrainingError: The eval split has no such column.
+        Args:
+            constraints: Whose columns are those of the eval split (`check`).
         """
         found: dict[str, float | None] = {}
         if constraints.latency_ms is not None:
@@ -84,18 +99,16 @@ class Measured:
 
     def _gap(self, column: str, rate: str, threshold: float) -> float | None:
         """The highest rate of a group less the lowest, of groups with rows enough; None with fewer than two."""
-        if column not in self._table.column_names:
-            raise TrainingError(
-                f"sweep.constraints.fairness.{column}: the eval split has no such column; name one of the dataset"
-            )
-        coded = self._table[column].cast(pa.string()).combine_chunks().drop_null().dictionary_encode()
-        there = pc.is_valid(self._table[column]).to_numpy(zero_copy_only=False)
+        groups, names = reweight.groups_of(self._table.select([column]), argument=_argument(column))
         values, counted = _RATES[rate](self._labels, self._answers, threshold)
-        groups = coded.indices.to_numpy()[counted[there]]
-        counts = np.bincount(groups, minlength=len(coded.dictionary))
-        sums = np.bincount(groups, values[there & counted], len(coded.dictionary))
+        counts = np.bincount(groups[counted], minlength=len(names))
+        sums = np.bincount(groups[counted], values[counted], len(names))
         rates = sums[counts >= FEWEST_ROWS] / counts[counts >= FEWEST_ROWS]
         return float(np.ptp(rates)) if len(rates) > 1 else None
+
+
+def _argument(column: str) -> str:
+    return f"sweep.constraints.fairness.{column}"
 
 
 def _parts(table: pa.Table) -> list[pa.Table]:

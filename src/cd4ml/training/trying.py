@@ -113,7 +113,8 @@ def _tried(
 
     made, objective = folder / "model", asked.sweep.objective
     trained = train(**asked.training, spec=varied(asked.sweep.model, trial.settings), folder=made, watch=watch)
-    value = {trained.problem.primary: trained.best.eval_score, LOSS: trained.best.eval_loss}.get(objective)
+    loss = trained.calibration.loss[1] if trained.calibration else trained.best.eval_loss
+    value = {trained.problem.primary: trained.best.eval_score, LOSS: loss}.get(objective)
     measured: dict[str, float | None] = {}
     if value is None or asked.sweep.constraints:
         from cd4ml.training.on_eval import Measured

@@ -7,15 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import Inputs
 
+from cd4ml.contracts import model
 from cd4ml.contracts.sweep import SWEEP, Sweep, Trial, trial_name
 from cd4ml.errors import TrainingError
-from cd4ml.training import code, sweeping
+from cd4ml.training import code, search, sweeping, trying
+from cd4ml.training.on_eval import Measured
 from cd4ml.training.search import parse
 from cd4ml.training.suggest import Suggestion
 from cd4ml.training.sweeping import described, open_round
+from cd4ml.training.trying import Asked
 
 RANGES = {
     "learning_rate": {"min": 0.001, "max": 0.1, "log": True},
@@ -211,6 +217,32 @@ def test_rounds_end_with_the_budget():
     assert open_round(sweep, done) == ([done[number] for number in range(4)], range(0))
     assert open_round(replace(sweep, minutes=None, trials=3), done) == ([done[0], done[1], done[2]], range(0))
     assert open_round(replace(sweep, minutes=None, trials=5), done)[1] == range(4, 5)
+
+
+def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_are_one_group(training, tmp_path):
+    spec = {"model": "linear", "epochs": 1, "calibration": "temperature"}
+    searched = parse({"ranges": {"learning_rate": [0.01, 0.02]}, "trials": 1, "objective": "loss"})
+    sweep = described(searched, spec, problem="binary", training=training)
+    Asked(searched, sweep, Trial(0, {}, 0, AT), [], training).write(tmp_path)
+
+    trying.main(tmp_path)
+
+    tried = Trial.read(tmp_path / trying.TRIAL)
+    (loss,) = [one for _, one in tried.values]
+    calibration = model.read_contract(tmp_path / "model").calibration
+    assert tried.value == calibration.loss[1] < loss
+
+    table = pq.read_table(training["eval_split"])
+    places = np.arange(len(table))
+    band = pa.array(np.where(places % 4 == 1, np.nan, 1.0), mask=places % 4 == 3)
+    pq.write_table(table.append_column("band", band), tmp_path / "split")
+    labels = table["took"].to_numpy()
+    gap = {"max_gap": 1, "threshold": 1e-9}
+    constraints = search.Constraints(fairness={"band": {"precision": search.EvalGap(**gap)}})
+
+    (found,) = Measured(tmp_path / "model", tmp_path / "split").constrained(constraints).values()
+
+    assert found == pytest.approx(abs(labels[places % 2 == 0].mean() - labels[places % 2 == 1].mean()))
 
 
 def test_a_sweep_that_does_not_fit_is_told_before_anything_is_tried(sweep, training):
