@@ -42,7 +42,7 @@ class Trial(Document, kind="cd4ml/Trial", remedy="it is tried anew where its swe
     values: tuple[tuple[int, float], ...] = ()
     """The objective on eval after each epoch, or so many trees."""
     seconds: float = 0.0
-    """How long its last attempt took."""
+    """How long its attempts took together."""
     error: str = ""
     """Why it failed."""
 

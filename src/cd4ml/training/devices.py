@@ -114,13 +114,9 @@ def find(accelerator: str, gpus: int) -> Devices:
     Raises:
         TrainingError: Too few are there, or one that is there cannot be used.
     """
-    if accelerator not in get_args(Accelerator):
-        raise TrainingError(f"accelerator: {accelerator!r} is none; write auto, gpu or cpu")
+    check(accelerator, gpus)
     there = tf.config.list_physical_devices("GPU")
-    wanted = {"auto": gpus, "gpu": max(gpus, 1), "cpu": 0}[accelerator]
-    used = there[:wanted]
-    if len(used) < wanted:
-        _tell(accelerator, wanted=wanted, there=len(there))
+    used = there[: _wanted(accelerator, gpus)]
     if there:
         _settle(used)
     devices = _of(used) if used else Devices(tuple(map(_name, tf.config.list_logical_devices("CPU"))))
@@ -128,6 +124,27 @@ def find(accelerator: str, gpus: int) -> Devices:
     if used:
         print(f"computes on {devices}{devices.memory()}", flush=True)  # noqa: T201 (the task's log)
     return devices
+
+
+def check(accelerator: str, gpus: int) -> None:
+    """Makes sure that as many are there as were asked for, and takes none.
+
+    Args:
+        accelerator: As `find` has it.
+        gpus: How many to take, at most.
+
+    Raises:
+        TrainingError: Too few are there.
+    """
+    if accelerator not in get_args(Accelerator):
+        raise TrainingError(f"accelerator: {accelerator!r} is none; write auto, gpu or cpu")
+    there, wanted = len(tf.config.list_physical_devices("GPU")), _wanted(accelerator, gpus)
+    if there < wanted:
+        _tell(accelerator, wanted=wanted, there=there)
+
+
+def _wanted(accelerator: str, gpus: int) -> int:
+    return {"auto": gpus, "gpu": max(gpus, 1), "cpu": 0}[accelerator]
 
 
 def nvidia_smi() -> str:

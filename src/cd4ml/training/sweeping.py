@@ -29,11 +29,12 @@ from cd4ml.contracts.sweep import FOLDER, SWEEP, TRIAL_NAME, Sweep, Trial, trial
 from cd4ml.errors import DocumentError, TrainingError
 from cd4ml.registry import clock, records
 from cd4ml.storage import S3, arrow, local_path, scratch
-from cd4ml.training import examples, search, trainers
+from cd4ml.training import devices, examples, on_eval, search, trainers
 from cd4ml.training.fit import Epoch
 from cd4ml.training.search import Search
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.trying import TRIAL, Asked
+from cd4ml.version import VERSION
 
 WORKSPACE = "cd4ml-sweep-"
 BEAT_SECONDS = 10.0
@@ -46,8 +47,10 @@ CLAIM_SECONDS = 0.3
 """How long two places that take one trial at once may need to see each other."""
 END_SECONDS = 10.0
 """How long the process of a trial may take to end when the place is told to."""
-ATTEMPTS = 3
-"""How often a trial is begun whose process ends without a word."""
+ATTEMPTS = 2
+"""How often a trial is begun whose process ends without a word; less often than its place, which may end with it."""
+ALIKE = 3
+"""Trials that fail for one reason, the first ones and a whole round at least, before no more are tried."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class Swept:
             why = f"none of those that ended keeps {bounds}; loosen the constraints, or widen the ranges"
         else:
             why = f"trial {failed.number}: {failed.error}" if failed else "none has ended; raise trials or minutes"
+        if _is_in_vain(self.sweep, self.trials):
+            why += (
+                "; all trials failed like that, so no more were tried: mend it, and write another `sweep.seed` where "
+                "that changed neither the data nor the settings, for what has failed is not tried again"
+            )
         states = ", ".join(f"{number} {state}" for state, number in count.items())
         raise TrainingError(f"sweep: no trial wins ({states}): {why}")
 
@@ -94,7 +102,7 @@ def run(content: Mapping[str, Any], *, spec: Mapping[str, Any], place: int, trai
         training: Arguments of `cd4ml.training.train.train`, the same in every place; the sweep lies in its `store`.
 
     Raises:
-        TrainingError: The sweep does not fit the model or the label.
+        TrainingError: The sweep does not fit the model, the label or the eval split, or too few GPUs are there.
         OSError: The store cannot be used.
     """
     searched = search.parse(content)
@@ -105,6 +113,8 @@ def run(content: Mapping[str, Any], *, spec: Mapping[str, Any], place: int, trai
         positive=training["positive"],
     )
     sweep = described(searched, spec, problem=asked.problem.name, training=training)
+    on_eval.check(searched.constraints, Path(training["eval_split"]), label=training["label"])
+    devices.check(training["accelerator"], training["gpus"])
     return Swept(sweep, Place(searched, sweep, number=place, training=training).run())
 
 
@@ -120,7 +130,8 @@ def described(searched: Search, spec: Mapping[str, Any], *, problem: str, traini
     Raises:
         TrainingError: The sweep does not fit the model or the problem.
     """
-    wrong = list(search.mistakes(searched, trainers.parse(spec), problem=problem))
+    trainer = trainers.parse(spec)
+    wrong = list(search.mistakes(searched, trainer, problem=problem))
     if wrong:
         raise TrainingError("".join(f"\n  - {one}" for one in wrong))
     objective = searched.objective or search.objectives(problem)[0]
@@ -129,7 +140,7 @@ def described(searched: Search, spec: Mapping[str, Any], *, problem: str, traini
     read = [document.digest(training[name]) for name in ("train_split", "eval_split", "statistics_folder", "schema")]
     asked = {name: training[name] for name in ("label", "exclude", "problem", "positive", "seed")}
     unlike = {name: value for name, value in whole.items() if name not in ("trials", "minutes")}
-    parts = json.dumps([read, asked, dict(spec), unlike, objective], sort_keys=True)
+    parts = json.dumps([VERSION, read, asked, trainer.recorded, unlike, objective], sort_keys=True)
     return Sweep(
         name=hashlib.sha256(parts.encode()).hexdigest()[:32],
         model=dict(spec),
@@ -159,8 +170,17 @@ def open_round(sweep: Sweep, known: Mapping[int, Trial]) -> tuple[list[Trial], r
         if len(found) < len(numbers):
             return over, numbers
         over += found
-        spent += max(one.seconds for one in found)
+        if _is_in_vain(sweep, over):
+            break
+        places = {one.place for one in found}
+        spent += max(sum(one.seconds for one in found if one.place == place) for place in places)
     return over, range(0)
+
+
+def _is_in_vain(sweep: Sweep, over: Sequence[Trial]) -> bool:
+    """Whether all trials so far have failed for one reason, which the next would share."""
+    alike = [one for one in over if one.error and one.error == over[0].error]
+    return len(alike) == len(over) >= max(sweep.parallel, ALIKE)
 
 
 class Place:
@@ -218,9 +238,12 @@ class Place:
         return time.monotonic() - self._seen[number][1] >= LOST_SECONDS
 
     def _try(self, number: int, earlier: Trial | None, before: Sequence[Trial]) -> None:
-        attempt = earlier.attempt + 1 if earlier else 1
-        trial = Trial(number, earlier.settings if earlier else {}, self._number, clock.now(), attempt)
-        if attempt > ATTEMPTS:
+        if self._known().get(number) != earlier:
+            return  # somebody has written it since
+        trial = Trial(number, {}, self._number, clock.now())
+        if earlier:
+            trial = replace(trial, settings=earlier.settings, attempt=earlier.attempt + 1, seconds=earlier.seconds)
+        if trial.attempt > ATTEMPTS:
             said = f"its process ended {ATTEMPTS} times without a word; its memory may be too small for these settings"
             self._write(replace(trial, state="failed", error=said))
             return
@@ -233,24 +256,24 @@ class Place:
         scratch.clean(temporary, WORKSPACE)
         with scratch.folder(temporary, WORKSPACE) as folder:
             Asked(self._searched, self._sweep, trial, before, self._training).write(folder)
-            begun = time.monotonic()
+            begun = time.monotonic() - trial.seconds
             try:
-                code = self._process(folder, trial)
+                code = self._process(folder, trial, begun=begun)
             except SystemExit:  # the place was told to end, which is no fault of the trial
-                self._write(replace(_now(folder, trial), attempt=attempt - 1))
+                spent = time.monotonic() - begun
+                self._keep(replace(_now(folder, trial), attempt=trial.attempt - 1, seconds=spent))
                 raise
             found = replace(_now(folder, trial), seconds=round(time.monotonic() - begun, 3))
             if not found.is_over:
                 found = replace(found, state="failed", error=f"its process ended {_how(code)}")
-            self._write(found)
+            self._keep(found)
             _tell(found, self._sweep)
 
-    def _process(self, folder: Path, trial: Trial) -> int:
+    def _process(self, folder: Path, trial: Trial, *, begun: float) -> int:
         """Runs the process of a trial to its end, and says in the store meanwhile that it lives; its exit code."""
         environment = {name: value for name, value in os.environ.items() if name != records.RUN}
-        command = [sys.executable, "-m", "cd4ml.training.trying", str(folder)]
+        command = [sys.executable, "-P", "-m", "cd4ml.training.trying", str(folder)]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 (no shell)
-        begun = time.monotonic()
         with _ended_with_us(process):
             while True:
                 try:
@@ -258,7 +281,7 @@ class Place:
                 except subprocess.TimeoutExpired:
                     self._say()
                     with contextlib.suppress(OSError):  # the store is asked again soon
-                        self._write(replace(_now(folder, trial), state="running", seconds=time.monotonic() - begun))
+                        self._keep(replace(_now(folder, trial), state="running", seconds=time.monotonic() - begun))
 
     def _say(self) -> None:
         """Tells how far the sweep is."""
@@ -294,6 +317,12 @@ class Place:
         except DocumentError as error:
             print(error, flush=True)  # noqa: T201 (the task's log)
             return None
+
+    def _keep(self, trial: Trial) -> None:
+        """Writes a trial that this place has begun, but where it is over, or goes on in another place."""
+        there = self._known().get(trial.number, trial)
+        if not there.is_over and (trial.is_over or there.place == self._number):
+            self._write(trial)
 
     def _write(self, trial: Trial) -> None:
         seen = replace(trial, seen_at=clock.now())

@@ -90,7 +90,14 @@ def test_a_trial_that_is_worse_than_half_of_the_others_were_ends_early():
 @pytest.fixture
 def training(inputs: Inputs, tmp_path: Path) -> dict[str, Any]:
     named = {name: str(value) for name, value in vars(inputs).items() if name != "exclude"}
-    asked = {"exclude": list(inputs.exclude), "seed": 0, "problem": "auto", "positive": ""}
+    asked = {
+        "exclude": list(inputs.exclude),
+        "seed": 0,
+        "problem": "auto",
+        "positive": "",
+        "accelerator": "cpu",
+        "gpus": 1,
+    }
     return {**named, **asked, "store": str(tmp_path / "store")}
 
 
@@ -169,8 +176,12 @@ def stops(job):
 """
 
 
-def test_a_place_that_is_told_to_end_leaves_its_trial_to_the_next_and_counts_no_attempt(sweep, training, tmp_path):
+def test_a_place_that_is_told_to_end_leaves_its_trial_to_the_next_and_counts_no_attempt(
+    sweep, training, tmp_path, monkeypatch
+):
     (tmp_path / "team.py").write_text(STOPS)
+    (tmp_path / "queue.py").write_text("raise ImportError('in the place of the library')")
+    monkeypatch.chdir(tmp_path)
     spec = {"function": "team:stops", "source": code.beside("team:stops", tmp_path)}
 
     with pytest.raises(SystemExit) as ended:
@@ -180,6 +191,7 @@ def test_a_place_that_is_told_to_end_leaves_its_trial_to_the_next_and_counts_no_
     (folder,) = (Path(training["store"]) / "sweeps").iterdir()
     left = Trial.read(folder / trial_name(0))
     assert (left.state, left.attempt) == ("running", 0)
+    assert left.seconds > 0
     assert set(left.settings) == {"settings.depth"}
 
 
@@ -192,24 +204,30 @@ def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, trai
     for number in range(5):
         done = Trial(number, {"learning_rate": 1e-6}, 0, AT, state="ended", value=0.99, values=values, seconds=1)
         done.write(folder / trial_name(number))
-    Trial(5, {}, 0, AT, attempt=3).write(folder / trial_name(5))  # killed, again and again
-    Trial(6, {}, 0, AT).write(folder / trial_name(6))  # killed with its place
+    Trial(5, {}, 0, AT, attempt=2).write(folder / trial_name(5))  # killed, again and again
+    Trial(6, {}, 0, AT, seconds=1000.0).write(folder / trial_name(6))  # killed with its place
 
     found, trials = sweep({**asked, "trials": 7}, spec)
 
     assert Sweep.read(folder / SWEEP) == found
     assert [one.state for one in trials] == ["ended"] * 5 + ["failed", "pruned"]
-    assert trials[5].error.startswith("its process ended 3 times without a word; its memory may be too small")
+    assert trials[5].error.startswith("its process ended 2 times without a word; its memory may be too small")
     assert trials[6].attempt == 2
+    assert trials[6].seconds > 1000
     assert [epoch for epoch, _ in trials[6].values] == [1, 2, 3, 4]
 
 
-def test_rounds_end_with_the_budget():
-    done = {number: Trial(number, {}, 0, AT, state="failed", seconds=40.0) for number in range(4)}
-    asked = parse({"ranges": RANGES, "minutes": 1, "parallel": 2})
+def asked_for(spec: Mapping[str, Any], **changed: Any) -> Sweep:
+    """A sweep, as the store would have it."""
     inputs = dict.fromkeys(("train_split", "eval_split", "statistics_folder", "schema"), __file__)
     about = {"label": "took", "exclude": [], "problem": "binary", "positive": "", "seed": 0}
-    sweep = described(asked, {"model": "linear"}, problem="binary", training={**inputs, **about})
+    asked = parse({"ranges": RANGES, "minutes": 1, "parallel": 2, **changed})
+    return described(asked, spec, problem="binary", training={**inputs, **about})
+
+
+def test_rounds_end_with_the_budget():
+    done = {number: Trial(number, {}, number % 2, AT, state="failed", seconds=40.0) for number in range(4)}
+    sweep = asked_for({"model": "linear"})
 
     assert open_round(sweep, {}) == ([], range(2))
     assert open_round(sweep, {0: done[0]}) == ([], range(2))
@@ -217,6 +235,62 @@ def test_rounds_end_with_the_budget():
     assert open_round(sweep, done) == ([done[number] for number in range(4)], range(0))
     assert open_round(replace(sweep, minutes=None, trials=3), done) == ([done[0], done[1], done[2]], range(0))
     assert open_round(replace(sweep, minutes=None, trials=5), done)[1] == range(4, 5)
+
+
+def test_a_place_that_tries_a_whole_round_alone_spends_the_time_of_all_its_trials():
+    alone = {number: Trial(number, {}, 1, AT, state="failed", seconds=40.0) for number in range(2)}
+
+    assert open_round(asked_for({"model": "linear"}), alone) == ([alone[0], alone[1]], range(0))
+
+
+def test_a_sweep_ends_once_its_first_trials_have_failed_for_one_reason():
+    sweep = asked_for({"model": "linear"}, trials=8, parallel=1)
+    alike = {number: Trial(number, {}, 0, AT, state="failed", error="no memory") for number in range(3)}
+    unlike = alike | {1: replace(alike[1], error="no such column")}
+
+    assert open_round(sweep, {0: alike[0], 1: alike[1]})[1] == range(2, 3)
+    assert open_round(sweep, alike)[1] == range(0)
+    assert open_round(sweep, unlike)[1] == range(3, 4)
+    assert open_round(replace(sweep, parallel=4), alike)[1] == range(4)
+    with pytest.raises(TrainingError, match=r"3 failed\): trial 0: no memory; all trials failed like that, so no more"):
+        assert sweeping.Swept(sweep, list(alike.values())).winner
+
+
+def test_other_code_makes_another_sweep_and_a_default_that_is_written_does_not(tmp_path):
+    names = []
+    for text in (MODULE, MODULE + "# more"):
+        (tmp_path / "team.py").write_text(text)
+        spec = {"function": "team:made", "source": code.beside("team:made", tmp_path)}
+        names.append(asked_for(spec, ranges={"settings.how": [1, 2]}).name)
+
+    assert names[0] != names[1]
+    assert asked_for({"model": "linear"}).name == asked_for({"model": "linear", "epochs": 50}).name
+
+
+FINISHED = """
+import pathlib, time
+
+def finished(job):
+    pathlib.Path(job.settings["file"]).write_text(job.settings["text"])
+    time.sleep(1)
+    raise ValueError("too late")
+"""
+
+
+def test_a_trial_that_another_place_has_finished_stays_as_it_is(sweep, training, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeping, "BEAT_SECONDS", 0.2)
+    (tmp_path / "team.py").write_text(FINISHED)
+    spec = {"function": "team:finished", "source": code.beside("team:finished", tmp_path)}
+    other = Trial(0, {"settings.depth": 1}, 1, AT, state="ended", value=0.9)
+    asked = {"ranges": {"settings.depth": [1, 2]}, "trials": 1}
+    link = tmp_path / "to"  # for the name of the sweep follows from its settings
+    spec["settings"] = {"file": str(link), "text": other.text}
+    name = described(parse(asked), spec, problem="binary", training=training).name
+    file = Path(training["store"]) / "sweeps" / name / trial_name(0)
+    link.symlink_to(file)
+
+    assert sweep(asked, spec)[1] == [other]
+    assert Trial.read(file) == other
 
 
 def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_are_one_group(training, tmp_path):
@@ -245,8 +319,29 @@ def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_
     assert found == pytest.approx(abs(labels[places % 2 == 0].mean() - labels[places % 2 == 1].mean()))
 
 
-def test_a_sweep_that_does_not_fit_is_told_before_anything_is_tried(sweep, training):
-    with pytest.raises(TrainingError, match="sweep.objective: root_mean_squared_error means nothing here; there are"):
-        sweep({"ranges": RANGES, "trials": 2, "objective": "root_mean_squared_error"}, {"model": "linear"})
+def fair(column: str) -> dict[str, Any]:
+    return {"constraints": {"fairness": {column: {"selection_rate": {"max_gap": 0.1}}}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "said"),
+    [
+        ({"objective": "root_mean_squared_error"}, {}, "sweep.objective: root_mean_squared_error means nothing here"),
+        (fair("regoin"), {}, "sweep.constraints.fairness.regoin: column 'regoin' .* did you mean 'region'"),
+        (
+            fair("tags"),
+            {},
+            "sweep.constraints.fairness.tags: column 'tags' is list<.*; name texts, numbers or booleans",
+        ),
+        ({}, {"accelerator": "gpu", "gpus": 9}, "accelerator: gpu: 9 GPUs asked for, and TensorFlow sees"),
+    ],
+)
+def test_a_sweep_that_does_not_fit_is_told_before_anything_is_tried(training, tmp_path, asked, given, said):
+    table = pq.read_table(training["eval_split"])
+    pq.write_table(table.append_column("tags", pa.array([["a"]] * len(table))), tmp_path / "split")
+    given = {**training, "eval_split": str(tmp_path / "split"), **given}
+
+    with pytest.raises(TrainingError, match=said):
+        sweeping.run({"ranges": RANGES, "trials": 2, **asked}, spec={"model": "linear"}, place=0, training=given)
 
     assert not Path(training["store"]).exists()
