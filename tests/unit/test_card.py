@@ -170,6 +170,17 @@ def test_what_was_not_asked_for_is_said(write: Write) -> None:
     assert "nothing is known of how groups are treated" in text
 
 
+def test_groups_that_many_classes_keep_from_being_compared_are_named_with_why(write: Write) -> None:
+    contract = replace(CONTRACT, label="grade", classes=GRADES, problem=MULTICLASS)
+
+    text = write(replace(a_summary_of_classes(), fairness=(), sensitive=("region",)), contract)
+
+    why = "of more than 20 classes each is measured on all rows alone."
+    assert f"whose groups were not compared: `region` (an input of the model): {why}" in part(text, "Factors")
+    assert f"nothing is known of how they are treated: {why}" in part(text, "Ethical considerations")
+    assert "No sensitive column" not in text
+
+
 def test_a_model_of_weighted_rows_says_by_what(write: Write) -> None:
     weighted = replace(CONTRACT, model={"model": "dnn", "reweight": ["region", "gender"]})
 

@@ -34,6 +34,7 @@ CHAMPION = "champion"
 OVERALL = slices.OVERALL
 MOST_BY_SLICE = 20
 """Of more classes each is measured on all rows alone: on every slice they would be more numbers than anybody reads."""
+TOO_MANY_CLASSES = f"of more than {MOST_BY_SLICE} classes each is measured on all rows alone"
 
 Intervals = Mapping[str, Interval]
 """By metric (`cd4ml.evaluation.confidence`). A metric that has none, such as a count, is not there."""
@@ -142,6 +143,8 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
     """What the models are to predict (`cd4ml.contracts.problems`)."""
     classes: tuple[str, ...] = ()
     """Of the label, in the order of its problem; none of a number, and where an older version evaluated."""
+    sensitive: tuple[str, ...] = ()
+    """Columns whose groups were to be compared; none where an older version evaluated."""
 
     def __post_init__(self) -> None:
         problems.named(self.problem_name)

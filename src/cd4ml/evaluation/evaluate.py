@@ -145,6 +145,7 @@ def evaluate(
                 row_by_row=by_tfma.row_by_row,
                 problem_name=problem.name,
                 classes=classes,
+                sensitive=sensitive,
             )
             summary.write(found, unfinished)
             known = predicted.outputs[CANDIDATE][:PREDICTIONS_KEPT]

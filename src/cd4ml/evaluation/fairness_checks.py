@@ -4,15 +4,22 @@ import math
 from collections.abc import Iterator, Mapping
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, MOST_BY_SLICE, OVERALL, Fairness, Group, Summary, at
+from cd4ml.contracts.evaluation import (
+    CANDIDATE,
+    MOST_BY_SLICE,
+    OVERALL,
+    TOO_MANY_CLASSES,
+    Fairness,
+    Group,
+    Summary,
+    at,
+)
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import Pattern, columns_of, key_of
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.evaluation.fairness import difference_interval
 from cd4ml.evaluation.limits import FairnessLimit
 from cd4ml.names import amount, nearest
-
-TOO_MANY_CLASSES = f"of more than {MOST_BY_SLICE} classes each is measured on all rows alone"
 
 
 def checks(

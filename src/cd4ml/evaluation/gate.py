@@ -6,7 +6,7 @@ from typing import Any
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import FEWEST_ROWS, Bounds, Measured, hold
-from cd4ml.contracts.evaluation import CANDIDATE, Slice, Summary
+from cd4ml.contracts.evaluation import CANDIDATE, TOO_MANY_CLASSES, Slice, Summary
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.record import found_by
 from cd4ml.contracts.shares import Interval
@@ -14,7 +14,6 @@ from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.contracts.verdict import MODEL_GATE, Check, Outcome, Verdict
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import fairness_checks, limits
-from cd4ml.evaluation.fairness_checks import TOO_MANY_CLASSES
 from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
 from cd4ml.names import amount, nearest
 from cd4ml.registry import records

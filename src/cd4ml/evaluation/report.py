@@ -12,6 +12,7 @@ from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
     OVERALL,
+    TOO_MANY_CLASSES,
     Change,
     Fairness,
     Slice,
@@ -109,6 +110,7 @@ def write(
         slice_changes=_slice_changes(found),
         most_slices=figures.MOST_SLICES,
         fairness=[_fairness(column, rows, found) for column, rows in _by_column(fair).items()],
+        too_many_classes=TOO_MANY_CLASSES,
         fewest_rows=FEWEST_ROWS,
         worst=_worst(worst, found.label, "predicted" if problem.by_class else problem.output),
         trend=_trend(trend, found),

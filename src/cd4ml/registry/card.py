@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cd4ml.contracts import problems
-from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, at
+from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, TOO_MANY_CLASSES, at
 from cd4ml.contracts.slices import columns_of
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.reports import page
@@ -54,7 +54,9 @@ def text(version: Version, *, contract: Contract, verdict: Verdict, summary: Sum
             unitary=[one for one in slices if len(one.values) <= 1],
             intersectional=[one for one in slices if len(one.values) > 1],
             factors=_columns(slices),
-            sensitive=list(dict.fromkeys(name for one in fairness for name in columns_of(one.column))),
+            sensitive=summary.sensitive
+            or list(dict.fromkeys(name for one in fairness for name in columns_of(one.column))),
+            too_many_classes=TOO_MANY_CLASSES,
             fairness=fairness,
             widest=widest(fairness),
             caveats=caveats(verdict, summary),

@@ -155,6 +155,17 @@ def test_it_says_on_how_many_rows_it_was_measured(page):
     assert "Measured on all 1,000 rows of the test split" in page.text
 
 
+def test_groups_that_could_not_be_compared_are_named_with_why(write):
+    told = {
+        sensitive: write(replace(summary(), fairness=(), sensitive=sensitive)).text for sensitive in ((), ("region",))
+    }
+
+    assert "No sensitive column was named, so fairness was not looked at." in told[()]
+    assert "No sensitive column" not in told[("region",)]
+    why = "of more than 20 classes each is measured on all rows alone."
+    assert f"Groups by region were not compared: {why}" in told[("region",)]
+
+
 def test_it_is_one_file_that_needs_no_network(page):
     assert page.html.count("<svg") == 3 + 1 + 1 + 1
     assert not re.search(r"""<link|@import|(src|href)\s*=\s*["'](?!#)""", page.html)

@@ -197,7 +197,7 @@ def test_there_are_no_thresholds_and_the_summary_is_read_as_it_was_written(grade
     found, folder = grades
 
     assert (found.summary.thresholds, found.summary.classes) == ((), GRADES)
-    assert found.summary.problem_name == "multiclass"
+    assert (found.summary.problem_name, found.summary.sensitive) == ("multiclass", ("region",))
     assert summary.read(folder / "evaluation") == found.summary
     assert found.summary.weakest() == (
         "level=1",
