@@ -12,6 +12,7 @@ from conftest import Inputs, players
 
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts.lineage import FILE, Lineage
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.reproduction import Differences
 from cd4ml.training import differences
@@ -131,6 +132,22 @@ def test_a_model_says_what_it_was_trained_on_and_where(rebuilt: Path, inputs: In
     assert found.environment.cores >= 1
     assert found.environment.cpu
     assert not found.environment.deterministic
+
+
+def test_a_row_of_several_probabilities_is_one_answer_that_differs(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.half = tf.Variable(0.5)
+    given = tf.function(lambda area: {"probabilities": tf.stack([area * module.half, area, area * 0], axis=1)})
+    signature = given.get_concrete_function(area=tf.TensorSpec([None], tf.float32, name="area"))
+    tf.saved_model.save(module, str(tmp_path / "saved_model"), signatures=signature)
+    inputs = (model.Input("area", "number"),)
+    model.write_contract(model.Contract("kind", ("a", "b", "c"), inputs, {"model": "dnn"}, MULTICLASS), tmp_path)
+    kept = np.array([[0.5, 1, 0], [0.75, 0.25, 0]], np.float32)
+    predictions.write(pa.table({"area": [1.0, 1.0]}), "probabilities", kept, file=tmp_path / "known")
+
+    found = differences.between(tmp_path, tmp_path, tmp_path / "known")
+
+    assert (found.answers.rows, found.answers.differing, found.answers.largest) == (2, 1, 0.75)
 
 
 def test_answers_that_are_numbers_are_the_same_to_a_part_of_their_size(tmp_path: Path) -> None:
