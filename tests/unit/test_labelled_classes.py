@@ -94,6 +94,7 @@ def test_groups_may_be_held_to_be_predicted_equally_well() -> None:
 
     assert [one.checks[-1].outcome for one in (alike, apart)] == ["passed", "failed"]
     assert apart.checks[-1].value == pytest.approx(0.4, abs=0.05)
+    assert apart.checks[-1].reason.startswith("accuracy between groups of gender: the gap: +")
 
 
 def test_probabilities_of_other_classes_or_in_another_order_are_never_taken_for_those_of_the_model() -> None:
@@ -135,6 +136,7 @@ def test_several_predictions_that_are_no_probabilities_cannot_be_compared() -> N
 
 
 GAP = {"fairness": {"gender": {"groups": ["a", "b"], "equal_opportunity": {"max_gap": 0.1}}}}
+CUT = {"fairness": {"gender": {"groups": ["a", "b"], "accuracy": {"max_gap": 0.1, "threshold": 0.5}}}}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,10 @@ GAP = {"fairness": {"gender": {"groups": ["a", "b"], "equal_opportunity": {"max_
             "for each class of way, from 0 to 1; leave the range out",
         ),
         (GAP, "is of a positive class, and the model gives a probability for each class of way; compare the accuracy"),
+        (
+            CUT,
+            "accuracy between groups of gender at 0.5: the gap: has a `threshold`, and the model gives a probability",
+        ),
     ],
 )
 def test_a_limit_that_such_a_model_cannot_be_held_against_is_told(limits: dict[str, Any], said: str) -> None:

@@ -211,6 +211,8 @@ class Between:
     most: float
     increase: bool
     """Whether it is about how far the champion's gap is exceeded."""
+    at_threshold: bool
+    """Whether a person wrote the threshold."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,11 @@ class Held:
             return f"is of one number a row, and {gives}; limit accuracy, or prediction_difference after a mirror"
         if isinstance(limit, Between) and limit.rate != "accuracy":
             return f"is of a positive class, and {gives}; compare the accuracy of groups"
-        if isinstance(limit, Accuracy) and "threshold" in limit.model_fields_set:
+        if isinstance(limit, Between):
+            written = limit.at_threshold
+        else:
+            written = isinstance(limit, Accuracy) and "threshold" in limit.model_fields_set
+        if written:
             return f"has a `threshold`, and {gives} and predicts the most probable one; leave the threshold out"
         if isinstance(limit, PredictionDifference) and "range" in limit.model_fields_set:
             return f"has a `range`, and {gives}, from 0 to 1; leave the range out"
@@ -331,10 +337,12 @@ def _between(key: str, groups: Groups) -> Iterator[Held]:
     (column,) = columns_of(key)
     for name, rate, gap in groups.by_rate():
         said = rate if name == rate else f"{name.replace('_', ' ')} ({rate})"
-        said = f"{said} between groups of {key} at {gap.threshold:g}: the "
+        written = "threshold" in gap.model_fields_set
+        cut = f" at {gap.threshold:g}" if written or rate != "accuracy" else ""
+        said = f"{said} between groups of {key}{cut}: the "
         for what, most in (("gap", gap.max_gap), ("increase of the gap", gap.max_increase)):
             if most is not None:
-                between = Between(column, groups.groups, rate, gap.threshold, most, increase=what != "gap")
+                between = Between(column, groups.groups, rate, gap.threshold, most, what != "gap", at_threshold=written)
                 yield Held(said + what, name_of({column: ANY}), rate, between, Bounds(None, most))
 
 
