@@ -47,6 +47,11 @@ def train(spec: Trees, job: TrainingJob) -> Fitted:
             too many trees for so many classes.
     """
     most = MOST_TREES // math.prod(job.contract.shape)
+    usual = type(spec).model_fields["trees"].default  # records have it as if it was written
+    if usual == spec.trees > most:
+        said = f"trees: {most} for each of {len(job.contract.classes)} classes, {MOST_TREES:,} in all at most"
+        print(said, flush=True)  # noqa: T201 (the task's log)
+        spec = spec.model_copy(update={"trees": most})
     if spec.trees > most:
         raise TrainingError(
             f"model 'trees': {spec.trees} trees for each of {len(job.contract.classes)} classes are more than "

@@ -208,6 +208,18 @@ def test_more_trees_than_a_model_can_have_are_told(inputs, tmp_path, monkeypatch
         run(inputs, tmp_path / "model", SPECS["trees"])
 
 
+@pytest.mark.parametrize("recorded", [{}, {"trees": 300}])
+def test_of_many_classes_as_many_trees_grow_as_a_model_can_have_where_nothing_else_is_written(
+    inputs, tmp_path, monkeypatch, capsys, recorded
+):
+    monkeypatch.setattr(trees, "MOST_TREES", 30)
+
+    run(inputs, tmp_path / "model", {"model": "trees", "leaves": 4, **recorded})
+
+    assert "trees: 10 for each of 3 classes, 30 in all at most" in capsys.readouterr().out
+    assert predict(tmp_path / "model", buyers(20, seed=3)).shape == (20, 3)
+
+
 def test_rules_say_one_probability_and_no_more(inputs, tmp_path):
     spec = {"model": "rules", "rules": [{"when": {"age": {"min": 40}}, "probability": 0.5}], "default": 0.1}
 
