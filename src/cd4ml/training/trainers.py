@@ -136,7 +136,8 @@ class Trainer(Strict, ABC):
     def _calibrates_what_weights_move(self) -> "Trainer":
         if self.class_weights and self.calibration == "temperature":
             raise ValueError(
-                "calibration: a temperature leaves the label rate that class_weights feign; write `isotonic`"
+                "calibration: a temperature leaves the label rate that class_weights feign; write `isotonic`, which is "
+                "of two classes, or leave calibration out"
             )
         return self
 
