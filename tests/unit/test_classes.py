@@ -29,7 +29,8 @@ def test_two_values_that_read_in_one_way_are_classes(values: list[object], class
     [
         (["a", "a"], "every row is 'a', so there is nothing to tell apart; give rows of other classes"),
         (pa.nulls(2, pa.string()), "no row has one; name another column, or fill it in"),
-        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two, or leave `problem`"),
+        (["a", "b", "c"], "3 values ('a', 'b', 'c') where two are needed; group them into two, or write `prob"),
+        (["won", "lost", ""], "'lost', 'won' do not say which one is to be predicted"),
         (list("abcdef"), "6 values ('a', 'b', 'c', 'd', 'e', ...) where two are needed"),
         (list("abcde"), "5 values ('a', 'b', 'c', 'd', 'e') where two are needed"),
         ([1, 2], "'1', '2' do not say which one is to be predicted"),
@@ -48,6 +49,7 @@ def test_what_is_not_two_classes_is_told(values: object, told: str) -> None:
     ("values", "told"),
     [
         (["lost", None, None], "2 of 3 rows have none; drop these rows from the source"),
+        (["lost", "", " \t"], "2 of 3 rows have none; drop these rows from the source"),
         (["lost", "won", "drawn"], "'drawn' is neither 'lost' nor 'won'; clean the source"),
         (pa.array([0, 1], pa.timestamp("s")), "timestamp[s] cannot be a label; give 0 and 1, booleans, or two words"),
         ([0.5, 1.0], "give 0 and 1, booleans, or two words"),

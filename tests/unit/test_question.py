@@ -25,6 +25,7 @@ def ask(values, **said):
         (["y", "n"], ("n", "y")),
         (["positive", "negative"], ("negative", "positive")),
         (["oui", "non"], ("non", "oui")),
+        (["yes", "no", "", " "], ("no", "yes")),
     ],
 )
 def test_two_values_that_read_in_one_way_are_classes(values, classes):
@@ -37,6 +38,7 @@ def test_two_values_that_read_in_one_way_are_classes(values, classes):
     ("values", "said", "classes"),
     [
         (["won", "lost", "drawn", None], {}, ("drawn", "lost", "won")),
+        (["won", "lost", "drawn", "", " "], {}, ("drawn", "lost", "won")),
         (["no", "yes", "maybe"], {"problem": "multiclass"}, ("maybe", "no", "yes")),
         ([3, 10, 4], {"problem": "multiclass"}, ("3", "4", "10")),
         (np.arange(200), {"problem": "multiclass"}, tuple(map(str, range(200)))),

@@ -83,7 +83,7 @@ class Binary(Problem):
         if len(values) > 2:
             raise DataError(
                 f"label {label!r}: {len(values):,} values ({shown(values)}) where two are needed; group them into two, "
-                "or leave `problem` and `positive` out, and all are told apart"
+                "or write `problem: multiclass` and leave `positive` out"
             )
         if positive:
             if positive not in values:

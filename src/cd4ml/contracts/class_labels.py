@@ -14,7 +14,7 @@ NAMED = 5
 
 
 def texts(table: "pa.Table", label: str, *, remedy: str) -> "pa.ChunkedArray":
-    """The label's column as text, null where there is none that is finite: `false`/`true`, `0`/`1`, or as it is.
+    """The label's column as text, null where it is blank or not finite: `false`/`true`, `0`/`1`, or as it is.
 
     Args:
         table: Has the column.
@@ -27,7 +27,7 @@ def texts(table: "pa.Table", label: str, *, remedy: str) -> "pa.ChunkedArray":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = column(table, label)
+    values = without_blanks(column(table, label))
     try:
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_finite(values), values, None).cast(pa.int64())
@@ -37,6 +37,17 @@ def texts(table: "pa.Table", label: str, *, remedy: str) -> "pa.ChunkedArray":
     except pa.ArrowInvalid as error:
         raise DataError(f"label {label!r}: {error}; {remedy}") from error
     raise DataError(f"label {label!r}: {values.type} cannot be a label; {remedy}")
+
+
+def without_blanks(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """A column, of which texts that are empty or only spaces are null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not is_text(values.type):
+        return values
+    values = values.cast(pa.string())
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(values), ""), None, values)
 
 
 def distinct(table: "pa.Table", label: str, *, remedy: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cd4ml.contracts import problems
 from cd4ml.contracts.binary import PLAIN
 from cd4ml.contracts.class_labels import shown as shown_classes
+from cd4ml.contracts.class_labels import without_blanks
 from cd4ml.contracts.columns import column, is_text
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError
@@ -77,7 +78,7 @@ def _found(values: "pa.ChunkedArray", label: str) -> str:
     import pyarrow as pa
 
     type_ = values.type
-    if is_text(type_) and len(texts := values.drop_null().unique().to_pylist()) > 2:
+    if is_text(type_) and len(texts := without_blanks(values).drop_null().unique().to_pylist()) > 2:
         return _of_texts(sorted(texts), label)
     if pa.types.is_boolean(type_) or pa.types.is_null(type_) or is_text(type_):
         return "binary"

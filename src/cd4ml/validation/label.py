@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import question
-from cd4ml.contracts.class_labels import shown
+from cd4ml.contracts.class_labels import shown, without_blanks
 from cd4ml.contracts.findings import Finding, number, percent
 from cd4ml.contracts.question import Question
 from cd4ml.errors import DataError
@@ -17,7 +17,7 @@ from cd4ml.validation.on_disk import Table
 
 TRAIN = "train"
 RARE = 0.05
-"""A class with a smaller share of the rows is rare."""
+"""A class with a smaller share of the rows is rare; of many classes one with less than half of an even share."""
 SPIKE = 0.3
 """The share of the rows from which on one number among many is a spike."""
 FAR, HEAVY = 0.01, 0.5
@@ -82,7 +82,7 @@ def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.A
     for split, table in splits.items():
         if name not in table.column_names:
             raise DataError(f"{split}: has no label column {name!r}; {nearest(name, table.column_names)}")
-    columns = {split: table.column(name) for split, table in splits.items()}
+    columns = {split: without_blanks(table.column(name)) for split, table in splits.items()}
     values = pc.unique(pa.chunked_array([chunk for one in columns.values() for chunk in one.chunks]))
     try:
         asked = question.ask(pa.table({name: values}), name, problem=problem, positive=positive)
@@ -98,10 +98,10 @@ def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.A
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values of a label of classes as text, whole numbers without a fraction."""
+    """The values of a label of classes as text, whole numbers without a fraction; null where there is none."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_finite(column), column, None).cast(pa.int64())
-    return column.cast(pa.string())
+    return without_blanks(column).cast(pa.string())
 
 
 def _gaps(split: str, asked: Question, column: pa.ChunkedArray) -> Iterator[Finding]:
@@ -167,7 +167,7 @@ def _rarest(asked: Question, values: pa.ChunkedArray) -> Iterator[Finding]:
     rows = _rows(asked, values)
     rarest = min(rows, key=lambda name: rows[name])
     share = rows[rarest] / sum(rows.values())
-    if share < RARE:
+    if share < min(RARE, 0.5 / len(rows)):
         message = (
             f"label {asked.label!r}: the rarest of {len(rows)} classes, {rarest!r}, is {percent(share)} of the rows; "
             "accuracy says little of it, so look at its recall, and at balanced accuracy"

@@ -47,6 +47,7 @@ def with_class(places, name):
     ("places", "name", "split", "severity", "told"),
     [
         ([0, 1], None, "train", "error", "train: 2 of 2,000 rows have no label 'result'; drop them from the source"),
+        ([0, 1], " ", "train", "error", "train: 2 of 2,000 rows have no label 'result'; drop them from the source"),
         ([2100], "void", "train", "error", "train: no row is of the class 'void', so no model can learn of it; give"),
         ([5, 2600], "void", "eval", "warning", "eval: no row is of the class 'void' of label 'result'; give more data"),
         (range(2500, 3000), "won", "test", "error", "test: label 'result' is 'won' in every row; give more data, or"),

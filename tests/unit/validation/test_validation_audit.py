@@ -119,10 +119,21 @@ def test_a_class_is_rare_below_one_in_twenty_whichever_it_is(positive, said):
         assert one.value == pytest.approx(min(positive, 1000 - positive) / 1000)
 
 
-def test_what_a_split_lacks_of_the_label_is_told_of_that_split():
-    parts = {"train": pa.table({"took": ["no", "yes", None, None]}), "test": pa.table({"took": ["no", "no"]})}
+@pytest.mark.parametrize(("rows", "said"), [([10] * 21, False), ([10] * 20 + [5], False), ([10] * 20 + [4], True)])
+def test_of_many_classes_one_is_rare_below_half_of_an_even_share(rows, said):
+    parts = {"train": pa.table({"kind": np.repeat([f"c{place}" for place in range(21)], rows)})}
 
-    gaps, one_class = label.examine(parts, "took").findings
+    assert [one.kind for one in label.examine(parts, "kind").findings] == ["label_balance"] * said
+
+
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_what_a_split_lacks_of_the_label_is_told_of_that_split(blank):
+    parts = {"train": pa.table({"took": ["no", "yes", None, blank]}), "test": pa.table({"took": ["no", "no"]})}
+
+    found = label.examine(parts, "took")
+    gaps, one_class = found.findings
+
+    assert found.outcome(parts["train"]).to_pylist() == [0, 1, None, None]
 
     assert (gaps.kind, gaps.severity, gaps.split, gaps.column, gaps.value) == ("label", "error", "train", "took", 2)
     assert gaps.message == "train: 2 of 4 rows have no label 'took'; drop them from the source"
