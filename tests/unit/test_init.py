@@ -183,6 +183,27 @@ def test_a_label_of_several_texts_is_found_by_its_name_where_no_column_has_two_v
     assert (found.label.value, found.problem.value) == ("outcome", "multiclass")
 
 
+@pytest.mark.parametrize(
+    ("columns", "label", "why"),
+    [
+        ({"class": "xyzxyz", "smoker": "nynyny"}, "class", "by its name; others of two values: smoker"),
+        ({"kind": "xyzxyz", "smoker": "nynyny", "vip": "nnynny"}, "vip", "it has two values; others of two values: sm"),
+        ({"kind": "xyzxyz", "result": "nyny y"}, "result", "it has two values; 1 rows have none"),
+    ],
+)
+def test_a_label_that_is_called_so_comes_before_columns_of_two_values(
+    columns: dict[str, str], label: str, why: str
+) -> None:
+    texts = {name: [one.strip() for one in values] for name, values in columns.items()}
+
+    found = proposal.propose(
+        pa.table({"id": list("abcdef"), **texts}), source="results.csv", name="results", key=None, label=None
+    )
+
+    assert found.label.value == label
+    assert found.label.why.startswith(why)
+
+
 def test_whole_numbers_that_may_be_classes_are_said_to_be_so() -> None:
     table = pa.table({"id": list("abcdef"), "grade": [1, 2, 3, 1, 2, 3]})
 
@@ -228,7 +249,7 @@ def test_a_table_that_tells_too_little_is_told_and_nothing_is_written(
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=3, max_size=3),
-    value=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+    value=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5).filter(str.strip),
 )
 def test_any_name_and_value_make_a_file_that_can_be_read(tmp_path: Path, names: list[str], value: str) -> None:
     key, label, other = (f"{place}{name}" for place, name in enumerate(names))

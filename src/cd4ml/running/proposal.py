@@ -20,6 +20,7 @@ import yaml
 
 from cd4ml.contracts import question
 from cd4ml.contracts.binary import PLAIN
+from cd4ml.contracts.class_labels import without_blanks
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.dataset import ROWS
 from cd4ml.data.times import NO_TIMES
@@ -148,6 +149,7 @@ def propose(
     for option, column in (("--key", key), ("--label", label)):
         if column is not None and column not in table.column_names:
             raise ArgumentsError(f"{option}: {source} has no column {column!r}; {nearest(column, table.column_names)}")
+    table = pa.table([without_blanks(one) for one in table.columns], table.column_names)
     look = _Look(table)
     the_key = Guess(key, "as asked") if key else look.key(but=[label])
     the_label = look.label(source, but=[the_key.value], asked=label)
@@ -194,16 +196,16 @@ class _Look:
         return Guess((named or unique)[0], "it is there in every row, and no value comes twice")
 
     def label(self, source: str, *, but: Sequence[str], asked: str | None) -> Guess:
-        """The column that is asked for, else one of two values: one that is called so before others, and the last.
+        """The column that is asked for, else one of two values, or of a few texts, that is called so.
 
-        Where there is none of two, it is one of a few texts that is called so.
+        Where none is called so, it is the last of two values.
         """
         two = [
             name
             for name in self._others(but)
             if len(self._values.get(name, ())) == 2 and not pa.types.is_temporal(self._type(name))
         ]
-        named = [name for name in two or self._of_few_texts(but) if LABELS.search(words(name))]
+        named = [name for name in [*two, *self._of_few_texts(but)] if LABELS.search(words(name))]
         if not two and not named and asked is None:
             raise ArgumentsError(
                 f"{source}: no column has two values, of which a model could predict one; name the column to predict "
