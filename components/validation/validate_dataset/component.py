@@ -61,7 +61,7 @@ def validate_dataset(
         reference: A sample of the rows to train on, for later ones to be held against.
         report: All of it for people.
         problem: What the label asks for; empty where it is of no use.
-        positive: The value of the label that counts as positive; empty where it is a number.
+        positive: The value of the label that counts as positive; empty but of two classes.
     """
     from cd4ml.validation.validate import Outputs, validate
 
