@@ -12,7 +12,7 @@ from cd4ml.kubeflow import runs
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "manifests/components/monitoring/rules.yaml").read_text())["spec"]["groups"]
 STALLED = next(rule["expr"] for group in RULES for rule in group["rules"] if rule["alert"] == "TaskStalled")
-COMPUTING = {"validate-dataset", "train-model", "train-model-2", "evaluate-model", "predict-dataset"}
+COMPUTING = {"validate-dataset", "train-model", "train-model-2", "sweep-model", "evaluate-model", "predict-dataset"}
 
 
 def cores(text: str) -> float:

@@ -156,7 +156,11 @@ def mistakes(folder: Path, **written: str) -> str:
         ("key", "[a, a]", "key: ['a', 'a'] names a column twice"),
         ("key", '"\\ud800"', "key: "),
         ("key", "3", "key: 3 is no key"),
-        ("problem", "regresion", "problem: 'regresion' is no problem; write one of auto, binary, regression"),
+        (
+            "problem",
+            "regresion",
+            "problem: 'regresion' is no problem; write one of auto, binary, multiclass, regression",
+        ),
         ("duplicates", "drop", "duplicates: `drop` means nothing where the key is 'id'; leave it out"),
         ("data_limits", "{freshness: {max_age: 7 days}}", "data_limits.freshness.max_age: is about the `time_column`;"),
         ("data_limits", "{freshness: {max_age: 7 dais}}", "data_limits.freshness.max_age: '7 dais' is no span of time"),

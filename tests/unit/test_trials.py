@@ -109,6 +109,7 @@ def test_the_functions_of_a_run_file_are_tried_with_its_settings_on_rows_of_its_
         "minutes": trials.MINUTES,
         "reweight": [],
         "calibration": "none",
+        "texts": [],
         "source": "",
     }
     assert (content["label"], content["exclude"]) == ("churned", ["customer", "note"])

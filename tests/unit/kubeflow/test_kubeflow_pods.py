@@ -1,6 +1,7 @@
 """What the pods of a submitted run ask for, as KFP's driver makes it of the pipeline and the run's parameters."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from kfp_server import KfpServer
 EXAMPLE = Path(__file__).parents[3] / "examples/promotions/training-cluster.yaml"
 PLACEHOLDER = re.compile(r"\$\.inputs\.parameters\['(.+?)'\]")
 RESOURCES = ("resourceCpuLimit", "resourceCpuRequest", "resourceMemoryLimit", "resourceMemoryRequest")
-TRAININGS = {"Train baseline", "Train candidate"}
+TRAININGS = {"Train baseline", "Train candidate", "Sweep candidate"}
 
 
 def pods(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -29,11 +30,8 @@ def pods(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     definitions = spec["root"]["inputDefinitions"]["parameters"]
     values = {name: one.get("defaultValue") for name, one in definitions.items()} | run["runtime_config"]["parameters"]
     made = {}
-    for task in spec["root"]["dag"]["tasks"].values():
-        component = spec["components"][task["componentRef"]["name"]]
+    for task, component, inputs, of_group in tasks(spec, spec["root"], values):
         container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-        given = task.get("inputs", {}).get("parameters", {})
-        inputs = {name: values.get(one.get("componentInputParameter")) for name, one in given.items()}
         resources = container["resources"]
         pod: dict[str, Any] = {name: text(resources[name], inputs) for name in RESOURCES}
         assert all(pod.values()), "the driver cannot read a quantity"
@@ -46,11 +44,25 @@ def pods(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
         pod["tolerations"] = []
         for one in settings.get("tolerations", []):
             chosen = one.get("tolerationJson")
-            pod["tolerations"] += values[chosen["componentInputParameter"]] if chosen else [one]
+            pod["tolerations"] += of_group[chosen["componentInputParameter"]] if chosen else [one]
         selector = settings.get("nodeSelector")
-        pod["nodeSelector"] = values[selector["nodeSelectorJson"]["componentInputParameter"]] if selector else {}
+        pod["nodeSelector"] = of_group[selector["nodeSelectorJson"]["componentInputParameter"]] if selector else {}
         made[task["taskInfo"]["name"]] = pod
     return made
+
+
+def tasks(
+    spec: dict[str, Any], group: dict[str, Any], values: dict[str, Any]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """The tasks that have a pod, each with its component, its inputs, and those of the group that it is in."""
+    for task in group["dag"]["tasks"].values():
+        component = spec["components"][task["componentRef"]["name"]]
+        given = task.get("inputs", {}).get("parameters", {})
+        inputs = {name: values.get(one.get("componentInputParameter")) for name, one in given.items()}
+        if "dag" in component:
+            yield from tasks(spec, component, inputs)
+        else:
+            yield task, component, inputs, values
 
 
 def text(value: str, inputs: dict[str, Any]) -> str:
@@ -85,7 +97,7 @@ def test_the_pods_of_trainings_ask_for_the_gpus_of_the_run_file(
     asked = {name: pod.get("nvidia.com/gpu") for name, pod in pods(submitted(**arguments)).items()}
 
     assert {name for name, one in asked.items() if one is not None} == TRAININGS
-    assert asked["Train baseline"] == asked["Train candidate"] == count
+    assert {asked[name] for name in TRAININGS} == {count}
 
 
 def test_the_pods_of_trainings_ask_for_the_cores_and_the_memory_of_the_run_file(submitted: Any) -> None:
