@@ -210,48 +210,34 @@ def training(
         on_gpus(task, gpus)
         placed(task, tolerations=tolerations, node_selector=node_selector)
 
+    of_all = {
+        "train": splits.outputs["train"],
+        "eval": splits.outputs["eval"],
+        "statistics": validated.outputs["statistics"],
+        "schema": validated.outputs["schema"],
+        "label": label,
+        "key": ingested.outputs["key"],
+        "exclude": exclude,
+        "seed": seed,
+        "accelerator": accelerator,
+        "gpus": gpus,
+        "store": store,
+        "problem": validated.outputs["problem"],
+        "positive": validated.outputs["positive"],
+    }
     models = {}
     for role, specification in (("baseline", baseline), ("candidate", candidate)):
         models[role] = train_model(
-            train=splits.outputs["train"],
-            eval=splits.outputs["eval"],
-            statistics=validated.outputs["statistics"],
-            schema=validated.outputs["schema"],
+            **of_all,
             start=splits.outputs["start"],
-            label=label,
-            key=ingested.outputs["key"],
-            exclude=exclude,
             spec=specification,
-            seed=seed,
-            accelerator=accelerator,
-            gpus=gpus,
-            store=store,
             warm_start=warm_start if role == "candidate" else False,
-            problem=validated.outputs["problem"],
-            positive=validated.outputs["positive"],
             sweep=sweep if role == "candidate" else {},
         ).after(checked)
         trains(models[role], f"Train {role}")
 
     with dsl.ParallelFor(begun.output, name="sweep") as place:  # none without one
-        swept = sweep_model(
-            train=splits.outputs["train"],
-            eval=splits.outputs["eval"],
-            statistics=validated.outputs["statistics"],
-            schema=validated.outputs["schema"],
-            label=label,
-            key=ingested.outputs["key"],
-            exclude=exclude,
-            spec=candidate,
-            seed=seed,
-            accelerator=accelerator,
-            gpus=gpus,
-            store=store,
-            problem=validated.outputs["problem"],
-            positive=validated.outputs["positive"],
-            sweep=sweep,
-            place=place,
-        ).after(checked)
+        swept = sweep_model(**of_all, spec=candidate, sweep=sweep, place=place).after(checked)
         trains(swept, "Sweep candidate")
         swept.register_pipeline_channels([cpu_request, cpu_limit, memory])  # the compiler forgets them within a loop
 
