@@ -5,7 +5,6 @@ is gone through, on threads beside what takes it. The rows come in the same orde
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -24,7 +23,7 @@ from cd4ml.errors import DataError, TrainingError
 from cd4ml.training.ahead import ahead
 from cd4ml.training.features import LARGEST
 from cd4ml.training.order import Order, Piece, joined
-from cd4ml.training.split import opened, readable, unreadable
+from cd4ml.training.split import opened, readable, told, unreadable
 
 CACHE_BYTES = 768 * 2**20
 """A split that is no larger when it is encoded stays in memory."""
@@ -93,7 +92,7 @@ def whole(split: Path, contract: Contract) -> tuple[list[tf.Tensor], np.ndarray]
         TrainingError: It cannot be read, or its columns are not what the contract names.
     """
     names = [contract.label, *(one.name for one in contract.inputs)]
-    with opened(split) as file, readable(split, "its columns"), _told(split):
+    with opened(split) as file, readable(split, "its columns"), told(split):
         table = file.read(columns=names)
         return [_tensor(values) for values in model.columns(table, contract).values()], contract.labels(table)
 
@@ -105,7 +104,7 @@ def first(split: Path, contract: Contract, most: int) -> list[tf.Tensor]:
         TrainingError: They cannot be read, or their columns are not what the contract names.
     """
     names = [one.name for one in contract.inputs]
-    with opened(split) as file, readable(split, "its columns"), _told(split):
+    with opened(split) as file, readable(split, "its columns"), told(split):
         batches = islice(file.iter_batches(most, columns=names), 1)
         empty = file.schema_arrow.empty_table().select(names)
         table = pa.concat_tables([empty, *(pa.Table.from_batches([one]) for one in batches)], promote_options="default")
@@ -159,7 +158,7 @@ class Examples:
         self._columns = [
             (tensor.shape[1:], np.dtype(keras.backend.standardize_dtype(tensor.dtype))) for tensor in encoded.outputs
         ]
-        with opened(split) as file, _told(split):
+        with opened(split) as file, told(split):
             self._groups, self._identity = _groups(file), _identity(split)
             self.rows = sum(self._groups)
             if not self.rows:
@@ -314,15 +313,6 @@ class Examples:
                     yield pa.Table.from_batches([part])
         except (OSError, pa.ArrowException) as error:
             raise unreadable(self.split, f"row group {_broken(file, groups)}", error) from error
-
-
-@contextmanager
-def _told(split: Path) -> Iterator[None]:
-    """Names the split in what is wrong with its data."""
-    try:
-        yield
-    except DataError as error:
-        raise TrainingError(f"{split}: {error}") from error
 
 
 def _identity(split: Path) -> tuple[int, int, int]:

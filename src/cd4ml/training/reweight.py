@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts.model import Contract, kind_of
-from cd4ml.errors import DataError, TrainingError
+from cd4ml.errors import TrainingError
 from cd4ml.names import nearest
-from cd4ml.training.split import opened, readable
+from cd4ml.training.split import opened, readable, told
 
 MISSING = "(missing)"
 """The group of the rows that have no value."""
@@ -58,10 +58,8 @@ def weigh(split: Path, contract: Contract, columns: Sequence[str]) -> Weights:
         TrainingError: A column cannot make groups, or the groups leave nothing to even out.
     """
     table = read(split, contract.label, columns)
-    try:
+    with told(split):
         labels = contract.labels(table).astype(np.int64)
-    except DataError as error:
-        raise TrainingError(f"{split}: {error}") from error
     groups, names = groups_of(table.select(columns))
     classes = len(contract.classes)
     counts = np.bincount(groups * classes + labels, minlength=classes * len(names)).reshape(-1, classes)

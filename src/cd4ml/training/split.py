@@ -39,10 +39,8 @@ def labels(split: Path, contract: Contract) -> np.ndarray:
     """
     with opened(split) as file, readable(split, f"the column {contract.label!r}"):
         table = file.read(columns=[contract.label])
-    try:
+    with told(split):
         return contract.labels(table)
-    except DataError as error:
-        raise TrainingError(f"{split}: {error}") from error
 
 
 @contextmanager
@@ -56,6 +54,19 @@ def readable(split: Path, part: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise unreadable(split, part, error) from error
+
+
+@contextmanager
+def told(split: Path) -> Iterator[None]:
+    """Names the split in what is wrong with its data.
+
+    Raises:
+        TrainingError: Something is.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise TrainingError(f"{split}: {error}") from error
 
 
 def unreadable(split: Path, part: str, error: Exception) -> TrainingError:
