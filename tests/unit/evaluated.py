@@ -3,6 +3,7 @@
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.evaluation import Change, ModelSummary, Slice, Summary, at
 from cd4ml.contracts.multiclass import MULTICLASS
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import fairness
 
@@ -38,18 +39,8 @@ def a_summary_of_numbers() -> Summary:
         _priced("region=north", {"region": "north"}, 120, error=-500.0),
         _priced("region=south", {"region": "south"}, 80, error=-4250.0),
     )
-    return Summary(
-        label="price",
-        rows=200,
-        test_digest="sha256:t",
-        judged=1,
-        thresholds=(),
-        models={"candidate": ModelSummary("sha256:c", slices[0].metrics, slices[0].intervals)},
-        slices=slices,
-        changes=(Change("baseline", "overall", "root_mean_squared_error", -1500.0, (-2500.0, -400.0)),),
-        fairness=tuple(fairness.compare(REGRESSION, slices=slices, columns=[["region"]], thresholds=[])),
-        problem_name="regression",
-    )
+    change = Change("baseline", "overall", "root_mean_squared_error", -1500.0, (-2500.0, -400.0))
+    return _summary(REGRESSION, "price", slices, change)
 
 
 def a_summary_of_classes() -> Summary:
@@ -59,18 +50,25 @@ def a_summary_of_classes() -> Summary:
         _graded("region=north", {"region": "north"}, 120, gold=0.6),
         _graded("region=south", {"region": "south"}, 80, gold=0.1),
     )
+    change = Change("baseline", "overall", "log_loss", -0.25, (-0.3, -0.2))
+    return _summary(MULTICLASS, "grade", slices, change, GRADES)
+
+
+def _summary(
+    problem: Problem, label: str, slices: tuple[Slice, ...], change: Change, classes: tuple[str, ...] = ()
+) -> Summary:
     return Summary(
-        label="grade",
+        label=label,
         rows=200,
         test_digest="sha256:t",
         judged=1,
         thresholds=(),
         models={"candidate": ModelSummary("sha256:c", slices[0].metrics, slices[0].intervals)},
         slices=slices,
-        changes=(Change("baseline", "overall", "log_loss", -0.25, (-0.3, -0.2)),),
-        fairness=tuple(fairness.compare(MULTICLASS, slices=slices, columns=[["region"]], thresholds=[])),
-        problem_name="multiclass",
-        classes=GRADES,
+        changes=(change,),
+        fairness=tuple(fairness.compare(problem, slices=slices, columns=[["region"]], thresholds=[])),
+        problem_name=problem.name,
+        classes=classes,
     )
 
 

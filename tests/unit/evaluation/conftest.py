@@ -7,8 +7,9 @@ from evaluation_samples import graded, group, metrics, number
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.binary import BINARY
-from cd4ml.contracts.evaluation import MOST_BY_SLICE, Change, ModelSummary, Summary
+from cd4ml.contracts.evaluation import MOST_BY_SLICE, Change, ModelSummary, Slice, Summary
 from cd4ml.contracts.multiclass import MULTICLASS
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.evaluation import fairness
 
@@ -50,21 +51,7 @@ def of_a_number() -> Callable[..., Summary]:
             number("region=south", 3.5, bias=2.0),
         )
         baseline = tuple(number(one.slice, 4.0, model="baseline") for one in candidate)
-        return Summary(
-            label="price",
-            rows=200,
-            test_digest="sha256:t",
-            judged=1,
-            thresholds=(),
-            models={
-                "candidate": _model("sha256:c", candidate[0], latency_ms=4.0),
-                "baseline": _model("sha256:b", baseline[0], latency_ms=1.0),
-            },
-            slices=candidate + baseline,
-            changes=(),
-            fairness=tuple(fairness.compare(REGRESSION, slices=candidate, columns=[["region"]], thresholds=[])),
-            problem_name=REGRESSION.name,
-        )
+        return _beside_baseline(REGRESSION, "price", 200, candidate, baseline)
 
     return made
 
@@ -81,22 +68,7 @@ def of_classes() -> Callable[..., Summary]:
             graded("region=south", classes, recall=0.5, rows=3_000, by_class=by_class),
         )
         baseline = tuple(replace(one, model="baseline", metrics={**one.metrics, "log_loss": 0.9}) for one in candidate)
-        return Summary(
-            label="grade",
-            rows=6_000,
-            test_digest="sha256:t",
-            judged=1,
-            thresholds=(),
-            models={
-                "candidate": _model("sha256:c", candidate[0], latency_ms=4.0),
-                "baseline": _model("sha256:b", baseline[0], latency_ms=1.0),
-            },
-            slices=candidate + baseline,
-            changes=(),
-            fairness=tuple(fairness.compare(MULTICLASS, slices=candidate, columns=[["region"]], thresholds=[])),
-            problem_name=MULTICLASS.name,
-            classes=classes,
-        )
+        return _beside_baseline(MULTICLASS, "grade", 6_000, candidate, baseline, classes)
 
     return made
 
@@ -126,3 +98,29 @@ def written(tmp_path: Path) -> Callable[[Summary], Path]:
 
 def _model(digest: str, overall: summary.Slice, **of_model: float) -> ModelSummary:
     return ModelSummary(digest, {**overall.metrics, **of_model}, overall.intervals)
+
+
+def _beside_baseline(
+    problem: Problem,
+    label: str,
+    rows: int,
+    candidate: tuple[Slice, ...],
+    baseline: tuple[Slice, ...],
+    classes: tuple[str, ...] = (),
+) -> Summary:
+    return Summary(
+        label=label,
+        rows=rows,
+        test_digest="sha256:t",
+        judged=1,
+        thresholds=(),
+        models={
+            "candidate": _model("sha256:c", candidate[0], latency_ms=4.0),
+            "baseline": _model("sha256:b", baseline[0], latency_ms=1.0),
+        },
+        slices=candidate + baseline,
+        changes=(),
+        fairness=tuple(fairness.compare(problem, slices=candidate, columns=[["region"]], thresholds=[])),
+        problem_name=problem.name,
+        classes=classes,
+    )
