@@ -42,6 +42,7 @@ KEYS = {
     DEPLOYMENT,
     TRAFFIC,
     CAPTURE,
+    LABELS,
     PREDICTION,
     JUDGEMENT,
     RUN,
@@ -59,6 +60,7 @@ KEYS = {
     "cd4ml/deployments/a",
     "cd4ml/traffic/a",
     "cd4ml/captures/a",
+    "cd4ml/labels/a/b/labels.json",
     "cd4ml/predictions/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
@@ -77,6 +79,7 @@ MAY = {
         ALIAS,
         DEPLOYMENT,
         CAPTURE,
+        LABELS,
         PREDICTION,
         JUDGEMENT,
         RUN,
@@ -96,7 +99,8 @@ MAY = {
     ("models", "read"): (MODEL,),
     ("router", "read"): (TRAFFIC,),
     ("router", "write"): (CAPTURE,),
-    ("monitoring", "read"): (DATASET, DEPLOYMENT, CAPTURE),
+    ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS),
+    ("monitoring", "write"): (LABELS,),
 }
 """By user and verb: the objects. Nobody but the root user deletes."""
 

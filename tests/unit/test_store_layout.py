@@ -68,7 +68,7 @@ def test_nobody_may_delete() -> None:
 
 
 def test_who_writes_nothing_that_it_reads_sees_no_other_names() -> None:
-    for user in ("models", "router", "monitoring"):
+    for user in ("models", "router"):
         [listing] = [one for one in ROLES[user].statements if "s3:ListBucket" in one["Action"]]
         seen = listing["Condition"]["StringLike"]["s3:prefix"]
         assert sorted(seen) == sorted(f"{kind}/*" for kind in layout.read_by(layout.Role(user)))

@@ -13,6 +13,7 @@ from cd4ml.cli import predict
 from cd4ml.cli import datasets
 from cd4ml.cli import models
 from cd4ml.cli import deployments
+from cd4ml.cli import labels
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
 from cd4ml.cli import schema
@@ -32,6 +33,7 @@ __all__ = [
     "deployments",
     "doctor",
     "init",
+    "labels",
     "main",
     "models",
     "pipelines",

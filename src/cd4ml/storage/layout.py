@@ -45,11 +45,11 @@ class Kind:
 
 
 _PIPELINES, _PUBLISHER, _DEPLOYER = (frozenset({role}) for role in (Role.PIPELINES, Role.PUBLISHER, Role.DEPLOYER))
-_TRAINER = frozenset({Role.TRAINER})
+_TRAINER, _MONITORING = frozenset({Role.TRAINER}), frozenset({Role.MONITORING})
 _TASKS = _PIPELINES | _PUBLISHER | _DEPLOYER
 KINDS = (
-    Kind("sources", "data as others bring it; never written by a run", _PIPELINES),
-    Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | {Role.MONITORING}, _PIPELINES),
+    Kind("sources", "data as others bring it; never written by a run", _PIPELINES | _MONITORING),
+    Kind("datasets", "`NAME`: a Delta table with its versions", _PIPELINES | _MONITORING, _PIPELINES),
     Kind(
         "catalogue",
         "pages about datasets and models, and what those of datasets are made of",
@@ -59,7 +59,7 @@ KINDS = (
     ),
     Kind("tags", "`DATASET/TAG`: a pointer at a version of a dataset", _PIPELINES | _PUBLISHER, _PIPELINES),
     Kind("erasures", "`DATASET/NUMBER.json`: what was taken out of all versions of a dataset", _PIPELINES),
-    Kind("models", "`NAME/VERSION`: a published model, whole", _TASKS | {Role.MODELS}, _PUBLISHER),
+    Kind("models", "`NAME/VERSION`: a published model, whole", _TASKS | _MONITORING | {Role.MODELS}, _PUBLISHER),
     Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _TASKS, _PUBLISHER),
     Kind(
         "approvals",
@@ -70,7 +70,7 @@ KINDS = (
     Kind(
         "deployments",
         "`NAME/NUMBER/…`: the events of each deployment",
-        _PIPELINES | _DEPLOYER | {Role.MONITORING},
+        _PIPELINES | _DEPLOYER | _MONITORING,
         _DEPLOYER,
     ),
     Kind(
@@ -84,9 +84,15 @@ KINDS = (
     Kind(
         "captures",
         "`MODEL/…`: what routers keep of requests and feedback",
-        _PIPELINES | _DEPLOYER | {Role.MONITORING},
+        _PIPELINES | _DEPLOYER | _MONITORING,
         frozenset({Role.ROUTER}),
         days=90,
+    ),
+    Kind(
+        "labels",
+        "`MODEL/DIGEST/…`: what came to be true of predictions, brought in bulk",
+        _PIPELINES | _MONITORING,
+        _MONITORING,
     ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),

@@ -1,0 +1,248 @@
+"""Labels that come late are taken in bulk, from any source of data: once, however often they are brought.
+
+A label is known by the id of its request (and the number of the row within it, where it has several), or by the values
+of features that tell whose row it is, where requests are captured with these.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cd4ml.contracts import class_labels
+from cd4ml.contracts.columns import column, is_text
+from cd4ml.contracts.late_labels import ABOUT, LABELS, TABLE, Labels
+from cd4ml.contracts.model import Contract
+from cd4ml.data import content, sources
+from cd4ml.data.digest import Digest, of_columns, of_rows
+from cd4ml.data.rows import hiding_values, rows_of
+from cd4ml.errors import DataError
+from cd4ml.names import shown
+from cd4ml.registry import clock, models, named
+from cd4ml.storage import AlreadyStoredError, Store, check_name, open_store
+
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+"""A text that is a number."""
+_MANY = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Where:
+    """The columns of a source of labels."""
+
+    label: str = ""
+    """What came to be true; called as the label of the model if not said."""
+    request: str = "request_id"
+    """The id of the request, where no key is named."""
+    row: str = ""
+    """The number of the row within its request, from 1; none where each request has one row."""
+    key: tuple[str, ...] = ()
+    """Features that tell whose row it is, in place of the request."""
+    known: str = ""
+    """When the label was known; the time of taking it if not said."""
+
+
+def take(model: str, *, source: str, store: str, where: Where = Where()) -> Labels:
+    """Takes labels into the store; nothing new where the same were taken before.
+
+    Args:
+        model: `NAME@VERSION`, or `NAME`: the champion, whose contract says what a label can be.
+        source: As ingestion takes it (`cd4ml.data.sources`).
+        store: The store that holds the registry, and takes the labels.
+        where: The columns.
+
+    Returns:
+        What was taken, now or before.
+
+    Raises:
+        DataError: The source cannot be read, or a row of it is no label: says which row and column.
+        RegistryError: There is no such model.
+    """
+    opened = open_store(store)
+    version = named.find(opened, model)
+    contract, origin = models.contract(opened, version), sources.parse(source)
+    with hiding_values(), _read(origin) as given:
+        reading = _Reading(given, str(origin), contract, where)
+        table = reading.labels()
+    about = Labels(
+        model=version.name,
+        version=version.version,
+        digest=_digest(table, where),
+        rows=len(table),
+        column=reading.column,
+        source=origin.text,
+        taken_at=clock.now(),
+        key=where.key,
+        known=where.known,
+        without=len(given) - len(table),
+    )
+    return _stored(opened, about, table)
+
+
+def taken(store: Store, model: str) -> list[Labels]:
+    """What was taken of a model, the oldest first."""
+    folder = f"labels/{check_name(model)}"
+    names = [f"{folder}/{digest}/{ABOUT}" for digest in store.children(folder)]
+    return sorted((Labels.parse(store.read(name), store.uri(name)) for name in names), key=lambda one: one.taken_at)
+
+
+def read(store: Store, about: Labels) -> pa.Table:
+    """The labels that were taken at once (`LABELS`)."""
+    with store.open(f"{about.folder}/{TABLE}") as stream:
+        return pq.read_table(stream, schema=LABELS)
+
+
+def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values as requests and labels are told apart by: `true`, `5` also of 5.0, texts as they are."""
+    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    return values.cast(pa.string())
+
+
+@contextmanager
+def _read(origin: sources.Source) -> Iterator[pa.Table]:
+    name = str(origin)
+    rows = rows_of(origin.read(), name)
+    with closing(rows), content.kept(rows, name, key=None, time_column="", drop=False) as found:
+        yield found.reader().read_all()
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What rows of a source say."""
+
+    given: pa.Table
+    """The rows."""
+    source: str
+    """What errors call it."""
+    contract: Contract
+    where: Where
+
+    @property
+    def column(self) -> str:
+        """That of the labels."""
+        return self.where.label or self.contract.label
+
+    def labels(self) -> pa.Table:
+        """Those that are there (`LABELS`); without the time of taking them.
+
+        Raises:
+            DataError: A row says something else.
+        """
+        rows, texts = len(self.given), self._texts()
+        found = [
+            self._keys() if self.where.key else pa.nulls(rows, LABELS.field("key").type),
+            texts,
+            self._moments() if self.where.known else pa.nulls(rows, LABELS.field("at").type),
+        ]
+        ids = pa.nulls(rows, pa.string()) if self.where.key else self._ids()
+        numbers = self._numbers() if self.where.row else pa.nulls(rows, pa.int32())
+        table = pa.table([ids, numbers, *found], schema=LABELS)
+        return table.filter(pc.is_valid(table["label"]))
+
+    def _texts(self) -> pa.ChunkedArray:
+        """The labels as text, null where there is none."""
+        values = class_labels.without_blanks(self._values(self.column))
+        if self.contract.problem.has_classes:
+            texts, classes = as_text(values), self.contract.classes
+            pair = f"neither {classes[0]!r} nor {classes[-1]!r}"
+            why = pair if len(classes) == 2 else f"none of {class_labels.shown(classes)}"
+            fits = pc.or_(pc.is_null(texts), pc.is_in(texts, pa.array(classes, pa.string())))
+            self._check(self.column, values, fits=fits, why=why)
+            return texts
+        if is_text(values.type):
+            self._check(self.column, values, fits=pc.match_substring_regex(values, NUMBER), why="no number")
+            values = pc.utf8_trim_whitespace(values)
+        elif not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+            self._check(self.column, values, fits=pa.nulls(len(values), pa.bool_()).fill_null(False), why="no number")
+        numbers = values.cast(pa.float64(), safe=False)
+        self._check(self.column, values, fits=pc.is_finite(numbers), why="not finite")
+        return as_text(numbers)
+
+    def _ids(self) -> pa.ChunkedArray:
+        if self.where.request not in self.given.column_names:
+            raise DataError(
+                f"{self.source}: has no column {self.where.request!r} with the ids of requests; name the one that "
+                "has them, or a key: features that tell whose row it is"
+            )
+        return self._told(self.where.request)
+
+    def _numbers(self) -> pa.ChunkedArray:
+        values = self._values(self.where.row)
+        whole = pa.types.is_integer(values.type)
+        fits = pc.and_(pc.greater(values, 0), pc.less(values, _MANY)) if whole else pa.nulls(len(values), pa.bool_())
+        self._check(self.where.row, values, fits=fits.fill_null(False), why="no number of a row, from 1")
+        return values.cast(pa.int32())
+
+    def _keys(self) -> pa.Array:
+        columns = [self._told(name).combine_chunks() for name in self.where.key]
+        rows, width = len(self.given), len(columns)
+        by_row = np.arange(rows * width).reshape(width, rows).T.ravel()
+        offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
+        return pa.ListArray.from_arrays(offsets, pa.concat_arrays(columns).take(by_row))
+
+    def _moments(self) -> pa.ChunkedArray:
+        values = self._values(self.where.known)
+        kinds = (pa.types.is_timestamp, pa.types.is_date)
+        fits = pa.nulls(len(values), pa.bool_()) if not any(one(values.type) for one in kinds) else pc.is_valid(values)
+        self._check(self.where.known, values, fits=fits.fill_null(False), why="no moment")
+        return values.cast(LABELS.field("at").type)
+
+    def _told(self, name: str) -> pa.ChunkedArray:
+        """A column that every row needs, as text."""
+        values = class_labels.without_blanks(self._values(name))
+        self._check(name, values, fits=pc.is_valid(values), why="missing")
+        return as_text(values)
+
+    def _values(self, name: str) -> pa.ChunkedArray:
+        try:
+            return column(self.given, name)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from error
+
+    def _check(self, name: str, values: pa.ChunkedArray, *, fits: pa.ChunkedArray, why: str) -> None:
+        """Makes sure that each value fits; one whose answer is missing does.
+
+        Args:
+            name: Of the column.
+            values: Its values, for the first that does not.
+            fits: Of each row.
+            why: What those are that do not.
+        """
+        wrong = np.flatnonzero(~fits.fill_null(True).to_numpy(zero_copy_only=False))
+        if len(wrong):
+            value = values[int(wrong[0])].as_py()
+            what = "" if value is None else f"{shown(value)} is "
+            more = f", and so it is with {len(wrong):,} of {len(values):,} rows" if len(wrong) > 1 else ""
+            raise DataError(
+                f"{self.source}: row {wrong[0] + 1:,}, field {name!r}: {what}{why}{more}; mend the source, for "
+                "nothing was taken"
+            )
+
+
+def _digest(labels: pa.Table, where: Where) -> str:
+    """Tells labels from all others, whatever the order of the rows, and whenever they were taken."""
+    names = where.key or ("request_id",)
+    parts = [pc.list_element(labels["key"], place) for place in range(len(where.key))] or [labels["request_id"]]
+    flat = pa.table([*parts, *(labels[one] for one in ("row", "label", "at"))], [*names, "row ", "label ", "at "])
+    whole = Digest(flat.schema)
+    for batch in flat.to_batches():
+        whole.add(of_rows(of_columns(batch).values()))
+    return str(whole).rpartition(":")[2]
+
+
+def _stored(store: Store, about: Labels, labels: pa.Table) -> Labels:
+    at = labels["at"].fill_null(clock.moment())
+    dated = labels.set_column(labels.column_names.index("at"), "at", at)
+    with tempfile.TemporaryDirectory() as folder, suppress(AlreadyStoredError):
+        file = Path(folder) / TABLE
+        pq.write_table(dated, file, compression="zstd")
+        store.add_folder(about.folder, {TABLE: file, ABOUT: about.text})
+        return about
+    return Labels.parse(store.read(f"{about.folder}/{ABOUT}"), store.uri(f"{about.folder}/{ABOUT}"))

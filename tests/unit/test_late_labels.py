@@ -1,0 +1,170 @@
+"""Labels that are brought in bulk: taken once, checked by row and field."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import captures
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from cd4ml.cli import app
+from cd4ml.contracts import model
+from cd4ml.contracts.late_labels import LABELS
+from cd4ml.contracts.regression import REGRESSION
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.errors import DataError, RegistryError
+from cd4ml.monitoring import taking
+from cd4ml.monitoring.taking import Where
+from cd4ml.storage import open_store
+from cd4ml.storage.folder import FolderStore
+
+OUTCOMES = "request_id,took\na,true\nb,false\nc,\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With `uptake`, whose label is `false` or `true`, and `rent`, whose label is a number; outcomes lie beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    captures.publish(tmp_path / "store")
+    model.write_contract(model.Contract("rent", (), (), {}, REGRESSION), tmp_path / "rent")
+    version = Version("rent", 1, "sha256:1", "2026-01-01", "run", "", DatasetReference("flats", 0, "sha256:d"))
+    FolderStore(tmp_path / "store").add_folder(
+        version.folder, {"model": tmp_path / "rent", "version.json": version.text}
+    )
+    (tmp_path / "outcomes.csv").write_text(OUTCOMES)
+    return "store"
+
+
+def take(source: str = "outcomes.csv", model: str = "uptake@2", **where: Any) -> taking.Labels:
+    return taking.take(model, source=source, store="store", where=Where(**where))
+
+
+def rows(labels: taking.Labels) -> list[dict[str, Any]]:
+    return taking.read(open_store("store"), labels).select(["request_id", "row", "key", "label"]).to_pylist()
+
+
+def test_labels_of_a_file_lie_in_the_store_and_rows_without_one_are_passed_over(store: str) -> None:
+    taken = take()
+
+    assert rows(taken) == [
+        {"request_id": "a", "row": None, "key": None, "label": "true"},
+        {"request_id": "b", "row": None, "key": None, "label": "false"},
+    ]
+    assert (taken.headline, taken.without) == ("2 labels by request", 1)
+    assert taking.read(open_store(store), taken).schema.equals(LABELS)
+    assert taking.taken(open_store(store), "uptake") == [taken]
+
+
+def test_the_same_labels_are_taken_once_in_whatever_order_and_file(store: str) -> None:
+    taken = take()
+    Path("again.csv").write_text("took,request_id\nfalse,b\ntrue,a\n")
+
+    assert take("again.csv") == taken
+    assert taking.taken(open_store(store), "uptake") == [taken]
+
+
+def test_other_labels_of_the_same_requests_are_others(store: str) -> None:
+    first = take()
+    Path("others.csv").write_text("request_id,took\na,false\nb,false\n")
+
+    others = take("others.csv")
+
+    assert others.digest != first.digest
+    assert len(taking.taken(open_store(store), "uptake")) == 2
+
+
+def test_labels_come_from_a_database_by_the_features_that_tell_whose_row_it_is(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite3.connect("outcomes.db") as database:
+        database.execute("CREATE TABLE outcomes (player INTEGER, day TEXT, won TEXT)")
+        database.executemany("INSERT INTO outcomes VALUES (?, ?, ?)", [(7, "mon", "true"), (8, "tue", "false")])
+
+    monkeypatch.setenv("OUTCOMES", f"sqlite:///{Path('outcomes.db').absolute()}")
+    taken = take('{"sql": {"url": "OUTCOMES", "table": "outcomes"}}', label="won", key=("player", "day"))
+
+    assert rows(taken) == [
+        {"request_id": None, "row": None, "key": ["7", "mon"], "label": "true"},
+        {"request_id": None, "row": None, "key": ["8", "tue"], "label": "false"},
+    ]
+    assert taken.headline == "2 labels by player and day"
+
+
+def test_a_number_is_taken_as_such_and_with_the_time_at_which_it_was_known(store: str) -> None:
+    Path("rents.csv").write_text("id,row,rent,known\na,1,5.0,2026-01-02T10:00:00\na,2,1250.5,2026-01-03T10:00:00\n")
+
+    taken = take("rents.csv", "rent@1", request="id", row="row", known="known")
+
+    table = taking.read(open_store(store), taken)
+    assert table["label"].to_pylist() == ["5", "1250.5"]
+    assert table["row"].to_pylist() == [1, 2]
+    assert [one.isoformat() for one in table["at"].to_pylist()] == [
+        "2026-01-02T10:00:00+00:00",
+        "2026-01-03T10:00:00+00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "model", "where", "said"),
+    [
+        (
+            "request_id,took\na,true\nb,maybe\nc,perhaps\n",
+            "uptake@2",
+            {},
+            "row 2, field 'took': 'maybe' is neither 'false' nor 'true', and so it is with 2 of 3 rows",
+        ),
+        ("request_id,took\na,1\nb,0\n", "uptake@2", {}, "row 1, field 'took': 1 is neither 'false' nor 'true'"),
+        ("request_id,took\na,true\n,false\n", "uptake@2", {}, "row 2, field 'request_id': missing; mend the source"),
+        ("request_id,rent\na,5\nb,cheap\n", "rent@1", {}, "row 2, field 'rent': 'cheap' is no number"),
+        ("request_id,rent\na,true\nb,false\n", "rent@1", {}, "row 1, field 'rent': true is no number"),
+        ("request_id,rent\na,5\nb,inf\n", "rent@1", {}, "row 2, field 'rent': "),
+        (
+            "request_id,took,row\na,true,1\nb,true,0\n",
+            "uptake@2",
+            {"row": "row"},
+            "row 2, field 'row': 0 is no number of a row, from 1",
+        ),
+        ("request_id,took,at\na,true,soon\n", "uptake@2", {"known": "at"}, "field 'at': 'soon' is no moment"),
+        ("id,took\na,true\n", "uptake@2", {}, "has no column 'request_id' with the ids of requests; name the one"),
+        ("request_id,tok\na,true\n", "uptake@2", {}, "column 'took' is not in the table; did you mean 'tok'?"),
+        ("player,took\n,true\n8,false\n", "uptake@2", {"key": ("player",)}, "row 1, field 'player': missing"),
+    ],
+)
+def test_what_is_no_label_of_the_model_is_told_by_row_and_field_and_nothing_is_taken(
+    store: str, content: str, model: str, where: dict[str, Any], said: str
+) -> None:
+    Path("wrong.csv").write_text(content)
+
+    with pytest.raises(DataError) as told:
+        take("wrong.csv", model, **where)
+
+    assert said in str(told.value)
+    assert str(told.value).startswith("wrong.csv: ")
+    assert taking.taken(open_store(store), model.partition("@")[0]) == []
+
+
+def test_labels_of_a_model_that_is_not_there_are_refused(store: str) -> None:
+    with pytest.raises(RegistryError):
+        take(model="nothing@1")
+
+
+def test_a_parquet_file_with_a_truth_value_has_the_labels_of_these_words(store: str) -> None:
+    pq.write_table(pa.table({"request_id": ["a", "b"], "took": [True, False]}), "outcomes.parquet")
+
+    assert [row["label"] for row in rows(take("outcomes.parquet"))] == ["true", "false"]
+
+
+def test_the_command_takes_and_lists(store: str) -> None:
+    run = CliRunner()
+
+    first = run.invoke(app, ["labels", "take", "uptake@2", "outcomes.csv", "--store", store])
+    listed = run.invoke(app, ["labels", "list", "uptake", "--store", store])
+
+    assert (first.exit_code, listed.exit_code) == (0, 0)
+    assert "2 labels by request" in first.output
+    assert "1 row without a label yet" in first.output
+    assert "outcomes.csv" in listed.output
