@@ -138,7 +138,7 @@ def steps_alone(folder: Path) -> float:
     repeated = Block([np.concatenate([one] * BATCHES) for one in batch.inputs], np.tile(batch.labels, BATCHES), None)
     learnt = objective.of(CONTRACT, split.labels)
     optimizer = keras.optimizers.Adam(SPEC.learning_rate)
-    steps = Steps(head, objective=learnt, optimizer=optimizer, batch=SPEC.batch_size)
+    steps = Steps(head, exact=head, objective=learnt, optimizer=optimizer, batch=SPEC.batch_size)
     steps.take(repeated)
     count = max(1, ROWS // len(repeated.labels))
     seconds = []
