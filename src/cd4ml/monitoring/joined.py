@@ -1,0 +1,354 @@
+"""What was predicted beside what came to be true: one row a predicted row, with its label where that is known.
+
+A label comes in feedback, or in bulk (`taking`), any number of times and in any order; the rows are the same. Where the
+labels of a row differ, neither the first nor the last counts: who is right is not known here, and all of them are kept
+apart, as are labels that can be of no row. Callers may bring ids of their own for requests; of several answers that
+have one id the first counts, and the others are kept apart.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml.contracts.captured import FEEDBACK
+from cd4ml.contracts.late_labels import LABELS
+from cd4ml.contracts.window import (
+    APART,
+    CONTRADICTING,
+    EARLY,
+    OTHER_ROW,
+    OTHER_TYPE,
+    ROWS,
+    TWICE,
+    UNKNOWN,
+    WHYS,
+)
+from cd4ml.monitoring import captured_features
+from cd4ml.monitoring.taking import NUMBER, as_text
+
+Places = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+BETWEEN = "\x1f"
+"""What stands between the values of a key of several features."""
+_KEY = ("request_id", "key")
+_PAIR = pa.int64()
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """Labels that were taken at once."""
+
+    labels: pa.Table
+    """As `LABELS` has them."""
+    key: tuple[str, ...] = ()
+    """The features that tell which rows they are of; none where request ids do."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Each answer once."""
+
+    table: pa.Table
+    """Those that count, by when their requests came in (`captured.REQUESTS`)."""
+    repeated: pa.Table
+    """Those of requests that have the id of an earlier one; likewise."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Predicted rows, and the labels that are of none of them."""
+
+    rows: pa.Table
+    """Of answers that were given, by when their requests came in (`window.ROWS`, with `features`)."""
+    copies: pa.Table
+    """Of answers that were given to nobody: those of mirrors; likewise."""
+    apart: pa.Table
+    """Labels that are kept apart (`window.APART`), those of copies alone not counted among the unknown."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many labels are kept apart for which reason."""
+        found = dict.fromkeys(WHYS, 0)
+        for one in pc.value_counts(self.apart["why"]).to_pylist():
+            found[one["values"]] = one["counts"]
+        return found
+
+
+def once(requests: pa.Table) -> Answers:
+    """Leaves out what was captured twice, and keeps answers apart whose request has the id of an earlier one.
+
+    Args:
+        requests: As `captured.REQUESTS` has them, in any order. Answers of mirrors share the id of what they copy.
+    """
+    by = [(name, "ascending") for name in ("at", "request_id", "arm", "version", "status", "latency_ms")]
+    ordered = requests.sort_by(by).combine_chunks()
+    ids, arms = (_codes(ordered[name]) for name in ("request_id", "arm"))
+    mirrored = ordered["mirrored"].to_numpy(zero_copy_only=False)
+    group = ids * (arms.max(initial=0) + 2) + np.where(mirrored, arms + 1, 0)
+    _, first, of = np.unique(group, return_index=True, return_inverse=True)
+    moments = _moments(ordered["at"])
+    counts = np.zeros(len(ordered), bool)
+    counts[first] = True
+    again = ~counts & (moments == moments[first[of]]) & (arms == arms[first[of]])
+    return Answers(ordered.filter(pa.array(counts)), ordered.filter(pa.array(~counts & ~again)))
+
+
+def join(
+    answers: pa.Table,
+    *,
+    classes: Sequence[str],
+    feedback: pa.Table | None = None,
+    bulk: Iterable[Bulk] = (),
+) -> Joined:
+    """Gives each predicted row the label that came to be true of it.
+
+    Args:
+        answers: Each once, as `once` has them.
+        classes: What a label can be, as text; none of a number.
+        feedback: As `captured.FEEDBACK` has it, of these and of other requests.
+        bulk: Labels that were taken in bulk, likewise.
+    """
+    rows = _Rows.of(answers)
+    labels = _labels(feedback, list(bulk), classes)
+    pairs = _Pairs.of(labels, rows)
+    label, labelled_at, why = _settled(labels, rows, pairs)
+    table = rows.table.append_column(ROWS.field("label"), label).append_column(ROWS.field("labelled_at"), labelled_at)
+    table = table.select([*ROWS.names, "features"])
+    apart = labels.table.append_column("why", why).select(APART.names).cast(APART)
+    return Joined(
+        table.filter(pc.invert(table["mirrored"])), table.filter(table["mirrored"]), apart.filter(pc.is_valid(why))
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of answers."""
+
+    table: pa.Table
+    """`ROWS` without labels, with `features`."""
+    answers: pa.Table
+    first: Places
+    """The place of the first row of each answer."""
+    counts: Places
+    """How many each has; 0 where nothing was predicted."""
+
+    @classmethod
+    def of(cls, answers: pa.Table) -> "_Rows":
+        widths = pc.fill_null(pc.list_value_length(answers["outputs"]), 0).to_numpy().astype(np.int64)
+        values = pc.fill_null(pc.list_value_length(answers["predictions"]), 0).to_numpy().astype(np.int64)
+        whole = (widths > 0) & (values % np.maximum(widths, 1) == 0)
+        counts = np.where(whole, values // np.maximum(widths, 1), 0)
+        first = np.cumsum(counts) - counts
+        of = np.repeat(np.arange(len(answers)), counts)
+        has = answers.filter(pa.array(counts > 0))
+        table = answers.select([name for name in ROWS.names if name in answers.column_names]).take(pa.array(of))
+        offsets = np.concatenate([[0], np.cumsum(widths[of])]).astype(np.int32)
+        predictions = pa.ListArray.from_arrays(
+            pa.array(offsets), pc.list_flatten(has["predictions"].combine_chunks()).cast(pa.float64())
+        )
+        number = pa.array((np.arange(len(of)) - first[of] + 1).astype(np.int32))
+        table = table.set_column(table.column_names.index("predictions"), ROWS.field("predictions"), predictions)
+        features = captured_features.of_rows(answers["features"], counts)
+        table = table.append_column(ROWS.field("row"), number).append_column("features", features)
+        return cls(table, answers, first, counts)
+
+    def keys(self, names: Sequence[str]) -> pa.Array:
+        """What the rows have of some features, as one text; null where a row lacks one of them."""
+        features = self.table["features"].combine_chunks()
+        there = {field.name for field in features.type}
+        if not there.issuperset(names):
+            return pa.nulls(len(features), pa.string())
+        return pc.binary_join_element_wise(*(pc.struct_field(features, name) for name in names), BETWEEN)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labels, wherever they come from."""
+
+    table: pa.Table
+    """`LABELS`, and `told`: how many rows the feedback has labels for; null of labels in bulk."""
+    keys: dict[tuple[str, ...], slice]
+    """By the features of a key: the places of the labels that go by it."""
+
+
+def _labels(feedback: pa.Table | None, bulk: Sequence[Bulk], classes: Sequence[str]) -> _Labels:
+    by_key: dict[tuple[str, ...], list[pa.Table]] = {}
+    for one in bulk:
+        by_key.setdefault(one.key, []).append(one.labels.cast(LABELS))
+    told = pa.field("told", pa.int32())
+    schema = pa.schema([*LABELS, told])
+    tables = [_of_feedback(FEEDBACK.empty_table() if feedback is None else feedback, classes)]
+    keys: dict[tuple[str, ...], slice] = {}
+    for key, some in by_key.items():
+        table = pa.concat_tables(some)
+        texts = _typed(table["label"], classes)
+        table = table.set_column(table.column_names.index("label"), "label", texts)
+        if key:
+            begin = sum(map(len, tables))
+            keys[key] = slice(begin, begin + len(table))
+        tables.append(table.append_column(told, pa.nulls(len(table), pa.int32())))
+    return _Labels(pa.concat_tables([one.select(schema.names).cast(schema) for one in tables]).combine_chunks(), keys)
+
+
+def _of_feedback(feedback: pa.Table, classes: Sequence[str]) -> pa.Table:
+    """The labels of feedback, one a row of its request."""
+    given = feedback.filter(pc.is_valid(feedback["labels"])).combine_chunks()
+    lists = given["labels"].combine_chunks()
+    lengths = pc.list_value_length(lists).to_numpy().astype(np.int64)
+    of = np.repeat(np.arange(len(given)), lengths)
+    number = np.arange(len(of)) - (np.cumsum(lengths) - lengths)[of] + 1
+    return pa.table(
+        {
+            "request_id": given["request_id"].take(pa.array(of)),
+            "row": pa.array(number.astype(np.int32)),
+            "key": pa.nulls(len(of), LABELS.field("key").type),
+            "label": _of_json(pc.list_flatten(lists), classes),
+            "at": given["at"].take(pa.array(of)),
+            "told": pa.array(lengths[of].astype(np.int32)),
+        }
+    )
+
+
+def _of_json(labels: pa.Array, classes: Sequence[str]) -> pa.Array:
+    """Labels as text, of their JSON; null where they are none that the model has."""
+    quoted = pc.match_substring_regex(labels, r'^".*"$')
+    if not classes:
+        plain = pc.if_else(quoted, pc.utf8_slice_codeunits(labels, 1, -1), labels)
+        plain = pc.if_else(pc.equal(plain, "true"), "1", pc.if_else(pc.equal(plain, "false"), "0", plain))
+        return _typed(plain, classes)
+    encoded = labels.dictionary_encode()
+    texts = pa.array([_text(one) for one in encoded.dictionary.to_pylist()], pa.string())
+    return _typed(texts.take(encoded.indices), classes)
+
+
+def _text(label: str) -> str | None:
+    """A label of JSON as classes have it."""
+    try:
+        value = json.loads(label)
+    except ValueError:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return as_text(pa.chunked_array([pa.array([value])]))[0].as_py()  # type: ignore[no-any-return]
+    return value if isinstance(value, str) else None
+
+
+def _typed(texts: pa.ChunkedArray, classes: Sequence[str]) -> pa.ChunkedArray:
+    """Labels as text; null where they are none that the model has."""
+    if classes:
+        return pc.if_else(pc.is_in(texts, pa.array(classes, pa.string())), texts, None)
+    texts = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None)
+    numbers = pc.utf8_trim_whitespace(texts).cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, None).cast(pa.string())
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """A label and a row that it is of."""
+
+    label: Places
+    row: Places
+    known: Flags
+    """Of each label: whether a request has its id, or a row its key."""
+
+    @classmethod
+    def of(cls, labels: _Labels, rows: _Rows) -> "_Pairs":
+        label, answer = _matches(labels.table["request_id"], rows.answers["request_id"])
+        known = np.zeros(len(labels.table), bool)
+        known[label] = True
+        count = rows.counts[answer]
+        number = _whole(labels.table["row"])[label]
+        number = np.where((number == 0) & (count == 1), 1, number)
+        told = _whole(labels.table["told"])[label]
+        fits = (number >= 1) & (number <= count) & ((told == 0) | (told == count))
+        pairs = [(label[fits], (rows.first[answer] + number - 1)[fits])]
+        for key, places in labels.keys.items():
+            values = pc.binary_join(labels.table["key"].combine_chunks()[places], BETWEEN)
+            label, row = _matches(values, rows.keys(key))
+            label = label + places.start
+            known[label] = True
+            pairs.append((label, row))
+        return cls(np.concatenate([one for one, _ in pairs]), np.concatenate([one for _, one in pairs]), known)
+
+
+def _settled(labels: _Labels, rows: _Rows, pairs: _Pairs) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """The label of each row and when it was known, and why each label is kept apart; null where there is none."""
+    texts = labels.table["label"].combine_chunks().dictionary_encode()
+    code = texts.indices.fill_null(-1).to_numpy().astype(np.int64)
+    known_at, asked_at = _moments(labels.table["at"]), _moments(rows.table["at"])
+    fits = _flags(len(code), pairs.label)
+    counts = (code[pairs.label] >= 0) & (known_at[pairs.label] >= asked_at[pairs.row])
+    label, row = pairs.label[counts], pairs.row[counts]
+    order = np.lexsort((label, known_at[label], row))
+    label, row = label[order], row[order]
+    begins = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]])) if len(row) else np.zeros(0, np.int64)
+    least, most = ((of.reduceat(code[label], begins)) if len(row) else begins for of in (np.minimum, np.maximum))
+    agree = least == most
+    row_code, row_at = np.full(len(asked_at), -1), np.zeros(len(asked_at), np.int64)
+    row_code[row[begins][agree]] = least[agree]
+    row_at[row[begins][agree]] = known_at[label[begins]][agree]
+    lacks = row_code < 0
+    differs = np.repeat(~agree, np.diff(np.append(begins, len(row))))
+    reasons = {
+        UNKNOWN: ~pairs.known,
+        OTHER_TYPE: code < 0,
+        OTHER_ROW: ~fits,
+        EARLY: ~_flags(len(code), label),
+        CONTRADICTING: _flags(len(code), label[differs]),
+        TWICE: ~_flags(len(code), label[begins]),
+    }
+    why = np.select(list(reasons.values()), list(reasons), default="")
+    words = pa.array(why.astype(object), pa.string())
+    return (
+        texts.dictionary.take(pa.array(row_code, mask=lacks)),
+        pa.array(row_at, mask=lacks).cast(ROWS.field("labelled_at").type),
+        pc.if_else(pc.equal(words, ""), None, words),
+    )
+
+
+def _matches(asked: pa.ChunkedArray, there: pa.ChunkedArray) -> tuple[Places, Places]:
+    """The places of what is the same on both sides, each with each (int64 [pairs], twice); null is as nothing."""
+    left, right = (one.combine_chunks() if isinstance(one, pa.ChunkedArray) else one for one in (asked, there))
+    both = pa.concat_arrays([right.cast(pa.string()), left.cast(pa.string())]).dictionary_encode()
+    codes = both.indices.fill_null(-1).to_numpy().astype(np.int64)
+    of_right, of_left = codes[: len(right)], codes[len(right) :]
+    order = np.argsort(of_right, kind="stable")
+    order = order[np.count_nonzero(of_right < 0) :]
+    each = np.bincount(of_right[order], minlength=len(both.dictionary) + 1)
+    begin = np.cumsum(each) - each
+    times = np.where(of_left >= 0, each[of_left], 0)
+    left_places = np.repeat(np.arange(len(of_left)), times)
+    within = np.arange(len(left_places)) - np.repeat(np.cumsum(times) - times, times)
+    return left_places, order[begin[of_left[left_places]] + within]
+
+
+def _codes(values: pa.ChunkedArray) -> Places:
+    """The same number for the same value (int64)."""
+    codes: Places = values.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64) + 1
+    return codes
+
+
+def _moments(values: pa.ChunkedArray) -> Places:
+    """Microseconds (int64)."""
+    moments: Places = values.cast(pa.int64()).fill_null(0).to_numpy()
+    return moments
+
+
+def _whole(values: pa.ChunkedArray) -> Places:
+    """Whole numbers, 0 where there is none (int64)."""
+    whole: Places = values.fill_null(0).to_numpy().astype(np.int64)
+    return whole
+
+
+def _flags(size: int, places: Places) -> Flags:
+    """True at some places (bool [size])."""
+    flags = np.zeros(size, bool)
+    flags[places] = True
+    return flags
