@@ -153,7 +153,7 @@ class Rollouts:
         os.waitpid(process, 0)
 
     def _command(self, *words: object) -> subprocess.CompletedProcess[str]:
-        command = [CD4ML, "deployments", *map(str, words), "--store", self._store.location]
+        command = [str(CD4ML), "deployments", *map(str, words), "--store", self._store.location]
         return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own program)
 
     def _deployment(self) -> int:
@@ -220,7 +220,7 @@ def main() -> None:
         folder = Path(temporary)
         store = open_store(folder / "store")
         for kind, shift in (("good", 0.0), ("other", 2.0)):
-            command = [PYTHON, HERE / "model.py", folder / kind, str(shift)]
+            command = [str(PYTHON), str(HERE / "model.py"), str(folder / kind), str(shift)]
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)  # noqa: S603 (our own program)
         rollouts = Rollouts(store, folder)
         try:
@@ -275,7 +275,7 @@ def _steady(folder: Path) -> servers.Server:
 @contextmanager
 def _asking(url: str, connections: int) -> Iterator[dict[str, Any]]:
     """Clients ask as long as the context lasts; what came of it, once it is over."""
-    command = [PYTHON, HERE / "clients.py", url, str(connections), str(PAUSE_SECONDS)]
+    command = [str(PYTHON), str(HERE / "clients.py"), url, str(connections), str(PAUSE_SECONDS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 (our own program)
     found: dict[str, Any] = {}
     try:

@@ -28,8 +28,8 @@ def main(folder: Path, shift: float) -> None:
     module.shift = tf.Variable(shift)
     signature = {one.name: tf.TensorSpec([None], one.dtype, name=one.name) for one in CONTRACT.inputs}
 
-    @tf.function(input_signature=[signature])
-    def predict(raw):
+    @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
+    def predict(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         south = tf.cast(raw["region"] == "south", tf.float32)
         age = tf.where(tf.math.is_nan(raw["age"]), 0.0, raw["age"])
         return {"probability": tf.sigmoid(age / 100 + south + module.shift)}

@@ -113,7 +113,7 @@ def job(folder: Path, train: pa.Table, *, evaluation: pa.Table, seed: int, probl
     for name, rows in {"train": train, "eval": evaluation}.items():
         pq.write_table(rows, folder / name)
     known = {one.name: column(train[one.name]) for one in train.schema if one.name != LABEL}
-    kinds = {name: kind_of(train.schema.field(name).type) for name in known}
+    kinds = {name: kind for name in known if (kind := kind_of(train.schema.field(name).type))}
     contract = Contract(LABEL, ("false", "true"), inputs(kinds), {}, problems.named(problem))
     return TrainingJob(
         train=folder / "train",

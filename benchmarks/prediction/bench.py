@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from closing import at_least, at_most, close
 from features import FLAGS, KINDS, NUMBERS, TEXTS, columns
 
-from cd4ml.contracts.model import Contract, digest, inputs
+from cd4ml.contracts.model import SAVED_MODEL, Contract, digest, inputs, write_contract
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.storage import open_store
 from cd4ml.training import export, network, objective
@@ -165,7 +165,8 @@ def publish(store: Path, name: str) -> None:
         folder = Path(made) / "model"
         learnt = objective.of(contract, np.array([0.0, 1.0], np.float32))
         served = network.served(contract, encoded=encoded, trained=trained, learnt=learnt)
-        export.write(folder, contract=contract, served=served, epochs=[])
+        export.save(folder / SAVED_MODEL, contract, served)
+        write_contract(contract, folder)
         version = Version(
             name=name,
             version=1,

@@ -108,7 +108,7 @@ def _peak(process: psutil.Process) -> float:
     peak = 0.0
     while True:
         try:
-            peak = max(peak, process.memory_info().rss / 2**20)
+            peak = max(peak, float(process.memory_info().rss) / 2**20)
             process.wait(timeout=0.05)
         except psutil.TimeoutExpired:
             continue

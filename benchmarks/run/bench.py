@@ -68,7 +68,7 @@ def main() -> None:
 def _run(folder: Path, file: Path) -> dict[str, Any]:
     started, cpu_before, peak = time.monotonic(), _cpu_seconds(), 0.0
     program = Path(sys.prefix) / "bin" / "cd4ml"
-    command = [program, "run", file]
+    command = [str(program), "run", str(file)]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own)
         while process.poll() is None:
             peak = max(peak, _held(process.pid))

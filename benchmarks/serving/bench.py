@@ -174,9 +174,9 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 def _measure(url: str, connections: int, body: Path) -> Measured:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "20s", "-s", HERE / "post.lua"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "20s", "-s", str(HERE / "post.lua")]
     run = subprocess.run(  # noqa: S603 (its arguments are ours)
-        [*command, url + PREDICTIONS, "--", body], check=True, capture_output=True, text=True
+        [*command, url + PREDICTIONS, "--", str(body)], check=True, capture_output=True, text=True
     )
     return Measured(**json.loads(run.stdout.splitlines()[-1]))
 

@@ -55,7 +55,8 @@ GOAL_SLICES, GOAL_TFRECORD, GOAL_SHARE, GOAL_MIB = 20, 10, 0.7, 3072
 LABEL = "took"
 QUANTILES = (0.0, 16.0, 24.7, 32.9, 41.3, 50.4, 60.7, 73.2, 89.8, 116.7, 600.0)
 """Of the numbers, each tenth."""
-SPEC = Dnn(epochs=EPOCHS, patience=EPOCHS, batch_size=2048)
+BATCH = 2048
+SPEC = Dnn(epochs=EPOCHS, patience=EPOCHS, batch_size=BATCH)
 CONTRACT = Contract(
     LABEL,
     ("false", "true"),
@@ -134,11 +135,11 @@ def steps_alone(folder: Path) -> float:
     """Seconds of an epoch's steps, each on the same batch."""
     encoded, head = networks(folder)
     split = Examples(folder / "eval", contract=CONTRACT, encoded=encoded)
-    batch = next(split.blocks(batch=SPEC.batch_size, batches=1, seed=0, epoch=1))
+    batch = next(split.blocks(batch=BATCH, batches=1, seed=0, epoch=1))
     repeated = Block([np.concatenate([one] * BATCHES) for one in batch.inputs], np.tile(batch.labels, BATCHES), None)
     learnt = objective.of(CONTRACT, split.labels)
     optimizer = keras.optimizers.Adam(SPEC.learning_rate)
-    steps = Steps(head, exact=head, objective=learnt, optimizer=optimizer, batch=SPEC.batch_size)
+    steps = Steps(head, exact=head, objective=learnt, optimizer=optimizer, batch=BATCH)
     steps.take(repeated)
     count = max(1, ROWS // len(repeated.labels))
     seconds = []
@@ -153,9 +154,7 @@ def steps_alone(folder: Path) -> float:
 def slices(folder: Path) -> dict[str, Any]:
     """The table as tensors."""
     columns, labels = raw(folder)
-    return fitted(
-        folder, lambda: tf.data.Dataset.from_tensor_slices((columns, labels)).shuffle(PEER_ROWS).batch(SPEC.batch_size)
-    )
+    return fitted(folder, lambda: tf.data.Dataset.from_tensor_slices((columns, labels)).shuffle(PEER_ROWS).batch(BATCH))
 
 
 def tfrecord(folder: Path) -> dict[str, Any]:
@@ -173,7 +172,7 @@ def tfrecord(folder: Path) -> dict[str, Any]:
         return found, found.pop(LABEL)
 
     def dataset() -> tf.data.Dataset:
-        read = tf.data.TFRecordDataset(file).shuffle(PEER_ROWS).batch(SPEC.batch_size)
+        read = tf.data.TFRecordDataset(file).shuffle(PEER_ROWS).batch(BATCH)
         return read.map(parsed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     return fitted(folder, dataset)
