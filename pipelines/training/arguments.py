@@ -11,6 +11,7 @@ from cd4ml.contracts import problems, question
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.dataset import ROWS, Duplicates, Mode, check_key
 from cd4ml.contracts.model import Contract
+from cd4ml.contracts.ordinal import ORDINAL, check_classes
 from cd4ml.data import curated, masks
 from cd4ml.data.masks import Masks
 from cd4ml.data.sources import AnySource
@@ -44,6 +45,7 @@ MAX_GPUS = 64
 """More than any node has."""
 _COLUMN = {"type": "string", "minLength": 1}
 _COLUMNS = {"type": "array", "items": _COLUMN}
+_CLASSES = {"type": "array", "items": {"anyOf": [_COLUMN, {"type": "integer"}]}, "uniqueItems": True}
 
 
 SOME_CLASSES = ("one", "another", "a third")
@@ -74,6 +76,8 @@ class Training(Arguments):
     """What the label asks for: `binary`, `multiclass`, `regression`, or `auto`, which finds it (docs/training.md)."""
     positive: str = ""
     """The value of the label that counts as positive; found where it is empty, as `1`, `true` or `yes`."""
+    classes: Annotated[list[Any], checked_by(check_classes), WithJsonSchema(_CLASSES)] = written([])
+    """The values of the label from the lowest to the highest, where they have an order; three at least."""
     time_column: str = ""
     """The column that says when a row came to be; empty where there is none."""
     mode: Mode = ""
@@ -169,11 +173,11 @@ class Training(Arguments):
                 thresholds=self.thresholds,
                 slices=self.slices,
                 sensitive=self.sensitive,
-                problem=self.problem,
+                problem=self._problem,
             )
         )
         if self.sweep:
-            yield from search.mistakes(self.sweep, self.candidate, problem=self.problem)
+            yield from search.mistakes(self.sweep, self.candidate, problem=self._problem)
         if self.sweep and self.warm_start:
             yield "warm_start: begins with the weights of one model, and `sweep` tries many; leave one of them out"
         if self.warm_start and not self.candidate.may_start_warm:
@@ -196,9 +200,23 @@ class Training(Arguments):
             lambda: strategies.check_together(strategies.parse(self.strategy), self.target, approvals=self.approvals)
         )
 
+    @property
+    def _problem(self) -> str:
+        """What is asked for, by its name; `auto` where only the label tells."""
+        return question.named(self.problem, classes=self.classes)
+
+    def _mistakes_of_classes(self) -> Iterator[str]:
+        """What of the order of the classes does not fit the problem."""
+        if self.problem == ORDINAL.name and not self.classes:
+            yield "classes: are not given, and the problem is ordinal; name the values of the label in their order"
+        if self.classes and self._problem != ORDINAL.name:
+            remedy = "write `problem: ordinal`, or leave it out" if self.problem == "multiclass" else "leave them out"
+            yield f"classes: are those of an order, and the problem is {self.problem}; {remedy}"
+
     def _mistakes_of_the_problem(self) -> Iterator[str]:
         """What means nothing for a label that has no positive class."""
-        asked = problems.PROBLEMS.get(self.problem)
+        yield from self._mistakes_of_classes()
+        asked = problems.PROBLEMS.get(self._problem)
         if asked is None or asked is BINARY:
             return
         said = f"is of {'two ' if asked.has_classes else ''}classes, and the problem is {asked.name}; leave it out"

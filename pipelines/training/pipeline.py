@@ -48,11 +48,12 @@ def training(
     store: str,
     problem: str = "auto",
     positive: str = "",
+    classes: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
     time_column: str = "",
     mode: str = "",
     owner: str = "",
     duplicates: str = "keep",
-    columns: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
+    columns: dict = {},  # noqa: B006
     split: dict = {},  # noqa: B006
     curated_schema: str = "",
     exclude: list = [],  # noqa: B006
@@ -95,6 +96,7 @@ def training(
         store=store,
         problem=problem,
         positive=positive,
+        classes=classes,
         time_column=time_column,
         mode=mode,
         owner=owner,
@@ -186,6 +188,7 @@ def training(
         waivers=waivers,
         problem=problem,
         positive=positive,
+        classes=classes,
     )
     heavy(validated, "Validate dataset", cpu="1", memory="4G")
     checked = check_dataset(
@@ -224,6 +227,7 @@ def training(
         "store": store,
         "problem": validated.outputs["problem"],
         "positive": validated.outputs["positive"],
+        "classes": classes,
     }
     models = {}
     for role, specification in (("baseline", baseline), ("candidate", candidate)):

@@ -46,7 +46,7 @@ def test_labels_are_the_places_of_their_classes():
 )
 def test_what_is_no_label_of_several_classes_is_told(values, positive, told):
     with pytest.raises(DataError) as refused:
-        MULTICLASS.classes(pa.table({"y": values}), "y", positive)
+        MULTICLASS.classes(pa.table({"y": values}), "y", positive=positive)
 
     assert told in str(refused.value)
 
@@ -131,4 +131,9 @@ def test_a_contract_of_too_few_or_too_many_classes_is_none(tmp_path, classes):
 def test_a_problem_says_whether_its_label_has_classes_and_what_it_gives_for_a_row():
     found = {name: (one.has_classes, one.shape(("a", "b", "c"))) for name, one in problems.PROBLEMS.items()}
 
-    assert found == {"binary": (True, ()), "multiclass": (True, (3,)), "regression": (False, ())}
+    assert found == {
+        "binary": (True, ()),
+        "multiclass": (True, (3,)),
+        "ordinal": (True, (3,)),
+        "regression": (False, ()),
+    }

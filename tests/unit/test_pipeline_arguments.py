@@ -113,6 +113,48 @@ def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_f
     assert "min_class_rows" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"problem": "ordinal"}, "classes: are not given, and the problem is ordinal; name the values of the label in"),
+        ({"classes": ["low", "high"]}, "classes: 2 of three and more; of two classes write `positive: high`"),
+        ({"classes": ["low", "high", "low"]}, "classes: 'low' more than once; name each class once"),
+        ({"classes": ["low", True, "high"]}, "classes: True names no class; write a text, in quotes, or a whole num"),
+        ({"classes": [1, 2, 2.5]}, "classes: 2.5 names no class"),
+        (
+            {"classes": [*"abc"], "problem": "binary"},
+            "are those of an order, and the problem is binary; leave them out",
+        ),
+        ({"classes": [*"abc"], "problem": "multiclass"}, "the problem is multiclass; write `problem: ordinal`, or lea"),
+        (
+            {"classes": [*"abc"], "positive": "a"},
+            "positive: is of two classes, and the problem is ordinal; leave it ou",
+        ),
+        (
+            {"classes": [*"abc"], "model_limits": {"auc": {"min": 0.6}}},
+            "auc: no metric of ordinal classification; there",
+        ),
+    ],
+)
+def test_an_order_of_classes_that_says_nothing_is_refused_before_a_run(said: dict[str, Any], told: str) -> None:
+    required = {"name": "sizes", "source": "a.csv", "dataset": "a", "key": "id", "label": "size", "store": "store"}
+
+    with pytest.raises(ArgumentsError) as refused:
+        check(run_file.RunFile(Path("run.yaml"), "training", {**required, **said}), model_of("training"))
+
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("problem", ["auto", "ordinal"])
+def test_how_far_ordered_classes_are_taken_for_others_can_be_limited(problem: str) -> None:
+    required = {"name": "sizes", "source": "a.csv", "dataset": "a", "key": "id", "label": "size", "store": "store"}
+    ordered = {"classes": [1, 2, 3], "model_limits": {"mean_class_error": {"max": 0.4, "confident": True}}}
+
+    given = run_file.RunFile(Path("run.yaml"), "training", {**required, **ordered, "problem": problem})
+
+    assert check(given, model_of("training"))
+
+
 def test_a_strategy_whose_limits_do_not_fit_a_number_is_refused_before_a_run() -> None:
     required = {"name": "rents", "source": "a.csv", "dataset": "a", "key": "id", "label": "rent", "store": "store"}
 

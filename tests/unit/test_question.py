@@ -136,7 +136,11 @@ def test_numbers_can_be_asked_for(values):
         (["a", "b", "c"], {"positive": "a"}, "3 values ('a', 'b', 'c') where two are needed; group them into two, or"),
         (["a", "b", "c"], {"problem": "multiclass", "positive": "a"}, "none of which counts as positive; leave it out"),
         (["a", "b"], {"problem": "multiclass"}, "two values ('a', 'b'), which are no multiclass"),
-        ([0.5, 1.5], {"problem": "multilabel"}, "no problem; write one of auto, binary, multiclass, regression"),
+        (
+            [0.5, 1.5],
+            {"problem": "multilabel"},
+            "no problem; write one of auto, binary, multiclass, ordinal, regression",
+        ),
     ],
 )
 def test_what_is_asked_for_must_fit_the_label(values, said, told):

@@ -159,7 +159,7 @@ def mistakes(folder: Path, **written: str) -> str:
         (
             "problem",
             "regresion",
-            "problem: 'regresion' is no problem; write one of auto, binary, multiclass, regression",
+            "problem: 'regresion' is no problem; write one of auto, binary, multiclass, ordinal, regression",
         ),
         ("duplicates", "drop", "duplicates: `drop` means nothing where the key is 'id'; leave it out"),
         ("data_limits", "{freshness: {max_age: 7 days}}", "data_limits.freshness.max_age: is about the `time_column`;"),

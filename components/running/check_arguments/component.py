@@ -16,6 +16,7 @@ def check_arguments(
     store: str,
     problem: str,
     positive: str,
+    classes: list,
     time_column: str,
     mode: str,
     owner: str,

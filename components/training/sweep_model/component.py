@@ -22,6 +22,7 @@ def sweep_model(
     store: str,
     problem: str,
     positive: str,
+    classes: list,
     sweep: dict,
     place: str,
 ) -> None:
@@ -42,6 +43,7 @@ def sweep_model(
         store: Keeps what was tried, which a sweep that is started again goes on from.
         problem: What the label asks for; `auto` finds it from the train split.
         positive: The value of the label that counts as positive; found where it is empty.
+        classes: The values of the label in their order; empty where they have none (docs/training.md).
         sweep: What is tried, for what, and for how long (docs/training.md).
         place: The number of this place; the candidate's own training has 0.
     """
@@ -61,6 +63,7 @@ def sweep_model(
             "seed": seed,
             "problem": problem,
             "positive": positive,
+            "classes": classes,
             "accelerator": accelerator,
             "gpus": int(gpus),
             "store": store,

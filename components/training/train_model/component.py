@@ -28,7 +28,8 @@ def train_model(
     warm_start: bool = False,
     problem: str = "auto",
     positive: str = "",
-    sweep: dict = {},  # noqa: B006 (KFP reads the default, nothing changes it)
+    classes: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
+    sweep: dict = {},  # noqa: B006
 ) -> None:
     """Trains a model whose preprocessing lies inside it, on GPUs where there are.
 
@@ -49,6 +50,7 @@ def train_model(
         warm_start: Whether the model begins with the weights of `start`.
         problem: What the label asks for; `auto` finds it from the train split (docs/training.md).
         positive: The value of the label that counts as positive; found where it is empty.
+        classes: The values of the label in their order; empty where they have none (docs/training.md).
         sweep: What is tried first, to train with the settings that win; empty for none (docs/training.md).
 
     Returns:
@@ -73,6 +75,7 @@ def train_model(
         logs=logs.path,
         problem=problem,
         positive=positive,
+        classes=classes,
         accelerator=accelerator,
         gpus=int(gpus),
         store=store,

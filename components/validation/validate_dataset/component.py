@@ -32,6 +32,7 @@ def validate_dataset(
     waivers: list = [],  # noqa: B006
     problem: str = "auto",
     positive: str = "",
+    classes: list = [],  # noqa: B006
 ) -> NamedTuple("Question", problem=str, positive=str):  # type: ignore[valid-type]
     """Validates the splits with TFDV, audits them (docs/audit.md), and says what has changed (docs/drift.md).
 
@@ -52,6 +53,7 @@ def validate_dataset(
         waivers: Why findings do not count, until when, and who says so (docs/audit.md).
         problem: What the label asks for; `auto` finds it (docs/training.md).
         positive: The value of the label that counts as positive; found where it is empty.
+        classes: The values of the label in their order; empty where they have none (docs/training.md).
 
     Returns:
         statistics: TFDV's statistics by split (layout: `cd4ml.validation.statistics`).
@@ -80,6 +82,7 @@ def validate_dataset(
         waivers=waivers,
         problem=problem,
         positive=positive,
+        classes=classes,
         outputs=Outputs(
             statistics=statistics.path,
             schema=schema.path,

@@ -72,14 +72,21 @@ class Binary(Problem):
         negative, positive = classes
         return f"the probability that {label} is {positive} and not {negative}"
 
-    def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:
+    def classes(
+        self, table: "pa.Table", label: str, *, positive: str = "", order: Sequence[str] = ()
+    ) -> tuple[str, ...]:
         """The two values of the label as text, the positive one last.
 
         Raises:
             DataError: It has not exactly two, is of a type that cannot be a label, or does not say which one is
-                positive.
+                positive; or an order is given.
         """
         values = distinct(table, label, remedy=TWO)
+        if order:
+            raise DataError(
+                f"classes: are those of an order, and the label {label!r} is to be of two classes; leave them out, and "
+                f"write `positive:` with the one that is to be predicted, as `positive: {order[-1]}`"
+            )
         if len(values) > 2:
             raise DataError(
                 f"label {label!r}: {len(values):,} values ({shown(values)}) where two are needed; group them into two, "

@@ -72,18 +72,25 @@ class Multiclass(Problem):
         """As `Problem` has it."""
         return f"the probabilities that {label} is {', '.join(classes[:-1])} or {classes[-1]}"
 
-    def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:
+    def classes(
+        self, table: "pa.Table", label: str, *, positive: str = "", order: Sequence[str] = ()
+    ) -> tuple[str, ...]:
         """The values of the label as text, whole numbers by their size and others by the alphabet.
 
         Raises:
             DataError: There are fewer than three, or more than `MOST_CLASSES`; it is of a type that cannot be a label;
-                or one is to be positive.
+                one is to be positive; or an order is given, which `ordinal` has.
         """
         values = distinct(table, label, remedy=WORDS)
         if positive:
             raise DataError(
                 f"positive: the label {label!r} has {len(values):,} values, none of which counts as positive; leave it "
                 "out, or group them into two"
+            )
+        if order:
+            raise DataError(
+                "classes: are those of an order, and the problem is multiclass; write `problem: ordinal`, or leave it "
+                "out"
             )
         if len(values) < 3:
             raise DataError(

@@ -277,13 +277,16 @@ class Problem(ABC):
         return np.full(predictions.shape, TOLERANCE)
 
     @abstractmethod
-    def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:
+    def classes(
+        self, table: "pa.Table", label: str, *, positive: str = "", order: Sequence[str] = ()
+    ) -> tuple[str, ...]:
         """The values that the label has, as text, in the order in which they are numbered.
 
         Args:
             table: Has each value of the label at least once.
             label: The column.
             positive: The class that is to be the positive one; found where it is empty.
+            order: The classes from the lowest to the highest; none where they have no order.
 
         Raises:
             DataError: The column is missing, or is no label of this problem.

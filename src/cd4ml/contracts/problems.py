@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.multiclass import MULTICLASS
+from cd4ml.contracts.ordinal import ORDINAL
 from cd4ml.contracts.problem import Metric, Problem
 from cd4ml.contracts.regression import REGRESSION
 
-PROBLEMS: Mapping[str, Problem] = {one.name: one for one in (BINARY, MULTICLASS, REGRESSION)}
+PROBLEMS: Mapping[str, Problem] = {one.name: one for one in (BINARY, MULTICLASS, ORDINAL, REGRESSION)}
 
 
 def named(name: str) -> Problem:

@@ -3,6 +3,7 @@
 A label that can be read in two ways is not guessed: the arguments `problem` and `positive` are asked for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from cd4ml.contracts.binary import PLAIN
 from cd4ml.contracts.class_labels import shown as shown_classes
 from cd4ml.contracts.class_labels import without_blanks
 from cd4ml.contracts.columns import column, is_text
+from cd4ml.contracts.ordinal import ORDINAL, as_text
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import DataError
 from cd4ml.names import shown
@@ -45,13 +47,16 @@ class Question:
     def __str__(self) -> str:
         said = f"label {self.label!r}: {self.problem.task}"
         if len(self.classes) > 2:
-            said += f" of {len(self.classes)} classes ({shown_classes(self.classes)})"
+            order = " in this order" if self.problem is ORDINAL else ""
+            said += f" of {len(self.classes)} classes ({shown_classes(self.classes)}){order}"
         if self.positive:
             said += f", where {self.classes[-1]!r} counts as positive and {self.classes[0]!r} as negative"
         return f"{said} ({'by its values' if self.found else 'as the arguments say'})"
 
 
-def ask(table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "") -> Question:
+def ask(
+    table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "", classes: Sequence[object] = ()
+) -> Question:
     """Finds what a label asks for.
 
     Args:
@@ -59,17 +64,28 @@ def ask(table: "pa.Table", label: str, *, problem: str = AUTO, positive: str = "
         label: The column to predict.
         problem: Its name, or `auto`: booleans, two texts and two numbers are two classes, as is a label with a
             `positive`; more texts are as many classes; numbers of which one has a fraction, or more than `FEW` whole
-            ones, are numbers to predict.
+            ones, are numbers to predict. With `classes` it is ordinal.
         positive: The value that counts as positive; where it is empty, that of `0` and `1`, `no` and `yes` and such.
+        classes: The values from the lowest to the highest, where they have an order; texts, or whole numbers.
 
     Raises:
         DataError: The column is missing, is no label of the problem, or can be read in two ways.
     """
-    name = problem if problem != AUTO else "binary" if positive else _found(column(table, label), label)
+    name = named(problem, positive=positive, classes=classes)
+    if name == AUTO:
+        name = _found(column(table, label), label)
     if name not in problems.PROBLEMS:
         raise DataError(f"label {label!r}: {name!r} is no problem; write one of {', '.join(PROBLEMS)}")
     asked = problems.named(name)
-    return Question(label, asked, asked.classes(table, label, positive), problem == AUTO)
+    found = asked.classes(table, label, positive=positive, order=as_text(classes))
+    return Question(label, asked, found, problem == AUTO and not classes)
+
+
+def named(problem: str, *, positive: str = "", classes: Sequence[object] = ()) -> str:
+    """The problem that arguments name by what they say of the classes; `auto` where only the label tells."""
+    if problem != AUTO:
+        return problem
+    return ORDINAL.name if classes else "binary" if positive else AUTO
 
 
 def _found(values: "pa.ChunkedArray", label: str) -> str:

@@ -63,17 +63,22 @@ class Regression(Problem):
         allowed: np.ndarray = TOLERANCE * np.maximum(sizes, np.quantile(sizes, 0.9))
         return allowed
 
-    def classes(self, table: "pa.Table", label: str, positive: str = "") -> tuple[str, ...]:
+    def classes(
+        self, table: "pa.Table", label: str, *, positive: str = "", order: Sequence[str] = ()
+    ) -> tuple[str, ...]:
         """None, of a label of more than one number.
 
         Raises:
-            DataError: It is no column of numbers, all of them are the same, or one is to be positive.
+            DataError: It is no column of numbers, all of them are the same, one is to be positive,
+                or classes are given.
         """
         import numpy as np
         import pyarrow.compute as pc
 
         if positive:
             raise DataError(f"positive: the label {label!r} is a number, and has no positive class; leave it out")
+        if order:
+            raise DataError(f"classes: the label {label!r} is a number, and has none; leave them out")
         found = _numbers(table, label).drop_null()
         values = np.unique(found.filter(pc.is_finite(found)).to_numpy())
         if len(values) < 2:

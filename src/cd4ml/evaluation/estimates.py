@@ -9,6 +9,7 @@ from cd4ml.contracts import ranking
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.evaluation import MOST_BY_SLICE, OVERALL, of_class
 from cd4ml.contracts.multiclass import losses
+from cd4ml.contracts.ordinal import MEAN_CLASS_ERROR
 from cd4ml.contracts.problem import Problem
 from cd4ml.evaluation import confidence
 from cd4ml.evaluation.rows import Slicing
@@ -134,6 +135,18 @@ def of_several_classes(rows: Scored, role: str) -> BySlicing:
     return on
 
 
+def of_ordered_classes(rows: Scored, role: str) -> BySlicing:
+    """Beside those of several classes, how many places the predicted class is from the true one."""
+    every, of_all = np.ones(len(rows.labels)), of_several_classes(rows, role)
+    apart = np.abs(rows.predictions[role].argmax(axis=1) - rows.labels)
+
+    def on(slicing: Slicing) -> Iterator[tuple[str, Estimate]]:
+        yield MEAN_CLASS_ERROR, _ratio(apart, every, slicing)
+        yield from of_all(slicing)
+
+    return on
+
+
 class _MeanOverClasses:
     """The mean of an estimate over the classes that are among the rows of a slice."""
 
@@ -209,5 +222,6 @@ def of_numbers(rows: Scored, role: str) -> BySlicing:
 BY_PROBLEM: Mapping[str, Callable[[Scored, str], BySlicing]] = {
     "binary": of_two_classes,
     "multiclass": of_several_classes,
+    "ordinal": of_ordered_classes,
     "regression": of_numbers,
 }

@@ -20,6 +20,7 @@ from cd4ml.contracts.evaluation import (
     at,
     of_class,
 )
+from cd4ml.contracts.ordinal import MEAN_CLASS_ERROR
 from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.shares import Interval
 from cd4ml.evaluation import confusion_figures, criteria, figures, residual_figures
@@ -153,6 +154,12 @@ def _of_several_classes(found: Summary, confusions: Mapping[str, Confusions]) ->
     }
 
 
+def _of_ordered_classes(found: Summary, confusions: Mapping[str, Confusions]) -> dict[str, Any]:
+    drawn = _of_several_classes(found, confusions)
+    first, *others = drawn["slice_metrics"]
+    return {**drawn, "slice_metrics": [first, MEAN_CLASS_ERROR, *others]}
+
+
 def _cell(one: Slice, metric: str) -> dict[str, object]:
     return {"value": one.metrics[metric], "interval": one.intervals.get(metric)}
 
@@ -184,6 +191,7 @@ def _of_numbers(found: Summary, residuals: Mapping[str, Residuals]) -> dict[str,
 PARTICULAR: Mapping[str, Callable[[Summary, Any], dict[str, Any]]] = {
     "binary": _of_two_classes,
     "multiclass": _of_several_classes,
+    "ordinal": _of_ordered_classes,
     "regression": _of_numbers,
 }
 """What the template of each problem names beside what all do."""

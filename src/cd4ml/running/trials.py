@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cd4ml.contracts import document, question
+from cd4ml.contracts import class_labels, document, question
 from cd4ml.contracts.dataset import ROWS
+from cd4ml.contracts.multiclass import WORDS
+from cd4ml.contracts.ordinal import as_text
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.names import nearest
 from cd4ml.running.arguments import Arguments, Means
@@ -84,11 +86,11 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="cd4ml-trial-") as folder:
         asked: Mapping[str, Any] = {"spec": spec}
         if values:
-            _write_rows(values, Path(folder) / "rows.parquet")
+            classes = _write_rows(values, Path(folder) / "rows.parquet")
             keys = [values.key] if isinstance(values.key, str) else values.key
             exclude = [name for name in (*keys, *values.exclude) if name != ROWS]
             of_label = {"label": values.label, "problem": values.problem, "positive": values.positive}
-            asked = {**asked, **of_label, "exclude": exclude}
+            asked = {**asked, **of_label, "classes": classes, "exclude": exclude}
         document.write(Path(folder) / "asked.json", asked)
         try:
             found: dict[str, str] = ask("train", "cd4ml.training.trial", folder, seconds=SECONDS)
@@ -114,27 +116,41 @@ def _function(spec: Mapping[str, Any]) -> Function:
     return found
 
 
-def _write_rows(values: Any, file: Path) -> None:
-    """Some rows of a run's source, at even distances among the first."""
+def _write_rows(values: Any, file: Path) -> list[str]:
+    """Some rows of a run's source, at even distances among the first.
+
+    Returns:
+        The ordered classes that are among those to train on; none where there is no order.
+    """
     import pyarrow.parquet as pq
 
     from cd4ml.data.ingest import first
 
     table = first(values.source, LOOKED_AT, values.columns)
     few = table.take(list(range(0, table.num_rows, 1 + table.num_rows // MOST_ROWS)))
-    _check_label(few, values)
     pq.write_table(few, file)
+    return _check_label(few, values)
 
 
-def _check_label(few: "pa.Table", values: Any) -> None:
+def _check_label(few: "pa.Table", values: Any) -> list[str]:
     """Makes sure that a few rows tell what the label asks for; the whole source may, where they do not."""
     from cd4ml.training import split
 
     try:
         for_train, for_eval = split.for_trial(few)
-        asked = question.ask(for_train, values.label, problem=values.problem, positive=values.positive)
-        question.ask(for_eval, values.label, problem=asked.problem.name, positive=asked.positive)
+        classes, of_eval = (_there(part, values) for part in (for_train, for_eval))
+        asked = question.ask(for_train, values.label, problem=values.problem, positive=values.positive, classes=classes)
+        question.ask(for_eval, values.label, problem=asked.problem.name, positive=asked.positive, classes=of_eval)
     except DataError as error:
         raise DataError(
             f"{few.num_rows:,} of the first {LOOKED_AT:,} rows of the source are not enough to try it with: {error}"
         ) from error
+    return classes
+
+
+def _there(few: "pa.Table", values: Any) -> list[str]:
+    """Of the ordered classes those that a few rows are of; a rare one need not be among them."""
+    if not values.classes:
+        return []
+    found = class_labels.distinct(few, values.label, remedy=WORDS)
+    return [one for one in as_text(values.classes) if one in found]

@@ -67,7 +67,7 @@ def rows(split: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def ask(split: Path, label: str, *, problem: str, positive: str) -> Question:
+def ask(split: Path, label: str, *, problem: str, positive: str, classes: Sequence[object] = ()) -> Question:
     """What the label asks for (`cd4ml.contracts.question`).
 
     Raises:
@@ -77,7 +77,7 @@ def ask(split: Path, label: str, *, problem: str, positive: str) -> Question:
         with opened(split) as file, readable(split, f"the column {label!r}"):
             distinct = [_distinct(batch) for batch in file.iter_batches(MOST_ROWS, columns=[label])]
             values = pa.concat_tables([file.schema_arrow.empty_table(), *distinct], promote_options="default")
-            return question.ask(values, label, problem=problem, positive=positive)
+            return question.ask(values, label, problem=problem, positive=positive, classes=classes)
     except DataError as error:
         raise TrainingError(str(error)) from error
 

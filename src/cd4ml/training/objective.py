@@ -186,6 +186,7 @@ def _number(contract: Contract, labels: np.ndarray) -> Objective:
 _BY_PROBLEM: Mapping[str, Callable[[Contract, np.ndarray], Objective]] = {
     "binary": _classes,
     "multiclass": _several,
+    "ordinal": _several,
     "regression": _number,
 }
 

@@ -111,6 +111,7 @@ def run(content: Mapping[str, Any], *, spec: Mapping[str, Any], place: int, trai
         training["label"],
         problem=training["problem"],
         positive=training["positive"],
+        classes=training["classes"],
     )
     sweep = described(searched, spec, problem=asked.problem.name, training=training)
     on_eval.check(searched.constraints, Path(training["eval_split"]), label=training["label"])
@@ -138,7 +139,7 @@ def described(searched: Search, spec: Mapping[str, Any], *, problem: str, traini
     higher = objective != search.LOSS and problems.metric(objective).better == "higher"
     whole = searched.model_dump(mode="json", exclude_none=True)
     read = [document.digest(training[name]) for name in ("train_split", "eval_split", "statistics_folder", "schema")]
-    asked = {name: training[name] for name in ("label", "exclude", "problem", "positive", "seed")}
+    asked = {name: training[name] for name in ("label", "exclude", "problem", "positive", "classes", "seed")}
     unlike = {name: value for name, value in whole.items() if name not in ("trials", "minutes")}
     parts = json.dumps([VERSION, read, asked, trainer.recorded, unlike, objective], sort_keys=True)
     return Sweep(

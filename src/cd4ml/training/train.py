@@ -153,6 +153,7 @@ def train(
     logs: str | Path | None = None,
     problem: str = question.AUTO,
     positive: str = "",
+    classes: Sequence[object] = (),
     accelerator: str = "auto",
     gpus: int = 1,
     store: str | None = None,
@@ -178,6 +179,7 @@ def train(
         logs: Where the epochs go for TensorBoard, a folder.
         problem: What the label asks for, or `auto`, which finds it (`cd4ml.contracts.question`).
         positive: The value of the label that counts as positive; found where it is empty.
+        classes: The values of the label in their order; empty where they have none.
         accelerator: Whether GPUs are taken: where there are (`auto`), in any case (`gpu`), or not (`cpu`).
         gpus: How many, at most; as many have to be there for `gpu`.
         store: Keeps how far training is; one that was ended before goes on from that, and who asks is told.
@@ -208,6 +210,7 @@ def train(
                 "seed": seed,
                 "problem": problem,
                 "positive": positive,
+                "classes": list(classes),
                 "accelerator": accelerator,
                 "gpus": gpus,
                 "store": store,
@@ -232,7 +235,7 @@ def train(
         exclude=exclude,
         texts=checked.texts,
     )
-    asked = examples.ask(Path(train_split), label, problem=problem, positive=positive)
+    asked = examples.ask(Path(train_split), label, problem=problem, positive=positive, classes=classes)
     print(asked, flush=True)  # noqa: T201 (the task's log)
     contract = Contract(label, asked.classes, inputs, checked.recorded, asked.problem)
     labels = known.get(label)

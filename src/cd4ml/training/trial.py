@@ -68,6 +68,7 @@ def main(folder: Path) -> dict[str, str]:
             folder=folder / "model",
             problem=asked.get("problem", question.AUTO),
             positive=asked.get("positive", ""),
+            classes=asked.get("classes", ()),
         )
     seconds = time.monotonic() - start
     printed = len(said.getvalue())

@@ -1,6 +1,6 @@
 """The label: what it asks for, and whether the splits can be used with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,14 @@ class Label:
         return np.where(np.isfinite(found), found, np.nan)
 
 
-def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.AUTO, positive: str = "") -> Label:
+def examine(
+    splits: Mapping[str, Table],
+    name: str,
+    *,
+    problem: str = question.AUTO,
+    positive: str = "",
+    classes: Sequence[object] = (),
+) -> Label:
     """Finds what the label asks for and what is wrong with it.
 
     Args:
@@ -75,6 +82,7 @@ def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.A
         name: The column.
         problem: As `cd4ml.contracts.question` takes it.
         positive: Likewise.
+        classes: Likewise.
 
     Raises:
         DataError: There is no such column.
@@ -85,7 +93,7 @@ def examine(splits: Mapping[str, Table], name: str, *, problem: str = question.A
     columns = {split: without_blanks(table.column(name)) for split, table in splits.items()}
     values = pc.unique(pa.chunked_array([chunk for one in columns.values() for chunk in one.chunks]))
     try:
-        asked = question.ask(pa.table({name: values}), name, problem=problem, positive=positive)
+        asked = question.ask(pa.table({name: values}), name, problem=problem, positive=positive, classes=classes)
     except DataError as error:
         return Label(name, None, (Finding("label", "error", "all", name, len(values), str(error)),))
     findings = [finding for split, column in columns.items() for finding in _gaps(split, asked, column)]

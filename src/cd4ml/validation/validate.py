@@ -51,6 +51,7 @@ def validate(
     waivers: Sequence[Any] = (),
     problem: str = question.AUTO,
     positive: str = "",
+    classes: Sequence[object] = (),
 ) -> Findings:
     """Validates the splits of a dataset.
 
@@ -72,6 +73,7 @@ def validate(
             is about keeps its values.
         problem: What the label asks for, or `auto`, which finds it (`cd4ml.contracts.question`).
         positive: The value of the label that counts as positive; found where it is empty.
+        classes: The values of the label in their order; empty where they have none.
 
     Raises:
         DataError: A file cannot be read, there is no such column, a model cannot be evaluated by it, or Beam does not
@@ -85,7 +87,7 @@ def validate(
     groups.check_slices(tables["test"], [*slices, *sensitive])
     curated = Path(curated_schema).read_text(encoding="utf-8")
     kept = schema.parse(curated) if curated else None
-    target = label.examine(tables, label_column, problem=problem, positive=positive)
+    target = label.examine(tables, label_column, problem=problem, positive=positive, classes=classes)
     if target.question:
         print(target.question, flush=True)  # noqa: T201 (the task's log)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from cd4ml.contracts.model import Contract, Input, write_contract
 from cd4ml.contracts.multiclass import MULTICLASS
+from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.regression import REGRESSION
 
 ROWS = 400
@@ -110,14 +111,18 @@ class Grades(tf.Module):
 
 
 def make_grade_model(
-    folder: Path, weight: float = 2.0, passed_over: str = "", classes: tuple[str, ...] = GRADES
+    folder: Path,
+    weight: float = 2.0,
+    passed_over: str = "",
+    classes: tuple[str, ...] = GRADES,
+    problem: Problem = MULTICLASS,
 ) -> Path:
     """A model of three classes, the `grade` of `make_grades`."""
     folder.mkdir(parents=True)
     module = Grades(weight, passed_over)
     tf.saved_model.save(module, str(folder / "saved_model"), signatures=module.__call__)
     inputs = (Input("income", "number"), Input("region", "category", vocabulary=("north", "south", "isle")))
-    contract = Contract(label="grade", classes=classes, inputs=inputs, model={"model": "dnn"}, problem=MULTICLASS)
+    contract = Contract(label="grade", classes=classes, inputs=inputs, model={"model": "dnn"}, problem=problem)
     write_contract(contract, folder)
     return folder
 

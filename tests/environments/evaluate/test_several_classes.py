@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 import tensorflow_model_analysis as tfma
 from evaluated_samples import GRADES, ROWS, make_grade_model, make_grades
 from google.protobuf import text_format
@@ -19,6 +20,7 @@ from cd4ml import columnar
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import predictions
 from cd4ml.contracts.multiclass import MULTICLASS
+from cd4ml.contracts.ordinal import ORDINAL
 from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import confusion_figures, confusions, estimates, gate, measure
 from cd4ml.evaluation.estimates import Scored
@@ -268,6 +270,34 @@ def test_the_gate_holds_limits_on_means_on_classes_and_on_their_gaps(grades):
         "class_recall@silver between groups of region: the gap": "passed",
         "class_recall@gold between groups of region: the gap": "failed",
     }
+
+
+def test_of_classes_that_have_an_order_it_is_found_how_far_the_predicted_is_from_the_true_one(run_grades, tmp_path):
+    made = {
+        "candidate": make_grade_model(tmp_path / "candidate", passed_over="south", problem=ORDINAL),
+        "baseline": make_grade_model(tmp_path / "baseline", weight=0.4, problem=ORDINAL),
+    }
+    found, folder = run_grades(**made)
+    table = pq.read_table(folder / "test")
+    labels = places_of(table)
+    apart = {role: np.abs(predicted(table, role).argmax(axis=1) - labels) for role in made}
+    rows = table.column("region").to_numpy() == "south"
+
+    by_slice = found.summary.of("candidate")
+    overall = by_slice["overall"]
+    assert found.summary.problem is ORDINAL
+    assert overall.metrics["mean_class_error"] == pytest.approx(apart["candidate"].mean(), abs=1e-12)
+    assert by_slice["region=south"].metrics["mean_class_error"] == pytest.approx(apart["candidate"][rows].mean())
+    ends = scipy.stats.bootstrap([apart["candidate"]], np.mean, rng=0, vectorized=True).confidence_interval
+    assert overall.intervals["mean_class_error"] == pytest.approx((ends.low, ends.high), abs=0.01)
+    [change] = [one for one in found.summary.changes if (one.metric, one.slice) == ("mean_class_error", "overall")]
+    assert change.value == pytest.approx(apart["candidate"].mean() - apart["baseline"].mean())
+    text = unescape((folder / "report.html").read_text())
+    assert "mean class error: how many places the predicted class is from the true one" in text
+    most = overall.metrics["mean_class_error"] + 0.01
+    limits = {"mean_class_error": {"max": most, "slices": ["overall", "region=south"]}}
+    verdict = gate.check(folder / "evaluation", limits)
+    assert [str(check.outcome) for check in verdict.checks] == ["passed", "failed"]
 
 
 def test_a_limit_on_a_class_that_is_none_is_told_with_the_nearest(grades):

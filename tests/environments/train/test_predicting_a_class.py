@@ -84,6 +84,20 @@ def test_the_folder_says_which_classes_there_are_in_which_order(trained):
     assert min(one["eval_log_loss"] for one in history) == result.best.eval_score
 
 
+def test_classes_are_numbered_as_they_are_ordered_and_learnt_as_well(trained, inputs, tmp_path):
+    result, _ = trained
+    order, spec = ("pass", "box", "disc"), SPECS[result.name]
+
+    ordered = run(inputs, tmp_path / "model", spec, problem="auto", classes=order)
+
+    contract = model.read_contract(tmp_path / "model")
+    assert (contract.problem.name, contract.classes) == ("ordinal", order)
+    assert ordered.best.eval_score == pytest.approx(result.best.eval_score, abs=0.03)
+    unseen = buyers(1000, seed=3)
+    found = np.array(order)[predict(tmp_path / "model", unseen).argmax(axis=1)]
+    assert (found == unseen.column("bought").to_numpy(zero_copy_only=False)).mean() > 0.75
+
+
 def test_training_stops_by_the_log_loss_of_the_model_that_it_keeps(trained, inputs):
     result, folder = trained
     rows = pq.read_table(inputs.eval_split)

@@ -95,6 +95,7 @@ def training(inputs: Inputs, tmp_path: Path) -> dict[str, Any]:
         "seed": 0,
         "problem": "auto",
         "positive": "",
+        "classes": [],
         "accelerator": "cpu",
         "gpus": 1,
     }
@@ -220,7 +221,7 @@ def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, trai
 def asked_for(spec: Mapping[str, Any], **changed: Any) -> Sweep:
     """A sweep, as the store would have it."""
     inputs = dict.fromkeys(("train_split", "eval_split", "statistics_folder", "schema"), __file__)
-    about = {"label": "took", "exclude": [], "problem": "binary", "positive": "", "seed": 0}
+    about = {"label": "took", "exclude": [], "problem": "binary", "positive": "", "classes": [], "seed": 0}
     asked = parse({"ranges": RANGES, "minutes": 1, "parallel": 2, **changed})
     return described(asked, spec, problem="binary", training={**inputs, **about})
 

@@ -36,6 +36,20 @@ def test_a_clean_table_has_no_findings_and_says_what_is_asked(validation, capsys
     assert check(validation.outputs.findings, {}).passed
 
 
+def test_an_order_of_classes_is_said_and_what_it_lacks_is_told_before_training(validation, capsys):
+    found = validation(results(), label="result", classes=["lost", "drawn", "won"])
+
+    assert (found.problem, found.positive, messages(found)) == ("ordinal", "", [])
+    assert list(found.class_rows["train"]) == ["lost", "drawn", "won"]
+    assert "ordinal classification of 3 classes ('lost', 'drawn', 'won') in this order" in capsys.readouterr().out
+
+    found = validation(results(), label="result", classes=["lost", "drown", "won"])
+
+    told = "classes: they are to name each value of the label 'result' once, in their order, and they lack 'drawn', and"
+    assert messages(found) == [f"{told} no row is 'drown'; correct them, or clean the source"]
+    assert not check(validation.outputs.findings, {}).passed
+
+
 def with_class(places, name):
     labels = results()["result"].to_pylist()
     for place in places:
