@@ -173,7 +173,8 @@ def _split(tree: int, node: Mapping[str, Any], cleared: int) -> Split:
 
 def _rounded_down(threshold: float) -> float:
     """The greatest float32 up to a threshold: the same float32 numbers lie below either."""
-    nearest = np.float32(threshold)
+    with np.errstate(over="ignore"):  # infinity, from which the greatest float32 is one step down
+        nearest = np.float32(threshold)
     return float(nearest if float(nearest) <= threshold else np.nextafter(nearest, np.float32(-np.inf)))
 
 

@@ -84,6 +84,18 @@ def test_a_number_at_a_threshold_goes_where_lightgbm_sends_it():
     np.testing.assert_allclose(found, booster.predict(rows, raw_score=True), rtol=0, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_split_by_what_is_missing_alone_is_that_of_lightgbm():
+    features = np.array([[number, np.nan] for number in range(500)], np.float32).reshape(-1, 1)
+    labels = np.isnan(features[:, 0]).astype(np.float32)
+    booster = lightgbm.train({"objective": "binary", "verbosity": -1}, lightgbm.Dataset(features, labels), 5)
+    rows = np.float32([[np.nan], [1.0], [-3e38], [3e38], [0.0]])
+
+    found = Forest(booster.dump_model()["tree_info"], categories={})(tf.constant(rows)).numpy()
+
+    np.testing.assert_allclose(found, booster.predict(rows, raw_score=True), rtol=0, atol=1e-12)
+
+
 def test_a_model_says_what_the_trees_of_its_training_say(inputs, tmp_path, grown):
     found = train(**vars(inputs), spec=SPEC, seed=0, folder=tmp_path / "model")
     contract = model.read_contract(tmp_path / "model")
