@@ -43,6 +43,7 @@ KEYS = {
     TRAFFIC,
     CAPTURE,
     LABELS,
+    WINDOW,
     PREDICTION,
     JUDGEMENT,
     RUN,
@@ -61,6 +62,7 @@ KEYS = {
     "cd4ml/traffic/a",
     "cd4ml/captures/a",
     "cd4ml/labels/a/b/labels.json",
+    "cd4ml/windows/a",
     "cd4ml/predictions/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
@@ -80,6 +82,7 @@ MAY = {
         DEPLOYMENT,
         CAPTURE,
         LABELS,
+        WINDOW,
         PREDICTION,
         JUDGEMENT,
         RUN,
@@ -99,8 +102,8 @@ MAY = {
     ("models", "read"): (MODEL,),
     ("router", "read"): (TRAFFIC,),
     ("router", "write"): (CAPTURE,),
-    ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS),
-    ("monitoring", "write"): (LABELS,),
+    ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS, WINDOW),
+    ("monitoring", "write"): (LABELS, WINDOW),
 }
 """By user and verb: the objects. Nobody but the root user deletes."""
 

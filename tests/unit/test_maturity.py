@@ -118,6 +118,6 @@ def test_rows_are_taken_as_the_join_gives_them_and_labels_of_the_future_are_not_
     moments = pa.timestamp("us", "UTC")
     rows = pa.table({"at": pa.array(asked, moments), "labelled_at": pa.array(told, moments)})
 
-    found = maturity.delays(rows, NOW)
+    found = maturity.delays(rows, pa.chunked_array([pa.array([NOW] * 150, moments)]), NOW)
 
     assert (found.labels, found.horizon, found.ripe_after) == (110, 40 * DAY, 2 * DAY)

@@ -14,6 +14,7 @@ from cd4ml.cli import datasets
 from cd4ml.cli import models
 from cd4ml.cli import deployments
 from cd4ml.cli import labels
+from cd4ml.cli import monitor
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
 from cd4ml.cli import schema
@@ -36,6 +37,7 @@ __all__ = [
     "labels",
     "main",
     "models",
+    "monitor",
     "pipelines",
     "plan",
     "predict",

@@ -10,6 +10,7 @@ that is called by the hour (`14.parquet`) and says in its metadata what it is ma
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -98,12 +99,13 @@ def opened(folder: fs.FileSystem, name: str, chosen: list[str]) -> ds.Dataset:
 
 
 def _files(folder: fs.FileSystem, day_folder: str) -> list[str]:
-    """The names of the files of a day, without those that are merged into another."""
+    """The names of the files of a day, without those that are merged into another that can be read."""
     found = folder.get_file_info(fs.FileSelector(day_folder))
     names = {one.base_name for one in found if one.extension == "parquet" and not one.base_name.startswith(".")}
     for hour in [name for name in names if is_merged(name)]:
         if any(name != hour and name.startswith(hour.removesuffix(SUFFIX)) for name in names):
-            names -= parts(f"{day_folder}/{hour}", folder)
+            with suppress(pa.ArrowInvalid):
+                names -= parts(f"{day_folder}/{hour}", folder)
     return sorted(names)
 
 

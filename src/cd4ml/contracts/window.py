@@ -1,6 +1,12 @@
 """What was seen of a model within a span of time: a table of predicted rows, and a document a window."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 import pyarrow as pa
+
+from cd4ml.contracts.document import Document
+from cd4ml.names import counted
 
 ROWS = pa.schema(
     [
@@ -38,3 +44,104 @@ APART = pa.schema(
         ("at", pa.timestamp("us", "UTC")),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """The answers of one arm by one version of the model."""
+
+    arm: str
+    version: str
+    mirrored: bool
+    """Whether they were given to nobody."""
+    requests: int
+    first: str
+    """When the first of them came in, ISO 8601, UTC."""
+    last: str
+    statuses: Mapping[str, int]
+    """How many answers had which status of HTTP."""
+    latency_ms: Mapping[str, float]
+    """`p50`, `p95` and `p99` of the answers that have a latency; none where none has."""
+    rows: int
+    """That were predicted."""
+    labelled: int
+    """Rows with a label."""
+
+    @property
+    def errors(self) -> int:
+        """Answers of a status of 400 or more."""
+        return sum(count for status, count in self.statuses.items() if int(status) >= 400)
+
+
+@dataclass(frozen=True)
+class Window(Document, kind="cd4ml/Window", remedy="collect the window again"):
+    """What was seen of a model from a moment until another, which does not count any more.
+
+    A window has a document each time that something new was known of it, as when late labels came: the last one counts.
+    """
+
+    model: str
+    begin: str
+    """ISO 8601, UTC."""
+    until: str
+    number: int
+    """How many documents the window has by this one."""
+    digest: str
+    """Of its rows."""
+    parts: tuple[Part, ...]
+    """By arm and version: a model that changed within the window has two. None of a window without requests."""
+    apart: Mapping[str, int]
+    """Labels that are kept apart, by reason (`WHYS`); those of unknown requests are of no window."""
+    repeated: int
+    """Answers that are kept apart, for their requests have the id of an earlier one."""
+    unreadable: tuple[str, ...] = ()
+    """Files of the capture that could not be read and were passed over."""
+    features: tuple[str, ...] = ()
+    """That were captured."""
+    at: str = ""
+    """When it was collected."""
+    cd4ml: str = ""
+    """The version of cd4ml that collected."""
+
+    @property
+    def requests(self) -> int:
+        """Answers that were given."""
+        return sum(one.requests for one in self.parts if not one.mirrored)
+
+    @property
+    def rows(self) -> int:
+        """That were predicted for somebody."""
+        return sum(one.rows for one in self.parts if not one.mirrored)
+
+    @property
+    def labelled(self) -> int:
+        """Of these, those with a label."""
+        return sum(one.labelled for one in self.parts if not one.mirrored)
+
+    @property
+    def errors(self) -> int:
+        """Answers of a status of 400 or more that were given."""
+        return sum(one.errors for one in self.parts if not one.mirrored)
+
+    @property
+    def headline(self) -> str:
+        """How many rows, and how many of them have a label."""
+        if not self.parts:
+            return "no requests"
+        share = f", {self.labelled / self.rows:.0%} labelled" if self.rows else ""
+        return f"{counted(self.rows, 'row')}{share}"
+
+    @property
+    def key(self) -> str:
+        """What its rows are found by: `20260101T000000Z-20260101T010000Z`."""
+        return key_of(self.begin, self.until)
+
+    def says_as(self, other: "Window") -> bool:
+        """Whether both say the same."""
+        alike = {"number": 0, "at": "", "cd4ml": ""}
+        return replace(self, **alike) == replace(other, **alike)  # type: ignore[arg-type]
+
+
+def key_of(begin: str, until: str) -> str:
+    """What the rows of a window are found by."""
+    return "-".join(one.replace("-", "").replace(":", "").replace("+0000", "Z") for one in (begin, until))

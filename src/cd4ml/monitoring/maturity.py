@@ -8,7 +8,7 @@ have a label plays no part. Which share comes later than any request is old, no 
 horizon that enough labelled requests have reached, and a window is called ripe only from an age on that is half of it.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import NormalDist
 
 import numpy as np
@@ -28,19 +28,20 @@ _SECOND = 1_000_000
 Numbers = npt.NDArray[np.float64]
 
 
-def delays(rows: pa.Table, now: datetime) -> Delays:
+def delays(rows: pa.Table, seen: pa.ChunkedArray, now: datetime) -> Delays:
     """Estimates with what delay labels come.
 
     Args:
         rows: Predicted rows, with `at`, and `labelled_at` where a label is known (`cd4ml.contracts.window`).
-        now: The moment up to which labels are known.
+        seen: Of each row, the moment up to which it is known whether it has one.
+        now: The moment of the estimate.
     """
-    known = rows.select(["at", "labelled_at"]).drop_null()
-    asked, told = (known[name].cast(pa.int64()).to_numpy() for name in ("at", "labelled_at"))
-    age = (now.astimezone(UTC).timestamp() * _SECOND - asked) / _SECOND
-    delay = (told - asked) / _SECOND
-    seen = delay <= age
-    return estimate(delay[seen], age[seen], at=clock.written(now))
+    asked, told, until = (
+        one.cast(pa.int64()).fill_null(-1).to_numpy() for one in (rows["at"], rows["labelled_at"], seen)
+    )
+    known = (told >= 0) & (told <= until)
+    asked, told, until = (one[known] for one in (asked, told, until))
+    return estimate((told - asked) / _SECOND, (until - asked) / _SECOND, at=clock.written(now))
 
 
 def estimate(delay: Numbers, age: Numbers, *, at: str = "") -> Delays:

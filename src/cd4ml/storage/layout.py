@@ -94,6 +94,12 @@ KINDS = (
         _PIPELINES | _MONITORING,
         _MONITORING,
     ),
+    Kind(
+        "windows",
+        "`MODEL`: a Delta table of what was predicted, and what came to be true of it, by window",
+        _PIPELINES | _MONITORING,
+        _MONITORING,
+    ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),

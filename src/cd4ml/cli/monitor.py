@@ -1,0 +1,115 @@
+"""Commands about what production does: `cd4ml monitor`."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from cd4ml.cli import asked
+from cd4ml.cli.application import app, moment, print_whole, say, table
+from cd4ml.errors import DataError
+from cd4ml.settings import Span as AnySpan
+from cd4ml.storage import check_uri, open_store
+
+monitor_app = typer.Typer(help="What production does, by windows of time: collect, windows.", no_args_is_help=True)
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+
+
+def _moment(text: str) -> datetime:
+    """A time that a person writes, of UTC where no zone is said."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataError(f"{text!r} is no time; write it as 2026-11-29T08:00Z") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _span(text: str) -> timedelta:
+    try:
+        return TypeAdapter(AnySpan).validate_python(text)
+    except ValidationError:
+        raise DataError(f"{text!r} is no span of time; write one such as `1 hour`, `1 day` or PT1H") from None
+
+
+@monitor_app.command()
+def collect(
+    model: Model,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=_moment, metavar="TIME", help="The first moment, as 2026-11-29T08:00Z; what is due if not said."
+        ),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="The moment that does not count any more.")
+    ] = None,
+    every: Annotated[
+        str, typer.Option(metavar="SPAN", help="How long a window is, as `1 hour`, `1 day` or PT1H.")
+    ] = "1 hour",
+    capture: Annotated[
+        str | None, typer.Option(parser=check_uri, help="What a router captured; that of the model if not said.")
+    ] = None,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="Go on for ever: collect each window when it is over.")
+    ] = False,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Collects what routers captured of a model, by windows of time, beside the labels that have come.
+
+    Due are the windows that are over, and those that were collected before their labels were ripe. Where nothing new
+    is known of a window, nothing is added.
+
+    Examples:
+    cd4ml monitor collect uptake
+
+    cd4ml monitor collect uptake --since 2026-11-01 --until 2026-11-08 --every "1 day"
+    """
+    from cd4ml.monitoring import windows
+
+    opened, width = open_store(store), _span(every)
+    while True:
+        if since is None:
+            wanted = list(windows.due(opened, model, width, capture=capture or ""))
+        else:
+            over = datetime.now(UTC) - windows.SETTLED
+            wanted = list(windows.spans(since, min(until or over, over), width))
+        for span in wanted:
+            found = windows.collect(store, model, span, capture=capture or "")
+            say(moment(found.begin), found.headline)
+            for file in found.unreadable:
+                say("unread", f"{file}: cut off, or no Parquet; its rows are left out")
+        if not go_on:
+            if not wanted:
+                say("windows", "none is due; there is none that is over and not collected")
+            return
+        since = None
+        time.sleep(width.total_seconds() / 10)
+
+
+@monitor_app.command("windows")
+def list_windows(model: Model, store: asked.StoreOption = asked.STORE) -> None:
+    """Lists the windows of a model, and with what delay its labels come.
+
+    A window is ripe when nearly all labels are in that it will ever have, as far as that can be told.
+    """
+    from cd4ml.monitoring import window_table, windows
+
+    opened = open_store(store)
+    found = window_table.every(opened, model)
+    if not found:
+        raise DataError(f"store {store}: no window of {model} was collected; `cd4ml monitor collect` collects them")
+    delays = windows.delays(opened, model)
+    shown = table("from (UTC)", "until (UTC)", "versions", "requests", "errors", "rows", "labelled", "ripe")
+    for one in found:
+        looked = datetime.fromisoformat(one.at) - datetime.fromisoformat(one.until)
+        versions = ", ".join(dict.fromkeys(part.version for part in one.parts if not part.mirrored))
+        counts = (f"{count:,}" for count in (one.requests, one.errors, one.rows, one.labelled))
+        ripe = "yes" if delays.is_ripe(looked.total_seconds()) else "no"
+        shown.add_row(moment(one.begin), moment(one.until), versions, *counts, ripe)
+    print_whole(shown)
+    say("labels", delays.headline)
+
+
+app.add_typer(monitor_app, name="monitor")

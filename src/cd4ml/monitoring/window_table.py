@@ -1,0 +1,212 @@
+"""The table of windows in the store: a Delta Lake table at `<store>/windows/<model>`, with each row once.
+
+The document of a window (`Window`) is in the commit that brought its rows: so both are there or none, and of two that
+collect one window at once one does. A window that is collected again changes nothing unless something new is known, as
+late labels. Then it has a further document, and its rows take the place of those before, which earlier versions of the
+table keep.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import deltalake
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import CommitProperties, create_table_with_add_actions
+
+from cd4ml.contracts.window import ROWS, Window
+from cd4ml.data import table as tables
+from cd4ml.errors import DataError
+from cd4ml.storage import Store, check_name
+
+ATTEMPTS = 10
+ABOUT = "cd4ml_window"
+WINDOW = "window"
+"""The column that says which window a row is of."""
+_SCHEMA = pa.schema([*ROWS, (WINDOW, pa.string())])
+
+
+def every(store: Store, model: str) -> list[Window]:
+    """The last document of each window of a model, the earliest window first.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    uri = _uri(store, model)
+    return _last_of(tables.opened(uri), uri) if tables.exists(uri) else []
+
+
+def rows(store: Store, window: Window, *, mirrored: bool = False) -> pa.Table:
+    """The rows of a window (`cd4ml.contracts.window`), by when their requests came in.
+
+    Args:
+        store: The store.
+        window: Its document.
+        mirrored: Whether those of mirrors, in place of those that were given to somebody.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    opened = tables.opened(_uri(store, window.model))
+    found = opened.to_pyarrow_table(filters=[(WINDOW, "=", window.key), ("mirrored", "=", mirrored)])
+    return found.drop_columns([WINDOW]).sort_by([(name, "ascending") for name in ("at", "request_id", "row")])
+
+
+def given(store: Store, model: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of the rows of all windows that were given to somebody, in any order.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    uri = _uri(store, model)
+    if not tables.exists(uri):
+        return _SCHEMA.empty_table().select(list(columns))
+    found = tables.opened(uri).to_pyarrow_table(filters=[("mirrored", "=", False)], columns=list(columns))
+    return found.select(list(columns))
+
+
+def is_later(window: Window, now: datetime) -> bool:
+    """Whether a window is half as old again as when it was collected, and older by its own width at least."""
+    begin, until, looked = map(datetime.fromisoformat, (window.begin, window.until, window.at))
+    return now - until >= 1.5 * (looked - until) and now - looked >= until - begin
+
+
+def commit(store: Store, about: Window, rows: pa.Table) -> Window:
+    """Commits a window, unless its last document says as much.
+
+    A document that says the same counts where it is of a much later look: that no label has come since is news too.
+    One of fewer requests does not, for then what was captured is gone.
+
+    Args:
+        store: The store.
+        about: What the window is, but for the number of its document.
+        rows: Of the window, those of mirrors too, with their features.
+
+    Returns:
+        The last document.
+
+    Raises:
+        DataError: The window overlaps another, or the store cannot be written.
+    """
+    uri = _uri(store, about.model)
+    _make(uri)
+    for _ in range(ATTEMPTS):
+        opened = tables.opened(uri)
+        known = _last_of(opened, uri)
+        _check_apart(about, known)
+        before = next((one for one in known if one.key == about.key), None)
+        if before and _says_as_much(before, about):
+            return before
+        made = replace(about, number=before.number + 1 if before else 1)
+        properties = CommitProperties(custom_metadata={ABOUT: made.text}, max_commit_retries=0)
+        try:
+            if (before and before.digest == made.digest) or not (len(rows) or before):
+                opened.create_write_transaction(
+                    [], mode="append", schema=opened.schema(), partition_by=[WINDOW], commit_properties=properties
+                )
+            else:
+                deltalake.write_deltalake(
+                    opened,
+                    _with_window(rows, made.key),
+                    mode="overwrite",
+                    schema_mode="merge",
+                    predicate=f"{WINDOW} = '{made.key}'",
+                    commit_properties=properties,
+                )
+        except CommitFailedError:
+            continue  # another was faster, perhaps with this very window
+        except (DeltaError, OSError) as error:
+            raise DataError(f"{uri}: cannot be written ({str(error).splitlines()[0]}); mend the store") from error
+        return made
+    raise DataError(f"{uri}: others write to it at the same time; collect again when they are done")
+
+
+def digest(rows: pa.Table) -> str:
+    """Tells rows, in their order, from all others."""
+    whole = hashlib.sha256()
+    for name in sorted(rows.column_names):
+        whole.update(f"{name}\n".encode())
+        _add(whole, rows[name].combine_chunks())
+    return f"sha256:{whole.hexdigest()}"
+
+
+def _make(uri: str) -> None:
+    """Makes the table where there is none."""
+    if tables.exists(uri):
+        return
+    try:
+        create_table_with_add_actions(
+            uri,
+            deltalake.Schema.from_arrow(_SCHEMA),
+            [],
+            mode="error",
+            partition_by=[WINDOW],
+            configuration=tables.FOREVER,
+            storage_options=tables.options(uri),
+        )
+    except (DeltaError, OSError) as error:
+        if not tables.exists(uri):  # else another was faster
+            raise DataError(f"{uri}: cannot be written ({str(error).splitlines()[0]}); mend the store") from error
+
+
+def _check_apart(about: Window, known: Sequence[Window]) -> None:
+    """Makes sure that no row is in two windows."""
+    for one in known:
+        if one.key != about.key and one.begin < about.until and about.begin < one.until:
+            raise DataError(
+                f"{about.model}: the window from {about.begin} until {about.until} overlaps that from {one.begin} "
+                f"until {one.until}, and a row is of one window; keep to one width, or begin after the last window"
+            )
+
+
+def _last_of(opened: deltalake.DeltaTable, uri: str) -> list[Window]:
+    found: dict[str, Window] = {}
+    for commit in opened.history():  # the newest first
+        if ABOUT in commit:
+            one = Window.parse(commit[ABOUT], uri)
+            if one.key not in found or found[one.key].number < one.number:
+                found[one.key] = one
+    return sorted(found.values(), key=lambda one: one.begin)
+
+
+def _says_as_much(before: Window, about: Window) -> bool:
+    later = is_later(before, datetime.fromisoformat(about.at))
+    return before.requests > about.requests or (before.says_as(about) and not later)
+
+
+def _with_window(rows: pa.Table, key: str) -> pa.Table:
+    """Rows as the table has them, which has no struct without fields."""
+    whole = rows if rows.schema.field("features").type.num_fields else rows.drop_columns(["features"])
+    return whole.append_column(WINDOW, pa.array([key] * len(whole), pa.string()))
+
+
+def _uri(store: Store, model: str) -> str:
+    return store.uri(f"windows/{check_name(model)}")
+
+
+def _add(whole: "hashlib._Hash", values: pa.Array) -> None:
+    """Adds values, and which are missing, and nothing else that lies beside them in memory."""
+    if values.null_count:
+        whole.update(np.packbits(values.is_null().to_numpy(zero_copy_only=False)).tobytes())
+    if pa.types.is_struct(values.type):
+        for field, column in zip(values.type, values.flatten(), strict=True):
+            whole.update(f"{field.name}\n".encode())
+            _add(whole, column)
+    elif pa.types.is_list(values.type):
+        whole.update(values.value_lengths().fill_null(0).to_numpy().tobytes())
+        _add(whole, values.flatten())
+    elif pa.types.is_string(values.type):
+        filled = pa.concat_arrays([values.fill_null("")])
+        lengths = pc.binary_length(filled).to_numpy()
+        whole.update(lengths.tobytes())
+        whole.update(memoryview(filled.buffers()[2] or b"")[: int(lengths.sum())])
+    else:
+        whole.update(values.fill_null(_zero(values.type)).to_numpy(zero_copy_only=False).tobytes())
+
+
+def _zero(type_: pa.DataType) -> pa.Scalar:
+    return pa.scalar(0, pa.int64()).cast(type_)

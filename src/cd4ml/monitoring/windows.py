@@ -1,0 +1,234 @@
+"""Windows: what routers captured of a model from a moment until another, collected beside the labels that have come."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml.contracts.captured import FEEDBACK
+from cd4ml.contracts.delays import Delays
+from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
+from cd4ml.deployment.targets.machine import Machine
+from cd4ml.errors import DataError, RegistryError
+from cd4ml.monitoring import joined, maturity, taking, window_table
+from cd4ml.monitoring.capture_files import CaptureFiles
+from cd4ml.monitoring.joined import Bulk, Joined
+from cd4ml.registry import clock, models
+from cd4ml.storage import Store, check_name, open_store
+from cd4ml.version import VERSION
+
+SETTLED = timedelta(minutes=1)
+"""How long a window must be over, for the router writes what it keeps a little later."""
+AGAIN = timedelta(hours=1)
+"""How long before a window a request may have come in whose id is sent again within it."""
+MANY = 2**20
+"""Rows of feedback that are looked through at once."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """From a moment until another, which does not count any more."""
+
+    begin: datetime
+    until: datetime
+
+    def __post_init__(self) -> None:
+        """Makes sure that it is one.
+
+        Raises:
+            DataError: It ends before it begins, or has parts of a second.
+        """
+        if not self.begin < self.until:
+            raise DataError(f"a window from {self.begin} until {self.until} has no time in it; name a later end")
+        if self.begin.microsecond or self.until.microsecond:
+            raise DataError(f"a window from {self.begin} until {self.until}: name whole seconds")
+
+    @property
+    def written(self) -> tuple[str, str]:
+        """As documents have it."""
+        return clock.written(self.begin), clock.written(self.until)
+
+
+def collect(store: str, model: str, span: Span, *, capture: str = "") -> Window:
+    """Collects a window; nothing is added where nothing new is known of it.
+
+    Args:
+        store: The store that holds the registry, and takes the window.
+        model: The model's name.
+        span: Of the requests.
+        capture: What a router captured: a folder, or `s3://bucket/prefix`; that of the model if not said.
+
+    Returns:
+        The last document of the window.
+
+    Raises:
+        DataError: The window is not over yet, overlaps another, or the capture or the store cannot be read or written.
+        RegistryError: No version of the model is published.
+    """
+    if span.until + SETTLED > clock.moment():
+        raise DataError(f"{model}: the window until {span.written[1]} is not over yet; collect it a minute after")
+    opened = open_store(store)
+    files = CaptureFiles(capture or place(opened, model))
+    answers, repeated = _answers(files, span)
+    found = _joined(opened, model, answers, files=files, span=span)
+    about = _document(model, span, answers=answers, found=found, files=files, repeated=repeated)
+    return window_table.commit(opened, about, pa.concat_tables([found.rows, found.copies]))
+
+
+def place(store: Store, model: str) -> str:
+    """Where a router captured what a model was asked: in the store, else on this machine."""
+    uri = store.uri(f"captures/{check_name(model)}")
+    return uri if store.children(f"captures/{model}") else str(Machine(store, model).capture)
+
+
+def delays(store: Store, model: str) -> Delays:
+    """With what delay labels of a model come, by all its windows.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    known = window_table.every(store, model)
+    rows = window_table.given(store, model, ["at", "labelled_at", window_table.WINDOW])
+    looked = pa.array([datetime.fromisoformat(one.at) for one in known], ROWS.field("at").type)
+    places = pc.index_in(rows[window_table.WINDOW], pa.array([one.key for one in known], pa.string()))
+    return maturity.delays(rows, pa.chunked_array([looked]).take(places), clock.moment())
+
+
+def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Iterator[Span]:
+    """The windows that are over and not collected, and those of which more labels may be known by now.
+
+    Windows begin at multiples of their width since 1970, UTC; the first with the first day of the capture, and where
+    some are collected already, after the last of them. One is collected again whenever its age has grown by half, until
+    its labels were ripe when it was.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        width: Of those that are not collected.
+        capture: As `collect` takes it.
+
+    Raises:
+        DataError: The table of windows or the capture cannot be read.
+    """
+    day = CaptureFiles(capture or place(store, model)).first_day()
+    if not day:
+        return
+    first, now = datetime.fromisoformat(f"{day}T00:00:00+00:00"), clock.moment()
+    known, ripening = window_table.every(store, model), delays(store, model)
+    for one in known:
+        span, looked = _span(one), datetime.fromisoformat(one.at)
+        ripe = ripening.is_ripe((looked - span.until).total_seconds())
+        if span.begin >= first and not ripe and window_table.is_later(one, now):
+            yield span
+    begin = max((_span(one).until for one in known), default=first)
+    yield from spans(begin, now - SETTLED, width)
+
+
+def spans(since: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
+    """The whole windows of some width between two moments, at multiples of the width since 1970, UTC."""
+    zero = datetime.fromtimestamp(0, UTC)
+    begin = zero + -(-(since - zero) // width) * width
+    while begin + width <= until:
+        yield Span(begin, begin + width)
+        begin += width
+
+
+def _span(window: Window) -> Span:
+    return Span(datetime.fromisoformat(window.begin), datetime.fromisoformat(window.until))
+
+
+def _answers(files: CaptureFiles, span: Span) -> tuple[pa.Table, int]:
+    """The answers of a window, each once, and how many others are kept apart."""
+    once = joined.once(files.requests(span.begin - AGAIN, span.until))
+    at = pa.scalar(span.begin, ROWS.field("at").type)
+    own, repeated = (one.filter(pc.greater_equal(one["at"], at)) for one in (once.table, once.repeated))
+    return own, len(repeated)
+
+
+def _joined(store: Store, model: str, answers: pa.Table, *, files: CaptureFiles, span: Span) -> Joined:
+    ids = answers["request_id"].combine_chunks()
+    bulk = []
+    for about in taking.taken(store, model):
+        labels = taking.read(store, about)
+        own = labels if about.key else labels.filter(pc.is_in(labels["request_id"], ids))
+        bulk.append(Bulk(own, about.key))
+    feedback = _feedback(files, span.begin, ids)
+    return joined.join(answers, classes=_classes(store, model, answers), feedback=feedback, bulk=bulk)
+
+
+def _feedback(files: CaptureFiles, since: datetime, ids: pa.Array) -> pa.Table:
+    """The labels of some requests."""
+    found, waiting = [FEEDBACK.empty_table()], [FEEDBACK.empty_table()]
+    for some in files.labels(since):
+        waiting.append(some)
+        if sum(map(len, waiting)) >= MANY:
+            found.append(_of(waiting, ids))
+            waiting = []
+    return pa.concat_tables([*found, _of(waiting, ids)] if waiting else found)
+
+
+def _of(feedback: list[pa.Table], ids: pa.Array) -> pa.Table:
+    whole = pa.concat_tables(feedback)
+    return whole.filter(pc.is_in(whole["request_id"], ids))
+
+
+def _classes(store: Store, model: str, answers: pa.Table) -> list[str]:
+    """What labels can be: the classes of the versions that answered; none of numbers."""
+    published = models.versions(store, model)
+    if not published:
+        raise RegistryError(f"store {store.location}: no version of {model} is published, so its labels are not known")
+    answered = set(pc.unique(answers["version"]).to_pylist())
+    versions = [one for one in published if str(one.version) in answered] or published[-1:]
+    return list(dict.fromkeys(name for one in versions for name in models.contract(store, one).classes))
+
+
+def _document(
+    model: str, span: Span, *, answers: pa.Table, found: Joined, files: CaptureFiles, repeated: int
+) -> Window:
+    begin, until = span.written
+    rows = pa.concat_tables([found.rows, found.copies])
+    features = tuple(field.name for field in found.rows.schema.field("features").type)
+    apart = {why: count for why, count in found.counts.items() if why != UNKNOWN}
+    return Window(
+        model=model,
+        begin=begin,
+        until=until,
+        number=0,
+        digest=window_table.digest(rows),
+        parts=tuple(_parts(answers, found)),
+        apart=apart,
+        repeated=repeated,
+        unreadable=tuple(sorted(files.unreadable)),
+        features=features,
+        at=clock.now(),
+        cd4ml=VERSION,
+    )
+
+
+def _parts(answers: pa.Table, found: Joined) -> Iterator[Part]:
+    by = ["arm", "version", "mirrored"]
+    every = pa.concat_tables([found.rows.select([*by, "label"]), found.copies.select([*by, "label"])])
+    for one in answers.select(by).group_by(by).aggregate([]).sort_by([(name, "ascending") for name in by]).to_pylist():
+        own, rows = _where(answers, one), _where(every, one)
+        latencies = own["latency_ms"].drop_null().to_numpy()
+        at = (0.5, 0.95, 0.99) if len(latencies) else ()
+        yield Part(
+            **one,
+            requests=len(own),
+            first=clock.written(pc.min(own["at"]).as_py()),
+            last=clock.written(pc.max(own["at"]).as_py()),
+            statuses={str(each["values"]): each["counts"] for each in pc.value_counts(own["status"]).to_pylist()},
+            latency_ms={f"p{share * 100:g}": float(np.quantile(latencies, share)) for share in at},
+            rows=len(rows),
+            labelled=len(rows) - rows["label"].null_count,
+        )
+
+
+def _where(table: pa.Table, values: dict[str, Any]) -> pa.Table:
+    for name, value in values.items():
+        table = table.filter(pc.equal(table[name], value))
+    return table

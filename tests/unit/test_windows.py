@@ -1,0 +1,312 @@
+"""Windows of what routers captured: collected once, whole or not at all, and again where something new is known."""
+
+import json
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import captures
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from cd4ml.cli import app
+from cd4ml.contracts.captured import FEEDBACK
+from cd4ml.contracts.window import ROWS, Window
+from cd4ml.errors import DataError, RegistryError
+from cd4ml.monitoring import taking, window_table, windows
+from cd4ml.monitoring.windows import Span
+from cd4ml.registry import clock
+from cd4ml.storage import open_store
+
+BEGIN = captures.BEGIN
+HOUR = timedelta(hours=1)
+FIRST = Span(BEGIN, BEGIN + HOUR)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """With `uptake`, and a capture of two hours, a request a second, of arms `old` and `new`; all have labels."""
+    captures.publish(tmp_path / "store")
+    captures.write_labelled(tmp_path / "capture", 7200)
+    return str(tmp_path / "store")
+
+
+def collect(store: str, span: Span = FIRST, **others: Any) -> Window:
+    return windows.collect(store, "uptake", span, capture=str(Path(store).parent / "capture"), **others)
+
+
+def known(store: str) -> list[Window]:
+    return window_table.every(open_store(store), "uptake")
+
+
+def rows(store: str, window: Window, **others: Any) -> pa.Table:
+    return window_table.rows(open_store(store), window, **others)
+
+
+def write(store: str, name: str, table: pa.Table, file: str, day: str = "2026-01-01") -> Path:
+    path = Path(store).parent / "capture" / name / day / f"{file}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+def later(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    monkeypatch.setattr(clock, "moment", lambda: moment)
+    monkeypatch.setattr(clock, "now", lambda: clock.written(moment))
+
+
+def test_a_window_has_the_rows_of_its_requests_with_their_labels(store: str) -> None:
+    window = collect(store)
+
+    requests, feedback = captures.labelled(7200)
+    found = rows(store, window)
+    assert found.drop_columns(["features"]).schema.names == ROWS.names
+    assert found["request_id"].to_pylist() == requests["request_id"][:3600].to_pylist()
+    by_request = dict(zip(feedback["request_id"].to_pylist(), feedback["labels"].to_pylist(), strict=True))
+    assert found["label"].to_pylist() == [by_request[one][0] for one in found["request_id"].to_pylist()]
+    assert found["features"][0].as_py().keys() == {"gender"}
+    assert (window.requests, window.rows, window.labelled) == (3600, 3600, 3600)
+    assert (window.headline, window.features, window.number) == ("3,600 rows, 100% labelled", ("gender",), 1)
+
+
+def test_a_model_that_changed_within_the_window_shows_as_two_parts(store: str) -> None:
+    window = collect(store)
+
+    requests = captures.labelled(7200)[0].slice(0, 3600)
+    assert [(one.arm, one.version, one.mirrored) for one in window.parts] == [("new", "2", False), ("old", "1", False)]
+    for part in window.parts:
+        own = requests.filter(pa.array([one == part.arm for one in requests["arm"].to_pylist()]))
+        assert (part.requests, part.rows, part.labelled) == (len(own),) * 3
+        statuses = own["status"].to_pylist()
+        assert part.statuses == {str(one): statuses.count(one) for one in set(statuses)}
+        assert part.errors == statuses.count(500)
+        assert part.latency_ms == pytest.approx(
+            {f"p{share}": np.quantile(own["latency_ms"].to_numpy(), share / 100) for share in (50, 95, 99)}
+        )
+
+
+def test_collecting_twice_adds_nothing(store: str) -> None:
+    first = collect(store)
+    before = sorted(Path(store, "windows").rglob("*"))
+
+    assert collect(store) == first
+    assert sorted(Path(store, "windows").rglob("*")) == before
+    assert known(store) == [first]
+
+
+def test_windows_side_by_side_share_no_row_and_leave_none_out(store: str) -> None:
+    found = [collect(store, span) for span in windows.spans(BEGIN, BEGIN + 2 * HOUR, HOUR / 4)]
+
+    ids = [one for window in found for one in rows(store, window)["request_id"].to_pylist()]
+    assert ids == captures.labelled(7200)[0]["request_id"].to_pylist()
+    assert known(store) == found
+
+
+def test_a_window_that_overlaps_another_is_refused(store: str) -> None:
+    collect(store)
+
+    with pytest.raises(DataError, match="overlaps that from 2026-01-01T00:00:00"):
+        collect(store, Span(BEGIN + HOUR / 2, BEGIN + 2 * HOUR))
+    assert len(known(store)) == 1
+
+
+def test_a_window_without_requests_has_a_document_that_says_so(store: str) -> None:
+    empty = collect(store, Span(BEGIN + 5 * HOUR, BEGIN + 6 * HOUR))
+
+    assert (empty.headline, empty.parts, empty.rows) == ("no requests", (), 0)
+    assert known(store) == [empty]
+    assert len(rows(store, empty)) == 0
+    assert collect(store).rows == 3600
+
+
+def test_labels_that_come_later_are_a_further_document_of_the_window(store: str, tmp_path: Path) -> None:
+    (tmp_path / "capture/feedback/2026-01-01/0.parquet").unlink()
+    first = collect(store)
+    assert first.labelled == 0
+    pq.write_table(pa.table({"request_id": ["0-0", "0-1"], "took": [True, False]}), tmp_path / "late.parquet")
+    taking.take("uptake@2", source=str(tmp_path / "late.parquet"), store=store)
+
+    second = collect(store)
+
+    assert (second.number, second.labelled, second.key) == (2, 2, first.key)
+    assert known(store) == [second]
+    assert rows(store, second)["label"].to_pylist()[:3] == ["true", "false", None]
+    assert len(rows(store, second)) == 3600
+
+
+def test_labels_that_contradict_are_counted_and_of_no_row(store: str) -> None:
+    write(store, "feedback", fed("true", "false"), "contradicting")  # and there is one already
+    write(store, "feedback", fed("perhaps", request="0-1"), "other")
+
+    window = collect(store)
+
+    assert {why: count for why, count in window.apart.items() if count} == {"contradicting": 3, "other_type": 1}
+    assert window.labelled == 3599
+    assert [one is None for one in rows(store, window)["label"].to_pylist()[:2]] == [True, False]
+
+
+def fed(*labels: str, request: str = "0-0") -> pa.Table:
+    """Feedback on a request, one a label."""
+    at = BEGIN + 2 * HOUR
+    said = [{"at": at, "request_id": request, "labels": [json.dumps(label)]} for label in labels]
+    return pa.Table.from_pylist(said, FEEDBACK)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100, 2000, -1])
+def test_a_file_that_a_kill_has_cut_off_is_passed_over_and_told(store: str, kept: int) -> None:
+    requests = captures.captured(100, captures.Arms(), seed=1, unit=None)[0]
+    whole = write(store, "requests", requests, "cut")
+    whole.write_bytes(whole.read_bytes()[:kept])
+    write(store, "feedback", fed("true"), "cut").write_bytes(b"PAR1")
+
+    window = collect(store)
+
+    assert window.unreadable == ("feedback/2026-01-01/cut.parquet", "requests/2026-01-01/cut.parquet")
+    assert window.rows == 3600
+
+
+def test_a_merged_file_that_is_cut_off_does_not_hide_those_that_it_is_made_of(store: str) -> None:
+    requests = captures.captured(100, captures.Arms(), seed=1, unit=None)[0]
+    write(store, "requests", requests, "000001-a")
+    write(store, "requests", requests, "00").write_bytes(b"PAR1")
+
+    assert collect(store).requests == 3700
+
+
+def test_a_request_that_came_again_is_counted_once_also_across_windows(store: str) -> None:
+    again = captures.labelled(7200)[0].slice(3599, 1)
+    again = captures.with_column(again, "at", [BEGIN + HOUR + timedelta(seconds=1)])
+    write(store, "requests", again, "again")
+
+    second = collect(store, Span(BEGIN + HOUR, BEGIN + 2 * HOUR))
+
+    assert (second.requests, second.rows, second.repeated) == (3600, 3600, 1)
+
+
+def test_answers_of_mirrors_are_kept_apart(store: str, tmp_path: Path) -> None:
+    captures.write_mirrored(tmp_path / "mirrored", 100)
+
+    window = windows.collect(store, "uptake", FIRST, capture=str(tmp_path / "mirrored"))
+
+    assert [(one.arm, one.mirrored, one.rows) for one in window.parts] == [("new", True, 100), ("old", False, 100)]
+    assert (window.requests, window.rows) == (100, 100)
+    assert set(rows(store, window)["arm"].to_pylist()) == {"old"}
+    assert set(rows(store, window, mirrored=True)["arm"].to_pylist()) == {"new"}
+
+
+def test_of_many_that_collect_one_window_at_once_one_does(store: str) -> None:
+    ends: list[Window | Exception] = []
+
+    def run() -> None:
+        try:
+            ends.append(collect(store))
+        except Exception as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    assert [(one.number, one.rows) if isinstance(one, Window) else one for one in ends] == [(1, 3600)] * 4
+    assert len(known(store)) == 1
+    assert window_table.given(open_store(store), "uptake", ["at"]).num_rows == 3600
+
+
+def test_a_window_whose_capture_is_gone_stays_as_it_was(store: str, tmp_path: Path) -> None:
+    window = collect(store)
+    (tmp_path / "capture/requests/2026-01-01/0.parquet").unlink()
+
+    assert collect(store) == window
+    assert len(rows(store, window)) == 3600
+
+
+def test_a_window_that_is_not_over_is_refused(store: str) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+
+    with pytest.raises(DataError, match="is not over yet"):
+        collect(store, Span(now - HOUR, now))
+    for span in ((now, now), (now, now - HOUR), (now - HOUR, now + timedelta(microseconds=1))):
+        with pytest.raises(DataError):
+            Span(*span)
+
+
+def test_a_model_that_was_never_published_has_no_windows(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="no version of uptake is published"):
+        windows.collect(str(tmp_path / "store"), "uptake", FIRST, capture=str(tmp_path))
+
+
+def test_what_was_captured_later_than_others_brings_new_features(store: str) -> None:
+    collect(store)
+    others = captures.captured(100, captures.Arms(), seed=1, unit=None)[0]
+    at = [BEGIN + timedelta(days=1, seconds=second) for second in range(100)]
+    write(store, "requests", captures.with_column(others, "at", at), "0", day="2026-01-02")
+
+    day = collect(store, Span(BEGIN + timedelta(days=1), BEGIN + timedelta(days=1) + HOUR))
+
+    assert day.features == ("region",)
+    assert set(rows(store, day)["features"][0].as_py()) == {"gender", "region"}
+
+
+def test_windows_are_due_until_their_labels_are_ripe(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = str(Path(store).parent / "capture")
+
+    def due() -> list[Span]:
+        return list(windows.due(open_store(store), "uptake", HOUR, capture=capture))
+
+    def collect_due() -> list[str]:
+        wanted = due()
+        for span in wanted:
+            collect(store, span)
+        return [span.written[0][8:16] for span in wanted]
+
+    later(monkeypatch, BEGIN + 2 * HOUR + timedelta(minutes=2))
+    assert collect_due() == ["01T00:00", "01T01:00"]
+    assert due() == []
+
+    later(monkeypatch, BEGIN + 4 * HOUR + timedelta(minutes=2))
+    assert collect_due() == ["01T00:00", "01T01:00", "01T02:00", "01T03:00"]  # the first two again, for labels may come
+    assert due() == []
+
+    later(monkeypatch, BEGIN + 40 * HOUR)
+    collect_due()
+    assert windows.delays(open_store(store), "uptake").ripe_after is not None
+    later(monkeypatch, BEGIN + 100 * HOUR)
+    assert collect_due()[0] > "02T12:00"  # those before were ripe when they were collected
+
+
+def test_the_command_collects_and_lists(store: str) -> None:
+    run = CliRunner()
+    capture = str(Path(store).parent / "capture")
+
+    times = ["--since", "2026-01-01", "--until", "2026-01-01T03:00Z"]
+    done = run.invoke(app, ["monitor", "collect", "uptake", *times, "--capture", capture, "--store", store])
+    listed = run.invoke(app, ["monitor", "windows", "uptake", "--store", store])
+    nothing = run.invoke(
+        app, ["monitor", "collect", "uptake", "--store", store]
+    )  # nothing was captured on this machine
+
+    assert (done.exit_code, listed.exit_code) == (0, 0), done.exception
+    assert "2026-01-01 00:00 3,600 rows, 100% labelled" in done.output
+    assert "2026-01-01 02:00 no requests" in done.output
+    assert "2026-01-01 00:00" in listed.output
+    assert "none is due" in nothing.output
+
+
+def test_the_page_reads_the_windows(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect(store)
+    monkeypatch.chdir(Path(store).parent)
+    page = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+    exec(code, {})
+
+    assert capsys.readouterr().out == "2026-01-01T00:00:00+00:00 3,600 rows, 100% labelled 3600\n"
