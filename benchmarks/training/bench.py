@@ -40,6 +40,7 @@ from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract, inputs
 from cd4ml.training import examples, network, objective, statistics
 from cd4ml.training.examples import Block, Examples
+from cd4ml.training.request import Request
 from cd4ml.training.steps import Steps
 from cd4ml.training.train import train
 from cd4ml.training.trainers import Dnn
@@ -116,17 +117,9 @@ def streamed(folder: Path) -> dict[str, Any]:
 def trained(folder: Path) -> dict[str, Any]:
     """What `train_model` does."""
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        train(
-            folder / "train",
-            eval_split=folder / "eval",
-            statistics_folder=folder,
-            schema=folder / "schema",
-            label=LABEL,
-            exclude=[],
-            spec=CONTRACT.model,
-            seed=0,
-            folder=Path(made) / "model",
-        )
+        files = {"train": folder / "train", "eval": folder / "eval", "statistics": folder, "schema": folder / "schema"}
+        named = {name: str(file) for name, file in files.items()}
+        train(Request(**named, label=LABEL, spec=CONTRACT.model, seed=0), folder=Path(made) / "model")
         history = json.loads((Path(made) / "model" / model.HISTORY).read_text())
     return {"seconds": min(one["seconds"] for one in history[1:]), "rows": ROWS}
 

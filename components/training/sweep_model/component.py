@@ -48,24 +48,22 @@ def sweep_model(
         place: The number of this place; the candidate's own training has 0.
     """
     from cd4ml.training import sweeping
+    from cd4ml.training.request import Request
 
-    sweeping.run(
-        sweep,
+    request = Request(
+        train=train.path,
+        eval=eval.path,
+        statistics=statistics.path,
+        schema=schema.path,
+        label=label,
+        exclude=[key, *exclude],
         spec=spec,
-        place=int(place),
-        training={
-            "train_split": train.path,
-            "eval_split": eval.path,
-            "statistics_folder": statistics.path,
-            "schema": schema.path,
-            "label": label,
-            "exclude": [key, *exclude],
-            "seed": seed,
-            "problem": problem,
-            "positive": positive,
-            "classes": classes,
-            "accelerator": accelerator,
-            "gpus": int(gpus),
-            "store": store,
-        },
+        seed=seed,
+        problem=problem,
+        positive=positive,
+        classes=classes,
+        accelerator=accelerator,
+        gpus=int(gpus),
+        store=store,
     )
+    sweeping.run(sweep, request, place=int(place))

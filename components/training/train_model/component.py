@@ -59,29 +59,26 @@ def train_model(
         report: The curves, where the time went, the features and the settings.
         logs: The curves for TensorBoard, a folder.
     """
-    from cd4ml.training.train import train as train_on
+    from cd4ml.training import task
+    from cd4ml.training.request import Request
 
-    trained = train_on(
-        train.path,
-        eval_split=eval.path,
-        statistics_folder=statistics.path,
+    request = Request(
+        train=train.path,
+        eval=eval.path,
+        statistics=statistics.path,
         schema=schema.path,
         label=label,
         exclude=[key, *exclude],
         spec=spec,
         seed=seed,
-        folder=model.path,
-        report=report.path,
-        logs=logs.path,
         problem=problem,
         positive=positive,
         classes=classes,
         accelerator=accelerator,
         gpus=int(gpus),
         store=store,
-        start=start.path,
-        warm=warm_start,
-        sweep=sweep,
+        start=start.path if warm_start else None,
     )
+    trained = task.run(request, sweep=sweep, folder=model.path, report=report.path, logs=logs.path)
     model.metadata.update(trained.metadata)
     metrics.metadata.update(trained.metrics)

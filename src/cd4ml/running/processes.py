@@ -25,7 +25,7 @@ STOP_SECONDS = supervisor.STOP_SECONDS + 2 * supervisor.KILL_SECONDS
 WAITING_BYTES = 10**9
 """What a process that has imported TensorFlow and waits takes, and as much again for those that work."""
 LATE = {
-    "cd4ml.training.train": ("cd4ml.training.report", "matplotlib.figure"),
+    "cd4ml.training.task": ("cd4ml.training.report", "matplotlib.figure"),
     "cd4ml.evaluation.evaluate": ("cd4ml.evaluation.predict", "cd4ml.evaluation.tfma_run", "matplotlib.figure"),
 }
 """By module: what it imports only when it computes."""

@@ -23,6 +23,7 @@ from cd4ml.errors import DataError, TrainingError
 from cd4ml.training.ahead import ahead
 from cd4ml.training.features import LARGEST
 from cd4ml.training.order import Order, Piece, joined
+from cd4ml.training.request import Request
 from cd4ml.training.split import opened, readable, told, unreadable
 
 CACHE_BYTES = 768 * 2**20
@@ -67,17 +68,20 @@ def rows(split: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def ask(split: Path, label: str, *, problem: str, positive: str, classes: Sequence[object] = ()) -> Question:
-    """What the label asks for (`cd4ml.contracts.question`).
+def asked(request: Request) -> Question:
+    """What the label of a training asks for (`cd4ml.contracts.question`).
 
     Raises:
         TrainingError: The column cannot be the label, or can be read in two ways.
     """
+    split, label = Path(request.train), request.label
     try:
         with opened(split) as file, readable(split, f"the column {label!r}"):
             distinct = [_distinct(batch) for batch in file.iter_batches(MOST_ROWS, columns=[label])]
             values = pa.concat_tables([file.schema_arrow.empty_table(), *distinct], promote_options="default")
-            return question.ask(values, label, problem=problem, positive=positive, classes=classes)
+            return question.ask(
+                values, label, problem=request.problem, positive=request.positive, classes=request.classes
+            )
     except DataError as error:
         raise TrainingError(str(error)) from error
 

@@ -31,6 +31,7 @@ from cd4ml.registry import clock, records
 from cd4ml.storage import S3, arrow, local_path, scratch
 from cd4ml.training import devices, examples, on_eval, search, trainers
 from cd4ml.training.fit import Epoch
+from cd4ml.training.request import Request
 from cd4ml.training.search import Search
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.trying import TRIAL, Asked
@@ -92,59 +93,51 @@ class Swept:
         return search.varied(self.sweep.model, self.winner.settings)
 
 
-def run(content: Mapping[str, Any], *, spec: Mapping[str, Any], place: int, training: Mapping[str, Any]) -> Swept:
+def run(content: Mapping[str, Any], request: Request, *, place: int) -> Swept:
     """Takes part in a sweep until it is over.
 
     Args:
         content: What the run file says of it.
-        spec: The model whose settings are varied.
+        request: The training whose `spec` is varied, the same in every place; the sweep lies in its `store`.
         place: The number of this place, from 0 on.
-        training: Arguments of `cd4ml.training.train.train`, the same in every place; the sweep lies in its `store`.
 
     Raises:
         TrainingError: The sweep does not fit the model, the label or the eval split, or too few GPUs are there.
         OSError: The store cannot be used.
     """
     searched = search.parse(content)
-    asked = examples.ask(
-        Path(training["train_split"]),
-        training["label"],
-        problem=training["problem"],
-        positive=training["positive"],
-        classes=training["classes"],
-    )
-    sweep = described(searched, spec, problem=asked.problem.name, training=training)
-    on_eval.check(searched.constraints, Path(training["eval_split"]), label=training["label"])
-    devices.check(training["accelerator"], training["gpus"])
-    return Swept(sweep, Place(searched, sweep, number=place, training=training).run())
+    asked = examples.asked(request)
+    sweep = described(searched, request, problem=asked.problem.name)
+    on_eval.check(searched.constraints, Path(request.eval), label=request.label)
+    devices.check(request.accelerator, request.gpus)
+    return Swept(sweep, Place(searched, sweep, number=place, request=request).run())
 
 
-def described(searched: Search, spec: Mapping[str, Any], *, problem: str, training: Mapping[str, Any]) -> Sweep:
+def described(searched: Search, request: Request, *, problem: str) -> Sweep:
     """A sweep as the store has it.
 
     Args:
         searched: The sweep.
-        spec: The model whose settings are varied.
-        problem: Its name.
-        training: As `run` has it.
+        request: As `run` has it.
+        problem: The name of what is asked.
 
     Raises:
         TrainingError: The sweep does not fit the model or the problem.
     """
-    trainer = trainers.parse(spec)
+    trainer = trainers.parse(request.spec)
     wrong = list(search.mistakes(searched, trainer, problem=problem))
     if wrong:
         raise TrainingError("".join(f"\n  - {one}" for one in wrong))
     objective = searched.objective or search.objectives(problem)[0]
     higher = objective != search.LOSS and problems.metric(objective).better == "higher"
     whole = searched.model_dump(mode="json", exclude_none=True)
-    read = [document.digest(training[name]) for name in ("train_split", "eval_split", "statistics_folder", "schema")]
-    asked = {name: training[name] for name in ("label", "exclude", "problem", "positive", "classes", "seed")}
+    read = [document.digest(one) for one in (request.train, request.eval, request.statistics, request.schema)]
+    asked = {name: getattr(request, name) for name in ("label", "exclude", "problem", "positive", "classes", "seed")}
     unlike = {name: value for name, value in whole.items() if name not in ("trials", "minutes")}
     parts = json.dumps([VERSION, read, asked, trainer.recorded, unlike, objective], sort_keys=True)
     return Sweep(
         name=hashlib.sha256(parts.encode()).hexdigest()[:32],
-        model=dict(spec),
+        model=dict(request.spec),
         objective=objective,
         better="higher" if higher else "lower",
         ranges=whole["ranges"],
@@ -187,21 +180,22 @@ def _is_in_vain(sweep: Sweep, over: Sequence[Trial]) -> bool:
 class Place:
     """One of the places of a sweep."""
 
-    def __init__(self, searched: Search, sweep: Sweep, *, number: int, training: Mapping[str, Any]) -> None:
+    def __init__(self, searched: Search, sweep: Sweep, *, number: int, request: Request) -> None:
         """Takes the place; nothing is read or written yet.
 
         Args:
             searched: What the run file says of the sweep.
             sweep: The same, as the store has it.
             number: The number of this place, from 0 on.
-            training: Arguments of `cd4ml.training.train.train`.
+            request: The training whose settings are varied.
         """
         self._searched, self._sweep, self._number = searched, sweep, number
-        self._training = dict(training)
-        told = {"store": training["store"], "key": sweep.name} if number == 0 else {}  # one tells of all
-        self._tracker = Tracker(f"sweep of {sweep.model.get('model', 'function')}", **told)
+        self._request = request
+        store = request.store or ""
+        told = store if number == 0 else None  # one tells of all
+        self._tracker = Tracker(f"sweep of {sweep.model.get('model', 'function')}", store=told, key=sweep.name)
         self._began = time.monotonic()
-        place = f"{training['store'].rstrip('/')}/{FOLDER}/{sweep.name}"
+        place = f"{store.rstrip('/')}/{FOLDER}/{sweep.name}"
         self._folder = arrow.folder(place if place.startswith(S3) else local_path(place))
         self._over: dict[int, Trial] = {}
         self._seen: dict[int, tuple[Trial, float]] = {}
@@ -256,7 +250,7 @@ class Place:
         temporary = Path(tempfile.gettempdir())
         scratch.clean(temporary, WORKSPACE)
         with scratch.folder(temporary, WORKSPACE) as folder:
-            Asked(self._searched, self._sweep, trial, before, self._training).write(folder)
+            Asked(self._searched, self._sweep, trial, before, self._request).write(folder)
             begun = time.monotonic() - trial.seconds
             try:
                 code = self._process(folder, trial, begun=begun)

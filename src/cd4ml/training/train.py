@@ -3,17 +3,18 @@
 import hashlib
 import inspect
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from cd4ml.contracts import document, model, question
+from cd4ml.contracts import document, model
 from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.lineage import Lineage
@@ -30,20 +31,23 @@ from cd4ml.training import (
     features,
     reweight,
     statistics,
-    sweeping,
     threshold,
     warm_start,
 )
 from cd4ml.training.board import Board
-from cd4ml.training.checkpoints import EVERY_SECONDS, Checkpoints
+from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.class_weights import OfClasses
-from cd4ml.training.devices import find
+from cd4ml.training.devices import Devices, find
 from cd4ml.training.fit import Epoch, Watch, at_sigterm, best, finite, unwatched
 from cd4ml.training.job import Fitted, TrainingJob
+from cd4ml.training.request import Request
 from cd4ml.training.reweight import Weights
 from cd4ml.training.split import opened
 from cd4ml.training.tracking import Tracker, most_resident
 from cd4ml.training.trainers import Trainer, parse
+
+if TYPE_CHECKING:
+    from cd4ml.training.sweeping import Swept
 
 WORKSPACE = "cd4ml-train-"
 """The temporary folder of a training; those of trainings that were killed are known by this prefix."""
@@ -139,185 +143,167 @@ class Trained:
 
 
 def train(
-    train_split: str | Path,
+    request: Request,
     *,
-    eval_split: str | Path,
-    statistics_folder: str | Path,
-    schema: str | Path,
-    label: str,
-    exclude: Sequence[str],
-    spec: Mapping[str, Any],
-    seed: int,
     folder: str | Path,
     report: str | Path | None = None,
     logs: str | Path | None = None,
-    problem: str = question.AUTO,
-    positive: str = "",
-    classes: Sequence[object] = (),
-    accelerator: str = "auto",
-    gpus: int = 1,
-    store: str | None = None,
-    start: str | Path | None = None,
-    warm: bool = True,
-    checkpoint_seconds: float = EVERY_SECONDS,
     watch: Watch = unwatched,
-    sweep: Mapping[str, Any] | None = None,
+    swept: "Swept | None" = None,
 ) -> Trained:
     """Trains a model and writes its folder, whole or not at all.
 
     Args:
-        train_split: A Parquet file.
-        eval_split: A Parquet file; says when to stop, and which epoch's weights to keep.
-        statistics_folder: What `validate_dataset` wrote; its `train.pb` is read.
-        schema: What `validate_dataset` wrote; the features are its columns.
-        label: The column to predict.
-        exclude: Columns that are no features.
-        spec: The model and its hyperparameters (`cd4ml.training.trainers`).
-        seed: On one machine the same seed and data give the same weights.
+        request: What is asked for.
         folder: Where the model goes.
         report: Where the report goes, an HTML file.
         logs: Where the epochs go for TensorBoard, a folder.
-        problem: What the label asks for, or `auto`, which finds it (`cd4ml.contracts.question`).
-        positive: The value of the label that counts as positive; found where it is empty.
-        classes: The values of the label in their order; empty where they have none.
-        accelerator: Whether GPUs are taken: where there are (`auto`), in any case (`gpu`), or not (`cpu`).
-        gpus: How many, at most; as many have to be there for `gpu`.
-        store: Keeps how far training is; one that was ended before goes on from that, and who asks is told.
-        start: A model's folder, whose weights this one begins with; a file where there is none, as of a first run.
-        warm: Whether it does; else `start` is not looked at.
-        checkpoint_seconds: How often it is kept.
         watch: Is told all epochs so far after each, and ends the training where it raises.
-        sweep: Settings that are tried first, in a place of the sweep, to train with those that win; it needs a `store`.
+        swept: The sweep that has found the settings, for the report.
 
     Raises:
-        TrainingError: The specification, the data or the GPUs do not allow a model; or no trial of the sweep wins.
+        TrainingError: The specification, the data or the GPUs do not allow a model.
     """
-    swept = None
-    if sweep:
-        if not store:
-            raise TrainingError("sweep: what it tries is kept in the store; name one")
-        swept = sweeping.run(
-            sweep,
-            spec=spec,
-            place=0,
-            training={
-                "train_split": str(train_split),
-                "eval_split": str(eval_split),
-                "statistics_folder": str(statistics_folder),
-                "schema": str(schema),
-                "label": label,
-                "exclude": list(exclude),
-                "seed": seed,
-                "problem": problem,
-                "positive": positive,
-                "classes": list(classes),
-                "accelerator": accelerator,
-                "gpus": gpus,
-                "store": store,
-            },
-        )
-        spec = swept.spec
-    checked = parse(spec)
-    devices = find(accelerator, gpus)
-    keras.utils.set_random_seed(seed)
-
-    known = statistics.read(statistics_folder)
-    begins_with = Path(start) if warm and start and Path(start).is_dir() else None
-    if begins_with:
-        if not checked.may_start_warm:
-            raise TrainingError(f"warm_start: {checked.model!r} begins anew each time; leave warm_start out")
-        known = warm_start.in_its_order(known, begins_with)
-    inputs = features.select(
-        examples.columns(Path(train_split)),
-        schema=Path(schema),
-        statistics=known,
-        label=label,
-        exclude=exclude,
-        texts=checked.texts,
-    )
-    asked = examples.ask(Path(train_split), label, problem=problem, positive=positive, classes=classes)
-    print(asked, flush=True)  # noqa: T201 (the task's log)
-    contract = Contract(label, asked.classes, inputs, checked.recorded, asked.problem)
-    labels = known.get(label)
-    if isinstance(labels, statistics.Number) and not contract.problem.buckets:
-        contract = replace(contract, label_quantiles=labels.quantiles)
-    if begins_with:
-        warm_start.check(contract, begins_with)
-    weights = _weights(Path(train_split), contract, checked.reweight)
-    by_class = _class_weights(Path(train_split), contract, checked)
-    temporary = Path(tempfile.gettempdir())
-    scratch.clean(temporary, WORKSPACE)
-    with at_sigterm(_end), scratch.folder(temporary, WORKSPACE) as workspace:
-        job = TrainingJob(
-            train=Path(train_split),
-            eval=Path(eval_split),
-            contract=contract,
-            statistics=known,
-            weights=class_weights.together(weights, by_class),
-            seed=seed,
-            workspace=workspace,
-            start=begins_with,
-            devices=devices,
-            watch=watch,
-        )
-        read = _read(job, Path(statistics_folder), Path(schema))
-        calibration.check(checked, job)
-        threshold.check(checked.threshold, job)
-        started_from = model.digest(begins_with) if begins_with else ""
-        key = _key(checked, job=job, read=read, started_from=started_from) if store else ""
-        tracker = Tracker(
-            checked.model,
-            store=store,
-            key=key,
-            device=str(devices),
-            device_memory=devices.most_held,
-            show=Board(Path(logs)).show if logs else None,
-        )
-        checkpoints = Checkpoints(store, key, every_seconds=checkpoint_seconds) if store else None
-        job = replace(job, checkpoints=checkpoints, tracker=tracker)
+    trainer = parse(request.spec)
+    devices = find(request.accelerator, request.gpus)
+    keras.utils.set_random_seed(request.seed)
+    basis = _basis(request, trainer)
+    with _workspace() as workspace:
+        job = basis.job(request, devices=devices, workspace=workspace, watch=watch)
+        read = _read(request)
+        calibration.check(trainer, job)
+        threshold.check(trainer.threshold, job)
+        key = _key(trainer, job=job, read=read, started_from=basis.started_from) if request.store else ""
+        tracker = _tracker(request, trainer, key=key, devices=devices, logs=logs)
+        job = replace(job, checkpoints=_checkpoints(request, key), tracker=tracker)
         with tracker:
-            fitted = _fitted(checked, job)
-            fitted, found = calibration.calibrated(checked, fitted, job)
-            chosen = threshold.choose(checked.threshold, fitted, job)
-            contract = replace(contract, calibration=found, threshold=chosen)
-            _note_end(tracker, fitted, contract.problem)
-            lineage = Lineage(seed, read, environment.here(_files(type(checked)), devices), started_from)
+            fitted, contract = _fitted(trainer, job)
+            lineage = Lineage(request.seed, read, environment.here(_files(type(trainer)), devices), basis.started_from)
             export.write(Path(folder), contract=contract, served=fitted.model, epochs=fitted.epochs, lineage=lineage)
-    if checkpoints:
-        checkpoints.settle()
+    if job.checkpoints:
+        job.checkpoints.settle()
     trained = Trained(
         problem=contract.problem,
         digest=model.digest(folder),
-        name=checked.model,
-        rows=examples.rows(Path(train_split)),
-        features=len(inputs),
+        name=trainer.model,
+        rows=examples.rows(job.train),
+        features=len(contract.inputs),
         history=fitted.epochs,
         unit=tracker.unit,
-        weights=weights,
+        weights=basis.weights,
         ended=fitted.ended,
         device=str(devices),
         memory_bytes=most_resident(),
         device_memory_bytes=devices.most_held(),
-        calibration=found,
-        class_weights=by_class,
-        threshold=chosen,
+        calibration=contract.calibration,
+        class_weights=basis.class_weights,
+        threshold=contract.threshold,
     )
     if report:
         from cd4ml.training import report as reports  # which draws, and is not needed without
 
-        reports.write(report, trained=trained, contract=contract, seed=seed, swept=swept)
+        reports.write(report, trained=trained, contract=contract, seed=request.seed, swept=swept)
     return trained
 
 
-def _note_end(tracker: Tracker, fitted: Fitted, problem: Problem) -> None:
-    last = fitted.epochs[-1]
-    tracker.note(
-        fitted.epochs,
-        best=best(fitted.epochs, problem),
-        epoch=last.epoch,
-        loss=last.entry.get("loss"),
-        seconds=sum(one.seconds for one in fitted.epochs),
-        said=fitted.ended,
+@dataclass(frozen=True)
+class _Basis:
+    """What the files of a request say of the training."""
+
+    contract: Contract
+    statistics: Mapping[str, statistics.Column]
+    weights: Weights | None
+    class_weights: OfClasses | None
+    start: Path | None
+    """The model that it begins with."""
+
+    @property
+    def started_from(self) -> str:
+        """The digest of that model; empty without."""
+        return model.digest(self.start) if self.start else ""
+
+    def job(self, request: Request, *, devices: Devices, workspace: Path, watch: Watch) -> TrainingJob:
+        """What a trainer is given, but for where it tells and keeps how far it is."""
+        return TrainingJob(
+            train=Path(request.train),
+            eval=Path(request.eval),
+            contract=self.contract,
+            statistics=self.statistics,
+            weights=class_weights.together(self.weights, self.class_weights),
+            seed=request.seed,
+            workspace=workspace,
+            start=self.start,
+            devices=devices,
+            watch=watch,
+        )
+
+
+def _basis(request: Request, trainer: Trainer) -> _Basis:
+    """Reads what is to be learnt from what.
+
+    Raises:
+        TrainingError: The data does not allow it.
+    """
+    split, start = Path(request.train), Path(request.start) if request.start else None
+    known = statistics.read(request.statistics)
+    if start and not start.is_dir():
+        start = None
+    if start and not trainer.may_start_warm:
+        raise TrainingError(f"warm_start: {trainer.model!r} begins anew each time; leave warm_start out")
+    if start:
+        known = warm_start.in_its_order(known, start)
+    contract = _contract(request, trainer, known)
+    if start:
+        warm_start.check(contract, start)
+    return _Basis(
+        contract,
+        known,
+        weights=_weights(split, contract, trainer.reweight),
+        class_weights=_class_weights(split, contract, trainer),
+        start=start,
+    )
+
+
+def _contract(request: Request, trainer: Trainer, known: Mapping[str, statistics.Column]) -> Contract:
+    split = Path(request.train)
+    inputs = features.select(
+        examples.columns(split),
+        schema=Path(request.schema),
+        statistics=known,
+        label=request.label,
+        exclude=request.exclude,
+        texts=trainer.texts,
+    )
+    asked = examples.asked(request)
+    print(asked, flush=True)  # noqa: T201 (the task's log)
+    contract = Contract(request.label, asked.classes, inputs, trainer.recorded, asked.problem)
+    labels = known.get(request.label)
+    if isinstance(labels, statistics.Number) and not contract.problem.buckets:
+        return replace(contract, label_quantiles=labels.quantiles)
+    return contract
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    """A folder for what is written meanwhile, which goes too where SIGTERM ends the training."""
+    temporary = Path(tempfile.gettempdir())
+    scratch.clean(temporary, WORKSPACE)
+    with at_sigterm(_end), scratch.folder(temporary, WORKSPACE) as workspace:
+        yield workspace
+
+
+def _checkpoints(request: Request, key: str) -> Checkpoints | None:
+    return Checkpoints(request.store, key, every_seconds=request.checkpoint_seconds) if request.store else None
+
+
+def _tracker(request: Request, trainer: Trainer, *, key: str, devices: Devices, logs: str | Path | None) -> Tracker:
+    return Tracker(
+        trainer.model,
+        store=request.store,
+        key=key,
+        device=str(devices),
+        device_memory=devices.most_held,
+        show=Board(Path(logs)).show if logs else None,
     )
 
 
@@ -339,19 +325,19 @@ def _key(trainer: Trainer, *, job: TrainingJob, read: Mapping[str, str], started
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _read(job: TrainingJob, statistics_folder: Path, schema: Path) -> dict[str, str]:
+def _read(request: Request) -> dict[str, str]:
     """The digests of what training reads.
 
     Raises:
         TrainingError: A split is not Parquet.
     """
-    for split in (job.train, job.eval):
-        opened(split).close()
+    for split in (request.train, request.eval):
+        opened(Path(split)).close()
     files = {
-        "train": job.train,
-        "eval": job.eval,
-        "statistics": statistics_folder / statistics.TRAIN,
-        "schema": schema,
+        "train": Path(request.train),
+        "eval": Path(request.eval),
+        "statistics": Path(request.statistics) / statistics.TRAIN,
+        "schema": Path(request.schema),
     }
     return {name: document.digest(file) for name, file in files.items()}
 
@@ -382,8 +368,17 @@ def _class_weights(split: Path, contract: Contract, trainer: Trainer) -> OfClass
     return weights
 
 
-def _fitted(trainer: Trainer, job: TrainingJob) -> Fitted:
+def _fitted(trainer: Trainer, job: TrainingJob) -> tuple[Fitted, Contract]:
+    """A model that is trained, with what eval says of its probabilities and its threshold in its contract."""
     fitted = trainer.fit(job)
+    _check_model(fitted, trainer, job)
+    fitted, found = calibration.calibrated(trainer, fitted, job)
+    chosen = threshold.choose(trainer.threshold, fitted, job)
+    _note_end(job.tracker, fitted, job.problem)
+    return fitted, replace(job.contract, calibration=found, threshold=chosen)
+
+
+def _check_model(fitted: Fitted, trainer: Trainer, job: TrainingJob) -> None:
     shape = (None, *job.contract.shape)
     if fitted.model.output_shape != shape or not fitted.epochs:
         raise TrainingError(
@@ -391,7 +386,18 @@ def _fitted(trainer: Trainer, job: TrainingJob) -> Fitted:
             f"{fitted.model.output_shape} after {len(fitted.epochs)} epochs; give one of {shape}, "
             f"{job.contract.output} by row, and tell of at least one epoch"
         )
-    return fitted
+
+
+def _note_end(tracker: Tracker, fitted: Fitted, problem: Problem) -> None:
+    last = fitted.epochs[-1]
+    tracker.note(
+        fitted.epochs,
+        best=best(fitted.epochs, problem),
+        epoch=last.epoch,
+        loss=last.entry.get("loss"),
+        seconds=sum(one.seconds for one in fitted.epochs),
+        said=fitted.ended,
+    )
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

@@ -28,6 +28,7 @@ from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.model import SAVED_MODEL
 from cd4ml.errors import Cd4mlError, TrainingError
 from cd4ml.training import split, statistics
+from cd4ml.training.request import Request
 from cd4ml.training.train import train
 
 ASKED, ROWS = "asked.json", "rows.parquet"
@@ -54,22 +55,22 @@ def main(folder: Path) -> dict[str, str]:
     splits = _splits(table, folder)
     (folder / "schema.pbtxt").write_text(_schema(table), encoding="utf-8")
     (folder / statistics.TRAIN).write_bytes(_statistics(pq.read_table(splits[0])))
+    request = Request(
+        train=str(splits[0]),
+        eval=str(splits[1]),
+        statistics=str(folder),
+        schema=str(folder / "schema.pbtxt"),
+        label=asked["label"],
+        exclude=asked["exclude"],
+        spec=asked["spec"],
+        seed=0,
+        problem=asked.get("problem", question.AUTO),
+        positive=asked.get("positive", ""),
+        classes=asked.get("classes", ()),
+    )
     said, start = io.StringIO(), time.monotonic()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        trained = train(
-            splits[0],
-            eval_split=splits[1],
-            statistics_folder=folder,
-            schema=folder / "schema.pbtxt",
-            label=asked["label"],
-            exclude=asked["exclude"],
-            spec=asked["spec"],
-            seed=0,
-            folder=folder / "model",
-            problem=asked.get("problem", question.AUTO),
-            positive=asked.get("positive", ""),
-            classes=asked.get("classes", ()),
-        )
+        trained = train(request, folder=folder / "model")
     seconds = time.monotonic() - start
     printed = len(said.getvalue())
     if printed > MOST_PRINTED:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cd4ml.contracts import document
 from cd4ml.contracts.sweep import Sweep, Trial
 from cd4ml.errors import Cd4mlError, TrainingError
+from cd4ml.training.request import Request
 from cd4ml.training.search import LOSS, Search, parse, varied
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Asked:
     """As it begins."""
     before: Sequence[Trial]
     """All trials of the rounds before."""
-    training: Mapping[str, Any]
-    """Arguments of `cd4ml.training.train.train`: texts, numbers and lists."""
+    request: Request
+    """The training whose settings are varied."""
 
     def write(self, folder: Path) -> None:
         """Writes it into the folder of the trial."""
@@ -45,7 +46,7 @@ class Asked:
             "sweep": self.sweep.content,
             "trial": self.trial.content,
             "before": [one.content for one in self.before],
-            "training": dict(self.training),
+            "request": self.request.content,
         }
         document.write(folder / ASKED, content)
 
@@ -57,7 +58,8 @@ class Asked:
             Trial.parse(json.dumps(one), str(folder / ASKED)) for one in (content["trial"], *content["before"])
         )
         sweep = Sweep.parse(json.dumps(content["sweep"]), str(folder / ASKED))
-        return cls(parse(content["search"]), sweep, trial, before, content["training"])
+        request = Request.parse(json.dumps(content["request"]), str(folder / ASKED))
+        return cls(parse(content["search"]), sweep, trial, before, request)
 
 
 class _PrunedError(Cd4mlError):
@@ -112,14 +114,15 @@ def _tried(
     from cd4ml.training.train import train
 
     made, objective = folder / "model", asked.sweep.objective
-    trained = train(**asked.training, spec=varied(asked.sweep.model, trial.settings), folder=made, watch=watch)
+    request = replace(asked.request, spec=varied(asked.sweep.model, trial.settings))
+    trained = train(request, folder=made, watch=watch)
     loss = trained.calibration.loss[1] if trained.calibration else trained.best.eval_loss
     value = {trained.problem.primary: trained.best.eval_score, LOSS: loss}.get(objective)
     measured: dict[str, float | None] = {}
     if value is None or asked.sweep.constraints:
         from cd4ml.training.on_eval import Measured
 
-        found = Measured(made, Path(asked.training["eval_split"]))
+        found = Measured(made, Path(request.eval))
         value = found.objective(objective) if value is None else value
         measured = found.constrained(asked.search.constraints)
     if not math.isfinite(value):

@@ -14,6 +14,8 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from cd4ml.training.request import Request
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -111,3 +113,15 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Inputs]:
 @pytest.fixture(scope="session")
 def inputs(prepare: Callable[..., Inputs]) -> Inputs:
     return prepare(players(4000, seed=1), players(1000, seed=2))
+
+
+def requested(inputs: Inputs, **settings: Any) -> Request:
+    """A request of what is trained on these inputs."""
+    files = {
+        "train": inputs.train_split,
+        "eval": inputs.eval_split,
+        "statistics": inputs.statistics_folder,
+        "schema": inputs.schema,
+    }
+    given = {"seed": 0, "label": inputs.label, "exclude": inputs.exclude, **files, **settings}
+    return Request(**{name: str(value) if isinstance(value, Path) else value for name, value in given.items()})

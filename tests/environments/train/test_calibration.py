@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -40,7 +40,7 @@ print(json.dumps({"temperature": tempered.tolist(), "isotonic": isotonic.predict
 
 
 def run(inputs: Inputs, folder: Path, **spec: Any) -> Trained:
-    return train(**vars(inputs), spec=spec, seed=0, folder=folder)
+    return train(requested(inputs, spec=spec), folder=folder)
 
 
 def predict(folder: Path, table: pa.Table) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_a_network_and_rules_are_calibrated_as_trees_are(inputs, tmp_path):
     run(inputs, tmp_path / "rules", **rules, calibration="isotonic")
     run(inputs, tmp_path / "linear", model="linear", epochs=1, calibration="temperature")
     warm = {"model": "linear", "epochs": 1, "calibration": "isotonic"}
-    train(**vars(inputs), spec=warm, seed=0, folder=tmp_path / "warm", start=tmp_path / "linear")
+    train(requested(inputs, spec=warm, start=tmp_path / "linear"), folder=tmp_path / "warm")
 
     evaluation = pq.read_table(inputs.eval_split)
     south = pc.equal(evaluation.column("region"), "south").fill_null(False).to_numpy()

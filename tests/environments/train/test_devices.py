@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 from packaging.requirements import Requirement
 
 from cd4ml.contracts import model
@@ -26,7 +26,7 @@ DNN = {"model": "dnn", "epochs": 3, "patience": 3, "batch_size": 96, "hidden": [
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = DNN, **settings: Any) -> Trained:
-    return train(**vars(inputs), folder=folder, spec=spec, **{"seed": 0, **settings})
+    return train(requested(inputs, spec=spec, **settings), folder=folder)
 
 
 def history(folder: Path) -> list[dict[str, float]]:
@@ -62,17 +62,20 @@ def alone(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SHARED = """
-import json, os, signal, sys
+import os, signal, sys
+from dataclasses import replace
 import tensorflow as tf
 
-count, given = int(sys.argv[1]), json.loads(sys.argv[2])
+count = int(sys.argv[1])
 cpus = [tf.config.LogicalDeviceConfiguration()] * count
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], cpus)
 
 from cd4ml.training.checkpoints import Checkpoints
+from cd4ml.training.request import Request
 from cd4ml.training.train import train
 
-train(**given, folder=sys.argv[3])
+given = Request.parse(sys.argv[2], "the test")
+train(given, folder=sys.argv[3])
 save = Checkpoints.save
 
 def save_and_end(self, state):
@@ -83,13 +86,13 @@ def save_and_end(self, state):
 Checkpoints.save = save_and_end
 store = os.path.dirname(sys.argv[3])
 try:
-    train(**given, folder="never", store=store, checkpoint_seconds=0)
+    train(replace(given, store=store, checkpoint_seconds=0.0), folder="never")
 except SystemExit:
     Checkpoints.save = save
-    train(**given, folder=sys.argv[3] + "-again", store=store)
+    train(replace(given, store=store), folder=sys.argv[3] + "-again")
 
 too_fast = {"model": "linear", "learning_rate": 20, "epochs": 4, "batch_size": 96}
-train(**{**given, "spec": too_fast}, folder=sys.argv[3] + "-too-fast")
+train(replace(given, spec=too_fast), folder=sys.argv[3] + "-too-fast")
 """
 
 
@@ -100,8 +103,7 @@ def shared(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Its checkpoint is still there.
     """
     folder = tmp_path_factory.mktemp("shared") / "model"
-    given = json.dumps({**vars(inputs), "spec": DNN, "seed": 0}, default=str)
-    words = [sys.executable, "-c", SHARED, "3", given, str(folder)]
+    words = [sys.executable, "-c", SHARED, "3", requested(inputs, spec=DNN).text, str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("goes on from epoch 2, step 0 of 42") == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model, predictions
 from cd4ml.contracts.lineage import FILE, Lineage
@@ -25,7 +25,7 @@ WEIGHTS = "saved_model/variables/variables"
 @pytest.fixture(scope="module")
 def rebuilt(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("rebuilt") / "model"
-    train(**vars(inputs), spec=SPEC, seed=3, folder=folder)
+    train(requested(inputs, spec=SPEC, seed=3), folder=folder)
     return folder
 
 
@@ -91,7 +91,7 @@ def test_weights_of_other_shapes_and_those_that_one_lacks_are_told(
     inputs: Inputs, rebuilt: Path, known: Path, tmp_path: Path
 ) -> None:
     wide = tmp_path / "wide"
-    train(**vars(inputs), spec=SPEC | {"hidden": [5, 3]}, seed=3, folder=wide)
+    train(requested(inputs, spec=SPEC | {"hidden": [5, 3]}, seed=3), folder=wide)
 
     said = {(one.published, one.rebuilt) for one in differences.between(wide, rebuilt, known).tensors}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import requested
 
 from cd4ml.contracts.model import Contract, inputs
 from cd4ml.errors import TrainingError
@@ -208,10 +209,10 @@ def test_a_training_that_is_streamed_makes_the_same_model(inputs, tmp_path, monk
     monkeypatch.setattr(examples, "BUFFER_BYTES", 2**15)
     spec = {"model": "dnn", "epochs": 2, "batch_size": 128, "reweight": ["region"]}
 
-    kept = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "kept")
+    kept = train(requested(inputs, spec=spec), folder=tmp_path / "kept")
     monkeypatch.setattr(examples, "CACHE_BYTES", 0)
     monkeypatch.setattr(examples, "READ_BYTES", 0)
-    read = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "read")
+    read = train(requested(inputs, spec=spec), folder=tmp_path / "read")
 
     assert kept.best.loss == read.best.loss
     assert [kept.metrics[name] for name in LEARNT] == [read.metrics[name] for name in LEARNT]
@@ -224,7 +225,7 @@ def test_more_columns_than_rows_are_trained_on(prepare, tmp_path, streamed):
     table = pa.table(columns | texts | {"took": columns["n0"] > 0})
 
     found = train(
-        **vars(prepare(table, table, exclude=())), spec={"model": "dnn", "epochs": 1}, seed=0, folder=tmp_path / "model"
+        requested(prepare(table, table, exclude=()), spec={"model": "dnn", "epochs": 1}), folder=tmp_path / "model"
     )
 
     assert found.features == 500
@@ -236,11 +237,6 @@ def test_a_column_that_is_of_another_type_in_eval_is_told_before_training(inputs
     pq.write_table(words, tmp_path / "eval")
 
     with pytest.raises(TrainingError, match="eval: column 'age' is string, but the model takes a number there"):
-        train(
-            **vars(inputs.but(eval_split=tmp_path / "eval")),
-            spec={"model": "linear"},
-            seed=0,
-            folder=tmp_path / "model",
-        )
+        train(requested(inputs.but(eval_split=tmp_path / "eval"), spec={"model": "linear"}), folder=tmp_path / "model")
 
     assert "epoch" not in capsys.readouterr().out

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs
+from conftest import Inputs, requested
 from development_page import BLOCK
 
 from cd4ml import errors
@@ -37,7 +37,7 @@ def trained(inputs: Inputs, tmp_path: Path) -> Callable[..., Trained]:
         (tmp_path / "team" / "models.py").write_text(source)
         function = f"team.models:{name}"
         spec = {"function": function, "source": code.beside(function, tmp_path), **spec}
-        return train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / folder, store=store, checkpoint_seconds=every)
+        return train(requested(inputs, spec=spec, store=store, checkpoint_seconds=every), folder=tmp_path / folder)
 
     return run
 
@@ -275,7 +275,7 @@ def test_a_version_says_which_code_was_used_and_its_checkpoints_are_of_that_code
 def test_an_installed_function_is_named_as_it_is_imported(inputs, tmp_path, installed):
     folder = installed("acme_models", GIVES.replace("{model}", "keras.Model(encoder.inputs, chance)"), "")
 
-    train(**vars(inputs), spec={"function": "acme_models:given"}, seed=0, folder=tmp_path / "model")
+    train(requested(inputs, spec={"function": "acme_models:given"}), folder=tmp_path / "model")
 
     digest = hashlib.sha256((folder / "acme_models.py").read_bytes()).hexdigest()
     assert model.read_contract(tmp_path / "model").model["code"] == f"sha256:{digest}"
@@ -314,4 +314,4 @@ def test_code_that_cannot_be_used_is_told(trained, tmp_path, source, name, messa
 
 def test_a_module_that_is_not_there_is_told(inputs, tmp_path):
     with pytest.raises(TrainingError, match="there is no module acme.models: neither acme/models.py beside the run"):
-        train(**vars(inputs), spec={"function": "acme.models:wide"}, seed=0, folder=tmp_path / "model")
+        train(requested(inputs, spec={"function": "acme.models:wide"}), folder=tmp_path / "model")

@@ -11,14 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
@@ -33,17 +33,18 @@ STEPS = 250
 """Of an epoch."""
 TASK = {records.PIPELINE: "training", records.RUN: "run-1", notes.TASK: "train-model"}
 PROGRAM = """
-import json, sys
+import sys
 from cd4ml.training import tracking
+from cd4ml.training.request import Request
 from cd4ml.training.train import train
 tracking.EVERY_SECONDS = 0
-train(**json.loads(sys.argv[1]))
+train(Request.parse(sys.argv[1], "the test"), folder=sys.argv[2])
 """
 """A task that says as often as it can how far it is."""
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = DNN, **settings: Any) -> Trained:
-    return train(**vars(inputs), folder=folder, spec=spec, **{"seed": 0, **settings})
+    return train(requested(inputs, spec=spec, **settings), folder=folder)
 
 
 def stop(inputs: Inputs, store: Path, spec: dict[str, Any] = DNN, at: int = 3) -> None:
@@ -100,10 +101,8 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 def started(inputs: Inputs, folder: Path, **settings: Any) -> subprocess.Popen[str]:
     """A task of its own, as a pipeline runs it; it says how far it is where it has a store."""
-    arguments = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(inputs).items()}
-    arguments |= {"spec": DNN, "seed": 0, "folder": str(folder), **settings}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, json.dumps(arguments)],
+        [sys.executable, "-c", PROGRAM, requested(inputs, **{"spec": DNN, **settings}).text, str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

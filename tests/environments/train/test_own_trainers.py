@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import players
+from conftest import players, requested
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
@@ -59,7 +59,7 @@ def predicted(folder: Path, table: Any) -> np.ndarray:
 def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, documented):
     spec = documented("A new model")["candidate"] | {"units": 16, "epochs": 4, "batch_size": 128}
 
-    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec=spec), folder=tmp_path / "model")
 
     assert found.metadata["model"] == "wide"
     assert found.metrics["eval_auc"] > 0.75
@@ -93,7 +93,7 @@ def test_what_a_network_adds_to_the_loss_counts(inputs, tmp_path, installed):
     spread = {}
     for by in ("", "regularizer", "add_loss"):
         spec = {"model": "held", "by": by, "epochs": 5, "batch_size": 64, "learning_rate": 0.01}
-        train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / f"model{by}")
+        train(requested(inputs, spec=spec), folder=tmp_path / f"model{by}")
         spread[by] = predicted(tmp_path / f"model{by}", players(500, seed=3)).std()
 
     assert spread[""] > 0.1
@@ -104,7 +104,7 @@ def test_a_score_that_is_not_defined_is_left_out_and_told(inputs, tmp_path, inst
     code = CODE.replace('measured = {"score": score(values, labels),', 'measured = {"score": float("nan"),')
     installed("acme_models", code, ENTRIES)
 
-    found = train(**vars(inputs), spec={"model": "rates", "by": "region"}, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec={"model": "rates", "by": "region"}), folder=tmp_path / "model")
 
     assert set(found.metrics) == {
         "eval_auc",
@@ -125,7 +125,7 @@ def test_a_trainer_of_a_team_does_all_itself(inputs, tmp_path, installed):
     table = players(4000, seed=1)
     labels, regions = table["took"].to_numpy(), np.array(table["region"].fill_null("").to_pylist())
 
-    found = train(**vars(inputs), spec={"model": "rates", "by": "region"}, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec={"model": "rates", "by": "region"}), folder=tmp_path / "model")
 
     assert found.rows == 4000
     assert found.epochs == 1
@@ -138,7 +138,7 @@ def test_a_trainer_of_a_team_is_given_the_weights(inputs, tmp_path, installed):
     installed("acme_models", CODE, ENTRIES)
     spec = {"model": "rates", "by": "region", "reweight": ["region"]}
 
-    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec=spec), folder=tmp_path / "model")
 
     assert found.metadata["reweighted"] != "no"
     assert np.ptp(predicted(tmp_path / "model", players(4000, seed=1))) < 1e-5
@@ -148,7 +148,5 @@ def test_a_trainer_that_gives_no_probability_a_row_is_told(inputs, tmp_path, ins
     installed("acme_models", CODE, ENTRIES)
 
     with pytest.raises(TrainingError, match=r"model 'rates': Rates.fit gave a model of the output shape \(None, 1\)"):
-        train(
-            **vars(inputs), spec={"model": "rates", "by": "region", "column": True}, seed=0, folder=tmp_path / "model"
-        )
+        train(requested(inputs, spec={"model": "rates", "by": "region", "column": True}), folder=tmp_path / "model")
     assert not (tmp_path / "model").exists()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model
 from cd4ml.contracts.multiclass import losses
@@ -38,7 +38,7 @@ def buyers(rows: int, seed: int) -> pa.Table:
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any], **others: Any) -> Trained:
-    return train(**vars(inputs), spec=spec, seed=0, folder=folder, **{"problem": "multiclass", **others})
+    return train(requested(inputs, spec=spec, **{"problem": "multiclass", **others}), folder=folder)
 
 
 def predict(folder: Path, table: pa.Table) -> np.ndarray:

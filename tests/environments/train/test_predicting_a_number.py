@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
@@ -35,7 +35,7 @@ def spenders(rows: int, seed: int) -> pa.Table:
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any], **others: Any) -> Trained:
-    return train(**vars(inputs), spec=spec, seed=0, folder=folder, **others)
+    return train(requested(inputs, spec=spec, **others), folder=folder)
 
 
 def predict(folder: Path, table: pa.Table) -> np.ndarray:

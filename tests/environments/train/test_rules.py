@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model, ranking
 from cd4ml.contracts.regression import REGRESSION
@@ -27,7 +27,7 @@ RULES = [
 
 
 def run(inputs: Inputs, folder: Path, rules: list[Any], default: float = 0.3) -> Trained:
-    return train(**vars(inputs), spec={"model": "rules", "rules": rules, "default": default}, seed=0, folder=folder)
+    return train(requested(inputs, spec={"model": "rules", "rules": rules, "default": default}), folder=folder)
 
 
 def predicted(folder: Path, table: pa.Table) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_a_rule_that_is_sure_and_wrong_has_no_loss_that_is_a_number(inputs, tmp_
     spec = {"model": "rules", "rules": [{"when": {"subscribed": True}, "probability": 1}], "default": 0}
     page = tmp_path / "report.html"
 
-    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model", report=page)
+    found = train(requested(inputs, spec=spec), folder=tmp_path / "model", report=page)
 
     assert "eval_loss" not in found.metrics
     assert "<b>–</b><span>loss on eval</span>" in page.read_text()
@@ -134,7 +134,7 @@ def test_the_contract_says_the_rules_as_they_can_be_written_again(inputs, tmp_pa
     run(inputs, tmp_path / "first", RULES)
     written = (tmp_path / "first" / "contract.json").read_text()
 
-    train(**vars(inputs), spec=json.loads(written)["model"], seed=0, folder=tmp_path / "second")
+    train(requested(inputs, spec=json.loads(written)["model"]), folder=tmp_path / "second")
 
     assert (tmp_path / "second" / "contract.json").read_text() == written
     table = players(1000, seed=3)

@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Inputs
+from conftest import Inputs, requested
 
 from cd4ml.contracts import model
 from cd4ml.contracts.sweep import SWEEP, Sweep, Trial, trial_name
 from cd4ml.errors import TrainingError
 from cd4ml.training import code, search, sweeping, trying
 from cd4ml.training.on_eval import Measured
+from cd4ml.training.request import Request
 from cd4ml.training.search import parse
 from cd4ml.training.suggest import Suggestion
 from cd4ml.training.sweeping import described, open_round
@@ -88,33 +89,24 @@ def test_a_trial_that_is_worse_than_half_of_the_others_were_ends_early():
 
 
 @pytest.fixture
-def training(inputs: Inputs, tmp_path: Path) -> dict[str, Any]:
-    named = {name: str(value) for name, value in vars(inputs).items() if name != "exclude"}
-    asked = {
-        "exclude": list(inputs.exclude),
-        "seed": 0,
-        "problem": "auto",
-        "positive": "",
-        "classes": [],
-        "accelerator": "cpu",
-        "gpus": 1,
-    }
-    return {**named, **asked, "store": str(tmp_path / "store")}
+def training(inputs: Inputs, tmp_path: Path) -> Request:
+    """What is asked of each training, but for the model."""
+    return requested(inputs, spec={}, accelerator="cpu", store=tmp_path / "store")
 
 
 @pytest.fixture
-def sweep(training: dict[str, Any]) -> Callable[..., tuple[Sweep, list[Trial]]]:
+def sweep(training: Request) -> Callable[..., tuple[Sweep, list[Trial]]]:
     """Takes the first place of a sweep until it is over."""
 
     def run(asked: Mapping[str, Any], spec: Mapping[str, Any]) -> tuple[Sweep, list[Trial]]:
-        found = sweeping.run(asked, spec=spec, place=0, training=training)
+        found = sweeping.run(asked, replace(training, spec=spec), place=0)
         return found.sweep, list(found.trials)
 
     return run
 
 
-def kept(sweep: Sweep, training: Mapping[str, Any]) -> dict[str, bytes]:
-    folder = Path(training["store"]) / "sweeps" / sweep.name
+def kept(sweep: Sweep, training: Request) -> dict[str, bytes]:
+    folder = Path(training.store) / "sweeps" / sweep.name
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
@@ -189,7 +181,7 @@ def test_a_place_that_is_told_to_end_leaves_its_trial_to_the_next_and_counts_no_
         sweep({"ranges": {"settings.depth": [1, 2]}, "trials": 1}, spec)
 
     assert ended.value.code == 143
-    (folder,) = (Path(training["store"]) / "sweeps").iterdir()
+    (folder,) = (Path(training.store) / "sweeps").iterdir()
     left = Trial.read(folder / trial_name(0))
     assert (left.state, left.attempt) == ("running", 0)
     assert left.seconds > 0
@@ -199,8 +191,8 @@ def test_a_place_that_is_told_to_end_leaves_its_trial_to_the_next_and_counts_no_
 def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, training):
     spec = {"model": "linear", "epochs": 5}
     asked = {"ranges": {"learning_rate": {"min": 1e-7, "max": 1e-6}}, "trials": 7, "parallel": 1, "objective": "auc"}
-    described_ = described(parse(asked), spec, problem="binary", training=training)
-    folder = Path(training["store"]) / "sweeps" / described_.name
+    described_ = described(parse(asked), replace(training, spec=spec), problem="binary")
+    folder = Path(training.store) / "sweeps" / described_.name
     values = tuple((epoch, 0.99) for epoch in (1, 2, 3, 4, 5))
     for number in range(5):
         done = Trial(number, {"learning_rate": 1e-6}, 0, AT, state="ended", value=0.99, values=values, seconds=1)
@@ -220,10 +212,9 @@ def test_a_sweep_goes_on_from_the_store_and_ends_early_what_is_worse(sweep, trai
 
 def asked_for(spec: Mapping[str, Any], **changed: Any) -> Sweep:
     """A sweep, as the store would have it."""
-    inputs = dict.fromkeys(("train_split", "eval_split", "statistics_folder", "schema"), __file__)
-    about = {"label": "took", "exclude": [], "problem": "binary", "positive": "", "classes": [], "seed": 0}
     asked = parse({"ranges": RANGES, "minutes": 1, "parallel": 2, **changed})
-    return described(asked, spec, problem="binary", training={**inputs, **about})
+    files = dict.fromkeys(("train", "eval", "statistics", "schema"), __file__)
+    return described(asked, Request(**files, label="took", spec=spec, seed=0, problem="binary"), problem="binary")
 
 
 def test_rounds_end_with_the_budget():
@@ -286,8 +277,8 @@ def test_a_trial_that_another_place_has_finished_stays_as_it_is(sweep, training,
     asked = {"ranges": {"settings.depth": [1, 2]}, "trials": 1}
     link = tmp_path / "to"  # for the name of the sweep follows from its settings
     spec["settings"] = {"file": str(link), "text": other.text}
-    name = described(parse(asked), spec, problem="binary", training=training).name
-    file = Path(training["store"]) / "sweeps" / name / trial_name(0)
+    name = described(parse(asked), replace(training, spec=spec), problem="binary").name
+    file = Path(training.store) / "sweeps" / name / trial_name(0)
     link.symlink_to(file)
 
     assert sweep(asked, spec)[1] == [other]
@@ -297,7 +288,7 @@ def test_a_trial_that_another_place_has_finished_stays_as_it_is(sweep, training,
 def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_are_one_group(training, tmp_path):
     spec = {"model": "linear", "epochs": 1, "calibration": "temperature"}
     searched = parse({"ranges": {"learning_rate": [0.01, 0.02]}, "trials": 1, "objective": "loss"})
-    sweep = described(searched, spec, problem="binary", training=training)
+    sweep = described(searched, replace(training, spec=spec), problem="binary")
     Asked(searched, sweep, Trial(0, {}, 0, AT), [], training).write(tmp_path)
 
     trying.main(tmp_path)
@@ -307,7 +298,7 @@ def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_
     calibration = model.read_contract(tmp_path / "model").calibration
     assert tried.value == calibration.loss[1] < loss
 
-    table = pq.read_table(training["eval_split"])
+    table = pq.read_table(training.eval)
     places = np.arange(len(table))
     band = pa.array(np.where(places % 4 == 1, np.nan, 1.0), mask=places % 4 == 3)
     pq.write_table(table.append_column("band", band), tmp_path / "split")
@@ -338,11 +329,11 @@ def fair(column: str) -> dict[str, Any]:
     ],
 )
 def test_a_sweep_that_does_not_fit_is_told_before_anything_is_tried(training, tmp_path, asked, given, said):
-    table = pq.read_table(training["eval_split"])
+    table = pq.read_table(training.eval)
     pq.write_table(table.append_column("tags", pa.array([["a"]] * len(table))), tmp_path / "split")
-    given = {**training, "eval_split": str(tmp_path / "split"), **given}
+    request = replace(training, spec={"model": "linear"}, eval=str(tmp_path / "split"), **given)
 
     with pytest.raises(TrainingError, match=said):
-        sweeping.run({"ranges": RANGES, "trials": 2, **asked}, spec={"model": "linear"}, place=0, training=given)
+        sweeping.run({"ranges": RANGES, "trials": 2, **asked}, request, place=0)
 
-    assert not Path(training["store"]).exists()
+    assert not Path(training.store).exists()

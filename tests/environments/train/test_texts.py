@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import Inputs
+from conftest import Inputs, requested
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from cd4ml.contracts import model
@@ -51,7 +51,7 @@ def listing(inputs: Inputs, name: str, most: int) -> Inputs:
 
 def trained(inputs: Inputs, folder: Path, name: str, **settings: Any) -> Path:
     spec = {"model": name, **settings}
-    train(**vars(inputs), spec=spec, seed=0, folder=folder)
+    train(requested(inputs, spec=spec), folder=folder)
     return folder
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model
 from cd4ml.contracts.chosen import ChosenThreshold
@@ -20,7 +20,7 @@ COSTS = {"false_positive": 1.0, "false_negative": 5.0}
 
 
 def chosen(inputs: Inputs, folder: Path, **threshold: Any) -> ChosenThreshold:
-    train(**vars(inputs), spec={**TREES, "threshold": {"costs": COSTS, **threshold}}, seed=0, folder=folder)
+    train(requested(inputs, spec={**TREES, "threshold": {"costs": COSTS, **threshold}}), folder=folder)
     found = model.read_contract(folder).threshold
     assert found is not None
     return found
@@ -84,7 +84,7 @@ def test_where_no_threshold_keeps_the_gap_the_nearest_is_taken_and_told(prepare,
     rules = {"model": "rules", "rules": [{"when": {"x": {"min": 1}}, "probability": 0.9}], "default": 0.2}
     held = {"costs": {}, "fairness_gap": {"columns": ["region"], "most": 0.1}}
 
-    train(**vars(inputs), spec={**rules, "threshold": held}, seed=0, folder=tmp_path / "model")
+    train(requested(inputs, spec={**rules, "threshold": held}), folder=tmp_path / "model")
 
     found = model.read_contract(tmp_path / "model").threshold
     assert (found.value, found.gaps, found.kept) == (pytest.approx(0.55), {"region": 1.0}, False)
@@ -108,7 +108,7 @@ def test_columns_that_make_no_groups_are_told_before_training(inputs, tmp_path, 
 def test_a_model_that_tells_no_rows_apart_and_a_number_have_no_threshold(inputs, prepare, tmp_path):
     never = {"model": "rules", "rules": [{"when": {"age": {"min": 500}}, "probability": 0.9}], "default": 0.2}
     with pytest.raises(TrainingError, match="threshold: the model gives all rows of eval the same probability"):
-        train(**vars(inputs), spec={**never, "threshold": {"costs": COSTS}}, seed=0, folder=tmp_path / "model")
+        train(requested(inputs, spec={**never, "threshold": {"costs": COSTS}}), folder=tmp_path / "model")
     numbers = prepare(players(400, seed=1), players(200, seed=2), label="spend_90d", exclude=("key", "took"))
     with pytest.raises(TrainingError, match="threshold: is of the probability .* 'spend_90d' asks for regression"):
         chosen(numbers, tmp_path / "number")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import requested
 
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.progress import MOST_EPOCHS, Progress
@@ -34,7 +35,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(inputs: Any, folder: Path, spec: dict[str, Any] = DNN, **settings: Any) -> Trained:
-    return train(**vars(inputs), folder=folder / "model", spec=spec, seed=0, **settings)
+    return train(requested(inputs, spec=spec, **settings), folder=folder / "model")
 
 
 def told(store: Path) -> Progress:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players, statistics_of
+from conftest import Inputs, players, requested, statistics_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -49,7 +48,7 @@ SPECS = {
 
 
 def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = LINEAR, seed: int = 0) -> Trained:
-    return train(**vars(inputs), spec=spec, seed=seed, folder=folder)
+    return train(requested(inputs, spec=spec, seed=seed), folder=folder)
 
 
 @functools.cache
@@ -565,12 +564,11 @@ def test_a_column_that_cannot_be_reweighted_by_is_told_before_training(inputs, t
 
 def command(inputs: Inputs, folder: Path, spec: dict[str, Any]) -> list[str]:
     """A task of its own, as a pipeline runs it."""
-    arguments = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(inputs).items()}
     program = (
-        "import json, sys; from cd4ml.training.train import train\n"
-        "train(**json.loads(sys.argv[1]), spec=json.loads(sys.argv[2]), seed=0, folder=sys.argv[3])"
+        "import sys; from cd4ml.training.request import Request; from cd4ml.training.train import train\n"
+        "train(Request.parse(sys.argv[1], 'the test'), folder=sys.argv[2])"
     )
-    return [sys.executable, "-c", program, json.dumps(arguments), json.dumps(spec), str(folder)]
+    return [sys.executable, "-c", program, requested(inputs, spec=spec).text, str(folder)]
 
 
 @pytest.mark.parametrize("spec", [RULES, DNN, TREES | {"calibration": "isotonic"}], ids=["rules", "dnn", "trees"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from conftest import requested
 
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.sweep import Sweep, Trial
@@ -70,7 +71,7 @@ def written(folder: Path, **changes: Any) -> Path:
 
 def test_the_page_of_a_network_says_how_its_training_went(inputs, tmp_path):
     page, logs = tmp_path / "report.html", tmp_path / "logs"
-    found = train(**vars(inputs), spec=DNN, seed=7, folder=tmp_path / "model", report=page, logs=logs)
+    found = train(requested(inputs, spec=DNN, seed=7), folder=tmp_path / "model", report=page, logs=logs)
     history = json.loads((tmp_path / "model" / "history.json").read_text())
 
     said = words(page)
@@ -103,7 +104,7 @@ def test_the_page_of_a_network_says_how_its_training_went(inputs, tmp_path):
 
 def test_the_page_of_trees_counts_trees(inputs, tmp_path):
     page = tmp_path / "report.html"
-    found = train(**vars(inputs), spec=TREES, seed=7, folder=tmp_path / "model", report=page)
+    found = train(requested(inputs, spec=TREES, seed=7), folder=tmp_path / "model", report=page)
 
     assert f"Tree {found.best.epoch} of {found.epochs} was kept" in words(page)
     assert "rows a second" not in words(page)
@@ -203,7 +204,7 @@ def test_an_attempt_begins_its_curves_anew_and_shows_no_epoch_twice(tmp_path):
 def test_a_folder_for_curves_that_cannot_be_made_ends_no_training(inputs, tmp_path, capsys):
     (tmp_path / "file").touch()
 
-    found = train(**vars(inputs), spec=TREES, seed=7, folder=tmp_path / "model", logs=tmp_path / "file" / "logs")
+    found = train(requested(inputs, spec=TREES, seed=7), folder=tmp_path / "model", logs=tmp_path / "file" / "logs")
 
     assert found.epochs > 0
     assert capsys.readouterr().out.count("the curves cannot be shown any more ([Errno 20] Not a directory") == 1
@@ -214,7 +215,7 @@ def test_curves_that_cannot_be_shown_are_told_once_and_training_goes_on(inputs, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Board, "show", full)
-    found = train(**vars(inputs), spec=DNN, seed=7, folder=tmp_path / "model", logs=tmp_path / "logs")
+    found = train(requested(inputs, spec=DNN, seed=7), folder=tmp_path / "model", logs=tmp_path / "logs")
 
     assert found.epochs == 3
     assert capsys.readouterr().out.count("the curves cannot be shown any more ([Errno 28] No space left") == 1

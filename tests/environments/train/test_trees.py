@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import players
+from conftest import players, requested
 
 from cd4ml.contracts import model, ranking
 from cd4ml.errors import TrainingError
@@ -97,7 +97,7 @@ def test_a_split_by_what_is_missing_alone_is_that_of_lightgbm():
 
 
 def test_a_model_says_what_the_trees_of_its_training_say(inputs, tmp_path, grown):
-    found = train(**vars(inputs), spec=SPEC, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec=SPEC), folder=tmp_path / "model")
     contract = model.read_contract(tmp_path / "model")
     encoder = trees.encoder(contract, statistics.read(inputs.statistics_folder))
     table = players(3000, seed=3)
@@ -111,7 +111,7 @@ def test_a_model_says_what_the_trees_of_its_training_say(inputs, tmp_path, grown
 
 def test_as_many_trees_are_kept_as_had_the_best_score(inputs, tmp_path, capsys):
     spec = SPEC | {"trees": 1000, "learning_rate": 0.5, "patience": 20}
-    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec=spec), folder=tmp_path / "model")
 
     assert found.epochs < 1000
     assert found.epochs == found.best.epoch + 20
@@ -123,7 +123,7 @@ def test_as_many_trees_are_kept_as_had_the_best_score(inputs, tmp_path, capsys):
 
 
 def test_a_cap_that_ended_trees_that_still_got_better_is_told(inputs, tmp_path, capsys):
-    found = train(**vars(inputs), spec=SPEC | {"learning_rate": 0.01}, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec=SPEC | {"learning_rate": 0.01}), folder=tmp_path / "model")
 
     assert found.metadata["ended"] == "by its cap of 40 trees, with auc on eval still rising; raise trees"
     assert f"ended {found.metadata['ended']}\n" in capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_where_no_split_is_left_no_epoch_comes_twice(prepare, tmp_path, monkeypa
     update = lightgbm.Booster.update
     monkeypatch.setattr(lightgbm.Booster, "update", lambda self: self.num_trees() == trees or update(self))
     data = players(1000, seed=1)
-    train(**vars(prepare(data, data)), spec=SPEC, seed=0, folder=tmp_path / "model")
+    train(requested(prepare(data, data), spec=SPEC), folder=tmp_path / "model")
 
     epochs = [one["epoch"] for one in json.loads((tmp_path / "model" / "history.json").read_text())]
     assert epochs == sorted({min(10, trees), trees})
@@ -154,7 +154,7 @@ def test_what_lightgbm_fails_of_is_told(inputs, tmp_path, monkeypatch, failure, 
     monkeypatch.setattr(lightgbm.Booster, "update", fail)
 
     with pytest.raises(TrainingError, match=told):
-        train(**vars(inputs), spec=SPEC, seed=0, folder=tmp_path / "model")
+        train(requested(inputs, spec=SPEC), folder=tmp_path / "model")
 
 
 @pytest.mark.parametrize(("limit", "most"), [("150000 100000", 2), ("1000 100000", 1), ("max 100000", 10**6)])
@@ -167,7 +167,7 @@ def test_trees_grow_on_as_many_cores_as_the_container_may_use(tmp_path, limit, m
 
 def test_the_scores_of_reweighted_trees_are_those_of_rows_that_count_the_same(inputs, tmp_path):
     spec = SPEC | {"reweight": ["region"]}
-    found = train(**vars(inputs), spec=spec, seed=0, folder=tmp_path / "model")
+    found = train(requested(inputs, spec=spec), folder=tmp_path / "model")
 
     table = players(4000, seed=1)
     auc = ranking.auc(table["took"].to_numpy(), predicted(tmp_path / "model", table))
@@ -176,7 +176,7 @@ def test_the_scores_of_reweighted_trees_are_those_of_rows_that_count_the_same(in
 
 def test_rows_too_few_for_a_split_get_the_rate_of_the_label(prepare, tmp_path):
     few = players(25, seed=1)
-    found = train(**vars(prepare(few, few)), spec=SPEC, seed=0, folder=tmp_path / "model")
+    found = train(requested(prepare(few, few), spec=SPEC), folder=tmp_path / "model")
 
     assert found.metadata["ended"] == "as no split is left that gains anything; min_rows is 20"
     np.testing.assert_allclose(predicted(tmp_path / "model", few), few["took"].to_numpy().mean(), atol=1e-6)
@@ -192,5 +192,5 @@ def test_a_machine_without_openmp_is_told_what_to_install(inputs, tmp_path, monk
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
 
     with pytest.raises(TrainingError, match=r"LightGBM cannot be loaded \(libgomp.*apt-get install libgomp1"):
-        train(**vars(inputs), spec=SPEC, seed=0, folder=tmp_path / "model")
+        train(requested(inputs, spec=SPEC), folder=tmp_path / "model")
     assert not (tmp_path / "model").exists()

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import Inputs, players
+from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model
 from cd4ml.contracts.lineage import FILE, Lineage
@@ -21,7 +21,7 @@ Prepare = Callable[..., Inputs]
 
 
 def run(inputs: Inputs, folder: Path, start: Path | None = None, **changes: Any) -> None:
-    train(**vars(inputs), spec=DNN | changes, seed=1, folder=folder, start=start)
+    train(requested(inputs, spec=DNN | changes, seed=1, start=start), folder=folder)
 
 
 def cities(table: pa.Table, change: Callable[[str], str]) -> pa.Table:
@@ -90,7 +90,7 @@ def test_all_that_does_not_fit_is_told_at_once(champion: Path, prepare: Prepare,
     with_less = prepare(*other, exclude=("key", "age"))
 
     with pytest.raises(TrainingError) as told:
-        train(**vars(with_less), spec={"model": "linear"}, seed=1, folder=tmp_path / "model", start=champion)
+        train(requested(with_less, spec={"model": "linear"}, seed=1, start=champion), folder=tmp_path / "model")
 
     said = str(told.value)
     assert "model: dnn, and now linear" in said
@@ -109,7 +109,7 @@ def test_a_label_that_has_other_classes_is_told(champion: Path, prepare: Prepare
 
 def test_trees_begin_anew_each_time(champion: Path, later: Inputs, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="'trees' begins anew each time; leave warm_start out"):
-        train(**vars(later), spec={"model": "trees"}, seed=1, folder=tmp_path / "model", start=champion)
+        train(requested(later, spec={"model": "trees"}, seed=1, start=champion), folder=tmp_path / "model")
 
 
 def test_damaged_weights_of_the_champion_are_told(champion: Path, later: Inputs, tmp_path: Path) -> None:
