@@ -117,9 +117,16 @@ def streamed(folder: Path) -> dict[str, Any]:
 def trained(folder: Path) -> dict[str, Any]:
     """What `train_model` does."""
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        files = {"train": folder / "train", "eval": folder / "eval", "statistics": folder, "schema": folder / "schema"}
-        named = {name: str(file) for name, file in files.items()}
-        train(Request(**named, label=LABEL, spec=CONTRACT.model, seed=0), folder=Path(made) / "model")
+        request = Request(
+            train=str(folder / "train"),
+            eval=str(folder / "eval"),
+            statistics=str(folder),
+            schema=str(folder / "schema"),
+            label=LABEL,
+            spec=CONTRACT.model,
+            seed=0,
+        )
+        train(request, folder=Path(made) / "model")
         history = json.loads((Path(made) / "model" / model.HISTORY).read_text())
     return {"seconds": min(one["seconds"] for one in history[1:]), "rows": ROWS}
 
