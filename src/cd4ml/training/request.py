@@ -55,6 +55,8 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
     """How long ago the last checkpoint may be."""
 
     def __post_init__(self) -> None:
+        for name in ("exclude", "classes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         wrong = list(self._mistakes())
         if wrong:
             raise TrainingError("\n  - ".join(["training: not as it should be", *wrong]) if wrong[1:] else wrong[0])

@@ -1,7 +1,6 @@
 """`cd4ml.training.examples`: which rows come when, and what is heard of a file that cannot be read."""
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from cd4ml.contracts.model import Contract, inputs
 from cd4ml.errors import TrainingError
 from cd4ml.training import examples, network, reweight
 from cd4ml.training.examples import Examples
+from cd4ml.training.request import Request
 from cd4ml.training.statistics import Column, Number, Text
 from cd4ml.training.train import train
 
@@ -180,9 +180,9 @@ def test_a_column_of_the_label_or_of_groups_that_is_broken_is_told(split, column
         file.write(b"\xff" * 20)
 
     told = rf"(?s)train: .*the columns? .*{column}.* cannot be read \(.*; run split_dataset again$"
-    read = partial(examples.ask, split, column, problem="binary", positive="")
+    request = Request(train=str(split), eval="", statistics="", schema="", label=column, spec={}, seed=0)
     with pytest.raises(TrainingError, match=told):
-        read() if column == "took" else reweight.weigh(split, CONTRACT, [column])
+        examples.asked(request) if column == "took" else reweight.weigh(split, CONTRACT, [column])
 
 
 @pytest.mark.parametrize("size", [300, 400])

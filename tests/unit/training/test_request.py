@@ -16,7 +16,9 @@ def request(**changed: Any) -> Request:
 
 
 def test_a_request_that_is_written_is_the_same_when_it_is_read(tmp_path: Path) -> None:
-    asked = request(exclude=["key"], store="s3://bucket/prefix", start="champion", checkpoint_seconds=0.5)
+    asked = request(
+        exclude=["key"], classes=["low", "high"], store="s3://bucket/prefix", start="champion", checkpoint_seconds=0.5
+    )
 
     asked.write(tmp_path / "request.json")
 
