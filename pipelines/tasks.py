@@ -19,6 +19,8 @@ HOUR = 3600
 """In seconds. A task that hangs holds its node, and a run that hangs stops its schedule: both have an end."""
 DEPLOYING_HOURS = strategies.LONGEST // timedelta(hours=1) + 24
 """How long a deployment may take: as long as it may wait for people and callers, and a day for all else."""
+RETRIED_WITHIN = "60d"
+"""More than a run may take: Argo counts this from the begin of the first attempt, and ends every later one there."""
 STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 
 
@@ -124,4 +126,6 @@ def _describe(
     task.set_caching_options(enable_caching=cached)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     if retries:
-        task.set_retry(num_retries=retries, backoff_duration="10s", backoff_factor=2)
+        task.set_retry(
+            num_retries=retries, backoff_duration="10s", backoff_factor=2, backoff_max_duration=RETRIED_WITHIN
+        )

@@ -132,6 +132,21 @@ def test_every_task_and_every_run_has_an_end(name: str) -> None:
     assert 3600 <= min(tasks.values()) <= max(tasks.values()) < kubernetes["pipelineConfig"]["activeDeadlineSeconds"]
 
 
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_task_is_tried_again_however_long_it_has_run_before(name: str) -> None:
+    spec, platforms = yaml.safe_load_all((COMPILED / f"{name}.yaml").read_text())
+    longest = platforms["platforms"]["kubernetes"]["pipelineConfig"]["activeDeadlineSeconds"]
+    parts = [spec["root"], *spec["components"].values()]
+    retried = [
+        int(task["retryPolicy"]["backoffMaxDuration"].removesuffix("s"))
+        for part in parts
+        for task in part.get("dag", {}).get("tasks", {}).values()
+        if "retryPolicy" in task
+    ]
+
+    assert all(window > longest for window in retried)
+
+
 def test_a_task_finds_the_files_of_those_secrets_that_it_needs_and_of_no_other() -> None:
     _, platforms = yaml.safe_load_all((COMPILED / "training.yaml").read_text())
     settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
