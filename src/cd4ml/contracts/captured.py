@@ -84,13 +84,15 @@ def files(folder: fs.FileSystem, name: str, first: str = "") -> list[str]:
         name: Of the table, in `TABLES`.
         first: What the folder of the first day is called.
     """
-    days = folder.get_file_info(fs.FileSelector(name, allow_not_found=True))
     return [
-        f"{each.path}/{file}"
-        for each in days
-        if each.type is fs.FileType.Directory and each.base_name >= first
-        for file in _files(folder, each.path)
+        f"{name}/{one}/{file}" for one in days(folder, name) if one >= first for file in _files(folder, f"{name}/{one}")
     ]
+
+
+def days(folder: fs.FileSystem, name: str) -> list[str]:
+    """What the folders of the days are called that a table has; likewise."""
+    found = folder.get_file_info(fs.FileSelector(name, allow_not_found=True))
+    return sorted(one.base_name for one in found if one.type is fs.FileType.Directory)
 
 
 def opened(folder: fs.FileSystem, name: str, chosen: list[str]) -> ds.Dataset:

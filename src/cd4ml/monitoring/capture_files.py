@@ -55,7 +55,10 @@ class CaptureFiles:
         Raises:
             DataError: The capture cannot be read.
         """
-        return min((_day(file) for file in self._listed("requests", "", _LAST)), default="")
+        try:
+            return min(captured.days(arrow.folder(self.place), "requests"), default="")
+        except OSError as error:
+            raise self._told(error) from error
 
     def _read(self, name: str, wanted: pc.Expression, *, first: str, last: str) -> Iterator[pa.Table]:
         """The rows of a table that are wanted, of the days from one to another."""

@@ -92,10 +92,11 @@ def delays(store: Store, model: str) -> Delays:
         DataError: The table of windows cannot be read.
     """
     known = window_table.every(store, model)
-    rows = window_table.given(store, model, ["at", "labelled_at", window_table.WINDOW])
+    rows = window_table.given(store, model, ["at", "labelled_at"])
+    begins = np.array([_span(one).begin.timestamp() * 1e6 for one in known])
     looked = pa.array([datetime.fromisoformat(one.at) for one in known], ROWS.field("at").type)
-    places = pc.index_in(rows[window_table.WINDOW], pa.array([one.key for one in known], pa.string()))
-    return maturity.delays(rows, pa.chunked_array([looked]).take(places), clock.moment())
+    of = np.searchsorted(begins, rows["at"].cast(pa.int64()).to_numpy(), side="right") - 1  # no two overlap
+    return maturity.delays(rows, pa.chunked_array([looked.take(pa.array(of))]), clock.moment())
 
 
 def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Iterator[Span]:
