@@ -190,6 +190,7 @@ class Training(Arguments):
         if freshness and freshness.max_age is not None and not self.time_column:
             yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
         yield from self._mistakes_of_the_problem()
+        yield from self._mistakes_of_dates()
         yield from masks.unfit(self.columns, self._columns_named())
         if self.accelerator == "gpu" and not self.gpus:
             yield "accelerator: `gpu` means at least one; write how many as `gpus`, or leave it out"
@@ -239,6 +240,14 @@ class Training(Arguments):
         model_of_it = Contract(self.label, SOME_CLASSES if asked.has_classes else (), (), {}, asked)
         for held in strategies.parse(self.strategy).limits:
             yield from told(partial(check_fits, held, model_of_it))
+
+    def _mistakes_of_dates(self) -> Iterator[str]:
+        """Dates that are to be features, and are none."""
+        others = {role: self._columns_named()[role] for role in ("label", "key", "exclude")}
+        for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
+            for column in model.dates.named if model.dates else ():
+                roles = [role for role, columns in others.items() if column in columns]
+                yield from (f"{name}.dates: {column!r} is in `{role}` too; leave one of them out" for role in roles)
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""

@@ -114,7 +114,7 @@ def test_the_tables_say_what_to_write() -> None:
     splits = ["ByGroup", "ByKey", "ByStratum", "ByTime"]
     models = ["Dnn", "Function", "Linear", "Rules", "Trees", "WideAndDeep"]
     thresholds = ["Costs", "FairnessGap", "ThresholdChoice"]
-    assert [one.name for one in others] == sorted([*splits, *models, "Condition", "Rule", *thresholds])
+    assert [one.name for one in others] == sorted([*splits, *models, "Condition", "Dates", "Rule", *thresholds])
     assert rows["seed"] == schema.Row("seed", "whole number, 0 to 9", "4", False, "Makes it repeatable.")
     assert (rows["label"].required, rows["label"].default) == (True, "")
     assert (rows["model"].kind, rows["model"].default) == (

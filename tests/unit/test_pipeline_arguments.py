@@ -87,6 +87,26 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     assert "baseline.model: `rules` says a probability, and the problem is regression; take" in str(refused.value)
 
 
+def test_a_date_that_can_be_no_feature_is_told_before_the_run() -> None:
+    required = {"name": "uptake", "source": "a.csv", "dataset": "a", "key": "id", "label": "took", "store": "store"}
+    models = {
+        "candidate": {"model": "dnn", "dates": {"columns": ["took", "seen"], "since": "asked"}},
+        "baseline": {"model": "trees", "dates": ["seen", "id"]},
+    }
+
+    with pytest.raises(ArgumentsError) as refused:
+        check(
+            run_file.RunFile(Path("run.yaml"), "training", {**required, **models, "exclude": ["asked"]}),
+            model_of("training"),
+        )
+
+    assert str(refused.value).splitlines()[1:] == [
+        "  baseline.dates: 'id' is in `key` too; leave one of them out",
+        "  candidate.dates: 'took' is in `label` too; leave one of them out",
+        "  candidate.dates: 'asked' is in `exclude` too; leave one of them out",
+    ]
+
+
 def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_for() -> None:
     required = {"name": "teams", "source": "a.csv", "dataset": "a", "key": "id", "label": "team", "store": "store"}
     of_two = {

@@ -35,7 +35,7 @@ def sweep_model(
         schema: What `validate_dataset` wrote; the features are its columns.
         label: The column to predict.
         key: The column that tells rows apart; no feature.
-        exclude: Further columns that are no features; columns of times never are.
+        exclude: Further columns that are no features; of columns of times only those are that `dates` names.
         spec: The model whose settings are varied.
         seed: Of each training.
         accelerator: Whether GPUs are taken: where there are (`auto`), in any case (`gpu`), or not (`cpu`).

@@ -41,7 +41,7 @@ def train_model(
         start: The champion, as `split_dataset` hands it on; an empty file where there is none.
         label: The column to predict.
         key: The column that tells rows apart; no feature.
-        exclude: Further columns that are no features; columns of times never are.
+        exclude: Further columns that are no features; of columns of times only those are that `dates` names.
         spec: The model with its hyperparameters, as `{"model": "dnn", "hidden": [64]}`; docs/training.md has them all.
         seed: The same seed and data give the same model on the same machine.
         accelerator: Whether GPUs are taken: where there are (`auto`), in any case (`gpu`), or not (`cpu`).

@@ -17,6 +17,7 @@ Nothing here needs TensorFlow, and pyarrow only where a table comes in, so that 
 import hashlib
 import json
 import keyword
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cd4ml.contracts import document, problems
+from cd4ml.contracts import document, moments, problems
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.chosen import ChosenThreshold
@@ -41,13 +42,26 @@ SAVED_MODEL = "saved_model"
 CONTRACT = "contract.json"
 HISTORY = "history.json"
 
-Kind = Literal["number", "category", "boolean", "text"]
+Kind = Literal["number", "category", "boolean", "text", "date"]
 """What is text in a table is a `category`, known by its values, or a `text`, known by its words."""
+Dtype = Literal["float32", "string", "int64"]
+DTYPES: Mapping[Kind, Dtype] = {
+    "number": "float32",
+    "boolean": "float32",
+    "category": "string",
+    "text": "string",
+    "date": "int64",
+}
+MISSING: Mapping[Dtype, float | str | int] = {"float32": math.nan, "string": "", "int64": moments.MISSING}
+"""What stands for no value."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One feature as the model takes it: float32 with NaN for missing, or text with "" for missing."""
+    """One feature as the model takes it: float32 with NaN for missing, text with "", or a date or time.
+
+    The latter is int64: microseconds since 1970 in UTC, the least int64 for missing (`cd4ml.contracts.moments`).
+    """
 
     name: str
     """The column's; requests, reports and slices know it by this one."""
@@ -57,7 +71,9 @@ class Input:
     vocabulary: tuple[str, ...] | None = None
     """Of a category: the values that training knew; None of what is none, and where an older version trained it."""
     range: tuple[float, float] | None = None
-    """Of a number: the least and the greatest value that training saw; None likewise."""
+    """Of a number or a date: the least and the greatest value that training saw; None likewise."""
+    since: str = ""
+    """Of a date: the column that its age is measured against; empty where that is the greatest value of its `range`."""
 
     @property
     def tensor(self) -> str:
@@ -65,9 +81,14 @@ class Input:
         return self.encoded or self.name
 
     @property
-    def dtype(self) -> Literal["float32", "string"]:
+    def dtype(self) -> Dtype:
         """The type of its tensor."""
-        return "string" if self.is_text else "float32"
+        return DTYPES[self.kind]
+
+    @property
+    def missing(self) -> float | str | int:
+        """What stands for no value."""
+        return MISSING[self.dtype]
 
     @property
     def is_text(self) -> bool:
@@ -180,6 +201,8 @@ def _written(one: Input) -> dict[str, Any]:
         content["vocabulary"] = list(one.vocabulary)
     if one.range is not None:
         content["range"] = list(one.range)
+    if one.since:
+        content["since"] = one.since
     return content
 
 
@@ -231,7 +254,8 @@ def _read(content: Mapping[str, Any]) -> Input:
     vocabulary = tuple(content["vocabulary"]) if "vocabulary" in content else None
     low, high = content.get("range", (None, None))
     seen = None if low is None else (low, high)
-    return Input(content["name"], content["kind"], content.get("encoded", ""), vocabulary, seen)
+    encoded, since = content.get("encoded", ""), content.get("since", "")
+    return Input(content["name"], content["kind"], encoded, vocabulary, seen, since)
 
 
 def digest(folder: str | Path) -> str:
@@ -260,10 +284,10 @@ def features(table: "pa.Table", contract: Contract) -> dict[str, np.ndarray]:
         contract: Of the model that is to predict.
 
     Returns:
-        One array of shape [rows] by the input's tensor: float32 with NaN for missing, or object (text) with "".
+        One array of shape [rows] by the input's tensor, as `Input` has it; text is of the type object.
 
     Raises:
-        DataError: A column is missing or of a type that the model does not take.
+        DataError: A column is missing or of a type that the model does not take, or has a moment that is none.
     """
     return {name: one if isinstance(one, np.ndarray) else _numpy(one) for name, one in columns(table, contract).items()}
 
@@ -276,20 +300,27 @@ def columns(table: "pa.Table", contract: Contract) -> "dict[str, np.ndarray | pa
 def _input(given: "pa.ChunkedArray", one: Input) -> "np.ndarray | pa.ChunkedArray":
     import pyarrow as pa
 
-    kind = kind_of(given.type)
-    fits = kind is not None and (kind == "category") == one.is_text
-    if not (fits or pa.types.is_null(given.type)):
+    if not (_fits(given.type, one) or pa.types.is_null(given.type)):
         raise DataError(
             f"column {one.name!r} is {given.type}, but the model takes a {one.kind} there; "
             "clean the source, or train on data of this type"
         )
     if one.is_text:
         return given.cast(pa.string()).fill_null("")
+    if one.kind == "date":
+        return moments.of_column(given, one.name)
     return _numpy(given.cast(pa.float32(), safe=False).fill_null(float("nan")))
 
 
+def _fits(type_: "pa.DataType", one: Input) -> bool:
+    if one.kind == "date":
+        return moments.is_moment(type_) or is_text(type_)
+    kind = kind_of(type_)
+    return kind is not None and (kind == "category") == one.is_text
+
+
 def kind_of(type_: "pa.DataType") -> Kind | None:
-    """The kind of input that a column of this type can be; None where it can be none."""
+    """The kind of input that a column of this type is unless a model is told otherwise; None where it is none."""
     import pyarrow as pa
 
     if pa.types.is_boolean(type_):

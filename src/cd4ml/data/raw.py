@@ -6,14 +6,13 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts.moments import EARLIEST, LATEST
 from cd4ml.data.rows import Example, ShownError
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
 LONGEST = 1 << 20
 """Bytes that a text may have."""
-EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""The years 1 to 9999, in microseconds since 1970: others cannot be shown."""
 
 
 class Plain:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import evaluation as summary
-from cd4ml.contracts import model, predictions
+from cd4ml.contracts import model, moments, predictions
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Summary
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.problem import Problem
@@ -361,6 +361,9 @@ def _said(output: np.ndarray, classes: Sequence[str]) -> float | str:
 def _plain(column: pa.ChunkedArray, one: Input) -> pa.ChunkedArray:
     if one.is_text:
         return column.cast(pa.string())
+    if one.kind == "date":
+        there = moments.of_column(column, one.name).tolist()
+        return pa.chunked_array([[None if at == moments.MISSING else moments.text_of(at) for at in there]], pa.string())
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return column
     numbers = column.cast(pa.float64())

@@ -140,16 +140,21 @@ class _Work:
     def model(self) -> LoadedModel:
         return LoadedModel(self.version, self.files)
 
-    def predict(self, shard: pa.Table) -> np.ndarray:
+    def predict(self, shard: pa.Table, start: int) -> np.ndarray:
         """What the model gives, float32 [rows], or [rows, classes].
 
+        Args:
+            shard: The rows.
+            start: How many were before them.
+
         Raises:
-            DataError: A column is of a type that the model does not take.
+            DataError: A column is of a type that the model does not take, or holds no date where there is to be one.
         """
         try:
             return self.model.predict(shard)
         except DataError as error:
-            raise DataError(f"{self.source}: {error}") from error
+            place = f"of the rows after {start:,}: " if start else ""
+            raise DataError(f"{self.source}: {place}{error}") from error
 
 
 @dataclass
@@ -172,7 +177,7 @@ class _Tally:
         for one in work.contract.inputs:
             column = table.column(one.name)
             empty = column.null_count
-            if one.is_text and pa.types.is_string(column.type):
+            if pa.types.is_string(column.type):
                 empty += pc.sum(pc.equal(column, "")).as_py() or 0
                 self._add_unknown(one.name, column, one.vocabulary, before=before)
             if empty:
@@ -329,7 +334,7 @@ def _table(shard: pa.Table, *, start: int, schema: pa.Schema, asked: Predicted, 
     rows = len(shard)
     columns: dict[str, Any] = {
         names.ROW: np.arange(start + 1, start + rows + 1),
-        **_given(work.predict(shard), asked, work.contract),
+        **_given(work.predict(shard, start), asked, work.contract),
         names.MODEL: _repeated(asked.model, rows),
         names.VERSION: np.full(rows, asked.model_version),
         names.DIGEST: _repeated(asked.digest, rows),

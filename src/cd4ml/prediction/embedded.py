@@ -2,7 +2,7 @@
 
 VERSION says where it comes from, CONTRACT what it takes. `predict` takes the columns by name and gives what CONTRACT
 calls `output`, a row each: the probability of the second of its two classes, those of all of more than two in their
-order, or a number. None and NaN are missing:
+order, or a number. None and NaN are missing, and a date or time is one, or ISO 8601, in UTC where it has no offset:
 
     predict({"age": [31, None], "region": ["north", "south"]})
 """
@@ -10,6 +10,7 @@ order, or a number. None and NaN are missing:
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,4 +48,15 @@ def predict(columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
 def _tensor(values: Sequence[Any], kind: str) -> tf.Tensor:
     if kind in ("category", "text"):
         return tf.constant(["" if value is None or value != value else str(value) for value in values], tf.string)
+    if kind == "date":
+        return tf.constant([_microseconds(value) for value in values], tf.int64)
     return tf.constant(np.asarray(values, np.float32))
+
+
+def _microseconds(value: Any) -> int:
+    """Since 1970 in UTC, of a date or time; it and its text may be given."""
+    if value is None or value != value or value == "":
+        return -(2**63)
+    moment = datetime.fromisoformat(str(value))
+    since = moment.replace(tzinfo=None) - datetime(1970, 1, 1) - (moment.utcoffset() or timedelta())
+    return since // timedelta(microseconds=1)

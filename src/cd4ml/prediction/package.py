@@ -62,6 +62,7 @@ EXAMPLES: Mapping[Kind, list[Any]] = {
     "text": ["a text of some words"],
     "number": [1.0],
     "boolean": [True],
+    "date": ["2027-02-28T09:30:00Z"],
 }
 
 

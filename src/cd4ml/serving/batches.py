@@ -178,4 +178,5 @@ def _hangs() -> RefusedError:
 def _together(batch: Sequence[Inputs]) -> Inputs:
     if len(batch) == 1:
         return batch[0]
-    return Inputs(np.concatenate([one.numbers for one in batch]), np.concatenate([one.texts for one in batch]), {}, {})
+    numbers, texts, dates = zip(*((one.numbers, one.texts, one.dates) for one in batch), strict=True)
+    return Inputs(np.concatenate(numbers), np.concatenate(texts), np.concatenate(dates), {}, {})

@@ -10,7 +10,8 @@ from cd4ml.serving.predictor import Predictor
 from cd4ml.version import VERSION
 
 PATH = "/openapi.json"
-TYPES = {"number": "number", "category": "string", "text": "string", "boolean": "boolean"}
+TYPES = {"number": "number", "category": "string", "text": "string", "boolean": "boolean", "date": "string"}
+DATE = {"description": "as ISO 8601, in UTC where it has no offset", "examples": ["2027-02-28T09:30:00Z", "2027-02-28"]}
 REFUSED = {
     "400": "the request is wrong; the answer says where",
     "413": "the request is too large",
@@ -67,7 +68,9 @@ def describe(predictor: Predictor) -> dict[str, Any]:
 
 
 def _field(one: Input) -> dict[str, Any]:
-    known = {"examples": list(one.vocabulary[:5])} if one.vocabulary else {}
+    known: dict[str, Any] = {"examples": list(one.vocabulary[:5])} if one.vocabulary else {}
+    if one.kind == "date":
+        known = DATE
     return {"type": [TYPES[one.kind], "null"], **known}
 
 

@@ -123,7 +123,7 @@ class Predictor:
     def metadata(self) -> dict[str, Any]:
         """Says which model this is, and what it takes and gives."""
         inputs = [
-            {"name": one.name, "datatype": "BYTES" if one.dtype == "string" else "FP32", "shape": [-1]}
+            {"name": one.name, "datatype": "FP32" if one.dtype == "float32" else "BYTES", "shape": [-1]}
             for one in self.contract.inputs
         ]
         return {

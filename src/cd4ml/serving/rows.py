@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cd4ml.contracts import moments
 from cd4ml.contracts.model import Contract, Input, Kind, features
 from cd4ml.names import nearest
 from cd4ml.serving.application import RefusedError, bad, too_large
@@ -33,6 +34,7 @@ TAKES: Mapping[Kind, str] = {
     "text": "text",
     "number": "a finite number (float32)",
     "boolean": "a boolean",
+    "date": "a date or time as ISO 8601",
 }
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -45,6 +47,8 @@ class Inputs:
     """float32 [rows, features that are no text], NaN for missing."""
     texts: np.ndarray
     """object [rows, features that are text], "" for missing."""
+    dates: np.ndarray
+    """int64 [rows, features that are dates], as `Input` has them."""
     missing: Mapping[str, int]
     """By feature that has any: the rows that lack a value."""
     unknown: Mapping[str, int]
@@ -59,7 +63,9 @@ class Inputs:
 
     def part(self, start: int, end: int) -> "Inputs":
         """Some of the rows, as the model takes them."""
-        return self if self.rows <= end - start else Inputs(self.numbers[start:end], self.texts[start:end], {}, {})
+        if self.rows <= end - start:
+            return self
+        return Inputs(self.numbers[start:end], self.texts[start:end], self.dates[start:end], {}, {})
 
 
 class Encoder:
@@ -71,17 +77,19 @@ class Encoder:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._numbers = [one for one in contract.inputs if not one.is_text]
-        self._texts = [one for one in contract.inputs if one.is_text]
+        self._numbers, self._texts, self._dates = (
+            [one for one in contract.inputs if one.dtype == dtype] for dtype in ("float32", "string", "int64")
+        )
         self._boolean = [place for place, one in enumerate(self._numbers) if one.kind == "boolean"]
         ranges = [one.range or (-np.inf, np.inf) for one in self._numbers]
         self._least, self._greatest = np.array(ranges, np.float32).reshape(-1, 2).T
         self._known = {one.name: {"", *one.vocabulary} for one in self._texts if one.vocabulary is not None}
 
     @property
-    def tensors(self) -> tuple[list[str], list[str]]:
-        """What the signature calls the columns of numbers and those of texts."""
-        return [one.tensor for one in self._numbers], [one.tensor for one in self._texts]
+    def tensors(self) -> tuple[list[str], list[str], list[str]]:
+        """What the signature calls the columns of numbers, those of texts, and those of dates."""
+        numbers, texts, dates = ([one.tensor for one in some] for some in (self._numbers, self._texts, self._dates))
+        return numbers, texts, dates
 
     def inputs(self, columns: Mapping[str, Sequence[Any]], rows: int, place: str) -> Inputs:
         """The inputs of the columns that the model knows; all others are ignored.
@@ -100,7 +108,8 @@ class Encoder:
             numbers = [_numbers(column, one) for column, one in zip(numbers, self._numbers, strict=True)]
         if not TEXTS.issuperset(map(type, chain.from_iterable(texts))):
             texts = [_texts(column, one) for column, one in zip(texts, self._texts, strict=True)]
-        return self._inputs(numbers, texts, rows)
+        dates = [_moments(_column(one.name, columns, place), one) for one in self._dates]
+        return self._inputs(rows, numbers=numbers, texts=texts, dates=dates)
 
     def inputs_of_table(self, table: "pa.Table") -> Inputs:
         """The inputs of a table; NaN is a missing value in it, as null is.
@@ -111,13 +120,16 @@ class Encoder:
         """
         arrays = features(table, self._contract)
         texts = [arrays[one.tensor].tolist() for one in self._texts]
-        return self._inputs([arrays[one.tensor] for one in self._numbers], texts, len(table))
+        numbers, dates = ([arrays[one.tensor] for one in some] for some in (self._numbers, self._dates))
+        return self._inputs(len(table), numbers=numbers, texts=texts, dates=dates)
 
     def missing_rows(self, rows: int) -> Inputs:
         """Rows that lack every value."""
         return self.inputs({one.name: [None] * rows for one in self._contract.inputs}, rows, "")
 
-    def _inputs(self, numbers: Sequence[Any], texts: Sequence[Sequence[str]], rows: int) -> Inputs:
+    def _inputs(
+        self, rows: int, *, numbers: Sequence[Any], texts: Sequence[Sequence[str]], dates: Sequence[Any]
+    ) -> Inputs:
         values = np.array(numbers, np.float64).reshape(len(numbers), rows)
         gaps = np.isnan(values)
         fits = (np.abs(values) <= LARGEST) | gaps
@@ -134,9 +146,14 @@ class Encoder:
             strange = _strange(column, self._known.get(one.name))
             if strange:
                 unknown[one.name] = strange
+        moment = np.array(dates, np.int64).reshape(len(dates), rows)
+        for one, lacking in zip(self._dates, (moment == moments.MISSING).sum(axis=1).tolist(), strict=True):
+            if lacking:
+                missing[one.name] = lacking
         words = np.array(texts, object).reshape(len(texts), rows)
         taken = values.T.astype(np.float32, order="C")
-        return Inputs(taken, np.ascontiguousarray(words.T), missing, unknown, self._outside(taken))
+        moment, words = np.ascontiguousarray(moment.T), np.ascontiguousarray(words.T)
+        return Inputs(taken, words, moment, missing, unknown, self._outside(taken))
 
     def _outside(self, numbers: np.ndarray) -> Mapping[str, int]:
         """How many of the model's numbers, float32 [rows, features], training has seen none as small or as great as."""
@@ -218,5 +235,16 @@ def _texts(column: Sequence[Any], one: Input) -> Sequence[str]:
     return known
 
 
-def _not_a_value(value: Any, one: Input) -> RefusedError:
-    return bad(f"feature {one.name!r} takes {TAKES[one.kind]} or null, not {reprlib.repr(value)}")
+def _moments(column: Sequence[Any], one: Input) -> Sequence[int]:
+    """The values as the model takes them."""
+    found = []
+    for row, value in enumerate(column, 1):
+        try:
+            found.append(moments.of_text(value) if value not in (None, "") else moments.MISSING)
+        except (ValueError, TypeError) as error:
+            raise _not_a_value(value, one, f" in row {row:,}") from error
+    return found
+
+
+def _not_a_value(value: Any, one: Input, place: str = "") -> RefusedError:
+    return bad(f"feature {one.name!r} takes {TAKES[one.kind]} or null, not {reprlib.repr(value)}{place}")

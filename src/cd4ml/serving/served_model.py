@@ -1,5 +1,6 @@
 """The model that is served: inputs in, predictions out."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +48,22 @@ class ServedModel:
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         """The predictions, float32 [rows], or [rows, classes]."""
-        given = self._tensor(inputs.numbers), self._tensor(inputs.texts)
+        given = (self._tensor(one) for one in (inputs.numbers, inputs.texts, inputs.dates))
         [found] = self._call(args=[*given, *self._variables], Tout=self._output, f=self._function)
         predictions: np.ndarray = found.numpy()
         return predictions
 
     def _packed(self, signature: Any) -> Any:
-        """The signature as a function of two tensors: to make one for each feature takes longer than to predict."""
+        """The signature as a function of three tensors: to make one for each feature takes longer than to predict."""
         import tensorflow as tf
 
-        numbers, texts = self.encoder.tensors
-
-        specification = [
-            tf.TensorSpec([None, len(numbers)], tf.float32),
-            tf.TensorSpec([None, len(texts)], tf.string),
-        ]
+        tensors, types = self.encoder.tensors, (tf.float32, tf.string, tf.int64)
+        names = list(chain.from_iterable(tensors))
+        specification = [tf.TensorSpec([None, len(some)], type_) for some, type_ in zip(tensors, types, strict=True)]
 
         @tf.function(input_signature=specification)  # type: ignore[untyped-decorator]
-        def packed(number_columns: Any, text_columns: Any) -> Any:
-            columns = [*tf.unstack(number_columns, axis=1), *tf.unstack(text_columns, axis=1)]
-            return signature(**dict(zip([*numbers, *texts], columns, strict=True)))[self.contract.output]
+        def packed(*given: Any) -> Any:
+            columns = chain.from_iterable(tf.unstack(one, axis=1) for one in given)
+            return signature(**dict(zip(names, columns, strict=True)))[self.contract.output]
 
         return packed.get_concrete_function()

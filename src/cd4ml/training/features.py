@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from cd4ml.contracts.model import Input, Kind, inputs, kind_of
 from cd4ml.errors import TrainingError
 from cd4ml.names import nearest
-from cd4ml.training.statistics import Column, Number, Text
+from cd4ml.training.statistics import Column, Date, Number, Text
 
 LARGEST = 1e18
 """Larger numbers, and their squares, lose their meaning in the float32 of a model."""
@@ -31,13 +31,14 @@ def select(
     Args:
         columns: Of the train split.
         schema: A TFDV schema as text proto; a column that it does not list is no feature.
-        statistics: Of the train split; a column without values is no feature.
+        statistics: Of the train split; a column without values is no feature, and one of times is one where it is a
+            `Date` there (`cd4ml.training.dates`).
         label: The column to predict.
         exclude: Columns that are no features.
         texts: Columns of text that are known by their words.
 
     Returns:
-        The inputs in the order of the schema. Columns of times or lists are no features.
+        The inputs in the order of the schema. Columns of lists are no features.
 
     Raises:
         TrainingError: A column that was named is not in the data, or no feature is left.
@@ -50,28 +51,37 @@ def select(
     if absent:
         raise TrainingError(f"column {absent[0]!r} is in the schema {schema}, but not in the train split; correct one")
     kinds: dict[str, Kind] = {}
+    able = set(listed) - {label, *exclude}
+    dates = [name for name, column in statistics.items() if isinstance(column, Date)]
+    for argument, names in (("texts", texts), ("dates", dates)):
+        _check_named(argument, names, able)
     for name in texts:
-        _check_text(name, columns, features=set(listed) - {label, *exclude}, statistics=statistics)
+        _check_text(name, columns, statistics)
     for name in listed:
-        kind = "text" if name in texts else kind_of(columns.field(name).type)
+        kind = "date" if name in dates else "text" if name in texts else kind_of(columns.field(name).type)
         if name in (label, *exclude) or kind is None or not _is_told(statistics.get(name), kind):
             continue
         _check(name, kind, statistics[name])
         kinds[name] = kind
-    if not kinds:
+    if not any(_says_something(statistics[name]) for name in kinds):
         raise TrainingError(
             f"no feature is left of the columns {', '.join(columns.names)}: a feature is listed in the schema, is a "
-            "number, a text that occurs more than once or a boolean, and is neither the label nor excluded"
+            "number, a text that occurs more than once, a boolean, or a date that is named in `dates`, and is neither "
+            "the label nor excluded"
         )
     return tuple(_seen(one, statistics[one.name]) for one in inputs(kinds))
 
 
-def _check_text(name: str, columns: pa.Schema, *, features: Collection[str], statistics: Mapping[str, Column]) -> None:
+def _check_named(argument: str, names: Sequence[str], features: Collection[str]) -> None:
+    for name in names:
+        if name not in features:
+            raise TrainingError(
+                f"{argument}: column {name!r} is no feature; {nearest(name, features)}, or leave it out of exclude"
+            )
+
+
+def _check_text(name: str, columns: pa.Schema, statistics: Mapping[str, Column]) -> None:
     """Makes sure that a column can be known by its words."""
-    if name not in features:
-        raise TrainingError(
-            f"texts: column {name!r} is no feature; {nearest(name, features)}, or leave it out of exclude"
-        )
     if kind_of(columns.field(name).type) != "category":
         raise TrainingError(
             f"texts: column {name!r} holds {columns.field(name).type}, which has no words; leave it out"
@@ -88,8 +98,15 @@ def _is_told(column: Column | None, kind: Kind) -> bool:
     return column is not None and (kind != "category" or not isinstance(column, Text) or bool(column.values))
 
 
+def _says_something(column: Column) -> bool:
+    """A date that others are measured against alone is no feature."""
+    return not isinstance(column, Date) or column.age is not None or bool(column.cycles)
+
+
 def _seen(one: Input, column: Column) -> Input:
     """An input with the values that training saw."""
+    if isinstance(column, Date):
+        return replace(one, range=(column.earliest, column.latest), since=column.since)
     if isinstance(column, Text):
         return replace(one, vocabulary=column.values) if one.kind != "text" else one
     return replace(one, range=(column.minimum, column.maximum)) if one.kind == "number" else one

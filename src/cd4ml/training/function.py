@@ -219,8 +219,8 @@ def _check_rows(model: keras.Model, name: str, job: TrainingJob) -> None:
     _check_range(found[:-1], name, job.contract)
     if not np.isfinite(found[-1]).all():
         raise TrainingError(
-            f"{name}: its model gives {found[-1]} for a row without values (NaN of numbers, an empty text); have it "
-            "take them, as job.encoder() does"
+            f"{name}: its model gives {found[-1]} for a row without values (NaN of numbers, an empty text, the least "
+            "int64 of dates); have it take them, as job.encoder() does"
         )
     same = job.problem.tolerance(found)
     for other, what in ((found[:1] - alone, "for a row alone"), (found - saved, "once it is saved and loaded")):
@@ -233,7 +233,7 @@ def _check_rows(model: keras.Model, name: str, job: TrainingJob) -> None:
 
 def _rows(job: TrainingJob) -> list[tf.Tensor]:
     inputs = examples.first(job.eval, job.contract, CHECKED_ROWS)
-    return [tf.concat([one, [np.nan if one.dtype.is_floating else ""]], 0) for one in inputs]
+    return [tf.concat([rows, [one.missing]], 0) for one, rows in zip(job.contract.inputs, inputs, strict=True)]
 
 
 def _check_range(found: np.ndarray, name: str, contract: Contract) -> None:

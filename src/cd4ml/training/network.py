@@ -19,7 +19,7 @@ from cd4ml import settings
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
 from cd4ml.names import counted, nearest
-from cd4ml.training import objective, warm_start
+from cd4ml.training import date_parts, objective, warm_start
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import fit
 from cd4ml.training.job import Fitted, TrainingJob
@@ -120,8 +120,10 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
     inputs = _raw(contract)
     raw = {one.name: tensor for one, tensor in zip(contract.inputs, inputs, strict=True)}
     texts = vocabularies(contract, statistics)
-    numbers = {one.name: _scale(statistics[one.name]) for one in contract.inputs if not one.is_text}
-    dense = _numbers([raw[name] for name in numbers], list(numbers.values())) if numbers else []
+    scaled = [(raw[one.name], _scale(statistics[one.name])) for one in contract.inputs if one.dtype == "float32"]
+    scaled += [(age.days, age.scale) for age in date_parts.ages(contract, statistics, raw)]
+    dense = _numbers(*zip(*scaled, strict=True)) if scaled else []
+    dense += [_on_circle(one) for one in date_parts.places(contract, statistics, raw)]
     embedded, buckets = _embedded_sizes(contract, statistics), _buckets(contract, statistics)
     indices = []
     for name, values in texts.items():
@@ -247,6 +249,13 @@ def _scale(column: Column) -> Number:
     if isinstance(column, Number):
         return column
     return Number(minimum=0.0, maximum=1.0, mean=0.5, deviation=0.5, missing=column.missing)
+
+
+def _on_circle(place: date_parts.Place) -> keras.KerasTensor:
+    """A place in a cycle, float32 [batch, 2], so that its end is beside its beginning; zeros where it is missing."""
+    angle = place.value * np.float32(2 * math.pi / place.length)
+    point = ops.stack([ops.sin(angle), ops.cos(angle)], axis=-1)
+    return point * ops.cast(place.known, "float32")[:, None]
 
 
 def _numbers(raw: Sequence[keras.KerasTensor], scales: Sequence[Number]) -> list[keras.KerasTensor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from cd4ml.contracts import moments
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.progress import thinned
 from cd4ml.contracts.sweep import Sweep, Trial
@@ -113,6 +114,9 @@ def write(path: str | Path, *, trained: "Trained", contract: Contract, seed: int
 
 
 def _seen(one: Input) -> str:
+    if one.range and one.kind == "date":
+        earliest, latest = (moments.text_of(int(value)) for value in one.range)
+        return f"{earliest} to {latest}" + f"; its age at {one.since}" * bool(one.since)
     if one.range:
         return "{:.4g} to {:.4g}".format(*one.range)
     if one.vocabulary is None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -13,6 +14,10 @@ TRAIN = "train.pb"
 FEWEST_ROWS = 2.0
 """Of a value that the statistics do not list, on average: with fewer, there is nothing to learn of these."""
 MOST_BUCKETS = 2**16
+DAY = 24 * 60 * 60 * 10**6
+"""In microseconds."""
+
+Cycle = Literal["year", "week", "day"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,26 @@ class Text:
     """Into how many all others are hashed; 0 where they are too rare to learn from, or there are none."""
 
 
-Column = Number | Text
+@dataclass(frozen=True)
+class Date:
+    """A column of dates or times that a model sees (`cd4ml.training.dates`)."""
+
+    earliest: int
+    """In microseconds since 1970 in UTC."""
+    latest: int
+    """Likewise."""
+    missing: bool
+    """Whether any row has none."""
+    age: Number | None
+    """In days; None of a column that others are measured against."""
+    since: str
+    """The column that its age is measured against; empty where that is the latest moment."""
+    cycles: tuple[Cycle, ...]
+    """Those of which the rows have all: where they span less than a year, its days would tell times that do not come
+    again."""
+
+
+Column = Number | Text | Date
 
 
 def read(folder: str | Path) -> Mapping[str, Column]:

@@ -25,6 +25,7 @@ from cd4ml.storage import scratch
 from cd4ml.training import (
     calibration,
     class_weights,
+    dates,
     environment,
     examples,
     export,
@@ -245,7 +246,7 @@ def _basis(request: Request, trainer: Trainer) -> _Basis:
         TrainingError: The data does not allow it.
     """
     split, start = Path(request.train), Path(request.start) if request.start else None
-    known = statistics.read(request.statistics)
+    known = dates.measured(statistics.read(request.statistics), split, trainer.dates)
     if start and not start.is_dir():
         start = None
     if start and not trainer.may_start_warm:

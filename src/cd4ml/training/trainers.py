@@ -108,6 +108,34 @@ class ThresholdChoice(Strict):
     """What it has to keep."""
 
 
+class Dates(Strict):
+    """Which columns of dates or times a model sees, and what their age is."""
+
+    columns: Annotated[Columns, Field(min_length=1)]
+    """Of each its age, and where it stands in the year, the week and the day."""
+    since: Annotated[str, Field(min_length=1)] | None = None
+    """The column of the moment that ages are measured against, as that of a row's question; without, the latest moment
+    of each column in train."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All columns that it is about, each once."""
+        return tuple(dict.fromkeys([*self.columns, *([self.since] if self.since else [])]))
+
+
+def _dates(written: Any) -> Any:
+    """Columns alone, as the whole has them."""
+    return {"columns": written} if isinstance(written, list | tuple) else written
+
+
+def _no_dates(_: Dates) -> Dates:
+    raise ValueError("this model knows no dates; leave it out, or train another model")
+
+
+DateColumns = Annotated[Dates, BeforeValidator(_dates, json_schema_input_type=Columns | Dates)]
+NoDates = Annotated[DateColumns, AfterValidator(_no_dates)]
+
+
 class Trainer(Strict, ABC):
     """A way to train a model, with its hyperparameters as fields; what a team brings is a subclass."""
 
@@ -126,6 +154,9 @@ class Trainer(Strict, ABC):
     """By what the threshold above which a row counts as positive is chosen on eval; without, `thresholds` say it."""
     texts: Columns = ()
     """Columns of text that are known by their words and not by their values."""
+    dates: DateColumns | None = None
+    """Columns of dates or times that are known by their age and by where they stand in the year, the week and the day;
+    those that are not named are no features."""
 
     @model_validator(mode="before")
     @classmethod
@@ -356,6 +387,7 @@ class Rules(Trainer, json_schema_extra={"required": ["model", "rules", "default"
     default: Probability
     """The probability where no rule holds."""
     texts: KnownByValue = ()
+    dates: NoDates | None = None
 
     @field_validator("reweight", "class_weights")
     @classmethod

@@ -17,7 +17,7 @@ from keras import ops
 
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
-from cd4ml.training import objective
+from cd4ml.training import date_parts, objective
 from cd4ml.training.devices import cores
 from cd4ml.training.examples import Examples
 from cd4ml.training.fit import Epoch, best, end, measured_rows
@@ -86,15 +86,19 @@ def encoder(contract: Contract, statistics: Mapping[str, Column]) -> keras.Model
         statistics: Has every input.
 
     Returns:
-        A model from raw features, one tensor [batch] an input in their order, to float32 [batch, inputs].
+        A model from raw features, one tensor [batch] an input in their order, to float32 [batch, width]: a number for
+        each input but dates, then those of the dates.
     """
     texts = vocabularies(contract, statistics)
-    raw = [keras.Input((), dtype=one.dtype) for one in contract.inputs]
+    raw = {one.name: keras.Input((), dtype=one.dtype) for one in contract.inputs}
     columns = [
-        lookup(texts[one.name])(tensor) if one.name in texts else _number(tensor, statistics[one.name])
-        for one, tensor in zip(contract.inputs, raw, strict=True)
+        lookup(texts[one.name])(raw[one.name]) if one.name in texts else _number(raw[one.name], statistics[one.name])
+        for one in contract.inputs
+        if one.kind != "date"
     ]
-    return keras.Model(raw, ops.stack([ops.cast(column, "float32") for column in columns], axis=-1))
+    columns += [_number(age.days, age.scale) for age in date_parts.ages(contract, statistics, raw)]
+    columns += [_place(one) for one in date_parts.places(contract, statistics, raw)]
+    return keras.Model(list(raw.values()), ops.stack([ops.cast(column, "float32") for column in columns], axis=-1))
 
 
 def _number(raw: keras.KerasTensor, column: Column) -> keras.KerasTensor:
@@ -103,10 +107,16 @@ def _number(raw: keras.KerasTensor, column: Column) -> keras.KerasTensor:
     return ops.where(ops.isfinite(raw), raw, np.float32(np.nan if column.missing else mean))
 
 
+def _place(one: date_parts.Place) -> keras.KerasTensor:
+    """Likewise; else it is the middle."""
+    return ops.where(one.known, one.value, np.float32(np.nan if one.missing else (one.length - 1) / 2))
+
+
 def _categories(job: TrainingJob) -> dict[int, int]:
-    """The features that are texts, and how many values the encoder makes of each."""
+    """The features that are texts, by their place, and how many values the encoder makes of each."""
     texts = vocabularies(job.contract, job.statistics)
-    return {place: len(texts[one.name]) + 1 for place, one in enumerate(job.contract.inputs) if one.name in texts}
+    names = [one.name for one in job.contract.inputs if one.kind != "date"]
+    return {place: len(texts[name]) + 1 for place, name in enumerate(names) if name in texts}
 
 
 def _grown(

@@ -23,7 +23,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from cd4ml.contracts import model, question
+from cd4ml.contracts import model, moments, question
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.model import SAVED_MODEL
 from cd4ml.errors import Cd4mlError, TrainingError
@@ -129,6 +129,8 @@ def _statistics(table: pa.Table) -> bytes:
             stats = feature.string_stats
             for one in pc.value_counts(column.combine_chunks().drop_null()).to_pylist():
                 stats.rank_histogram.buckets.add(label=one["values"], sample_count=one["counts"])
+        elif moments.is_moment(column.type):
+            stats = feature.num_stats
         elif model.kind_of(column.type):
             stats = feature.num_stats
             values = column.cast(pa.float64(), safe=False).drop_null().to_numpy()

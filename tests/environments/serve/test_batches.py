@@ -14,7 +14,13 @@ from cd4ml.serving.rows import Inputs
 
 
 def inputs(*values: float) -> Inputs:
-    return Inputs(np.array(values, np.float32)[:, None], np.empty((len(values), 0), object), {}, {})
+    return Inputs(
+        np.array(values, np.float32)[:, None],
+        np.empty((len(values), 0), object),
+        np.empty((len(values), 0), np.int64),
+        {},
+        {},
+    )
 
 
 class Model:

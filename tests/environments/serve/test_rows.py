@@ -18,7 +18,7 @@ def test_a_feature_may_have_any_name():
 
     found = encoder.inputs(dict(zip(NAMES, ([0, 5], [1, 6], [2, 7], [3, 8], [4, None]), strict=True)), 2, "names")
 
-    assert encoder.tensors == ([one.tensor for one in CONTRACT.inputs], [])
+    assert encoder.tensors == ([one.tensor for one in CONTRACT.inputs], [], [])
     assert found.numbers[0].tolist() == [0, 1, 2, 3, 4]
     assert math.isnan(found.numbers[1, 4])
     assert found.missing == {"größe": 1}

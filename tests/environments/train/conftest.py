@@ -69,9 +69,9 @@ def statistics_of(table: pa.Table) -> statistics_pb2.DatasetFeatureStatisticsLis
                 stats.rank_histogram.buckets.add(label=one["values"], sample_count=one["counts"])
                 stats.top_values.add(value=one["values"], frequency=one["counts"])
         else:
-            numbers = pc.cast(
-                column if not pa.types.is_timestamp(column.type) else column.cast(pa.int64()), pa.float64()
-            )
+            if pa.types.is_timestamp(column.type):
+                column = column.cast(pa.timestamp("s", column.type.tz), safe=False).cast(pa.int64())
+            numbers = pc.cast(column, pa.float64())
             stats = feature.num_stats
             if numbers.null_count < len(numbers):
                 stats.min, stats.max = pc.min_max(numbers).as_py().values()

@@ -69,6 +69,8 @@ def test_a_contract_keeps_what_training_knew_of_a_feature(tmp_path):
             Input("region", "category", vocabulary=("north", "")),
             Input("x", "category"),
             Input("age", "number", range=(18.0, 90.5)),
+            Input("seen", "date", range=(-(10**15), 1_700_000_000_000_001), since="asked"),
+            Input("asked", "date"),
         ),
     )
     model.write_contract(known, tmp_path)
@@ -237,6 +239,25 @@ def test_a_text_of_any_type_becomes_text(type_):
     column = pa.array(["a", "b", None]).cast(type_)
 
     assert model.features(table(region=column), CONTRACT)["region"].tolist() == ["a", "b", ""]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["2024-02-29", None, ""]),
+        pa.array(["2024-02-29", None, None]).cast(pa.date32()),
+        pa.array(["2024-02-29", None, None]).cast(pa.timestamp("ns")),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_date_of_any_type_becomes_microseconds(column):
+    dates = replace(CONTRACT, inputs=model.inputs({"signed up": "date"}))
+
+    found = model.features(pa.table({"signed up": column}), dates)["encoded_0"]
+
+    assert found.dtype == np.int64
+    assert found.tolist() == [1_709_164_800_000_000, -(2**63), -(2**63)]
+    assert dates.inputs[0].missing == found[1]
 
 
 def test_a_column_without_any_value_is_missing_whatever_the_model_takes():

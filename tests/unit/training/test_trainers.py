@@ -37,6 +37,15 @@ def test_any_model_may_be_reweighted():
     assert parse({"model": "dnn", "reweight": ["gender", "region"]}).reweight == ("gender", "region")
 
 
+def test_any_model_may_see_dates():
+    assert parse({"model": "linear"}).dates is None
+    assert parse({"model": "trees", "dates": ["born", "seen"]}).dates.named == ("born", "seen")
+    whole = parse({"model": "dnn", "dates": {"columns": ["born", "asked"], "since": "asked"}})
+    assert (whole.dates.columns, whole.dates.named) == (("born", "asked"), ("born", "asked"))
+    assert parse({"function": "team:wide", "dates": {"columns": ["born"], "since": "at"}}).dates.named == ("born", "at")
+    assert parse(whole.recorded) == whole
+
+
 def test_every_mistake_is_reported_at_once():
     with pytest.raises(TrainingError) as caught:
         parse(
@@ -58,7 +67,7 @@ def test_every_mistake_is_reported_at_once():
         ({"model": ["dnn"]}, r"did you mean 'dnn'\?"),
         (
             {"model": "linear", "hidden": [8]},
-            "hidden: unknown; there are model, reweight, class_weights, calibration, threshold, texts, epochs",
+            "hidden: unknown; there are model, reweight, class_weights, calibration, threshold, texts, dates, epochs",
         ),
         ({"model": "dnn", "epochs": 2.5}, "epochs: .* not 2.5"),
         ({"model": "dnn", "hidden": [8, -1]}, "hidden.1: .* not -1"),
@@ -66,9 +75,14 @@ def test_every_mistake_is_reported_at_once():
         ({"model": "trees", "trees": 1001}, "trees: .* 1000"),
         (
             {"model": "trees", "epochs": 5},
-            "epochs: unknown; there are model, reweight, class_weights, calibration, threshold, texts, trees, leaves",
+            "epochs: unknown; .*, calibration, threshold, texts, dates, trees, leaves",
         ),
         ({"model": "trees", "calibration": "platt"}, "calibration: .*'none', 'temperature' or 'isotonic', not 'platt'"),
+        ({"model": "trees", "dates": []}, "dates.columns: "),
+        ({"model": "trees", "dates": ["at", "at"]}, "dates.columns: name each column once"),
+        ({"model": "trees", "dates": "at"}, "dates: .*, not 'at'"),
+        ({"model": "trees", "dates": {"since": "at"}}, "dates.columns: "),
+        ({"model": "trees", "dates": {"columns": ["at"], "until": "now"}}, "dates.until: unknown; there are columns"),
         ({"model": "trees", "texts": ["note"]}, "texts: this model knows a text by its value alone; leave it out"),
         (
             {"model": "dnn", "class_weights": "even"},
@@ -91,7 +105,7 @@ def test_every_mistake_is_reported_at_once():
         ({"function": "team/models.py:wide"}, "function: .* is no function; write MODULE:NAME"),
         (
             {"function": "team.models:wide", "units": 3},
-            "units: unknown; .*, calibration, threshold, texts, function, settings",
+            "units: unknown; .*, calibration, threshold, texts, dates, function, settings",
         ),
         ({"function": "team.models:wide", "source": "e30="}, "source: is no module that cd4ml packed; leave it out"),
         ({"function": "team.models:wide", "minutes": 0}, "minutes: .* not 0"),
@@ -140,6 +154,7 @@ def test_rules_may_be_written_briefly_or_in_full_and_are_the_same():
         (rules(rule(region="")), "rules.0.when.region.values.0: write a text, .* not ''"),
         (rules(rule(region=[])), "rules.0.when.region.values: .* at least 1 item"),
         (rules(rule(age=3), reweight=["region"]), "reweight: rules learn nothing from rows"),
+        (rules(rule(age=3), dates=["at"]), "dates: this model knows no dates; leave it out, or train another model"),
         (rules(rule(age=3), texts=["note"]), "texts: this model knows a text by its value alone; leave it out"),
     ],
 )
@@ -184,6 +199,7 @@ def test_a_teams_own_model_is_checked_as_others_are(installed):
         "calibration": "none",
         "threshold": None,
         "texts": (),
+        "dates": None,
         "precision": "float32",
         "deterministic": False,
         "epochs": 50,
