@@ -87,16 +87,16 @@ def once(requests: pa.Table) -> Answers:
         requests: As `captured.REQUESTS` has them, in any order. Answers of mirrors share the id of what they copy.
     """
     by = [(name, "ascending") for name in ("at", "request_id", "arm", "version", "status", "latency_ms")]
-    ordered = requests.sort_by(by).combine_chunks()
+    order = pc.sort_indices(requests, sort_keys=by)
+    ordered = requests.select(["at", "request_id", "arm", "mirrored"]).take(order)
     ids, arms = (_codes(ordered[name]) for name in ("request_id", "arm"))
-    mirrored = ordered["mirrored"].to_numpy(zero_copy_only=False)
+    mirrored = ordered["mirrored"].to_numpy()
     group = ids * (arms.max(initial=0) + 2) + np.where(mirrored, arms + 1, 0)
     _, first, of = np.unique(group, return_index=True, return_inverse=True)
     moments = _moments(ordered["at"])
-    counts = np.zeros(len(ordered), bool)
-    counts[first] = True
+    counts = _flags(len(ordered), first)
     again = ~counts & (moments == moments[first[of]]) & (arms == arms[first[of]])
-    return Answers(ordered.filter(pa.array(counts)), ordered.filter(pa.array(~counts & ~again)))
+    return Answers(*(requests.take(order.filter(pa.array(one))) for one in (counts, ~counts & ~again)))
 
 
 def join(
@@ -146,12 +146,10 @@ class _Rows:
         counts = np.where(whole, values // np.maximum(widths, 1), 0)
         first = np.cumsum(counts) - counts
         of = np.repeat(np.arange(len(answers)), counts)
-        has = answers.filter(pa.array(counts > 0))
+        given = answers["predictions"].filter(pa.array(counts > 0)).combine_chunks()
         table = answers.select([name for name in ROWS.names if name in answers.column_names]).take(pa.array(of))
         offsets = np.concatenate([[0], np.cumsum(widths[of])]).astype(np.int32)
-        predictions = pa.ListArray.from_arrays(
-            pa.array(offsets), pc.list_flatten(has["predictions"].combine_chunks()).cast(pa.float64())
-        )
+        predictions = pa.ListArray.from_arrays(pa.array(offsets), pc.list_flatten(given))
         number = pa.array((np.arange(len(of)) - first[of] + 1).astype(np.int32))
         table = table.set_column(table.column_names.index("predictions"), ROWS.field("predictions"), predictions)
         features = captured_features.of_rows(answers["features"], counts)
