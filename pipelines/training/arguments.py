@@ -174,6 +174,7 @@ class Training(Arguments):
                 slices=self.slices,
                 sensitive=self.sensitive,
                 problem=self._problem,
+                chosen=self.candidate.threshold is not None,
             )
         )
         if self.sweep:

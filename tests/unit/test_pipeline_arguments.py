@@ -165,6 +165,19 @@ def test_an_order_of_classes_that_says_nothing_is_refused_before_a_run(said: dic
     assert told in str(refused.value)
 
 
+def test_a_limit_at_the_chosen_threshold_needs_a_candidate_that_chooses_one() -> None:
+    required = {"name": "uptake", "source": "a.csv", "dataset": "a", "key": "id", "label": "took", "store": "store"}
+
+    def asked_for(candidate: dict[str, Any]) -> run_file.RunFile:
+        limits = {"recall@chosen": {"min": 0.6}}
+        given = {**required, "candidate": {"model": "dnn", **candidate}, "model_limits": limits}
+        return run_file.RunFile(Path("run.yaml"), "training", given)
+
+    assert check(asked_for({"threshold": {"costs": {"false_negative": 5}}}), model_of("training"))
+    with pytest.raises(ArgumentsError, match="recall@chosen: the candidate chooses no threshold; write in it what err"):
+        check(asked_for({}), model_of("training"))
+
+
 @pytest.mark.parametrize("problem", ["auto", "ordinal"])
 def test_how_far_ordered_classes_are_taken_for_others_can_be_limited(problem: str) -> None:
     required = {"name": "sizes", "source": "a.csv", "dataset": "a", "key": "id", "label": "size", "store": "store"}

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+CHOSEN = "chosen"
+"""What limits call it, as in `recall@chosen`."""
+
 
 @dataclass(frozen=True)
 class ChosenThreshold:

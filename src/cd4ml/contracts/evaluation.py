@@ -21,6 +21,7 @@ from pathlib import Path
 from cd4ml.contracts import document, problems, slices
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.bounds import FEWEST_ROWS
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.problem import Metrics, Problem
 from cd4ml.contracts.shares import Interval
@@ -145,11 +146,20 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
     """Of the label, in the order of its problem; none of a number, and where an older version evaluated."""
     sensitive: tuple[str, ...] = ()
     """Columns whose groups were to be compared; none where an older version evaluated."""
+    chosen_threshold: float | None = None
+    """That which training chose for the candidate (`cd4ml.contracts.chosen`), the first of `thresholds`; None where it
+    chose none."""
 
     def __post_init__(self) -> None:
         problems.named(self.problem_name)
         if CANDIDATE not in self.models:
             raise ValueError("it has no candidate among its models")
+
+    def measured_as(self, metric: str) -> str:
+        """The name by which a metric was measured: `recall@0.31` of `recall@chosen`, where that was chosen."""
+        name, _, cut = metric.partition("@")
+        of_it = cut == CHOSEN and name in self.problem and self.problem.metric(name).at_thresholds
+        return at(name, self.chosen_threshold) if of_it and self.chosen_threshold is not None else metric
 
     def of(self, model: str) -> dict[str, Slice]:
         """The slices of a model by name."""
@@ -174,9 +184,9 @@ class Summary(Document, kind="cd4ml/Summary", remedy="run evaluate_model again")
         return worst(values, key=lambda one: one[1], default=None)
 
 
-def at(metric: str, threshold: float) -> str:
-    """The name of a metric at a threshold: `accuracy@0.5`."""
-    return f"{metric}@{threshold:g}"
+def at(metric: str, threshold: float | str) -> str:
+    """The name of a metric at a threshold: `accuracy@0.5`, or `accuracy@chosen`."""
+    return f"{metric}@{threshold}" if isinstance(threshold, str) else f"{metric}@{threshold:g}"
 
 
 def of_class(metric: str, name: str) -> str:

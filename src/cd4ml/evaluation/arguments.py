@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cd4ml.contracts import problems
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.evaluation import at
 from cd4ml.contracts.slices import Pattern, columns_of
 from cd4ml.errors import EvaluationError
@@ -82,6 +83,7 @@ def check_together(
     slices: Sequence[Any],
     sensitive: Sequence[Any],
     problem: str = "",
+    chosen: bool = False,
 ) -> None:
     """Makes sure that everything which the limits name will be evaluated.
 
@@ -91,11 +93,14 @@ def check_together(
         slices: Columns, or lists of columns to cross.
         sensitive: Columns whose groups are compared.
         problem: What the label asks for, by its name; any other text where only the label tells.
+        chosen: Whether the candidate has a threshold chosen.
 
     Raises:
         EvaluationError: With every mistake; of an argument that is not good by itself, with the first.
     """
     mistakes = dict.fromkeys(_mistakes(model_limits, cuts=thresholds, slices=slices, compared=sensitive))
+    if not chosen:
+        mistakes |= dict.fromkeys(_at_chosen(model_limits))
     if problem in problems.PROBLEMS:
         mistakes |= dict.fromkeys(limits.misfits(model_limits, problems.named(problem)))
     if mistakes:
@@ -126,14 +131,31 @@ def _mistakes(allowed: Limits, *, cuts: Sequence[Any], slices: Sequence[Any], co
         yield from _groups(key, groups, compared)
         for name, _, fairness_limit in rates.by_rate():
             cut = fairness_limit.threshold
-            if cut is not None and cut not in cuts:
+            if cut not in (None, CHOSEN, *cuts):
                 known = ", ".join(f"{one:g}" for one in cuts)
-                yield f"fairness.{key}.{name}: not evaluated at {cut:g}; add it to thresholds, or name one of {known}"
+                yield f"fairness.{key}.{name}: not evaluated at {cut}; add it to thresholds, or name one of {known}"
+
+
+def _at_chosen(allowed: Limits) -> Iterator[str]:
+    """What is of a threshold that the candidate does not choose."""
+    of_metrics = (*allowed.metrics, *(allowed.bootstrap or {}))
+    named = [one for one in of_metrics if problems.metric(one).at_thresholds and one.endswith(f"@{CHOSEN}")]
+    of_groups = (
+        f"fairness.{key}.{name}"
+        for key, rates in allowed.fairness.items()
+        for name, _, limit in rates.by_rate()
+        if limit.threshold == CHOSEN
+    )
+    for one in (*named, *of_groups):
+        yield (
+            f"{one}: the candidate chooses no threshold; write in it what errors cost, as "
+            "`threshold: {costs: {false_negative: 5}}`, or name one of thresholds"
+        )
 
 
 def _metric(metric: str, cuts: Sequence[float]) -> Iterator[str]:
     name, _, threshold = metric.partition("@")
-    known = [at(name, cut) for cut in cuts]
+    known = [*(at(name, cut) for cut in cuts), at(name, CHOSEN)]
     if problems.metric(name).at_thresholds and metric not in known:
         add = "" if float(threshold) in cuts else "add it to thresholds; "
         yield f"{metric}: not evaluated at {threshold}; {add}{nearest(metric, known)}"

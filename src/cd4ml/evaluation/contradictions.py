@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from cd4ml.contracts import problems
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.slices import Pattern
 
 Mistake = tuple[tuple[str, ...], str]
@@ -74,7 +75,7 @@ def _rate(metric: str) -> str:
     """The metric that says the same, by one name."""
     row, (_, found, cut) = problems.metric(metric), metric.partition("@")
     same = row.said_by or row.name
-    return f"{same}@{float(cut):g}" if row.at_thresholds else f"{same}{found}{cut}"
+    return f"{same}@{float(cut):g}" if row.at_thresholds and cut != CHOSEN else f"{same}{found}{cut}"
 
 
 def _range(held: Held) -> tuple[float, float]:

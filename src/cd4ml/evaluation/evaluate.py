@@ -146,6 +146,7 @@ def evaluate(
                 problem_name=problem.name,
                 classes=classes,
                 sensitive=sensitive,
+                chosen_threshold=chosen.value if chosen else None,
             )
             summary.write(found, unfinished)
             known = predicted.outputs[CANDIDATE][:PREDICTIONS_KEPT]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.evaluation import (
     CANDIDATE,
     MOST_BY_SLICE,
@@ -36,12 +37,13 @@ def checks(
     """
     column, asked = key_of(columns), dict(_asked(limit))
     rows = [one for one in found.fairness if one.model == CANDIDATE and one.column == column]
-    rows = [one for one in rows if one.metric.partition("@")[0] == rate and limit.threshold in (None, one.threshold)]
+    cut = found.chosen_threshold if limit.threshold == CHOSEN else limit.threshold
+    everywhere = limit.threshold is None
+    rows = [one for one in rows if one.metric.partition("@")[0] == rate and (everywhere or cut == one.threshold)]
     if not rows:
         yield _not_compared(found, columns=columns, subject=subject, rate=rate, limit=limit, asked=asked)
     for one in rows:
-        cut = "" if one.threshold is None else f" at {one.threshold:g}"
-        where = f"{subject}{one.metric.removeprefix(rate)} between groups of {column}{cut}"
+        where = f"{subject}{one.metric.removeprefix(rate)} between groups of {column}{_cut(one, limit)}"
         for what, bounds in asked.items():
             if what == "largest difference":
                 yield _farthest(found, one=one, where=where, bounds=bounds)
@@ -49,6 +51,12 @@ def checks(
             value, interval = (one.gap, one.gap_interval) if what == "gap" else (one.ratio, one.ratio_interval)
             measured = Measured(value, interval, _why_no_value(one), _extremes(one), too_few=one.gap is None)
             yield hold(f"{where}: the {what}", slice_=_each(columns), bounds=bounds, measured=measured)
+
+
+def _cut(one: Fairness, limit: FairnessLimit) -> str:
+    if one.threshold is None:
+        return ""
+    return " at the chosen threshold" if limit.threshold == CHOSEN else f" at {one.threshold:g}"
 
 
 def _asked(limit: FairnessLimit) -> Iterator[tuple[str, Bounds]]:
@@ -70,7 +78,7 @@ def _not_compared(
     asked: Mapping[str, Bounds],
 ) -> Check:
     column = key_of(columns)
-    subject = f"{subject} between groups of {column}" + (f" at {limit.threshold:g}" if limit.threshold else "")
+    subject = f"{subject} between groups of {column}" + (f" at {limit.threshold}" if limit.threshold else "")
     words = " and ".join(f"{what} {bounds}" for what, bounds in asked.items())
     known = dict.fromkeys(one.column for one in found.fairness)
     why = (
@@ -78,6 +86,8 @@ def _not_compared(
         if column in known
         else f"it is no sensitive column of the evaluation; {nearest(column, known)}"
     )
+    if column in known and limit.threshold == CHOSEN:
+        why = "training chose no threshold for the candidate; write `threshold` in it (docs/training.md)"
     if found.problem.metric(rate).of_classes and len(found.classes) > MOST_BY_SLICE:
         why = TOO_MANY_CLASSES
     return Check(subject, words, None, Outcome.ERROR, f"{subject}: {why}", _each(columns))

@@ -6,8 +6,8 @@ from typing import Any
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import FEWEST_ROWS, Bounds, Measured, hold
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.evaluation import CANDIDATE, TOO_MANY_CLASSES, Slice, Summary
-from cd4ml.contracts.problem import Problem
 from cd4ml.contracts.record import found_by
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import Pattern, columns_of
@@ -55,7 +55,7 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
     measured = found.models[CANDIDATE].metrics
     named = dict.fromkeys((*allowed.metrics, *(allowed.bootstrap or {})))
     unknown = list(limits.misfits(allowed, found.problem)) or [
-        f"{name}: not measured; {nearest(name, measured)}" for name in named if name not in measured
+        _not_measured(name, found) for name in named if found.measured_as(name) not in measured
     ]
     if unknown:
         raise EvaluationError("model limits: " + "; ".join(unknown))
@@ -66,6 +66,12 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
         "limits": limits.digest(allowed),
     }
     return Verdict(MODEL_GATE, about, tuple(_checks(found, allowed)), tuple(_warnings(found)))
+
+
+def _not_measured(name: str, found: Summary) -> str:
+    if name.partition("@")[2] == CHOSEN and found.problem.metric(name).at_thresholds:
+        return f"{name}: training chose no threshold for the candidate; write `threshold` in it (docs/training.md)"
+    return f"{name}: not measured; {nearest(name, found.models[CANDIDATE].metrics)}"
 
 
 def _checks(found: Summary, allowed: Limits) -> Iterator[Check]:
@@ -137,9 +143,7 @@ def _value(found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds) -> 
     if not names:
         yield _no_rows(f"{metric} on {pattern}", bounds=bounds, slices=slices, pattern=pattern)
     for name in names:
-        yield hold(
-            f"{metric} on {name}", slice_=name, bounds=bounds, measured=_on_slice(found.problem, slices[name], metric)
-        )
+        yield hold(f"{metric} on {name}", slice_=name, bounds=bounds, measured=_on_slice(found, slices[name], metric))
 
 
 def _change(found: Summary, *, metric: str, other: str, limit: Change) -> Iterator[Check]:
@@ -158,7 +162,8 @@ def _change(found: Summary, *, metric: str, other: str, limit: Change) -> Iterat
         )
         return
     slices, others = found.of(CANDIDATE), found.of(other)
-    intervals = {one.slice: one.interval for one in found.changes if (one.other, one.metric) == (other, metric)}
+    compared = (other, found.measured_as(metric))
+    intervals = {one.slice: one.interval for one in found.changes if (one.other, one.metric) == compared}
     for pattern in limit.slices:
         names = _matching(slices, pattern)
         if not names:
@@ -166,14 +171,16 @@ def _change(found: Summary, *, metric: str, other: str, limit: Change) -> Iterat
                 f"change of {metric} on {pattern} against the {other}", bounds=bounds, slices=slices, pattern=pattern
             )
         for name in names:
-            after, before = (_on_slice(found.problem, one[name], metric) for one in (slices, others))
+            after, before = (_on_slice(found, one[name], metric) for one in (slices, others))
             measured = _difference(after, before, intervals.get(name))
             yield hold(
                 f"change of {metric} on {name} against the {other}", slice_=name, bounds=bounds, measured=measured
             )
 
 
-def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
+def _on_slice(found: Summary, one: Slice, named: str) -> Measured:
+    problem, metric = found.problem, found.measured_as(named)
+    detail = "" if metric == named else f"at {metric.partition('@')[2]}"
     if metric not in one.metrics:
         return Measured(None, why_not=TOO_MANY_CLASSES)
     value = one.metrics[metric]
@@ -187,7 +194,7 @@ def _on_slice(problem: Problem, one: Slice, metric: str) -> Measured:
             "take more test rows, or name larger slices)",
             too_few=True,
         )
-    return Measured(value, one.intervals.get(metric))
+    return Measured(value, one.intervals.get(metric), detail=detail)
 
 
 def _of_model(found: Summary, model: str, metric: str) -> Measured:
@@ -201,7 +208,10 @@ def _of_model(found: Summary, model: str, metric: str) -> Measured:
 def _difference(after: Measured, before: Measured, interval: Interval | None) -> Measured:
     if after.value is None or before.value is None:
         return Measured(None, why_not=after.why_not or before.why_not, too_few=after.too_few or before.too_few)
-    return Measured(after.value - before.value, interval, detail=f"{amount(before.value)} to {amount(after.value)}")
+    cut = f" {after.detail}" if after.detail else ""
+    return Measured(
+        after.value - before.value, interval, detail=f"{amount(before.value)} to {amount(after.value)}{cut}"
+    )
 
 
 def _no_rows(subject: str, *, bounds: Bounds, slices: Mapping[str, Slice], pattern: Pattern) -> Check:

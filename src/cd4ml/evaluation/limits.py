@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, cor
 from cd4ml import settings
 from cd4ml.contracts import problems
 from cd4ml.contracts.binary import CRITERIA
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.evaluation import at, of_class
 from cd4ml.contracts.problem import Metric as Row
 from cd4ml.contracts.problem import Problem
@@ -29,7 +30,7 @@ from cd4ml.errors import EvaluationError
 from cd4ml.evaluation import contradictions
 from cd4ml.evaluation.contradictions import Held, Mistake
 from cd4ml.names import nearest, shown
-from cd4ml.settings import Strict
+from cd4ml.settings import OneOf, Strict
 
 EXAMPLE = "as_good_as: baseline"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
@@ -48,9 +49,9 @@ def _known_metric(name: str) -> str:
     known = problems.metrics()
     at_thresholds = metric in known and known[metric].at_thresholds
     if at_thresholds and not found:
-        raise ValueError(f"is measured at a threshold: write {at(name, 0.5)}")
+        raise ValueError(f"is measured at a threshold: write {at(name, 0.5)}, or {at(name, CHOSEN)}")
     if at_thresholds and not _is_threshold(threshold):
-        raise ValueError(f"{threshold!r} is no threshold between 0 and 1")
+        raise ValueError(f"{threshold!r} is no threshold between 0 and 1, and not {CHOSEN!r}")
     of_classes = metric in known and known[metric].of_classes
     if of_classes and not threshold:
         raise ValueError(f"is measured for each class: write {of_class(metric, 'CLASS')} with the name of one")
@@ -68,7 +69,7 @@ def _named(metric: Row) -> str:
 
 def _is_threshold(text: str) -> bool:
     try:
-        return 0 < float(text) < 1
+        return text == CHOSEN or 0 < float(text) < 1
     except ValueError:
         return False
 
@@ -130,6 +131,18 @@ class MetricLimit(FirstModelLimit):
     champion: Change | None = None
 
 
+def _cut(content: Any) -> float | str:
+    if content == CHOSEN:
+        return CHOSEN
+    if isinstance(content, bool) or not isinstance(content, int | float) or not 0 < content < 1:
+        raise ValueError(f"write a number above 0 and below 1, or {CHOSEN}, not {shown(content)}")
+    return content
+
+
+Cut = Annotated[float | str, OneOf(_cut, lambda: [Annotated[float, Field(gt=0, lt=1)], Literal["chosen"]])]
+"""A threshold, or the one that training chose."""
+
+
 class FairnessLimit(_Settings):
     """How far a rate may differ between groups."""
 
@@ -137,8 +150,8 @@ class FairnessLimit(_Settings):
     min_ratio: Fraction | None = None
     max_difference: Fraction | None = None
     """Of any group from all rows."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """None: at every threshold of the evaluation."""
+    threshold: Cut | None = None
+    """None: at every threshold of the evaluation; `chosen`: at the candidate's."""
     confident: bool = False
 
 

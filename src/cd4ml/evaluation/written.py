@@ -7,12 +7,13 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from cd4ml.contracts import problems
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.evaluation import limits
 
-THRESHOLD = r"0*\.[0-9]+"
+THRESHOLD = rf"(0*\.[0-9]+|{CHOSEN})"
 DESCRIPTION = (
-    "By metric, at a threshold as `precision@0.5`, of a class as `class_recall@north`, and by the parts beside metrics "
-    "(docs/limits.md)."
+    "By metric, at a threshold as `precision@0.5` or `precision@chosen`, of a class as `class_recall@north`, and by "
+    "the parts beside metrics (docs/limits.md)."
 )
 
 

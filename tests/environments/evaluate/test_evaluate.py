@@ -57,6 +57,11 @@ def test_a_candidate_whose_threshold_was_chosen_is_measured_there_first(run, mod
     assert found.metrics["accuracy"] == pytest.approx((labels == selected).mean(), abs=1e-6)
     assert "threshold of the candidate: 0.3, at which a row of the 10 of eval costs 0.2" in capsys.readouterr().out
     assert model.read_contract(tmp_path / "chosen") == contract
+    assert "accuracy at 0.3, the threshold that was chosen on eval" in (folder / "report.html").read_text()
+    held = gate.check(folder / "evaluation", {"recall@chosen": {"min": 0.5, "baseline": {"min_change": -1}}}).checks
+    overall = found.summary.models["candidate"]
+    assert held[0].value == overall.metrics["recall@0.3"]
+    assert held[0].interval == overall.intervals["recall@0.3"]
 
 
 @pytest.mark.parametrize("role", ["candidate", "baseline"])

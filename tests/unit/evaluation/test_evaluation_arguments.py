@@ -94,6 +94,26 @@ def test_limits_on_what_is_evaluated_are_good():
     arguments.check_together(parse(limits), **ASKED)
 
 
+def test_limits_at_the_chosen_threshold_are_good_where_the_candidate_chooses_one():
+    limits = {
+        "recall@chosen": {"min": 0.5},
+        "bootstrap": {"precision@chosen": {"min": 0.5}},
+        "fairness": {"gender": {"equal_opportunity": {"max_gap": 0.1, "threshold": "chosen"}}},
+    }
+
+    arguments.check_together(parse(limits), **ASKED, chosen=True)
+
+    remedy = "write in it what errors cost, as `threshold: {costs: {false_negative: 5}}`, or name one of thresholds"
+    assert mistakes(limits) == [
+        f"{name}: the candidate chooses no threshold; {remedy}"
+        for name in ("recall@chosen", "precision@chosen", "fairness.gender.equal_opportunity")
+    ]
+
+
+def test_a_class_that_is_called_chosen_is_no_threshold():
+    arguments.check_together(parse({"class_recall@chosen": {"min": 0.5}}), **ASKED, problem="multiclass")
+
+
 def test_everything_that_is_not_evaluated_is_told_at_once():
     limits = {
         "accuracy@0.7": {"min": 0.5},

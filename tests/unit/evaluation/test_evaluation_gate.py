@@ -53,6 +53,50 @@ def test_a_model_that_keeps_its_limits_passes_with_its_digest(found, written):
     ]
 
 
+def at_chosen(found, cut="0.5"):
+    """The same, where training chose the threshold that all was measured at."""
+    return replace(found, chosen_threshold=float(cut))
+
+
+def test_a_limit_at_the_chosen_threshold_is_one_at_its_number(found, written):
+    def held(cut):
+        limits = {
+            f"recall@{cut}": {"min": 0.4, "slices": ["overall", "region=*"]},
+            "fairness": {"region": {"selection_rate": {"max_gap": 0.2, "threshold": cut if cut == "chosen" else 0.5}}},
+        }
+        return gate.check(written(at_chosen(found)), limits).checks
+
+    by_name, by_number = held("chosen"), held("0.5")
+
+    assert [(one.value, one.outcome, one.interval) for one in by_name] == [
+        (one.value, one.outcome, one.interval) for one in by_number
+    ]
+    assert [one.name for one in by_name[:2]] == ["recall@chosen on overall", "recall@chosen on region=north"]
+    assert by_name[0].reason == "recall@chosen on overall is 0.5 (at 0.5), at least 0.4 wanted"
+    assert by_name[3].name == "selection_rate between groups of region at the chosen threshold: the gap"
+
+
+def test_a_change_at_the_chosen_threshold_is_that_at_its_number(found, written):
+    changes = (Change("baseline", "overall", "recall@0.5", 0.1, (0.05, 0.15)),)
+    baseline = [replace(one, model="baseline") for one in found.slices]
+    changed = replace(at_chosen(found), changes=changes, slices=(*found.slices, *baseline))
+
+    limits = {"recall@chosen": {"baseline": {"min_change": -0.1, "confident": True}}}
+    [check] = gate.check(written(changed), limits).checks
+
+    assert (check.value, check.interval, str(check.outcome)) == (0.0, (0.05, 0.15), "passed")
+    assert "(0.5 to 0.5 at 0.5)" in check.reason
+
+
+def test_a_limit_at_a_threshold_that_was_not_chosen_is_told(found, written):
+    with pytest.raises(EvaluationError, match=r"recall@chosen: training chose no threshold for the candidate; write"):
+        gate.check(written(found), {"recall@chosen": {"min": 0.4}})
+
+    limits = {"fairness": {"region": {"selection_rate": {"max_gap": 0.2, "threshold": "chosen"}}}}
+    [reason] = reasons(written(found), limits)
+    assert reason.startswith("selection_rate between groups of region at chosen: training chose no threshold")
+
+
 def test_a_slice_below_its_limit_is_named(found, written):
     limits = {"auc": {"min": 0.7, "slices": ["overall", "region=*"]}}
 

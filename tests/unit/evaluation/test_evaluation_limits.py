@@ -36,7 +36,11 @@ def test_numbers_of_yaml_and_of_kfp_are_the_same():
     ("given", "mistake"),
     [
         ({"acu": {"min": 0.7}}, "acu: unknown; did you mean 'auc'?"),
-        ({"accuracy": {"min": 0.7}}, "accuracy: is measured at a threshold: write accuracy@0.5"),
+        ({"accuracy": {"min": 0.7}}, "accuracy: is measured at a threshold: write accuracy@0.5, or accuracy@chosen"),
+        (
+            {"fairness": {"a": {"selection_rate": {"max_gap": 0.1, "threshold": "chsen"}}}},
+            "fairness.a.selection_rate.threshold: write a number above 0 and below 1, or chosen, not 'chsen'",
+        ),
         ({"accuracy@5": {"min": 0.7}}, "accuracy@5: '5' is no threshold between 0 and 1"),
         ({"auc": {"mim": 0.7}}, "auc.mim: unknown; did you mean 'min'?"),
         ({"auc": {"baseline": {"min_chnge": 0}}}, "auc.baseline.min_chnge: unknown; did you mean 'min_change'?"),
