@@ -231,8 +231,10 @@ class Training(Arguments):
                 yield f"{name}.class_weights: {said}"
             if model.threshold:
                 yield f"{name}.threshold: {said}"
-            if model.calibration != "none":
+            if model.calibration != "none" and not asked.has_classes:
                 yield f"{name}.calibration: {said}"
+            elif model.calibration == "isotonic":
+                yield f"{name}.calibration: isotonic {said.removesuffix('leave it out')}write `temperature`"
             if model.model == "rules":
                 yield f"{name}.model: `rules` says a probability, and the problem is {asked.name}; take another model"
         for name in ("max_label_rate_gap", *(() if asked.has_classes else ("min_class_rows",))):

@@ -16,14 +16,15 @@ class Calibration:
     method: Method
     rows: int
     """Of the eval split."""
-    positives: int
-    """Of them."""
     loss: tuple[float, float]
     """The logarithmic loss there, before and after."""
     error: tuple[float, float]
-    """How far the mean probability of a tenth of the rows is from its share of positives, in the mean; likewise."""
+    """How far the mean probability of a tenth of the rows is from its share of positives, in the mean; likewise. Of
+    three classes and more: the mean probability of the predicted class, from the share that is of it."""
+    positives: int | None = None
+    """Of two classes: the rows of the positive one."""
     temperature: float | None = None
-    """What log odds are divided by."""
+    """What log odds are divided by; of three classes and more the logarithms of the probabilities."""
     levels: int | None = None
     """How many an isotonic regression has."""
     warning: str = ""
@@ -33,8 +34,9 @@ class Calibration:
         fitted = f"an isotonic regression of {counted(self.levels or 0, 'level')}"
         if self.temperature is not None:
             fitted = f"a temperature of {self.temperature:.4g}"
+        positive = "" if self.positives is None else f", {self.positives:,} of them positive"
         return (
-            f"by {fitted}, fitted to the {self.rows:,} rows of eval, {self.positives:,} of them positive: loss "
+            f"by {fitted}, fitted to the {self.rows:,} rows of eval{positive}: loss "
             f"{self.loss[0]:.4f} before and {self.loss[1]:.4f} after, calibration error {self.error[0]:.4f} and "
             f"{self.error[1]:.4f}{self.warning and '; '}{self.warning}"
         )

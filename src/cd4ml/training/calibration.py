@@ -1,7 +1,8 @@
 """Calibration: a trained model's probabilities become those that the eval split bears out, within the model.
 
-A temperature divides log odds (Guo et al. 2017, "On calibration of modern neural networks"); an isotonic regression
-finds the rising steps that fit best, between which it is linear. Neither turns the order of two rows round. Whether
+A temperature divides log odds (Guo et al. 2017, "On calibration of modern neural networks"), or of three classes and
+more the logarithms of all probabilities; an isotonic regression finds the rising steps that fit best, between which it
+is linear. Neither turns the order of two rows round, nor a temperature that of two classes of a row. Whether
 probabilities are calibrated, the test split judges: on the eval split, which they were fitted to, they always seem so.
 """
 
@@ -17,7 +18,7 @@ from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import TrainingError
 from cd4ml.names import counted
-from cd4ml.training import examples, objective, split
+from cd4ml.training import blocks, examples, objective, split
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.objective import LEAST, MOST, Objective
 from cd4ml.training.trainers import Trainer
@@ -38,20 +39,25 @@ def check(trainer: Trainer, job: TrainingJob) -> None:
     """Makes sure, before anything is trained, that its probabilities can be calibrated where that is asked for.
 
     Raises:
-        TrainingError: The label is not of two classes, or the eval split has too few rows of one.
+        TrainingError: The label is a number, or has too many classes for it; or the eval split has too few rows.
     """
     contract, method = job.contract, trainer.calibration
     if method == "none":
         return
-    if len(contract.classes) != 2:
+    if not contract.classes:
         raise TrainingError(
-            f"calibration: is of the probability of one of two classes, and the label {contract.label!r} asks for "
+            f"calibration: is of the probabilities of classes, and the label {contract.label!r} asks for "
             f"{contract.problem.task}; leave it out"
         )
-    least, rows = _rarer(split.labels(job.eval, contract), contract)
+    if len(contract.classes) > 2 and method == "isotonic":
+        raise TrainingError(
+            f"calibration: isotonic is of two classes, and the label {contract.label!r} has {len(contract.classes)}; "
+            "write `temperature`, or leave it out"
+        )
+    what, rows = _rarer(split.labels(job.eval, contract), contract)
     if rows < FEWEST:
         raise TrainingError(
-            f"calibration: the eval split has {counted(rows, 'row')} of {least!r}, and {FEWEST} are the fewest that it "
+            f"calibration: the eval split has {counted(rows, 'row')} of {what}, and {FEWEST} are the fewest that it "
             "can be fitted to; give eval a larger share of the data, or leave it out"
         )
 
@@ -72,12 +78,12 @@ def calibrated(trainer: Trainer, fitted: Fitted, job: TrainingJob) -> tuple[Fitt
     labels, before = examples.answers(job.eval, contract=job.contract, served=fitted.model)
     learnt = objective.of(job.contract, labels)
     fit = _FITS[trainer.calibration](labels, before, learnt)
-    after = fit.layer(before).numpy()
+    after = np.concatenate([fit.layer(before[part]).numpy() for part in blocks.of(before)])
     calibration = Calibration(
         method=trainer.calibration,
         rows=len(labels),
-        positives=int(labels.sum()),
-        loss=(learnt.loss(labels, learnt.outputs(before)), learnt.loss(labels, learnt.outputs(after))),
+        positives=int(labels.sum()) if before.ndim == 1 else None,
+        loss=(_loss(labels, before, learnt), _loss(labels, after, learnt)),
         error=(_error(labels, before), _error(labels, after)),
         temperature=fit.temperature,
         levels=fit.levels,
@@ -100,6 +106,15 @@ class Temperature(keras.layers.Layer):  # type: ignore[misc]
         likely = tf.clip_by_value(tf.cast(probabilities, tf.float64), LEAST, MOST)
         logits = tf.math.log(likely) - tf.math.log1p(-likely)
         return tf.cast(tf.sigmoid(logits / self.temperature), tf.float32)
+
+
+class TemperatureOfClasses(Temperature):
+    """Divides the logarithms of the probabilities of classes, float32 [batch, classes], by a number; they sum to 1."""
+
+    def call(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """In float64, so that no two classes change places."""
+        logits = tf.math.log(tf.maximum(tf.cast(probabilities, tf.float64), LEAST))
+        return tf.cast(tf.nn.softmax(logits / self.temperature), tf.float32)
 
 
 class Steps(keras.layers.Layer):  # type: ignore[misc]
@@ -139,16 +154,19 @@ class _Fit:
 
 
 def _temperature(labels: np.ndarray, probabilities: np.ndarray, learnt: Objective) -> _Fit:
-    logits, bound = learnt.outputs(probabilities), np.log(MOST_TEMPERATURE)
+    bound = np.log(MOST_TEMPERATURE)
     found = minimize_scalar(
-        lambda tried: learnt.loss(labels, logits / np.exp(tried)), bounds=(-bound, bound), method="bounded"
+        lambda tried: _loss(labels, probabilities, learnt, temperature=float(np.exp(tried))),
+        bounds=(-bound, bound),
+        method="bounded",
     )
     temperature = float(np.exp(found.x))
     warning = ""
     if abs(found.x) > bound - AT_BOUND:
         look = "whether it has learnt anything" if found.x > 0 else "whether a feature gives the label away"
         warning = f"this temperature is the bound of those that are tried: see {look}"
-    return _Fit(Temperature(temperature), temperature=temperature, warning=warning)
+    layer = Temperature if probabilities.ndim == 1 else TemperatureOfClasses
+    return _Fit(layer(temperature), temperature=temperature, warning=warning)
 
 
 def _isotonic(labels: np.ndarray, probabilities: np.ndarray, learnt: Objective) -> _Fit:  # noqa: ARG001 (as the other)
@@ -173,14 +191,26 @@ _FITS: Mapping[str, Callable[[np.ndarray, np.ndarray, Objective], _Fit]] = {
 }
 
 
+def _loss(labels: np.ndarray, probabilities: np.ndarray, learnt: Objective, *, temperature: float = 1.0) -> float:
+    """The mean logarithmic loss."""
+    parts = blocks.of(probabilities)
+    losses = [learnt.loss(labels[part], learnt.outputs(probabilities[part]) / temperature) for part in parts]
+    return float(np.average(losses, weights=[len(labels[part]) for part in parts]))
+
+
 def _error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The expected calibration error, over parts of as many rows each."""
+    """The expected calibration error, over parts of as many rows each; of several classes, of the predicted one."""
+    if probabilities.ndim > 1:
+        labels, probabilities = labels == probabilities.argmax(axis=1), probabilities.max(axis=1)
     differences = (probabilities - labels)[np.argsort(probabilities, kind="stable")]
     parts = np.array_split(differences.astype(np.float64), PARTS)
     return float(sum(abs(part.sum()) for part in parts) / len(labels))
 
 
 def _rarer(labels: np.ndarray, contract: Contract) -> tuple[str, int]:
-    """The class that fewer rows have, and how many."""
+    """The class that fewer rows have, or of several all but the most frequent one; and how many rows."""
     counts = np.bincount(labels.astype(np.int64), minlength=len(contract.classes))
-    return contract.classes[int(counts.argmin())], int(counts.min())
+    most = int(counts.argmax())
+    others = [repr(one) for place, one in enumerate(contract.classes) if place != most]
+    what = others[0] if len(others) == 1 else f"classes other than {contract.classes[most]!r}"
+    return what, int(counts.sum() - counts[most])

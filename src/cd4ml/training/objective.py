@@ -12,6 +12,7 @@ from keras import ops
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.problem import Problem
 from cd4ml.errors import TrainingError
+from cd4ml.training import blocks
 
 LEAST, MOST = 1e-37, 1 - 2.0**-25
 """What a probability of 0 and one of 1 may have been before they became a float32."""
@@ -102,8 +103,10 @@ class Several(Objective):
 
     def loss(self, labels: np.ndarray, outputs: np.ndarray) -> float:
         """The mean cross entropy."""
-        own = np.take_along_axis(_log_softmax(outputs), labels.astype(np.int64)[:, None], axis=1)
-        return float(-own.mean())
+        places, total = labels.astype(np.int64)[:, None], 0.0
+        for part in blocks.of(outputs):
+            total -= float(np.take_along_axis(_log_softmax(outputs[part]), places[part], axis=1).sum())
+        return total / len(labels)
 
     def answer(self, outputs: keras.KerasTensor) -> keras.KerasTensor:
         """The probabilities of the classes."""
@@ -111,7 +114,8 @@ class Several(Objective):
 
     def outputs(self, answers: np.ndarray) -> np.ndarray:
         """The logarithms of the probabilities, as far as a float32 tells these from 0."""
-        logits: np.ndarray = np.log(np.maximum(answers.astype(np.float64), LEAST))
+        logits: np.ndarray = np.maximum(answers, LEAST, dtype=np.float64)
+        np.log(logits, out=logits)
         return logits
 
     def boosted(self, predicted: np.ndarray) -> np.ndarray:
@@ -119,8 +123,10 @@ class Several(Objective):
         return self.outputs(predicted)
 
     def score(self, labels: np.ndarray, outputs: np.ndarray) -> float:
-        """That of the probabilities."""
-        return self.problem.score(labels, np.exp(_log_softmax(outputs)))
+        """That of the probabilities, which is a mean over the rows."""
+        parts = blocks.of(outputs)
+        scores = [self.problem.score(labels[part], np.exp(_log_softmax(outputs[part]))) for part in parts]
+        return float(np.average(scores, weights=[len(labels[part]) for part in parts]))
 
 
 def _log_softmax(outputs: np.ndarray) -> np.ndarray:

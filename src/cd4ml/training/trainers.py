@@ -149,7 +149,7 @@ class Trainer(Strict, ABC):
     class_weights: ClassWeights | None = None
     """What train rows count by class: `balanced`, or a weight by class, as {fraud: 10}; without, all the same."""
     calibration: Calibration = "none"
-    """How the probabilities of two classes are fitted to the eval split once it is trained, within the model."""
+    """How the probabilities of classes are fitted to the eval split once it is trained, within the model."""
     threshold: ThresholdChoice | None = None
     """By what the threshold above which a row counts as positive is chosen on eval; without, `thresholds` say it."""
     texts: Columns = ()

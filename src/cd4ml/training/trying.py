@@ -117,7 +117,9 @@ def _tried(
     request = replace(asked.request, spec=varied(asked.sweep.model, trial.settings))
     trained = train(request, folder=made, watch=watch)
     loss = trained.calibration.loss[1] if trained.calibration else trained.best.eval_loss
-    value = {trained.problem.primary: trained.best.eval_score, LOSS: loss}.get(objective)
+    of_loss = trained.calibration and trained.problem.lower_is_better  # the order, by which all else goes, is the same
+    score = loss if of_loss else trained.best.eval_score
+    value = {trained.problem.primary: score, LOSS: loss}.get(objective)
     measured: dict[str, float | None] = {}
     if value is None or asked.sweep.constraints:
         from cd4ml.training.on_eval import Measured

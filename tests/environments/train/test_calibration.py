@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cd4ml.contracts import model
+from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.errors import TrainingError
-from cd4ml.training.calibration import MOST_TEMPERATURE, Steps, Temperature
+from cd4ml.training.calibration import MOST_TEMPERATURE, Steps, Temperature, TemperatureOfClasses
 from cd4ml.training.train import Trained, train
 
 SURE = {"model": "trees", "trees": 10, "leaves": 64, "learning_rate": 0.5, "min_rows": 5}
@@ -163,8 +164,149 @@ def test_an_eval_split_with_few_rows_of_a_class_is_refused_before_training_and_n
 def test_a_number_is_not_calibrated(prepare, tmp_path):
     inputs = prepare(players(400, seed=1), players(200, seed=2), label="spend_90d", exclude=("key", "took"))
 
-    with pytest.raises(TrainingError, match="calibration: is of the probability .* 'spend_90d' asks for regression"):
+    with pytest.raises(
+        TrainingError, match="calibration: is of the probabilities of classes, .* 'spend_90d' asks for regression"
+    ):
         run(inputs, tmp_path / "model", model="linear", calibration="temperature")
+
+
+SEVERAL = """
+import json, sys, numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+
+class Known(ClassifierMixin, BaseEstimator):
+    def fit(self, rows, labels):
+        self.classes_ = np.unique(labels)
+        return self
+    def decision_function(self, rows):
+        return np.log(rows)
+    def predict(self, rows):
+        return self.classes_[rows.argmax(axis=1)]
+
+labels, known, asked = (np.array(one) for one in json.load(sys.stdin))
+ours = CalibratedClassifierCV(FrozenEstimator(Known().fit(known, labels)), method="temperature", ensemble=False)
+print(json.dumps(ours.fit(known, labels).predict_proba(asked).tolist()))
+"""
+REGIONS = ("east", "north", "south", "west")
+
+
+def movers(rows: int, seed: int) -> pa.Table:
+    """Players of a region, to be told by what else is known of them, which is little."""
+    table = players(rows, seed).drop_columns(["took"])
+    region = np.array(table.column("region").fill_null("west").to_pylist())
+    age = table.column("age").fill_null(40).to_numpy().astype(float) + 6 * np.array(
+        [REGIONS.index(one) for one in region]
+    )
+    table = table.set_column(table.column_names.index("age"), "age", pa.array(age))
+    return table.drop_columns(["region"]).append_column("region", pa.array(region))
+
+
+def predict_all(folder: Path, table: pa.Table) -> np.ndarray:
+    raw = model.features(table, model.read_contract(folder))
+    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probabilities"].numpy()
+
+
+def places_of(table: pa.Table) -> np.ndarray:
+    return np.array([REGIONS.index(one) for one in table.column("region").to_pylist()])
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return float(-np.log(probabilities[np.arange(len(labels)), labels].astype(float)).mean())
+
+
+@pytest.fixture(scope="module")
+def regions(prepare: Any) -> Inputs:
+    return prepare(movers(3000, seed=1), movers(1000, seed=2), label="region")
+
+
+@pytest.fixture(scope="module")
+def of_regions(regions: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same trees of four classes, calibrated and not."""
+    root = tmp_path_factory.mktemp("regions")
+    for method in ("none", "temperature"):
+        run(regions, root / method, **SURE, calibration=method)
+    return {method: root / method for method in ("none", "temperature")}
+
+
+def test_a_temperature_of_several_classes_is_that_of_scikit_learn(of_regions, regions):
+    evaluation, unseen = pq.read_table(regions.eval_split), movers(2000, seed=3)
+    known, asked = (predict_all(of_regions["none"], one).astype(float) for one in (evaluation, unseen))
+    python = Path(sys.prefix).parent / "validate" / "bin" / "python"
+    rows = json.dumps([one.tolist() for one in (places_of(evaluation), known, asked)])
+    theirs = np.array(json.loads(subprocess.check_output([python, "-c", SEVERAL], input=rows, text=True)))
+
+    found = predict_all(of_regions["temperature"], unseen)
+
+    np.testing.assert_allclose(found, theirs, atol=1e-4, rtol=0)
+    assert not model.read_contract(of_regions["temperature"]).problem.wrong(found).any()
+
+
+def test_unseen_rows_of_several_classes_are_closer_to_the_truth_and_of_the_same_class(of_regions):
+    unseen = movers(2000, seed=3)
+    before, after = (predict_all(of_regions[method], unseen) for method in ("none", "temperature"))
+
+    assert log_loss(places_of(unseen), after) < log_loss(places_of(unseen), before) - 0.05
+    assert (after.argmax(axis=1) == before.argmax(axis=1)).all()
+
+
+def test_a_model_of_several_classes_says_what_its_temperature_changed_on_eval(of_regions, regions):
+    evaluation = pq.read_table(regions.eval_split)
+    labels = places_of(evaluation)
+    pairs = [predict_all(of_regions[method], evaluation) for method in ("none", "temperature")]
+
+    said = model.read_contract(of_regions["temperature"]).calibration
+
+    assert said.loss == pytest.approx([log_loss(labels, one) for one in pairs], rel=1e-5)
+    assert said.error[1] < said.error[0] / 2
+    assert 1 < said.temperature < MOST_TEMPERATURE
+    assert (said.rows, said.positives) == (1000, None)
+    assert str(said).startswith(f"by a temperature of {said.temperature:.4g}, fitted to the 1,000 rows of eval: loss ")
+    order = [one.max(axis=1).argsort(kind="stable") for one in pairs]
+    parts = [np.array_split(one[place].max(axis=1), 10) for one, place in zip(pairs, order, strict=True)]
+    right = [np.array_split((one.argmax(axis=1) == labels)[place], 10) for one, place in zip(pairs, order, strict=True)]
+    errors = [
+        np.mean([abs(sure.mean() - true.mean()) for sure, true in zip(*both, strict=True)])
+        for both in zip(parts, right, strict=True)
+    ]
+    assert said.error == pytest.approx(errors, abs=1e-5)
+
+
+def test_a_network_of_several_classes_is_calibrated_and_lends_its_weights(regions, tmp_path):
+    run(regions, tmp_path / "first", model="linear", epochs=2, calibration="temperature")
+    again = {"model": "linear", "epochs": 1, "calibration": "temperature"}
+    train(requested(regions, spec=again, start=tmp_path / "first"), folder=tmp_path / "again")
+
+    for name in ("first", "again"):
+        assert 0.5 < model.read_contract(tmp_path / name).calibration.temperature < 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows", "told"),
+    [
+        ({"calibration": "isotonic"}, 1000, "isotonic is of two classes, and the label 'region' has 4; write `temper"),
+        (
+            {"calibration": "temperature"},
+            24,
+            "eval split has 19 rows of classes other than 'south', and 20 are the few",
+        ),
+    ],
+)
+def test_a_calibration_that_does_not_fit_several_classes_is_refused_before_training(
+    prepare, tmp_path, spec, rows, told
+):
+    table = movers(3000, seed=2)
+    few = pa.concat_tables(
+        [
+            table.filter(pc.equal(table["region"], one))[:many]
+            for one, many in [("south", rows), ("north", 10), ("east", 9)]
+        ]
+    )
+
+    with pytest.raises(TrainingError, match=told):
+        run(prepare(movers(3000, seed=1), few, label="region"), tmp_path / "model", **SURE, **spec)
 
 
 unit = st.floats(0, 1, width=32, allow_subnormal=False)  # which TensorFlow takes for 0
@@ -178,6 +320,22 @@ def test_no_temperature_turns_the_order_of_two_rows_round(asked, temperature):
 
     assert np.all(np.diff(found) >= 0)
     assert np.all((found >= 0) & (found <= 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(3, 9)), elements=unit).filter(
+        lambda one: (one.sum(axis=1) > 0).all()
+    ),
+    st.floats(1 / MOST_TEMPERATURE, MOST_TEMPERATURE),
+)
+def test_no_temperature_turns_the_order_of_two_classes_round(likely, temperature):
+    asked = likely / likely.sum(axis=1, keepdims=True)
+
+    found = TemperatureOfClasses(temperature)(asked).numpy()
+
+    assert np.all(np.diff(np.take_along_axis(found, asked.argsort(axis=1, kind="stable"), axis=1), axis=1) >= 0)
+    assert not MULTICLASS.wrong(found).any()
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,6 +1,7 @@
 """A label of three and more classes: learnt by every model that learns, told as a probability for each class."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.special
 import tensorflow as tf
 from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model
-from cd4ml.contracts.multiclass import losses
+from cd4ml.contracts.model import Contract
+from cd4ml.contracts.multiclass import MULTICLASS, losses
 from cd4ml.errors import TrainingError
-from cd4ml.training import code, statistics, trees
+from cd4ml.training import code, objective, statistics, trees
 from cd4ml.training.train import Trained, train
 
 SPECS = {
@@ -232,6 +235,24 @@ def test_of_many_classes_as_many_trees_grow_as_a_model_can_have_where_nothing_el
 
     assert "trees: 10 for each of 3 classes, 30 in all at most" in capsys.readouterr().out
     assert predict(tmp_path / "model", buyers(20, seed=3)).shape == (20, 3)
+
+
+def test_what_an_epoch_is_measured_by_takes_little_memory_beside_the_outputs_of_many_classes():
+    rows, classes = 60_000, 100
+    names = tuple(f"c{one:03}" for one in range(classes))
+    labels = np.arange(rows) % classes
+    outputs = np.random.default_rng(0).normal(size=(rows, classes)).astype(np.float32)
+    learnt = objective.of(Contract("y", names, (), {"model": "linear"}, MULTICLASS), labels)
+    likely = np.exp(outputs.astype(float) - scipy.special.logsumexp(outputs.astype(float), axis=1, keepdims=True))
+    expected = -np.log(likely[np.arange(rows), labels]).mean()
+
+    tracemalloc.start()
+    found = learnt.loss(labels, outputs), learnt.score(labels, outputs)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found == pytest.approx((expected, expected), rel=1e-9)
+    assert most < outputs.nbytes * 2  # one copy in float64
 
 
 def test_rules_say_one_probability_and_no_more(inputs, tmp_path):
