@@ -10,9 +10,8 @@ import pyarrow as pa
 import tensorflow as tf
 
 from cd4ml.contracts import model, ranking
-from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.model import SAVED_MODEL
-from cd4ml.training import reweight
+from cd4ml.training import group_rates, reweight
 from cd4ml.training.search import Constraints
 from cd4ml.training.split import opened, readable
 
@@ -99,11 +98,9 @@ class Measured:
 
     def _gap(self, column: str, rate: str, threshold: float) -> float | None:
         """The highest rate of a group less the lowest, of groups with rows enough; None with fewer than two."""
-        groups, names = reweight.groups_of(self._table.select([column]), argument=_argument(column))
         values, counted = _RATES[rate](self._labels, self._answers, threshold)
-        counts = np.bincount(groups[counted], minlength=len(names))
-        sums = np.bincount(groups[counted], values[counted], len(names))
-        rates = sums[counts >= FEWEST_ROWS] / counts[counts >= FEWEST_ROWS]
+        groups = group_rates.large(self._table.select([column]), counted, argument=_argument(column))
+        rates = [values[one].mean() for one in groups]
         return float(np.ptp(rates)) if len(rates) > 1 else None
 
 
@@ -129,9 +126,8 @@ _OBJECTIVES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def _selected(labels: np.ndarray, answers: np.ndarray, threshold: float, *, of: str) -> _Rows:
-    over = {"all": np.full(len(labels), True), "positive": labels == 1, "negative": labels == 0}
-    return answers > threshold, over[of]
+def _selected(labels: np.ndarray, answers: np.ndarray, threshold: float, *, rate: str) -> _Rows:
+    return answers > threshold, group_rates.over(rate, labels)
 
 
 def _precise(labels: np.ndarray, answers: np.ndarray, threshold: float) -> _Rows:
@@ -145,9 +141,7 @@ def _number(labels: np.ndarray, answers: np.ndarray, _: float, *, of: str) -> _R
 
 
 _RATES: Mapping[str, Callable[[np.ndarray, np.ndarray, float], _Rows]] = {
-    "selection_rate": partial(_selected, of="all"),
-    "true_positive_rate": partial(_selected, of="positive"),
-    "false_positive_rate": partial(_selected, of="negative"),
+    **{name: partial(_selected, rate=name) for name in ("selection_rate", "true_positive_rate", "false_positive_rate")},
     "precision": _precise,
     **{name: partial(_number, of=name) for name in ("mean_error", "mean_prediction", "mean_absolute_error")},
 }

@@ -12,8 +12,8 @@ import pyarrow as pa
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.errors import TrainingError
-from cd4ml.names import counted
-from cd4ml.training import examples, reweight, split
+from cd4ml.names import counted as number_of
+from cd4ml.training import examples, group_rates, reweight, split
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.trainers import FairnessGap, ThresholdChoice
 
@@ -66,7 +66,7 @@ def choose(choice: ThresholdChoice | None, fitted: Fitted, job: TrainingJob) -> 
     said: dict[str, Any] = {}
     if gap := choice.fairness_gap:
         gaps = {
-            column: np.ptp([_above(probabilities[one], tried) / one.sum() for one in groups], axis=0)
+            column: np.ptp([_above(probabilities[one], tried) / len(one) for one in groups], axis=0)
             for column, groups in _groups(gap, labels, job).items()
         }
         widest = np.max(list(gaps.values()), axis=0)
@@ -112,19 +112,17 @@ def _above(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 
 def _groups(gap: FairnessGap, labels: np.ndarray, job: TrainingJob) -> dict[str, list[np.ndarray]]:
-    """By column the groups that are large enough: which rows of each the rate is over, bool [rows]."""
+    """By column the groups that are large enough: the rows of each that the rate is over, int [rows of the group]."""
     table = reweight.read(job.eval, job.contract.label, gap.columns, argument=ARGUMENT, part="eval")
-    over = {"selection_rate": labels >= 0, "true_positive_rate": labels == 1, "false_positive_rate": labels == 0}
-    return {column: _large(table.select([column]), over[gap.metric], gap.metric) for column in gap.columns}
+    counted = group_rates.over(gap.metric, labels)
+    return {column: _large(table.select([column]), counted, gap.metric) for column in gap.columns}
 
 
 def _large(column: pa.Table, over: np.ndarray, metric: str) -> list[np.ndarray]:
-    places, names = reweight.groups_of(column, argument=ARGUMENT)
-    found = [over & (places == place) for place in range(len(names))]
-    large = [one for one in found if one.sum() >= FEWEST_ROWS]
+    large = group_rates.large(column, over, argument=ARGUMENT)
     if len(large) < 2:
         raise TrainingError(
-            f"{ARGUMENT}: {column.column_names[0]!r} has {counted(len(large), 'group')} in eval with {FEWEST_ROWS} "
+            f"{ARGUMENT}: {column.column_names[0]!r} has {number_of(len(large), 'group')} in eval with {FEWEST_ROWS} "
             f"rows or more that the {metric.replace('_', ' ')} is over, and two are needed; name another column"
         )
     return large
