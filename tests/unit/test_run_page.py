@@ -9,7 +9,7 @@ import pytest
 
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.progress import Progress
-from cd4ml.contracts.task_tree import Group, Task
+from cd4ml.contracts.task_tree import Group, State, Task
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.reports import run as reports
 
@@ -67,6 +67,20 @@ def test_the_page_of_a_run_says_how_far_a_training_was_that_did_not_come_to_its_
     assert "<td>epoch 3 of at most 10, step 128 of 391</td>" in page
     assert "<td>killed, for it did not say that it ended</td>" in page
     assert "<b>own</b>" not in page
+
+
+def test_a_loop_without_an_item_is_no_row_of_the_page(tmp_path: Path) -> None:
+    def loop(state: State) -> Group:
+        return Group("for-loop-1", "sweep", iteration=lambda index: Group(f"for-loop-1.{index}", ""), state=state)
+
+    def page_with(one: Group) -> str:
+        reports.write(dataclasses.replace(KILLED, tree=Group("", "training", [one])), tmp_path)
+        return (tmp_path / "index.html").read_text()
+
+    with_items = loop("passed")
+    with_items.iterations(2)
+    assert "sweep" not in page_with(loop("passed"))
+    assert all("sweep" in page_with(one) for one in (loop("failed"), loop("skipped"), with_items))
 
 
 def test_the_page_and_the_summary_say_which_limits_were_skipped_and_what_is_to_be_known(tmp_path: Path) -> None:

@@ -128,6 +128,26 @@ def test_a_run_that_goes_on_is_shown_with_its_trainings_side_by_side(store: Path
     assert not [row for row in rows if row.startswith("GPU")]
 
 
+def test_a_run_with_a_sweep_is_shown_with_how_many_trials_have_ended_and_which_is_best(store: Path) -> None:
+    now = datetime.now(UTC).isoformat()
+    best = {"epoch": 4, "seconds": 31.0, "eval_auc": 0.8125}
+    sweep = Progress(
+        "train-model-2", "sweep of trees", now, now, unit="trial", epoch=7, epochs=40, seconds=185, best=best
+    )
+    tell(store, replace(sweep, metric="auc"))
+    winner = replace(PROGRESS, model="trees", state="ended", said="no better for 3 epochs", seen_at=now)
+    open_store(store).replace("progress/training/run-1/train-model-2-89abcdef.json", winner.text)
+
+    rows = [" ".join(line.split()) for line in shown(store).splitlines()]
+
+    assert "training train-model-2 train-model-2" in rows
+    assert "model sweep of trees trees" in rows
+    assert "state running ended no better for 3 epochs" in rows
+    assert "at trial 7 of at most 40 epoch 3 of at most 10" in rows
+    assert "best auc on eval 0.8125, trial 4 0.7875, epoch 2" in rows
+    assert "trained for 3 minutes 59 minutes" in rows
+
+
 def test_a_run_that_was_killed_is_shown_with_a_training_that_was_too(store: Path) -> None:
     tell(store, replace(PROGRESS, seen_at=datetime.now(UTC).isoformat()))
     records.close(str(store), pipeline="training", run="run-1", status="failed", failure="ended by signal 9")

@@ -97,6 +97,8 @@ def table(tree: Group, rollouts: Rollouts) -> Table:
     table.add_column("time", justify="right", min_width=7)
     table.add_column("result", overflow="fold")
     for depth, node in tree.rows():
+        if isinstance(node, Group) and node.had_nothing:
+            continue
         table.add_row(MARKS[node.state], "  " * depth + escape(node.display_name), *_cells(node))
         for step in rollouts.steps(node):
             mark = MARKS[_state(step, node)]

@@ -95,6 +95,11 @@ class Group:
     """What a person wants to know of it: the item, or why it was skipped or failed."""
 
     @property
+    def had_nothing(self) -> bool:
+        """Whether it is a loop that passed without an item."""
+        return self.iteration is not None and self.state == "passed" and not self.nodes
+
+    @property
     def tasks(self) -> Iterator[Task]:
         """All tasks in it, in order."""
         return (node for _, node in self.rows() if isinstance(node, Task))

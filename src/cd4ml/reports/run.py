@@ -179,7 +179,10 @@ def _chosen(content: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str,
 
 
 def _timeline(tree: Group) -> list[tuple[int, Task | Group, float, float]]:
-    """All that is in the tree with its depth, and each task's start and length as percentages of the whole run."""
+    """All that is in the tree but loops without an item, with its depth.
+
+    Of each task there are its start and its length, as percentages of the whole run.
+    """
     begun = [(task.started, task.seconds) for task in tree.tasks if task.started is not None]
     begin = min((started for started, _ in begun), default=0.0)
     whole = max((started + seconds for started, seconds in begun), default=begin) - begin or 1.0
@@ -188,4 +191,5 @@ def _timeline(tree: Group) -> list[tuple[int, Task | Group, float, float]]:
         if isinstance(node, Task)
         else (depth, node, 0.0, 0.0)
         for depth, node in tree.rows()
+        if isinstance(node, Task) or not node.had_nothing
     ]
