@@ -1,9 +1,15 @@
 """The label of two classes: which values it may have, which one is positive, and what is told of any other."""
 
+import re
+from random import Random
+
 import pyarrow as pa
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from cd4ml.contracts.binary import BINARY
+from cd4ml.contracts.class_labels import differing
 from cd4ml.errors import DataError
 
 
@@ -62,3 +68,29 @@ def test_a_row_without_one_of_the_classes_is_told(values: object, told: str) -> 
 
     assert str(refused.value).startswith("label 'took': ")
     assert told in str(refused.value)
+
+
+SOME = st.lists(st.sampled_from("abcde"), unique=True)
+
+
+@given(SOME, SOME)
+def test_in_what_classes_differ_is_said_by_each_that_one_of_both_lacks(one: list[str], other: list[str]) -> None:
+    assume(set(one) != set(other))
+
+    said = differing(one, other)
+
+    has, _, lacks = said.partition("lacks")
+    assert set(re.findall("'(.)'", has)) == set(one) - set(other)
+    assert set(re.findall("'(.)'", lacks)) == set(other) - set(one)
+
+
+@given(SOME, st.randoms())
+def test_in_what_an_order_differs_is_said_by_the_first_place(one: list[str], random: Random) -> None:
+    other = random.sample(one, len(one))
+    assume(one != other)
+
+    said = differing(one, other)
+
+    found, wanted = re.findall("'(.)'", said)
+    assert one[: one.index(found)] == other[: other.index(wanted)]
+    assert (one.index(found), found) == (other.index(wanted), one[other.index(wanted)])

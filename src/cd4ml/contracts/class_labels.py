@@ -1,5 +1,6 @@
 """The values of a label that names classes, as text."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts.columns import column, is_text
@@ -94,6 +95,21 @@ def places(table: "pa.Table", label: str, classes: tuple[str, ...], *, remedy: s
         )
     numbers: np.ndarray = found.cast(pa.int64()).to_numpy()
     return numbers
+
+
+def differing(given: Sequence[str], wanted: Sequence[str]) -> str:
+    """In what some classes differ from those that are wanted, by their names and places.
+
+    Args:
+        given: Other classes, or the same in another order.
+        wanted: Those of the model that is compared with.
+    """
+    more, less = ([one for one in some if one not in others] for some, others in ((given, wanted), (wanted, given)))
+    said = [f"{what} {shown(names)}" for what, names in (("has also", more), ("lacks", less)) if names]
+    if said:
+        return " and ".join(said)
+    place = next(place for place, both in enumerate(zip(given, wanted, strict=True)) if len({*both}) > 1)
+    return f"has them in another order, the first of which is {given[place]!r} where {wanted[place]!r} is to be"
 
 
 def shown(values: "tuple[str, ...] | list[str]") -> str:

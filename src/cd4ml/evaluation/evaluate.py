@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, moments, predictions
+from cd4ml.contracts.class_labels import differing
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Summary
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.problem import Problem
@@ -285,10 +286,18 @@ def _contracts(folders: Mapping[str, Path], label: str) -> tuple[dict[str, Contr
                 "problem, or give the candidate another name than that of the published model"
             )
         if contract.classes != classes:
-            told, own = (" from ".join(one[:MOST_NAMED]) for one in (contract.classes, classes))
             remedy = _same_classes(problem, contract.classes, classes)
-            raise EvaluationError(f"{role}: it tells {told}, the candidate {own}; {remedy}")
+            raise EvaluationError(f"{role}: {_unlike(contract.classes, classes)}; {remedy}")
     return contracts, digests
+
+
+def _unlike(given: Sequence[str], wanted: Sequence[str]) -> str:
+    """What two models tell apart: all of it where it is few, else how it differs."""
+    if max(len(given), len(wanted)) <= MOST_NAMED:
+        told, own = (" from ".join(one) for one in (given, wanted))
+        return f"it tells {told}, the candidate {own}"
+    said = differing(given, wanted)
+    return f"it tells {len(given)} classes apart, the candidate {len(wanted)}: it {said}"
 
 
 def _same_classes(problem: Problem, given: Sequence[str], wanted: Sequence[str]) -> str:

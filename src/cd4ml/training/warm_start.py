@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from cd4ml.contracts import model
+from cd4ml.contracts.class_labels import differing
 from cd4ml.contracts.model import SAVED_MODEL, Contract, Input
 from cd4ml.errors import TrainingError
 from cd4ml.training.statistics import Column, Text
@@ -87,12 +88,13 @@ def _said(shapes: Mapping[str, list[int]], others: Mapping[str, list[int]]) -> s
 def _differences(before: Contract, now: Contract) -> Iterator[str]:
     then_and_now = {
         "label": (before.label, now.label),
-        "classes": (before.classes, now.classes),
         "problem": (before.problem.name, now.problem.name),
         "model": (before.model.get("model"), now.model.get("model")),
         "inputs": (_kinds(before), _kinds(now)),
     }
     yield from (f"{name}: {then}, and now {here}" for name, (then, here) in then_and_now.items() if then != here)
+    if before.classes != now.classes:
+        yield f"classes: the champion {differing(before.classes, now.classes)}"
     known = {one.name: one for one in before.inputs}
     yield from (said for one in now.inputs if one.name in known and (said := _values(known[one.name], one)))
 

@@ -331,6 +331,33 @@ def test_models_of_other_classes_are_not_compared(run_grades, tmp_path):
         run_grades(baseline=other)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            lambda names: (*names[:-1], "z"),
+            "the candidate 12: it has also 'z' and lacks 'class 11'; train",
+        ),
+        (lambda names: names[:-1], "it tells 11 classes apart, the candidate 12: it lacks 'class 11'; train both on"),
+        (
+            lambda names: (*names[:-2], names[-1], names[-2]),
+            "in another order, the first of which is 'class 11' where",
+        ),
+    ],
+)
+def test_of_many_classes_it_is_told_in_which_two_models_differ(run_grades, tmp_path, changed, told):
+    names = tuple(f"class {place}" for place in range(12))
+    made = {
+        "candidate": make_grade_model(tmp_path / "candidate", classes=names),
+        "baseline": make_grade_model(tmp_path / "baseline", classes=changed(names)),
+    }
+
+    with pytest.raises(EvaluationError) as refused:
+        run_grades(**made)
+
+    assert told in str(refused.value)
+
+
 def scored(number, rows=600, slicings=()):
     """Rows of many classes, the first of which is the likeliest where it is the label."""
     random = np.random.default_rng(0)

@@ -172,7 +172,7 @@ def test_a_model_of_other_classes_lends_no_weights(inputs, prepare, tmp_path):
     others = prepare(*(other(pq.read_table(one)) for one in (inputs.train_split, inputs.eval_split)), label="bought")
     run(inputs, tmp_path / "first", {**SPECS["linear"], "epochs": 1})
 
-    with pytest.raises(TrainingError, match=r"classes: \('box', 'disc', 'pass'\), and now \('crate', 'disc', 'pass'\)"):
+    with pytest.raises(TrainingError, match="classes: the champion has also 'box' and lacks 'crate'"):
         run(others, tmp_path / "other", SPECS["linear"], start=tmp_path / "first")
 
 
