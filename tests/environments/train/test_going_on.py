@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,12 @@ STEPS = 250
 """Of an epoch."""
 TASK = {records.PIPELINE: "training", records.RUN: "run-1", notes.TASK: "train-model"}
 PROGRAM = """
-import sys
+import json, sys
 from cd4ml.training import tracking
 from cd4ml.training.request import Request
 from cd4ml.training.train import train
 tracking.EVERY_SECONDS = 0
-train(Request.parse(sys.argv[1], "the test"), folder=sys.argv[2])
+train(Request.parse(sys.argv[1], "the test"), **json.loads(sys.argv[2]))
 """
 """A task that says as often as it can how far it is."""
 
@@ -99,10 +99,13 @@ def history(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in one.items() if not name.endswith("seconds")} for one in epochs]
 
 
-def started(inputs: Inputs, folder: Path, **settings: Any) -> subprocess.Popen[str]:
+def started(
+    inputs: Inputs, folder: Path, shown: Mapping[str, str] | None = None, **settings: Any
+) -> subprocess.Popen[str]:
     """A task of its own, as a pipeline runs it; it says how far it is where it has a store."""
+    written = json.dumps({"folder": str(folder), **(shown or {})})
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, requested(inputs, **{"spec": DNN, **settings}).text, str(folder)],
+        [sys.executable, "-c", PROGRAM, requested(inputs, **{"spec": DNN, **settings}).text, written],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -116,7 +119,7 @@ def test_a_training_that_was_killed_three_times_gives_the_same_bytes(inputs, tmp
     places = random.Random(seed)
     for attempt in range(4):
         shown = {"report": str(tmp_path / "report"), "logs": str(tmp_path / "logs")}
-        process = started(inputs, tmp_path / "model", store=str(tmp_path), checkpoint_seconds=0, **shown)
+        process = started(inputs, tmp_path / "model", shown, store=str(tmp_path), checkpoint_seconds=0)
         log, kept, last = "", 0, places.randint(2, 12)
         for line in process.stdout:
             log, kept = log + line, kept + line.startswith("checkpoint")
