@@ -10,7 +10,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,15 +44,23 @@ class State:
 class Checkpoints:
     """The checkpoints of one training. None of their faults ends it: each is told in the log."""
 
-    def __init__(self, store: str, key: str, *, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(
+        self,
+        store: str,
+        key: str,
+        *,
+        every_seconds: float = EVERY_SECONDS,
+        written: Callable[[], object] = lambda: None,
+    ) -> None:
         """Names the place; nothing is asked yet.
 
         Args:
             store: A folder, or `s3://bucket/prefix`.
             key: Tells the training from every other: its data, settings, seed and code.
             every_seconds: How long ago the last one may be.
+            written: Is called after each that could be written.
         """
-        self._store, self._key, self._every = store, key, every_seconds
+        self._store, self._key, self._every, self._written = store, key, every_seconds, written
         self._number, self._parts = 0, 0
         self._saved = time.monotonic()
 
@@ -64,7 +72,7 @@ class Checkpoints:
         """
         self._parts += 1
         key = hashlib.sha256(f"{self._key}\n{self._parts}\n{settings}".encode()).hexdigest()[:32]
-        return Checkpoints(self._store, key, every_seconds=self._every)
+        return Checkpoints(self._store, key, every_seconds=self._every, written=self._written)
 
     @property
     def due(self) -> bool:
@@ -97,6 +105,7 @@ class Checkpoints:
             _tell(f"no checkpoint could be written to {self._place} ({error}); training goes on, and tries again later")
             return False
         self._number = number
+        self._written()
         return True
 
     def settle(self) -> None:
@@ -149,13 +158,26 @@ def _kinds(arrays: Sequence[np.ndarray]) -> list[tuple[tuple[int, ...], np.dtype
     return [(one.shape, one.dtype) for one in arrays]
 
 
-def _content(key: str, number: int, state: State) -> bytes:
-    text = json.dumps({"key": key, "number": number, "progress": state.progress}).encode()
+def packed(state: State) -> bytes:
+    """A state as bytes: NumPy's archive of the arrays and of a JSON text."""
+    text = json.dumps(state.progress).encode()
     written = io.BytesIO()
     arrays: dict[str, Any] = {str(place): array for place, array in enumerate(state.arrays)}
     arrays[_TEXT] = np.frombuffer(text, np.uint8)
     np.savez(written, **arrays)
-    content = written.getvalue()
+    return written.getvalue()
+
+
+def unpacked(content: bytes) -> State:
+    """What `packed` made bytes of; raises ValueError and the like of others."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as found:
+        progress = json.loads(found[_TEXT].tobytes())
+        return State(progress, [found[str(place)] for place in range(len(found.files) - 1)])
+
+
+def _content(key: str, number: int, state: State) -> bytes:
+    told = {"key": key, "number": number, "progress": state.progress}
+    content = packed(State(told, state.arrays))
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
@@ -164,10 +186,9 @@ def _parsed(content: bytes) -> tuple[int, str, State]:
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES + 1 :]
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ValueError("its digest is another than it says")
-    with np.load(io.BytesIO(content), allow_pickle=False) as found:
-        told = json.loads(found[_TEXT].tobytes())
-        arrays = [found[str(place)] for place in range(len(found.files) - 1)]
-    return int(told["number"]), str(told["key"]), State(told["progress"], arrays)
+    state = unpacked(content)
+    told = state.progress
+    return int(told["number"]), str(told["key"]), State(told["progress"], state.arrays)
 
 
 def _tell(what: str) -> None:

@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from cd4ml.errors import TrainingError
 from cd4ml.names import counted
+from cd4ml.training.together import Alone, Together
 from cd4ml.training.trainers import Precision
+from cd4ml.training.workers import TF_CONFIG, Worker
 
 SECONDS = 20
 """How long `nvidia-smi` may take."""
@@ -35,12 +37,14 @@ class Devices:
     """What each of them is, where they are GPUs."""
     bfloat16: bool = False
     """Whether all of them compute in bfloat16."""
+    together: Alone = field(default_factory=Alone)
+    """The workers of the training, each of which has as many."""
 
     def __str__(self) -> str:
         """For people: `2 CPU cores`, `1 × NVIDIA H200`."""
-        if not self.models:
-            return counted(cores(), "CPU core")
-        return ", ".join(f"{self.models.count(one)} × {one}" for one in dict.fromkeys(self.models))
+        gpus = ", ".join(f"{self.models.count(one)} × {one}" for one in dict.fromkeys(self.models))
+        own = gpus or counted(cores(), "CPU core")
+        return own if self.together.count == 1 else f"{self.together.count} workers, each on {own}"
 
     @cached_property
     def strategy(self) -> tf.distribute.Strategy:
@@ -49,6 +53,8 @@ class Devices:
         That way of adding up is the one that is right for any number of devices and for the gradients of embeddings,
         whose shape follows the rows (docs/decisions.md).
         """
+        if self.together.strategy:
+            return self.together.strategy
         if len(self.names) == 1:
             return tf.distribute.get_strategy()
         added_up = tf.distribute.ReductionToOneDevice()
@@ -67,7 +73,7 @@ class Devices:
 
     def are_plain(self, precision: Precision) -> bool:
         """Whether what is trained on them is what is served: on one device, in float32."""
-        return len(self.names) == 1 and not self._is_mixed(precision)
+        return len(self.names) == self.together.count == 1 and not self._is_mixed(precision)
 
     def most_held(self) -> int | None:
         """The most bytes that this process has held of the GPUs' own memory; None without GPUs."""
@@ -104,22 +110,26 @@ class Devices:
         )
 
 
-def find(accelerator: str, gpus: int) -> Devices:
+def find(accelerator: str, gpus: int, worker: Worker | None = None) -> Devices:
     """Chooses what to compute on, before TensorFlow computes anything in this process.
 
     Args:
         accelerator: `auto` takes the GPUs that there are, `gpu` fails where there are too few, `cpu` takes none.
         gpus: How many to take, at most.
+        worker: Which of several workers this process is; it waits for the others.
 
     Raises:
         TrainingError: Too few are there, or one that is there cannot be used.
     """
+    os.environ.pop(TF_CONFIG, None)  # else TensorFlow takes this process for a worker, where it is none
     check(accelerator, gpus)
     there = tf.config.list_physical_devices("GPU")
     used = there[: _wanted(accelerator, gpus)]
     if there:
         _settle(used)
-    devices = _of(used) if used else Devices(tuple(map(_name, tf.config.list_logical_devices("CPU"))))
+    together = Together(worker) if worker else Alone()
+    devices = _of(used) if used else Devices(("CPU:0",) if worker else _processors())
+    devices = replace(devices, together=together)
     devices.check()
     if used:
         print(f"computes on {devices}{devices.memory()}", flush=True)  # noqa: T201 (the task's log)
@@ -211,6 +221,6 @@ def _of(gpus: Sequence[Any]) -> Devices:
     )
 
 
-def _name(device: Any) -> str:
-    """`CPU:0` for `/device:CPU:0`."""
-    return str(device.name).removeprefix("/device:")
+def _processors() -> tuple[str, ...]:
+    """`CPU:0`, and more where TensorFlow was told to make more of it."""
+    return tuple(str(one.name).removeprefix("/device:") for one in tf.config.list_logical_devices("CPU"))

@@ -31,7 +31,7 @@ def here(model_code: Collection[Path], devices: Devices) -> Environment:
         packages={name: found for name in PACKAGES if (found := _version(name))},
         cpu=_cpu(),
         cores=cores(),
-        devices=devices.models,
+        devices=devices.models * devices.together.count,
         deterministic=config.is_op_determinism_enabled(),
     )
 

@@ -24,7 +24,9 @@ from cd4ml.training.checkpoints import Checkpoints, State
 from cd4ml.training.devices import Devices
 from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
 from cd4ml.training.objective import Objective
+from cd4ml.training.shared import SharedAdam
 from cd4ml.training.steps import Steps
+from cd4ml.training.together import Alone
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.trainers import Network
 
@@ -190,7 +192,8 @@ def fit(
     """
     batch = spec.batch(train.rows)
     with devices.strategy.scope():
-        optimizer = keras.optimizers.Adam(spec.learning_rate)
+        adam = SharedAdam if devices.together.strategy else keras.optimizers.Adam
+        optimizer = adam(spec.learning_rate)
         steps = Steps(network, exact=exact, objective=objective, optimizer=optimizer, batch=batch)
     try:
         measure = _Measure(steps, sample=_sample(train, seed), evaluation=evaluation)
@@ -203,6 +206,7 @@ def fit(
             checkpoints=checkpoints,
             tracker=tracker,
             watch=watch,
+            together=devices.together,
         )
         asked = threading.Event()
         with at_sigterm(lambda *_: asked.set()):  # training ends where it can go on: between two steps
@@ -238,8 +242,10 @@ class _Training:
         checkpoints: Checkpoints | None,
         tracker: Tracker,
         watch: Watch,
+        together: Alone,
     ) -> None:
         self.steps, self.train, self.measure = steps, train, measure
+        self.together = together
         self.spec, self.seed, self.checkpoints, self.tracker = spec, seed, checkpoints, tracker
         self.watch = watch
         self.problem = steps.objective.problem
@@ -281,6 +287,7 @@ class _Training:
         loss = self.losses / min(self.step * batch, self.train.rows)
         measured = self.measure.epoch(number, loss=loss, start=start, between=lambda: self._keep(asked))
         found = replace(measured, input_seconds=round(self.waited, 3), step_seconds=round(self.learnt, 3))
+        found = self._as_first(found)
         self._check_finite(found.eval_loss)
         print(found, flush=True)  # noqa: T201 (the task's log)
         self.epochs.append(found)
@@ -292,6 +299,12 @@ class _Training:
         self._begin_epoch()
         self.watch(self.epochs)
         self._keep(asked)
+
+    def _as_first(self, found: Epoch) -> Epoch:
+        """How the epoch went for the first of the workers, by which all of them go."""
+        told = self.together.of_first(State(asdict(found), []))
+        assert told
+        return Epoch(**told.progress)
 
     def _waiting(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """The blocks, with the time that each was waited for counted."""
@@ -320,7 +333,7 @@ class _Training:
 
     @property
     def _out_of_time(self) -> bool:
-        return self.spec.minutes is not None and self._spent >= 60 * self.spec.minutes
+        return self.spec.minutes is not None and self.together.any(self._spent >= 60 * self.spec.minutes)[0]
 
     @property
     def _spent(self) -> float:
@@ -352,7 +365,7 @@ class _Training:
         """Takes up what was kept of this training, where something was."""
         variables = self._variables
         like = [*(one.value.numpy() for one in variables), *self.kept]
-        state = self.checkpoints.latest(like) if self.checkpoints else None
+        state = self.together.of_first(self.checkpoints.latest(like) if self.checkpoints else None)
         if state is None:
             return
         for variable, value in zip(variables, state.arrays, strict=False):
@@ -368,7 +381,8 @@ class _Training:
         """Tells and keeps how far it is where the time has come; where it was asked to end, it does."""
         if self.tracker.due:
             self._tell()
-        if self.checkpoints and (asked() or self.checkpoints.due):
+        ends, is_due = self.together.any(asked(), self.checkpoints is not None and self.checkpoints.due)
+        if self.checkpoints and (ends or is_due):
             values = [one.value.numpy() for one in self._variables]
             progress = {
                 "epochs": [asdict(one) for one in self.epochs],
@@ -380,7 +394,7 @@ class _Training:
             }
             if self.checkpoints.save(State(progress, [*values, *self.kept])):
                 print(f"checkpoint at {self._place}", flush=True)  # noqa: T201 (the task's log)
-        if asked():
+        if ends:
             print(f"told to end, at {self._place}", flush=True)  # noqa: T201 (the task's log)
             raise SystemExit(128 + signal.SIGTERM)
 

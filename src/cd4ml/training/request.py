@@ -51,6 +51,8 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
     """Keeps how far training is; one that was ended before goes on from that, and who asks is told."""
     start: str | None = None
     """A model's folder, whose weights this one begins with; a file where there is none, as of a first run."""
+    workers: int = 1
+    """How many processes train one network, each on a part of every batch, each on so many GPUs."""
     checkpoint_seconds: float = EVERY_SECONDS
     """How long ago the last checkpoint may be."""
 
@@ -68,5 +70,7 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
             yield f"accelerator: {self.accelerator!r} is none; write auto, gpu or cpu"
         if type(self.gpus) is not int or self.gpus < 0:
             yield f"gpus: {shown(self.gpus)} is no number of GPUs; write a whole number"
+        if type(self.workers) is not int or self.workers < 1:
+            yield f"workers: {shown(self.workers)} is no number of them; write a whole number, 1 or more"
         if type(self.seed) is not int or not 0 <= self.seed <= MAX_SEED:
             yield f"seed: {shown(self.seed)} is none; write a whole number from 0 to {MAX_SEED:,}"

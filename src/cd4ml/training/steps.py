@@ -38,6 +38,7 @@ class Steps:
         self.optimizer, self.batch = optimizer, batch
         self.strategy = tf.distribute.get_strategy()
         self.devices = self.strategy.num_replicas_in_sync
+        self._is_shared = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
         optimizer.build(network.trainable_variables)
         inputs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in network.inputs]
         rows = tf.TensorSpec([None], tf.float32)
@@ -72,23 +73,35 @@ class Steps:
 
     def _step(self, inputs: list[tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """One device's part of a step: its rows of a batch, whose gradients the optimizer adds up over all devices."""
-        rows, part = tf.shape(targets)[0], self._own(targets)
+        rows = tf.shape(targets)[0]
+        inputs = [self._own(one, rows) for one in inputs]
+        targets, weights = self._own(targets, rows), self._own(weights, rows)
         with tf.GradientTape() as tape:
-            outputs = tf.cast(self._shaped(self.network([one[part] for one in inputs], training=True)), tf.float32)
-            losses = weights[part] * self.objective.losses(targets[part], outputs)
+            outputs = tf.cast(self._shaped(self.network(inputs, training=True)), tf.float32)
+            losses = weights * self.objective.losses(targets, outputs)
             own = [tf.cast(tf.reduce_sum(one), losses.dtype) / self.devices for one in self.network.losses]
             loss = tf.add_n([tf.reduce_sum(losses) / tf.cast(rows, losses.dtype), *own])
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return tf.reduce_sum(losses)
 
-    def _own(self, targets: tf.Tensor) -> slice:
+    def _own(self, values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """The rows of a batch that this device takes; in a small last batch some device may have none."""
         if self.devices == 1:
-            return slice(None)
-        rows = -(-tf.shape(targets)[0] // self.devices)
+            return values
+        part = -(-rows // self.devices)
         place = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return slice(place * rows, (place + 1) * rows)
+        own = values[place * part : (place + 1) * part]
+        return self._filled(own) if self._is_shared else own
+
+    def _filled(self, values: tf.Tensor) -> tf.Tensor:
+        """With rows of zeros, of no weight, as many as in any other batch.
+
+        What workers add up in a loop has to keep its shape, and the gradients of embeddings have that of the rows.
+        """
+        size = -(-self.batch // self.devices)
+        filled = tf.pad(values, [[0, size - tf.shape(values)[0]], *([0, 0] for _ in values.shape[1:])])
+        return tf.ensure_shape(filled, [size, *values.shape[1:]])
 
     def _all_outputs(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rows = tf.shape(inputs[0])[0]

@@ -35,6 +35,7 @@ from cd4ml.training.request import Request
 from cd4ml.training.search import Search
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.trying import TRIAL, Asked
+from cd4ml.training.workers import TF_CONFIG
 from cd4ml.version import VERSION
 
 WORKSPACE = "cd4ml-sweep-"
@@ -266,7 +267,7 @@ class Place:
 
     def _process(self, folder: Path, trial: Trial, *, begun: float) -> int:
         """Runs the process of a trial to its end, and says in the store meanwhile that it lives; its exit code."""
-        environment = {name: value for name, value in os.environ.items() if name != records.RUN}
+        environment = {name: value for name, value in os.environ.items() if name not in (records.RUN, TF_CONFIG)}
         command = [sys.executable, "-P", "-m", "cd4ml.training.trying", str(folder)]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 (no shell)
         with _ended_with_us(process):

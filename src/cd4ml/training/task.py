@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.errors import TrainingError
-from cd4ml.training import sweeping
+from cd4ml.training import local_workers, sweeping, trainers, workers
 from cd4ml.training.request import Request
 from cd4ml.training.train import Trained, train
+from cd4ml.training.workers import Came
 
 
 def run(
     request: Request, *, sweep: Mapping[str, Any], folder: str | Path, report: str | Path, logs: str | Path
-) -> Trained:
+) -> Trained | Came:
     """Trains the model that is asked for, and writes what there is of it.
 
     Args:
@@ -26,6 +27,10 @@ def run(
     Raises:
         TrainingError: What is asked for does not allow a model, or no trial of the sweep wins.
     """
+    trainers.check_workers(trainers.parse(request.spec), request.workers, sweep=bool(sweep))
+    if request.workers > 1:
+        with local_workers.of(request) as others:
+            return workers.train(request, others, folder=folder, report=report, logs=logs)
     if not sweep:
         return train(request, folder=folder, report=report, logs=logs)
     if not request.store:

@@ -46,6 +46,7 @@ from cd4ml.training.reweight import Weights
 from cd4ml.training.split import opened
 from cd4ml.training.tracking import Tracker, most_resident
 from cd4ml.training.trainers import Trainer, parse
+from cd4ml.training.workers import Worker
 
 if TYPE_CHECKING:
     from cd4ml.training.sweeping import Swept
@@ -151,8 +152,9 @@ def train(
     logs: str | Path | None = None,
     watch: Watch = unwatched,
     swept: "Swept | None" = None,
+    worker: Worker | None = None,
 ) -> Trained:
-    """Trains a model and writes its folder, whole or not at all.
+    """Trains a model in this process and writes its folder, whole or not at all.
 
     Args:
         request: What is asked for.
@@ -161,12 +163,13 @@ def train(
         logs: Where the epochs go for TensorBoard, a folder.
         watch: Is told all epochs so far after each, and ends the training where it raises.
         swept: The sweep that has found the settings, for the report.
+        worker: The first of several workers, where they train together; the others `take_part`.
 
     Raises:
         TrainingError: The specification, the data or the GPUs do not allow a model.
     """
     trainer = parse(request.spec)
-    devices = find(request.accelerator, request.gpus)
+    devices = _devices(request, worker)
     keras.utils.set_random_seed(request.seed)
     basis = _basis(request, trainer)
     with _workspace() as workspace:
@@ -176,7 +179,7 @@ def train(
         threshold.check(trainer.threshold, job)
         key = _key(trainer, job=job, read=read, started_from=basis.started_from) if request.store else ""
         tracker = _tracker(request, trainer, key=key, devices=devices, logs=logs)
-        job = replace(job, checkpoints=_checkpoints(request, key), tracker=tracker)
+        job = replace(job, checkpoints=_checkpoints(request, key, worker), tracker=tracker)
         with tracker:
             fitted, contract = _fitted(trainer, job)
             lineage = Lineage(request.seed, read, environment.here(_files(type(trainer)), devices), basis.started_from)
@@ -204,7 +207,34 @@ def train(
         from cd4ml.training import report as reports  # which draws, and is not needed without
 
         reports.write(report, trained=trained, contract=contract, seed=request.seed, swept=swept)
+    devices.together.wait()
     return trained
+
+
+def take_part(request: Request, worker: Worker) -> None:
+    """Trains a network as one of several workers that is not the first; nothing is written.
+
+    Args:
+        request: What is asked for, of all of them.
+        worker: Which of them this is.
+
+    Raises:
+        TrainingError: As `train`.
+    """
+    trainer = parse(request.spec)
+    devices = _devices(request, worker)
+    keras.utils.set_random_seed(request.seed)
+    basis = _basis(request, trainer)
+    with _workspace() as workspace:
+        trainer.fit(basis.job(request, devices=devices, workspace=workspace, watch=unwatched))
+        devices.together.wait()
+
+
+def _devices(request: Request, worker: Worker | None) -> Devices:
+    there = len(worker.addresses) if worker else 1
+    if request.workers != there:
+        raise TrainingError(f"workers: {request.workers} are asked for, and there are {there}")
+    return find(request.accelerator, request.gpus, worker)
 
 
 @dataclass(frozen=True)
@@ -293,8 +323,11 @@ def _workspace() -> Iterator[Path]:
         yield workspace
 
 
-def _checkpoints(request: Request, key: str) -> Checkpoints | None:
-    return Checkpoints(request.store, key, every_seconds=request.checkpoint_seconds) if request.store else None
+def _checkpoints(request: Request, key: str, worker: Worker | None) -> Checkpoints | None:
+    if not request.store:
+        return None
+    written = worker.kept if worker else lambda: None
+    return Checkpoints(request.store, key, every_seconds=request.checkpoint_seconds, written=written)
 
 
 def _tracker(request: Request, trainer: Trainer, *, key: str, devices: Devices, logs: str | Path | None) -> Tracker:

@@ -139,6 +139,8 @@ NoDates = Annotated[DateColumns, AfterValidator(_no_dates)]
 class Trainer(Strict, ABC):
     """A way to train a model, with its hyperparameters as fields; what a team brings is a subclass."""
 
+    may_be_shared: ClassVar[bool] = False
+    """Whether several workers can train one of its models together."""
     may_start_warm: ClassVar[bool] = False
     """Whether it can begin with the weights of a model of its kind (`TrainingJob.start`)."""
 
@@ -204,6 +206,7 @@ def _whole(value: Any) -> Any:
 class Network(Trainer):
     """A network on the preprocessed features, trained until the eval split's score gets no better."""
 
+    may_be_shared: ClassVar[bool] = True
     may_start_warm: ClassVar[bool] = True
 
     epochs: Epochs = 50
@@ -464,6 +467,29 @@ def parse(spec: Mapping[str, Any]) -> Trainer:
         raise TrainingError(f"model specification: {unknown}") from unknown
     name = spec.get("model", "function")
     return settings.parse(trainer, content=spec, name=f"model specification of {name!r}", error=TrainingError)
+
+
+def check_workers(trainer: Trainer, workers: int, *, sweep: bool = False) -> None:
+    """Makes sure that as many workers can train a model together as were asked for.
+
+    Args:
+        trainer: The model.
+        workers: How many are asked for.
+        sweep: Whether its settings are searched first.
+
+    Raises:
+        TrainingError: They cannot.
+    """
+    if workers > 1 and not trainer.may_be_shared:
+        raise TrainingError(
+            f"workers: {trainer.model!r} is trained by one process, and {workers} are asked for; leave workers out, "
+            "or train a network (linear, dnn, wide_and_deep)"
+        )
+    if workers > 1 and sweep:
+        raise TrainingError(
+            "workers: each trial of a sweep is one process; leave workers out, and train with the settings that win "
+            "in another run"
+        )
 
 
 def _named(spec: Mapping[str, Any]) -> type[Trainer]:

@@ -33,6 +33,7 @@ def test_a_request_that_is_written_is_the_same_when_it_is_read(tmp_path: Path) -
         ({"gpus": -1}, "gpus: -1 is no number of GPUs"),
         ({"gpus": 1.5}, "gpus: 1.5 is no number of GPUs"),
         ({"seed": -1}, "seed: -1 is none"),
+        ({"workers": 0}, "workers: 0 is no number of them; write a whole number, 1 or more"),
     ],
 )
 def test_what_cannot_be_asked_is_told(changed: dict[str, Any], said: str) -> None:

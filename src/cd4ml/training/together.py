@@ -1,0 +1,91 @@
+"""What the workers of a training agree on: what one of them knows, all act upon, at the same step."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from cd4ml.training.checkpoints import State, packed, unpacked
+from cd4ml.training.workers import Worker
+
+LOSSES = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+"""What TensorFlow raises in a worker that has lost another one."""
+
+
+class Alone:
+    """The one process of a training, which agrees with itself."""
+
+    count = 1
+    """How many they are."""
+    strategy: tf.distribute.Strategy | None = None
+    """How TensorFlow has them train one network; None where that is up to the devices."""
+
+    def any(self, *flags: bool) -> Sequence[bool]:
+        """Which of the flags one of them, or more, has set; each of them asks at once."""
+        return flags
+
+    def of_first(self, state: State | None) -> State | None:
+        """What the first of them has; of the others it makes no difference what they give."""
+        return state
+
+    def wait(self) -> None:
+        """Until all of them are there."""
+
+
+class Together(Alone):
+    """One of several processes, each of which says the same at the same time, else all wait."""
+
+    def __init__(self, worker: Worker) -> None:
+        """Waits until all are there; before TensorFlow computes anything in this process.
+
+        Args:
+            worker: Which of them this is.
+        """
+        self.count, self._is_first = len(worker.addresses), worker.is_first
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy(
+            tf.distribute.cluster_resolver.SimpleClusterResolver(
+                tf.train.ClusterSpec({"worker": list(worker.addresses)}),
+                task_type="worker",
+                task_id=worker.number,
+                rpc_layer="grpc",
+            ),
+            tf.distribute.experimental.CommunicationOptions(
+                implementation=tf.distribute.experimental.CommunicationImplementation.RING
+            ),
+        )
+        self._devices = self.strategy.num_replicas_in_sync // self.count
+        self._sum = tf.function(self._summed, input_signature=[tf.TensorSpec([None], tf.int64)])
+
+    def any(self, *flags: bool) -> Sequence[bool]:
+        """As above."""
+        return [bool(count) for count in self._sum(np.array(flags, np.int64)).numpy()]
+
+    def of_first(self, state: State | None) -> State | None:
+        """As above."""
+        content = packed(state) if state and self._is_first else b""
+        (size,) = self._sum(np.array([len(content)])).numpy()
+        numbers = np.zeros(-(-int(size) // 8), np.int64)
+        numbers.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
+        return unpacked(self._sum(numbers).numpy().tobytes()[:size]) if size else None
+
+    def wait(self) -> None:
+        """As above."""
+        self.any(False)
+
+    def _summed(self, numbers: tf.Tensor) -> tf.Tensor:
+        """The sum over all of them."""
+        assert self.strategy
+
+        def own() -> tf.Tensor:
+            place = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(place % self._devices == 0, numbers, tf.zeros_like(numbers))
+
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, self.strategy.run(own), axis=None)

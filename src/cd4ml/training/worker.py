@@ -1,0 +1,82 @@
+"""One of several workers that train a network together (`cd4ml.training.workers`).
+
+    python -m cd4ml.training.worker FOLDER [PARENT]
+
+It ends with the process PARENT, where one is named. FOLDER holds `request.json`, and that of the first worker
+`outputs.json`: it alone writes what comes of the training.
+Which of the workers it is says `TF_CONFIG`. It ends with 0 when it is done, with 143 when one of the workers was told
+to end and what could be kept is, with 75 where another was lost, and with 1 where there is no model to be had.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+from cd4ml.errors import Cd4mlError
+from cd4ml.training import workers
+from cd4ml.training.request import Request
+from cd4ml.training.workers import Came, Worker
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(folder: Path) -> int:
+    """Takes part in a training; its exit code.
+
+    Args:
+        folder: As above.
+    """
+    (folder / workers.FAULT).unlink(missing_ok=True)
+    try:
+        _take_part(folder, Worker.taken())
+    except SystemExit as told:
+        return int(told.code or 0)
+    except Exception as error:  # which is told to who has started this process
+        return _code(error, folder)
+    return 0
+
+
+def _take_part(folder: Path, worker: Worker) -> None:
+    from cd4ml.training.train import take_part, train
+
+    request = Request.read(folder / workers.REQUEST)
+    if not worker.is_first:
+        take_part(request, worker)
+        return
+    outputs = json.loads((folder / workers.OUTPUTS).read_text(encoding="utf-8"))
+    trained = train(request, **outputs, worker=replace(worker, kept=(folder / workers.KEPT).touch))
+    Came(trained.metadata, trained.metrics).write(folder)
+
+
+def _code(error: Exception, folder: Path) -> int:
+    from cd4ml.training.together import LOSSES
+
+    if isinstance(error, LOSSES):
+        print(f"another worker was lost ({type(error).__name__})", flush=True)  # noqa: T201 (the task's log)
+        return workers.LOST
+    is_told = isinstance(error, Cd4mlError)
+    if not is_told:
+        traceback.print_exception(error)
+    (folder / workers.FAULT).write_text(str(error) if is_told else f"{type(error).__name__}: {error}", "utf-8")
+    return 1
+
+
+def _end_with(parent: int) -> None:
+    """Has the kernel end this process with the one that started it, also where that is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(workers.LOST)
+
+
+if __name__ == "__main__":
+    if sys.argv[2:]:
+        _end_with(int(sys.argv[2]))
+    code = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # TensorFlow waits for workers that are gone

@@ -1,0 +1,139 @@
+"""`cd4ml.training.workers`: which worker a process is, and what comes of those that are lost."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cd4ml.errors import TrainingError
+from cd4ml.training import workers
+from cd4ml.training.request import Request
+from cd4ml.training.trainers import check_workers, parse
+from cd4ml.training.workers import Ended, Worker
+
+REQUEST = Request(train="", eval="", statistics="", schema="", label="took", spec={"model": "dnn"}, seed=0, workers=2)
+
+
+class Others:
+    """Workers of a test, of whom some have ended."""
+
+    def __init__(self, *ended: Ended) -> None:
+        self.begun, self._ended, self.is_over = 0, ended, False
+
+    def begin(self) -> Sequence[str]:
+        self.begun += 1
+        return ["localhost:1", "localhost:2"]
+
+    def ended(self) -> Sequence[Ended]:
+        return self._ended
+
+    def end(self) -> None:
+        self.is_over = True
+
+
+@pytest.fixture
+def first(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Has the first worker be a program; what it is given is the folder of the worker."""
+
+    def give(program: str) -> None:
+        @contextmanager
+        def process(folder: Path, *_: Any) -> Iterator[workers.Process]:
+            started = subprocess.Popen([sys.executable, "-c", program, str(folder)])
+            yield started
+            started.kill()
+            started.wait()
+
+        monkeypatch.setattr(workers, "process", process)
+
+    return give
+
+
+def train(others: Others, folder: Path) -> workers.Came:
+    return workers.train(REQUEST, others, folder=folder, report=folder, logs=folder)
+
+
+def test_a_worker_knows_which_it_is_and_no_process_that_it_starts_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in Worker(["one:1", "two:2"], 1).variables.items():
+        monkeypatch.setenv(name, value)
+
+    found = Worker.taken()
+
+    assert (list(found.addresses), found.number, found.is_first) == (["one:1", "two:2"], 1, False)
+    with pytest.raises(TrainingError, match="TF_CONFIG: '' names no worker; write"):
+        Worker.taken()
+
+
+@pytest.mark.parametrize(
+    "said", ["{}", "[", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}']
+)
+def test_what_names_no_worker_is_told(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv(workers.TF_CONFIG, said)
+
+    with pytest.raises(TrainingError, match="names no worker"):
+        Worker.taken()
+
+
+def test_workers_that_are_lost_again_and_again_are_given_up(first: Any, tmp_path: Path) -> None:
+    first("raise SystemExit(75)")
+    others = Others(Ended(1, 137))
+
+    with pytest.raises(TrainingError, match="^worker 1 ended by signal 9; workers were lost 4 times"):
+        train(others, tmp_path)
+    assert others.begun == workers.ATTEMPTS
+    assert others.is_over
+
+
+def test_workers_begin_again_as_long_as_checkpoints_are_written(first: Any, tmp_path: Path) -> None:
+    program = """
+import json, pathlib, sys, time
+folder, count = pathlib.Path(sys.argv[1]), pathlib.Path({count!r})
+count.write_text(count.read_text() + ".")
+if len(count.read_text()) <= 6:
+    time.sleep(0.02)
+    (folder / "kept").touch()
+    raise SystemExit(75)
+(folder / "trained.json").write_text(json.dumps({"metadata": {"model": "dnn"}, "metrics": {"epochs": 2}}))
+"""
+    (tmp_path / "count").write_text("")
+    first(program.replace("{count!r}", repr(str(tmp_path / "count"))))
+    others = Others()
+
+    came = train(others, tmp_path)
+
+    assert (came.metadata, came.metrics) == ({"model": "dnn"}, {"epochs": 2})
+    assert (others.begun, others.is_over) == (7, True)
+
+
+def test_a_training_that_is_done_is_done_however_the_others_end(first: Any, tmp_path: Path) -> None:
+    first(
+        "import pathlib, sys, time; time.sleep(1)\n"
+        """(pathlib.Path(sys.argv[1]) / 'trained.json').write_text('{"metadata": {}, "metrics": {}}')"""
+    )
+    others = Others(Ended(1, 143))
+
+    assert train(others, tmp_path) == workers.Came({}, {})
+    assert others.begun == 1
+
+
+def test_what_is_wrong_with_the_training_ends_it_at_once(first: Any, tmp_path: Path) -> None:
+    first("import pathlib, sys; (pathlib.Path(sys.argv[1]) / 'fault.txt').write_text('no rows'); raise SystemExit(1)")
+    others = Others(Ended(1, workers.LOST))
+
+    with pytest.raises(TrainingError, match="^no rows$"):
+        train(others, tmp_path)
+    assert others.begun == 1
+
+
+@pytest.mark.parametrize("spec", [{"model": "trees"}, {"function": "team.models:wide"}])
+def test_what_one_process_trains_is_refused_to_several(spec: dict[str, Any]) -> None:
+    check_workers(parse(spec), 1, sweep=True)
+    check_workers(parse({"model": "linear"}), 3)
+
+    with pytest.raises(TrainingError, match="is trained by one process, and 2 are asked for; leave workers out"):
+        check_workers(parse(spec), 2)
+    with pytest.raises(TrainingError, match="each trial of a sweep is one process"):
+        check_workers(parse({"model": "linear"}), 2, sweep=True)
