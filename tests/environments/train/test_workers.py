@@ -78,7 +78,7 @@ def check_same(folder: Path, alone: Path, inputs: Inputs) -> None:
 
 
 def test_two_workers_train_what_one_process_does(few, alone, tmp_path):
-    said = started(requested(few, spec=DNN, workers=2), tmp_path / "model").communicate(timeout=120)[0]
+    said = started(requested(few, spec=DNN, workers=2), tmp_path / "model").communicate(timeout=300)[0]
 
     assert "came 20 2 workers, each on" in said
     check_same(tmp_path / "model", alone, few)
@@ -115,7 +115,7 @@ def test_workers_that_are_told_to_end_or_lose_one_go_on_from_the_checkpoint(few,
     os.kill(of_ended[1], signal.SIGTERM)  # whichever hears of it, all of them end at one step, and begin again
     said += "".join(until(ended, "goes on from epoch"))
     ended.send_signal(signal.SIGTERM)
-    said += ended.communicate(timeout=60)[0]
+    said += ended.communicate(timeout=120)[0]
 
     assert ended.returncode == 128 + signal.SIGTERM
     assert "told to end, at epoch" in said
@@ -126,7 +126,7 @@ def test_workers_that_are_told_to_end_or_lose_one_go_on_from_the_checkpoint(few,
     lost = started(request, tmp_path / "model")
     said = "".join(until(lost, "checkpoint at epoch"))
     os.kill(members(lost)[1], signal.SIGKILL)
-    said += lost.communicate(timeout=120)[0]
+    said += lost.communicate(timeout=300)[0]
 
     assert said.count("goes on from epoch") == 2
     assert "worker 1 ended by signal 9; all begin again, from the last checkpoint" in said
@@ -135,7 +135,7 @@ def test_workers_that_are_told_to_end_or_lose_one_go_on_from_the_checkpoint(few,
 
 
 def test_what_is_wrong_with_the_data_is_told_as_of_one_process(few, tmp_path):
-    said = started(requested(few, spec=DNN, workers=2, label="tok"), tmp_path / "model").communicate(timeout=120)[0]
+    said = started(requested(few, spec=DNN, workers=2, label="tok"), tmp_path / "model").communicate(timeout=300)[0]
 
     assert "cd4ml.errors.TrainingError: " in said.splitlines()[-1]
     assert "'tok'" in said.splitlines()[-1]
