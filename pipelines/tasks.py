@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from kfp import dsl, kubernetes
 
 from cd4ml import images
-from cd4ml.cluster import accounts
+from cd4ml.cluster import accounts, twins
 from cd4ml.contracts import signature
 from cd4ml.deployment import strategies
 from cd4ml.registry import notes, records
@@ -85,6 +85,11 @@ def with_record(task: dsl.PipelineTask, pipeline: str) -> None:
     task.set_env_variable(records.PIPELINE, pipeline)
     task.set_env_variable(notes.TASK, task.name)
     kubernetes.use_field_path_as_env(task, records.RUN, "metadata.labels['pipeline/runid']")
+
+
+def with_workers(task: dsl.PipelineTask) -> None:
+    """A task that may have other pods compute with it, which are made like its own."""
+    kubernetes.use_field_path_as_env(task, twins.POD, "metadata.name")
 
 
 def deploying(task: dsl.PipelineTask) -> None:

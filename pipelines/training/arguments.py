@@ -37,12 +37,13 @@ from cd4ml.running.arguments import (
 from cd4ml.settings import MAX_SEED
 from cd4ml.training import search
 from cd4ml.training.search import AnySearch
-from cd4ml.training.trainers import Accelerator, AnyTrainer, check_columns
+from cd4ml.training.trainers import Accelerator, AnyTrainer, check_columns, check_workers
 from cd4ml.validation import waivers as waivers_of
 from cd4ml.validation.limits import Limits as DataLimits
 
 MAX_GPUS = 64
 """More than any node has."""
+MAX_WORKERS = 64
 _COLUMN = {"type": "string", "minLength": 1}
 _COLUMNS = {"type": "array", "items": _COLUMN}
 _CLASSES = {"type": "array", "items": {"anyOf": [_COLUMN, {"type": "integer"}]}, "uniqueItems": True}
@@ -120,6 +121,8 @@ class Training(Arguments):
     """Makes training repeatable."""
     gpus: Annotated[int, Within(0, MAX_GPUS), Means.TEXT_IN_KFP] = 1
     """GPUs for each training; 0 trains on the CPU."""
+    workers: Annotated[int, Within(1, MAX_WORKERS), Means.TEXT_IN_KFP] = 1
+    """Machines that train the candidate together, each with what is said of one training here (docs/training.md)."""
     accelerator: Accelerator = "auto"
     """Whether trainings take GPUs: where there are, else the CPU (`auto`); in any case (`gpu`); or not (`cpu`)."""
     cpu_request: Annotated[Any, checked_by(placing.cores), WithJsonSchema(placing.CORES), Means.TEXT_IN_KFP] = 1
@@ -179,6 +182,7 @@ class Training(Arguments):
         )
         if self.sweep:
             yield from search.mistakes(self.sweep, self.candidate, problem=self._problem)
+        yield from told(lambda: check_workers(self.candidate, self.workers, sweep=bool(self.sweep)))
         if self.sweep and self.warm_start:
             yield "warm_start: begins with the weights of one model, and `sweep` tries many; leave one of them out"
         if self.warm_start and not self.candidate.may_start_warm:

@@ -27,6 +27,7 @@ from cd4ml.pipelines.tasks import (
     with_record,
     with_signing_key,
     with_store,
+    with_workers,
 )
 from cd4ml.pipelines.training.arguments import Training
 from cd4ml.running.arguments import described_by
@@ -68,6 +69,7 @@ def training(
     warm_start: bool = False,
     seed: int = 0,
     gpus: str = "1",
+    workers: str = "1",
     accelerator: str = "auto",
     cpu_request: str = "1",
     cpu_limit: str = "2",
@@ -116,6 +118,7 @@ def training(
         warm_start=warm_start,
         seed=seed,
         gpus=gpus,
+        workers=workers,
         accelerator=accelerator,
         cpu_request=cpu_request,
         cpu_limit=cpu_limit,
@@ -237,8 +240,10 @@ def training(
             spec=specification,
             warm_start=warm_start if role == "candidate" else False,
             sweep=sweep if role == "candidate" else {},
+            workers=workers if role == "candidate" else "1",
         ).after(checked)
         trains(models[role], f"Train {role}")
+    with_workers(models["candidate"])
 
     with dsl.ParallelFor(begun.output, name="sweep") as place:  # none without one
         swept = sweep_model(**of_all, spec=candidate, sweep=sweep, place=place).after(checked)

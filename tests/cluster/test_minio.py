@@ -204,21 +204,22 @@ def test_what_the_layout_lets_pass_goes_after_a_time_and_a_rule_of_others_stays(
         return {rule.rule_filter.prefix: rule.expiration.days for rule in rules}
 
     made = root.get_bucket_lifecycle("cd4ml")
-    assert days() == {"captures/": 90, "traffic/": 365, "checkpoints/": 30, "progress/": 30, "sweeps/": 90}
+    others = {"traffic/": 365, "checkpoints/": 30, "workers/": 30, "progress/": 30, "sweeps/": 90}
+    assert days() == {"captures/": 90, **others}
     longer = [
         replace(rule, expiration=Expiration(days=400)) if rule.rule_filter.prefix == "captures/" else rule
         for rule in made.rules
     ]
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig(longer))
     store.set_up()
-    assert days() == {"captures/": 400, "traffic/": 365, "checkpoints/": 30, "progress/": 30, "sweeps/": 90}
+    assert days() == {"captures/": 400, **others}
 
     overwritten = NoncurrentVersionExpiration(noncurrent_days=1)
     every = Rule(ENABLED, Filter(prefix=""), rule_id="every", noncurrent_version_expiration=overwritten)
     root.set_bucket_lifecycle("cd4ml", LifecycleConfig([every]))
     store.set_up()
     rules = root.get_bucket_lifecycle("cd4ml").rules
-    assert {rule.rule_id for rule in rules} == {"every", "captures", "traffic", "checkpoints", "progress", "sweeps"}
+    assert {rule.rule_id for rule in rules} == {"every", "captures", *(prefix.rstrip("/") for prefix in others)}
 
 
 @pytest.fixture(scope="module")

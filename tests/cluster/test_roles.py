@@ -3,8 +3,10 @@
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,18 +15,22 @@ from conftest import Cluster
 from operators import wait_until
 from overlays import render
 
+from cd4ml.cluster.twins import TEAM
+
 TABLE = {
     "pipeline-runner": (
         """
         get configmaps/kfp-launcher, get secrets/mlpipeline-minio-artifact, get pods,
-        create workflowtaskresults.argo, patch workflowtaskresults.argo
+        create workflowtaskresults.argo, patch workflowtaskresults.argo,
+        list pods, get pods/log, list events, create jobs.batch, list jobs.batch, delete jobs.batch,
+        create services, list services, delete services
         """,
         """
         get secrets/minio-root, get secrets/cd4ml-store, get secrets/cd4ml-trainer, get secrets/cd4ml-publisher,
         get secrets/cd4ml-signing,
         list secrets, list configmaps, create pods,
         create pods/exec, delete pods, get seldondeployments.seldon, create seldondeployments.seldon,
-        create workflows.argo, get pods/log
+        create workflows.argo, patch jobs.batch, update services, list deployments.apps, create events
         """,
     ),
     "deployer": (
@@ -32,11 +38,12 @@ TABLE = {
         get secrets/mlpipeline-minio-artifact, create workflowtaskresults.argo, get seldondeployments.seldon,
         create seldondeployments.seldon, delete seldondeployments.seldon, get services, create services,
         update services, delete services, list endpointslices.discovery, list deployments.apps,
-        create deployments.apps, delete deployments.apps, list pods, get pods/log, list events, create events
+        create deployments.apps, delete deployments.apps, list pods, get pods/log, list events, create events,
+        create jobs.batch, list jobs.batch, delete jobs.batch
         """,
         """
         update deployments.apps, patch deployments.apps, get secrets/minio-root, get secrets/cd4ml-store,
-        update seldondeployments.seldon, list services, list seldondeployments.seldon, patch services, create pods,
+        update seldondeployments.seldon, list seldondeployments.seldon, patch services, create pods, patch jobs.batch,
         delete pods, create pods/exec, create rolebindings.rbac
         """,
     ),
@@ -233,6 +240,75 @@ def test_an_account_of_that_name_that_is_not_ours_is_not_narrowed(shared_cluster
 
     asked = ("--namespace", namespace, "--as", f"system:serviceaccount:{account}")
     shared_cluster.kubectl("create", "-f", "-", *asked, input=deployment("shop", {"app": "shop"}))
+
+
+WORKERS_ALONE = "tasks make and remove the workers of trainings alone"
+NO_MORE = "workers of trainings have no account, and no Secret but cd4ml-trainer"
+
+
+@pytest.fixture(scope="module")
+def task(shared_cluster: Cluster) -> tuple[str, ...]:
+    """What has kubectl ask as the account of tasks, in a namespace of its own."""
+    namespace = shared_cluster.namespace()
+    shared_cluster.kubectl("apply", "--filename", "-", input=render("kubeflow", namespace))
+    return ("--namespace", namespace, "--as", f"system:serviceaccount:{namespace}:pipeline-runner")
+
+
+def test_a_task_makes_and_removes_workers_of_a_training(shared_cluster: Cluster, task: tuple[str, ...]) -> None:
+    shared_cluster.kubectl("create", "-f", "-", *task, input=job("workers"))
+    shared_cluster.kubectl("delete", "job", "workers", *task)
+
+
+def test_a_task_makes_and_removes_no_other_job_or_service(shared_cluster: Cluster, task: tuple[str, ...]) -> None:
+    making = ("create", "--dry-run=server", "-f", "-", *task)
+    shop = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"}, "spec": {"ports": [{"port": 80}]}}
+    wait_until(lambda: WORKERS_ALONE in said(shared_cluster, *making, input=job("other", labels={})), "a refusal")
+    assert WORKERS_ALONE in said(shared_cluster, *making, input=yaml.safe_dump(shop))
+    shared_cluster.kubectl("create", "-f", "-", *task[:2], input=yaml.safe_dump(shop))
+
+    assert WORKERS_ALONE in said(shared_cluster, "delete", "service", "shop", *task)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"automountServiceAccountToken": True},
+        {"serviceAccountName": "deployer"},
+        {"volumes": [{"name": "secret", "secret": {"secretName": "minio-root"}}]},
+        {"volumes": [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]},
+        {"initContainers": [{"name": "first", "image": "any:1"}]},
+        {"containers": [{"name": "any", "image": "any:1", "envFrom": [{"secretRef": {"name": "minio-root"}}]}]},
+        {
+            "containers": [
+                {
+                    "name": "any",
+                    "image": "any:1",
+                    "env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "minio-root", "key": "key"}}}],
+                }
+            ]
+        },
+    ],
+)
+def test_a_worker_of_a_training_has_no_more_than_who_trains(
+    shared_cluster: Cluster, task: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    making = ("create", "--dry-run=server", "-f", "-", *task)
+
+    wait_until(lambda: NO_MORE in said(shared_cluster, *making, input=job("workers", **more)), "a refusal")
+
+
+def job(name: str, *, labels: Mapping[str, str] = MappingProxyType({TEAM: "one"}), **pod: Any) -> str:
+    """A Job that is not begun, of a pod as workers of a training are."""
+    key = {"secretKeyRef": {"name": "cd4ml-trainer", "key": "AWS_SECRET_ACCESS_KEY", "optional": True}}
+    container = {
+        "name": "node",
+        "image": "any:1",
+        "env": [{"name": "KEY", "valueFrom": key}, {"name": "A", "value": "a"}],
+    }
+    of_workers = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+    metadata = {"name": name, "labels": dict(labels)}
+    spec = {"suspend": True, "template": {"spec": {**of_workers, **pod}}}
+    return yaml.safe_dump({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
 
 
 def said(cluster: Cluster, *arguments: str, input: str | None = None) -> str:

@@ -23,13 +23,13 @@ from cd4ml.contracts.predicted import Predicted
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.data import erasure, ingest, table
 from cd4ml.data.versions import Datasets
-from cd4ml.errors import StorageError
+from cd4ml.errors import StorageError, TrainingError
 from cd4ml.prediction import results
 from cd4ml.registry import notes, records, trainings
 from cd4ml.serving.capture import Capture
 from cd4ml.serving.traffic_file import TrafficFile
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, arrow, fetch, local_copy, open_store, probe
-from cd4ml.training import tracking
+from cd4ml.training import passing, tracking
 from cd4ml.training.checkpoints import Checkpoints, State
 
 PAGES = ("index", "datasets/rows")
@@ -429,6 +429,27 @@ def test_a_training_keeps_its_checkpoints_in_the_bucket_as_a_user_that_can_do_no
     np.testing.assert_array_equal(found.arrays[0], arrays[0] + 3)
     as_role("pipelines")
     assert not Checkpoints(bucket.uri, "key").save(State({}, arrays))
+
+
+def test_a_training_passes_on_what_its_workers_read_in_the_bucket(bucket, as_role, tmp_path) -> None:
+    (tmp_path / "train").write_bytes(bytes(20_000_000))
+    (tmp_path / "schema").write_text("feature {}")
+    files = {"train": tmp_path / "train", "schemas/schema": tmp_path / "schema"}
+    as_role("trainer")
+    place = passing.put(files, store=bucket.uri, task="task")
+
+    passing.fetch(place, tmp_path / "node")
+    passing.settle(bucket.uri, "task")
+
+    for name, file in files.items():
+        assert (tmp_path / "node" / name).read_bytes() == file.read_bytes()
+    left = bucket.client.list_objects(bucket.bucket, "workers/", recursive=True)
+    assert {one.size for one in left} == {0}
+    assert passing.put(files, store=bucket.uri, task="task") == place
+    passing.fetch(place, tmp_path / "again")
+    as_role("pipelines")
+    with pytest.raises(TrainingError, match="is not passed on by"):
+        passing.fetch(place, tmp_path / "node")
 
 
 def test_a_training_tells_in_the_bucket_how_far_it_is(bucket, as_role, monkeypatch) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cd4ml.cluster import train_job, twins
+from cd4ml.training import cluster_workers, node
 from cd4ml.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -165,3 +167,36 @@ def test_a_linter_finds_nothing(rendered: str) -> None:
 
     assert [line for line in ended.stdout.splitlines() if not line.startswith(("[OK]", "[SKIPPED]"))] == []
     assert ended.returncode == 0
+
+
+def test_trainer_is_given_a_runtime_that_is_restricted_and_makes_no_pod_again(tmp_path: Path) -> None:
+    component = os.path.relpath(MANIFESTS / "components/trainer", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"namespace": "team", "components": [component]}))
+    found = {one["kind"]: one for one in yaml.safe_load_all(kustomize(tmp_path))}
+    runtime, role = found["TrainingRuntime"], found["Role"]
+
+    assert (runtime["metadata"]["name"], runtime["metadata"]["namespace"]) == (train_job.RUNTIME, "team")
+    assert runtime["apiVersion"] == f"{train_job.GROUP}/{train_job.VERSION}"
+    [replicated] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    assert replicated["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+    assert replicated["template"]["spec"]["backoffLimit"] == 0
+    pod = replicated["template"]["spec"]["template"]["spec"]
+    assert (pod["automountServiceAccountToken"], pod["restartPolicy"]) == (False, "Never")
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    [container] = pod["containers"]
+    assert (container["name"], tuple(container["command"])) == (twins.CONTAINER, node.COMMAND)
+    [get, make] = role["rules"]
+    assert (get["resourceNames"], get["verbs"]) == ([train_job.RUNTIME], ["get"])
+    assert (make["resources"], make["verbs"]) == ([train_job.PLURAL], ["list", "create", "delete"])
+
+
+def test_the_network_lets_workers_of_trainings_hear_each_other_where_they_listen(resources: list[Resource]) -> None:
+    policies = {one["metadata"]["name"]: one["spec"] for one in resources if one["kind"] == "NetworkPolicy"}
+    if "default-deny" not in policies:
+        return
+    workers = {"podSelector": {"matchLabels": twins.COMPONENT}}
+
+    opened = [rule for name in ("tasks-training", "training-workers") for rule in policies[name]["ingress"]]
+    assert all(rule["ports"] == [{"protocol": "TCP", "port": cluster_workers.PORT}] for rule in opened)
+    assert all(workers in rule["from"] for rule in opened)
+    assert policies["training-workers"]["podSelector"] == workers["podSelector"]

@@ -95,6 +95,8 @@ def mistakes(folder: Path, **written: str) -> str:
         ("exclude", "[[a]]", "exclude: ['a'] is no name of a column"),
         ("gpus", "-1", "gpus: -1 is out of range; write a whole number from 0 to 64"),
         ("gpus", "true", "gpus: true is not a whole number"),
+        ("workers", "0", "workers: 0 is out of range; write a whole number from 1 to 64"),
+        ("workers", "two", "workers: 'two' is not a whole number"),
         ("accelerator", "tpu", "accelerator: Input should be 'auto', 'gpu' or 'cpu', not 'tpu'"),
         ("cpu_request", "0", "cpu_request: 0 is no number of cores; write one as 2, 0.5 or 500m"),
         ("cpu_request", "true", "cpu_request: true is no number of cores"),
@@ -204,6 +206,15 @@ def test_what_begins_anew_each_time_cannot_start_warm(in_a_folder: Path) -> None
     told = mistakes(in_a_folder, candidate="{model: trees}", warm_start="true")
 
     assert "warm_start: 'trees' begins anew each time; leave it out, or take a network as the candidate" in told
+
+
+def test_several_workers_train_one_network_and_nothing_else(in_a_folder: Path) -> None:
+    trees = mistakes(in_a_folder, candidate="{model: trees}", workers="2")
+    swept = mistakes(in_a_folder, workers="2", sweep="{ranges: {epochs: [5, 10]}, trials: 2}")
+
+    assert "workers: 'trees' is trained by one process, and 2 are asked for" in trees
+    assert "workers: each trial of a sweep is one process" in swept
+    assert "workers" not in mistakes(in_a_folder, baseline="{model: trees}", workers="2", seed="-1")
 
 
 @pytest.mark.parametrize("name", ["exclude", "sensitive", "slices"])

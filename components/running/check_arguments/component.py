@@ -36,6 +36,7 @@ def check_arguments(
     warm_start: bool,
     seed: int,
     gpus: str,
+    workers: str,
     accelerator: str,
     cpu_request: str,
     cpu_limit: str,

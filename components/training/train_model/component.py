@@ -30,6 +30,7 @@ def train_model(
     positive: str = "",
     classes: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
     sweep: dict = {},  # noqa: B006
+    workers: str = "1",
 ) -> None:
     """Trains a model whose preprocessing lies inside it, on GPUs where there are.
 
@@ -52,6 +53,7 @@ def train_model(
         positive: The value of the label that counts as positive; found where it is empty.
         classes: The values of the label in their order; empty where they have none (docs/training.md).
         sweep: What is tried first, to train with the settings that win; empty for none (docs/training.md).
+        workers: How many machines train it together, a whole number; in a cluster each has a pod like the task's.
 
     Returns:
         model: A SavedModel on raw features, its contract and its history (layout: `cd4ml.contracts.model`).
@@ -78,6 +80,7 @@ def train_model(
         gpus=int(gpus),
         store=store,
         start=start.path if warm_start else None,
+        workers=int(workers),
     )
     trained = task.run(request, sweep=sweep, folder=model.path, report=report.path, logs=logs.path)
     model.metadata.update(trained.metadata)

@@ -17,6 +17,8 @@ TRUSTED_SECRET = "cd4ml-trusted-keys"  # noqa: S105
 ARTIFACTS_SECRET = "mlpipeline-minio-artifact"  # noqa: S105
 """KFP's own name for it."""
 ROOT_SECRET = "minio-root"  # noqa: S105
+RUNNER = "pipeline-runner"
+"""The ServiceAccount of all other tasks."""
 DEPLOYER = "deployer"
 """The ServiceAccount of the tasks that deploy."""
 LAUNCHER_SETTINGS = "kfp-launcher"

@@ -61,13 +61,23 @@ def troubles(pods: Iterable[Any]) -> list[Trouble]:
 def words(core: client.CoreV1Api, namespace: str, trouble: Trouble) -> str:
     """A trouble with the cluster's last word, and what the container's log says of its error."""
     lines = [str(trouble)]
-    event = _last_warning(core, namespace, trouble.pod)
+    event = last_warning(core, namespace, trouble.pod)
     if event and event not in trouble.message:
         lines.append(f"  event: {event}")
     log = _log(core, namespace, trouble) if trouble.container else []
     if log:
         lines += ["  its log says:", *(f"    {line}" for line in log)]
     return "\n".join(lines)
+
+
+def last_warning(core: client.CoreV1Api, namespace: str, name: str) -> str:
+    """The cluster's last word on what is wrong with a pod or another object; empty where it has, or tells, none."""
+    try:
+        events = core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={name},type=Warning").items
+    except client.ApiException:
+        return ""
+    last = max(events, key=lambda event: event.metadata.resource_version.zfill(20), default=None)
+    return last.message if last else ""
 
 
 def _of_pod(pod: Any) -> Iterator[Trouble]:
@@ -112,15 +122,6 @@ def _how_ended(ended: Any, memory: str) -> str:
     if not memory:
         return "killed for memory, which its node has no more of; its container has no limit"
     return f"killed for memory: its limit is {memory}; raise `memory` among the limits of its container"
-
-
-def _last_warning(core: client.CoreV1Api, namespace: str, pod: str) -> str:
-    try:
-        events = core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={pod},type=Warning").items
-    except client.ApiException:
-        return ""
-    last = max(events, key=lambda event: event.metadata.resource_version.zfill(20), default=None)
-    return last.message if last else ""
 
 
 def _log(core: client.CoreV1Api, namespace: str, trouble: Trouble) -> list[str]:

@@ -14,7 +14,7 @@ from minio.credentials import EnvAWSProvider
 from minio.error import MinioException
 
 from cd4ml import images
-from cd4ml.cluster import accounts
+from cd4ml.cluster import accounts, indexed_job
 from cd4ml.cluster.store_setup import STORE
 from cd4ml.deployment.targets import kserve, seldon
 from cd4ml.deployment.targets.cluster import needed
@@ -129,7 +129,17 @@ def _cluster(address: Address) -> Iterable[Finding]:
         cluster.check(
             "your rights", ask=cluster.rights, remedy="ask an admin for the Role cd4ml-engineer", at_worst="warning"
         ),
-        cluster.check(f"rights of {accounts.DEPLOYER}", ask=cluster.rights_of_deployer, remedy=cluster.wiring),
+        cluster.check(
+            f"rights of {accounts.DEPLOYER}",
+            ask=partial(cluster.rights_of, accounts.DEPLOYER, DEPLOYING),
+            remedy=cluster.wiring,
+        ),
+        cluster.check(
+            f"rights of {accounts.RUNNER}",
+            ask=partial(cluster.rights_of, accounts.RUNNER, indexed_job.NEEDED),
+            remedy=f"{cluster.wiring}, or train with `workers: 1`",
+            at_worst="warning",
+        ),
         cluster.check(
             "Seldon or KServe",
             ask=cluster.serving,
@@ -201,14 +211,14 @@ class _Cluster:
         spec = kubernetes.client.V1SelfSubjectAccessReviewSpec
         return self._rights(LOOKING, lambda asked: create(body(spec=spec(resource_attributes=asked))))
 
-    def rights_of_deployer(self) -> str:
-        """Asks for the rights of the tasks that deploy, which only an admin may do."""
-        self._core.read_namespaced_service_account(accounts.DEPLOYER, self.namespace, _request_timeout=SECONDS)
-        user = f"system:serviceaccount:{self.namespace}:{accounts.DEPLOYER}"
+    def rights_of(self, account: str, needed: Sequence[tuple[str, str, str]]) -> str:
+        """Asks for the rights of tasks, by their account, which only an admin may do."""
+        self._core.read_namespaced_service_account(account, self.namespace, _request_timeout=SECONDS)
+        user = f"system:serviceaccount:{self.namespace}:{account}"
         create = partial(self._access.create_namespaced_local_subject_access_review, self.namespace)
         body = kubernetes.client.V1LocalSubjectAccessReview
         spec = kubernetes.client.V1SubjectAccessReviewSpec
-        return self._rights(DEPLOYING, lambda asked: create(body(spec=spec(resource_attributes=asked, user=user))))
+        return self._rights(needed, lambda asked: create(body(spec=spec(resource_attributes=asked, user=user))))
 
     def _rights(self, wanted: Sequence[tuple[str, str, str]], review: Callable[[Any], Any]) -> str:
         refused = []

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -12,6 +13,8 @@ from pyarrow import fs
 from cd4ml.storage import S3, region
 
 UNFINISHED = ".unfinished-"
+_COPIED_BYTES = 2**23
+"""How much of a file is in memory at once."""
 NOBODYS_SECONDS = 600
 """After which an unfinished file is that of a process that was killed."""
 
@@ -58,6 +61,27 @@ def write(place: fs.SubTreeFileSystem, name: str, content: bytes) -> None:
     try:
         unfinished.write_bytes(content)
         unfinished.rename(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def copy(file: Path, place: fs.SubTreeFileSystem, name: str) -> None:
+    """Writes what another file holds, of whatever size; on this machine whole or not at all.
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    here = _here(place)
+    if here is None:
+        with file.open("rb") as stream, place.open_output_stream(name) as written:
+            shutil.copyfileobj(stream, written, _COPIED_BYTES)
+        return
+    (here / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = (here / name).with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        shutil.copyfile(file, unfinished)
+        unfinished.rename(here / name)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

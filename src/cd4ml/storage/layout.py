@@ -112,6 +112,14 @@ KINDS = (
         days=30,
     ),
     Kind(
+        "workers",
+        "`TASK/DIGEST`: what a training on several machines gives its further workers to read",
+        _TRAINER,
+        _TRAINER,
+        replaced=True,
+        days=30,
+    ),
+    Kind(
         "progress",
         "`PIPELINE/RUN/TASK-KEY.json`: how far a training of a run is",
         _PIPELINES,

@@ -1,7 +1,8 @@
 """What is asked of a training, in one piece: a component fills it in, and every process that trains is given it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, get_args
 
 from cd4ml.contracts import question
@@ -11,6 +12,9 @@ from cd4ml.names import shown
 from cd4ml.settings import MAX_SEED
 from cd4ml.training.checkpoints import EVERY_SECONDS
 from cd4ml.training.trainers import Accelerator
+
+STATISTICS = "statistics/train.pb"
+"""What is read of the statistics, by the name that it has in a folder of all that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,32 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
     """How many processes train one network, each on a part of every batch, each on so many GPUs."""
     checkpoint_seconds: float = EVERY_SECONDS
     """How long ago the last checkpoint may be."""
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """All that is read, by the names that `within` knows."""
+        found = {
+            "train": Path(self.train),
+            "eval": Path(self.eval),
+            STATISTICS: Path(self.statistics) / Path(STATISTICS).name,
+            "schema": Path(self.schema),
+        }
+        start = Path(self.start) if self.start else None
+        if start and start.is_dir():
+            found |= {f"start/{one.relative_to(start)}": one for one in start.rglob("*") if one.is_file()}
+        return found
+
+    def within(self, folder: Path) -> "Request":
+        """The same, of files that have those names in a folder."""
+        start = folder / "start"
+        return replace(
+            self,
+            train=str(folder / "train"),
+            eval=str(folder / "eval"),
+            statistics=str((folder / STATISTICS).parent),
+            schema=str(folder / "schema"),
+            start=str(start) if start.is_dir() else None,
+        )
 
     def __post_init__(self) -> None:
         for name in ("exclude", "classes"):

@@ -62,6 +62,8 @@ def _code(error: Exception, folder: Path) -> int:
     is_told = isinstance(error, Cd4mlError)
     if not is_told:
         traceback.print_exception(error)
+    elif not (folder / workers.OUTPUTS).exists():  # what is wrong with the first one its task says
+        print(f"error: {error}", flush=True)  # noqa: T201 (the log of this worker)
     (folder / workers.FAULT).write_text(str(error) if is_told else f"{type(error).__name__}: {error}", "utf-8")
     return 1
 

@@ -45,6 +45,7 @@ def whole() -> dict[str, Any]:
         f"{NAMESPACED}/secrets/mlpipeline-minio-artifact": secret,
         f"{NAMESPACED}/configmaps/kfp-launcher": {"metadata": {"name": "kfp-launcher"}},
         f"{NAMESPACED}/serviceaccounts/deployer": {"metadata": {"name": "deployer"}},
+        f"{NAMESPACED}/serviceaccounts/pipeline-runner": {"metadata": {"name": "pipeline-runner"}},
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/seldondeployments.machinelearning.seldon.io": {
             "spec": {"group": "g", "names": {"kind": "k", "plural": "p"}, "scope": "Namespaced", "versions": []}
         },
@@ -209,6 +210,8 @@ def test_rights_that_are_missing_are_named(kfp: KfpServer, cluster: Cluster, cd4
     assert outcome.code == 1
     assert (states(outcome.out)["your rights"], states(outcome.out)["rights of deployer"]) == ("warning", "failed")
     assert "missing: get seldondeployments, create seldondeployments" in outcome.out
+    assert states(outcome.out)["rights of pipeline-runner"] == "warning"
+    assert "or train with `workers: 1`" in " ".join(outcome.out.split())
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def pods(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
             pod["tolerations"] += of_group[chosen["componentInputParameter"]] if chosen else [one]
         selector = settings.get("nodeSelector")
         pod["nodeSelector"] = of_group[selector["nodeSelectorJson"]["componentInputParameter"]] if selector else {}
+        pod["environment"] = {one["name"]: one["fieldPath"] for one in settings.get("fieldPathAsEnv", [])}
+        pod["workers"] = inputs.get("workers")
         made[task["taskInfo"]["name"]] = pod
     return made
 
@@ -111,6 +113,17 @@ def test_the_pods_of_trainings_ask_for_the_cores_and_the_memory_of_the_run_file(
         for name in TRAININGS:
             assert tuple(made[name][one] for one in RESOURCES) == asked
         assert made["Evaluate model"]["resourceMemoryLimit"] == "8G"
+
+
+def test_the_candidate_alone_is_trained_by_the_workers_of_the_run_file_and_knows_its_pod(submitted: Any) -> None:
+    made = pods(submitted(workers=3))
+
+    assert {name: pod["workers"] for name, pod in made.items() if pod["workers"]} == {
+        "Check arguments": "3",
+        "Train candidate": "3",
+    }
+    assert [name for name, pod in made.items() if "CD4ML_POD" in pod["environment"]] == ["Train candidate"]
+    assert made["Train candidate"]["environment"]["CD4ML_POD"] == "metadata.name"
 
 
 def test_the_pods_of_trainings_run_on_the_nodes_of_the_run_file(submitted: Any) -> None:
