@@ -47,10 +47,9 @@ def sweep_model(
         sweep: What is tried, for what, and for how long (docs/training.md).
         place: The number of this place; the candidate's own training has 0.
     """
-    from cd4ml.training import sweeping
-    from cd4ml.training.request import Request
+    from cd4ml.training import request, sweeping
 
-    request = Request(
+    asked = request.Request(
         train=train.path,
         eval=eval.path,
         statistics=statistics.path,
@@ -66,4 +65,4 @@ def sweep_model(
         gpus=int(gpus),
         store=store,
     )
-    sweeping.run(sweep, request, place=int(place))
+    sweeping.run(sweep, asked, place=int(place))

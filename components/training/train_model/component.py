@@ -61,10 +61,9 @@ def train_model(
         report: The curves, where the time went, the features and the settings.
         logs: The curves for TensorBoard, a folder.
     """
-    from cd4ml.training import task
-    from cd4ml.training.request import Request
+    from cd4ml.training import request, task
 
-    request = Request(
+    asked = request.Request(
         train=train.path,
         eval=eval.path,
         statistics=statistics.path,
@@ -79,9 +78,10 @@ def train_model(
         accelerator=accelerator,
         gpus=int(gpus),
         store=store,
-        start=start.path if warm_start else None,
+        start=start.path,
+        warm_start=warm_start,
         workers=int(workers),
     )
-    trained = task.run(request, sweep=sweep, folder=model.path, report=report.path, logs=logs.path)
+    trained = task.run(asked, sweep=sweep, folder=model.path, report=report.path, logs=logs.path)
     model.metadata.update(trained.metadata)
     metrics.metadata.update(trained.metrics)

@@ -55,10 +55,18 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
     """Keeps how far training is; one that was ended before goes on from that, and who asks is told."""
     start: str | None = None
     """A model's folder, whose weights this one begins with; a file where there is none, as of a first run."""
+    warm_start: bool = True
+    """Whether it does; else `start` is not looked at."""
     workers: int = 1
     """How many processes train one network, each on a part of every batch, each on so many GPUs."""
     checkpoint_seconds: float = EVERY_SECONDS
     """How long ago the last checkpoint may be."""
+
+    @property
+    def begins_with(self) -> Path | None:
+        """The model whose weights this one begins with; None where it begins anew."""
+        start = Path(self.start) if self.warm_start and self.start else None
+        return start if start and start.is_dir() else None
 
     @property
     def files(self) -> Mapping[str, Path]:
@@ -69,8 +77,8 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
             STATISTICS: Path(self.statistics) / Path(STATISTICS).name,
             "schema": Path(self.schema),
         }
-        start = Path(self.start) if self.start else None
-        if start and start.is_dir():
+        start = self.begins_with
+        if start:
             found |= {f"start/{one.relative_to(start)}": one for one in start.rglob("*") if one.is_file()}
         return found
 

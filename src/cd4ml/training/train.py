@@ -275,10 +275,8 @@ def _basis(request: Request, trainer: Trainer) -> _Basis:
     Raises:
         TrainingError: The data does not allow it.
     """
-    split, start = Path(request.train), Path(request.start) if request.start else None
+    split, start = Path(request.train), request.begins_with
     known = dates.measured(statistics.read(request.statistics), split, trainer.dates)
-    if start and not start.is_dir():
-        start = None
     if start and not trainer.may_start_warm:
         raise TrainingError(f"warm_start: {trainer.model!r} begins anew each time; leave warm_start out")
     if start:
