@@ -178,6 +178,7 @@ def test_trainer_is_given_a_runtime_that_is_restricted_and_makes_no_pod_again(tm
     assert (runtime["metadata"]["name"], runtime["metadata"]["namespace"]) == (train_job.RUNTIME, "team")
     assert runtime["apiVersion"] == f"{train_job.GROUP}/{train_job.VERSION}"
     [replicated] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    assert replicated["name"] == train_job.REPLICATED
     assert replicated["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
     assert replicated["template"]["spec"]["backoffLimit"] == 0
     pod = replicated["template"]["spec"]["template"]["spec"]

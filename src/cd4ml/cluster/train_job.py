@@ -8,7 +8,7 @@ NAME = "TrainJob"
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 RUNTIME = "cd4ml-training"
 """The TrainingRuntime of the namespace; without it Trainer is not asked."""
-_REPLICATED = "node"
+REPLICATED = "node"
 """What the runtime calls the Job of its pods."""
 _PATCHED = (
     "affinity",
@@ -67,7 +67,7 @@ def remove(api: client.ApiClient, namespace: str, team: str) -> None:
 
 def told_by(twins: Twins) -> str:
     """Whose events say why there are no pods."""
-    return f"{twins.name}-{_REPLICATED}-0"
+    return f"{twins.name}-{REPLICATED}-0"
 
 
 def train_job(twins: Twins) -> Object:
@@ -77,7 +77,7 @@ def train_job(twins: Twins) -> Object:
     own = {key: container[key] for key in ("securityContext", "volumeMounts") if container.get(key)}
     patch["containers"] = [{"name": CONTAINER, **own}]
     template = {"metadata": {"labels": twins.pod_labels}, "spec": patch}
-    replicated = {"name": _REPLICATED, "template": {"spec": {"template": template}}}
+    replicated = {"name": REPLICATED, "template": {"spec": {"template": template}}}
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": NAME,
