@@ -1,6 +1,7 @@
 """What a pipeline takes, said once by its model: the compiled pipeline, the command line and the files say the same."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,8 @@ def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_f
         ({"classes": ["low", "high", "low"]}, "classes: 'low' more than once; name each class once"),
         ({"classes": ["low", True, "high"]}, "classes: True names no class; write a text, in quotes, or a whole num"),
         ({"classes": [1, 2, 2.5]}, "classes: 2.5 names no class"),
+        ({"classes": [1, 2, math.inf]}, "classes: inf names no class"),
+        ({"classes": [1, 2, math.nan]}, "classes: nan names no class"),
         (
             {"classes": [*"abc"], "problem": "binary"},
             "are those of an order, and the problem is binary; leave them out",

@@ -92,7 +92,7 @@ def as_text(names: Sequence[object]) -> tuple[str, ...]:
 def _names_a_class(one: object) -> bool:
     if isinstance(one, str):
         return bool(one.strip())
-    return not isinstance(one, bool) and isinstance(one, int | float) and one == int(one)
+    return not isinstance(one, bool) and (isinstance(one, int) or (isinstance(one, float) and one.is_integer()))
 
 
 ORDINAL = Ordinal(
