@@ -63,6 +63,32 @@ def test_what_is_no_date(text):
         moments.of_text(text)
 
 
+ENDS = st.integers(moments.EARLIEST, moments.EARLIEST + 10**11) | st.integers(moments.LATEST - 10**11, moments.LATEST)
+"""Somewhat more than a day from either end."""
+
+
+@given(ENDS, st.integers(-24 * 60 + 1, 24 * 60 - 1))
+def test_texts_have_the_same_ends_as_columns_whatever_their_offset(local, minutes):
+    """A time that a calendar shows, and how many minutes that calendar is ahead of UTC."""
+    moment = local - minutes * 60 * 10**6
+    zone = timezone(timedelta(minutes=minutes))
+    text = (datetime(1970, 1, 1) + timedelta(microseconds=local)).replace(tzinfo=zone).isoformat()
+    column = pa.chunked_array([pa.array([moment], pa.timestamp("us", "UTC"))])
+    try:
+        moments.of_column(column, "at")
+    except DataError:
+        with pytest.raises(ValueError, match=r"is beyond the years 1 to 9999 in UTC"):
+            moments.of_text(text)
+    else:
+        assert moments.of_text(text) == moment
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59-14:00", "0001-01-01T00:00+14:00"])
+def test_a_text_whose_offset_takes_it_beyond_the_calendar_is_told_by_its_row(text):
+    with pytest.raises(DataError, match="column 'at' holds a text that is no date or time as ISO 8601, first in row 2"):
+        moments.of_column(pa.chunked_array([["2024-01-01", text]]), "at")
+
+
 DAYS = [date(1, 1, 1), date(1969, 12, 31), date(2024, 2, 29), date(9999, 12, 31), None]
 NOON = [None if day is None else datetime(day.year, day.month, day.day, 12) for day in DAYS]
 

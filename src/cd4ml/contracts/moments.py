@@ -29,11 +29,14 @@ def of_text(text: str) -> int:
     """The moment that a text means; without an offset it is in UTC, and a date is its first moment.
 
     Raises:
-        ValueError: It is no date or time as ISO 8601 has them.
+        ValueError: It is no date or time as ISO 8601 has them, or its offset takes it beyond those that can be written.
     """
-    moment = datetime.fromisoformat(text)
-    offset = moment.utcoffset() or timedelta()
-    return (moment.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
+    told = datetime.fromisoformat(text)
+    offset = told.utcoffset() or timedelta()
+    moment = (told.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError(f"{text} is beyond the years 1 to 9999 in UTC")
+    return moment
 
 
 def text_of(moment: int) -> str:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, in microseconds since 1970."""
 FOLDER = Path(__file__).parent
 VERSION = json.loads((FOLDER / "version.json").read_text(encoding="utf-8"))
 CONTRACT = json.loads((FOLDER / "contract.json").read_text(encoding="utf-8"))
@@ -57,6 +59,9 @@ def _microseconds(value: Any) -> int:
     """Since 1970 in UTC, of a date or time; it and its text may be given."""
     if value is None or value != value or value == "":
         return -(2**63)
-    moment = datetime.fromisoformat(str(value))
-    since = moment.replace(tzinfo=None) - datetime(1970, 1, 1) - (moment.utcoffset() or timedelta())
-    return since // timedelta(microseconds=1)
+    told = datetime.fromisoformat(str(value))
+    since = told.replace(tzinfo=None) - datetime(1970, 1, 1) - (told.utcoffset() or timedelta())
+    moment = since // timedelta(microseconds=1)
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError(f"{value} is beyond the years 1 to 9999 in UTC; mend it")
+    return moment

@@ -144,3 +144,14 @@ def test_a_package_takes_texts_dates_and_times(store, tmp_path):
     np.testing.assert_allclose([float(one) for one in done.stdout.split()], expected(table), atol=1e-6)
     assert exported.name == "uptake"
     assert "'signed_up': ['2027-02-28T09:30:00Z']" in (tmp_path / "uptake" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59-14:00", "0001-01-01T00:00+14:00"])
+def test_a_package_refuses_what_its_offset_takes_beyond_the_calendar(store, tmp_path, text):
+    package.export(store.location, "uptake@1", tmp_path / "uptake")
+
+    code = WITHOUT_CD4ML % (repr(text), 1)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "uptake"], capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert f"ValueError: {text} is beyond the years 1 to 9999 in UTC; mend it" in done.stderr

@@ -112,6 +112,8 @@ def test_every_protocol_gives_for_a_text_what_evaluation_got_for_a_moment(server
         "yesterday",
         "2024-13-01",
         "10000-01-01",
+        "9999-12-31T23:59-14:00",
+        "0001-01-01T00:00+14:00",
         " ",
         1709164800,
         True,
