@@ -1,6 +1,7 @@
 """Predicted rows beside their labels, held against an oracle that goes label by label."""
 
 import dataclasses
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -162,6 +163,39 @@ def test_a_label_by_key_is_of_each_row_with_these_features_that_was_predicted_be
     )
 
     assert labels(found) == {("a", 1): "true", ("a", 2): None, ("b", 1): None, ("c", 1): None}
+    assert kept_apart(found) == {"unknown": 1}
+
+
+ALIKE = ["2026-02-28T09:30:00Z", "2026-02-28T09:30", "2026-02-28 15:00:00.000000+05:30", "2026-02-28 09:30:00.000000"]
+MIDNIGHT = ["2026-02-28", "2026-02-28T00:00:00Z", "2026-02-27T23:00-01:00", "2026-02-28 00:00:00.000000Z"]
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "told"),
+    [pair for alike in (ALIKE, MIDNIGHT) for pair in itertools.product(alike, repeat=2)],
+)
+def test_dates_of_a_key_are_the_same_where_they_are_the_same_moment(asked_at: str, told: str) -> None:
+    others = ["2026-02-28T09:30:01Z", "2026-02-29", "7", None]
+    features = json.dumps({"player": [7] * 5, "asked_at": [*others, asked_at]})
+
+    found = joined.join(
+        asked(answer("a", rows=5, features=features)),
+        classes=CLASSES,
+        bulk=[brought((["7", told], None, "true", 5), key=("player", "asked_at"))],
+    )
+
+    assert found.rows["label"].to_pylist() == [None] * 4 + ["true"]
+    assert found.rows["features"].to_pylist()[4]["asked_at"] == asked_at
+
+
+def test_what_only_looks_like_a_date_is_compared_as_it_is() -> None:
+    texts = ["2026-02-29", "2026-02-28-7", "9999-12-31T23:59-14:00", "20260228"]
+    answered = answer("a", rows=4, features=json.dumps({"part": texts}))
+    told = [([text], None, "true", 5) for text in (*texts[:3], "2026-02-28")]
+
+    found = joined.join(asked(answered), classes=CLASSES, bulk=[brought(*told, key=["part"])])
+
+    assert found.rows["label"].to_pylist() == ["true", "true", "true", None]
     assert kept_apart(found) == {"unknown": 1}
 
 

@@ -1,6 +1,8 @@
 """Labels that are brought in bulk: taken once, checked by row and field."""
 
+import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts import model
+from cd4ml.contracts.captured import REQUESTS
 from cd4ml.contracts.late_labels import LABELS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DataError, RegistryError
-from cd4ml.monitoring import taking
+from cd4ml.monitoring import joined, taking
+from cd4ml.monitoring.joined import Bulk
 from cd4ml.monitoring.taking import Where
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
@@ -106,6 +110,20 @@ def test_a_number_is_taken_as_such_and_with_the_time_at_which_it_was_known(store
         "2026-01-02T10:00:00+00:00",
         "2026-01-03T10:00:00+00:00",
     ]
+
+
+def test_a_timestamp_of_a_table_is_the_key_of_the_row_whose_caller_sent_it_as_text(store: str) -> None:
+    Path("outcomes.csv").write_text("asked_at,took\n2026-02-28T09:30:00Z,true\n2026-03-01T00:00:00Z,false\n")
+    about = take(key=("asked_at",))
+    texts = ["2026-02-28T10:30:00+01:00", "2026-03-01", "2026-03-02"]
+    row = {"at": datetime(2026, 3, 1, tzinfo=UTC), "request_id": "a", "arm": "old", "version": "2", "mirrored": False}
+    said = {"features": json.dumps({"asked_at": texts}), "outputs": ["probability"], "predictions": [0.5] * 3}
+    answers = pa.Table.from_pylist([{**row, **said}], REQUESTS)
+
+    bulk = Bulk(taking.read(open_store(store), about), about.key)
+    found = joined.join(answers, classes=("false", "true"), bulk=[bulk])
+
+    assert found.rows["label"].to_pylist() == ["true", "false", None]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.late_labels import LABELS
+from cd4ml.contracts.moments import of_text, text_of
 from cd4ml.contracts.window import (
     APART,
     CONTRADICTING,
@@ -36,6 +37,8 @@ Flags = npt.NDArray[np.bool_]
 
 BETWEEN = "\x1f"
 """What stands between the values of a key of several features."""
+MOMENT = r"^\d{4}-\d{2}-\d{2}($|[T ]\d{2})"
+"""A text that may be a date or time, as ISO 8601 has them with hyphens."""
 _KEY = ("request_id", "key")
 _PAIR = pa.int64()
 
@@ -157,12 +160,12 @@ class _Rows:
         return cls(table, answers, first, counts)
 
     def keys(self, names: Sequence[str]) -> pa.Array:
-        """What the rows have of some features, as one text; null where a row lacks one of them."""
+        """What the rows have of some features, as one text (`_one_text`)."""
         features = self.table["features"].combine_chunks()
         there = {field.name for field in features.type}
         if not there.issuperset(names):
             return pa.nulls(len(features), pa.string())
-        return pc.binary_join_element_wise(*(pc.struct_field(features, name) for name in names), BETWEEN)
+        return _one_text([pc.struct_field(features, name) for name in names])
 
 
 @dataclass(frozen=True)
@@ -268,8 +271,9 @@ class _Pairs:
         fits = (number >= 1) & (number <= count) & ((told == 0) | (told == count))
         pairs = [(label[fits], (rows.first[answer] + number - 1)[fits])]
         for key, places in labels.keys.items():
-            values = pc.binary_join(labels.table["key"].combine_chunks()[places], BETWEEN)
-            label, row = _matches(values, rows.keys(key))
+            values = labels.table["key"].combine_chunks()[places]
+            texts = _one_text([pc.list_element(values, place) for place in range(len(key))])
+            label, row = _matches(texts, rows.keys(key))
             label = label + places.start
             known[label] = True
             pairs.append((label, row))
@@ -325,6 +329,30 @@ def _matches(asked: pa.ChunkedArray, there: pa.ChunkedArray) -> tuple[Places, Pl
     left_places = np.repeat(np.arange(len(of_left)), times)
     within = np.arange(len(left_places)) - np.repeat(np.cumsum(times) - times, times)
     return left_places, order[begin[of_left[left_places]] + within]
+
+
+def _one_text(values: Sequence[pa.Array]) -> pa.Array:
+    """The values of a key as one text a row; null where a row lacks one of them."""
+    return pc.binary_join_element_wise(*map(_comparable, values), BETWEEN)
+
+
+def _comparable(values: pa.Array) -> pa.Array:
+    """Texts, of which those that are dates or times have one form, however they were written."""
+    coded = values.dictionary_encode()
+    texts = coded.dictionary
+    looks = pc.match_substring_regex(texts, MOMENT)
+    if not pc.any(looks).as_py():
+        return values
+    same = [_of_moment(text) for text in texts.filter(looks).to_pylist()]
+    return pc.replace_with_mask(texts, looks, pa.array(same, pa.string())).take(coded.indices)
+
+
+def _of_moment(text: str) -> str:
+    """A date or time in the form that reports have it in; what is none of the calendar as it is."""
+    try:
+        return text_of(of_text(text))
+    except ValueError:
+        return text
 
 
 def _codes(values: pa.ChunkedArray) -> Places:
