@@ -14,9 +14,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
-from cd4ml.errors import ArgumentsError, EnvironmentSetupError, TrainingError
+from cd4ml.errors import ArgumentsError, DataError, EnvironmentSetupError, TrainingError
 from cd4ml.running import trials
-from cd4ml.training import code
+from cd4ml.training import code, split
 
 MODULE = "import keras\n\ndef one(job): pass\n\ndef two(job): pass\n\ndef layer(features): pass\n"
 RUN_FILE = """
@@ -118,6 +118,46 @@ def test_the_functions_of_a_run_file_are_tried_with_its_settings_on_rows_of_its_
     assert rows.column_names == ["customer", "age", "note", "churned"]
     assert rows.num_rows == 1000
     assert rows["customer"].to_pylist()[:2] == ["c0", "c3"]
+
+
+SIZES = {"problem": "problem: multiclass", "order": "classes: [small, middle, large, huge]"}
+
+
+def of_sizes(here: Path, said: str, sizes: list[str]) -> None:
+    """The same run on rows of some sizes, which are few enough to be tried with all."""
+    told = RUN_FILE.replace('problem: binary\n  positive: "1"', said)
+    (here / "training.yaml").write_text(told)
+    rows = [f"c{number},{number % 60},note,m@example.com,{size}" for number, size in enumerate(sizes)]
+    (here / "customers.csv").write_text("customer,age,note,mail,churned\n" + "\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize("said", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("rare", [[0], [30], [0, 31], [0, 31, 62]])
+def test_a_class_that_only_the_rows_to_look_at_have_is_left_out(here, environment, said, rare):
+    environment(FINDS)
+    sizes = [("small", "middle", "large")[number // 3 % 3] for number in range(90)]
+    of_sizes(here, said, ["huge" if place in rare else size for place, size in enumerate(sizes)])
+    tried("training.yaml")
+
+    [folder] = asked(here).values()
+    rows = pq.read_table(folder / "rows.parquet")
+    for_train, for_eval = (set(part["churned"].to_pylist()) for part in split.for_trial(rows))
+    assert for_eval <= for_train
+    assert rows.num_rows >= 90 - len(rare)
+    order = [one for one in ("small", "middle", "large", "huge") if one in for_train]
+    assert json.loads((folder / "asked.json").read_text())["classes"] == (order if "classes" in said else [])
+
+
+@pytest.mark.parametrize("said", SIZES.values(), ids=SIZES)
+def test_of_a_sample_with_two_of_several_classes_it_is_told_that_it_is_too_small(here, environment, said):
+    environment(FINDS)
+    of_sizes(here, said, ["small", "middle"] * 30)
+
+    with pytest.raises(DataError, match="60 of the first 50,000 rows of the source are not enough") as told:
+        tried("training.yaml")
+
+    assert "label 'churned': a part of them has two of its classes alone ('middle', 'small')" in str(told.value)
+    assert not (here / "asked").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cd4ml.contracts import class_labels, document, question
 from cd4ml.contracts.dataset import ROWS
-from cd4ml.contracts.multiclass import WORDS
-from cd4ml.contracts.ordinal import as_text
+from cd4ml.contracts.multiclass import MULTICLASS, WORDS
+from cd4ml.contracts.ordinal import ORDINAL, as_text
 from cd4ml.errors import DataError, TrainingError
 from cd4ml.names import nearest
 from cd4ml.running.arguments import Arguments, Means
@@ -80,13 +80,16 @@ def try_out(function: Function, values: Any = None) -> dict[str, str]:
         DataError: The source cannot be read, or its first rows do not tell what the label asks for.
         EnvironmentSetupError: The train environment is not on this machine.
     """
+    import pyarrow.parquet as pq
+
     beside = {"calibration": "none", "threshold": None}  # for which few rows are too few
     few = {"minutes": min(function.minutes, MINUTES), **beside}
     spec = function.model_copy(update=few).model_dump(mode="json", exclude_none=True)
     with tempfile.TemporaryDirectory(prefix="cd4ml-trial-") as folder:
         asked: Mapping[str, Any] = {"spec": spec}
         if values:
-            classes = _write_rows(values, Path(folder) / "rows.parquet")
+            rows, classes = _to_try_with(_some_rows(values), values)
+            pq.write_table(rows, Path(folder) / "rows.parquet")
             keys = [values.key] if isinstance(values.key, str) else values.key
             exclude = [name for name in (*keys, *values.exclude) if name != ROWS]
             of_label = {"label": values.label, "problem": values.problem, "positive": values.positive}
@@ -116,39 +119,80 @@ def _function(spec: Mapping[str, Any]) -> Function:
     return found
 
 
-def _write_rows(values: Any, file: Path) -> list[str]:
-    """Some rows of a run's source, at even distances among the first.
-
-    Returns:
-        The ordered classes that are among those to train on; none where there is no order.
-    """
-    import pyarrow.parquet as pq
-
+def _some_rows(values: Any) -> "pa.Table":
+    """Of a run's source, at even distances among the first."""
     from cd4ml.data.ingest import first
 
     table = first(values.source, LOOKED_AT, values.columns)
-    few = table.take(list(range(0, table.num_rows, 1 + table.num_rows // MOST_ROWS)))
-    pq.write_table(few, file)
-    return _check_label(few, values)
+    return table.take(list(range(0, table.num_rows, 1 + table.num_rows // MOST_ROWS)))
 
 
-def _check_label(few: "pa.Table", values: Any) -> list[str]:
-    """Makes sure that a few rows tell what the label asks for; the whole source may, where they do not."""
+def _to_try_with(few: "pa.Table", values: Any) -> tuple["pa.Table", list[str]]:
+    """Of a few rows those that a function is tried with.
+
+    Returns:
+        Them, and the ordered classes that are among those to train on; none where there is no order.
+
+    Raises:
+        DataError: They do not tell what the label asks for; the whole source may.
+    """
     from cd4ml.training import split
 
     try:
-        for_train, for_eval = split.for_trial(few)
-        classes, of_eval = (_there(part, values) for part in (for_train, for_eval))
-        asked = question.ask(for_train, values.label, problem=values.problem, positive=values.positive, classes=classes)
-        question.ask(for_eval, values.label, problem=asked.problem.name, positive=asked.positive, classes=of_eval)
+        if _has_several_classes(few, values):
+            few = _without_rare_classes(few, values.label)
+            for part in split.for_trial(few):
+                _check_several_classes(part, values.label)
+        classes = _ordered(split.for_trial(few)[0], values)
+        _check_label(few, values, classes)
     except DataError as error:
         raise DataError(
             f"{few.num_rows:,} of the first {LOOKED_AT:,} rows of the source are not enough to try it with: {error}"
         ) from error
-    return classes
+    return few, classes
 
 
-def _there(few: "pa.Table", values: Any) -> list[str]:
+def _has_several_classes(few: "pa.Table", values: Any) -> bool:
+    """Whether the label is of three classes or more."""
+    name = question.named(values.problem, positive=values.positive, classes=values.classes)
+    if name == question.AUTO:
+        name = question.ask(few, values.label).problem.name
+    return name in (MULTICLASS.name, ORDINAL.name)
+
+
+def _without_rare_classes(few: "pa.Table", label: str) -> "pa.Table":
+    """The rows but those of a class that is not among those to train on; these are others once some rows are gone."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from cd4ml.training import split
+
+    while True:
+        known = class_labels.distinct(split.for_trial(few)[0], label, remedy=WORDS)
+        found = class_labels.texts(few, label, remedy=WORDS)
+        rare = sorted(set(pc.unique(found.drop_null()).to_pylist()) - set(known))
+        if not rare:
+            return few
+        few = few.filter(pc.invert(pc.is_in(found, value_set=pa.array(rare))))
+
+
+def _check_several_classes(part: "pa.Table", label: str) -> None:
+    there = class_labels.distinct(part, label, remedy=WORDS)
+    if len(there) < 3:
+        raise DataError(f"label {label!r}: a part of them has two of its classes alone ({class_labels.shown(there)})")
+
+
+def _check_label(few: "pa.Table", values: Any, classes: list[str]) -> None:
+    """Makes sure that both parts tell what the label asks for."""
+    from cd4ml.training import split
+
+    for_train, for_eval = split.for_trial(few)
+    asked = question.ask(for_train, values.label, problem=values.problem, positive=values.positive, classes=classes)
+    of_eval = _ordered(for_eval, values)
+    question.ask(for_eval, values.label, problem=asked.problem.name, positive=asked.positive, classes=of_eval)
+
+
+def _ordered(few: "pa.Table", values: Any) -> list[str]:
     """Of the ordered classes those that a few rows are of; a rare one need not be among them."""
     if not values.classes:
         return []
