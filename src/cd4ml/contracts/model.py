@@ -74,6 +74,8 @@ class Input:
     """Of a number or a date: the least and the greatest value that training saw; None likewise."""
     since: str = ""
     """Of a date: the column that its age is measured against; empty where that is the greatest value of its `range`."""
+    cycles: tuple[str, ...] = ()
+    """Of a date: the `year`, `week` and `day` in which the model sees where it stands."""
 
     @property
     def tensor(self) -> str:
@@ -203,6 +205,8 @@ def _written(one: Input) -> dict[str, Any]:
         content["range"] = list(one.range)
     if one.since:
         content["since"] = one.since
+    if one.cycles:
+        content["cycles"] = list(one.cycles)
     return content
 
 
@@ -254,8 +258,15 @@ def _read(content: Mapping[str, Any]) -> Input:
     vocabulary = tuple(content["vocabulary"]) if "vocabulary" in content else None
     low, high = content.get("range", (None, None))
     seen = None if low is None else (low, high)
-    encoded, since = content.get("encoded", ""), content.get("since", "")
-    return Input(content["name"], content["kind"], encoded, vocabulary, seen, since)
+    return Input(
+        content["name"],
+        content["kind"],
+        encoded=content.get("encoded", ""),
+        vocabulary=vocabulary,
+        range=seen,
+        since=content.get("since", ""),
+        cycles=tuple(content.get("cycles", ())),
+    )
 
 
 def digest(folder: str | Path) -> str:

@@ -106,7 +106,7 @@ def _says_something(column: Column) -> bool:
 def _seen(one: Input, column: Column) -> Input:
     """An input with the values that training saw."""
     if isinstance(column, Date):
-        return replace(one, range=(column.earliest, column.latest), since=column.since)
+        return replace(one, range=(column.earliest, column.latest), since=column.since, cycles=column.cycles)
     if isinstance(column, Text):
         return replace(one, vocabulary=column.values) if one.kind != "text" else one
     return replace(one, range=(column.minimum, column.maximum)) if one.kind == "number" else one

@@ -100,7 +100,13 @@ def _differences(before: Contract, now: Contract) -> Iterator[str]:
 
 
 def _kinds(contract: Contract) -> list[str]:
-    return [f"{one.name} ({one.kind})" for one in contract.inputs]
+    return [f"{one.name} ({_kind(one)})" for one in contract.inputs]
+
+
+def _kind(one: Input) -> str:
+    """With what a model sees of a date: `date, its age at asked, its place in the year and the day`."""
+    age = f", its age at {one.since}" if one.since else ""
+    return one.kind + age + (f", its place in the {' and the '.join(one.cycles)}" if one.cycles else "")
 
 
 def _values(before: Input, now: Input) -> str:

@@ -102,11 +102,12 @@ def test_the_contract_says_what_a_date_is_measured_against(models, inputs, tmp_p
     ranges = {name: (one.min(), one.max()) for name, one in moments.items()}
 
     bought, asked, _ = model.read_contract(models["dnn"]).inputs
-    assert bought == Input("bought", "date", range=ranges["bought"], since="asked")
-    assert asked == Input("asked", "date", range=ranges["asked"])
+    cycles = ("year", "week", "day")
+    assert bought == Input("bought", "date", range=ranges["bought"], since="asked", cycles=cycles)
+    assert asked == Input("asked", "date", range=ranges["asked"], cycles=cycles)
 
     [alone, _] = model.read_contract(trained(inputs, tmp_path / "model", "linear", dates=["bought"])).inputs
-    assert alone == Input("bought", "date", range=ranges["bought"])
+    assert alone == Input("bought", "date", range=ranges["bought"], cycles=cycles)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,30 @@ def test_a_label_that_has_other_classes_is_told(champion: Path, prepare: Prepare
 
     with pytest.raises(TrainingError, match="classes: the champion has also 'false', 'true' and lacks 'no', 'yes'"):
         run(prepare(*map(words, (players(1000, 5), players(300, 6)))), tmp_path / "model", champion)
+
+
+def dated(prepare: Prepare, *, step: timedelta, of: timedelta) -> Inputs:
+    """Both dates go through some time in steps; between them lies an age."""
+    moments = [datetime(2024, 1, 1) + number * step % of for number in range(400)]
+    table = pa.table(
+        {
+            "bought": pa.array(moments, pa.timestamp("us")),
+            "asked": pa.array([one + timedelta(days=30) for one in moments], pa.timestamp("us")),
+            "took": [number % 3 == 0 for number in range(400)],
+        }
+    )
+    return prepare(table, table, exclude=())
+
+
+def test_a_date_of_which_the_model_sees_something_else_is_told(prepare: Prepare, tmp_path: Path) -> None:
+    by_week = dated(prepare, step=timedelta(days=1), of=timedelta(days=100))
+    by_day = dated(prepare, step=timedelta(minutes=7), of=timedelta(days=3))
+    run(by_week, tmp_path / "champion", dates={"columns": ["bought", "asked"], "since": "asked"}, epochs=1)
+
+    with pytest.raises(TrainingError, match="bought .date, its age at asked, its place in the week.*now.*in the day"):
+        run(by_day, tmp_path / "day", tmp_path / "champion", dates={"columns": ["bought", "asked"], "since": "asked"})
+    with pytest.raises(TrainingError, match="now .'bought .date, its place in the week.', 'asked .date, its age at bou"):
+        run(by_week, tmp_path / "at", tmp_path / "champion", dates={"columns": ["bought", "asked"], "since": "bought"})
 
 
 def test_trees_begin_anew_each_time(champion: Path, later: Inputs, tmp_path: Path) -> None:
