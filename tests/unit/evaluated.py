@@ -43,7 +43,7 @@ def a_summary_of_numbers() -> Summary:
     return _summary(REGRESSION, "price", slices, change)
 
 
-def a_summary_of_classes() -> Summary:
+def a_summary_of_classes(problem: Problem = MULTICLASS) -> Summary:
     """A candidate that tells three grades apart, and hardly ever finds the gold in the south."""
     slices = (
         _graded("overall", {}, 200, gold=0.4),
@@ -51,7 +51,7 @@ def a_summary_of_classes() -> Summary:
         _graded("region=south", {"region": "south"}, 80, gold=0.1),
     )
     change = Change("baseline", "overall", "log_loss", -0.25, (-0.3, -0.2))
-    return _summary(MULTICLASS, "grade", slices, change, GRADES)
+    return _summary(problem, "grade", slices, change, GRADES)
 
 
 def _summary(
@@ -78,7 +78,8 @@ def _graded(name: str, values: dict[str, str], rows: int, *, gold: float) -> Sli
         for metric in MULTICLASS.by_class
         for grade in GRADES
     }
-    metrics = {"example_count": float(rows), "log_loss": 0.75, "top_1_accuracy": 0.7, "macro_auc": 0.8, **of_classes}
+    means = {"log_loss": 0.75, "top_1_accuracy": 0.7, "mean_class_error": 1 - gold, "macro_auc": 0.8}
+    metrics = {"example_count": float(rows), **means, **of_classes}
     return Slice("candidate", name, values, rows, metrics, {"class_recall@gold": (gold - 0.05, gold + 0.05)})
 
 

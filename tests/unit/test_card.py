@@ -12,6 +12,7 @@ from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.evaluation import Summary
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.multiclass import MULTICLASS
+from cd4ml.contracts.ordinal import ORDINAL
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
@@ -112,6 +113,16 @@ def test_a_column_without_a_name_is_seen(write: Write) -> None:
     text = write(contract=replace(CONTRACT, inputs=(Input("", "number"), Input(" ", "number"))))
 
     assert '`""` (number), `" "` (number).' in part(text, "Intended use")
+
+
+def test_the_card_of_ordered_classes_says_how_far_the_predicted_is_from_the_true_one(write: Write) -> None:
+    contract = Contract("grade", GRADES, CONTRACT.inputs, {"model": "dnn"}, ORDINAL)
+
+    analyses = part(write(a_summary_of_classes(ORDINAL), contract=contract), "Quantitative analyses")
+
+    assert "| slice | rows | log_loss | top_1_accuracy | mean_class_error | macro_auc |" in analyses
+    assert "| region=south | 80 | 0.75 | 0.700 | 0.9 | 0.800 |" in analyses
+    assert "| region | mean class error | – | north 0.4 | south 0.9 | 0.5 | 0.4444 |" in analyses
 
 
 def test_groups_too_small_and_warnings_are_caveats(write: Write) -> None:

@@ -14,6 +14,7 @@ from cd4ml.contracts.model import Contract, read_contract, write_contract
 from cd4ml.contracts.multiclass import MULTICLASS
 from cd4ml.contracts.ordinal import ORDINAL
 from cd4ml.errors import DataError
+from cd4ml.training import search
 
 SIZES = ["small", "middle", "large"]
 
@@ -92,3 +93,10 @@ def test_what_is_measured_of_classes_without_an_order_is_measured_of_these_too()
     assert beside == {"mean_class_error"}
     assert ORDINAL.score(np.array([0, 1]), np.array([[0.5, 0.5], [0.5, 0.5]])) == pytest.approx(np.log(2))
     assert "mean class error" in ORDINAL.measured([0.5])
+
+
+def test_how_far_a_class_is_from_the_true_one_is_a_headline_an_objective_and_compared_by_groups() -> None:
+    assert "mean_class_error" in ORDINAL.headlines
+    assert search.objectives("ordinal") == ("log_loss", "mean_class_error", "loss")
+    assert "mean_class_error" not in search.objectives("multiclass")
+    assert [one.name for one in ORDINAL.among_groups] == ["class_selection_rate", "class_recall", "mean_class_error"]

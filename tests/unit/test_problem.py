@@ -179,6 +179,8 @@ def test_the_docs_have_every_metric_of_several_classes_and_say_by_which_groups_a
     assert of_each == {one.name for one in MULTICLASS.by_class}
     compared = re.findall("`(class_[a-z_]+)` [(]", " ".join(fairness.split()))
     assert compared == [one.name for one in MULTICLASS.among_groups]
+    ordered = re.findall("`([a-z_]+)` too [(]", " ".join(fairness.split()))
+    assert compared + ordered == [one.name for one in ORDINAL.among_groups]
 
 
 def test_the_docs_have_every_metric_of_a_number_and_say_by_which_groups_are_compared():

@@ -100,6 +100,7 @@ ORDINAL = Ordinal(
     | {
         "name": "ordinal",
         "task": "ordinal classification",
+        "headlines": ("log_loss", "top_1_accuracy", MEAN_CLASS_ERROR, "macro_auc"),
         "rows": (
             *MULTICLASS.rows[:2],
             Metric(
@@ -108,6 +109,7 @@ ORDINAL = Ordinal(
                 better="lower",
                 counted=every_row,
                 interval="positive",
+                place_among_groups=3,
             ),
             *MULTICLASS.rows[2:],
         ),

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from cd4ml.contracts import model, ranking
 from cd4ml.contracts.model import SAVED_MODEL
+from cd4ml.contracts.ordinal import MEAN_CLASS_ERROR
 from cd4ml.training import group_rates, reweight
 from cd4ml.training.search import Constraints
 from cd4ml.training.split import opened, readable
@@ -120,8 +121,13 @@ def _mean_absolute_error(labels: np.ndarray, answers: np.ndarray) -> float:
     return float(np.abs(answers - labels).mean())
 
 
+def _mean_class_error(labels: np.ndarray, answers: np.ndarray) -> float:
+    return float(np.abs(answers.argmax(axis=1) - labels).mean())
+
+
 _OBJECTIVES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "auc_pr": _auc_pr,
+    MEAN_CLASS_ERROR: _mean_class_error,
     "mean_absolute_error": _mean_absolute_error,
 }
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from cd4ml import settings
+from cd4ml.contracts.ordinal import MEAN_CLASS_ERROR
 from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.errors import TrainingError
 from cd4ml.names import nearest, shown
@@ -13,7 +14,7 @@ from cd4ml.settings import OneOf, Seed, Strict, Whole
 from cd4ml.training.trainers import Minutes, Trainer
 
 MOST_TRIALS, MOST_PLACES, MOST_CHOICES = 1000, 64, 100
-BESIDE = {"binary": ("auc_pr",), "regression": ("mean_absolute_error",)}
+BESIDE = {"binary": ("auc_pr",), "ordinal": (MEAN_CLASS_ERROR,), "regression": ("mean_absolute_error",)}
 """By problem what a trial can be best by, beside the primary metric of the problem and the loss."""
 LOSS = "loss"
 RATES = {

@@ -294,10 +294,16 @@ def test_of_classes_that_have_an_order_it_is_found_how_far_the_predicted_is_from
     assert change.value == pytest.approx(apart["candidate"].mean() - apart["baseline"].mean())
     text = unescape((folder / "report.html").read_text())
     assert "mean class error: how many places the predicted class is from the true one" in text
+    [between] = [one for one in found.summary.fairness if (one.model, one.metric) == ("candidate", "mean_class_error")]
+    groups = {name: apart["candidate"][table.column("region").to_numpy() == name].mean() for name in ("north", "south")}
+    assert (between.highest, between.gap) == ("south", pytest.approx(groups["south"] - groups["north"]))
     most = overall.metrics["mean_class_error"] + 0.01
-    limits = {"mean_class_error": {"max": most, "slices": ["overall", "region=south"]}}
+    limits = {
+        "mean_class_error": {"max": most, "slices": ["overall", "region=south"]},
+        "fairness": {"region": {"mean_class_error": {"max_gap": between.gap - 0.01}}},
+    }
     verdict = gate.check(folder / "evaluation", limits)
-    assert [str(check.outcome) for check in verdict.checks] == ["passed", "failed"]
+    assert [str(check.outcome) for check in verdict.checks] == ["passed", "failed", "failed"]
 
 
 def test_a_limit_on_a_class_that_is_none_is_told_with_the_nearest(grades):

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 from conftest import Inputs, requested
 
 from cd4ml.contracts import model
@@ -309,6 +310,29 @@ def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_
     (found,) = Measured(tmp_path / "model", tmp_path / "split").constrained(constraints).values()
 
     assert found == pytest.approx(abs(labels[places % 2 == 0].mean() - labels[places % 2 == 1].mean()))
+
+
+def test_a_trial_of_ordered_classes_may_be_worth_how_far_its_predictions_are_from_the_true_ones(prepare, tmp_path):
+    random = np.random.default_rng(1)
+    heights = random.normal(size=600)
+    size = np.array(["small", "middle", "large"])[np.digitize(heights + random.normal(0, 0.7, 600), [-0.5, 0.5])]
+    table = pa.table({"height": heights, "size": size})
+    inputs = prepare(table.slice(0, 400), table.slice(400), label="size", exclude=())
+    spec = {"model": "linear", "epochs": 2}
+    classes = ["small", "middle", "large"]
+    request = requested(inputs, spec=spec, classes=classes, problem="ordinal")
+    searched = parse({"ranges": {"learning_rate": [0.01, 0.02]}, "trials": 1, "objective": "mean_class_error"})
+    sweep = described(searched, request, problem="ordinal")
+    Asked(searched, sweep, Trial(0, {}, 0, AT), [], request).write(tmp_path)
+
+    trying.main(tmp_path)
+
+    served = tf.saved_model.load(str(tmp_path / "model" / "saved_model")).signatures["serving_default"]
+    height = tf.constant(heights[400:], tf.float32)
+    predicted = [classes[one] for one in served(height=height)["probabilities"].numpy().argmax(axis=1)]
+    apart = [abs(classes.index(one) - classes.index(other)) for one, other in zip(predicted, size[400:], strict=True)]
+    assert sweep.better == "lower"
+    assert Trial.read(tmp_path / trying.TRIAL).value == pytest.approx(sum(apart) / 200)
 
 
 def fair(column: str) -> dict[str, Any]:
