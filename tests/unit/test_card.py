@@ -214,7 +214,7 @@ def test_a_card_says_which_threshold_was_chosen_and_by_what(write: Write) -> Non
 
 
 def test_a_card_says_whether_probabilities_are_calibrated_and_by_what(write: Write) -> None:
-    calibrated = Calibration("temperature", 200, 80, loss=(0.5, 0.4), error=(0.1, 0.02), temperature=1.5)
+    calibrated = Calibration("temperature", 200, positives=80, loss=(0.5, 0.4), error=(0.1, 0.02), temperature=1.5)
 
     said = part(write(contract=replace(CONTRACT, calibration=calibrated)), "Training data")
     assert "were calibrated by a temperature of 1.5, fitted to the 200 rows of eval, 80 of them positive" in said
