@@ -74,7 +74,7 @@ class Training(Arguments):
     problem: Annotated[str, checked_by(question.check_problem), WithJsonSchema({"enum": question.PROBLEMS})] = (
         question.AUTO
     )
-    """What the label asks for: `binary`, `multiclass`, `regression`, or `auto`, which finds it (docs/training.md)."""
+    """What the label asks for; `auto` finds it (docs/training.md)."""
     positive: str = ""
     """The value of the label that counts as positive; found where it is empty, as `1`, `true` or `yes`."""
     classes: Annotated[list[Any], checked_by(check_classes), WithJsonSchema(_CLASSES)] = written([])
@@ -238,7 +238,8 @@ class Training(Arguments):
             if model.calibration != "none" and not asked.has_classes:
                 yield f"{name}.calibration: {said}"
             elif model.calibration == "isotonic":
-                yield f"{name}.calibration: isotonic {said.removesuffix('leave it out')}write `temperature`"
+                remedy = "leave it out" if model.class_weights else "write `temperature`"
+                yield f"{name}.calibration: isotonic {said.removesuffix('leave it out')}{remedy}"
             if model.model == "rules":
                 yield f"{name}.model: `rules` says a probability, and the problem is {asked.name}; take another model"
         for name in ("max_label_rate_gap", *(() if asked.has_classes else ("min_class_rows",))):

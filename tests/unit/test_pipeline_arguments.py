@@ -135,6 +135,9 @@ def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_f
         ArgumentsError, match="candidate.calibration: isotonic is of two classes, and .*; write `temper"
     ):
         check(run_file.RunFile(Path("run.yaml"), "training", calibrated), model_of("training"))
+    calibrated["candidate"] = {"model": "trees", "calibration": "isotonic", "class_weights": "balanced"}
+    with pytest.raises(ArgumentsError, match="calibration: isotonic is of two classes, and .* multiclass; leave it ou"):
+        check(run_file.RunFile(Path("run.yaml"), "training", calibrated), model_of("training"))
     assert "auc: no metric of multiclass classification; there are " in str(refused.value)
     assert "baseline.model: `rules` says a probability, and the problem is multiclass; take" in str(refused.value)
     assert "reweight" not in str(refused.value)

@@ -112,7 +112,7 @@ class TemperatureOfClasses(Temperature):
     """Divides the logarithms of the probabilities of classes, float32 [batch, classes], by a number; they sum to 1."""
 
     def call(self, probabilities: tf.Tensor) -> tf.Tensor:
-        """In float64, so that no two classes change places."""
+        """In float64, so that no two classes change places, though they may become equal in float32."""
         logits = tf.math.log(tf.maximum(tf.cast(probabilities, tf.float64), LEAST))
         return tf.cast(tf.nn.softmax(logits / self.temperature), tf.float32)
 

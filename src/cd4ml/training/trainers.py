@@ -169,8 +169,8 @@ class Trainer(Strict, ABC):
     def _calibrates_what_weights_move(self) -> "Trainer":
         if self.class_weights and self.calibration == "temperature":
             raise ValueError(
-                "calibration: a temperature leaves the label rate that class_weights feign; write `isotonic`, which is "
-                "of two classes, or leave calibration out"
+                "calibration: a temperature leaves the label rate that class_weights feign; of two classes write "
+                "`isotonic`, of three and more leave calibration out"
             )
         return self
 

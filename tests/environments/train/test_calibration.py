@@ -336,6 +336,18 @@ def test_no_temperature_turns_the_order_of_two_classes_round(likely, temperature
 
     assert np.all(np.diff(np.take_along_axis(found, asked.argsort(axis=1, kind="stable"), axis=1), axis=1) >= 0)
     assert not MULTICLASS.wrong(found).any()
+    predicted = asked.argmax(axis=1)[:, None]
+    assert (np.take_along_axis(found, predicted, axis=1)[:, 0] == found.max(axis=1)).all()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0, 20.0])
+def test_two_classes_that_differ_in_the_last_digit_may_become_equal_and_never_change_places(temperature):
+    asked = np.array([[0.4, np.nextafter(np.float32(0.4), np.float32(1)), 0.2]], np.float32)
+
+    [[first, second, _]] = TemperatureOfClasses(temperature)(asked).numpy()
+
+    assert second >= first
+    assert second == pytest.approx(first, rel=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
