@@ -382,21 +382,27 @@ class _Training:
         if self.tracker.due:
             self._tell()
         ends, is_due = self.together.any(asked(), self.checkpoints is not None and self.checkpoints.due)
-        if self.checkpoints and (ends or is_due):
-            values = [one.value.numpy() for one in self._variables]
-            progress = {
-                "epochs": [asdict(one) for one in self.epochs],
-                "step": self.step,
-                "losses": self.losses,
-                "seconds": self.seconds,
-                "waited": self.waited,
-                "learnt": self.learnt,
-            }
-            if self.checkpoints.save(State(progress, [*values, *self.kept])):
-                print(f"checkpoint at {self._place}", flush=True)  # noqa: T201 (the task's log)
+        if ends or is_due:
+            self._save()
+            (ends,) = self.together.any(asked())  # which may have been meanwhile
         if ends:
             print(f"told to end, at {self._place}", flush=True)  # noqa: T201 (the task's log)
             raise SystemExit(128 + signal.SIGTERM)
+
+    def _save(self) -> None:
+        if not self.checkpoints:
+            return
+        values = [one.value.numpy() for one in self._variables]
+        progress = {
+            "epochs": [asdict(one) for one in self.epochs],
+            "step": self.step,
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "waited": self.waited,
+            "learnt": self.learnt,
+        }
+        if self.checkpoints.save(State(progress, [*values, *self.kept])):
+            print(f"checkpoint at {self._place}", flush=True)  # noqa: T201 (the task's log)
 
     def _tell(self) -> None:
         rows = self.step * self.steps.batch
