@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,8 @@ from conftest import Cluster
 from operators import wait_until
 from overlays import render
 
-from cd4ml.cluster.twins import TEAM
+from cd4ml.cluster import indexed_job, train_job, twins
+from cd4ml.cluster.twins import Twins
 
 TABLE = {
     "pipeline-runner": (
@@ -244,71 +245,230 @@ def test_an_account_of_that_name_that_is_not_ours_is_not_narrowed(shared_cluster
 
 WORKERS_ALONE = "tasks make and remove the workers of trainings alone"
 NO_MORE = "workers of trainings have no account, and no Secret but cd4ml-trainer"
+VOLUMES = "volumes of workers of trainings are of emptyDir, configMap, downwardAPI and ephemeral alone"
+NO_NODE = "workers of trainings have nothing of their node"
+NO_OTHER = "workers of trainings have the labels of such alone"
+NO_ADDRESS = "Services of workers of trainings have no address"
+OUR_RUNTIME = "workers of trainings are of the TrainingRuntime cd4ml-training"
+OWN = {**twins.OURS, **twins.COMPONENT, twins.TEAM: "one", twins.ATTEMPT: "one-1", "sidecar.istio.io/inject": "false"}
+TRAIN_JOBS = f"{train_job.PLURAL}.{train_job.GROUP}"
+
+Object = dict[str, Any]
+
+
+def reads(secret: str) -> Object:
+    return {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": secret, "key": "key", "optional": True}}}
+
+
+def one_container(**more: Any) -> Object:
+    return {"containers": [{"name": "node", "image": "any:1", **more}]}
+
+
+MORE: tuple[tuple[str, Object], ...] = (
+    (NO_MORE, {"automountServiceAccountToken": True}),
+    (NO_MORE, {"serviceAccountName": "deployer"}),
+    (NO_MORE, {"initContainers": [{"name": "first", "image": "any:1"}]}),
+    (NO_MORE, one_container(envFrom=[{"secretRef": {"name": "minio-root"}}])),
+    (NO_MORE, one_container(env=[reads("minio-root")])),
+    (VOLUMES, {"volumes": [{"name": "any", "secret": {"secretName": "minio-root"}}]}),
+    (VOLUMES, {"volumes": [{"name": "any", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]}),
+    (VOLUMES, {"volumes": [{"name": "any", "csi": {"driver": "secrets-store.csi.k8s.io"}}]}),
+    (VOLUMES, {"volumes": [{"name": "any", "persistentVolumeClaim": {"claimName": "data-minio-0"}}]}),
+    (VOLUMES, {"volumes": [{"name": "any", "hostPath": {"path": "/"}}]}),
+    (NO_NODE, {"hostNetwork": True}),
+    (NO_NODE, {"hostPID": True}),
+    (NO_NODE, one_container(securityContext={"privileged": True})),
+)
+"""What the pod of a worker must not have."""
+OTHER_LABELS = (
+    {},
+    {"app.kubernetes.io/component": "router"},
+    {**OWN, "app.kubernetes.io/name": "minio"},
+    {**OWN, "seldon-deployment-id": "uptake"},
+)
+
+
+@pytest.fixture(scope="module")
+def train_jobs(shared_cluster: Cluster) -> Iterator[None]:
+    """Has the cluster know TrainJobs, where no Trainer is."""
+    there = bool(shared_cluster.kubectl("get", "crd", TRAIN_JOBS, "--ignore-not-found", "-o", "name"))
+    if not there:
+        shared_cluster.kubectl("apply", "-f", "-", input=definition())
+        shared_cluster.kubectl("wait", "--for=condition=Established", f"crd/{TRAIN_JOBS}", "--timeout=60s")
+    yield
+    if not there:
+        shared_cluster.kubectl("delete", "crd", TRAIN_JOBS)
+
+
+def definition() -> str:
+    """A kind that takes whatever a TrainJob says."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": train_job.VERSION, "served": True, "storage": True, "schema": schema}
+    names = {"kind": train_job.NAME, "plural": train_job.PLURAL}
+    spec = {"group": train_job.GROUP, "scope": "Namespaced", "names": names, "versions": [version]}
+    metadata = {"name": TRAIN_JOBS}
+    kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    return yaml.safe_dump({**kind, "metadata": metadata, "spec": spec})
 
 
 @pytest.fixture(scope="module")
 def task(shared_cluster: Cluster) -> tuple[str, ...]:
-    """What has kubectl ask as the account of tasks, in a namespace of its own."""
+    """What has kubectl ask as the account of tasks, in a namespace of its own, where the component `trainer` is."""
     namespace = shared_cluster.namespace()
-    shared_cluster.kubectl("apply", "--filename", "-", input=render("kubeflow", namespace))
+    rendered = yaml.safe_load_all(render("kubeflow", namespace, ["trainer"]))
+    known = [one for one in rendered if one["kind"] != "TrainingRuntime"]
+    shared_cluster.kubectl("apply", "--filename", "-", input=yaml.safe_dump_all(known))
     return ("--namespace", namespace, "--as", f"system:serviceaccount:{namespace}:pipeline-runner")
 
 
 def test_a_task_makes_and_removes_workers_of_a_training(shared_cluster: Cluster, task: tuple[str, ...]) -> None:
-    shared_cluster.kubectl("create", "-f", "-", *task, input=job("workers"))
-    shared_cluster.kubectl("delete", "job", "workers", *task)
+    for made in (job("workers"), service("workers")):
+        shared_cluster.kubectl("create", "-f", "-", *task, input=made)
+    shared_cluster.kubectl("delete", "job,service", "workers", *task)
+
+
+def test_what_a_training_makes_is_let_in(shared_cluster: Cluster, train_jobs: None, task: tuple[str, ...]) -> None:
+    metadata = {"name": "task", "namespace": task[1], "uid": "7d3a9c00"}
+    own = {"metadata": metadata, "spec": one_container(env=[reads("cd4ml-trainer")]), "status": {"podIP": "10.0.0.7"}}
+    made = Twins(own=own, team="one", attempt=1, count=2, command=["a"], environment={"A": "a"}, port=2222)
+    objects = [indexed_job.service(made), indexed_job.job(made), train_job.train_job(made)]
+
+    shared_cluster.kubectl("create", "--dry-run=server", "-f", "-", *task, input=yaml.safe_dump_all(objects))
 
 
 def test_a_task_makes_and_removes_no_other_job_or_service(shared_cluster: Cluster, task: tuple[str, ...]) -> None:
     making = ("create", "--dry-run=server", "-f", "-", *task)
     shop = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"}, "spec": {"ports": [{"port": 80}]}}
-    wait_until(lambda: WORKERS_ALONE in said(shared_cluster, *making, input=job("other", labels={})), "a refusal")
+    wait_until(
+        lambda: WORKERS_ALONE in said(shared_cluster, *making, input=job("other", labels={"a": "b"})), "a refusal"
+    )
     assert WORKERS_ALONE in said(shared_cluster, *making, input=yaml.safe_dump(shop))
     shared_cluster.kubectl("create", "-f", "-", *task[:2], input=yaml.safe_dump(shop))
 
     assert WORKERS_ALONE in said(shared_cluster, "delete", "service", "shop", *task)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"automountServiceAccountToken": True},
-        {"serviceAccountName": "deployer"},
-        {"volumes": [{"name": "secret", "secret": {"secretName": "minio-root"}}]},
-        {"volumes": [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]},
-        {"initContainers": [{"name": "first", "image": "any:1"}]},
-        {"containers": [{"name": "any", "image": "any:1", "envFrom": [{"secretRef": {"name": "minio-root"}}]}]},
-        {
-            "containers": [
-                {
-                    "name": "any",
-                    "image": "any:1",
-                    "env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "minio-root", "key": "key"}}}],
-                }
-            ]
-        },
-    ],
-)
+@pytest.mark.parametrize(("words", "more"), MORE)
 def test_a_worker_of_a_training_has_no_more_than_who_trains(
-    shared_cluster: Cluster, task: tuple[str, ...], more: dict[str, Any]
+    shared_cluster: Cluster, task: tuple[str, ...], words: str, more: Object
 ) -> None:
     making = ("create", "--dry-run=server", "-f", "-", *task)
 
-    wait_until(lambda: NO_MORE in said(shared_cluster, *making, input=job("workers", **more)), "a refusal")
+    wait_until(lambda: words in said(shared_cluster, *making, input=job("workers", **more)), "a refusal")
 
 
-def job(name: str, *, labels: Mapping[str, str] = MappingProxyType({TEAM: "one"}), **pod: Any) -> str:
+@pytest.mark.parametrize("labels", OTHER_LABELS)
+def test_a_worker_of_a_training_is_not_taken_for_another_pod(
+    shared_cluster: Cluster, task: tuple[str, ...], labels: dict[str, str]
+) -> None:
+    making = ("create", "--dry-run=server", "-f", "-", *task)
+    for made in (job("workers", of_pods=labels), service("workers", selector=labels)):
+        wait_until(lambda made=made: NO_OTHER in said(shared_cluster, *making, input=made), "a refusal")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"clusterIP": None},
+        {"clusterIP": None, "type": "NodePort"},
+        {"externalIPs": ["192.0.2.7"]},
+        {"clusterIP": None, "type": "ExternalName", "externalName": "example.com"},
+    ],
+)
+def test_a_service_of_workers_has_no_address(shared_cluster: Cluster, task: tuple[str, ...], more: Object) -> None:
+    making = ("create", "--dry-run=server", "-f", "-", *task)
+
+    wait_until(lambda: NO_ADDRESS in said(shared_cluster, *making, input=service("workers", **more)), "a refusal")
+
+
+def test_a_task_makes_and_removes_train_jobs_of_our_runtime_alone(
+    shared_cluster: Cluster, train_jobs: None, task: tuple[str, ...]
+) -> None:
+    making = ("create", "--dry-run=server", "-f", "-", *task)
+    wait_until(lambda: WORKERS_ALONE in said(shared_cluster, *making, input=trained("other", known={})), "a refusal")
+    shared_cluster.kubectl("create", "-f", "-", *task, input=trained("workers"))
+    shared_cluster.kubectl("delete", TRAIN_JOBS, "workers", *task)
+    shared_cluster.kubectl("create", "-f", "-", *task[:2], input=trained("other", known={}))
+
+    assert WORKERS_ALONE in said(shared_cluster, "delete", TRAIN_JOBS, "other", *task)
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        (OUR_RUNTIME, {"runtimeRef": {"name": "another", "kind": "TrainingRuntime"}}),
+        (OUR_RUNTIME, {"runtimeRef": {"name": "cd4ml-training", "kind": "ClusterTrainingRuntime"}}),
+        (OUR_RUNTIME, {"initializer": {"model": {"secretRef": {"name": "minio-root"}}}}),
+        (OUR_RUNTIME, {"podTemplateOverrides": [{"spec": {"serviceAccountName": "deployer"}}]}),
+        (NO_OTHER, {"labels": {"app.kubernetes.io/name": "minio"}}),
+        (NO_MORE, {"trainer": {"env": [reads("cd4ml-publisher")]}}),
+    ],
+)
+def test_a_train_job_of_a_training_asks_for_no_more(
+    shared_cluster: Cluster, train_jobs: None, task: tuple[str, ...], words: str, more: Object
+) -> None:
+    making = ("create", "--dry-run=server", "-f", "-", *task)
+
+    wait_until(lambda: words in said(shared_cluster, *making, input=trained("workers", **more)), "a refusal")
+
+
+@pytest.mark.parametrize(
+    ("words", "pod"),
+    [
+        *((words, {"spec": more}) for words, more in MORE),
+        *((NO_OTHER, {"metadata": {"labels": labels}}) for labels in OTHER_LABELS if labels),
+    ],
+)
+def test_what_a_train_job_says_of_its_pods_is_no_more_than_who_trains(
+    shared_cluster: Cluster, train_jobs: None, task: tuple[str, ...], words: str, pod: Object
+) -> None:
+    making = ("create", "--dry-run=server", "-f", "-", *task)
+    patch = patched([{"name": "node", "template": {"spec": {"template": pod}}}])
+
+    wait_until(
+        lambda: words in said(shared_cluster, *making, input=trained("workers", runtimePatches=patch)), "a refusal"
+    )
+
+
+def job(
+    name: str,
+    *,
+    labels: Mapping[str, str] = MappingProxyType({twins.TEAM: "one"}),
+    of_pods: Mapping[str, str] = MappingProxyType(OWN),
+    **pod: Any,
+) -> str:
     """A Job that is not begun, of a pod as workers of a training are."""
-    key = {"secretKeyRef": {"name": "cd4ml-trainer", "key": "AWS_SECRET_ACCESS_KEY", "optional": True}}
     container = {
         "name": "node",
         "image": "any:1",
-        "env": [{"name": "KEY", "valueFrom": key}, {"name": "A", "value": "a"}],
+        "env": [reads("cd4ml-trainer"), {"name": "A", "value": "a"}],
     }
     of_workers = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
     metadata = {"name": name, "labels": dict(labels)}
-    spec = {"suspend": True, "template": {"spec": {**of_workers, **pod}}}
+    template = {"metadata": {"labels": dict(of_pods)}, "spec": {**of_workers, **pod}}
+    spec = {"suspend": True, "template": template}
     return yaml.safe_dump({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
+
+
+def service(name: str, *, selector: Mapping[str, str] = MappingProxyType(OWN), **more: Any) -> str:
+    """A Service as workers of a training have."""
+    metadata = {"name": name, "labels": {twins.TEAM: "one"}}
+    spec = {"clusterIP": "None", "selector": dict(selector), "ports": [{"port": 2222}], **more}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+
+
+def trained(name: str, *, known: Mapping[str, str] = MappingProxyType({twins.TEAM: "one"}), **more: Any) -> str:
+    """A TrainJob of a pod as workers of a training are."""
+    runtime = {"apiGroup": train_job.GROUP, "kind": "TrainingRuntime", "name": train_job.RUNTIME}
+    spec = {"runtimeRef": runtime, "trainer": {"image": "any:1", "env": [reads("cd4ml-trainer")]}, **more}
+    kind = {"apiVersion": f"{train_job.GROUP}/{train_job.VERSION}", "kind": train_job.NAME}
+    return yaml.safe_dump({**kind, "metadata": {"name": name, "labels": dict(known)}, "spec": spec})
+
+
+def patched(jobs: list[Object]) -> list[Object]:
+    """What a TrainJob changes of the Jobs of its runtime."""
+    template = {"spec": {"replicatedJobs": jobs}}
+    return [{"manager": "any.io/one", "trainingRuntimeSpec": {"template": template}}]
 
 
 def said(cluster: Cluster, *arguments: str, input: str | None = None) -> str:
