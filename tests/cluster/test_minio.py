@@ -204,7 +204,7 @@ def test_what_the_layout_lets_pass_goes_after_a_time_and_a_rule_of_others_stays(
         return {rule.rule_filter.prefix: rule.expiration.days for rule in rules}
 
     made = root.get_bucket_lifecycle("cd4ml")
-    others = {"traffic/": 365, "checkpoints/": 30, "workers/": 30, "progress/": 30, "sweeps/": 90}
+    others = {"traffic/": 365, "checkpoints/": 30, "workers/": 3, "progress/": 30, "sweeps/": 90}
     assert days() == {"captures/": 90, **others}
     longer = [
         replace(rule, expiration=Expiration(days=400)) if rule.rule_filter.prefix == "captures/" else rule

@@ -12,6 +12,8 @@ NEEDED = (
     ("get", "", "pods/log"),
 )
 """What a task must be allowed to: verb, group, resource."""
+KEPT_SECONDS = 3600
+"""How long pods that have ended can be looked at, where the task has ended without removing them."""
 
 
 def addresses(twins: Twins) -> list[str]:
@@ -74,6 +76,7 @@ def job(twins: Twins) -> Object:
             "completions": twins.count,
             "parallelism": twins.count,
             "backoffLimit": 0,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
             "template": {"metadata": {"labels": twins.pod_labels}, "spec": {**twins.pod, "subdomain": twins.name}},
         },
     }

@@ -117,7 +117,7 @@ KINDS = (
         _TRAINER,
         _TRAINER,
         replaced=True,
-        days=30,
+        days=3,
     ),
     Kind(
         "progress",
