@@ -16,11 +16,12 @@ from kubernetes import client
 
 from cd4ml.cluster import connection, indexed_job, pods, train_job, twins
 from cd4ml.cluster.twins import Maker, Object, Twins
-from cd4ml.errors import DeploymentError, TrainingError
+from cd4ml.errors import Cd4mlError, DeploymentError, TrainingError
 from cd4ml.names import counted
 from cd4ml.registry import notes, records
 from cd4ml.storage import S3
 from cd4ml.training import node, passing, workers
+from cd4ml.training.passing import NotPassedError
 from cd4ml.training.request import Request
 from cd4ml.training.workers import LOST, Ended
 
@@ -73,19 +74,15 @@ class ClusterWorkers:
         self._running: Twins | None = None
 
     def begin(self) -> Sequence[str]:
-        """Makes all of them, and waits until they run; where each worker answers, worker 0 first.
+        """Makes all of them, and waits until they run or one is lost; where each worker answers, worker 0 first.
 
         Raises:
             TrainingError: The cluster refuses them, or one does not come up; with the cluster's words.
         """
-        self._attempt, self._running = self._attempt + 1, None
-        try:
-            with connection.told():
-                self._remove()
-                maker, made = self._make()
-                self._wait(maker, made)
-        except DeploymentError as error:
-            raise _refused(error) from error
+        deadline = time.monotonic() + self._start_seconds
+        self._running = None
+        maker, made = self._made(deadline)
+        self._wait(maker, made, deadline)
         self._running = made
         return _addresses(maker, made)
 
@@ -114,6 +111,24 @@ class ClusterWorkers:
             passing.settle(str(self._request.store), self._team)
         except (DeploymentError, TrainingError) as error:
             self._tell(f"what was made for other workers is left: {error}")
+
+    def _made(self, deadline: float) -> tuple[Maker, Twins]:
+        """Has them made anew, under other names where that failed for what may pass."""
+        while True:
+            self._attempt += 1
+            try:
+                with connection.told():
+                    self._remove()
+                    return self._make()
+            except (DeploymentError, NotPassedError) as error:
+                self._let_pass(error, deadline)
+
+    def _let_pass(self, error: Cd4mlError, deadline: float) -> None:
+        """Waits a little where an error may pass, and raises any other."""
+        if not _passes(error) or time.monotonic() > deadline:
+            raise _refused(error) if isinstance(error, DeploymentError) else error
+        self._tell(f"the other workers cannot be begun now, which is tried again: {error}")
+        time.sleep(LOOK_SECONDS)
 
     def _make(self) -> tuple[Maker, Twins]:
         """Has them made by Trainer where it is, else by a Job."""
@@ -155,23 +170,38 @@ class ClusterWorkers:
         self._tell(f"{counted(made.count, 'further worker')}: pods of the {maker.NAME} {made.name}")
         return made
 
-    def _wait(self, maker: Maker, made: Twins) -> None:
-        deadline = time.monotonic() + self._start_seconds
-        while waits_for := self._missing(maker, made):
-            self._tell(f"waiting for {waits_for}")
-            if time.monotonic() > deadline:
-                raise TrainingError(
-                    f"workers: pods of the {maker.NAME} {made.name} do not run after {self._start_seconds:.0f} s; "
-                    f"waited for {waits_for}{self._words(self._pods(made))}"
-                )
-            time.sleep(LOOK_SECONDS)
+    def _wait(self, maker: Maker, made: Twins, deadline: float) -> None:
+        while True:
+            try:
+                with connection.told():
+                    if not self._waits(maker, made, deadline):
+                        return
+                time.sleep(LOOK_SECONDS)
+            except DeploymentError as error:
+                self._let_pass(error, deadline)
+
+    def _waits(self, maker: Maker, made: Twins, deadline: float) -> bool:
+        """Whether some do not run yet, and none is lost, which `ended` says then."""
+        waits_for = self._missing(maker, made)
+        if not waits_for:
+            return False
+        self._tell(f"waiting for {waits_for}")
+        if time.monotonic() > deadline:
+            raise TrainingError(
+                f"workers: pods of the {maker.NAME} {made.name} do not run after {self._start_seconds:.0f} s; "
+                f"waited for {waits_for}{self._words(self._pods(made))}"
+            )
+        return True
 
     def _missing(self, maker: Maker, made: Twins) -> str:
-        """What of the pods does not run yet; empty when all do."""
+        """What of the pods does not run yet; empty when all do, or one is lost already."""
         found = self._pods(made)
         troubles = pods.troubles(found)
-        if any(map(_code, found)) or any(one.hopeless for one in troubles):
+        ends = [Ended(_place(pod) + 1, code) for pod in found if (code := _code(pod))]
+        if any(not one.was_lost for one in ends) or any(one.hopeless for one in troubles):
             raise TrainingError(f"workers: a pod of the {maker.NAME} {made.name} does not run{self._words(found)}")
+        if ends:
+            return ""
         running = sum(pod.status.phase in ("Running", "Succeeded") for pod in found)
         if running == made.count:
             return ""
@@ -226,6 +256,12 @@ def _code(pod: Any) -> int | None:
 
 def _place(pod: Any) -> int:
     return int(pod.metadata.annotations[twins.INDEX])
+
+
+def _passes(error: Cd4mlError) -> bool:
+    """Whether the cluster or the store does not do now what it may do later."""
+    cause = error.__cause__
+    return not isinstance(cause, client.ApiException) or cause.status in (409, 429) or cause.status >= 500
 
 
 def _refused(error: DeploymentError) -> TrainingError:

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from cd4ml.errors import Cd4mlError
 from cd4ml.training import passing, workers
+from cd4ml.training.passing import NotPassedError
 from cd4ml.training.request import Request
 from cd4ml.training.workers import Worker
 
@@ -26,7 +27,7 @@ COMMAND = ("python3", "-m", "cd4ml.training.node")
 
 
 def main() -> int:
-    """Becomes the worker; the exit status where it cannot."""
+    """Becomes the worker; the exit status where it cannot, which tells whether it may when all begin again."""
     signal.signal(signal.SIGTERM, _end)
     worker = Worker(os.environ[WORKERS].split(","), int(os.environ[INDEX]) + 1)
     folder = Path(tempfile.mkdtemp(prefix=workers.WORKSPACE))
@@ -35,7 +36,7 @@ def main() -> int:
         Request.read(folder / workers.REQUEST).within(folder).write(folder / workers.REQUEST)
     except Cd4mlError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201 (the pod's log)
-        return 1
+        return workers.LOST if isinstance(error, NotPassedError) else 1
     command = [sys.executable, "-m", "cd4ml.training.worker", str(folder)]
     os.execve(sys.executable, command, {**os.environ, **worker.variables, "PYTHONUNBUFFERED": "1"})  # noqa: S606
 

@@ -19,8 +19,14 @@ from cd4ml.storage import arrow
 
 FOLDER = "workers"
 _LIST = ".list"
+_FOR_GOOD = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "NO_SUCH_BUCKET", "SIGNATURE_DOES_NOT_MATCH")
+"""What an S3 answers that will answer so again."""
 _COPIED_BYTES = 2**23
 """How much of a file is in memory at once."""
+
+
+class NotPassedError(TrainingError):
+    """The store does not do it now, and may do it later."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ def put(files: Mapping[str, Path], *, store: str, task: str) -> str:
         The place of the list of them.
 
     Raises:
-        TrainingError: The store cannot be written.
+        NotPassedError: The store cannot be written.
     """
     place = _place(store, task)
     with _told(place):
@@ -63,7 +69,8 @@ def fetch(place: str, folder: Path) -> None:
         folder: Where each gets its name.
 
     Raises:
-        TrainingError: One cannot be read, or is not what was written.
+        NotPassedError: The store does not answer, or has none of them.
+        TrainingError: One is not what was written.
     """
     prefix, _, digest = place.rpartition("/")
     with _told(prefix):
@@ -77,7 +84,7 @@ def settle(store: str, task: str) -> None:
     """Removes what was written for a task; in a bucket, where no task may delete, it becomes empty.
 
     Raises:
-        TrainingError: The store cannot be written.
+        NotPassedError: The store cannot be written.
     """
     place = _place(store, task)
     with _told(place):
@@ -121,4 +128,10 @@ def _told(place: str) -> Iterator[None]:
     try:
         yield
     except (OSError, StorageError, DocumentError) as error:
-        raise TrainingError(f"workers: what they read is not passed on by {place}: {error}") from error
+        if isinstance(error, OSError) and not any(word in str(error) for word in _FOR_GOOD):
+            raise NotPassedError(_words(place, error)) from error
+        raise TrainingError(_words(place, error)) from error
+
+
+def _words(place: str, error: Exception) -> str:
+    return f"workers: what they read is not passed on by {place}: {error}"

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import urllib3
 from kubernetes import client
+from kubernetes_api import Fault
 from workers_api import RUNNING, WorkersApi, own_pod
 
 from cd4ml.cluster import connection, twins
 from cd4ml.errors import TrainingError
 from cd4ml.registry import notes, records
 from cd4ml.storage import arrow
-from cd4ml.training import cluster_workers, passing
+from cd4ml.training import cluster_workers, node, passing
 from cd4ml.training.cluster_workers import ClusterWorkers
 from cd4ml.training.request import Request
+from cd4ml.training.workers import LOST
 
 OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 
@@ -76,7 +78,7 @@ def test_without_trainer_the_pods_are_those_of_an_indexed_job_which_a_service_gi
     name = job["metadata"]["name"]
     assert addresses == ["10.0.0.7:2222", f"{name}-0.{name}.team.svc:2222", f"{name}-1.{name}.team.svc:2222"]
     assert (job["spec"]["completionMode"], job["spec"]["completions"], job["spec"]["parallelism"]) == ("Indexed", 2, 2)
-    assert job["spec"]["backoffLimit"] == 0
+    assert (job["spec"]["backoffLimit"], job["spec"]["ttlSecondsAfterFinished"]) == (0, 3600)
     assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"] == name
     assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
     assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
@@ -283,6 +285,84 @@ def test_a_cluster_that_does_not_answer_ends_no_training(
     assert capsys.readouterr().out.count("training goes on") == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "kind", "status"), [("POST", "services", 503), ("POST", "jobs", 0), ("GET", "pods?", 429)]
+)
+def test_a_cluster_that_answers_again_in_time_has_workers_begin(
+    workers: ClusterWorkers,
+    api: WorkersApi,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    kind: str,
+    status: int,
+) -> None:
+    api.faults.append(Fault(method, kind.rstrip("?"), status, times=15, does=kind == "jobs"))
+
+    addresses = workers.begin()
+
+    assert len(api.names("jobs")) == len(api.names("services")) == 1
+    assert api.made("jobs")["metadata"]["name"] in addresses[1]
+    assert "which is tried again" in capsys.readouterr().out
+
+
+def test_a_cluster_that_does_not_answer_in_time_ends_the_training(api: WorkersApi, request_: Request) -> None:
+    api.faults.append(Fault("POST", "jobs", 503, times=10_000))
+
+    with pytest.raises(TrainingError, match="workers: the cluster refuses: not now"):
+        impatient(request_).begin()
+
+
+def test_a_store_that_answers_again_in_time_is_given_what_workers_read(
+    workers: ClusterWorkers, api: WorkersApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy, faults = arrow.copy, [OSError("AWS Error SLOW_DOWN")] * 2
+
+    def busy(*place: Any) -> None:
+        if faults:
+            raise faults.pop()
+        copy(*place)
+
+    monkeypatch.setattr(arrow, "copy", busy)
+    workers.begin()
+
+    assert len(api.names("jobs")) == 1
+    assert "SLOW_DOWN" in capsys.readouterr().out
+
+
+def test_a_store_that_lets_nothing_be_written_ends_the_training_at_once(
+    workers: ClusterWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError("AWS Error ACCESS_DENIED during PutObject operation")
+
+    monkeypatch.setattr(arrow, "copy", refuse)
+    with pytest.raises(TrainingError, match="ACCESS_DENIED"):
+        workers.begin()
+
+
+@pytest.mark.parametrize("code", [75, 137, 143])
+def test_a_worker_that_is_lost_before_all_run_is_told_as_one_that_is_lost_later(
+    workers: ClusterWorkers, api: WorkersApi, code: int
+) -> None:
+    api.status = lambda place: (
+        container(waiting={"reason": "ContainerCreating"})
+        if place
+        else container(terminated={"exitCode": code, "reason": "Error"})
+    )
+
+    workers.begin()
+
+    [lost] = workers.ended()
+    assert (lost.number, lost.code, lost.was_lost) == (1, code, True)
+
+
+def test_a_worker_that_fails_before_all_run_ends_the_training(workers: ClusterWorkers, api: WorkersApi) -> None:
+    api.status = lambda place: RUNNING if place else container(terminated={"exitCode": 1, "reason": "Error"})
+
+    with pytest.raises(TrainingError, match="does not run"):
+        workers.begin()
+
+
 def test_a_store_that_other_pods_do_not_see_is_refused(api: WorkersApi, tmp_path: Path) -> None:
     here = asked(tmp_path, store="/data/store", workers=2)
 
@@ -316,7 +396,7 @@ def test_the_model_that_a_training_begins_with_comes_along(tmp_path: Path) -> No
     assert (Path(str(there.start)) / "saved_model/weights").read_text() == "w"
 
 
-def test_what_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_what_was_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train").write_bytes(b"rows")
     place = passing.put({"train": tmp_path / "train"}, store=str(tmp_path), task="task")
     for stored in (tmp_path / "workers/task").iterdir():
@@ -325,3 +405,19 @@ def test_what_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="has other bytes than were written"):
         passing.fetch(place, tmp_path / "node")
+    assert became(place, monkeypatch) == 1
+
+
+def test_a_worker_whose_store_does_not_answer_is_one_that_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert became(f"{tmp_path}/workers/task/{'0' * 64}", monkeypatch) == LOST
+    assert "not passed on by" in capsys.readouterr().err
+
+
+def became(place: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """With what code a pod ends that is to read what lies at a place."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    for variable, value in ((node.PASSED, place), (node.WORKERS, "a:1,b:1"), (node.INDEX, "0")):
+        monkeypatch.setenv(variable, value)
+    return node.main()
