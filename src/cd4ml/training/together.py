@@ -1,5 +1,6 @@
 """What the workers of a training agree on: what one of them knows, all act upon, at the same step."""
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,8 +37,8 @@ class Alone:
         """What the first of them has; of the others it makes no difference what they give."""
         return state
 
-    def wait(self) -> None:
-        """Until all of them are there."""
+    def part(self) -> None:
+        """Ends what they do together, once all of them are there; whoever is lost from now on is not missed."""
 
 
 class Together(Alone):
@@ -49,7 +50,7 @@ class Together(Alone):
         Args:
             worker: Which of them this is.
         """
-        self.count, self._is_first = len(worker.addresses), worker.is_first
+        self.count, self._worker = len(worker.addresses), worker
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy(
             tf.distribute.cluster_resolver.SimpleClusterResolver(
                 tf.train.ClusterSpec({"worker": list(worker.addresses)}),
@@ -70,15 +71,17 @@ class Together(Alone):
 
     def of_first(self, state: State | None) -> State | None:
         """As above."""
-        content = packed(state) if state and self._is_first else b""
+        content = packed(state) if state and self._worker.is_first else b""
         (size,) = self._sum(np.array([len(content)])).numpy()
         numbers = np.zeros(-(-int(size) // 8), np.int64)
         numbers.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
         return unpacked(self._sum(numbers).numpy().tobytes()[:size]) if size else None
 
-    def wait(self) -> None:
+    def part(self) -> None:
         """As above."""
-        self.any(False)
+        self._worker.parted()
+        with contextlib.suppress(*LOSSES):
+            self.any(False)
 
     def _summed(self, numbers: tf.Tensor) -> tf.Tensor:
         """The sum over all of them."""

@@ -207,7 +207,6 @@ def train(
         from cd4ml.training import report as reports  # which draws, and is not needed without
 
         reports.write(report, trained=trained, contract=contract, seed=request.seed, swept=swept)
-    devices.together.wait()
     return trained
 
 
@@ -227,7 +226,7 @@ def take_part(request: Request, worker: Worker) -> None:
     basis = _basis(request, trainer)
     with _workspace() as workspace:
         trainer.fit(basis.job(request, devices=devices, workspace=workspace, watch=unwatched))
-        devices.together.wait()
+        devices.together.part()
 
 
 def _devices(request: Request, worker: Worker | None) -> Devices:
@@ -403,6 +402,7 @@ def _class_weights(split: Path, contract: Contract, trainer: Trainer) -> OfClass
 def _fitted(trainer: Trainer, job: TrainingJob) -> tuple[Fitted, Contract]:
     """A model that is trained, with what eval says of its probabilities and its threshold in its contract."""
     fitted = trainer.fit(job)
+    job.devices.together.part()
     _check_model(fitted, trainer, job)
     fitted, found = calibration.calibrated(trainer, fitted, job)
     chosen = threshold.choose(trainer.threshold, fitted, job)

@@ -49,7 +49,8 @@ def _take_part(folder: Path, worker: Worker) -> None:
         take_part(request, worker)
         return
     outputs = json.loads((folder / workers.OUTPUTS).read_text(encoding="utf-8"))
-    trained = train(request, **outputs, worker=replace(worker, kept=(folder / workers.KEPT).touch))
+    kept, parted = (folder / workers.KEPT).touch, (folder / workers.PARTED).touch
+    trained = train(request, **outputs, worker=replace(worker, kept=kept, parted=parted))
     Came(trained.metadata, trained.metrics).write(folder)
 
 

@@ -6,7 +6,9 @@ on from the last checkpoint.
 
 import contextlib
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +34,8 @@ REQUEST, FAULT = "request.json", "fault.txt"
 """What lies in the folder of a worker: what is asked, and what was wrong."""
 OUTPUTS, TRAINED, KEPT = "outputs.json", "trained.json", "kept"
 """And in that of the first: where things go, what came of it, and a file that is touched with each checkpoint."""
+PARTED = "parted"
+"""There too, once it needs the others no more: what is left it does alone."""
 LOST = 75
 """The code of a worker that has lost another one, or was not there in time."""
 ENDED = 128 + signal.SIGTERM
@@ -53,6 +57,8 @@ class Worker:
     """From 0 on."""
     kept: Callable[[], object] = lambda: None
     """Is called with each checkpoint that is written."""
+    parted: Callable[[], object] = lambda: None
+    """Is called when it needs the others no more."""
 
     @property
     def is_first(self) -> bool:
@@ -163,7 +169,7 @@ def train(request: Request, others: Others, *, folder: str | Path, report: str |
         request.write(place / REQUEST)
         document.write(place / OUTPUTS, {"folder": str(folder), "report": str(report), "logs": str(logs)})
         try:
-            _until_done(place, others)
+            _until_done(place, others, Path(folder))
         finally:
             others.end()
         return Came.read(place)
@@ -222,9 +228,9 @@ def ended(number: int, folder: Path, started: Process) -> Ended | None:
     return Ended(number, code if code >= 0 else 128 - code, said)
 
 
-def _until_done(place: Path, others: Others) -> None:
+def _until_done(place: Path, others: Others, folder: Path) -> None:
     """Has all workers begin until the first one is done."""
-    kept, attempt = _kept(place), 1
+    kept, attempt, was_there = _kept(place), 1, folder.exists()
     while lost := _attempt(place, others):
         now = _kept(place)
         kept, attempt = now, 1 if now != kept else attempt + 1
@@ -234,6 +240,8 @@ def _until_done(place: Path, others: Others) -> None:
                 "is enough, and whether they reach each other"
             )
         print(f"{lost}; all begin again, from the last checkpoint", flush=True)  # noqa: T201 (the task's log)
+        if not was_there:  # but of the first one, which was lost after it had written it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _attempt(place: Path, others: Others) -> str:
@@ -243,15 +251,9 @@ def _attempt(place: Path, others: Others) -> str:
         TrainingError: What is asked for does not allow a model.
     """
     first = Worker(others.begin(), 0)
+    (place / PARTED).unlink(missing_ok=True)
     with process(place, first) as started:
-        while True:
-            own, found = ended(0, place, started), list(others.ended())
-            if own and own.code == 0:
-                return ""
-            if own or found:
-                break
-            time.sleep(LOOK_SECONDS)
-        found = _all_that_ended(place, started, others)
+        found = _that_ended(place, started, others)
     if any(one.number == one.code == 0 for one in found):
         return ""
     failed = next((one for one in found if not one.was_lost), None)
@@ -260,12 +262,16 @@ def _attempt(place: Path, others: Others) -> str:
     return str(_cause(found))
 
 
-def _all_that_ended(place: Path, started: Process, others: Others) -> list[Ended]:
-    """Those that end within the time in which one hears of the loss of another."""
-    deadline = time.monotonic() + END_SECONDS
-    while (own := ended(0, place, started)) is None and time.monotonic() < deadline:
+def _that_ended(place: Path, started: Process, others: Others) -> list[Ended]:
+    """Those that have ended, once the first one has, or should have heard of the loss of another."""
+    deadline = math.inf
+    while (own := ended(0, place, started)) is None:
+        lost = [] if (place / PARTED).exists() else list(others.ended())
+        deadline = min(deadline, time.monotonic() + END_SECONDS) if lost else math.inf
+        if time.monotonic() > deadline:
+            return lost
         time.sleep(LOOK_SECONDS)
-    return [*([own] if own else []), *others.ended()]
+    return [own, *others.ended()]
 
 
 def _cause(found: Sequence[Ended]) -> Ended:

@@ -1,5 +1,6 @@
 """Several workers: they train what one process trains, and what befalls one of them costs no more than minutes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -132,6 +133,20 @@ def test_workers_that_are_told_to_end_or_lose_one_go_on_from_the_checkpoint(few,
     assert "worker 1 ended by signal 9; all begin again, from the last checkpoint" in said
     assert lost.returncode == 0
     check_same(tmp_path / "model", alone, few)
+
+
+def test_a_worker_that_goes_while_the_first_one_writes_the_model_costs_nothing(few, tmp_path):
+    running = started(requested(few, spec={**DNN, "epochs": 1}, workers=2), tmp_path / "model")
+    said = "".join(until(running, "epoch 1:"))
+    other = members(running).get(1)
+    said += "".join(until(running, "ended by its cap"))
+    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+        os.kill(other, signal.SIGKILL)
+    said += running.communicate(timeout=300)[0]
+
+    assert running.returncode == 0
+    assert "begin again" not in said
+    assert (tmp_path / "model.html").exists()
 
 
 def test_what_is_wrong_with_the_data_is_told_as_of_one_process(few, tmp_path):

@@ -119,6 +119,36 @@ def test_a_training_that_is_done_is_done_however_the_others_end(first: Any, tmp_
     assert others.begun == 1
 
 
+def test_others_that_are_lost_are_not_missed_once_the_first_goes_on_alone(
+    first: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "END_SECONDS", 0.1)
+    first(
+        "import pathlib, sys, time; folder = pathlib.Path(sys.argv[1]); (folder / 'parted').touch(); time.sleep(2)\n"
+        """(folder / 'trained.json').write_text('{"metadata": {}, "metrics": {}}')"""
+    )
+    others = Others(Ended(1, 137))
+
+    assert train(others, tmp_path) == workers.Came({}, {})
+    assert others.begun == 1
+
+
+def test_a_first_worker_that_is_lost_with_its_model_written_writes_it_again(first: Any, tmp_path: Path) -> None:
+    first(
+        "import pathlib, sys\n"
+        f"place, model = pathlib.Path(sys.argv[1]), pathlib.Path({str(tmp_path / 'model')!r})\n"
+        "again = (place / 'parted.before').exists()\n"
+        "model.mkdir(); (model / 'weights').touch(); (place / 'parted.before').touch()\n"
+        """(place / 'trained.json').write_text('{"metadata": {}, "metrics": {}}')\n"""
+        "raise SystemExit(0 if again else 137)"
+    )
+    others = Others()
+
+    assert train(others, tmp_path / "model") == workers.Came({}, {})
+    assert others.begun == 2
+    assert [one.name for one in (tmp_path / "model").iterdir()] == ["weights"]
+
+
 def test_what_is_wrong_with_the_training_ends_it_at_once(first: Any, tmp_path: Path) -> None:
     first("import pathlib, sys; (pathlib.Path(sys.argv[1]) / 'fault.txt').write_text('no rows'); raise SystemExit(1)")
     others = Others(Ended(1, workers.LOST))
