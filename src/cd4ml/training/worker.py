@@ -57,15 +57,15 @@ def _take_part(folder: Path, worker: Worker) -> None:
 def _code(error: Exception, folder: Path) -> int:
     from cd4ml.training.together import LOSSES
 
+    said = str(error) if isinstance(error, Cd4mlError) else f"{type(error).__name__}: {error}"
+    (folder / workers.FAULT).write_text(said, "utf-8")
     if isinstance(error, LOSSES):
-        print(f"another worker was lost ({type(error).__name__})", flush=True)  # noqa: T201 (the task's log)
+        print(f"another worker was lost, as far as this one knows: {said}", flush=True)  # noqa: T201 (the task's log)
         return workers.LOST
-    is_told = isinstance(error, Cd4mlError)
-    if not is_told:
+    if not isinstance(error, Cd4mlError):
         traceback.print_exception(error)
     elif not (folder / workers.OUTPUTS).exists():  # what is wrong with the first one its task says
         print(f"error: {error}", flush=True)  # noqa: T201 (the log of this worker)
-    (folder / workers.FAULT).write_text(str(error) if is_told else f"{type(error).__name__}: {error}", "utf-8")
     return 1
 
 

@@ -43,8 +43,12 @@ ENDED = 128 + signal.SIGTERM
 ATTEMPTS = 4
 """How often all begin without a checkpoint between, before no more is tried."""
 LOOK_SECONDS = 0.5
+HEAR_SECONDS = 10.0
+"""How long the first worker may take to hear of the loss of another."""
 END_SECONDS = 10.0
 """How long a worker may take to end."""
+KEEP_SECONDS = 25.0
+"""How long the first one may, which keeps how far all are: what a cluster grants a pod, less what is cleaned up."""
 
 
 @dataclass(frozen=True)
@@ -206,15 +210,19 @@ def process(folder: Path, worker: Worker, log: Path | None = None) -> Iterator[P
         try:
             yield started
         finally:
-            end(started)
+            end(started, KEEP_SECONDS if worker.is_first else END_SECONDS)
 
 
-def end(started: Process) -> None:
+def end(started: Process, seconds: float) -> None:
     """Ends the process of a worker, which has the time to keep how far it is."""
-    if started.poll() is None:
-        started.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            started.wait(END_SECONDS)
+    if started.poll() is not None:
+        return
+    started.terminate()
+    try:
+        started.wait(seconds)
+    except subprocess.TimeoutExpired:
+        said = f"a worker that was told to end has not in {seconds:g} s, and is killed; what it did since the last"
+        print(f"{said} checkpoint is lost", flush=True)  # noqa: T201 (the task's log)
         started.kill()
         started.wait()
 
@@ -236,16 +244,16 @@ def _until_done(place: Path, others: Others, folder: Path) -> None:
         kept, attempt = now, 1 if now != kept else attempt + 1
         if attempt > ATTEMPTS:
             raise TrainingError(
-                f"{lost}; workers were lost {ATTEMPTS} times without a checkpoint between: look whether their memory "
-                "is enough, and whether they reach each other"
+                f"{_cause(lost)}; workers were lost {ATTEMPTS} times without a checkpoint between: look whether "
+                f"their memory is enough, and whether they reach each other{_others(lost)}"
             )
-        print(f"{lost}; all begin again, from the last checkpoint", flush=True)  # noqa: T201 (the task's log)
+        print(f"{_cause(lost)}; all begin again, from the last checkpoint", flush=True)  # noqa: T201 (the task's log)
         if not was_there:  # but of the first one, which was lost after it had written it
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _attempt(place: Path, others: Others) -> str:
-    """Runs all workers until the first one is done or one is lost; empty, or what was lost.
+def _attempt(place: Path, others: Others) -> Sequence[Ended]:
+    """Runs all workers until the first one is done or one is lost; empty, or those that ended.
 
     Raises:
         TrainingError: What is asked for does not allow a model.
@@ -255,11 +263,11 @@ def _attempt(place: Path, others: Others) -> str:
     with process(place, first) as started:
         found = _that_ended(place, started, others)
     if any(one.number == one.code == 0 for one in found):
-        return ""
+        return []
     failed = next((one for one in found if not one.was_lost), None)
     if failed:
         raise TrainingError(failed.said if failed.number == 0 and failed.said else str(failed))
-    return str(_cause(found))
+    return found
 
 
 def _that_ended(place: Path, started: Process, others: Others) -> list[Ended]:
@@ -267,7 +275,7 @@ def _that_ended(place: Path, started: Process, others: Others) -> list[Ended]:
     deadline = math.inf
     while (own := ended(0, place, started)) is None:
         lost = [] if (place / PARTED).exists() else list(others.ended())
-        deadline = min(deadline, time.monotonic() + END_SECONDS) if lost else math.inf
+        deadline = min(deadline, time.monotonic() + HEAR_SECONDS) if lost else math.inf
         if time.monotonic() > deadline:
             return lost
         time.sleep(LOOK_SECONDS)
@@ -277,6 +285,11 @@ def _that_ended(place: Path, started: Process, others: Others) -> list[Ended]:
 def _cause(found: Sequence[Ended]) -> Ended:
     """The one that the others have lost, as far as it is known."""
     return next((one for one in found if one.code != LOST), found[0])
+
+
+def _others(found: Sequence[Ended]) -> str:
+    """What those said in which the loss was found, for it may be a fault of their own."""
+    return "".join(f"\n{one}" for one in found if one.said and one is not _cause(found))
 
 
 def _kept(place: Path) -> int:

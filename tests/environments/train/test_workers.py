@@ -18,9 +18,10 @@ from conftest import Inputs, players, requested
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
-from cd4ml.training import task, workers
+from cd4ml.training import task, worker, workers
 from cd4ml.training.request import Request
 from cd4ml.training.train import train
+from cd4ml.training.workers import Worker
 
 DNN = {"model": "wide_and_deep", "epochs": 20, "patience": 20, "batch_size": 64, "hidden": [16], "reweight": ["region"]}
 ROWS = 1025
@@ -147,6 +148,21 @@ def test_a_worker_that_goes_while_the_first_one_writes_the_model_costs_nothing(f
     assert running.returncode == 0
     assert "begin again" not in said
     assert (tmp_path / "model.html").exists()
+
+
+def test_what_a_worker_says_of_a_loss_is_what_tensorflow_says(few, tmp_path, monkeypatch, capsys):
+    def fails(*_: Any) -> None:
+        raise tf.errors.InternalError(None, None, "the library of the GPU is of another version")
+
+    monkeypatch.setattr("cd4ml.training.train.take_part", fails)
+    for name, value in Worker(["localhost:1", "localhost:2"], 1).variables.items():
+        monkeypatch.setenv(name, value)
+    requested(few, spec=DNN, workers=2).write(tmp_path / workers.REQUEST)
+
+    assert worker.main(tmp_path) == workers.LOST
+    said = "InternalError: the library of the GPU is of another version"
+    assert said in capsys.readouterr().out
+    assert (tmp_path / workers.FAULT).read_text() == said
 
 
 def test_what_is_wrong_with_the_data_is_told_as_of_one_process(few, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cd4ml.cluster.twins import GRACE_SECONDS
 from cd4ml.errors import TrainingError
 from cd4ml.training import workers
 from cd4ml.training.request import Request
@@ -87,6 +88,41 @@ def test_workers_that_are_lost_again_and_again_are_given_up(first: Any, tmp_path
     assert others.is_over
 
 
+def test_what_each_worker_said_last_is_told_when_all_are_given_up(first: Any, tmp_path: Path) -> None:
+    first(
+        "import pathlib, sys\n"
+        "(pathlib.Path(sys.argv[1]) / 'fault.txt').write_text('InternalError: no such kernel'); raise SystemExit(75)"
+    )
+
+    with pytest.raises(
+        TrainingError, match="^worker 0 ended with the code 75: InternalError: no such kernel; .*\nworker 1 .* 75: x$"
+    ):
+        train(Others(Ended(1, workers.LOST, "x")), tmp_path)
+
+
+def test_a_worker_has_its_time_to_end_and_it_is_told_where_that_was_too_short(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: time.sleep(float(sys.argv[1])) or exit(3))\n"
+        "print(flush=True); time.sleep(60)"
+    )
+    patient, killed = (
+        subprocess.Popen([sys.executable, "-c", program, seconds], stdout=subprocess.PIPE) for seconds in ("0.5", "60")
+    )
+    for one in (patient, killed):
+        assert one.stdout
+        one.stdout.readline()
+
+    workers.end(patient, 20.0)
+    workers.end(killed, 0.2)
+
+    assert (patient.returncode, killed.returncode) == (3, -9)
+    assert capsys.readouterr().out.startswith("a worker that was told to end has not in 0.2 s, and is killed")
+    assert workers.KEEP_SECONDS < GRACE_SECONDS
+
+
 def test_workers_begin_again_as_long_as_checkpoints_are_written(first: Any, tmp_path: Path) -> None:
     program = """
 import json, pathlib, sys, time
@@ -122,7 +158,7 @@ def test_a_training_that_is_done_is_done_however_the_others_end(first: Any, tmp_
 def test_others_that_are_lost_are_not_missed_once_the_first_goes_on_alone(
     first: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "END_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "HEAR_SECONDS", 0.1)
     first(
         "import pathlib, sys, time; folder = pathlib.Path(sys.argv[1]); (folder / 'parted').touch(); time.sleep(2)\n"
         """(folder / 'trained.json').write_text('{"metadata": {}, "metrics": {}}')"""
