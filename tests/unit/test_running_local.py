@@ -191,6 +191,21 @@ def test_what_a_task_takes_of_the_machine_may_be_an_argument(folder: Path, memor
     assert sorted(found.values()) == states
 
 
+@pytest.mark.parametrize(
+    ("workers", "cores", "memory_bytes"), [("1", 0.5, 1e9), ("3", 1.5, 3e9), ("many", 0.5, 1e9), (None, 0.5, 1e9)]
+)
+def test_each_of_the_workers_of_a_task_takes_as_much_of_the_machine(
+    workers: str | None, cores: float, memory_bytes: float
+) -> None:
+    runs = compiled.Container()
+    runs.resources.resource_cpu_request, runs.resources.resource_memory_request = "500m", "1G"
+
+    found = compiled.needs(runs, {} if workers is None else {"workers": workers})
+
+    assert (found.cores, found.memory_bytes) == (cores, memory_bytes)
+    assert compiled.needs(compiled.Container(), {"workers": "2"}) == compiled.Needs(cores=2.0, memory_bytes=0.0)
+
+
 def test_a_process_starts_before_its_inputs_are_there_and_none_for_what_is_reused(folder: Path) -> None:
     first = run(preparing, folder, text="hello")
     again = folder.with_name("run-2")

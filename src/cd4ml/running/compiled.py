@@ -18,6 +18,8 @@ from cd4ml.running.processes import Program
 
 Container: TypeAlias = pb.PipelineDeploymentConfig.PipelineContainerSpec
 _FUNCTION = "--function_to_execute"
+_WORKERS = "workers"
+"""The parameter of a task that says of how many processes, each with the same needs, it consists on one machine."""
 _PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['(.+?)'\]\}\}")
 
 
@@ -92,16 +94,17 @@ def program(task: Task, runs: Container) -> Program:
 
 
 def needs(runs: Container, inputs: Mapping[str, Any]) -> Needs:
-    """What it takes of the machine: a core where it does not say.
+    """What it takes of the machine: a core where it does not say, and all of it once for each of its workers.
 
     Args:
         runs: What it runs.
-        inputs: Its parameters, of which a quantity may be one.
+        inputs: Its parameters, of which a quantity may be one, and how many workers it has.
     """
-    asked = runs.resources
+    asked, given = runs.resources, str(inputs.get(_WORKERS, "1"))
+    workers = int(given) if given.isdecimal() else 1  # what is no number the task itself refuses
     return Needs(
-        cores=_quantity(asked.resource_cpu_request, inputs) or 1.0,
-        memory_bytes=_quantity(asked.resource_memory_request, inputs),
+        cores=workers * (_quantity(asked.resource_cpu_request, inputs) or 1.0),
+        memory_bytes=workers * _quantity(asked.resource_memory_request, inputs),
     )
 
 
