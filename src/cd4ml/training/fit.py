@@ -264,6 +264,7 @@ class _Training:
     def run(self, asked: Callable[[], bool]) -> Course:
         """Trains to the end, and gives the network the weights of the best epoch."""
         self._go_on()
+        self.steps.draw_apart()
         self._tell()
         while not (ended := self._end()):
             self._epoch(asked)

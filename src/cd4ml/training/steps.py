@@ -11,6 +11,8 @@ from cd4ml.training.objective import Objective
 
 PREDICTED_ROWS = 8192
 """Rows that are predicted at a time."""
+DRAWING = "seed_generator_state"
+"""As Keras calls the variable from which a layer draws: a seed, and how often it was drawn from."""
 
 
 class Steps:
@@ -38,12 +40,17 @@ class Steps:
         self.optimizer, self.batch = optimizer, batch
         self.strategy = tf.distribute.get_strategy()
         self.devices = self.strategy.num_replicas_in_sync
-        self._is_shared = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
         optimizer.build(network.trainable_variables)
         inputs = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in network.inputs]
         rows = tf.TensorSpec([None], tf.float32)
         self._take = tf.function(self._steps, input_signature=[inputs, rows, rows])
         self._predict = tf.function(self._all_outputs, input_signature=[inputs])
+
+    def draw_apart(self) -> None:
+        """Has each device draw otherwise than the others, from where the first one is: what `dropout` leaves out."""
+        states = [one for one in self.network.variables if one.name == DRAWING]
+        if states and self.devices > 1:
+            tf.function(lambda: self.strategy.run(lambda: _apart(states)))()
 
     def take(self, block: Block) -> float:
         """A step for each batch of a block.
@@ -74,8 +81,7 @@ class Steps:
     def _step(self, inputs: list[tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """One device's part of a step: its rows of a batch, whose gradients the optimizer adds up over all devices."""
         rows = tf.shape(targets)[0]
-        inputs = [self._own(one, rows) for one in inputs]
-        targets, weights = self._own(targets, rows), self._own(weights, rows)
+        inputs, targets, weights = self._part(inputs, targets, weights)
         with tf.GradientTape() as tape:
             outputs = tf.cast(self._shaped(self.network(inputs, training=True)), tf.float32)
             losses = weights * self.objective.losses(targets, outputs)
@@ -85,23 +91,28 @@ class Steps:
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return tf.reduce_sum(losses)
 
-    def _own(self, values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """The rows of a batch that this device takes; in a small last batch some device may have none."""
-        if self.devices == 1:
-            return values
-        part = -(-rows // self.devices)
-        place = tf.distribute.get_replica_context().replica_id_in_sync_group
-        own = values[place * part : (place + 1) * part]
-        return self._filled(own) if self._is_shared else own
+    def _part(
+        self, inputs: list[tf.Tensor], targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """The rows of a batch that this device takes; in a small last batch some device may have none of its own.
 
-    def _filled(self, values: tf.Tensor) -> tf.Tensor:
-        """With rows of zeros, of no weight, as many as in any other batch.
-
-        What workers add up in a loop has to keep its shape, and the gradients of embeddings have that of the rows.
+        They are filled up to as many as in any other batch, by rows of the batch that have no weight: what workers add
+        up in a loop has to keep its shape, the gradients of embeddings have that of the rows, and a layer that looks at
+        all rows at once is to see true ones.
         """
-        size = -(-self.batch // self.devices)
-        filled = tf.pad(values, [[0, size - tf.shape(values)[0]], *([0, 0] for _ in values.shape[1:])])
-        return tf.ensure_shape(filled, [size, *values.shape[1:]])
+        if self.devices == 1:
+            return inputs, targets, weights
+        rows = tf.shape(targets)[0]
+        part, size = -(-rows // self.devices), -(-self.batch // self.devices)
+        place = tf.distribute.get_replica_context().replica_id_in_sync_group
+        numbers = tf.range(size)
+        taken = place * part + numbers
+        is_own = (numbers < part) & (taken < rows)
+
+        def of(values: tf.Tensor) -> tf.Tensor:
+            return tf.ensure_shape(tf.gather(values, taken % rows), [size, *values.shape[1:]])
+
+        return [of(one) for one in inputs], of(targets), tf.where(is_own, of(weights), 0.0)
 
     def _all_outputs(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rows = tf.shape(inputs[0])[0]
@@ -115,3 +126,10 @@ class Steps:
 
     def _shaped(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.reshape(outputs, [-1, *self.objective.shape])
+
+
+def _apart(states: list[keras.Variable]) -> None:
+    """Has this device draw by a seed of its own."""
+    place = tf.distribute.get_replica_context().replica_id_in_sync_group
+    for one in states:
+        one.assign(one.value + tf.cast(tf.stack([place, 0]), one.dtype))

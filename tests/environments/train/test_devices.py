@@ -135,6 +135,77 @@ def test_a_training_goes_on_where_another_number_of_devices_left_off(
     np.testing.assert_allclose(predicted(tmp_path / "model"), predicted(alone), atol=1e-5)
 
 
+TWO = """
+import json, sys
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpus = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], cpus)
+
+from cd4ml.training.examples import Block
+from cd4ml.training.request import Request
+from cd4ml.training.steps import DRAWING, Steps
+from cd4ml.training.train import train
+
+
+class Squares:
+    shape = (1,)
+
+    def targets(self, labels):
+        return labels
+
+    def losses(self, targets, outputs):
+        return (outputs[:, 0] - targets) ** 2
+
+
+added_up = tf.distribute.ReductionToOneDevice()
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=added_up).scope():
+    normalization = keras.layers.BatchNormalization(momentum=0.9)
+    network = keras.Sequential([keras.Input((1,)), normalization, keras.layers.Dense(1)])
+    steps = Steps(network, exact=network, objective=Squares(), optimizer=keras.optimizers.Adam(), batch=8)
+steps.take(Block([np.full((9, 1), 5.0, np.float32)], np.zeros(9, np.float32), None))
+
+take, seen = Steps.take, []
+
+
+def noted(self, block):
+    states = [one.value for one in self.network.variables if one.name == DRAWING]
+    seen.append([[one.numpy().tolist() for one in self.strategy.experimental_local_results(state)] for state in states])
+    return take(self, block)
+
+
+Steps.take = noted
+train(Request.parse(sys.argv[1], "the test"), folder=sys.argv[2])
+print(json.dumps({"mean": float(normalization.moving_mean.numpy()[0]), "draws": seen}))
+"""
+
+
+@pytest.fixture(scope="module")
+def two(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What layers of two devices saw of nine rows of fives in batches of eight, and by what their dropout drew."""
+    spec = {"model": "dnn", "epochs": 1, "hidden": [4, 4], "dropout": 0.5}
+    folder = tmp_path_factory.mktemp("two") / "model"
+    words = [sys.executable, "-c", TWO, requested(inputs, spec=spec).text, str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_layer_that_looks_at_all_rows_sees_true_ones_also_in_the_last_small_batch(two: dict[str, Any]) -> None:
+    assert two["mean"] == pytest.approx(5 * (1 - 0.9**2), rel=1e-5)
+
+
+def test_no_two_devices_leave_out_the_same(two: dict[str, Any]) -> None:
+    assert two["draws"][0]
+    for states in two["draws"]:
+        for (one, count), (other, same) in states:
+            assert one != other
+            assert count == same
+
+
 def test_gpus_that_are_not_there_are_told_with_what_is_seen_of_them(
     inputs: Inputs, tmp_path: Path, driver: Any
 ) -> None:
