@@ -136,6 +136,11 @@ def find(accelerator: str, gpus: int, worker: Worker | None = None) -> Devices:
     return devices
 
 
+def count() -> int:
+    """How many GPUs TensorFlow sees; none is taken."""
+    return len(tf.config.list_physical_devices("GPU"))
+
+
 def check(accelerator: str, gpus: int) -> None:
     """Makes sure that as many are there as were asked for, and takes none.
 
@@ -146,7 +151,7 @@ def check(accelerator: str, gpus: int) -> None:
     Raises:
         TrainingError: Too few are there.
     """
-    there, wanted = len(tf.config.list_physical_devices("GPU")), _wanted(accelerator, gpus)
+    there, wanted = count(), _wanted(accelerator, gpus)
     if there < wanted:
         _tell(accelerator, wanted=wanted, there=there)
 

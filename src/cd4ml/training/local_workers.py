@@ -1,11 +1,14 @@
 """The workers of a training as processes of this machine."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from cd4ml.errors import TrainingError
+from cd4ml.names import counted
 from cd4ml.training import workers
 from cd4ml.training.request import Request
 from cd4ml.training.workers import Ended, Process, Worker
@@ -18,22 +21,53 @@ SAID_LINES = 5
 
 @contextmanager
 def of(request: Request) -> Iterator["LocalWorkers"]:
-    """The workers from the second on, none of which outlives the context."""
+    """The workers from the second on, none of which outlives the context.
+
+    Raises:
+        TrainingError: There are GPUs, but not as many for each as were asked for.
+    """
+    from cd4ml.training import devices  # and TensorFlow
+
+    gpus = shares(request, there=devices.count(), visible=os.environ.get(workers.VISIBLE))
     with workers.workspace() as place:
-        yield LocalWorkers(request, place)
+        yield LocalWorkers(request, place, gpus)
+
+
+def shares(request: Request, *, there: int, visible: str | None = None) -> Sequence[str]:
+    """The GPUs of each worker, as CUDA has them, so that no two compute on one; empty where none are to be shared out.
+
+    Args:
+        request: What is asked for.
+        there: How many GPUs TensorFlow sees here.
+        visible: What of them this process may see (`CUDA_VISIBLE_DEVICES`); None for all.
+
+    Raises:
+        TrainingError: There are GPUs, but not as many for each as were asked for.
+    """
+    each = {"auto": request.gpus, "gpu": max(request.gpus, 1), "cpu": 0}[request.accelerator]
+    if not (each and there):
+        return [""] * request.workers
+    if there < request.workers * each:
+        raise TrainingError(
+            f"workers: {request.workers} on this machine take {counted(each, 'GPU')} each, and {there} "
+            f"{'is' if there == 1 else 'are'} there; lower workers or gpus, or train with `accelerator: cpu`"
+        )
+    names = visible.split(",") if visible else [str(number) for number in range(there)]
+    return [",".join(names[number * each : (number + 1) * each]) for number in range(request.workers)]
 
 
 class LocalWorkers:
     """The workers from the second on, each a process that ends with this one."""
 
-    def __init__(self, request: Request, place: Path) -> None:
+    def __init__(self, request: Request, place: Path, gpus: Sequence[str]) -> None:
         """Starts nothing yet.
 
         Args:
             request: What is asked for.
             place: Takes a folder for each.
+            gpus: Those of each worker, as of `shares`; the first one takes the first that it sees.
         """
-        self._request, self._place = request, place
+        self._request, self._place, self._gpus = request, place, gpus
         self._running = contextlib.ExitStack()
         self._processes: dict[int, Process] = {}
 
@@ -45,7 +79,7 @@ class LocalWorkers:
             folder = self._folder(number)
             folder.mkdir(exist_ok=True)
             self._request.write(folder / workers.REQUEST)
-            started = workers.process(folder, Worker(addresses, number), folder / LOG)
+            started = workers.process(folder, Worker(addresses, number, gpus=self._gpus[number]), folder / LOG)
             self._processes[number] = self._running.enter_context(started)
         return addresses
 

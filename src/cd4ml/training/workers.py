@@ -30,6 +30,7 @@ Process = subprocess.Popen[bytes]
 
 WORKSPACE = "cd4ml-workers-"
 TF_CONFIG = "TF_CONFIG"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 REQUEST, FAULT = "request.json", "fault.txt"
 """What lies in the folder of a worker: what is asked, and what was wrong."""
 OUTPUTS, TRAINED, KEPT = "outputs.json", "trained.json", "kept"
@@ -63,6 +64,8 @@ class Worker:
     """Is called with each checkpoint that is written."""
     parted: Callable[[], object] = lambda: None
     """Is called when it needs the others no more."""
+    gpus: str = ""
+    """The GPUs that it sees, as CUDA has them; empty for all that this process sees."""
 
     @property
     def is_first(self) -> bool:
@@ -73,7 +76,8 @@ class Worker:
     def variables(self) -> dict[str, str]:
         """What its process finds in its environment."""
         task = {"type": "worker", "index": self.number}
-        return {TF_CONFIG: json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})}
+        said = {TF_CONFIG: json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})}
+        return said | ({VISIBLE: self.gpus} if self.gpus else {})
 
     @classmethod
     def taken(cls) -> "Worker":

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from cd4ml.cluster.twins import GRACE_SECONDS
 from cd4ml.errors import TrainingError
-from cd4ml.training import workers
+from cd4ml.training import local_workers, workers
 from cd4ml.training.request import Request
 from cd4ml.training.trainers import check_workers, parse
 from cd4ml.training.workers import Ended, Worker
@@ -203,3 +204,42 @@ def test_what_one_process_trains_is_refused_to_several(spec: dict[str, Any]) -> 
         check_workers(parse(spec), 2)
     with pytest.raises(TrainingError, match="each trial of a sweep is one process"):
         check_workers(parse({"model": "linear"}), 2, sweep=True)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "there", "visible", "expected"),
+    [
+        (1, 2, None, ["0", "1"]),
+        (2, 5, None, ["0,1", "2,3"]),
+        (2, 4, "7,5,GPU-a,1", ["7,5", "GPU-a,1"]),
+        (1, 0, None, ["", ""]),
+        (0, 2, None, ["", ""]),
+    ],
+)
+def test_no_two_workers_of_a_machine_compute_on_one_gpu(
+    gpus: int, there: int, visible: str | None, expected: list[str]
+) -> None:
+    request = replace(REQUEST, gpus=gpus)
+
+    assert local_workers.shares(request, there=there, visible=visible) == expected
+    assert local_workers.shares(replace(request, accelerator="cpu"), there=there, visible=visible) == ["", ""]
+
+
+def test_too_few_gpus_for_the_workers_of_a_machine_are_told_before_any_begins() -> None:
+    with pytest.raises(TrainingError, match="^workers: 2 on this machine take 2 GPUs each, and 3 are there; lower"):
+        local_workers.shares(replace(REQUEST, gpus=2), there=3)
+
+
+def test_a_worker_of_a_machine_sees_its_own_gpus_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Worker] = []
+
+    @contextmanager
+    def process(_: Path, worker: Worker, __: Path) -> Iterator[None]:
+        begun.append(worker)
+        yield
+
+    monkeypatch.setattr(workers, "process", process)
+    local_workers.LocalWorkers(replace(REQUEST, workers=3), tmp_path, ["0", "1", "2"]).begin()
+
+    assert [one.variables["CUDA_VISIBLE_DEVICES"] for one in begun] == ["1", "2"]
+    assert "CUDA_VISIBLE_DEVICES" not in Worker(["one:1", "two:2"], 1).variables
