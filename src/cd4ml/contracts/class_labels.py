@@ -1,7 +1,8 @@
 """The values of a label that names classes, as text."""
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cd4ml.contracts.columns import column, is_text
 from cd4ml.errors import DataError
@@ -38,6 +39,23 @@ def texts(table: "pa.Table", label: str, *, remedy: str) -> "pa.ChunkedArray":
     except pa.ArrowInvalid as error:
         raise DataError(f"label {label!r}: {error}; {remedy}") from error
     raise DataError(f"label {label!r}: {values.type} cannot be a label; {remedy}")
+
+
+def of_value(value: Any) -> str | None:
+    """A value of JSON as slices and classes have it: `true`, `1`, or as it is; None of null."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def of_json(label: str | None) -> str | None:
+    """A label as classes have it, of its JSON; None where it is none."""
+    try:
+        return of_value(json.loads(label or ""))
+    except ValueError:
+        return None
 
 
 def without_blanks(values: "pa.ChunkedArray") -> "pa.ChunkedArray":

@@ -6,7 +6,6 @@ apart, as are labels that can be of no row. Callers may bring ids of their own f
 have one id the first counts, and the others are kept apart.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts import class_labels
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.late_labels import LABELS
 from cd4ml.contracts.moments import of_text, text_of
@@ -30,7 +30,7 @@ from cd4ml.contracts.window import (
     WHYS,
 )
 from cd4ml.monitoring import captured_features
-from cd4ml.monitoring.taking import NUMBER, as_text
+from cd4ml.monitoring.taking import NUMBER
 
 Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -224,21 +224,8 @@ def _of_json(labels: pa.Array, classes: Sequence[str]) -> pa.Array:
         plain = pc.if_else(pc.equal(plain, "true"), "1", pc.if_else(pc.equal(plain, "false"), "0", plain))
         return _typed(plain, classes)
     encoded = labels.dictionary_encode()
-    texts = pa.array([_text(one) for one in encoded.dictionary.to_pylist()], pa.string())
+    texts = pa.array([class_labels.of_json(one) for one in encoded.dictionary.to_pylist()], pa.string())
     return _typed(texts.take(encoded.indices), classes)
-
-
-def _text(label: str) -> str | None:
-    """A label of JSON as classes have it."""
-    try:
-        value = json.loads(label)
-    except ValueError:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return as_text(pa.chunked_array([pa.array([value])]))[0].as_py()  # type: ignore[no-any-return]
-    return value if isinstance(value, str) else None
 
 
 def _typed(texts: pa.ChunkedArray, classes: Sequence[str]) -> pa.ChunkedArray:

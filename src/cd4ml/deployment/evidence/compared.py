@@ -4,12 +4,13 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts import class_labels
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.deployment import Answered
 from cd4ml.contracts.slices import Pattern
@@ -235,17 +236,8 @@ class Compared(ABC):
                 f"the feature {column!r} is captured of none of {self.count:,} requests; send it in each by this name, "
                 "and name it in the router's `captured_features`, as a rollout does by itself"
             )
-        as_text = [None if values is None else [text_of(value) for value in values] for values in by_text]
+        as_text = [None if values is None else [class_labels.of_value(value) for value in values] for values in by_text]
         return pa.array(as_text, pa.list_(pa.string())).take(encoded.indices)
-
-
-def text_of(value: Any) -> str | None:
-    """A value of JSON as slices and classes have it: `true`, `1`, or as it is; None of null."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def unreadable(folder: str | Path, error: Exception) -> UnreadableError:

@@ -1,6 +1,5 @@
 """What labels say that came to be true, and how right the answers of two arms were by them."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import class_labels
-from cd4ml.deployment.evidence.compared import Compared, text_of
+from cd4ml.deployment.evidence.compared import Compared
 from cd4ml.errors import DeploymentError
 from cd4ml.names import shown
 
@@ -122,7 +121,9 @@ def why_strange(compared: Compared, labels: Labels) -> str:
         labels: What they can be.
     """
     came = compared.table["labels"][0].as_py()
-    wrong = [_text(label) or label for label in came if math.isnan(labels.value(_text(label)))]
+    wrong = [
+        class_labels.of_json(label) or label for label in came if math.isnan(labels.value(class_labels.of_json(label)))
+    ]
     if wrong:
         return f"a label is {shown(wrong[0])}, and those of the model are {labels}"
     return f"a request has {len(came)} labels, and predictions for another number of rows; send one label a row"
@@ -141,17 +142,9 @@ def _number(text: str | None) -> float:
 def _rows(labels: pa.ListArray, value: Callable[[str | None], float]) -> np.ndarray:
     """What each label counts as (float64 [labels]); NaN of one that is strange."""
     encoded = pc.list_flatten(labels).dictionary_encode()
-    values = np.array([value(_text(text)) for text in encoded.dictionary.to_pylist()], dtype=np.float64)
+    values = np.array([value(class_labels.of_json(text)) for text in encoded.dictionary.to_pylist()], dtype=np.float64)
     rows: np.ndarray = values[encoded.indices.to_numpy()]
     return rows
-
-
-def _text(label: str | None) -> str | None:
-    """A label as classes have it, of its JSON; None where it is none."""
-    try:
-        return text_of(json.loads(label or ""))
-    except ValueError:
-        return None
 
 
 def _means(labels: pa.ListArray, rows: np.ndarray) -> np.ndarray:
