@@ -9,9 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from types import FrameType
 
 import keras
 import numpy as np
@@ -22,6 +20,7 @@ from cd4ml.errors import TrainingError
 from cd4ml.names import amount, shown
 from cd4ml.training.checkpoints import Checkpoints, State
 from cd4ml.training.devices import Devices
+from cd4ml.training.ending import at_sigterm
 from cd4ml.training.examples import BUFFER_BYTES, Block, Examples
 from cd4ml.training.objective import Objective
 from cd4ml.training.shared import SharedAdam
@@ -216,16 +215,6 @@ def fit(
         raise TrainingError(f"out of memory at a batch_size of {batch}: {smaller}{devices.memory()}") from error
     print(f"ended {course.ended}", flush=True)  # noqa: T201 (the task's log)
     return course
-
-
-@contextmanager
-def at_sigterm(act: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Acts when SIGTERM arrives, as a cluster sends it, and as before once the context has ended."""
-    before = signal.signal(signal.SIGTERM, act)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Training:

@@ -10,11 +10,9 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from cd4ml.errors import Cd4mlError
-from cd4ml.training import passing, workers
+from cd4ml.training import ending, passing, workers
 from cd4ml.training.passing import NotPassedError
 from cd4ml.training.request import Request
 from cd4ml.training.workers import Worker
@@ -28,7 +26,7 @@ COMMAND = ("python3", "-m", "cd4ml.training.node")
 
 def main() -> int:
     """Becomes the worker; the exit status where it cannot, which tells whether it may when all begin again."""
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, ending.leave)
     worker = Worker(os.environ[WORKERS].split(","), int(os.environ[INDEX]) + 1)
     folder = Path(tempfile.mkdtemp(prefix=workers.WORKSPACE))
     try:
@@ -39,10 +37,6 @@ def main() -> int:
         return workers.LOST if isinstance(error, NotPassedError) else 1
     command = [sys.executable, "-m", "cd4ml.training.worker", str(folder)]
     os.execve(sys.executable, command, {**os.environ, **worker.variables, "PYTHONUNBUFFERED": "1"})  # noqa: S606
-
-
-def _end(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

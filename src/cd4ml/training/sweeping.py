@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from pyarrow import fs
 
@@ -29,13 +27,12 @@ from cd4ml.contracts.sweep import FOLDER, SWEEP, TRIAL_NAME, Sweep, Trial, trial
 from cd4ml.errors import DocumentError, TrainingError
 from cd4ml.registry import clock, records
 from cd4ml.storage import S3, arrow, local_path, scratch
-from cd4ml.training import devices, examples, on_eval, search, trainers
+from cd4ml.training import devices, ending, examples, on_eval, search, trainers
 from cd4ml.training.fit import Epoch
 from cd4ml.training.request import Request
 from cd4ml.training.search import Search
 from cd4ml.training.tracking import Tracker
 from cd4ml.training.trying import TRIAL, Asked
-from cd4ml.training.workers import TF_CONFIG
 from cd4ml.version import VERSION
 
 WORKSPACE = "cd4ml-sweep-"
@@ -267,7 +264,7 @@ class Place:
 
     def _process(self, folder: Path, trial: Trial, *, begun: float) -> int:
         """Runs the process of a trial to its end, and says in the store meanwhile that it lives; its exit code."""
-        environment = {name: value for name, value in os.environ.items() if name not in (records.RUN, TF_CONFIG)}
+        environment = {name: value for name, value in os.environ.items() if name != records.RUN}
         command = [sys.executable, "-P", "-m", "cd4ml.training.trying", str(folder)]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603 (no shell)
         with _ended_with_us(process):
@@ -328,21 +325,11 @@ class Place:
 @contextlib.contextmanager
 def _ended_with_us(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     """Ends a process where this one is told to end; it has the time to keep how far it is."""
-
-    def end(number: int, _: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(END_SECONDS)
-            process.kill()
-            process.wait()
-        signal.signal(signal.SIGTERM, before)
+    with ending.at_sigterm(ending.leave):
+        try:
+            yield
+        finally:
+            ending.end(process, END_SECONDS)
 
 
 def _now(folder: Path, trial: Trial) -> Trial:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -39,7 +38,8 @@ from cd4ml.training.board import Board
 from cd4ml.training.checkpoints import Checkpoints
 from cd4ml.training.class_weights import OfClasses
 from cd4ml.training.devices import Devices, find
-from cd4ml.training.fit import Epoch, Watch, at_sigterm, best, finite, unwatched
+from cd4ml.training.ending import at_sigterm, leave
+from cd4ml.training.fit import Epoch, Watch, best, finite, unwatched
 from cd4ml.training.job import Fitted, TrainingJob
 from cd4ml.training.request import Request
 from cd4ml.training.reweight import Weights
@@ -316,7 +316,7 @@ def _workspace() -> Iterator[Path]:
     """A folder for what is written meanwhile, which goes too where SIGTERM ends the training."""
     temporary = Path(tempfile.gettempdir())
     scratch.clean(temporary, WORKSPACE)
-    with at_sigterm(_end), scratch.folder(temporary, WORKSPACE) as workspace:
+    with at_sigterm(leave), scratch.folder(temporary, WORKSPACE) as workspace:
         yield workspace
 
 
@@ -430,8 +430,3 @@ def _note_end(tracker: Tracker, fitted: Fitted, problem: Problem) -> None:
         seconds=sum(one.seconds for one in fitted.epochs),
         said=fitted.ended,
     )
-
-
-def _end(number: int, _: FrameType | None) -> NoReturn:
-    """Ends the training between two steps, and cleans up."""
-    raise SystemExit(128 + number)

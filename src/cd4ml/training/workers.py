@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from cd4ml.contracts import document
 from cd4ml.errors import TrainingError
 from cd4ml.storage import scratch
+from cd4ml.training import ending
+from cd4ml.training.ending import at_sigterm, leave
 from cd4ml.training.request import Request
 
 Process = subprocess.Popen[bytes]
@@ -173,7 +174,7 @@ def train(request: Request, others: Others, *, folder: str | Path, report: str |
         TrainingError: What is asked for does not allow a model, or workers are lost again and again.
         SystemExit: SIGTERM has arrived; what can be kept is.
     """
-    with _told_to_end(), workspace() as place:
+    with at_sigterm(leave), workspace() as place:
         request.write(place / REQUEST)
         document.write(place / OUTPUTS, {"folder": str(folder), "report": str(report), "logs": str(logs)})
         try:
@@ -219,16 +220,9 @@ def process(folder: Path, worker: Worker, log: Path | None = None) -> Iterator[P
 
 def end(started: Process, seconds: float) -> None:
     """Ends the process of a worker, which has the time to keep how far it is."""
-    if started.poll() is not None:
-        return
-    started.terminate()
-    try:
-        started.wait(seconds)
-    except subprocess.TimeoutExpired:
+    if not ending.end(started, seconds):
         said = f"a worker that was told to end has not in {seconds:g} s, and is killed; what it did since the last"
         print(f"{said} checkpoint is lost", flush=True)  # noqa: T201 (the task's log)
-        started.kill()
-        started.wait()
 
 
 def ended(number: int, folder: Path, started: Process) -> Ended | None:
@@ -301,17 +295,3 @@ def _kept(place: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return (place / KEPT).stat().st_mtime_ns
     return 0
-
-
-@contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Has SIGTERM leave the context."""
-
-    def leave(number: int, _: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
