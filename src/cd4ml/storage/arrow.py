@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -55,15 +56,8 @@ def write(place: fs.SubTreeFileSystem, name: str, content: bytes) -> None:
         with place.open_output_stream(name) as stream:
             stream.write(content)
         return
-    file = here / name
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
-    try:
+    with _whole(here / name) as unfinished:
         unfinished.write_bytes(content)
-        unfinished.rename(file)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def copy(file: Path, place: fs.SubTreeFileSystem, name: str) -> None:
@@ -77,14 +71,19 @@ def copy(file: Path, place: fs.SubTreeFileSystem, name: str) -> None:
         with file.open("rb") as stream, place.open_output_stream(name) as written:
             shutil.copyfileobj(stream, written, _COPIED_BYTES)
         return
-    (here / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = (here / name).with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
-    try:
+    with _whole(here / name) as unfinished:
         shutil.copyfile(file, unfinished)
-        unfinished.rename(here / name)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+
+
+def fetch(place: fs.SubTreeFileSystem, name: str, file: Path) -> None:
+    """Writes what a file of any size holds into another, whose folders are made.
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with place.open_input_stream(name) as stream, file.open("wb") as written:
+        shutil.copyfileobj(stream, written, _COPIED_BYTES)
 
 
 def remove(place: fs.SubTreeFileSystem, name: str) -> None:
@@ -127,3 +126,16 @@ def expire(place: fs.SubTreeFileSystem, seconds: float) -> None:
 
 def _here(place: fs.SubTreeFileSystem) -> Path | None:
     return Path(place.base_path) if isinstance(place.base_fs, fs.LocalFileSystem) else None
+
+
+@contextlib.contextmanager
+def _whole(file: Path) -> Iterator[Path]:
+    """What a file is called until it is whole; its folders are made, for this user alone."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        yield unfinished
+        unfinished.rename(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -5,7 +5,6 @@ that it is what was meant. What is asked of the training is one of the files.
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ FOLDER = "workers"
 _LIST = ".list"
 _FOR_GOOD = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "NO_SUCH_BUCKET", "SIGNATURE_DOES_NOT_MATCH")
 """What an S3 answers that will answer so again."""
-_COPIED_BYTES = 2**23
-"""How much of a file is in memory at once."""
 
 
 class NotPassedError(TrainingError):
@@ -111,9 +108,7 @@ def _put(folder: fs.SubTreeFileSystem, file: Path, there: Mapping[str, int]) -> 
 
 
 def _fetch(stored: fs.SubTreeFileSystem, digest: str, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with stored.open_input_stream(digest) as stream, file.open("wb") as written:
-        shutil.copyfileobj(stream, written, _COPIED_BYTES)
+    arrow.fetch(stored, digest, file)
     if _digest(file) != digest:
         raise StorageError(f"{digest} has other bytes than were written; run the training again")
 
