@@ -71,16 +71,21 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
     @property
     def files(self) -> Mapping[str, Path]:
         """All that is read, by the names that `within` knows."""
-        found = {
-            "train": Path(self.train),
-            "eval": Path(self.eval),
-            STATISTICS: Path(self.statistics) / Path(STATISTICS).name,
-            "schema": Path(self.schema),
-        }
-        start = self.begins_with
+        start, found = self.begins_with, dict(self.learnt_from)
+        found[STATISTICS] = found.pop("statistics")
         if start:
             found |= {f"start/{one.relative_to(start)}": one for one in start.rglob("*") if one.is_file()}
         return found
+
+    @property
+    def learnt_from(self) -> Mapping[str, Path]:
+        """The files that say what is learnt, by what a lineage calls them."""
+        return {
+            "train": Path(self.train),
+            "eval": Path(self.eval),
+            "statistics": Path(self.statistics) / Path(STATISTICS).name,
+            "schema": Path(self.schema),
+        }
 
     def within(self, folder: Path) -> "Request":
         """The same, of files that have those names in a folder."""

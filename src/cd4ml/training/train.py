@@ -364,13 +364,7 @@ def _read(request: Request) -> dict[str, str]:
     """
     for split in (request.train, request.eval):
         opened(Path(split)).close()
-    files = {
-        "train": Path(request.train),
-        "eval": Path(request.eval),
-        "statistics": Path(request.statistics) / statistics.TRAIN,
-        "schema": Path(request.schema),
-    }
-    return {name: document.digest(file) for name, file in files.items()}
+    return {name: document.digest(file) for name, file in request.learnt_from.items()}
 
 
 def _files(trainer: type[Trainer]) -> set[Path]:
