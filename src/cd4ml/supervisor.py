@@ -8,7 +8,6 @@ the time to undo what it began. A process with the variable `OUTLIVES` in its en
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -17,11 +16,12 @@ from collections.abc import Collection, Sequence
 
 import psutil
 
+from cd4ml import parent as parent_of
+
 OUTLIVES = "CD4ML_OUTLIVES_TASK"
 STOP_SECONDS = 15.0
 KILL_SECONDS = 5.0
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -44,7 +44,7 @@ def supervise(parent: int, words: Sequence[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)  # a signal that is ignored is not waited for
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     adopt_orphans()
-    _end_with(parent, signal.SIGTERM)
+    parent_of.end_with(parent, signal.SIGTERM)
     supervisor = os.getpid()
     child = os.fork()  # this process has one thread
     if not child:
@@ -58,7 +58,7 @@ def supervise(parent: int, words: Sequence[str]) -> int:
 
 def adopt_orphans(wanted: bool = True) -> None:
     """Makes this process the parent of every descendant whose own parent ends, or no longer."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, int(wanted))
+    parent_of.prctl(_PR_SET_CHILD_SUBREAPER, int(wanted))
 
 
 def end_family(seconds: float, but: Collection[psutil.Process] = ()) -> None:
@@ -114,7 +114,7 @@ def _is_to_end(process: psutil.Process) -> bool:
 
 def _become(words: Sequence[str], supervisor: int, waited: Collection[signal.Signals]) -> None:
     try:
-        _end_with(supervisor, signal.SIGKILL)
+        parent_of.end_with(supervisor, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, waited)
         os.execvp(words[0], list(words))  # noqa: S606 (the command that was asked for, without a shell)
     except OSError as error:
@@ -122,13 +122,6 @@ def _become(words: Sequence[str], supervisor: int, waited: Collection[signal.Sig
         sys.stderr.flush()
     finally:
         os._exit(127)
-
-
-def _end_with(parent: int, number: signal.Signals) -> None:
-    """Has this process get a signal when its parent ends, and ends it where that has happened already."""
-    _prctl(_PR_SET_PDEATHSIG, int(number))
-    if os.getppid() != parent:
-        os._exit(128 + signal.SIGTERM)
 
 
 def _ended(child: int) -> int | None:
@@ -139,10 +132,6 @@ def _ended(child: int) -> int | None:
             if ended[0] == child:
                 code = os.waitstatus_to_exitcode(ended[1])
     return code if code is None or code >= 0 else 128 - code
-
-
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":

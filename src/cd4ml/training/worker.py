@@ -8,7 +8,6 @@ Which of the workers it is says `TF_CONFIG`. It ends with 0 when it is done, wit
 to end and what could be kept is, with 75 where another was lost, and with 1 where there is no model to be had.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -17,12 +16,11 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
+from cd4ml import parent
 from cd4ml.errors import Cd4mlError
 from cd4ml.training import workers
 from cd4ml.training.request import Request
 from cd4ml.training.workers import Came, Worker
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(folder: Path) -> int:
@@ -69,16 +67,9 @@ def _code(error: Exception, folder: Path) -> int:
     return 1
 
 
-def _end_with(parent: int) -> None:
-    """Has the kernel end this process with the one that started it, also where that is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(workers.LOST)
-
-
 if __name__ == "__main__":
     if sys.argv[2:]:
-        _end_with(int(sys.argv[2]))
+        parent.end_with(int(sys.argv[2]), signal.SIGKILL)
     code = main(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
