@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from cd4ml.errors import TrainingError
 from cd4ml.names import counted
+from cd4ml.training.request import wanted_gpus
 from cd4ml.training.together import Alone, Together
 from cd4ml.training.trainers import Precision
 from cd4ml.training.workers import TF_CONFIG, Worker
@@ -124,7 +125,7 @@ def find(accelerator: str, gpus: int, worker: Worker | None = None) -> Devices:
     os.environ.pop(TF_CONFIG, None)  # else TensorFlow takes this process for a worker, where it is none
     check(accelerator, gpus)
     there = tf.config.list_physical_devices("GPU")
-    used = there[: _wanted(accelerator, gpus)]
+    used = there[: wanted_gpus(accelerator, gpus)]
     if there:
         _settle(used)
     together = Together(worker) if worker else Alone()
@@ -151,13 +152,9 @@ def check(accelerator: str, gpus: int) -> None:
     Raises:
         TrainingError: Too few are there.
     """
-    there, wanted = count(), _wanted(accelerator, gpus)
+    there, wanted = count(), wanted_gpus(accelerator, gpus)
     if there < wanted:
         _tell(accelerator, wanted=wanted, there=there)
-
-
-def _wanted(accelerator: str, gpus: int) -> int:
-    return {"auto": gpus, "gpu": max(gpus, 1), "cpu": 0}[accelerator]
 
 
 def nvidia_smi() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from cd4ml.errors import TrainingError
 from cd4ml.names import counted
 from cd4ml.training import workers
-from cd4ml.training.request import Request
+from cd4ml.training.request import Request, wanted_gpus
 from cd4ml.training.workers import Ended, Process, Worker
 
 HOST = "127.0.0.1"
@@ -44,7 +44,7 @@ def shares(request: Request, *, there: int, visible: str | None = None) -> Seque
     Raises:
         TrainingError: There are GPUs, but not as many for each as were asked for.
     """
-    each = {"auto": request.gpus, "gpu": max(request.gpus, 1), "cpu": 0}[request.accelerator]
+    each = wanted_gpus(request.accelerator, request.gpus)
     if not (each and there):
         return [""] * request.workers
     if there < request.workers * each:

@@ -117,3 +117,8 @@ class Request(Document, kind="cd4ml/TrainingRequest", remedy="ask for the traini
             yield f"workers: {shown(self.workers)} is no number of them; write a whole number, 1 or more"
         if type(self.seed) is not int or not 0 <= self.seed <= MAX_SEED:
             yield f"seed: {shown(self.seed)} is none; write a whole number from 0 to {MAX_SEED:,}"
+
+
+def wanted_gpus(accelerator: str, gpus: int) -> int:
+    """How many GPUs a process takes, at most, where they are there."""
+    return {"auto": gpus, "gpu": max(gpus, 1), "cpu": 0}[accelerator]
