@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from served import Server, end, start, wait_until_ready
+from served import Server, answering
 from signed import write_public, write_version
 
 from cd4ml.contracts.model import digest
@@ -29,9 +29,5 @@ def folder(signer: ec.EllipticCurvePrivateKey, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def server(folder: Path, trusted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("home")
-    running = start(folder, home, MODEL_DIGEST=digest(folder), CD4ML_TRUSTED_KEYS=str(trusted))
-    try:
-        wait_until_ready(running)
+    with answering(folder, home, MODEL_DIGEST=digest(folder), CD4ML_TRUSTED_KEYS=str(trusted)) as running:
         yield running
-    finally:
-        end(running)

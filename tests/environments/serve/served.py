@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,17 @@ def free_port() -> int:
 
 
 PROGRAM = ("-m", "cd4ml.serving.server")
+
+
+@contextlib.contextmanager
+def answering(folder: Path, home: Path, **how: Any) -> Iterator[Server]:
+    """A server that is ready, as long as the context lasts; how it is started `start` says."""
+    running = start(folder, home, **how)
+    try:
+        wait_until_ready(running)
+        yield running
+    finally:
+        end(running)
 
 
 def start(

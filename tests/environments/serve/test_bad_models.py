@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import ROWS, SECONDS_TO_START, Server, end, start, wait_until_ready, write_model
+from served import ROWS, SECONDS_TO_START, Server, answering, end, start, wait_until_ready, write_model
 
 from cd4ml.cluster import logs
 
@@ -52,12 +52,8 @@ def server(pipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         return hang(pipe, probability, hangs=tf.reduce_any(age == HANGS))
 
     folder = write_model(tmp_path_factory.mktemp("model"), spoil)
-    running = start(folder, tmp_path_factory.mktemp("home"), program=("-c", IMPATIENT_WHEN_READY))
-    try:
-        wait_until_ready(running)
+    with answering(folder, tmp_path_factory.mktemp("home"), program=("-c", IMPATIENT_WHEN_READY)) as running:
         yield running
-    finally:
-        end(running)
 
 
 def failed(server: Server) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import SECONDS_TO_START, Server, end, start, wait_until_ready
+from served import SECONDS_TO_START, Server, answering, end, start
 from stand_ins import V2
 from test_arrow import post, stream
 
@@ -58,12 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ways(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start(folder, tmp_path_factory.mktemp("home"))
-    try:
-        wait_until_ready(running)
+    with answering(folder, tmp_path_factory.mktemp("home")) as running:
         yield running
-    finally:
-        end(running)
 
 
 def tensor(values: list[Any]) -> dict[str, Any]:
@@ -132,12 +128,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
     tf.saved_model.save(module, str(folder / "saved_model"), signatures=predict)
     write_contract(replace(CONTRACT, classes=tuple(map(str, range(MANY)))), folder)
-    running = start(folder, tmp_path_factory.mktemp("home"))
-    try:
-        wait_until_ready(running)
+    with answering(folder, tmp_path_factory.mktemp("home")) as running:
         yield running
-    finally:
-        end(running)
 
 
 def test_what_is_predicted_is_counted_by_class_with_how_probable_it_is(many: Server) -> None:

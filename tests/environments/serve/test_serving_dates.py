@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from served import Server, end, start, wait_until_ready
+from served import Server, answering
 from stand_ins import V2
 from test_arrow import post, stream
 
@@ -63,12 +63,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server_of_dates(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start(folder, tmp_path_factory.mktemp("home"))
-    try:
-        wait_until_ready(running)
+    with answering(folder, tmp_path_factory.mktemp("home")) as running:
         yield running
-    finally:
-        end(running)
 
 
 def table(moments: Any) -> pa.Table:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import Server, end, start, wait_until_ready
+from served import Server, answering
 from stand_ins import V2
 from test_arrow import post, stream
 
@@ -41,12 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prices(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start(folder, tmp_path_factory.mktemp("home"))
-    try:
-        wait_until_ready(running)
+    with answering(folder, tmp_path_factory.mktemp("home")) as running:
         yield running
-    finally:
-        end(running)
 
 
 def test_every_protocol_gives_what_evaluation_got_by_the_name_of_a_number(prices: Server) -> None:
@@ -71,14 +67,10 @@ def test_it_says_what_it_gives(prices: Server) -> None:
 
 
 def test_numbers_are_counted_between_the_quantiles_of_the_label(folder: Path, tmp_path: Path) -> None:
-    running = start(folder, tmp_path)
-    try:
-        wait_until_ready(running)
+    with answering(folder, tmp_path) as running:
         assert running.predict(*([area] for area in AREAS), names=["area"]).status == 200
         with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port}/metrics", timeout=20) as response:
             families = {one.name: one for one in text_string_to_metric_families(response.read().decode())}
-    finally:
-        end(running)
 
     counted = {one.labels.get("le", one.name): one.value for one in families["cd4ml_prediction"].samples}
     below = {"-50000": 0, "0.1": 1, "96500": 3, "182000": 4, "2500000": 4, "+Inf": 5}

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from cd4ml.contracts import model
 from cd4ml.training.request import Request
 
 
@@ -52,6 +54,14 @@ def players(rows: int, seed: int) -> pa.Table:
             "took": random.random(rows) < 1 / (1 + np.exp(-score)),
         }
     )
+
+
+def predictions_of(folder: Path, table: pa.Table) -> np.ndarray:
+    """What a model gives for the rows of a table, by its signature."""
+    contract = model.read_contract(folder)
+    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    found = signature(**{name: tf.constant(values) for name, values in model.features(table, contract).items()})
+    return found[contract.output].numpy()
 
 
 def statistics_of(table: pa.Table) -> statistics_pb2.DatasetFeatureStatisticsList:

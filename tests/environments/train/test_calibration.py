@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -44,12 +43,6 @@ def run(inputs: Inputs, folder: Path, **spec: Any) -> Trained:
     return train(requested(inputs, spec=spec), folder=folder)
 
 
-def predict(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
-
-
 def labels_of(table: pa.Table) -> np.ndarray:
     return table.column("took").to_numpy().astype(float)
 
@@ -72,7 +65,9 @@ def folders(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def oracle(folders: dict[str, Path], inputs: Inputs) -> dict[str, np.ndarray]:
     """What scikit-learn makes of the probabilities of unseen rows."""
     labels = labels_of(evaluation := pq.read_table(inputs.eval_split))
-    known, asked = (predict(folders["none"], table).astype(float) for table in (evaluation, players(2000, seed=3)))
+    known, asked = (
+        predictions_of(folders["none"], table).astype(float) for table in (evaluation, players(2000, seed=3))
+    )
     python = Path(sys.prefix).parent / "validate" / "bin" / "python"
     rows = json.dumps([one.tolist() for one in (labels, known, asked)])
     answer = json.loads(subprocess.check_output([python, "-c", ORACLE], input=rows, text=True))
@@ -83,13 +78,15 @@ def oracle(folders: dict[str, Path], inputs: Inputs) -> dict[str, np.ndarray]:
 def test_the_saved_model_says_what_scikit_learn_makes_of_the_same_probabilities(folders, oracle, method):
     tolerance = {"temperature": 1e-4, "isotonic": 1e-6}[method]  # each looks for a temperature in its own way
 
-    np.testing.assert_allclose(predict(folders[method], players(2000, seed=3)), oracle[method], atol=tolerance, rtol=0)
+    np.testing.assert_allclose(
+        predictions_of(folders[method], players(2000, seed=3)), oracle[method], atol=tolerance, rtol=0
+    )
 
 
 @pytest.mark.parametrize("method", ["temperature", "isotonic"])
 def test_probabilities_of_unseen_rows_are_closer_to_the_truth_in_the_same_order(folders, method):
     unseen = players(2000, seed=3)
-    before, after = predict(folders["none"], unseen), predict(folders[method], unseen)
+    before, after = predictions_of(folders["none"], unseen), predictions_of(folders[method], unseen)
 
     assert loss(labels_of(unseen), after) < loss(labels_of(unseen), before) - 0.005
     assert np.all(np.diff(after[np.argsort(before, kind="stable")]) >= 0)
@@ -102,7 +99,7 @@ def test_a_model_says_whether_it_is_calibrated_and_what_that_changed_on_eval(fol
 
     contract = model.read_contract(tmp_path / "model")
     said = contract.calibration
-    losses = [loss(labels_of(evaluation), predict(folders[name], evaluation)) for name in ("none", "isotonic")]
+    losses = [loss(labels_of(evaluation), predictions_of(folders[name], evaluation)) for name in ("none", "isotonic")]
     assert said.loss == pytest.approx(losses, abs=1e-5)
     assert said.error[1] < said.error[0] / 2
     assert (said.method, said.rows, said.positives) == ("isotonic", 1000, int(labels_of(evaluation).sum()))
@@ -122,8 +119,8 @@ def test_a_network_and_rules_are_calibrated_as_trees_are(inputs, tmp_path):
 
     evaluation = pq.read_table(inputs.eval_split)
     south = pc.equal(evaluation.column("region"), "south").fill_null(False).to_numpy()
-    assert len(np.unique(predict(tmp_path / "rules", evaluation))) == 1  # they have it the wrong way round
-    assert predict(tmp_path / "rules", evaluation)[0] == pytest.approx(labels_of(evaluation).mean(), abs=1e-6)
+    assert len(np.unique(predictions_of(tmp_path / "rules", evaluation))) == 1  # they have it the wrong way round
+    assert predictions_of(tmp_path / "rules", evaluation)[0] == pytest.approx(labels_of(evaluation).mean(), abs=1e-6)
     assert labels_of(evaluation)[south].mean() < labels_of(evaluation)[~south].mean()
     assert model.read_contract(tmp_path / "rules").calibration.warning.startswith("every row has the same probability")
     assert 0.5 < model.read_contract(tmp_path / "linear").calibration.temperature < 2
@@ -203,12 +200,6 @@ def movers(rows: int, seed: int) -> pa.Table:
     return table.drop_columns(["region"]).append_column("region", pa.array(region))
 
 
-def predict_all(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probabilities"].numpy()
-
-
 def places_of(table: pa.Table) -> np.ndarray:
     return np.array([REGIONS.index(one) for one in table.column("region").to_pylist()])
 
@@ -233,12 +224,12 @@ def of_regions(regions: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 def test_a_temperature_of_several_classes_is_that_of_scikit_learn(of_regions, regions):
     evaluation, unseen = pq.read_table(regions.eval_split), movers(2000, seed=3)
-    known, asked = (predict_all(of_regions["none"], one).astype(float) for one in (evaluation, unseen))
+    known, asked = (predictions_of(of_regions["none"], one).astype(float) for one in (evaluation, unseen))
     python = Path(sys.prefix).parent / "validate" / "bin" / "python"
     rows = json.dumps([one.tolist() for one in (places_of(evaluation), known, asked)])
     theirs = np.array(json.loads(subprocess.check_output([python, "-c", SEVERAL], input=rows, text=True)))
 
-    found = predict_all(of_regions["temperature"], unseen)
+    found = predictions_of(of_regions["temperature"], unseen)
 
     np.testing.assert_allclose(found, theirs, atol=1e-4, rtol=0)
     assert not model.read_contract(of_regions["temperature"]).problem.wrong(found).any()
@@ -246,7 +237,7 @@ def test_a_temperature_of_several_classes_is_that_of_scikit_learn(of_regions, re
 
 def test_unseen_rows_of_several_classes_are_closer_to_the_truth_and_of_the_same_class(of_regions):
     unseen = movers(2000, seed=3)
-    before, after = (predict_all(of_regions[method], unseen) for method in ("none", "temperature"))
+    before, after = (predictions_of(of_regions[method], unseen) for method in ("none", "temperature"))
 
     assert log_loss(places_of(unseen), after) < log_loss(places_of(unseen), before) - 0.05
     assert (after.argmax(axis=1) == before.argmax(axis=1)).all()
@@ -255,7 +246,7 @@ def test_unseen_rows_of_several_classes_are_closer_to_the_truth_and_of_the_same_
 def test_a_model_of_several_classes_says_what_its_temperature_changed_on_eval(of_regions, regions):
     evaluation = pq.read_table(regions.eval_split)
     labels = places_of(evaluation)
-    pairs = [predict_all(of_regions[method], evaluation) for method in ("none", "temperature")]
+    pairs = [predictions_of(of_regions[method], evaluation) for method in ("none", "temperature")]
 
     said = model.read_contract(of_regions["temperature"]).calibration
 

@@ -12,8 +12,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
-from conftest import Inputs, requested
+from conftest import Inputs, predictions_of, requested
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,14 +61,8 @@ def trained(inputs: Inputs, folder: Path, name: str, **settings: Any) -> Path:
     return folder
 
 
-def predict(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
-
-
 def area(folder: Path, table: pa.Table) -> float:
-    return BINARY.score(table["took"].to_numpy(zero_copy_only=False).astype(np.float32), predict(folder, table))
+    return BINARY.score(table["took"].to_numpy(zero_copy_only=False).astype(np.float32), predictions_of(folder, table))
 
 
 @pytest.fixture(scope="module")
@@ -215,8 +208,10 @@ def test_the_column_that_ages_are_measured_against_is_an_input_and_no_feature_of
     nothing = pa.nulls(50, pa.timestamp("us"))
 
     assert [one.name for one in model.read_contract(folder).inputs] == ["bought", "asked", "by"]
-    assert np.abs(predict(folder, table) - predict(folder, later)).max() > 1e-3
-    np.testing.assert_array_equal(*(predict(folder, one.set_column(0, "bought", nothing)) for one in (table, later)))
+    assert np.abs(predictions_of(folder, table) - predictions_of(folder, later)).max() > 1e-3
+    np.testing.assert_array_equal(
+        *(predictions_of(folder, one.set_column(0, "bought", nothing)) for one in (table, later))
+    )
 
 
 def test_a_server_gets_the_same_probabilities_from_texts(models, tmp_path):
@@ -253,7 +248,7 @@ def test_a_server_gets_the_same_probabilities_from_texts(models, tmp_path):
     answers = subprocess.check_output([python, "-c", program, tmp_path / "rows.json", *models.values()], text=True)
 
     for folder, answer in zip(models.values(), answers.splitlines(), strict=True):
-        np.testing.assert_allclose(json.loads(answer), predict(folder, table), atol=1e-6, rtol=0)
+        np.testing.assert_allclose(json.loads(answer), predictions_of(folder, table), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -263,7 +258,7 @@ def test_the_type_of_a_column_and_its_zone_change_no_prediction(models, name):
     moments = pa.array(midnights, pa.timestamp("us", "UTC"))
 
     found = [
-        predict(models[name], table.set_column(0, "bought", one))
+        predictions_of(models[name], table.set_column(0, "bought", one))
         for one in (
             moments,
             moments.cast(pa.timestamp("us")),
@@ -288,7 +283,7 @@ def test_missing_dates_and_those_of_other_ages_have_finite_predictions(models, n
         }
     )
 
-    found = predict(models[name], table)
+    found = predictions_of(models[name], table)
 
     assert np.isfinite(found).all()
     assert ((found > 0) & (found < 1)).all()

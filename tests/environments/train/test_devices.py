@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 from packaging.requirements import Requirement
 
 from cd4ml.contracts import model
@@ -35,9 +35,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 
 def predicted(folder: Path) -> np.ndarray:
-    raw = model.features(players(500, seed=3), model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+    return predictions_of(folder, players(500, seed=3))
 
 
 @pytest.fixture

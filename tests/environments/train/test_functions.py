@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
-from conftest import Inputs, requested
+from conftest import Inputs, predictions_of, requested
 from development_page import BLOCK
 
 from cd4ml import errors
@@ -43,9 +42,7 @@ def trained(inputs: Inputs, tmp_path: Path) -> Callable[..., Trained]:
 
 
 def predicted(folder: Path, split: Path) -> np.ndarray:
-    raw = model.features(pq.read_table(split), model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+    return predictions_of(folder, pq.read_table(split))
 
 
 def test_a_function_trains_a_network_by_our_loop(trained, tmp_path, inputs):

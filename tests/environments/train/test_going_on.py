@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
@@ -81,9 +81,7 @@ def arrays(file: Path) -> list[np.ndarray]:
 
 
 def predicted(folder: Path) -> np.ndarray:
-    raw = model.features(players(500, seed=3), model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+    return predictions_of(folder, players(500, seed=3))
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,10 @@
 """A team's own models, from packages of their own: they are trained, written and predicted with as ours are."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from conftest import players, requested
+from conftest import players, predictions_of, requested
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
@@ -50,12 +47,6 @@ class Rates(Trainer):
 ENTRIES = "[cd4ml.trainers]\nrates = acme_models:Rates\n"
 
 
-def predicted(folder: Path, table: Any) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
-
-
 def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, documented):
     spec = documented("A new model")["candidate"] | {"units": 16, "epochs": 4, "batch_size": 128}
 
@@ -64,7 +55,7 @@ def test_a_network_of_a_team_is_trained_by_our_loop(inputs, tmp_path, documented
     assert found.metadata["model"] == "wide"
     assert found.metrics["eval_auc"] > 0.75
     assert model.read_contract(tmp_path / "model").model["units"] == spec["units"]
-    assert predicted(tmp_path / "model", players(5, seed=3)).shape == (5,)
+    assert predictions_of(tmp_path / "model", players(5, seed=3)).shape == (5,)
 
 
 HELD = """
@@ -94,7 +85,7 @@ def test_what_a_network_adds_to_the_loss_counts(inputs, tmp_path, installed):
     for by in ("", "regularizer", "add_loss"):
         spec = {"model": "held", "by": by, "epochs": 5, "batch_size": 64, "learning_rate": 0.01}
         train(requested(inputs, spec=spec), folder=tmp_path / f"model{by}")
-        spread[by] = predicted(tmp_path / f"model{by}", players(500, seed=3)).std()
+        spread[by] = predictions_of(tmp_path / f"model{by}", players(500, seed=3)).std()
 
     assert spread[""] > 0.1
     assert max(spread["regularizer"], spread["add_loss"]) < 0.1 * spread[""]
@@ -131,7 +122,7 @@ def test_a_trainer_of_a_team_does_all_itself(inputs, tmp_path, installed):
     assert found.epochs == 1
     assert found.metadata["headline"] == f"auc {found.best.eval_score:.3f}"
     expected = [labels[regions == region].mean() for region in regions]
-    np.testing.assert_allclose(predicted(tmp_path / "model", table), expected, rtol=1e-6)
+    np.testing.assert_allclose(predictions_of(tmp_path / "model", table), expected, rtol=1e-6)
 
 
 def test_a_trainer_of_a_team_is_given_the_weights(inputs, tmp_path, installed):
@@ -141,7 +132,7 @@ def test_a_trainer_of_a_team_is_given_the_weights(inputs, tmp_path, installed):
     found = train(requested(inputs, spec=spec), folder=tmp_path / "model")
 
     assert found.metadata["reweighted"] != "no"
-    assert np.ptp(predicted(tmp_path / "model", players(4000, seed=1))) < 1e-5
+    assert np.ptp(predictions_of(tmp_path / "model", players(4000, seed=1))) < 1e-5
 
 
 def test_a_trainer_that_gives_no_probability_a_row_is_told(inputs, tmp_path, installed):

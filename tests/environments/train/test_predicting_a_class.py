@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.special
 import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 
 from cd4ml.contracts import model
 from cd4ml.contracts.model import Contract
@@ -44,12 +44,6 @@ def run(inputs: Inputs, folder: Path, spec: dict[str, Any], **others: Any) -> Tr
     return train(requested(inputs, spec=spec, **{"problem": "multiclass", **others}), folder=folder)
 
 
-def predict(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probabilities"].numpy()
-
-
 def places(table: pa.Table) -> np.ndarray:
     return np.array([CLASSES.index(one) for one in table.column("bought").to_pylist()])
 
@@ -69,7 +63,7 @@ def test_a_model_gives_a_probability_for_each_class(trained):
     _, folder = trained
     unseen = buyers(1000, seed=3)
 
-    found = predict(folder, unseen)
+    found = predictions_of(folder, unseen)
 
     assert (found.dtype, found.shape) == (np.dtype("float32"), (1000, 3))
     assert not model.read_contract(folder).problem.wrong(found).any()
@@ -97,7 +91,7 @@ def test_classes_are_numbered_as_they_are_ordered_and_learnt_as_well(trained, in
     assert (contract.problem.name, contract.classes) == ("ordinal", order)
     assert ordered.best.eval_score == pytest.approx(result.best.eval_score, abs=0.03)
     unseen = buyers(1000, seed=3)
-    found = np.array(order)[predict(tmp_path / "model", unseen).argmax(axis=1)]
+    found = np.array(order)[predictions_of(tmp_path / "model", unseen).argmax(axis=1)]
     assert (found == unseen.column("bought").to_numpy(zero_copy_only=False)).mean() > 0.75
 
 
@@ -105,7 +99,7 @@ def test_training_stops_by_the_log_loss_of_the_model_that_it_keeps(trained, inpu
     result, folder = trained
     rows = pq.read_table(inputs.eval_split)
 
-    found = tf.keras.losses.sparse_categorical_crossentropy(places(rows), predict(folder, rows)).numpy().mean()
+    found = tf.keras.losses.sparse_categorical_crossentropy(places(rows), predictions_of(folder, rows)).numpy().mean()
 
     assert result.best.eval_score == pytest.approx(float(found), rel=1e-5)
     assert result.best.eval_loss == pytest.approx(float(found), rel=1e-5)
@@ -130,7 +124,7 @@ def test_trees_give_what_lightgbm_gives(inputs, tmp_path, monkeypatch):
     own = boosters[0].predict(rows, num_iteration=result.best.epoch)
 
     assert result.epochs <= 30
-    np.testing.assert_allclose(predict(tmp_path / "model", unseen), own, atol=1e-6)
+    np.testing.assert_allclose(predictions_of(tmp_path / "model", unseen), own, atol=1e-6)
 
 
 def test_a_training_goes_on_from_its_checkpoint_to_the_same_model(inputs, tmp_path, monkeypatch):
@@ -153,7 +147,7 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_model(inputs, tmp_pa
 
     unseen = buyers(200, seed=5)
     assert (gone_on.best.loss, gone_on.best.eval_score) == (whole.best.loss, whole.best.eval_score)
-    assert (predict(tmp_path / "gone on", unseen) == predict(tmp_path / "whole", unseen)).all()
+    assert (predictions_of(tmp_path / "gone on", unseen) == predictions_of(tmp_path / "whole", unseen)).all()
 
 
 def test_a_model_begins_with_the_weights_of_one_that_tells_the_same_classes(inputs, tmp_path):
@@ -215,7 +209,7 @@ def test_a_class_of_a_single_row_and_one_that_eval_lacks_are_learnt_as_well(prep
 
     for name in ("linear", "trees"):
         run(inputs, tmp_path / name, {**SPECS[name], **({"epochs": 2} if name == "linear" else {"trees": 10})})
-        assert predict(tmp_path / name, table).shape == (400, 4)
+        assert predictions_of(tmp_path / name, table).shape == (400, 4)
 
 
 def test_more_trees_than_a_model_can_have_are_told(inputs, tmp_path, monkeypatch):
@@ -234,7 +228,7 @@ def test_of_many_classes_as_many_trees_grow_as_a_model_can_have_where_nothing_el
     run(inputs, tmp_path / "model", {"model": "trees", "leaves": 4, **recorded})
 
     assert "trees: 10 for each of 3 classes, 30 in all at most" in capsys.readouterr().out
-    assert predict(tmp_path / "model", buyers(20, seed=3)).shape == (20, 3)
+    assert predictions_of(tmp_path / "model", buyers(20, seed=3)).shape == (20, 3)
 
 
 def test_what_an_epoch_is_measured_by_takes_little_memory_beside_the_outputs_of_many_classes():

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 
 from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
@@ -38,12 +38,6 @@ def run(inputs: Inputs, folder: Path, spec: dict[str, Any], **others: Any) -> Tr
     return train(requested(inputs, spec=spec, **others), folder=folder)
 
 
-def predict(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["prediction"].numpy()
-
-
 @pytest.fixture(scope="module")
 def inputs(prepare: Any) -> Inputs:
     return prepare(spenders(3000, seed=1), spenders(800, seed=2), label="next")
@@ -60,7 +54,7 @@ def test_a_model_predicts_in_the_unit_of_the_label(trained):
     unseen = spenders(1000, seed=3)
     labels = unseen.column("next").to_numpy()
 
-    found = predict(folder, unseen)
+    found = predictions_of(folder, unseen)
 
     assert (found.dtype, found.shape) == (np.dtype("float32"), (1000,))
     assert np.sqrt(np.mean((found - labels) ** 2)) < 0.4 * labels.std()
@@ -82,7 +76,7 @@ def test_the_scores_of_the_history_are_those_of_the_model(trained, inputs):
     rows = pq.read_table(inputs.eval_split)
     labels = rows.column("next").to_numpy()
 
-    error = np.sqrt(np.mean((predict(folder, rows).astype(np.float64) - labels) ** 2))
+    error = np.sqrt(np.mean((predictions_of(folder, rows).astype(np.float64) - labels) ** 2))
 
     assert error == pytest.approx(result.best.eval_score, rel=1e-5)
     assert result.best.eval_loss == pytest.approx(
@@ -111,7 +105,7 @@ def test_trees_give_what_lightgbm_gives(inputs, tmp_path, monkeypatch):
     rows = encoded([tf.constant(one) for one in model.features(unseen, contract).values()]).numpy()
     own = boosters[0].predict(rows, num_iteration=result.best.epoch) * labels.std() + labels.mean()
 
-    np.testing.assert_allclose(predict(tmp_path / "model", unseen), own, rtol=1e-6)
+    np.testing.assert_allclose(predictions_of(tmp_path / "model", unseen), own, rtol=1e-6)
 
 
 def test_another_unit_gives_the_same_model_in_that_unit(prepare, inputs, tmp_path):
@@ -147,7 +141,7 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_model(inputs, tmp_pa
 
     unseen = spenders(200, seed=5)
     assert (gone_on.best.loss, gone_on.best.eval_score) == (whole.best.loss, whole.best.eval_score)
-    assert (predict(tmp_path / "gone on", unseen) == predict(tmp_path / "whole", unseen)).all()
+    assert (predictions_of(tmp_path / "gone on", unseen) == predictions_of(tmp_path / "whole", unseen)).all()
 
 
 @pytest.mark.parametrize(

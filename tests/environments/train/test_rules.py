@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 
 from cd4ml.contracts import model, ranking
 from cd4ml.contracts.regression import REGRESSION
@@ -28,12 +27,6 @@ RULES = [
 
 def run(inputs: Inputs, folder: Path, rules: list[Any], default: float = 0.3) -> Trained:
     return train(requested(inputs, spec={"model": "rules", "rules": rules, "default": default}), folder=folder)
-
-
-def predicted(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
 
 
 def test_the_first_rule_that_holds_says_the_probability(inputs, tmp_path):
@@ -60,14 +53,14 @@ def test_the_first_rule_that_holds_says_the_probability(inputs, tmp_path):
         }
     )
 
-    np.testing.assert_allclose(predicted(tmp_path / "model", table), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predictions_of(tmp_path / "model", table), expected, rtol=0, atol=1e-6)
 
 
 def test_rules_are_measured_as_every_model_is(inputs, tmp_path, capsys):
     found = run(inputs, tmp_path / "model", RULES[1:2])
 
     evaluated = players(1000, seed=2)
-    labels, said = evaluated["took"].to_numpy(), predicted(tmp_path / "model", evaluated).astype(np.float64)
+    labels, said = evaluated["took"].to_numpy(), predictions_of(tmp_path / "model", evaluated).astype(np.float64)
     assert found.best.eval_score == ranking.auc(labels, said)
     assert found.best.eval_loss == pytest.approx(-np.log(np.where(labels, said, 1 - said)).mean())
     train_rows = players(4000, seed=1)
@@ -86,7 +79,7 @@ def test_a_rule_that_is_sure_and_wrong_has_no_loss_that_is_a_number(inputs, tmp_
 
     assert "eval_loss" not in found.metrics
     assert "<b>–</b><span>loss on eval</span>" in page.read_text()
-    assert predicted(tmp_path / "model", players(100, seed=3)).min() == 0.0
+    assert predictions_of(tmp_path / "model", players(100, seed=3)).min() == 0.0
 
 
 def test_a_rule_that_no_row_comes_to_is_told(inputs, tmp_path):
@@ -138,4 +131,4 @@ def test_the_contract_says_the_rules_as_they_can_be_written_again(inputs, tmp_pa
 
     assert (tmp_path / "second" / "contract.json").read_text() == written
     table = players(1000, seed=3)
-    assert predicted(tmp_path / "second", table).tolist() == predicted(tmp_path / "first", table).tolist()
+    assert predictions_of(tmp_path / "second", table).tolist() == predictions_of(tmp_path / "first", table).tolist()

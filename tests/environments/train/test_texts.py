@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import Inputs, requested
+from conftest import Inputs, predictions_of, requested
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from cd4ml.contracts import model
@@ -55,14 +55,8 @@ def trained(inputs: Inputs, folder: Path, name: str, **settings: Any) -> Path:
     return folder
 
 
-def predict(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
-
-
 def area(folder: Path, table: pa.Table) -> float:
-    return BINARY.score(table["took"].to_numpy(zero_copy_only=False).astype(np.float32), predict(folder, table))
+    return BINARY.score(table["took"].to_numpy(zero_copy_only=False).astype(np.float32), predictions_of(folder, table))
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +104,14 @@ def test_a_server_gets_the_same_probabilities(models, tmp_path):
     answers = subprocess.check_output([python, "-c", program, tmp_path / "rows.json", *folders], text=True)
 
     for folder, answer in zip(models.values(), answers.splitlines(), strict=True):
-        np.testing.assert_allclose(json.loads(answer), predict(folder, table), atol=1e-6, rtol=0)
+        np.testing.assert_allclose(json.loads(answer), predictions_of(folder, table), atol=1e-6, rtol=0)
 
 
 def test_a_text_without_words_and_a_missing_value_say_nothing(models):
     none = pa.table({"shop": ["s0", "s0", "s0", ""], "review": ["", "  ...", None, ""]})
 
     for folder in models.values():
-        *same, other = predict(folder, none).tolist()
+        *same, other = predictions_of(folder, none).tolist()
         assert len(set(same)) == 1
         assert 0 < other < 1
 

@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 
 from cd4ml.contracts import model
 from cd4ml.contracts.chosen import ChosenThreshold
@@ -29,9 +28,7 @@ def chosen(inputs: Inputs, folder: Path, **threshold: Any) -> ChosenThreshold:
 def evaluated(inputs: Inputs, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of eval: whether rows are positive, their probabilities, and their regions."""
     table = pq.read_table(inputs.eval_split)
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    found = signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+    found = predictions_of(folder, table)
     return table["took"].to_numpy(), found.astype(float), np.array(table["region"].fill_null("?").to_pylist())
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players, requested, statistics_of
+from conftest import Inputs, players, predictions_of, requested, statistics_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -56,12 +56,6 @@ def loaded(folder: Path) -> Any:
     return tf.saved_model.load(str(folder / "saved_model"))
 
 
-def predict(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = loaded(folder).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
-
-
 def features_of(folder: Path, table: pa.Table) -> dict[str, list[Any]]:
     return {name: values.tolist() for name, values in model.features(table, model.read_contract(folder)).items()}
 
@@ -87,7 +81,7 @@ def test_a_model_predicts_rows_that_it_has_not_seen(trained):
     _, folder = trained
     unseen = players(2000, seed=3)
 
-    probabilities = predict(folder, unseen)
+    probabilities = predictions_of(folder, unseen)
 
     assert probabilities.shape == (2000,)
     assert area_under_curve(unseen.column("took").to_numpy(), probabilities) > 0.75
@@ -171,7 +165,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(inputs, tmp_path):
     result = run(inputs, tmp_path / "model", {**DNN, "learning_rate": 0.05, "epochs": 6, "patience": 6})
 
     evaluation = pq.read_table(inputs.eval_split)
-    auc = area_under_curve(evaluation.column("took").to_numpy(), predict(tmp_path / "model", evaluation))
+    auc = area_under_curve(evaluation.column("took").to_numpy(), predictions_of(tmp_path / "model", evaluation))
     assert result.best.epoch < result.epochs
     assert auc == pytest.approx(result.best.eval_score, abs=1e-5)
 
@@ -190,7 +184,7 @@ def test_the_auc_of_a_rare_event_that_training_watches_is_exact(prepare, tmp_pat
 
     result = run(prepare(table, table, exclude=()), tmp_path / "model", {**LINEAR, "epochs": 3})
 
-    exact = area_under_curve(took, predict(tmp_path / "model", table).astype(np.float64))
+    exact = area_under_curve(took, predictions_of(tmp_path / "model", table).astype(np.float64))
     assert result.best.eval_score == result.best.score == pytest.approx(exact, abs=1e-4)  # float32 has ties
 
 
@@ -214,14 +208,16 @@ def test_the_score_of_a_part_of_the_train_split_is_defined_however_rare_the_even
 
     result = run(prepare(*splits, exclude=()), tmp_path / "model", spec)
 
-    exact = area_under_curve(splits[0]["took"].to_numpy(), predict(tmp_path / "model", splits[0]).astype(np.float64))
+    exact = area_under_curve(
+        splits[0]["took"].to_numpy(), predictions_of(tmp_path / "model", splits[0]).astype(np.float64)
+    )
     assert result.metrics["train_auc"] == pytest.approx(exact, abs=0.05)
 
 
 @pytest.mark.parametrize("spec", [{**LINEAR, "epochs": 2}, {**DNN, "epochs": 2, "dropout": 0.2}], ids=["linear", "dnn"])
 def test_the_same_seed_gives_the_same_weights(inputs, tmp_path, spec):
     first, second, other = (
-        (run(inputs, tmp_path / str(number), spec, seed), predict(tmp_path / str(number), players(50, seed=3)))
+        (run(inputs, tmp_path / str(number), spec, seed), predictions_of(tmp_path / str(number), players(50, seed=3)))
         for number, seed in enumerate([5, 5, 6])
     )
 
@@ -250,7 +246,7 @@ def test_the_environments_that_load_the_models_get_the_same_probabilities(traine
     )
 
     for folder, answer in zip(folders, answers.splitlines(), strict=True):
-        np.testing.assert_allclose(json.loads(answer), predict(folder, table), atol=1e-6, rtol=0)
+        np.testing.assert_allclose(json.loads(answer), predictions_of(folder, table), atol=1e-6, rtol=0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -267,7 +263,7 @@ def test_any_row_gets_a_probability(trained, data):
         "subscribed": pa.array([data.draw(st.one_of(st.none(), st.booleans()))], pa.bool_()),
     }
 
-    probability = predict(folder, pa.table(row))
+    probability = predictions_of(folder, pa.table(row))
 
     assert np.isfinite(probability).all()
     assert 0 <= probability[0] <= 1
@@ -282,7 +278,7 @@ def test_what_training_never_saw_moves_no_prediction(prepare, tmp_path, spec):
 
     def probability(region: str | None, age: float | None) -> float:
         table = pa.table({"region": pa.array([region], pa.string()), "age": pa.array([age], pa.float64())})
-        return float(predict(tmp_path / "model", table)[0])
+        return float(predictions_of(tmp_path / "model", table)[0])
 
     assert probability("mars", 40.0) == probability("venus", 40.0) == probability(None, 40.0)
     assert probability("north", None) == pytest.approx(probability("north", mean_age), abs=1e-6)
@@ -299,7 +295,7 @@ def test_a_text_of_many_values_is_embedded_and_learned(prepare, tmp_path):
     for spec in (LINEAR, DNN):
         folder = tmp_path / spec["model"]
         result = run(prepare(table, table, exclude=()), folder, spec)
-        unseen = predict(folder, pa.table({"city": ["c0", "c1", "mars", "venus"]}))
+        unseen = predictions_of(folder, pa.table({"city": ["c0", "c1", "mars", "venus"]}))
         assert result.best.eval_score > 0.75
         assert unseen[0] < unseen[2] == unseen[3] < unseen[1]
 
@@ -461,7 +457,8 @@ def test_a_feature_may_have_any_name(prepare, tmp_path):
     contract = model.read_contract(tmp_path / "nasty")
     assert [one.name for one in contract.inputs] == names
     answers = [
-        predict(tmp_path / folder, pa.table(columns, called)) for folder, called in (("nasty", names), ("plain", plain))
+        predictions_of(tmp_path / folder, pa.table(columns, called))
+        for folder, called in (("nasty", names), ("plain", plain))
     ]
     assert answers[0].tolist() == answers[1].tolist()
 
@@ -487,7 +484,7 @@ def selected(folder: Path, table: pa.Table, region: str) -> float:
     """The share of a region that is likelier to take up than the average player."""
     rate = table.column("took").to_numpy().mean()
     mine = table.column("region").to_numpy() == region
-    return float((predict(folder, table)[mine] > rate).mean())
+    return float((predictions_of(folder, table)[mine] > rate).mean())
 
 
 @pytest.mark.parametrize("spec", [{**LINEAR, "epochs": 5}, DNN, TREES], ids=["linear", "dnn", "trees"])
@@ -522,7 +519,7 @@ def test_a_class_that_weighs_more_is_found_likelier(inputs, tmp_path, capsys, sp
     run(inputs, tmp_path / "calibrated", {**spec, "class_weights": {"true": 5}, "calibration": "isotonic"})
 
     unseen = players(2000, seed=3)
-    weighted, calibrated = (predict(tmp_path / name, unseen).mean() for name in ("weighted", "calibrated"))
+    weighted, calibrated = (predictions_of(tmp_path / name, unseen).mean() for name in ("weighted", "calibrated"))
     share = unseen.column("took").to_numpy().mean()
     assert weighted > share + 0.1
     assert calibrated == pytest.approx(share, abs=0.04)
@@ -539,14 +536,14 @@ def test_a_model_may_be_reweighted_by_what_it_must_not_see(inputs, tmp_path):
         run(inputs.but(exclude=("key", "region")), tmp_path / name, {**LINEAR, "reweight": columns})
 
     assert "region" not in [one.name for one in model.read_contract(tmp_path / "reweighted").inputs]
-    assert not np.array_equal(*(predict(tmp_path / name, unseen) for name in folders))
+    assert not np.array_equal(*(predictions_of(tmp_path / name, unseen) for name in folders))
 
 
 def test_the_weights_have_no_part_in_what_is_measured(inputs, tmp_path):
     result = run(inputs, tmp_path / "model", {**DNN, "reweight": ["region"]})
 
     evaluation = pq.read_table(inputs.eval_split)
-    labels, probabilities = evaluation.column("took").to_numpy(), predict(tmp_path / "model", evaluation)
+    labels, probabilities = evaluation.column("took").to_numpy(), predictions_of(tmp_path / "model", evaluation)
     loss = -np.log(np.where(labels, probabilities, 1 - probabilities)).mean()
     assert result.best.eval_loss == pytest.approx(loss, abs=1e-3)
     assert result.best.eval_score == pytest.approx(area_under_curve(labels, probabilities), abs=1e-5)

@@ -3,14 +3,12 @@
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import players, requested
+from conftest import players, predictions_of, requested
 
 from cd4ml.contracts import model, ranking
 from cd4ml.errors import TrainingError
@@ -35,12 +33,6 @@ def grown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(lightgbm, "Booster", Kept)
     return boosters
-
-
-def predicted(folder: Path, table: pa.Table) -> np.ndarray:
-    raw = model.features(table, model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
 
 
 def data(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +98,7 @@ def test_a_model_says_what_the_trees_of_its_training_say(inputs, tmp_path, grown
 
     expected = grown[0].predict(encoded, num_iteration=found.best.epoch)
 
-    np.testing.assert_allclose(predicted(tmp_path / "model", table), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predictions_of(tmp_path / "model", table), expected, rtol=0, atol=1e-6)
 
 
 def test_as_many_trees_are_kept_as_had_the_best_score(inputs, tmp_path, capsys):
@@ -117,7 +109,7 @@ def test_as_many_trees_are_kept_as_had_the_best_score(inputs, tmp_path, capsys):
     assert found.epochs == found.best.epoch + 20
     assert found.metadata["ended"] == "as auc on eval got no better for 20 trees"
     evaluated = players(1000, seed=2)
-    auc = ranking.auc(evaluated["took"].to_numpy(), predicted(tmp_path / "model", evaluated))
+    auc = ranking.auc(evaluated["took"].to_numpy(), predictions_of(tmp_path / "model", evaluated))
     assert auc == pytest.approx(found.best.eval_score, abs=1e-6)
     assert str(found.best) in capsys.readouterr().out
 
@@ -170,7 +162,7 @@ def test_the_scores_of_reweighted_trees_are_those_of_rows_that_count_the_same(in
     found = train(requested(inputs, spec=spec), folder=tmp_path / "model")
 
     table = players(4000, seed=1)
-    auc = ranking.auc(table["took"].to_numpy(), predicted(tmp_path / "model", table))
+    auc = ranking.auc(table["took"].to_numpy(), predictions_of(tmp_path / "model", table))
     assert auc == pytest.approx(found.best.score, abs=1e-6)
 
 
@@ -179,7 +171,7 @@ def test_rows_too_few_for_a_split_get_the_rate_of_the_label(prepare, tmp_path):
     found = train(requested(prepare(few, few), spec=SPEC), folder=tmp_path / "model")
 
     assert found.metadata["ended"] == "as no split is left that gains anything; min_rows is 20"
-    np.testing.assert_allclose(predicted(tmp_path / "model", few), few["took"].to_numpy().mean(), atol=1e-6)
+    np.testing.assert_allclose(predictions_of(tmp_path / "model", few), few["took"].to_numpy().mean(), atol=1e-6)
 
 
 def test_a_machine_without_openmp_is_told_what_to_install(inputs, tmp_path, monkeypatch):

@@ -14,9 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import Inputs, players, requested
+from conftest import Inputs, players, predictions_of, requested
 
-from cd4ml.contracts import model
 from cd4ml.errors import TrainingError
 from cd4ml.training import task, worker, workers
 from cd4ml.training.request import Request
@@ -60,9 +59,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 
 def predicted(folder: Path, inputs: Inputs) -> np.ndarray:
-    raw = model.features(pq.read_table(inputs.eval_split), model.read_contract(folder))
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-    return signature(**{name: tf.constant(values) for name, values in raw.items()})["probability"].numpy()
+    return predictions_of(folder, pq.read_table(inputs.eval_split))
 
 
 @pytest.fixture(scope="module")
