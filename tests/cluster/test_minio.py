@@ -44,6 +44,7 @@ KEYS = {
     CAPTURE,
     LABELS,
     WINDOW,
+    MONITORED,
     PREDICTION,
     JUDGEMENT,
     RUN,
@@ -63,6 +64,7 @@ KEYS = {
     "cd4ml/captures/a",
     "cd4ml/labels/a/b/labels.json",
     "cd4ml/windows/a",
+    "cd4ml/monitored/a/b/1/verdict.json",
     "cd4ml/predictions/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
@@ -83,6 +85,7 @@ MAY = {
         CAPTURE,
         LABELS,
         WINDOW,
+        MONITORED,
         PREDICTION,
         JUDGEMENT,
         RUN,
@@ -102,8 +105,8 @@ MAY = {
     ("models", "read"): (MODEL,),
     ("router", "read"): (TRAFFIC,),
     ("router", "write"): (CAPTURE,),
-    ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS, WINDOW),
-    ("monitoring", "write"): (LABELS, WINDOW),
+    ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS, WINDOW, MONITORED),
+    ("monitoring", "write"): (LABELS, WINDOW, MONITORED),
 }
 """By user and verb: the objects. Nobody but the root user deletes."""
 

@@ -100,6 +100,12 @@ KINDS = (
         _PIPELINES | _MONITORING,
         _MONITORING,
     ),
+    Kind(
+        "monitored",
+        "`MODEL/WINDOW/NUMBER/…`: a window as it was judged: its drift, its quality, the verdict",
+        _PIPELINES | _MONITORING,
+        _MONITORING,
+    ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),

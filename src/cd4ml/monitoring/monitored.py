@@ -1,0 +1,120 @@
+"""Windows as they were judged: `monitored/<model>/<window>/<1, 2, …>/` in the store, each a judgement whole.
+
+A window is judged again when it was collected again, as where late labels came, or by other limits: its last judgement
+counts. Of two that judge a window alike at once, one judgement is kept.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cd4ml.contracts.document import Document
+from cd4ml.contracts.verdict import Verdict
+from cd4ml.contracts.window import Window
+from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name
+
+FOLDER = "monitored"
+READERS = 32
+"""Judgements that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
+_WINDOW, _VERDICT = "window.json", "verdict.json"
+_FOUND: Mapping[str, type[Document]] = {}
+"""What is found of a window before the verdict, by the name of its field: the kind of the document."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One judgement of a window."""
+
+    window: Window
+    """The window as it was when it was judged; `window.number` says which of its documents."""
+    verdict: Verdict
+    drift: Document | None = None
+    """How far what the model is asked and answers is from its reference; None where nobody has looked."""
+    quality: Document | None = None
+    """How right the model is; None where nobody has looked."""
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """Its files; the verdict is the last."""
+        found = {f"{name}.json": one.text for name in ("drift", "quality") if (one := getattr(self, name))}
+        return {_WINDOW: self.window.text, **found, _VERDICT: self.verdict.text}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where a judgement lies."""
+
+    folder: str
+    number: int
+    parts: frozenset[str]
+
+
+def keep(store: Store, judged: Judged) -> bool:
+    """Keeps a judgement of a window, unless the last one says the same.
+
+    Returns:
+        Whether it is a new one.
+    """
+    model, window = judged.window.model, judged.window.key
+    last = _newest(store, f"{_folder(model)}/{window}").get(window)
+    if last and _contents(store, last) == judged.contents:
+        return False
+    number = last.number if last else 0
+    while True:
+        number += 1
+        folder = f"{_folder(model)}/{window}/{number}"
+        try:
+            store.add_folder(folder, judged.contents)
+        except AlreadyStoredError:
+            other = _newest(store, f"{_folder(model)}/{window}").get(window)
+            if other and other.number == number and _contents(store, other) == judged.contents:
+                return False  # another was faster with the same
+            continue
+        return True
+
+
+def every(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
+    """The last judgement of each window of a model, the earliest window first.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        last: Of so many windows, the latest; of all if not said.
+    """
+    newest = _newest(store, _folder(model))
+    chosen = [newest[key] for key in sorted(newest)][-last if last else None :]
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(lambda one: _read(store, one), chosen))
+
+
+def _folder(model: str) -> str:
+    return f"{FOLDER}/{check_name(model)}"
+
+
+def _newest(store: Store, below: str) -> dict[str, _Kept]:
+    """By window the last judgement that is there whole; keys of windows sort by time."""
+    parts: dict[str, set[str]] = {}
+    for name in store.below(below):
+        folder, _, part = name.rpartition("/")
+        parts.setdefault(folder, set()).add(part)
+    found: dict[str, _Kept] = {}
+    for folder, names in parts.items():
+        window, number = folder.split("/")[-2:]
+        if _VERDICT in names and NUMBER.fullmatch(number):
+            one = _Kept(folder, int(number), frozenset(names))
+            found[window] = max(found.get(window, one), one, key=lambda each: each.number)
+    return found
+
+
+def _contents(store: Store, kept: _Kept) -> dict[str, str]:
+    return {part: store.read(f"{kept.folder}/{part}") for part in kept.parts}
+
+
+def _read(store: Store, kept: _Kept) -> Judged:
+    def parsed(kind: type[Document], part: str) -> Document | None:
+        name = f"{kept.folder}/{part}"
+        return kind.parse(store.read(name), store.uri(name)) if part in kept.parts else None
+
+    window = Window.parse(store.read(f"{kept.folder}/{_WINDOW}"), store.uri(kept.folder))
+    verdict = Verdict.parse(store.read(f"{kept.folder}/{_VERDICT}"), store.uri(kept.folder))
+    return Judged(window, verdict, **{name: parsed(kind, f"{name}.json") for name, kind in _FOUND.items()})
