@@ -324,12 +324,13 @@ def rows_of_version(
     """
     wanted = "*" if columns is None else ", ".join(map(quoted, columns))
     found = query(f"SELECT {wanted} FROM data", settings=IN_ORDER if in_order else (), data=table)  # noqa: S608 (quoted)
-    fields = [field.with_type(_old(field.type)) for field in found.schema]
+    fields = [field.with_type(plain(field.type)) for field in found.schema]
     schema = pa.schema(fields)
     return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in found))
 
 
-def _old(type_: pa.DataType) -> pa.DataType:
+def plain(type_: pa.DataType) -> pa.DataType:
+    """A type as plain Arrow has it: text is `string`."""
     return pa.string() if pa.types.is_string_view(type_) or pa.types.is_large_string(type_) else type_
 
 

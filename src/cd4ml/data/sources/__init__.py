@@ -113,6 +113,7 @@ SOURCES: PluginPoint[type[Source]] = PluginPoint(
         "http": "cd4ml.data.sources.http:HttpSource",
         "sql": "cd4ml.data.sources.sql:SqlSource",
         "delta": "cd4ml.data.sources.delta:DeltaSource",
+        "windows": "cd4ml.data.sources.windows:WindowsSource",
     },
 )
 

@@ -1,0 +1,128 @@
+"""Windows of production as a source: labelled rows with the columns and types of the dataset."""
+
+import json
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import captures
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml.contracts import model
+from cd4ml.contracts.dataset import DatasetVersion
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.data.ingest import ingest
+from cd4ml.errors import DataError
+from cd4ml.monitoring import windows
+from cd4ml.monitoring.windows import Span
+from cd4ml.storage.folder import FolderStore
+
+PLAYERS = pa.table(
+    {
+        "player": ["a", "b"],
+        "offered_at": pa.array([captures.BEGIN, captures.BEGIN], pa.timestamp("us", "UTC")),
+        "gender": ["female", "male"],
+        "income": [1.5, 2.5],
+        "took": [True, False],
+    }
+)
+COLUMNS = {"player": "request", "offered_at": "at"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """With the dataset `players`, `uptake@1` trained on it, and two windows of an hour, a request a second."""
+    location = str(tmp_path / "store")
+    pq.write_table(PLAYERS, tmp_path / "players.parquet")
+    data = ingest(str(tmp_path / "players.parquet"), store=location, name="players", key="player")
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = model.inputs({"gender": "category", "income": "number"})
+        model.write_contract(model.Contract("took", ("false", "true"), inputs, {}), folder)
+        reference = DatasetReference("players", data.version, data.digest)
+        version = Version("uptake", 1, "sha256:1", "2026-01-01", "run", "", reference)
+        FolderStore(location).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
+    captures.write_labelled(tmp_path / "capture", 7200, captures.Right(came=(0.5, 0.5)))
+    for span in windows.spans(captures.BEGIN, captures.BEGIN + timedelta(hours=2), timedelta(hours=1)):
+        windows.collect(location, "uptake", span, capture=str(tmp_path / "capture"))
+    return location
+
+
+def take(store: str, **settings: Any) -> DatasetVersion:
+    source = {"windows": f"{store}/windows/uptake", "columns": COLUMNS, **settings}
+    return ingest(json.dumps(source), store=store, name="players", key="player", mode="merge")
+
+
+def rows(version: DatasetVersion) -> pa.Table:
+    return deltalake.DeltaTable(version.uri).to_pyarrow_table().sort_by("player")
+
+
+def test_labelled_rows_of_windows_come_beside_those_of_the_dataset_in_its_types(store: str) -> None:
+    requests, feedback = captures.labelled(7200, captures.Right(came=(0.5, 0.5)))
+    asked = {one["request_id"]: one for one in requests.to_pylist()}
+    told = {one["request_id"]: one for one in feedback.to_pylist()}
+    labels = {name: one["labels"] for name, one in told.items() if one["at"] >= asked[name]["at"]}
+
+    found = rows(take(store))
+
+    came = {one["player"]: one for one in found.to_pylist() if "#" in one["player"]}
+    assert found.schema.equals(PLAYERS.schema)
+    assert came.keys() == {f"{one}#1" for one in labels}
+    for name, row in came.items():
+        request = asked[name.removesuffix("#1")]
+        assert row["offered_at"] == request["at"]
+        assert row["took"] == (labels[request["request_id"]] == ["true"])
+        assert (row["gender"], row["income"]) == (json.loads(request["features"])["gender"][0], None)
+
+
+def test_windows_that_are_taken_again_change_nothing(store: str) -> None:
+    first = take(store)
+
+    assert take(store).version == first.version
+    assert take(store, until="2026-01-05T00:00:00Z").digest == first.digest
+
+
+def test_rows_are_those_of_the_windows_until_a_moment(store: str) -> None:
+    until = captures.BEGIN + timedelta(hours=1)
+
+    found = rows(take(store, until=until.isoformat()))
+
+    late = [one for one in found.to_pylist() if one["offered_at"] > until]
+    assert not late
+    assert len(found) > len(PLAYERS)
+
+
+def test_a_value_that_is_of_another_type_is_told_with_its_column(store: str, tmp_path: Path) -> None:
+    requests, feedback = captures.labelled(10)
+    wrong = [json.dumps({"income": ["much"]})] * 10
+    later = [one + timedelta(hours=5) for one in requests["at"].to_pylist()]
+    folder = tmp_path / "more"
+    for name, table in {
+        "requests": captures.with_column(captures.with_column(requests, "features", wrong), "at", later),
+        "feedback": captures.with_column(feedback, "at", [one + timedelta(hours=6) for one in later]),
+    }.items():
+        (folder / name / "2026-01-01").mkdir(parents=True)
+        pq.write_table(table, folder / name / "2026-01-01/0.parquet")
+    begin = captures.BEGIN + timedelta(hours=5)
+    windows.collect(store, "uptake", Span(begin, begin + timedelta(hours=1)), capture=str(folder))
+
+    with pytest.raises(DataError, match="column 'income': a value in production is no double"):
+        take(store)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"windows": "store/elsewhere/uptake"}, "holds no windows; write STORE/windows/MODEL"),
+        ({"columns": {"player": "row"}}, "columns.player: .*'request' or 'at'"),
+        ({"columns": {"nobody": "request"}}, "columns.nobody: .* has no such column"),
+        ({"until": "2026-01-01"}, "until: .*offset"),
+        ({"columns": {}}, "player"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(store: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        take(store, **settings)
