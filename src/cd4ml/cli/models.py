@@ -1,6 +1,7 @@
 """Commands for published models: `cd4ml models`."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from cd4ml.contracts.reproduction import Differences, Reproduction, Tensor
 
 models_app = typer.Typer(
-    help="What is published: list, show, export, sign, reproduce; your own: test.", no_args_is_help=True
+    help="What is published: list, show, history, export, sign, reproduce; your own: test.", no_args_is_help=True
 )
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="NAME@VERSION; or NAME, the champion.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
@@ -67,6 +68,32 @@ def show(model: Model, store: asked.StoreOption = asked.STORE) -> None:
         shown.add_row(escape(one.name), one.kind)
     console.print()
     console.print(shown)
+
+
+@models_app.command()
+def history(
+    name: Name,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, a list of events.")] = False,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Shows what happened to a model, the newest first: versions, approvals, deployments, and how these ended.
+
+    Of each version: what it was trained on, by which run, and what it was evaluated to. `cd4ml deployments history`
+    says what each deployment changed, and `cd4ml deployments show` has its steps.
+
+    Example: cd4ml models history promotion-uptake
+    """
+    from cd4ml.registry import timeline
+
+    found = timeline.of(open_store(store), name)
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        return
+    shown = table("time (UTC)", "version", "event", "deployment", "")
+    for one in found:
+        number = "" if one.deployment is None else str(one.deployment)
+        shown.add_row(moment(one.at), str(one.version), one.what, number, escape(one.said))
+    print_whole(shown)
 
 
 @models_app.command()

@@ -85,9 +85,14 @@ def why(reason: str) -> str:
     return _line("the reason", reason).strip()
 
 
+def every(store: Store, name: str, version: int) -> list[Approval]:
+    """All that was said of a version and its rollouts, whether it stands or not, the oldest first."""
+    return [Approval.parse(text, place) for text, place in numbers.documents(store, _folder(name, version))]
+
+
 def count(store: Store, version: Version) -> int:
     """How often something was said of a version, whether it stands or not."""
-    return len(_read(store, version.name, version.version))
+    return len(every(store, version.name, version.version))
 
 
 def standing(store: Store, version: Version, *, after: int = 0, despite_freeze: bool = False) -> dict[str, Approval]:
@@ -105,7 +110,7 @@ def standing(store: Store, version: Version, *, after: int = 0, despite_freeze: 
     now, newer = clock.moment(), newer_in_production(store, version)
     return by_person(
         one
-        for one in _read(store, version.name, version.version)[after:]
+        for one in every(store, version.name, version.version)[after:]
         if one.what == "approved"
         and one.stands(version.digest, now)
         and (newer is None or one.at > newer.deployed_at)
@@ -121,7 +126,7 @@ def newer_in_production(store: Store, version: Version) -> Deployment | None:
 
 def decisions(store: Store, begun: Begun) -> list[Approval]:
     """What people have decided of a deployment, the oldest first."""
-    return [one for one in _read(store, begun.name, begun.version) if one.deployment == begun.number]
+    return [one for one in every(store, begun.name, begun.version) if one.deployment == begun.number]
 
 
 def of(store: Store, series: Series, among: Sequence[Series]) -> list[Approval]:
@@ -137,7 +142,7 @@ def of(store: Store, series: Series, among: Sequence[Series]) -> list[Approval]:
     newer = max((at for at in _newer(begun, among) if at <= begun.at), default="")
     return [
         one
-        for one in _read(store, begun.name, begun.version)
+        for one in every(store, begun.name, begun.version)
         if one.digest == begun.digest
         and (one.deployment == begun.number if one.deployment else one.at > newer and _lets_in(one, begun, end))
     ]
@@ -176,10 +181,6 @@ def _say(
     )
     numbers.append(store, _folder(made.name, made.version), made.text)
     return made
-
-
-def _read(store: Store, name: str, version: int) -> list[Approval]:
-    return [Approval.parse(text, place) for text, place in numbers.documents(store, _folder(name, version))]
 
 
 def _folder(name: str, version: int) -> str:
