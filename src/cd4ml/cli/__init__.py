@@ -13,6 +13,7 @@ from cd4ml.cli import predict
 from cd4ml.cli import datasets
 from cd4ml.cli import models
 from cd4ml.cli import deployments
+from cd4ml.cli import promote
 from cd4ml.cli import labels
 from cd4ml.cli import monitor
 from cd4ml.cli import pipelines
@@ -41,6 +42,7 @@ __all__ = [
     "pipelines",
     "plan",
     "predict",
+    "promote",
     "run",
     "runs",
     "schedules",

@@ -1,9 +1,11 @@
 """What a run is asked to do: a pipeline, and its arguments, checked before anything runs."""
 
+import getpass
 import importlib
 import inspect
 import pkgutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -198,3 +200,10 @@ def _callers() -> list[tuple[Any, ...]]:
     frame = sys._getframe(1)
     caller = frame.f_back or frame
     return [(one, one.f_code.co_filename, one.f_lineno, one.f_code.co_name) for one in (frame, caller)]
+
+
+def whoever() -> str:
+    """Who is logged in here; empty where nobody knows."""
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return ""

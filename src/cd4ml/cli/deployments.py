@@ -1,8 +1,6 @@
 """Commands for what is in production, and was: `cd4ml deployments`, `cd4ml stop`."""
 
-import getpass
 import os
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -387,7 +385,7 @@ def approve(
     made = approvals.approve(
         opened,
         found,
-        by=by or _whoever(),
+        by=by or asked.whoever(),
         reason=reason,
         valid=timedelta(days=days),
         despite_freeze=despite_freeze,
@@ -434,7 +432,7 @@ def _decide(store: Store, name: str, number: int, *, what: "What", by: str, reas
     from cd4ml.deployment import decided
     from cd4ml.registry import approvals
 
-    made = approvals.decide(store, name, number, what=what, by=by or _whoever(), reason=reason)
+    made = approvals.decide(store, name, number, what=what, by=by or asked.whoever(), reason=reason)
     console.print(f"deployment {number} of {name}: {what} by {escape(made.headline)}", soft_wrap=True)
     console.print(escape(decided.became(store, name, number, what=what)), soft_wrap=True)
 
@@ -463,7 +461,7 @@ def freeze(
     from cd4ml.registry import freezes
 
     opened = open_store(store)
-    number = freezes.add(opened, window, by=by or _whoever(), reason=reason)
+    number = freezes.add(opened, window, by=by or asked.whoever(), reason=reason)
     frozen = freezes.now(opened)
     said = frozen.headline if frozen else "nothing is frozen now"
     console.print(f"freeze {number}: {escape(window)}; {escape(said)}", soft_wrap=True)
@@ -482,7 +480,7 @@ def unfreeze(
     """
     from cd4ml.registry import freezes
 
-    lifted = freezes.lift(open_store(store), number, by=by or _whoever(), reason=reason)
+    lifted = freezes.lift(open_store(store), number, by=by or asked.whoever(), reason=reason)
     console.print(f"freeze {number} is lifted: {escape(lifted.headline)}", soft_wrap=True)
 
 
@@ -498,13 +496,6 @@ def list_freezes(store: asked.StoreOption = asked.STORE) -> None:
         shown.add_row(str(number), escape(one.window), escape(one.by), escape(one.reason), moment(one.at))
     console.print(shown)
     console.print(escape(frozen.headline) if frozen else "nothing is frozen now", soft_wrap=True)
-
-
-def _whoever() -> str:
-    """Who is logged in here; empty where nobody knows."""
-    with suppress(KeyError, OSError):
-        return getpass.getuser()
-    return ""
 
 
 @deployments_app.command(rich_help_panel=PEOPLE)
@@ -553,7 +544,7 @@ def rollback(
     version = to or (earlier.version if earlier else now.version)
     back = models.read(opened, name, version)
     asks = 0 if deployments.is_way_back(found, back) else deployments.persons(found)
-    approve = partial(_approve_rollback, opened, back, by=by or _whoever(), reason=reason, asks=asks)
+    approve = partial(_approve_rollback, opened, back, by=by or asked.whoever(), reason=reason, asks=asks)
     if now.target in IN_A_CLUSTER:
         arguments = {"name": name, "version": version, "store": store, "target": now.target}
         if asks:

@@ -53,7 +53,7 @@ def list_models(store: asked.StoreOption = asked.STORE) -> None:
 def show(model: Model, store: asked.StoreOption = asked.STORE) -> None:
     """Shows a published version: where it comes from, what it takes and gives."""
     from cd4ml.prediction import loading
-    from cd4ml.registry import named
+    from cd4ml.registry import named, promotions
 
     opened = open_store(store)
     version = named.find(opened, model)
@@ -61,6 +61,9 @@ def show(model: Model, store: asked.StoreOption = asked.STORE) -> None:
     say("model", f"{version.name}@{version.version}, published {version.published_at} by {version.run}")
     say("digest", version.digest)
     say("dataset", f"{version.dataset.name}@{version.dataset.version}")
+    copied = promotions.find(opened, version.name, version.version)
+    if copied:
+        say("copied", f"{copied.headline}, at {copied.at}")
     say("gives", contract.gives)
     say("files", opened.uri(version.folder))
     shown = table("column", "holds")

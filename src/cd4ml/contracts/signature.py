@@ -92,13 +92,16 @@ def sign(folder: Path, key: Path) -> Path:
     return file
 
 
-def trusted_keys() -> dict[str, Path]:
+def trusted_keys(named: str = "") -> dict[str, Path]:
     """The public keys that are trusted, by their ids; none where nothing is configured.
+
+    Args:
+        named: A public key, or a folder of such; what this machine is configured with if not said.
 
     Raises:
         SignatureError: What is configured is no such key.
     """
-    named = os.environ.get(TRUSTED)
+    named = named or os.environ.get(TRUSTED, "")
     place = Path(named or TRUSTED_MOUNTED)
     try:
         files = sorted(place.iterdir()) if place.is_dir() else [place] if named else []
@@ -112,18 +115,19 @@ def trusted_keys() -> dict[str, Path]:
     return keys
 
 
-def check(folder: Path, place: str, *, version: str) -> None:
+def check(folder: Path, place: str, *, version: str, trusted: str = "") -> None:
     """Makes sure that a trusted key has signed a version as it lies in a folder; nothing where no key is trusted.
 
     Args:
         folder: All files of the version.
         place: What errors call it.
         version: Which it is meant to be, `NAME/VERSION`.
+        trusted: The keys, as `trusted_keys` takes them.
 
     Raises:
         SignatureError: None has, or another version was signed, or something has changed since.
     """
-    keys = trusted_keys()
+    keys = trusted_keys(trusted)
     if not keys:
         return
     found = {file.stem: file for file in (folder / SIGNATURES).glob("*.json")}
@@ -134,7 +138,7 @@ def check(folder: Path, place: str, *, version: str) -> None:
             f"{place}: is {by}, and the keys that are trusted here are {_names(keys)}; sign it with one of these "
             "(`cd4ml models sign`), or deploy another version"
         )
-    there = _digests(folder)
+    there = digests(folder)
     wrong = [_mismatch(there, found[name], key) for name, key in signed.items()]
     if all(wrong):
         raise SignatureError(
@@ -220,7 +224,7 @@ def _signed(signature: Path, key: "EllipticCurvePublicKey") -> dict[str, str]:
     return {one["name"]: one["digest"] for one in resources}
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file of a version but its signatures, by its path; of a link, what nobody signs."""
     found = {}
     for file in sorted(folder.rglob("*")):

@@ -10,7 +10,7 @@ from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, Summary
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import Cd4mlError, RegistryError
-from cd4ml.registry import approvals, deployments, models
+from cd4ml.registry import approvals, deployments, models, promotions
 from cd4ml.registry.deployments import Series
 from cd4ml.storage import Store
 
@@ -26,7 +26,8 @@ class Event:
     """ISO 8601, UTC."""
     version: int
     what: str
-    """`published`, `approved`, `begun`, `held`, `undone`, `stopped`; `promoted` and `aborted` of a rollout."""
+    """`published`, `copied` from another environment, `approved`, `begun`, `held`, `undone`, `stopped`; of a rollout
+    also `promoted` and `aborted`."""
     said: str
     deployment: int | None = None
     """The number of the deployment that it is about; None where it is about none."""
@@ -49,6 +50,7 @@ def of(store: Store, name: str) -> list[Event]:
     numbers = sorted(known | {series.begun.version for series in deployed})
     found = [
         *trained,
+        *(event for number in sorted(known) for event in _copied(store, name, number)),
         *(event for number in numbers for event in _said(store, name, number)),
         *(event for series in deployed for event in _deployed(series, gone=series.begun.version not in known)),
     ]
@@ -86,6 +88,12 @@ def _published(store: Store, version: Version) -> Event:
     dataset = f"{version.dataset.name}@{version.dataset.version}"
     said = f"by {version.run}, trained on {dataset}: {figures(store, version)}"
     return Event(version.published_at, version.version, "published", said)
+
+
+def _copied(store: Store, name: str, number: int) -> Iterator[Event]:
+    found = promotions.find(store, name, number)
+    if found:
+        yield Event(found.at, number, "copied", found.headline)
 
 
 def _said(store: Store, name: str, number: int) -> Iterator[Event]:

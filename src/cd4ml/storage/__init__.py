@@ -137,12 +137,14 @@ class Store(ABC):
     def _replace(self, name: str, text: str) -> None: ...
 
     @abstractmethod
-    def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:
+    def add_folder(self, name: str, contents: Mapping[str, Content], *, claim: str = "") -> None:
         """Stores a folder, all of it or nothing that a reader sees.
 
         Args:
             name: The folder's name in the store.
             contents: By name in the folder: a file or folder to copy, a text, or bytes.
+            claim: Tells these contents from all others, so that whoever adds the same goes on where one was killed; a
+                name that a killed writer leaves taken stays so where nothing is said.
 
         Raises:
             AlreadyStoredError: The name is taken.

@@ -1,7 +1,8 @@
 """A store in a bucket of MinIO or S3.
 
 A folder is first claimed (`.writer`, created only where there is none), then filled, then marked (`.complete`):
-a reader sees none that is claimed and not marked. A writer that was killed leaves its name taken and without the mark.
+a reader sees none that is claimed and not marked. A writer that was killed leaves its name taken and without the mark;
+another goes on with it only where both have said, in the claim, that they write the same.
 The mark is repeated beside the folder (`.complete-NAME`), so that one listing of one level tells what is there; where
 it is not beside (the writer was an older one, or killed between the two), the folder itself is asked.
 """
@@ -91,12 +92,13 @@ class S3Store(Store):
             kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
             _connection().put_object(self._bucket, self._key(name), BytesIO(data), len(data), content_type=kind)
 
-    def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:  # noqa: D102
+    def add_folder(self, name: str, contents: Mapping[str, Content], *, claim: str = "") -> None:  # noqa: D102
         files = self._files(name, contents)
         folder = self._key(name)
         parent, _, last = folder.rpartition("/")
         with _told(f"store {self.location}: cannot write {name}"):
-            if not self._create(f"{folder}/{WRITER}", uuid.uuid4().hex):
+            claimed = self._create(f"{folder}/{WRITER}", claim or uuid.uuid4().hex)
+            if not claimed and not (claim and self._is_left(folder, claim)):
                 raise AlreadyStoredError(f"store {self.location}: {name} is already there")
             for child, content in files.items():
                 self._put(f"{folder}/{child}", content)
@@ -111,6 +113,11 @@ class S3Store(Store):
     def _is_unfinished(self, folder: str) -> bool:
         """Whether a folder was claimed and is not marked; what was never claimed is no folder that is written whole."""
         return "" in self._listed(f"{folder}{WRITER}") and "" not in self._listed(f"{folder}{COMPLETE}")
+
+    def _is_left(self, folder: str, claim: str) -> bool:
+        """Whether a folder was claimed by one who writes the same, and is not marked yet."""
+        with self._opened(f"{folder}/{WRITER}") as stream:
+            return stream.read() == claim.encode() and self._is_unfinished(f"{folder}/")
 
     def _files(self, name: str, contents: Mapping[str, Content]) -> dict[str, Content]:
         """The contents as files, so that what is missing is found before anything is written."""

@@ -72,7 +72,13 @@ class FolderStore(Store):
         with self._written(name, over=True) as unfinished:
             _put(text, unfinished)
 
-    def add_folder(self, name: str, contents: Mapping[str, Content]) -> None:  # noqa: D102
+    def add_folder(  # noqa: D102
+        self,
+        name: str,
+        contents: Mapping[str, Content],
+        *,
+        claim: str = "",  # noqa: ARG002  a killed writer leaves nothing taken
+    ) -> None:
         with self._written(name) as unfinished:
             unfinished.mkdir()
             for child, content in contents.items():

@@ -60,6 +60,12 @@ KINDS = (
     Kind("tags", "`DATASET/TAG`: a pointer at a version of a dataset", _PIPELINES | _PUBLISHER, _PIPELINES),
     Kind("erasures", "`DATASET/NUMBER.json`: what was taken out of all versions of a dataset", _PIPELINES),
     Kind("models", "`NAME/VERSION`: a published model, whole", _TASKS | _MONITORING | {Role.MODELS}, _PUBLISHER),
+    Kind(
+        "promotions",
+        "`NAME/VERSION.json`: from which environment a version was copied, by whom, and what it was held against",
+        _TASKS | _MONITORING,
+        _PUBLISHER,
+    ),
     Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _TASKS, _PUBLISHER),
     Kind(
         "approvals",
