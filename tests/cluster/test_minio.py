@@ -45,6 +45,7 @@ KEYS = {
     LABELS,
     WINDOW,
     MONITORED,
+    ALERTS,
     PREDICTION,
     JUDGEMENT,
     RUN,
@@ -65,6 +66,7 @@ KEYS = {
     "cd4ml/labels/a/b/labels.json",
     "cd4ml/windows/a",
     "cd4ml/monitored/a/b/1/verdict.json",
+    "cd4ml/alerts/a/1.json",
     "cd4ml/predictions/a",
     "cd4ml/judgements/a",
     "cd4ml/runs/a",
@@ -86,6 +88,7 @@ MAY = {
         LABELS,
         WINDOW,
         MONITORED,
+        ALERTS,
         PREDICTION,
         JUDGEMENT,
         RUN,
@@ -105,8 +108,8 @@ MAY = {
     ("models", "read"): (MODEL,),
     ("router", "read"): (TRAFFIC,),
     ("router", "write"): (CAPTURE,),
-    ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS, WINDOW, MONITORED),
-    ("monitoring", "write"): (LABELS, WINDOW, MONITORED),
+    ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS, WINDOW, MONITORED, ALERTS),
+    ("monitoring", "write"): (LABELS, WINDOW, MONITORED, ALERTS),
 }
 """By user and verb: the objects. Nobody but the root user deletes."""
 

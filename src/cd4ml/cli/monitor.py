@@ -2,10 +2,11 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
+from rich.markup import escape
 
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, moment, print_whole, say, table
@@ -13,7 +14,14 @@ from cd4ml.errors import DataError
 from cd4ml.settings import Span as AnySpan
 from cd4ml.storage import check_uri, open_store
 
-monitor_app = typer.Typer(help="What production does, by windows of time: collect, windows.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cd4ml.monitoring.alerts import State
+
+monitor_app = typer.Typer(
+    help="What production does, by windows of time: collect, windows, alerts, acknowledge.", no_args_is_help=True
+)
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 
 
@@ -110,6 +118,64 @@ def list_windows(model: Model, store: asked.StoreOption = asked.STORE) -> None:
         shown.add_row(moment(one.begin), moment(one.until), versions, *counts, ripe)
     print_whole(shown)
     say("labels", delays.headline)
+
+
+@monitor_app.command("alerts")
+def list_alerts(
+    model: Model,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also those that are over: what became of each, and when.")
+    ] = False,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Lists the alerts of a model: what fails, since when, what it costs, and who knows of it."""
+    from cd4ml.monitoring import alerts
+
+    opened = open_store(store)
+    if every:
+        _print_changes(alerts.history(opened, model))
+    found = alerts.known(opened, model).alerts
+    for receiver, delivered in found.delivered.items():
+        if delivered.failed:
+            say("untold", f"{receiver}: {delivered.failed}; it is told at the next run")
+    say("alerts", found.headline)
+    if not found.standing:
+        return
+    shown = table("alert", "check", "since (UTC)", "cost", "known to")
+    for one in found.standing:
+        known = f"{one.acknowledged.by}: {one.acknowledged.reason}" if one.acknowledged else ""
+        shown.add_row(one.id, escape(one.check), moment(one.since), one.cost, escape(known))
+    print_whole(shown)
+    for one in found.standing:
+        say(one.id, one.reason)
+
+
+def _print_changes(states: "Sequence[State]") -> None:
+    shown = table("at (UTC)", "what", "alert", "check", "why")
+    for state in states:
+        for one in state.alerts.changes:
+            if one.what != "still":
+                why = one.why or (one.alert.acknowledged.reason if one.alert.acknowledged else one.alert.reason)
+                shown.add_row(moment(state.alerts.at), one.what, one.alert.id, escape(one.alert.check), escape(why))
+    print_whole(shown)
+
+
+@monitor_app.command()
+def acknowledge(
+    model: Model,
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="Its id, or the name of its check.")],
+    by: Annotated[str, typer.Option(help="Who knows of it.")],
+    reason: Annotated[str, typer.Option(help="What they make of it.")],
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Says that a person knows of an alert: it stands, fails no run any more, and is quiet until it is over.
+
+    Example: cd4ml monitor acknowledge uptake 1f0c9a3e --by mia --reason "the source was late; it is mended"
+    """
+    from cd4ml.monitoring import alerts
+
+    known = alerts.acknowledge(open_store(store), model, alert, by=by, reason=reason)
+    say("acknowledged", f"{known.id}, {known.check}")
 
 
 app.add_typer(monitor_app, name="monitor")

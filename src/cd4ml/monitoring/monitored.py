@@ -17,7 +17,7 @@ FOLDER = "monitored"
 READERS = 32
 """Judgements that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
 _WINDOW, _VERDICT = "window.json", "verdict.json"
-_FOUND: Mapping[str, type[Document]] = {}
+FOUND: Mapping[str, type[Document]] = {}
 """What is found of a window before the verdict, by the name of its field: the kind of the document."""
 
 
@@ -81,10 +81,19 @@ def every(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
         model: The model's name.
         last: Of so many windows, the latest; of all if not said.
     """
+    return _all(store, model, last=last, found=FOUND)
+
+
+def verdicts(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
+    """The same, without drift and quality."""
+    return _all(store, model, last=last, found={})
+
+
+def _all(store: Store, model: str, *, last: int | None, found: Mapping[str, type[Document]]) -> list[Judged]:
     newest = _newest(store, _folder(model))
     chosen = [newest[key] for key in sorted(newest)][-last if last else None :]
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda one: _read(store, one), chosen))
+        return list(pool.map(lambda one: _read(store, one, found), chosen))
 
 
 def _folder(model: str) -> str:
@@ -110,11 +119,11 @@ def _contents(store: Store, kept: _Kept) -> dict[str, str]:
     return {part: store.read(f"{kept.folder}/{part}") for part in kept.parts}
 
 
-def _read(store: Store, kept: _Kept) -> Judged:
+def _read(store: Store, kept: _Kept, found: Mapping[str, type[Document]]) -> Judged:
     def parsed(kind: type[Document], part: str) -> Document | None:
         name = f"{kept.folder}/{part}"
         return kind.parse(store.read(name), store.uri(name)) if part in kept.parts else None
 
     window = Window.parse(store.read(f"{kept.folder}/{_WINDOW}"), store.uri(kept.folder))
     verdict = Verdict.parse(store.read(f"{kept.folder}/{_VERDICT}"), store.uri(kept.folder))
-    return Judged(window, verdict, **{name: parsed(kind, f"{name}.json") for name, kind in _FOUND.items()})
+    return Judged(window, verdict, **{name: parsed(kind, f"{name}.json") for name, kind in found.items()})

@@ -112,6 +112,12 @@ KINDS = (
         _PIPELINES | _MONITORING,
         _MONITORING,
     ),
+    Kind(
+        "alerts",
+        "`MODEL/NUMBER.json`: what monitoring tells people of a model, each time that it changes",
+        _PIPELINES | _MONITORING,
+        _MONITORING,
+    ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),

@@ -1,0 +1,236 @@
+"""The alerts of a model, `alerts/<model>/<1, 2, …>.json` in the store: each file the state after something changed.
+
+They follow from the verdicts of its windows: a check that failed last is an alert, since the first window of those that
+failed in a row; what passed later is resolved, and windows that cannot tell change nothing. Of many that look at once
+each finds what the one before wrote, for a state is added under the next number or not at all; so an alert fires once.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from cd4ml.contracts.alerts import Acknowledged, Alert, Alerts, Change
+from cd4ml.contracts.verdict import Check, Outcome, worst
+from cd4ml.contracts.window import Window
+from cd4ml.errors import DataError
+from cd4ml.monitoring import monitored
+from cd4ml.monitoring.monitored import Judged
+from cd4ml.names import nearest
+from cd4ml.registry import approvals, clock
+from cd4ml.registry.numbers import numbers
+from cd4ml.storage import AlreadyStoredError, Store, check_name
+
+FOLDER = "alerts"
+LOOKED = 1000
+"""So many windows back is looked; what failed longer ago, and was not checked since, is no alert."""
+NOT_CHECKED = "is not checked any more"
+_VERSION = re.compile(r"^version \S+: | in version \S+$")
+"""What names of checks say where several versions answered within a window."""
+_FAILING = (Outcome.FAILED, Outcome.ERROR)
+
+
+@dataclass(frozen=True)
+class State:
+    """The alerts of a model, and the number of the file that says so; 0 where there is none yet."""
+
+    number: int
+    alerts: Alerts
+
+
+def known(store: Store, model: str) -> State:
+    """The alerts of a model as they were written last.
+
+    Raises:
+        DocumentError: The last state cannot be read.
+    """
+    number = max(numbers(store, _folder(model), ".json"), default=0)
+    return State(number, _read(store, model, number) if number else Alerts(model, at=""))
+
+
+def history(store: Store, model: str, *, after: int = 0) -> list[State]:
+    """The states after that of a number, the oldest first."""
+    found = (number for number in numbers(store, _folder(model), ".json") if number > after)
+    return [State(number, _read(store, model, number)) for number in found]
+
+
+def look(store: Store, model: str) -> State:
+    """Brings the alerts of a model up to its verdicts.
+
+    Returns:
+        The state, a new one where something changed.
+    """
+
+    def after(before: Alerts) -> Alerts | None:
+        judged = monitored.verdicts(store, model, last=LOOKED)  # read after the state that they change
+        return _after(before, list(_failing(judged, before))) if judged else None
+
+    return change(store, model, after)
+
+
+def acknowledge(store: Store, model: str, alert: str, *, by: str, reason: str) -> Alert:
+    """Says that a person knows of an alert: it stands, and is quiet.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        alert: Its id, or the name of its check.
+        by: Who knows.
+        reason: What they make of it.
+
+    Raises:
+        DataError: No such alert stands.
+        RegistryError: Who or why is missing, or too long.
+    """
+    said = Acknowledged(by=approvals.who(by), reason=approvals.why(reason), at=clock.now())
+
+    def acknowledged(before: Alerts) -> Alerts:
+        ids = {one.id: one for one in before.standing}
+        found = ids.get(alert) or next((one for one in before.standing if one.check == alert), None)
+        if found is None:
+            missing = nearest(alert, list(ids)) if ids else "none stands"
+            raise DataError(f"{model}: no alert {alert!r} stands; {missing} (`cd4ml monitor alerts {model}`)")
+        now = replace(found, acknowledged=said)
+        standing = tuple(now if one is found else one for one in before.standing)
+        return replace(before, at=said.at, standing=standing, changes=(Change("acknowledged", now),))
+
+    state = change(store, model, acknowledged)
+    return state.alerts.changes[0].alert
+
+
+def failed(judged: Judged) -> set[str]:
+    """The names under which the failed checks of a window are alerts."""
+    return {name for name, check in _by_name(judged).items() if check.outcome in _FAILING}
+
+
+def change(store: Store, model: str, made: Callable[[Alerts], Alerts | None]) -> State:
+    """Adds a state that follows from the one before it; of many that do so at once, each follows from another's.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        made: Gives the state after one; None where nothing changes. It is called again where another was faster.
+    """
+    while True:
+        before = known(store, model)
+        after = made(before.alerts)
+        if after is None:
+            return before
+        number = before.number + 1
+        try:
+            store.add(f"{_folder(model)}/{number}.json", after.text)
+        except AlreadyStoredError:
+            continue
+        return State(number, after)
+
+
+@dataclass(frozen=True)
+class _Failing:
+    """A check that failed last."""
+
+    check: Check
+    """As the last window that failed has it."""
+    name: str
+    windows: tuple[Window, ...]
+    """That failed in a row, the earliest first."""
+    before: float | None
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """A check that failed, and does not any more."""
+
+    name: str
+    why: str
+
+
+def _failing(judged: Sequence[Judged], before: Alerts) -> Iterator[_Failing | _Resolved]:
+    """How each check that ever failed did last.
+
+    Args:
+        judged: The windows, the earliest first.
+        before: The alerts that stand.
+    """
+    courses: dict[str, list[tuple[Window, Check]]] = {}
+    for one in judged:
+        for name, check in _by_name(one).items():
+            courses.setdefault(name, []).append((one.window, check))
+    newest = next((set(_by_name(one)) for one in reversed(judged) if one.window.rows), set(courses))
+    for name in {one.check for one in before.standing} - set(courses):
+        yield _Resolved(name, NOT_CHECKED)
+    for name, course in courses.items():
+        told = [(window, check) for window, check in course if check.outcome in (*_FAILING, Outcome.PASSED)]
+        if not any(check.outcome in _FAILING for _, check in told):
+            continue
+        window, check = told[-1]
+        if check.outcome is Outcome.PASSED:
+            yield _Resolved(name, f"passed in the window from {window.begin}: {check.reason}")
+        elif name not in newest:
+            yield _Resolved(name, NOT_CHECKED)
+        else:
+            last = max((at for at, (_, one) in enumerate(told) if one.outcome is Outcome.PASSED), default=-1)
+            passed = told[last][1].value if last >= 0 else None
+            yield _Failing(check, name, tuple(each for each, _ in told[last + 1 :]), passed)
+
+
+def _by_name(judged: Judged) -> dict[str, Check]:
+    """The checks of a window, of several versions the one that counts."""
+    found: dict[str, Check] = {}
+    for check in judged.verdict.checks:
+        name = _VERSION.sub("", check.name)
+        other = found.get(name)
+        if other is None or worst([other.outcome, check.outcome]) is not other.outcome:
+            found[name] = check
+    return found
+
+
+def _after(before: Alerts, found: Sequence[_Failing | _Resolved]) -> Alerts | None:
+    """The state after some verdicts; None where it is the same."""
+    now, standing, changes = clock.now(), {one.check: one for one in before.standing}, list[Change]()
+    for one in found:
+        old = standing.get(one.name)
+        if isinstance(one, _Resolved):
+            if old:
+                changes.append(Change("resolved", standing.pop(one.name), one.why))
+            continue
+        alert = _alert(one, old, model=before.model, at=now)
+        if alert != old:
+            changes.append(Change("still" if old else "fired", alert))
+        standing[one.name] = alert
+    if not changes:
+        return None
+    by_age = sorted(standing.values(), key=lambda one: (one.since, one.check))
+    return replace(before, at=now, standing=tuple(by_age), changes=tuple(changes))
+
+
+def _alert(found: _Failing, old: Alert | None, *, model: str, at: str) -> Alert:
+    first, last = found.windows[0], found.windows[-1]
+    return Alert(
+        id=old.id if old else _id(model, found.name, first.begin, at),
+        check=found.name,
+        slice=found.check.slice,
+        limit=found.check.limit,
+        reason=found.check.reason,
+        outcome=found.check.outcome,
+        value=found.check.value,
+        before=found.before,
+        since=first.begin,
+        until=last.until,
+        windows=len(found.windows),
+        rows=sum(one.rows for one in found.windows),
+        fired_at=old.fired_at if old else at,
+        acknowledged=old.acknowledged if old else None,
+    )
+
+
+def _id(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _folder(model: str) -> str:
+    return f"{FOLDER}/{check_name(model)}"
+
+
+def _read(store: Store, model: str, number: int) -> Alerts:
+    name = f"{_folder(model)}/{number}.json"
+    return Alerts.parse(store.read(name), store.uri(name))
