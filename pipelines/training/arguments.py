@@ -1,6 +1,6 @@
 """What the training pipeline takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -195,7 +195,7 @@ class Training(Arguments):
         if freshness and freshness.max_age is not None and not self.time_column:
             yield "data_limits.freshness.max_age: is about the `time_column`; name one, or write `max_arrival_age`"
         yield from self._mistakes_of_the_problem()
-        yield from self._mistakes_of_dates()
+        yield from self._mistakes_of_features()
         yield from masks.unfit(self.columns, self._columns_named())
         if self.accelerator == "gpu" and not self.gpus:
             yield "accelerator: `gpu` means at least one; write how many as `gpus`, or leave it out"
@@ -249,13 +249,14 @@ class Training(Arguments):
         for held in strategies.parse(self.strategy).limits:
             yield from told(partial(check_fits, held, model_of_it))
 
-    def _mistakes_of_dates(self) -> Iterator[str]:
-        """Dates that are to be features, and are none."""
-        others = {role: self._columns_named()[role] for role in ("label", "key", "exclude")}
-        for name, model in (("baseline", self.baseline), ("candidate", self.candidate)):
-            for column in model.dates.named if model.dates else ():
-                roles = [role for role, columns in others.items() if column in columns]
-                yield from (f"{name}.dates: {column!r} is in `{role}` too; leave one of them out" for role in roles)
+    def _mistakes_of_features(self) -> Iterator[str]:
+        """Columns that a model is to see, and does not."""
+        named = self._columns_named()
+        for model in ("baseline", "candidate"):
+            for setting in ("texts", "dates", "rules"):
+                for other in ("label", "key", "exclude"):
+                    yield from _in_both(named, f"{model}.{setting}", other)
+            yield from _in_both(named, f"{model}.dates", f"{model}.texts")
 
     def mistakes_in_a_cluster(self) -> Iterator[str]:
         """What a cluster cannot use; also a target that is the machine of the task."""
@@ -265,8 +266,10 @@ class Training(Arguments):
         yield from super().mistakes_in_a_cluster()
         yield from targets.mistakes_in_a_cluster(self.target)
 
-    def _columns_named(self) -> dict[str, list[str]]:
-        """By argument the columns that it names."""
+    def _columns_named(self) -> dict[str, Sequence[str]]:
+        """By argument the columns that it names, and by setting of a model as `candidate.dates`."""
+        models = {"baseline": self.baseline, "candidate": self.candidate}
+        fairness = self.sweep.constraints.fairness if self.sweep else {}
         return {
             "key": [self.key] if isinstance(self.key, str) else list(self.key),
             "label": [self.label],
@@ -275,4 +278,13 @@ class Training(Arguments):
             "exclude": self.exclude,
             "sensitive": self.sensitive,
             "slices": [name for one in self.slices for name in ([one] if isinstance(one, str) else one)],
+            **{f"{model}.{name}": those for model, one in models.items() for name, those in one.columns_named.items()},
+            "sweep.constraints.fairness": list(fairness),
         }
+
+
+def _in_both(named: Mapping[str, Sequence[str]], one: str, other: str) -> Iterator[str]:
+    """Columns that two arguments name, of which one alone can be meant."""
+    for column in dict.fromkeys(named.get(one, ())):
+        if column in named[other]:
+            yield f"{one}: {column!r} is in `{other}` too; leave one of them out"

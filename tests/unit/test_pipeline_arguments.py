@@ -88,24 +88,68 @@ def test_what_is_of_classes_is_refused_where_a_number_is_asked_for() -> None:
     assert "baseline.model: `rules` says a probability, and the problem is regression; take" in str(refused.value)
 
 
-def test_a_date_that_can_be_no_feature_is_told_before_the_run() -> None:
-    required = {"name": "uptake", "source": "a.csv", "dataset": "a", "key": "id", "label": "took", "store": "store"}
+REQUIRED = {"name": "uptake", "source": "a.csv", "dataset": "a", "key": "id", "label": "took", "store": "store"}
+RULES = {"model": "rules", "rules": [{"when": {"region": "north", "asked": 3}, "probability": 0.3}], "default": 0.1}
+
+
+def told_of(**arguments: Any) -> list[str]:
+    """What is told of a run with these arguments, a line each."""
+    with pytest.raises(ArgumentsError) as told:
+        check(run_file.RunFile(Path("run.yaml"), "training", {**REQUIRED, **arguments}), model_of("training"))
+    return [line.strip() for line in str(told.value).splitlines()[1:]]
+
+
+def test_what_a_model_is_to_see_and_is_no_feature_is_told_before_the_run() -> None:
+    seen = {"model": "dnn", "dates": {"columns": ["took", "seen"], "since": "asked"}, "texts": ["id", "seen"]}
+
+    assert told_of(candidate=seen, baseline={"model": "trees", "dates": ["seen", "id"]}, exclude=["asked"]) == [
+        "baseline.dates: 'id' is in `key` too; leave one of them out",
+        "candidate.texts: 'id' is in `key` too; leave one of them out",
+        "candidate.dates: 'took' is in `label` too; leave one of them out",
+        "candidate.dates: 'asked' is in `exclude` too; leave one of them out",
+        "candidate.dates: 'seen' is in `candidate.texts` too; leave one of them out",
+    ]
+    assert told_of(baseline=RULES, exclude=["asked"]) == [
+        "baseline.rules: 'asked' is in `exclude` too; leave one of them out"
+    ]
+
+
+def test_what_a_model_names_and_the_dataset_does_not_hold_is_told_before_the_run() -> None:
+    dropped = ["review", "seen", "asked", "region", "team", "shop"]
+    gap = {"costs": {}, "fairness_gap": {"columns": ["team"], "most": 0.1}}
+    named = {
+        "model": "dnn",
+        "texts": ["review"],
+        "dates": {"columns": ["seen"], "since": "asked"},
+        "reweight": ["region"],
+        "threshold": gap,
+    }
+    fair = {"constraints": {"fairness": {"shop": {"selection_rate": {"max_gap": 0.1}}}}}
     models = {
-        "candidate": {"model": "dnn", "dates": {"columns": ["took", "seen"], "since": "asked"}},
-        "baseline": {"model": "trees", "dates": ["seen", "id"]},
+        "candidate": named,
+        "baseline": RULES,
+        "sweep": {"ranges": {"epochs": [1, 2]}, "trials": 2, **fair},
     }
 
-    with pytest.raises(ArgumentsError) as refused:
-        check(
-            run_file.RunFile(Path("run.yaml"), "training", {**required, **models, "exclude": ["asked"]}),
-            model_of("training"),
-        )
+    told = told_of(columns=dict.fromkeys(dropped, "drop"), **models)
 
-    assert str(refused.value).splitlines()[1:] == [
-        "  baseline.dates: 'id' is in `key` too; leave one of them out",
-        "  candidate.dates: 'took' is in `label` too; leave one of them out",
-        "  candidate.dates: 'asked' is in `exclude` too; leave one of them out",
+    said = [line.partition(", for it is named as ")[::2] for line in told]
+    assert said == [
+        (f"columns.{column}: cannot be dropped", f"`{argument}`; leave one of them out")
+        for argument, column in [
+            ("baseline.rules", "region"),
+            ("baseline.rules", "asked"),
+            ("candidate.reweight", "region"),
+            ("candidate.texts", "review"),
+            ("candidate.dates", "seen"),
+            ("candidate.dates", "asked"),
+            ("candidate.threshold.fairness_gap", "team"),
+            ("sweep.constraints.fairness", "shop"),
+        ]
     ]
+    told = told_of(columns={column: {"hash": "PEPPER"} for column in dropped}, **models)
+    assert [line.split(":")[0] for line in told] == ["columns.review", "columns.seen", "columns.asked"]
+    assert told[1] == "columns.seen: cannot be hashed, for it is named as `candidate.dates`; leave one of them out"
 
 
 def test_what_is_of_a_positive_class_is_refused_where_three_and_more_are_asked_for() -> None:

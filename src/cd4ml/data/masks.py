@@ -94,8 +94,15 @@ def parse(columns: Mapping[str, Any]) -> Mapping[str, Mask]:
     return settings.parse(_Asked, content=content, name="columns", error=DataError, unnamed="columns").columns
 
 
-_MAY_BE: Mapping[str, Sequence[How]] = {"key": ["hashed"], "label": ["bucketed"], "time_column": []}
-"""By argument what may become of the columns that it names; those of others may not be dropped."""
+_MAY_BE: Mapping[str, Sequence[How]] = {
+    "key": ["hashed"],
+    "label": ["bucketed"],
+    "time_column": [],
+    "dates": [],
+    "texts": [],
+}
+"""By argument, or setting of a model, what may become of the columns that it names."""
+_OTHERS_MAY_BE: Sequence[How] = ["hashed", "bucketed"]
 
 
 def how(mask: Mask) -> How:
@@ -113,12 +120,12 @@ def unfit(masks: Mapping[str, Mask], named: Mapping[str, Iterable[str]]) -> list
 
     Args:
         masks: By column what becomes of it.
-        named: By argument the columns that it names.
+        named: By argument, or setting of one as `candidate.dates`, the columns that it names.
     """
     return [
         f"columns.{column}: cannot be {how(masks[column])}, for it is named as `{argument}`; "
         f"{'hash it' if argument == 'key' else 'leave one of them out'}"
         for argument, columns in named.items()
         for column in columns
-        if column in masks and how(masks[column]) not in _MAY_BE.get(argument, ["hashed", "bucketed"])
+        if column in masks and how(masks[column]) not in _MAY_BE.get(argument.rpartition(".")[2], _OTHERS_MAY_BE)
     ]

@@ -128,6 +128,15 @@ def _dates(written: Any) -> Any:
     return {"columns": written} if isinstance(written, list | tuple) else written
 
 
+def dates_of(written: Any) -> tuple[str, ...]:
+    """The columns that a specification names as dates.
+
+    Args:
+        written: As it has them, columns or the whole; nothing where it names none.
+    """
+    return Dates.model_validate(_dates(written)).named if written else ()
+
+
 def _no_dates(_: Dates) -> Dates:
     raise ValueError("this model knows no dates; leave it out, or train another model")
 
@@ -178,6 +187,17 @@ class Trainer(Strict, ABC):
     def recorded(self) -> dict[str, Any]:
         """As the contract of its model has it."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def columns_named(self) -> dict[str, tuple[str, ...]]:
+        """By setting the columns that it names."""
+        gap = self.threshold.fairness_gap if self.threshold else None
+        return {
+            "reweight": self.reweight,
+            "texts": self.texts,
+            "dates": self.dates.named if self.dates else (),
+            "threshold.fairness_gap": gap.columns if gap else (),
+        }
 
     @abstractmethod
     def fit(self, job: "TrainingJob") -> "Fitted":
@@ -398,6 +418,12 @@ class Rules(Trainer, json_schema_extra={"required": ["model", "rules", "default"
         if weighted:
             raise ValueError("rules learn nothing from rows, so no weight changes them; leave it out")
         return weighted
+
+    @property
+    def columns_named(self) -> dict[str, tuple[str, ...]]:
+        """With those of its conditions."""
+        conditions = dict.fromkeys(name for rule in self.rules for name in rule.when)
+        return {**super().columns_named, "rules": tuple(conditions)}
 
     @property
     def probabilities(self) -> tuple[float, ...]:
