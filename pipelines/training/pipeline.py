@@ -186,6 +186,7 @@ def training(
         sensitive=sensitive,
         slices=slices,
         exclude=exclude,
+        dates=begun.outputs["dates"],
         time_column=time_column,
         runner=statistics_runner,
         waivers=waivers,
@@ -245,7 +246,7 @@ def training(
         trains(models[role], f"Train {role}")
     with_workers(models["candidate"])
 
-    with dsl.ParallelFor(begun.output, name="sweep") as place:  # none without one
+    with dsl.ParallelFor(begun.outputs["places"], name="sweep") as place:  # none without one
         swept = sweep_model(**of_all, spec=candidate, sweep=sweep, place=place).after(checked)
         trains(swept, "Sweep candidate")
         swept.register_pipeline_channels([cpu_request, cpu_limit, memory])  # the compiler forgets them within a loop

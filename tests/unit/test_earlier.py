@@ -1,7 +1,7 @@
 """A part of a pipeline runs with what an earlier run gave before it, or is refused in words."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from in_process import Ran, component, keep, tell
@@ -138,34 +138,46 @@ def test_what_only_looks_at_the_arguments_does_not_keep_them_from_being_others(t
         earlier.part(checking, task="read", alone=False, arguments=ARGUMENTS | {"text": "b"}, earlier=whole)
 
 
+class Begun(NamedTuple):
+    places: list
+    dates: list
+
+
 @component
-def check_arguments(sweep: dict, more: str) -> list:
+def check_arguments(sweep: dict, candidate: dict, more: str) -> Begun:
     assert more
-    return sweep["places"]
+    return Begun(["1"] if sweep else [], candidate.get("dates", []))
 
 
-def test_of_a_check_that_says_where_a_sweep_runs_the_sweep_alone_matters_and_where_its_places_are_read(
-    tmp_path: Path,
-) -> None:
+@component
+def keep_seen(seen: list, text: str, kept: dsl.Output[dsl.Artifact]) -> None:
+    Path(kept.path).write_text(f"{text} {seen}")
+
+
+def test_of_a_check_of_all_arguments_what_is_taken_from_it_alone_matters_and_by_whom(tmp_path: Path) -> None:
     @dsl.pipeline
-    def sweeping(sweep: dict, more: str, text: str = "hello") -> None:
-        places = check_arguments(sweep=sweep, more=more)
-        kept = keep(text=text).after(places)
-        with dsl.ParallelFor(places.output) as one:
+    def sweeping(sweep: dict, candidate: dict, more: str, text: str = "hello") -> None:
+        begun = check_arguments(sweep=sweep, candidate=candidate, more=more)
+        kept = keep_seen(text=text, seen=begun.outputs["dates"])
+        with dsl.ParallelFor(begun.outputs["places"]) as one:
             tell(text=one).after(kept)
         read(file=kept.outputs["kept"], more=more)
 
-    given: dict[str, Any] = {"sweep": {"places": ["1"]}, "more": "!"}
-    another = {"sweep": {"places": []}}
+    sweep = {"ranges": {"epochs": [1, 2]}, "trials": 2, "parallel": 2}
+    given: dict[str, Any] = {"sweep": sweep, "candidate": {"dates": ["seen"]}, "more": "!"}
+    another: dict[str, Any] = {"sweep": {}}
+    longer = {"sweep": {**sweep, "trials": 9}, "candidate": {"dates": {"columns": ["seen"]}, "epochs": 3}}
     whole = run(tmp_path / "whole", given, sweeping)
 
     def part(task: str, changed: dict[str, Any]) -> set[str]:
         return set(earlier.part(sweeping, task=task, alone=False, arguments=given | changed, earlier=whole).chosen)
 
-    assert part("for-loop-1", {"more": "?"}) == {"for-loop-1"}
+    assert part("for-loop-1", {"more": "?"} | longer) == {"for-loop-1"}
     assert part("read", {"more": "?"} | another) == {"read"}
-    with pytest.raises(ArgumentsError, match="another sweep, on which check-arguments depends"):
+    with pytest.raises(ArgumentsError, match="by these arguments check-arguments gives other places; begin with --fr"):
         part("for-loop-1", another)
+    with pytest.raises(ArgumentsError, match="by these arguments check-arguments gives other dates; begin with --from"):
+        part("read", {"candidate": {}})
 
 
 def test_a_run_from_before_an_argument_was_there_had_its_default(tmp_path: Path) -> None:

@@ -246,18 +246,22 @@ def test_the_first_task_records_every_argument_with_its_default(store: str) -> N
     assert record.arguments["source"] == {"file": "players.parquet"}
 
 
-def test_the_first_task_gives_and_notes_the_places_of_a_sweep_beside_the_candidate_s(
+def test_the_first_task_gives_and_notes_the_places_of_a_sweep_and_the_dates_that_models_see(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notes.TASK, "check-arguments")
-    sweep = {"ranges": {"learning_rate": {"min": 0.001, "max": 0.1}}, "trials": 9.0, "parallel": 3.0}
+    ranges = {"learning_rate": {"min": 0.001, "max": 0.1}, "dates": [["seen"], {"columns": ["left"], "since": "asked"}]}
+    sweep = {"ranges": ranges, "trials": 9.0, "parallel": 3.0}
+    models = {"baseline": {"model": "trees", "dates": ["born", "seen"]}, "candidate": {"model": "dnn"}}
 
-    assert begin.run("first", {**GIVEN, "store": store, "sweep": sweep}) == ["1", "2"]
+    found = begin.run("first", {**GIVEN, **models, "store": store, "sweep": sweep})
+
+    assert found == {"places": ["1", "2"], "dates": ["asked", "born", "left", "seen"]}
 
     opened = open_store(store)
     record = records.read(opened, "run-1")
     assert record.arguments["sweep"]["trials"] == 9
-    assert notes.of(opened, record).wrote["check-arguments"].parameters == {"Output": ["1", "2"]}
+    assert notes.of(opened, record).wrote["check-arguments"].parameters == found
 
 
 def test_the_first_task_tells_every_mistake_at_once_and_records_nothing(store: str) -> None:

@@ -1,5 +1,7 @@
 """Are the arguments of a run what its pipeline takes? They may come from a form, which checks nothing."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from cd4ml.images import TOOLS
@@ -51,7 +53,7 @@ def check_arguments(
     strategy: str,
     port: int,
     revision: str,
-) -> list:
+) -> NamedTuple("Begun", places=list, dates=list):  # type: ignore[valid-type]
     """Fails the run unless every argument is good, and begins the run's record in the store.
 
     Args:
@@ -59,9 +61,11 @@ def check_arguments(
         name: All from here on are the arguments of the pipeline `training`.
 
     Returns:
-        The places of the sweep beside the candidate's own, by number; none where there is no sweep.
+        places: The places of the sweep beside the candidate's own, by number; none where there is no sweep.
+        dates: The columns that a model sees as dates or times.
     """
     arguments = dict(locals())
     from cd4ml.running import begin
 
-    return begin.run(arguments.pop("run"), arguments)
+    begun = begin.run(arguments.pop("run"), arguments)
+    return (begun["places"], begun["dates"])

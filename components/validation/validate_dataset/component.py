@@ -27,6 +27,7 @@ def validate_dataset(
     sensitive: list = [],  # noqa: B006 (KFP reads the default, nothing changes it)
     slices: list = [],  # noqa: B006
     exclude: list = [],  # noqa: B006
+    dates: list = [],  # noqa: B006
     time_column: str = "",
     runner: list = [],  # noqa: B006
     waivers: list = [],  # noqa: B006
@@ -48,6 +49,7 @@ def validate_dataset(
         sensitive: Columns whose groups must be treated fairly.
         slices: Columns, or lists of columns to cross, by which models are evaluated.
         exclude: Columns that no model sees.
+        dates: Columns that a model sees as dates or times.
         time_column: The column that says when a row came to be; empty where there is none.
         runner: A runner of Beam and its options, on which the statistics are computed; empty computes in this task.
         waivers: Why findings do not count, until when, and who says so (docs/audit.md).
@@ -77,6 +79,7 @@ def validate_dataset(
         sensitive=sensitive,
         slices=slices,
         exclude=exclude,
+        dates=dates,
         time_column=time_column,
         runner=runner,
         waivers=waivers,

@@ -10,11 +10,12 @@ from cd4ml.registry import notes, records
 from cd4ml.running.arguments import Means, check, model_of
 from cd4ml.running.run_file import RunFile
 from cd4ml.training import search
+from cd4ml.training.trainers import dates_of
 
 _IN_A_POD = "KUBERNETES_SERVICE_HOST"
 
 
-def run(name: str, given: Mapping[str, Any]) -> list[str]:
+def run(name: str, given: Mapping[str, Any]) -> dict[str, list[str]]:
     """Checks what the run of this task was given, as the command line does, and records it.
 
     Args:
@@ -22,7 +23,7 @@ def run(name: str, given: Mapping[str, Any]) -> list[str]:
         given: The pipeline's arguments, as KFP has them.
 
     Returns:
-        The places of its sweep beside the candidate's own, by number; none where there is no sweep.
+        What follows from them for the other tasks, as `follows` has it.
 
     Raises:
         ArgumentsError: With every mistake, one a line.
@@ -36,11 +37,28 @@ def run(name: str, given: Mapping[str, Any]) -> list[str]:
         for name, value in given.items()
     }
     values = check(RunFile(Path("arguments"), pipeline, arguments), model, in_a_cluster=_IN_A_POD in os.environ)
-    store, places = values.value(Means.STORE), search.places(arguments.get("sweep", {}))
+    store, found = values.value(Means.STORE), follows(arguments)
     records.begin(store, name=name, arguments=values.model_dump(mode="json", exclude_none=True))
     with notes.noting(store, {}) as returned:
-        returned["Output"] = places
-    return places
+        returned.update(found)
+    return found
+
+
+def follows(arguments: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What of arguments of training other tasks than those that are given them need.
+
+    Args:
+        arguments: They, without mistakes.
+
+    Returns:
+        As `places` those of the sweep beside the candidate's own, by number, none where there is no sweep; as `dates`
+        the columns that the models see as such.
+    """
+    sweep = arguments.get("sweep") or {}
+    seen = [arguments.get(model, {}).get("dates") for model in ("baseline", "candidate")]
+    tried = sweep.get("ranges", {}).get("dates", ())
+    dates = {name for one in (*seen, *tried) for name in dates_of(one)}
+    return {"places": search.places(sweep), "dates": sorted(dates)}
 
 
 def _meant(text: str, is_number: bool) -> Any:

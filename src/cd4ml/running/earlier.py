@@ -1,6 +1,6 @@
 """A part of a pipeline, run with what an earlier run gave before it, whose folder is on this machine."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 from cd4ml.contracts.document import Document
 from cd4ml.errors import ArgumentsError
 from cd4ml.names import nearest
-from cd4ml.running import compiled
+from cd4ml.running import begin, compiled
 from cd4ml.running.cache import Cache
 from cd4ml.running.walk import Part, with_defaults
 
@@ -18,8 +18,8 @@ OUTPUTS = "outputs"
 """The folder of a run with what each of its tasks and groups gave that passed."""
 ARGUMENTS = "arguments.json"
 """The file of a run with its pipeline and its arguments, defaults included."""
-GIVEN_BY = {"check-arguments": ("sweep",)}
-"""By task that checks more arguments than what it gives follows from: those."""
+GIVEN_BY: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {"check-arguments": begin.follows}
+"""By task that checks more arguments than what it gives follows from: what that is, by output."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,9 @@ def part(
     before = [one for one in waits if one not in wanted and any(one in waits[other] for other in wanted)]
     now = {key: value for key, value in with_defaults(arguments, spec.root).items() if key not in may_differ}
     before_it = with_what_leads_to(before, waits)
-    leading = [one for one in before_it if waits[one] or _gives(spec, one, {*before_it, *wanted})]
-    _check_arguments(spec, leading, now=now, earlier=earlier)
+    to = {*before_it, *wanted}
+    leading = [one for one in before_it if waits[one] or _gives(spec, one, to)]
+    _check_arguments(spec, leading, to=to, now=now, earlier=earlier)
     record = Cache(str(earlier / OUTPUTS))
     given = {one: record.get(one) for one in before}
     missing = [one for one, outputs in given.items() if outputs is None]
@@ -170,10 +171,16 @@ def _within(spec: pb.PipelineSpec, task: pb.PipelineTaskSpec) -> set[str]:
 def _gives(spec: pb.PipelineSpec, task: str, to: Collection[str]) -> bool:
     """Whether what a task gives matters to some others; one that gives nothing looks at the arguments alone."""
     if task in GIVEN_BY:
-        read = [one for other in to for one in spec.root.dag.tasks[other].inputs.parameters.values()]
-        return task in {one.task_output_parameter.producer_task for one in read}
+        return bool(_taken(spec, task, to))
     outputs = spec.components[spec.root.dag.tasks[task].component_ref.name].output_definitions
     return bool(outputs.parameters or outputs.artifacts)
+
+
+def _taken(spec: pb.PipelineSpec, task: str, to: Collection[str]) -> set[str]:
+    """The values that some others take of what a task gives."""
+    read = [one for other in to for one in spec.root.dag.tasks[other].inputs.parameters.values()]
+    places = [one.task_output_parameter for one in read]
+    return {place.output_parameter_key for place in places if place.producer_task == task}
 
 
 def _with_what_follows(name: str, waits: Mapping[str, Sequence[str]]) -> set[str]:
@@ -184,7 +191,9 @@ def _with_what_follows(name: str, waits: Mapping[str, Sequence[str]]) -> set[str
     return found
 
 
-def _check_arguments(spec: pb.PipelineSpec, before: Sequence[str], *, now: Mapping[str, Any], earlier: Path) -> None:
+def _check_arguments(
+    spec: pb.PipelineSpec, before: Sequence[str], *, to: Collection[str], now: Mapping[str, Any], earlier: Path
+) -> None:
     """Makes sure that what comes from an earlier run is what these arguments would give."""
     if not (earlier / ARGUMENTS).exists():
         raise ArgumentsError(
@@ -194,10 +203,24 @@ def _check_arguments(spec: pb.PipelineSpec, before: Sequence[str], *, now: Mappi
     check_pipeline(spec, run=earlier.name, pipeline=given.pipeline)
     then = with_defaults(given.arguments, spec.root)
     for task in before:
+        if follows := GIVEN_BY.get(task):
+            _check_values(_taken(spec, task, to), now=follows(now), then=follows(then), task=task, run=earlier.name)
+            continue
         inputs = {one.component_input_parameter for one in spec.root.dag.tasks[task].inputs.parameters.values()}
-        for name in sorted(inputs.intersection(now, GIVEN_BY.get(task, inputs))):
+        for name in sorted(inputs.intersection(now)):
             if now[name] != then.get(name):
                 raise ArgumentsError(
                     f"run {earlier.name}: was given another {name}, on which {task} depends; "
                     f"begin with --from {task}, or name another run with --run"
                 )
+
+
+def _check_values(
+    names: Collection[str], *, now: Mapping[str, Any], then: Mapping[str, Any], task: str, run: str
+) -> None:
+    for name in sorted(names):
+        if now[name] != then[name]:
+            raise ArgumentsError(
+                f"run {run}: by these arguments {task} gives other {name}; begin with --from {task}, or name another "
+                "run with --run"
+            )

@@ -23,6 +23,7 @@ from cd4ml.errors import DataError, RegistryError, TrainingError
 from cd4ml.registry import models
 from cd4ml.registry.numbers import documents
 from cd4ml.reports import comparison
+from cd4ml.running import begin
 from cd4ml.running.asking import ask
 from cd4ml.running.walk import Part
 from cd4ml.storage import Store, local_copy
@@ -87,7 +88,8 @@ class Origin:
             "champion": self.store.uri(self.start.folder) if self.start else "",
             "champion_digest": self.start.digest if self.start else "",
         }
-        before = {"check-arguments": {}, "ingest-dataset": ingested, "check-dataset": {}}
+        begun: dict[str, Any] = begin.follows(self.version.arguments)
+        before = {"check-arguments": begun, "ingest-dataset": ingested, "check-dataset": {}}
         return Part("", frozenset(TASKS), before)
 
     def _won(self, names: Iterable[str]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def validate(
     slices: Sequence[str | Sequence[str]],
     outputs: Outputs,
     exclude: Sequence[str] = (),
+    dates: Sequence[str] = (),
     time_column: str = "",
     runner: Sequence[str] = (),
     waivers: Sequence[Any] = (),
@@ -67,6 +68,7 @@ def validate(
         slices: Columns, or lists of columns to cross, by which models are evaluated; here each column counts alone.
         outputs: The files and folders to write.
         exclude: Columns that no model sees.
+        dates: Columns that a model sees as dates or times; what is none of these is passed over.
         time_column: The column that says when a row came to be; empty where there is none.
         runner: A runner of Beam and its options, on which the statistics are computed; empty computes them here.
         waivers: Why findings do not count, as `cd4ml.validation.waivers` has them. A column of personal data that one
@@ -121,6 +123,7 @@ def validate(
             label=label_column,
             key=key,
             exclude=[*exclude, *unseen],
+            dates=dates,
             time=time_column,
             sensitive=of_sensitive,
         )

@@ -96,6 +96,38 @@ def test_moments_later_than_the_row_that_are_excluded_are_not_told():
     assert alarms(having(TABLE, closed_at=closed), exclude=["closed_at"]) == []
 
 
+DAY = 24 * 3600
+OFFERED = TABLE["offered_at"].to_numpy().astype(np.int64)
+HOURS = RANDOM.integers(0, DAY, len(POSITIVE))
+DATES = {
+    "set only after the event": pa.array(OFFERED - HOURS, pa.timestamp("s"), mask=~POSITIVE),
+    "set after some of the events": pa.array(OFFERED - HOURS, pa.timestamp("s", "UTC"), mask=~SOME),
+    "changed with the event": pa.array(OFFERED - np.where(POSITIVE, 0, 30 * DAY) - HOURS, pa.timestamp("s")),
+    "none, but for some of the events": pa.array(np.where(SOME, OFFERED, 0), pa.timestamp("s")),
+}
+
+
+@pytest.mark.parametrize(
+    ("leak", "timed"),
+    [
+        ("set only after the event", True),
+        ("set only after the event", False),
+        ("set after some of the events", True),
+        ("set after some of the events", False),
+        ("changed with the event", True),
+        ("none, but for some of the events", False),
+    ],
+)
+def test_a_date_that_a_model_sees_is_a_leak_where_it_or_its_time_since_the_row_tells_the_label(leak, timed):
+    table = having(TABLE if timed else TABLE.drop(["offered_at"]), leak=DATES[leak])
+
+    (finding,) = alarms(table, dates=["leak", "joined_at"])
+
+    assert (finding.kind, finding.severity, finding.column) == ("leak", "error", "leak")
+    assert "make sure that it is known before the event" in finding.message
+    assert alarms(table) == []
+
+
 def test_rows_too_few_to_tell_raise_nothing():
     few = having(TABLE, leak=POSITIVE).slice(0, 150)
 

@@ -84,6 +84,19 @@ def test_a_column_that_alone_tells_the_number_is_a_leak(validation):
     assert leak.interval[0] > 0.9
 
 
+def test_a_date_that_alone_tells_the_number_is_a_leak_where_a_model_sees_it(validation):
+    table = prices()
+    paid = (table["price"].to_numpy() * 24 * 3600 * 10**6).astype(np.int64)
+    table = table.append_column("paid_at", pa.array(paid, pa.timestamp("us")))
+
+    found = validation(table, label="price", dates=["paid_at"])
+
+    (leak,) = found.of_kind("leak")
+    assert (leak.column, leak.severity) == ("paid_at", "error")
+    assert not check(validation.outputs.findings, {}).passed
+    assert validation(table, label="price").of_kind("leak") == []
+
+
 def test_what_is_filled_in_with_high_numbers_alone_is_a_warning(validation):
     table = prices()
     price = table["price"].to_numpy()

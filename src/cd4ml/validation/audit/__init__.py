@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts.findings import Anonymity, Copies, Finding, Proxy
 from cd4ml.contracts.model import kind_of
+from cd4ml.contracts.moments import is_moment
 from cd4ml.validation.audit import amounts, anonymous, codes, copies, duplicates, leaks, order, proxies, relabel, sample
 from cd4ml.validation.audit.copies import Chosen
-from cd4ml.validation.audit.sample import Sample
+from cd4ml.validation.audit.sample import Asked, Sample
 from cd4ml.validation.on_disk import Table
 
 FEWEST_OF_A_CLASS = 100
@@ -44,12 +45,26 @@ class Audited:
     """The label by row where it is a number, float64 [rows], NaN where there is none; else None."""
     classes: pa.ChunkedArray | None = None
     """The class of each row as text where there are three or more, null where there is none; else None."""
+    dates: Sequence[str] = ()
+    """Columns that a model sees as dates or times."""
 
     @property
     def features(self) -> list[str]:
         """The columns that a model may be given."""
         others = {self.label, self.key, self.time, *self.exclude}
         return [one.name for one in self.table.schema if one.name not in others and kind_of(one.type)]
+
+    @property
+    def seen_dates(self) -> list[str]:
+        """The columns of dates and times that a model is given."""
+        others = {self.label, self.key, *self.exclude}
+        moments = [field.name for field in self.table.schema if is_moment(field.type)]
+        return [name for name in moments if name in self.dates and name not in others]
+
+    @property
+    def moment(self) -> str:
+        """The column that says when a row came to be, where that is a date or time; else empty."""
+        return self.time if self.time and is_moment(self.table.schema.field(self.time).type) else ""
 
     @property
     def labelled(self) -> np.ndarray:
@@ -83,7 +98,8 @@ def examine(audited: Audited) -> Audit:
     """Audits a dataset, as far as it can be asked: without labels nothing tells them."""
     features = audited.features
     outcome = codes.as_numbers(audited.outcome)
-    drawn = sample.draw(audited.table, outcome=audited.labelled, features=features)
+    asked = Asked(features, audited.seen_dates, audited.moment)
+    drawn = sample.draw(audited.table, outcome=audited.labelled, asked=asked)
     told = tuple(proxies.measure(drawn.features, drawn.rows, audited.sensitive))
     chosen = copies.choose(audited.table, features)
     rows = copies.read(audited.table, features, chosen)

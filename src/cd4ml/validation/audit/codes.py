@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts.moments import is_moment
 from cd4ml.validation.on_disk import Table
 
 MISSING = 0
@@ -60,6 +61,14 @@ def as_numbers(column: pa.ChunkedArray) -> np.ndarray:
         column = column.cast(pa.int64())
     values: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
     return values
+
+
+def microseconds(column: pa.ChunkedArray) -> np.ndarray:
+    """Dates and times as float64 [rows], microseconds since 1970 in UTC, NaN where there is none, or nothing else."""
+    if not is_moment(column.type):
+        return np.full(len(column), np.nan)
+    zone = getattr(column.type, "tz", None)
+    return as_numbers(column.cast(pa.timestamp("us", zone), safe=False))
 
 
 def numbered(column: pa.ChunkedArray, missing: Literal["encode", "mask"] = "encode") -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from cd4ml.contracts.findings import Finding, percent
+from cd4ml.contracts.moments import is_moment
 from cd4ml.contracts.shares import difference_interval, share_interval
 from cd4ml.validation.audit.areas import Area
 from cd4ml.validation.audit.codes import MISSING, MOST
@@ -121,8 +122,9 @@ def _values(counts: np.ndarray, type_: pa.DataType) -> Iterator[tuple[str, np.nd
             if value not in (MISSING, MOST):
                 yield "has one of its values", codes == value
     elif (spike := int(counts[1:].argmax()) + 1) and counts[spike] >= SPIKE * counts.sum():
-        yield "has its most frequent value", codes == spike
-        yield "has another value than its most frequent one", (codes != spike) & (codes != MISSING)
+        what = "time" if is_moment(type_) else "value"
+        yield f"has its most frequent {what}", codes == spike
+        yield f"has another {what} than its most frequent one", (codes != spike) & (codes != MISSING)
 
 
 def _pure(suspect: _Suspect, expected: float, *, positive: bool) -> Finding:

@@ -50,11 +50,11 @@ def after_the_event(table: Table, time_column: str, exclude: Sequence[str]) -> I
     """
     if not time_column:
         return
-    event = _microseconds(table.column(time_column))
+    event = codes.microseconds(table.column(time_column))
     for name in table.column_names:
         if name in (time_column, *exclude) or not pa.types.is_timestamp(table.schema.field(name).type):
             continue
-        moments = _microseconds(table.column(name))
+        moments = codes.microseconds(table.column(name))
         there = ~np.isnan(moments) & ~np.isnan(event)
         rows, late = int(there.sum()), int((moments[there] > event[there]).sum())
         if late < LATE * rows or late <= 1:
@@ -73,9 +73,3 @@ def as_numbers(key: pa.ChunkedArray) -> np.ndarray:
         return codes.as_numbers(key)
     digits = pc.utf8_slice_codeunits(pc.replace_substring_regex(key, "[^0-9]", ""), -DIGITS)
     return codes.as_numbers(pc.if_else(pc.equal(digits, ""), None, digits))
-
-
-def _microseconds(column: pa.ChunkedArray) -> np.ndarray:
-    if not pa.types.is_timestamp(column.type):
-        return np.full(len(column), np.nan)
-    return codes.as_numbers(column.cast(pa.timestamp("us", column.type.tz), safe=False))

@@ -23,6 +23,33 @@ NOTHING = Area(0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The columns that are asked what they tell."""
+
+    features: Sequence[str]
+    """Numbers, texts and truth values."""
+    dates: Sequence[str] = ()
+    """Dates and times, each by how long it is after that of the row, or by its moment where no column says that."""
+    time: str = ""
+    """The column of the moment at which a row came to be; empty where there is none."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.features, *self.dates)
+
+    def of(self, table: Table, rows: np.ndarray) -> Coded:
+        """Their codes in some rows of a table."""
+        needed = dict.fromkeys([*self.names, *([self.time] if self.dates and self.time else [])])
+        part = table.select(list(needed))
+        part = part.take(pa.array(rows)) if len(rows) < table.num_rows else part
+        moments = {name: codes.microseconds(part.column(name)) for name in list(needed)[len(self.features) :]}
+        ages = [moments[name] - (moments[self.time] if self.time not in ("", name) else 0) for name in self.dates]
+        binned = [codes.bins(one, codes.MOST) for one in ages]
+        return Coded(self.names, np.vstack([codes.encode(part, self.features).codes, *binned]))
+
+
+@dataclass(frozen=True)
 class Sample:
     """Labelled rows, with what their columns hold."""
 
@@ -85,20 +112,18 @@ class Sample:
         return Sample(self.features, outcome, areas.folds(outcome), self.rows)
 
 
-def draw(table: Table, *, outcome: np.ndarray, features: Sequence[str]) -> Sample:
+def draw(table: Table, *, outcome: np.ndarray, asked: Asked) -> Sample:
     """Draws rows, the same ones of the same table.
 
     Args:
         table: The whole dataset.
         outcome: Of its rows, float64 [rows]: 1, 0, or NaN where there is no label.
-        features: The columns to ask.
+        asked: The columns.
     """
     labelled = np.flatnonzero(~np.isnan(outcome))
-    rows = labelled[_some(len(labelled), min(MOST_ROWS, MOST_CELLS // max(len(features), 1)))]
-    part = table.select(list(features))
-    part = part.take(pa.array(rows)) if len(rows) < table.num_rows else part
+    rows = labelled[_some(len(labelled), min(MOST_ROWS, MOST_CELLS // max(len(asked.names), 1)))]
     positive = outcome[rows] == 1
-    return Sample(codes.encode(part, features), positive, areas.folds(positive), rows)
+    return Sample(asked.of(table, rows), positive, areas.folds(positive), rows)
 
 
 def _some(rows: int, most: int) -> np.ndarray:
