@@ -1,17 +1,16 @@
 """Commands about what production does: `cd4ml monitor`."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, moment, print_whole, say, table
 from cd4ml.errors import DataError
-from cd4ml.settings import Span as AnySpan
+from cd4ml.monitoring import spans
 from cd4ml.storage import check_uri, open_store
 
 if TYPE_CHECKING:
@@ -25,33 +24,18 @@ monitor_app = typer.Typer(
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 
 
-def _moment(text: str) -> datetime:
-    """A time that a person writes, of UTC where no zone is said."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise DataError(f"{text!r} is no time; write it as 2026-11-29T08:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _span(text: str) -> timedelta:
-    try:
-        return TypeAdapter(AnySpan).validate_python(text)
-    except ValidationError:
-        raise DataError(f"{text!r} is no span of time; write one such as `1 hour`, `1 day` or PT1H") from None
-
-
 @monitor_app.command()
 def collect(
     model: Model,
     since: Annotated[
         datetime | None,
         typer.Option(
-            parser=_moment, metavar="TIME", help="The first moment, as 2026-11-29T08:00Z; what is due if not said."
+            parser=spans.moment, metavar="TIME", help="The first moment, as 2026-11-29T08:00Z; what is due if not said."
         ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="The moment that does not count any more.")
+        datetime | None,
+        typer.Option(parser=spans.moment, metavar="TIME", help="The moment that does not count any more."),
     ] = None,
     every: Annotated[
         str, typer.Option(metavar="SPAN", help="How long a window is, as `1 hour`, `1 day` or PT1H.")
@@ -76,7 +60,7 @@ def collect(
     """
     from cd4ml.monitoring import windows
 
-    opened, width = open_store(store), _span(every)
+    opened, width = open_store(store), spans.width(every)
     while True:
         if since is None:
             wanted = list(windows.due(opened, model, width, capture=capture or ""))

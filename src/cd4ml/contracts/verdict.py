@@ -13,6 +13,8 @@ DATA_GATE = "check_dataset"
 """The gate whose verdict lets a model be trained."""
 MODEL_GATE = "check_model"
 """The gate whose verdict lets a model be published and deployed."""
+WINDOW_GATE = "check_window"
+"""The gate whose verdict says whether a model in production is still as it was let in."""
 
 
 class Outcome(StrEnum):

@@ -34,6 +34,8 @@ UNKNOWN, OTHER_ROW, OTHER_TYPE, EARLY, CONTRADICTING, TWICE = WHYS = (
     "twice",  # as an earlier one of its row says
 )
 """Why labels are kept apart."""
+DOCUMENT, TABLE = "window.json", "rows.parquet"
+"""What the tasks after collecting find in their folder: the document, and the rows that were given to somebody."""
 APART = pa.schema(
     [
         ("why", pa.string()),  # one of `WHYS`

@@ -1,0 +1,114 @@
+"""The windows that are due are collected, and those that are to be judged are handed on (`cd4ml.monitoring.handed`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from cd4ml.contracts.window import DOCUMENT, TABLE, Window, key_of
+from cd4ml.monitoring import handed, monitored, spans, window_table, windows
+from cd4ml.monitoring.windows import Span
+from cd4ml.names import counted
+from cd4ml.registry import clock
+from cd4ml.storage import Store, open_store
+
+MOST = 50
+"""Windows that one run takes on."""
+BACK = 1000
+"""Of so many windows it is asked whether they were judged."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What is to be judged now."""
+
+    windows: tuple[Window, ...]
+    left: int
+    """How many more are due, for the next run."""
+
+    @property
+    def headline(self) -> str:
+        """How many windows, rows and labels."""
+        if not self.windows:
+            return handed.NONE
+        rows, labelled = (sum(getattr(one, name) for one in self.windows) for name in ("rows", "labelled"))
+        more = f", {self.left:,} more due" if self.left else ""
+        return f"{counted(len(self.windows), 'window')}, {counted(rows, 'row')}, {labelled:,} labelled{more}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of it in the UI."""
+        return {"headline": self.headline, "windows": [one.key for one in self.windows], "left": self.left}
+
+
+def collect(
+    store: str,
+    model: str,
+    *,
+    every: str,
+    output: str | Path,
+    since: str = "",
+    until: str = "",
+    capture: str = "",
+) -> Collected:
+    """Collects the windows of a model that are due, and hands on those that are to be judged.
+
+    Due are those that `windows.due` names, and those that were collected and not judged since. Windows that are over
+    and not collected come first.
+
+    Args:
+        store: The store that holds the registry, and takes the windows.
+        model: The model's name.
+        every: How long a window is, as `1 hour`.
+        output: The folder that takes what is handed on.
+        since: The first moment; where it is named, the windows from then on, whether due or not.
+        until: The moment that does not count any more; all that is over where it is not named.
+        capture: What a router captured; that of the model if not said.
+
+    Raises:
+        DataError: The capture or the store cannot be read or written.
+        RegistryError: No version of the model is published.
+    """
+    opened, width = open_store(store), spans.width(every)
+    Path(output).mkdir(parents=True, exist_ok=True)
+    if since:
+        over, judged = clock.moment() - windows.SETTLED, dict[str, int]()
+        due = most = list(windows.spans(spans.moment(since), min(spans.moment(until), over) if until else over, width))
+    else:
+        judged = _judged(opened, model)
+        due = _due(opened, model, judged, width=width, capture=capture)
+        most = due[:MOST]
+    found: list[Window] = []
+    for span in most:
+        window = windows.collect(store, model, span, capture=capture)
+        if judged.get(window.key) != window.number:
+            _write(opened, window, Path(output) / window.key)
+            found.append(window)
+    return Collected(tuple(found), left=len(due) - len(most))
+
+
+def _due(store: Store, model: str, judged: Mapping[str, int], *, width: timedelta, capture: str) -> list[Span]:
+    known = {one.key: one for one in window_table.every(store, model)}
+    due = {key_of(*one.written): one for one in windows.due(store, model, width, capture=capture)}
+    first = min(judged) if len(judged) == BACK else ""
+    unjudged = {
+        key: Span(datetime.fromisoformat(one.begin), datetime.fromisoformat(one.until))
+        for key, one in known.items()
+        if key >= first and judged.get(key) != one.number and key not in due
+    }
+    new, again = ([one for key, one in due.items() if (key in known) is old] for old in (False, True))
+    return [*new, *unjudged.values(), *again]
+
+
+def _judged(store: Store, model: str) -> dict[str, int]:
+    """By window the number of the document that was judged last."""
+    return {one.window.key: one.window.number for one in monitored.verdicts(store, model, last=BACK)}
+
+
+def _write(store: Store, window: Window, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    pq.write_table(window_table.rows(store, window), folder / TABLE)
+    window.write(folder / DOCUMENT)

@@ -1,0 +1,143 @@
+"""Gate: do the windows that were collected keep the limits? Each is kept as it was judged, and people are told.
+
+A run fails where a check of the windows that it judged stands as an alert that nobody has acknowledged. What cannot be
+told yet fails nothing, nor does a window that failed and was followed by one that passed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cd4ml.contracts.alerts import Alert
+from cd4ml.contracts.verdict import WINDOW_GATE, Check, Outcome, Verdict
+from cd4ml.contracts.window import DOCUMENT, Window
+from cd4ml.errors import GateError
+from cd4ml.monitoring import alerts, handed, monitored, receivers, spans
+from cd4ml.monitoring.monitored import Judged
+from cd4ml.monitoring.receivers import Receivers
+from cd4ml.names import counted
+from cd4ml.storage import open_store
+
+AGAIN = timedelta(hours=1)
+"""What is added to two windows, until an alert that nobody speaks of any more is over."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the windows of a run."""
+
+    model: str
+    verdict: Verdict
+    """About all of them."""
+    standing: tuple[Alert, ...]
+    """All alerts of the model."""
+    fresh: tuple[Alert, ...]
+    """Those of them that the windows of this run bear, and nobody has acknowledged."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the verdict's artifact says of it in the UI."""
+        about = {"alerts": [one.check for one in self.standing], "new": [one.check for one in self.fresh]}
+        return {**self.verdict.metadata, "headline": self.headline, "passed": not self.fresh, **about}
+
+    @property
+    def headline(self) -> str:
+        """How many windows, and how many alerts."""
+        windows = len(self.verdict.about)
+        alerts_ = counted(len(self.standing), "alert") if self.standing else "no alerts"
+        return f"{counted(windows, 'window')} judged, {alerts_}" if windows else f"{handed.NONE}, {alerts_}"
+
+    def raise_if_failed(self) -> None:
+        """Ends the run where something is wrong that nobody knows of.
+
+        Raises:
+            GateError: With a line for each alert.
+        """
+        if self.fresh:
+            lines = "".join(f"\n  - {line(one)}" for one in self.fresh)
+            know = f"`cd4ml monitor acknowledge {self.model} ALERT` says that somebody knows"
+            raise GateError(f"{WINDOW_GATE}: {counted(len(self.fresh), 'alert')} of {self.model}{lines}\n{know}")
+
+
+def check(
+    windows: str | Path,
+    found: Mapping[str, str | Path],
+    *,
+    model: str,
+    store: str,
+    output: str | Path,
+    every: str = "1 day",
+    tell: Receivers | None = None,
+) -> Outcomes:
+    """Judges windows, keeps each as it was judged, and tells people of what is wrong.
+
+    Args:
+        windows: What collecting handed on.
+        found: By `drift` and `quality` the folder with what was found of each window.
+        model: The model's name.
+        store: The store.
+        output: The file that takes the verdict about all of them.
+        every: How long a window is.
+        tell: Who is told of alerts; nobody where not said.
+
+    Returns:
+        What became of them; nothing has failed yet.
+
+    Raises:
+        DocumentError: What was found of a window cannot be read.
+        StorageError: The store cannot be read or written.
+    """
+    opened = open_store(store)
+    judged = [_judged(folder, found) for folder in handed.every(windows)]
+    for one in judged:
+        monitored.keep(opened, one)
+    standing = alerts.look(opened, model).alerts.standing
+    untold = receivers.tell(opened, model, tell or Receivers(), lasting=2 * spans.width(every) + AGAIN)
+    failed = {name for one in judged for name in alerts.failed(one)}
+    fresh = tuple(one for one in standing if one.check in failed and not one.acknowledged)
+    verdict = _together(judged, [*_acknowledged(standing), *untold]).write(output)
+    return Outcomes(model, verdict, standing, fresh)
+
+
+def line(alert: Alert) -> str:
+    """An alert in one line."""
+    since = alert.since.replace("+00:00", "Z")
+    return f"{alert.id}: {alert.reason} (since {since}, {alert.cost})"
+
+
+def _judged(folder: Path, found: Mapping[str, str | Path]) -> Judged:
+    """A window with what was found of it, and what its checks come to."""
+    window = Window.read(folder / DOCUMENT)
+    kinds: Mapping[str, type[Any]] = monitored.FOUND
+    documents = {name: kinds[name].read(Path(place) / f"{folder.name}.json") for name, place in found.items()}
+    checks = tuple(check for one in documents.values() for check in one.checks)
+    warnings = tuple(f"{file}: cut off, or no Parquet; its rows are left out" for file in window.unreadable)
+    return Judged(window, Verdict(WINDOW_GATE, {"window": window.digest}, checks, warnings), **documents)
+
+
+def _together(judged: Sequence[Judged], warnings: Sequence[str]) -> Verdict:
+    """One verdict about several windows: each check says of which it is."""
+    checks = tuple(_of(check, one.window, several=len(judged) > 1) for one in judged for check in one.verdict.checks)
+    own = [warning for one in judged for warning in one.verdict.warnings]
+    about = {one.window.key: one.window.digest for one in judged}
+    return Verdict(WINDOW_GATE, about, checks, (*own, *warnings, *_untold(judged)))
+
+
+def _of(check: Check, window: Window, *, several: bool) -> Check:
+    return replace(check, name=f"{check.name} from {window.begin}") if several else check
+
+
+def _untold(judged: Sequence[Judged]) -> Iterator[str]:
+    """What cannot be told yet of the last window, and what is missing."""
+    for check in judged[-1].verdict.checks if judged else ():
+        if check.outcome is Outcome.INCONCLUSIVE:
+            yield check.reason
+
+
+def _acknowledged(standing: Sequence[Alert]) -> Iterator[str]:
+    for one in standing:
+        if one.acknowledged:
+            said = one.acknowledged
+            yield f"{one.check}: fails since {one.since}; {said.by} knows of it: {said.reason}"

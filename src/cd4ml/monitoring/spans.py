@@ -1,0 +1,33 @@
+"""Moments and spans of time as a person writes them to monitoring."""
+
+from datetime import UTC, datetime, timedelta
+
+from pydantic import TypeAdapter, ValidationError
+
+from cd4ml.errors import DataError
+from cd4ml.settings import Span
+
+
+def moment(text: str) -> datetime:
+    """A time that a person writes, of UTC where no zone is said.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataError(f"{text!r} is no time; write it as 2026-11-29T08:00Z") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def width(text: str) -> timedelta:
+    """How long a window is.
+
+    Raises:
+        DataError: It is no span of time.
+    """
+    try:
+        return TypeAdapter(Span).validate_python(text)
+    except ValidationError:
+        raise DataError(f"{text!r} is no span of time; write one such as `1 hour`, `1 day` or PT1H") from None

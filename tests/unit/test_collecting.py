@@ -1,0 +1,151 @@
+"""What is due is collected and handed on to be judged: what is new first, and what was judged already not again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import captures
+import pyarrow.parquet as pq
+import pytest
+
+from cd4ml.contracts.document import Document
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
+from cd4ml.contracts.window import Window
+from cd4ml.errors import DataError
+from cd4ml.monitoring import collecting, handed, monitored, spans, window_table, windows
+from cd4ml.monitoring.collecting import Collected
+from cd4ml.monitoring.monitored import Judged
+from cd4ml.monitoring.windows import Span
+from cd4ml.registry import clock
+from cd4ml.storage import open_store
+
+HOUR = timedelta(hours=1)
+FIRST, SECOND = "20260101T000000Z-20260101T010000Z", "20260101T010000Z-20260101T020000Z"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With `uptake`, and a capture of two hours, a request a second; it is five past two."""
+    captures.publish(tmp_path / "store")
+    captures.write_labelled(tmp_path / "capture", 7200)
+    at(monkeypatch, captures.BEGIN + 2 * HOUR + timedelta(minutes=5))
+    return str(tmp_path / "store")
+
+
+def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    monkeypatch.setattr(clock, "moment", lambda: moment)
+    monkeypatch.setattr(clock, "now", lambda: clock.written(moment))
+
+
+def collect(store: str, output: str = "windows", **others: Any) -> Collected:
+    folder = Path(store).parent
+    return collecting.collect(
+        store, "uptake", every="1 hour", output=folder / output, capture=str(folder / "capture"), **others
+    )
+
+
+def keys(found: Collected) -> list[str]:
+    return [one.key for one in found.windows]
+
+
+def judge(store: str, *some: Window) -> None:
+    check = Check("auc", "at least 0.7", 0.8, Outcome.PASSED, "auc is 0.8")
+    for window in some:
+        monitored.keep(open_store(store), Judged(window, Verdict("check_window", {}, (check,))))
+
+
+def test_what_is_due_is_handed_on_a_folder_a_window_with_its_rows(store: str) -> None:
+    found = collect(store)
+
+    folders = handed.every(Path(store).parent / "windows")
+    assert [one.name for one in folders] == [FIRST, SECOND] == keys(found)
+    assert [Window.read(one / "window.json") for one in folders] == list(found.windows)
+    rows = pq.read_table(folders[0] / "rows.parquet")
+    assert rows.equals(window_table.rows(open_store(store), found.windows[0]))
+    assert found.headline == "2 windows, 7,200 rows, 6,293 labelled"
+
+
+def test_what_was_judged_is_not_handed_on_again_and_what_was_not_is(store: str) -> None:
+    first = collect(store)
+    judge(store, first.windows[0])
+
+    assert keys(collect(store, "again")) == [SECOND]
+    judge(store, first.windows[1])
+    assert collect(store, "nothing").headline == "no window is due"
+    assert handed.every(Path(store).parent / "nothing") == []
+
+
+def test_windows_that_were_collected_otherwise_are_judged_too(store: str) -> None:
+    window = windows.collect(
+        store, "uptake", Span(captures.BEGIN, captures.BEGIN + HOUR), capture=str(Path(store).parent / "capture")
+    )
+
+    found = collect(store)
+
+    assert keys(found) == [SECOND, FIRST]  # what is new comes first
+    assert window in found.windows
+
+
+def test_a_run_takes_on_so_many_windows_and_says_how_many_are_left(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "MOST", 1)
+
+    found = collect(store)
+
+    assert (keys(found), found.left) == ([FIRST], 1)
+    assert found.headline == "1 window, 3,600 rows, 3,600 labelled, 1 more due"
+
+
+def test_late_labels_have_a_window_judged_again(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = collect(store)
+    judge(store, *first.windows)
+    at(monkeypatch, captures.BEGIN + 6 * HOUR)
+
+    later = collect(store, "later")
+
+    known = {one.key: one.number for one in first.windows}
+    assert all(one.number > known[one.key] for one in later.windows if one.key in known)
+
+
+def test_windows_that_are_named_are_handed_on_whether_due_or_not(store: str) -> None:
+    judge(store, *collect(store).windows)
+
+    found = collect(store, "named", since="2026-01-01T01:00", until="2026-01-01T02:00Z")
+
+    assert keys(found) == [SECOND]
+
+
+@pytest.mark.parametrize("given", [{"since": "yesterday"}, {"since": "2026-01-01", "until": "soon"}])
+def test_a_time_that_is_none_is_told(store: str, given: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="is no time; write it as 2026-11-29T08:00Z"):
+        collect(store, **given)
+
+
+def test_a_span_that_is_none_is_told() -> None:
+    with pytest.raises(DataError, match="'hourly' is no span of time"):
+        spans.width("hourly")
+
+
+@dataclass(frozen=True)
+class Counted(Document, kind="cd4ml/Counted", remedy="count again"):
+    """What a test finds of a window."""
+
+    rows: int
+
+    @property
+    def headline(self) -> str:
+        return f"{self.rows} rows"
+
+
+def test_each_window_is_judged_by_itself_into_a_file_of_its_key(store: str, tmp_path: Path) -> None:
+    collect(store)
+
+    def count(window: Path, *, store: str, output: Path) -> Counted:
+        return Counted(Window.read(window / "window.json").rows).write(output)
+
+    found = handed.judge_each(tmp_path / "windows", count, store=store, output=tmp_path / "counted")
+
+    assert [one.rows for one in found] == [3600, 3600]
+    assert Counted.read(tmp_path / "counted" / f"{SECOND}.json") == found[1]
+    assert handed.headline(found) == "3600 rows (the last of 2 windows)"
+    assert (handed.headline(found[:1]), handed.headline([])) == ("3600 rows", "no window is due")
