@@ -18,7 +18,20 @@ def test_the_commands_are_listed_in_the_order_in_which_a_team_meets_them() -> No
 
     listed = [line.split()[1] for line in shown.splitlines() if line.startswith("│ ") and not line.startswith("│  ")]
     assert [name for name in listed if name in COMMANDS] == [
-        *("init", "run", "plan", "predict", "stop", "promote", "compile", "arguments", "submit", "schedule", "doctor"),
+        *(
+            "init",
+            "run",
+            "plan",
+            "predict",
+            "stop",
+            "promote",
+            "trace",
+            "compile",
+            "arguments",
+            "submit",
+            "schedule",
+            "doctor",
+        ),
         *("datasets", "models", "deployments", "labels", "monitor", "pipelines", "schema", "schedules", "runs"),
     ]
     assert "completion" not in shown

@@ -16,6 +16,7 @@ from cd4ml.cli import deployments
 from cd4ml.cli import promote
 from cd4ml.cli import labels
 from cd4ml.cli import monitor
+from cd4ml.cli import trace
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
 from cd4ml.cli import schema
@@ -48,6 +49,7 @@ __all__ = [
     "schedules",
     "schema",
     "submit",
+    "trace",
 ]
 
 

@@ -50,6 +50,8 @@ FEEDBACK = pa.schema(
     ]
 )
 SUFFIX = ".parquet"
+LAST = "9999"
+"""After the folder of any day."""
 _PARTS = b"cd4ml.parts"
 TABLES = {"requests": REQUESTS, "feedback": FEEDBACK}
 """By the folders of their files."""
@@ -76,17 +78,17 @@ def _dataset(folder: Path | fs.FileSystem, name: str, since: datetime | None) ->
     return opened(folder, name, files(folder, name, day(since) if since else ""))
 
 
-def files(folder: fs.FileSystem, name: str, first: str = "") -> list[str]:
+def files(folder: fs.FileSystem, name: str, first: str = "", *, last: str = LAST) -> list[str]:
     """The files that have each row of a table once.
 
     Args:
         folder: Of the capture.
         name: Of the table, in `TABLES`.
         first: What the folder of the first day is called.
+        last: Likewise.
     """
-    return [
-        f"{name}/{one}/{file}" for one in days(folder, name) if one >= first for file in _files(folder, f"{name}/{one}")
-    ]
+    wanted = [one for one in days(folder, name) if first <= one <= last]
+    return [f"{name}/{one}/{file}" for one in wanted for file in _files(folder, f"{name}/{one}")]
 
 
 def days(folder: fs.FileSystem, name: str) -> list[str]:

@@ -20,7 +20,6 @@ FILES = 64
 ROUNDS = 3
 """Of looking for files that took the place of such as were merged while the others were read."""
 _MOMENT = pa.timestamp("us", "UTC")
-_LAST = "9999"
 
 
 @dataclass
@@ -47,7 +46,21 @@ class CaptureFiles:
 
     def labels(self, since: datetime) -> Iterator[pa.Table]:
         """The feedback with labels of the days from a moment on, some at a time (`captured.FEEDBACK`); likewise."""
-        yield from self._read("feedback", pc.field("labels").is_valid(), first=captured.day(since), last=_LAST)
+        yield from self._read("feedback", pc.field("labels").is_valid(), first=captured.day(since), last=captured.LAST)
+
+    def of_request(self, name: str, request: str, day: str) -> pa.Table:
+        """What is kept of one request in the folder of a day; likewise.
+
+        Args:
+            name: Of the table, in `captured.TABLES`.
+            request: Its id.
+            day: What the folder is called.
+
+        Raises:
+            DataError: The capture cannot be read.
+        """
+        tables = self._read(name, pc.field("request_id") == request, first=day, last=day)
+        return pa.concat_tables([captured.TABLES[name].empty_table(), *tables])
 
     def first_day(self) -> str:
         """What the folder of the first day is called of which requests are there; empty where there are none.
@@ -55,8 +68,12 @@ class CaptureFiles:
         Raises:
             DataError: The capture cannot be read.
         """
+        return min(self.days("requests"), default="")
+
+    def days(self, name: str) -> list[str]:
+        """What the folders of the days are called that a table has; likewise."""
         try:
-            return min(captured.days(arrow.folder(self.place), "requests"), default="")
+            return captured.days(arrow.folder(self.place), name)
         except OSError as error:
             raise self._told(error) from error
 
@@ -74,10 +91,9 @@ class CaptureFiles:
 
     def _listed(self, name: str, first: str, last: str) -> list[str]:
         try:
-            found = captured.files(arrow.folder(self.place), name, first)
+            return captured.files(arrow.folder(self.place), name, first, last=last)
         except OSError as error:
             raise self._told(error) from error
-        return [one for one in found if _day(one) <= last]
 
     def _some(self, name: str, files: list[str], wanted: pc.Expression, *, gone: list[str]) -> pa.Table:
         """The rows of some files; `gone` takes those that are not there any more."""
@@ -102,11 +118,6 @@ class CaptureFiles:
 
     def _told(self, error: OSError) -> DataError:
         return DataError(f"{self.place}: what was captured cannot be read ({error}); collect again once it can")
-
-
-def _day(file: str) -> str:
-    """What the folder of a file is called."""
-    return file.split("/")[-2]
 
 
 def _bytes(folder: fs.FileSystem, file: str) -> pa.BufferReader:

@@ -7,7 +7,7 @@ table keep.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -67,6 +67,52 @@ def given(store: Store, model: str, columns: Sequence[str]) -> pa.Table:
         return _SCHEMA.empty_table().select(list(columns))
     found = tables.opened(uri).to_pyarrow_table(filters=[("mirrored", "=", False)], columns=list(columns))
     return found.select(list(columns))
+
+
+def of_request(store: Store, model: str, request: str, *, windows: Sequence[Window] | None = None) -> pa.Table:
+    """The rows of one request, those of mirrors too, with the `window` of each (`cd4ml.contracts.window`).
+
+    Args:
+        store: The store.
+        model: The model's name.
+        request: The request's id.
+        windows: Those that are looked through; all if not said.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    wanted = pc.field("request_id") == request
+    if windows is not None:
+        wanted = pc.field(WINDOW).isin([one.key for one in windows]) & wanted
+    return _where(store, model, wanted)
+
+
+def of_features(store: Store, model: str, values: Mapping[str, str]) -> pa.Table:
+    """The rows that were given to somebody and have some features, in all windows; likewise.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        values: By feature, as text.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    wanted = pc.invert(pc.field("mirrored"))
+    for name, text in values.items():
+        wanted &= pc.field("features", name) == text
+    return _where(store, model, wanted)
+
+
+def _where(store: Store, model: str, wanted: pc.Expression) -> pa.Table:
+    uri = _uri(store, model)
+    if not tables.exists(uri):
+        return _SCHEMA.empty_table()
+    try:
+        found = tables.opened(uri).to_pyarrow_dataset().to_table(filter=wanted)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
+    return found.sort_by([(name, "ascending") for name in ("at", "mirrored", "request_id", "row")])
 
 
 def is_later(window: Window, now: datetime) -> bool:

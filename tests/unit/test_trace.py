@@ -1,0 +1,408 @@
+"""`cd4ml trace`: where something comes from and what came of it, both ways."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from test_promotion import promote
+from test_registry import Candidate
+from typer.testing import CliRunner
+
+from cd4ml.cli import app
+from cd4ml.contracts import captured, model
+from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+from cd4ml.contracts.deployment import Held, Undone
+from cd4ml.contracts.record import RunRecord
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
+from cd4ml.data import erasure
+from cd4ml.data.ingest import ingest
+from cd4ml.data.versions import Datasets
+from cd4ml.errors import ArgumentsError, DataError
+from cd4ml.monitoring import monitored, one_request, taking, window_table, windows
+from cd4ml.monitoring.monitored import Judged
+from cd4ml.monitoring.taking import Where
+from cd4ml.monitoring.windows import Span
+from cd4ml.registry import approvals, clock, deployments
+from cd4ml.storage import open_store
+from cd4ml.storage.folder import FolderStore
+
+PAGE = Path(__file__).parents[2] / "docs/lineage.md"
+JUNE = {"player": ["p1", "p2"], "spend": [1.5, 2.0]}
+JULY = {"player": ["p2", "p3"], "spend": [2.0, 9.0]}
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two versions of `players`, and two of `uptake`, each deployed and asked on a day of its own.
+
+    The requests of the first day are in a window, those of the second in the capture alone.
+    """
+    folder = tmp_path_factory.mktemp("made")
+    store = FolderStore(folder / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        for number, (rows, at) in enumerate(((JUNE, FIRST), (JULY, FIRST + DAY)), 1):
+            for name in ("now", "moment"):
+                moment = at - DAY / 2
+                given: Any = clock.written(moment) if name == "now" else moment
+                patch.setattr(clock, name, lambda given=given: given)
+            take(store, rows, folder)
+            ship(store, number)
+            capture(store, at, arm=f"deployment-{number}", version=number)
+    windows.collect(store.location, "uptake", Span(FIRST, FIRST + DAY))
+    return folder / "store"
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> FolderStore:
+    return FolderStore(shutil.copytree(made, tmp_path / "store"))
+
+
+def take(store: FolderStore, rows: dict[str, Any], folder: Path) -> None:
+    pq.write_table(pa.table(rows), folder / "players.parquet")
+    ingest(str(folder / "players.parquet"), store=store.location, name="players", key="player")
+
+
+def ship(store: FolderStore, number: int) -> None:
+    """Publishes a version that was trained on the latest players, and deploys it."""
+    data = Datasets(store).find("players").latest.about
+    reference = DatasetReference("players", data.version, data.digest)
+    with tempfile.TemporaryDirectory() as folder:
+        model.write_contract(model.Contract("took", ("false", "true"), (), {}), folder)
+        before = "sha256:1" if number == 2 else ""
+        version = Version("uptake", number, f"sha256:{number}", clock.now(), f"id-{number}", "", reference)
+        version = Version(**{**vars(version), "champion": before})
+        store.add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
+    record = RunRecord("training", f"id-{number}", f"run {number}", "passed", clock.now(), published=number)
+    record = RunRecord(**{**vars(record), "dataset": reference})
+    store.add(f"runs/training/id-{number}/summary.json", record.text)
+    approvals.approve(store, version, by="A", reason="it is good")
+    begun = deployments.begin(store, version, run=f"id-{number}", target="machine", strategy="replace")
+    deployments.add(store, begun, Held("http://127.0.0.1:1", clock.now()))
+
+
+def capture(store: FolderStore, at: datetime, *, arm: str, version: int) -> None:
+    """Two requests, one by each of two players; the first gets feedback an hour later."""
+    names = [f"r{version}-{number}" for number in (1, 2)]
+    same = {"arm": arm, "version": str(version), "propensity": 1.0, "mirrored": False, "status": 200}
+    same |= {"latency_ms": 3.5, "outputs": ["probability"], "predictions": [0.25]}
+    rows = [
+        same | {"at": at + timedelta(minutes=number), "request_id": name, "features": json.dumps({"player": [player]})}
+        for number, (name, player) in enumerate(zip(names, ("p2", "p9"), strict=True))
+    ]
+    requests = pa.Table.from_pylist(rows, REQUESTS)
+    write(store, "requests", requests, at)
+    said = {"at": at + timedelta(hours=1), "request_id": names[0], "reward": 1.0, "labels": ["true"]}
+    write(store, "feedback", pa.Table.from_pylist([said], FEEDBACK), at)
+
+
+def write(store: FolderStore, name: str, table: pa.Table, at: datetime) -> None:
+    file = Path(store.location, "captures/uptake", name, captured.day(at), "000000-a.parquet")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, file)
+
+
+def ask(store: FolderStore, *words: str) -> str:
+    ended = CliRunner().invoke(app, ["trace", *words, "--store", store.location])
+    if ended.exception:
+        raise ended.exception
+    return ended.stdout
+
+
+def found(store: FolderStore, *words: str) -> dict[str, Any]:
+    node: dict[str, Any] = json.loads(ask(store, *words, "--json"))
+    return node
+
+
+def all_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for one in (*node.get("made_of", ()), *node.get("led_to", ())):
+        yield from all_of(one)
+
+
+def kinds(nodes: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(one["kind"], one["name"]) for one in nodes]
+
+
+def only(node: dict[str, Any], kind: str) -> dict[str, Any]:
+    [one] = [one for one in all_of(node) if one["kind"] == kind]
+    return one
+
+
+def test_a_row_leads_to_the_versions_that_hold_it_their_models_deployments_windows_and_requests(
+    store: FolderStore,
+) -> None:
+    row = found(store, "players", "key=p2")
+
+    assert (row["kind"], row["name"], row["said"]) == ("row", "players player=p2", "in 2 versions of players")
+    assert kinds(row["led_to"]) == [("dataset", "players@0"), ("dataset", "players@1"), ("request", "r1-1")]
+    first, second, request = row["led_to"]
+    assert kinds(first["led_to"]) == [("model", "uptake@1")]
+    [deployed] = first["led_to"][0]["led_to"]
+    assert kinds([deployed, *deployed["led_to"]]) == [
+        ("deployment", "uptake 1"),
+        ("approval", "A"),
+        ("windows", "1 window"),
+    ]
+    assert deployed["led_to"][1]["said"].startswith("2 requests, 2 rows, 1 with a label; until 2026-01-01T00:01:00")
+    assert only(second, "windows")["said"] == "no window of uptake has an answer of it"
+    assert request["said"] == "uptake@1 by deployment-1: 0.25, label true"
+
+
+def test_a_row_is_in_the_versions_that_have_it_and_in_no_other(store: FolderStore) -> None:
+    versions = {}
+    for key in ("p1", "p2", "p3", "p4"):
+        led = found(store, "players", f"player={key}").get("led_to", [])
+        versions[key] = [one["name"] for one in led if one["kind"] == "dataset"]
+
+    assert versions == {"p1": ["players@0"], "p2": ["players@0", "players@1"], "p3": ["players@1"], "p4": []}
+    assert found(store, "players", "spend=9")["said"] == "in 1 version of players"
+    assert found(store, "players", "spend=nine")["said"] == "in no version of players"
+
+
+@pytest.mark.parametrize(("request_id", "version"), [("r1-1", 1), ("r2-1", 2)])
+def test_a_request_leads_back_to_its_version_deployment_approval_run_dataset_and_to_its_label(
+    store: FolderStore, request_id: str, version: int
+) -> None:
+    request = found(store, request_id)
+
+    assert request["kind"] == "request"
+    [answer] = request["made_of"]
+    assert (answer["name"], answer["at"][:10]) == (f"deployment-{version}", f"2026-01-0{version}")
+    assert answer["said"].startswith(f"uptake@{version}: predicted 0.25 (probability)")
+    [deployed] = answer["made_of"]
+    assert deployed["name"] == f"uptake {version}"
+    assert kinds(deployed["made_of"]) == [
+        ("approval", "A"),
+        ("run", f"id-{version}"),
+        ("model", f"uptake@{version}"),
+    ]
+    assert f"training run {version}, passed" in deployed["made_of"][1]["said"]
+    assert only(request, "dataset")["name"] == f"players@{version - 1}"
+    assert [(one["kind"], one["name"]) for one in request["led_to"]] == [("label", "true"), ("reward", "1")]
+    assert request["led_to"][0]["at"] == f"2026-01-0{version}T01:00:00+00:00"
+
+
+def test_a_request_without_a_label_says_what_was_looked_through(store: FolderStore) -> None:
+    assert found(store, "r2-2")["led_to"][0]["said"] == (
+        "none has come; looked through feedback from 2026-01-02 until 2026-01-08"
+    )
+
+
+def test_labels_in_bulk_count_of_requests_in_windows_and_in_captures_alike(store: FolderStore, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"request_id": ["r1-2", "r2-2"], "took": ["true", "false"]}), tmp_path / "late.parquet")
+    taking.take("uptake@2", source=str(tmp_path / "late.parquet"), store=store.location)
+    pq.write_table(pa.table({"player": ["p9"], "took": ["false"]}), tmp_path / "keyed.parquet")
+    taking.take("uptake@2", source=str(tmp_path / "keyed.parquet"), store=store.location, where=Where(key=("player",)))
+
+    of_window = [(one["name"], one["said"]) for one in found(store, "r1-2")["led_to"]]
+    assert sorted(name for name, _ in of_window) == ["false", "true"]
+    assert any("1 label by player, taken " in said for _, said in of_window)
+    assert [one["name"] for one in found(store, "r2-2")["led_to"]] == ["false", "false"]
+    assert "does not count (twice)" in found(store, "r2-2")["led_to"][1]["said"]
+    assert kinds(found(store, "players", "player=p9")["led_to"])[-1] == ("label", "false")
+
+
+def test_a_model_and_a_dataset_go_both_ways(store: FolderStore) -> None:
+    version = found(store, "uptake@2")
+    assert kinds(version["made_of"]) == [("run", "id-2"), ("dataset", "players@1"), ("model", "uptake@1")]
+    assert version["made_of"][2]["said"] == "that it was held against"
+    assert kinds(version["led_to"]) == [("deployment", "uptake 2")]
+
+    data = found(store, "players@0")
+    assert [one["kind"] for one in data["made_of"]] == ["source"]
+    assert kinds(data["led_to"]) == [("model", "uptake@1")]
+
+
+@pytest.mark.parametrize("called", ["id-2", "run 2"])
+def test_a_run_is_found_by_its_id_and_its_name(store: FolderStore, called: str) -> None:
+    run = found(store, called)
+
+    assert (run["kind"], run["name"]) == ("run", "id-2")
+    assert kinds(run["made_of"]) == [("dataset", "players@1")]
+    assert kinds(run["led_to"]) == [("model", "uptake@2")]
+
+
+def test_windows_that_were_judged_say_how_many_kept_their_limits(store: FolderStore) -> None:
+    [window] = window_table.every(store, "uptake")
+    check = Check("errors", "at most 0.1", 0.2, Outcome.FAILED, "errors are 0.2")
+    monitored.keep(store, Judged(window, Verdict("check_window", {}, (check,))))
+
+    assert only(found(store, "uptake@1"), "windows")["said"].endswith("; 0 of 1 judged windows kept their limits")
+
+
+def test_the_commands_of_the_page_find_what_they_name(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(store.location).parent)
+    [script] = re.findall(r"^<!-- executed [^\n]*-->\n```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    asked = [shlex.split(line, comments=True)[1:] for line in script.splitlines()]
+
+    shown = [CliRunner().invoke(app, words) for words in asked]
+
+    assert [one.exit_code for one in shown] == [0] * 7
+    assert [one.stdout.split()[0].strip('{"') for one in shown[:6]] == [
+        *("row", "row", "dataset", "model", "run", "request")
+    ]
+
+
+def test_people_read_it_as_a_tree(store: FolderStore) -> None:
+    lines = ask(store, "r1-1").splitlines()
+
+    assert lines[0].startswith("request r1-1 2026-01-01 00:00: of uptake; in 20260101T000000Z-20260102T000000Z")
+    assert [line.strip("│├└─ ").split()[0] for line in lines[1:]] == [
+        *("comes", "answer", "deployment", "approval", "run", "model", "run", "dataset", "source"),
+        *("led", "label", "reward"),
+    ]
+
+
+def test_what_is_gone_is_told_where_it_would_stand_and_is_no_error(store: FolderStore) -> None:
+    dataset = Datasets(store).find("players")
+    erasure.erase(dataset, column="player", values=["p2"], reason="request 17")
+    shutil.rmtree(store.path("models/uptake/1"))
+    shutil.rmtree(store.path("captures"))
+
+    row = found(store, "players", "key=p2")
+    assert row["said"] == "in no version of players"
+    [taken] = row["made_of"]
+    assert taken["kind"] == "erasure"
+    assert taken["said"] == "2 rows of 2 versions: request 17; which rows, nothing tells"
+    request = found(store, "r1-1")
+    assert only(request, "model")["said"].startswith("gone from the store: store ")
+    assert [one["name"] for one in request["led_to"]] == ["true"]
+    with pytest.raises(DataError, match="no request 'r2-1' of uptake is in a window, or in what was captured on the"):
+        found(store, "r2-1")
+
+
+def test_a_version_that_was_promoted_says_where_it_came_from(tmp_path: Path) -> None:
+    Candidate(tmp_path, "a").publish(tmp_path / "staging")
+    promote(tmp_path)
+
+    version = found(FolderStore(tmp_path / "production"), "uptake@1")
+
+    assert only(version, "promotion")["said"].startswith(f"from staging ({tmp_path / 'staging'}) by A")
+    assert only(version, "dataset")["said"].startswith("not in this store: ")
+    assert only(version, "run")["said"] == "no record of it in this store"
+
+
+def test_a_deployment_that_did_not_hold_says_why(store: FolderStore) -> None:
+    version = deployments.read(store, "uptake", 2).begun
+    begun = deployments.begin(store, version, run="id-3", target="machine", strategy="canary")  # type: ignore[arg-type]
+    deployments.add(store, begun, Undone("it predicts otherwise", clock.now()))
+
+    said = [one["said"] for one in found(store, "uptake@2")["led_to"]]
+
+    assert said[-1].endswith("for run id-3; undone: it predicts otherwise")
+
+
+def test_what_may_be_several_things_is_asked_for(store: FolderStore, tmp_path: Path) -> None:
+    take_as(store, "uptake", tmp_path)
+
+    with pytest.raises(ArgumentsError, match="uptake: is a dataset and a model here; say which with --kind"):
+        ask(store, "uptake")
+    assert found(store, "uptake", "--kind", "dataset")["name"] == "uptake@0"
+    assert found(store, "uptake", "--kind", "model")["name"] == "uptake@2"  # the champion
+    assert found(store, "r1-1", "--kind", "request")["kind"] == "request"
+
+
+def take_as(store: FolderStore, name: str, folder: Path) -> None:
+    pq.write_table(pa.table(JUNE), folder / "any.parquet")
+    ingest(str(folder / "any.parquet"), store=store.location, name=name, key="player")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["players", "p2"], "players p2: name the row by its key: DATASET key=VALUE"),
+        (["players", "plyer=p2"], "no version has a column 'plyer'; did you mean 'player'?"),
+        (["uptake@7"], "no version 7 of the model uptake; published: 1, 2"),
+        (["players@7"], "no version '7'"),
+        (["uptake@1", "x", "--kind", "model"], "a model is one word; only a row takes several"),
+        (["nothing"], "no request 'nothing' of uptake is in a window, or in what was captured on the last 7 days"),
+    ],
+)
+def test_what_is_not_there_is_told(store: FolderStore, words: list[str], said: str) -> None:
+    with pytest.raises((ArgumentsError, DataError, Exception), match=said.replace("?", r"\?")):
+        ask(store, *words)
+
+
+def ids(moment: datetime) -> dict[str, str]:
+    """A request's id of each kind that tells when it was made, as RFC 9562 lays them out."""
+    milliseconds = int(moment.timestamp() * 1000)
+    seventh = (milliseconds << 80) | (7 << 76) | (0x123 << 64) | (2 << 62) | 0x1234
+    ticks = int((moment - datetime(1582, 10, 15, tzinfo=UTC)).total_seconds()) * 10_000_000
+    first = ((ticks & 0xFFFFFFFF) << 96) | (((ticks >> 32) & 0xFFFF) << 80) | (((ticks >> 48) | (1 << 12)) << 64)
+    return {"7": str(uuid.UUID(int=seventh)), "1": str(uuid.UUID(int=first | (2 << 62) | 0x1234))}
+
+
+@pytest.mark.parametrize("kind", ["1", "7"])
+def test_an_id_that_tells_when_it_was_made_says_the_day(kind: str) -> None:
+    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+    assert one_request.told_by(ids(at)[kind]) == at
+    assert one_request.told_by("r1-1") is None
+    assert one_request.told_by(uuid.uuid4().hex) is None
+
+
+def test_only_the_days_about_a_request_are_looked_through(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty days are there, of which none can be read but one."""
+    at = FIRST + 40 * DAY
+    for number in range(2, 62):
+        file = Path(store.location, "captures/uptake/requests", captured.day(FIRST + number * DAY), "000000-a.parquet")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    capture(store, at, arm="deployment-2", version=2)
+    own = ids(at)["7"]
+    table = pq.read_table(Path(store.location, "captures/uptake/requests", captured.day(at), "000000-a.parquet"))
+    write(store, "requests", table.set_column(1, "request_id", pa.array([own, "other"])), at)
+    looked: list[str] = []
+    of_request = one_request.CaptureFiles.of_request
+
+    def noted(files: one_request.CaptureFiles, name: str, request: str, day: str) -> pa.Table:
+        looked.append(f"{name} {day}")
+        return of_request(files, name, request, day)
+
+    monkeypatch.setattr(one_request.CaptureFiles, "of_request", noted)
+
+    assert found(store, own)["made_of"][0]["at"] == clock.written(at)
+    assert {one for one in looked if one.startswith("requests")} == {
+        f"requests {captured.day(at + step * DAY)}" for step in (-1, 0, 1)
+    }
+    looked.clear()
+    assert found(store, "other", "--at", at.isoformat())["kind"] == "request"
+    assert len(looked) <= 4
+    looked.clear()
+    with pytest.raises(DataError, match="no request 'other' of uptake"):
+        found(store, "other")
+    assert len(looked) == one_request.MOST_DAYS
+
+
+def test_what_takes_long_is_told_beside_what_is_found(store: FolderStore) -> None:
+    ended = CliRunner().invoke(app, ["trace", "r2-1", "--json", "--store", store.location])
+
+    assert "uptake: looking through what was captured on 2026-01-02" in ended.stderr
+    assert json.loads(ended.stdout)["name"] == "r2-1"
+
+
+def test_a_request_of_many_files_is_found_without_reading_those_of_other_requests(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a day in windows is found in their table: no file of the capture of requests is opened."""
+    requests = Path(store.location, "captures/uptake/requests")
+    for file in requests.rglob("*.parquet"):
+        os.truncate(file, 0)
+
+    assert only(found(store, "r1-1"), "answer")["name"] == "deployment-1"
+    assert len(window_table.of_request(store, "uptake", "r1-1")) == 1
+    assert open_store(store.location).children("windows") == ["uptake"]
