@@ -140,11 +140,11 @@ def test_prometheus_finds_what_the_alerts_and_the_dashboard_read(
     labels = dict(re.findall(r'(\w+)="([^"]*)"', next(line for line in metrics.splitlines() if "_total{" in line)))
     assert (labels["model"], labels["version"]) == ("promotion-uptake", "1")
     for file in ("rules.yaml", "cd4ml.json"):
-        read = re.findall(r"sum by \(([^)]*)\) ?\s*\(rate\((cd4ml_\w+)", (MONITORING / file).read_text())
+        read = re.findall(r"sum by \(([^)]*)\) ?\s*\(rate\((cd4ml_(?!router_)\w+)", (MONITORING / file).read_text())
         assert read
         for by, metric in read:
             assert metric in metrics
-            assert set(by.split(", ")) <= {*labels, "namespace", "le"}
+            assert set(by.split(", ")) <= {*labels, "namespace", "le", "feature"}
 
 
 def test_what_is_served_is_verified_again_by_the_other_pipeline(trained: dict[str, Task], installed: Installed) -> None:
