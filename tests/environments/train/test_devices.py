@@ -144,6 +144,7 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 
 from cd4ml.training.examples import Block
 from cd4ml.training.request import Request
+from cd4ml.training.shared import added_up
 from cd4ml.training.steps import DRAWING, Steps
 from cd4ml.training.train import train
 
@@ -158,12 +159,31 @@ class Squares:
         return (outputs[:, 0] - targets) ** 2
 
 
-added_up = tf.distribute.ReductionToOneDevice()
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=added_up).scope():
+on_one = tf.distribute.ReductionToOneDevice()
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=on_one)
+with strategy.scope():
     normalization = keras.layers.BatchNormalization(momentum=0.9)
     network = keras.Sequential([keras.Input((1,)), normalization, keras.layers.Dense(1)])
     steps = Steps(network, exact=network, objective=Squares(), optimizer=keras.optimizers.Adam(), batch=8)
 steps.take(Block([np.full((9, 1), 5.0, np.float32)], np.zeros(9, np.float32), None))
+
+
+
+@tf.function
+def sums():
+    place = tf.distribute.get_replica_context().replica_id_in_sync_group
+    far = tf.reshape(2**24 + 1 + tf.cast(place, tf.int64), [1])
+    found = tf.boolean_mask(tf.ones([3, 2]), tf.range(3) <= place)
+    rows, whole = added_up(
+        [
+            tf.IndexedSlices(tf.ones([1, 1]), far, tf.constant([2**40, 1], tf.int64)),
+            tf.IndexedSlices(found, tf.range(tf.shape(found)[0]), tf.constant([4, 2])),
+        ]
+    )
+    return rows.indices, tf.convert_to_tensor(whole)
+
+
+summed = [strategy.experimental_local_results(one)[1].numpy().tolist() for one in strategy.run(sums)]
 
 take, seen = Steps.take, []
 
@@ -176,13 +196,13 @@ def noted(self, block):
 
 Steps.take = noted
 train(Request.parse(sys.argv[1], "the test"), folder=sys.argv[2])
-print(json.dumps({"mean": float(normalization.moving_mean.numpy()[0]), "draws": seen}))
+print(json.dumps({"mean": float(normalization.moving_mean.numpy()[0]), "draws": seen, "summed": summed}))
 """
 
 
 @pytest.fixture(scope="module")
 def two(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What layers of two devices saw of nine rows of fives in batches of eight, and by what their dropout drew."""
+    """Of two devices: what layers saw of nine fives in batches of eight, by what dropout drew, and sums."""
     spec = {"model": "dnn", "epochs": 1, "hidden": [4, 4], "dropout": 0.5}
     folder = tmp_path_factory.mktemp("two") / "model"
     words = [sys.executable, "-c", TWO, requested(inputs, spec=spec).text, str(folder)]
@@ -202,6 +222,15 @@ def test_no_two_devices_leave_out_the_same(two: dict[str, Any]) -> None:
         for (one, count), (other, same) in states:
             assert one != other
             assert count == same
+
+
+def test_rows_far_down_an_embedding_and_rows_whose_number_differs_are_added_up_over_workers(
+    two: dict[str, Any],
+) -> None:
+    indices, whole = two["summed"]
+
+    assert indices == [2**24 + 1, 2**24 + 2]  # of each device one; float32 tells them not apart
+    assert whole == [[2, 2], [1, 1], [0, 0], [0, 0]]
 
 
 def test_gpus_that_are_not_there_are_told_with_what_is_seen_of_them(
