@@ -1,13 +1,15 @@
 """What the workers of a training agree on: what one of them knows, all act upon, at the same step."""
 
 import contextlib
+import socket
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from cd4ml.training.checkpoints import State, packed, unpacked
-from cd4ml.training.workers import Worker
+from cd4ml.training.workers import LOOK_SECONDS, MEET_SECONDS, Worker
 
 LOSSES = (
     tf.errors.AbortedError,
@@ -44,13 +46,19 @@ class Alone:
 class Together(Alone):
     """One of several processes, each of which says the same at the same time, else all wait."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, *, seconds: float = MEET_SECONDS) -> None:
         """Waits until all are there; before TensorFlow computes anything in this process.
 
         Args:
             worker: Which of them this is.
+            seconds: How long the first one may take to be there.
+
+        Raises:
+            DeadlineExceededError: It is not.
         """
         self.count, self._worker = len(worker.addresses), worker
+        if not worker.is_first:
+            _wait_for(worker.addresses[0], seconds)
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy(
             tf.distribute.cluster_resolver.SimpleClusterResolver(
                 tf.train.ClusterSpec({"worker": list(worker.addresses)}),
@@ -92,3 +100,17 @@ class Together(Alone):
             return tf.where(place % self._devices == 0, numbers, tf.zeros_like(numbers))
 
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, self.strategy.run(own), axis=None)
+
+
+def _wait_for(address: str, seconds: float) -> None:
+    """Waits until a worker hears others; not in TensorFlow, which takes no signal meanwhile and waits for long."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_SECONDS).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                said = f"worker 0 does not answer at {address} after {seconds:g} s: {error}"
+                raise tf.errors.DeadlineExceededError(None, None, said) from error
+        time.sleep(LOOK_SECONDS)

@@ -19,6 +19,7 @@ from pathlib import Path
 from cd4ml import parent
 from cd4ml.errors import Cd4mlError
 from cd4ml.training import workers
+from cd4ml.training.ending import at_sigterm, leave
 from cd4ml.training.request import Request
 from cd4ml.training.workers import Came, Worker
 
@@ -31,7 +32,8 @@ def main(folder: Path) -> int:
     """
     (folder / workers.FAULT).unlink(missing_ok=True)
     try:
-        _take_part(folder, Worker.taken())
+        with at_sigterm(leave):  # also where this process is the first of its container, which no signal ends else
+            _take_part(folder, Worker.taken())
     except SystemExit as told:
         return int(told.code or 0)
     except Exception as error:  # which is told to who has started this process

@@ -45,6 +45,8 @@ ENDED = 128 + signal.SIGTERM
 ATTEMPTS = 4
 """How often all begin without a checkpoint between, before no more is tried."""
 LOOK_SECONDS = 0.5
+MEET_SECONDS = 1200.0
+"""How long a worker waits for the first one, which waits until the pods of all run."""
 HEAR_SECONDS = 10.0
 """How long the first worker may take to hear of the loss of another."""
 END_SECONDS = 10.0

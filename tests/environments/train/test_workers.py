@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -18,13 +18,24 @@ from conftest import Inputs, players, predictions_of, requested
 
 from cd4ml.errors import TrainingError
 from cd4ml.training import task, worker, workers
+from cd4ml.training.ending import at_sigterm
 from cd4ml.training.request import Request
+from cd4ml.training.together import LOSSES, Together
 from cd4ml.training.train import train
 from cd4ml.training.workers import Worker
 
-DNN = {"model": "wide_and_deep", "epochs": 20, "patience": 20, "batch_size": 64, "hidden": [16], "reweight": ["region"]}
+DNN = {
+    "model": "wide_and_deep",
+    "epochs": 20,
+    "patience": 20,
+    "batch_size": 64,
+    "hidden": [16],
+    "reweight": ["region"],
+    "texts": ["said"],
+}
 ROWS = 1025
-"""The last batch of an epoch has one row, so that one of two workers has none."""
+"""The last batch of an epoch has one row, so that all workers but one have none."""
+STEPS = -(-ROWS // 64)
 PROGRAM = """
 import sys
 from cd4ml.training import task
@@ -39,7 +50,13 @@ print("came", came.metrics["epochs"], came.metadata["device"])
 
 @pytest.fixture(scope="module")
 def few(prepare: Any) -> Inputs:
-    return prepare(players(ROWS, seed=1), players(500, seed=2))
+    return prepare(with_words(players(ROWS, seed=1)), with_words(players(500, seed=2)))
+
+
+def with_words(table: pa.Table) -> pa.Table:
+    """With a text of one word to seven."""
+    said = [" ".join([city] * (1 + place % 7)) for place, city in enumerate(table["city"].to_pylist())]
+    return table.append_column("said", pa.array(said))
 
 
 def started(request: Request, folder: Path) -> "subprocess.Popen[str]":
@@ -51,6 +68,11 @@ def started(request: Request, folder: Path) -> "subprocess.Popen[str]":
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
     )
+
+
+def here(request: Request, folder: Path) -> Any:
+    """A task whose process is this one; its workers are not."""
+    return task.run(request, sweep={}, folder=folder, report=f"{folder}.html", logs=f"{folder}-logs")
 
 
 def history(folder: Path) -> list[dict[str, float]]:
@@ -76,13 +98,6 @@ def check_same(folder: Path, alone: Path, inputs: Inputs) -> None:
     assert np.abs(predicted(folder, inputs) - predicted(alone, inputs)).max() < 1e-5
 
 
-def test_two_workers_train_what_one_process_does(few, alone, tmp_path):
-    said = started(requested(few, spec=DNN, workers=2), tmp_path / "model").communicate(timeout=300)[0]
-
-    assert "came 20 2 workers, each on" in said
-    check_same(tmp_path / "model", alone, few)
-
-
 def members(process: "subprocess.Popen[str]") -> dict[int, int]:
     """The processes of its workers, by their number."""
     found = {}
@@ -97,76 +112,131 @@ def members(process: "subprocess.Popen[str]") -> dict[int, int]:
     return found
 
 
-def until(process: "subprocess.Popen[str]", begin: str) -> Iterator[str]:
-    """What it prints, up to the first line that begins so."""
-    for line in process.stdout:
-        yield line
-        if line.startswith(begin):
-            return
+class Told:
+    """What a task prints."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process, self.text = process, ""
+
+    def until(self, begin: str) -> None:
+        """Reads up to the first line that begins so."""
+        assert self._process.stdout
+        for line in self._process.stdout:
+            self.text += line
+            if line.startswith(begin):
+                return
+
+    def to_end(self) -> None:
+        self.text += self._process.communicate(timeout=300)[0]
 
 
-def test_workers_that_are_told_to_end_or_lose_one_go_on_from_the_checkpoint(few, alone, tmp_path):
-    request = requested(few, spec=DNN, workers=2, store=tmp_path / "store", checkpoint_seconds=0.0)
-
-    ended = started(request, tmp_path / "model")
-    said = "".join(until(ended, "checkpoint at epoch 2"))
-    of_ended = members(ended)
-    os.kill(of_ended[1], signal.SIGTERM)  # whichever hears of it, all of them end at one step, and begin again
-    said += "".join(until(ended, "goes on from epoch"))
-    ended.send_signal(signal.SIGTERM)
-    said += ended.communicate(timeout=120)[0]
-
-    assert ended.returncode == 128 + signal.SIGTERM
-    assert "told to end, at epoch" in said
-    assert "worker 1 ended" in said or "worker 0 ended" in said
+@pytest.fixture(scope="module")
+def ended(few: Inputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told]:
+    """Where three workers keep how far they are, of which one was told to end, and then all; and what was said."""
+    store = tmp_path_factory.mktemp("store")
+    running = started(asked(few, store, 3), store / "model")
+    told = Told(running)
+    told.until("checkpoint at epoch 2")
+    of_ended = members(running)
+    os.kill(of_ended[1], signal.SIGTERM)
+    told.until("goes on from epoch")
+    running.send_signal(signal.SIGTERM)
+    told.to_end()
+    assert running.returncode == 128 + signal.SIGTERM
     assert not any(Path(f"/proc/{pid}").exists() for pid in of_ended.values())
-    assert not (tmp_path / "model").exists()
+    assert not (store / "model").exists()
+    return store, told
 
-    lost = started(request, tmp_path / "model")
-    said = "".join(until(lost, "checkpoint at epoch"))
-    os.kill(members(lost)[1], signal.SIGKILL)
-    said += lost.communicate(timeout=300)[0]
 
-    assert said.count("goes on from epoch") == 2
-    assert "worker 1 ended by signal 9; all begin again, from the last checkpoint" in said
-    assert lost.returncode == 0
+def asked(inputs: Inputs, store: Path, count: int) -> Request:
+    return requested(inputs, spec=DNN, workers=count, store=store, checkpoint_seconds=0.0)
+
+
+def test_workers_that_are_told_to_end_keep_how_far_all_are(ended):
+    _, told = ended
+
+    assert "told to end, at epoch" in told.text
+    assert "worker 1 ended" in told.text or "worker 0 ended" in told.text  # whichever hears of it
+
+
+def test_workers_make_what_one_process_does_whatever_befalls_them(few, alone, ended, tmp_path):
+    store, _ = ended
+    running = started(asked(few, store, 2), tmp_path / "model")
+    told = Told(running)
+
+    told.until("goes on from epoch")
+    told.until("checkpoint at epoch")
+    while not told.text.splitlines()[-1].endswith(f"step {STEPS} of {STEPS}"):
+        told.until("checkpoint at epoch")
+    os.kill(members(running)[1], signal.SIGKILL)  # while the epoch is measured
+    told.until("goes on from epoch")
+    (store / "checkpoints").rename(store / "away")
+    (store / "checkpoints").touch()
+    told.until("no checkpoint could be written")
+    (store / "checkpoints").unlink()
+    (store / "away").rename(store / "checkpoints")
+    told.until("ended by its cap")
+    with contextlib.suppress(KeyError, ProcessLookupError):  # it may have ended by itself
+        os.kill(members(running)[1], signal.SIGKILL)  # while the first one writes the model
+    told.to_end()
+
+    assert told.text.count("goes on from epoch") == 2
+    assert told.text.count("worker 1 ended by signal 9; all begin again, from the last checkpoint") == 1
+    assert told.text.count("begin again") == 1
+    assert "came 20 2 workers, each on" in told.text
+    assert (tmp_path / "model.html").exists()
     check_same(tmp_path / "model", alone, few)
 
 
-def test_a_worker_that_goes_while_the_first_one_writes_the_model_costs_nothing(few, tmp_path):
-    running = started(requested(few, spec={**DNN, "epochs": 1}, workers=2), tmp_path / "model")
-    said = "".join(until(running, "epoch 1:"))
-    other = members(running).get(1)
-    said += "".join(until(running, "ended by its cap"))
-    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
-        os.kill(other, signal.SIGKILL)
-    said += running.communicate(timeout=300)[0]
+def test_workers_begin_with_a_model_and_end_by_their_budget_as_one_process_does(few, alone, tmp_path):
+    spec = {**DNN, "minutes": 1e-9}
+    one = train(requested(few, spec=spec, start=alone), folder=tmp_path / "one")
+    came = here(requested(few, spec=spec, start=alone, workers=2), tmp_path / "two")
 
-    assert running.returncode == 0
-    assert "begin again" not in said
-    assert (tmp_path / "model.html").exists()
+    assert one.ended == came.metadata["ended"] == "by its budget of 1e-09 minutes, in epoch 1"
+    check_same(tmp_path / "two", tmp_path / "one", few)
 
 
-def test_what_a_worker_says_of_a_loss_is_what_tensorflow_says(few, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def second(few: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Has this process be the second worker, that does this in place of training; gives its exit code."""
+
+    def be(does: Any) -> int:
+        monkeypatch.setattr("cd4ml.training.train.take_part", does)
+        for name, value in Worker(["localhost:1", "localhost:2"], 1).variables.items():
+            monkeypatch.setenv(name, value)
+        requested(few, spec=DNN, workers=2).write(tmp_path / workers.REQUEST)
+        return worker.main(tmp_path)
+
+    return be
+
+
+def test_what_a_worker_says_of_a_loss_is_what_tensorflow_says(second, tmp_path, capsys):
     def fails(*_: Any) -> None:
         raise tf.errors.InternalError(None, None, "the library of the GPU is of another version")
 
-    monkeypatch.setattr("cd4ml.training.train.take_part", fails)
-    for name, value in Worker(["localhost:1", "localhost:2"], 1).variables.items():
-        monkeypatch.setenv(name, value)
-    requested(few, spec=DNN, workers=2).write(tmp_path / workers.REQUEST)
-
-    assert worker.main(tmp_path) == workers.LOST
+    assert second(fails) == workers.LOST
     said = "InternalError: the library of the GPU is of another version"
     assert said in capsys.readouterr().out
     assert (tmp_path / workers.FAULT).read_text() == said
 
 
-def test_what_is_wrong_with_the_data_is_told_as_of_one_process(few, tmp_path):
-    said = started(requested(few, spec=DNN, workers=2, label="tok"), tmp_path / "model").communicate(timeout=300)[0]
+def test_a_worker_that_is_told_to_end_before_it_trains_ends_also_as_the_first_process_of_a_container(second):
+    with at_sigterm(signal.SIG_IGN):  # as the kernel has it there
+        assert second(lambda *_: os.kill(os.getpid(), signal.SIGTERM)) == workers.ENDED
 
-    assert "cd4ml.errors.TrainingError: " in said.splitlines()[-1]
-    assert "'tok'" in said.splitlines()[-1]
+
+def test_a_worker_does_not_wait_for_ever_for_a_first_one_that_is_gone():
+    nobody = Worker(["127.0.0.1:1", "127.0.0.1:2"], 1)
+
+    with pytest.raises(tf.errors.DeadlineExceededError, match=r"worker 0 does not answer at 127\.0\.0\.1:1 after 0 s"):
+        Together(nobody, seconds=0.0)
+    assert tf.errors.DeadlineExceededError in LOSSES
+
+
+def test_what_is_wrong_with_the_data_is_told_as_of_one_process(few, tmp_path):
+    with pytest.raises(TrainingError, match="'tok'"):
+        here(requested(few, spec=DNN, workers=2, label="tok"), tmp_path / "model")
 
 
 @pytest.mark.parametrize(("spec", "sweep"), [({"model": "trees"}, {}), (DNN, {"trials": 2})])

@@ -11,14 +11,14 @@ from kubernetes import client
 from kubernetes_api import Fault
 from workers_api import RUNNING, WorkersApi, own_pod
 
-from cd4ml.cluster import connection, twins
+from cd4ml.cluster import connection, indexed_job, twins
 from cd4ml.errors import TrainingError
 from cd4ml.registry import notes, records
 from cd4ml.storage import arrow
 from cd4ml.training import cluster_workers, node, passing
 from cd4ml.training.cluster_workers import ClusterWorkers
 from cd4ml.training.request import Request
-from cd4ml.training.workers import LOST
+from cd4ml.training.workers import LOST, MEET_SECONDS
 
 OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
 
@@ -406,6 +406,10 @@ def test_what_is_not_what_was_written_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(TrainingError, match="has other bytes than were written"):
         passing.fetch(place, tmp_path / "node")
     assert became(place, monkeypatch) == 1
+
+
+def test_a_pod_waits_longer_for_the_first_worker_than_that_one_for_pods() -> None:
+    assert cluster_workers.START_SECONDS < MEET_SECONDS < indexed_job.KEPT_SECONDS
 
 
 def test_a_worker_whose_store_does_not_answer_is_one_that_is_lost(
