@@ -56,10 +56,10 @@ def players(rows: int, seed: int) -> pa.Table:
     )
 
 
-def predictions_of(folder: Path, table: pa.Table) -> np.ndarray:
-    """What a model gives for the rows of a table, by its signature."""
+def predictions_of(folder: Path, table: pa.Table, loaded: Any = None) -> np.ndarray:
+    """What a model gives for the rows of a table, by its signature; `loaded` where it is."""
     contract = model.read_contract(folder)
-    signature = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    signature = (loaded or tf.saved_model.load(str(folder / "saved_model"))).signatures["serving_default"]
     found = signature(**{name: tf.constant(values) for name, values in model.features(table, contract).items()})
     return found[contract.output].numpy()
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,7 @@ def test_any_row_gets_a_probability(trained, data):
         "subscribed": pa.array([data.draw(st.one_of(st.none(), st.booleans()))], pa.bool_()),
     }
 
-    probability = predictions_of(folder, pa.table(row))
+    probability = predictions_of(folder, pa.table(row), loaded(folder))
 
     assert np.isfinite(probability).all()
     assert 0 <= probability[0] <= 1
@@ -559,26 +560,36 @@ def test_a_column_that_cannot_be_reweighted_by_is_told_before_training(inputs, t
     assert list(tmp_path.iterdir()) == []
 
 
-def command(inputs: Inputs, folder: Path, spec: dict[str, Any]) -> list[str]:
-    """A task of its own, as a pipeline runs it."""
+def command(inputs: Inputs, specs: Mapping[Path, dict[str, Any]]) -> list[str]:
+    """A task of its own, as a pipeline runs it, that trains a model for each folder."""
     program = (
         "import sys; from cd4ml.training.request import Request; from cd4ml.training.train import train\n"
-        "train(Request.parse(sys.argv[1], 'the test'), folder=sys.argv[2])"
+        "for asked, folder in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    train(Request.parse(asked, 'the test'), folder=folder)"
     )
-    return [sys.executable, "-c", program, requested(inputs, spec=spec).text, str(folder)]
+    asked = [word for folder, spec in specs.items() for word in (requested(inputs, spec=spec).text, str(folder))]
+    return [sys.executable, "-c", program, *asked]
 
 
-@pytest.mark.parametrize("spec", [RULES, DNN, TREES | {"calibration": "isotonic"}], ids=["rules", "dnn", "trees"])
-def test_a_training_that_is_run_again_gives_the_same_digest(inputs, tmp_path, spec):
-    for name in ("first", "second"):
-        subprocess.run(command(inputs, tmp_path / name, spec), check=True, capture_output=True)
+def test_a_training_that_is_run_again_gives_the_same_digest(inputs, tmp_path):
+    specs = {"rules": RULES, "dnn": DNN, "trees": TREES | {"calibration": "isotonic"}}
+    names = ("first", "second")
+    for name in names:
+        (tmp_path / name).mkdir()
+    both = [
+        subprocess.Popen(command(inputs, {tmp_path / name / kind: spec for kind, spec in specs.items()}))
+        for name in names
+    ]
 
-    assert model.digest(tmp_path / "first") == model.digest(tmp_path / "second")
+    assert [one.wait(timeout=300) for one in both] == [0, 0]
+    for kind in specs:
+        first, second = (model.digest(tmp_path / name / kind) for name in names)
+        assert first == second, kind
 
 
 def test_a_stopped_training_ends_cleanly_and_leaves_nothing(inputs, tmp_path):
     process = subprocess.Popen(
-        command(inputs, tmp_path / "model", {**DNN, "epochs": 100_000, "patience": 100_000}),
+        command(inputs, {tmp_path / "model": {**DNN, "epochs": 100_000, "patience": 100_000}}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
