@@ -76,6 +76,8 @@ class Input:
     """Of a date: the column that its age is measured against; empty where that is the greatest value of its `range`."""
     cycles: tuple[str, ...] = ()
     """Of a date: the `year`, `week` and `day` in which the model sees where it stands."""
+    personal: bool = False
+    """Whether its values are personal data, as those that are hashed, so that nobody keeps them as they are."""
 
     @property
     def tensor(self) -> str:
@@ -207,6 +209,8 @@ def _written(one: Input) -> dict[str, Any]:
         content["since"] = one.since
     if one.cycles:
         content["cycles"] = list(one.cycles)
+    if one.personal:
+        content["personal"] = True
     return content
 
 
@@ -266,6 +270,7 @@ def _read(content: Mapping[str, Any]) -> Input:
         range=seen,
         since=content.get("since", ""),
         cycles=tuple(content.get("cycles", ())),
+        personal=content.get("personal", False) is True,
     )
 
 

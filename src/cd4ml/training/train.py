@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cd4ml.contracts import document, model
+from cd4ml.contracts import dataset, document, model
 from cd4ml.contracts.calibrated import Calibration
 from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.lineage import Lineage
@@ -294,8 +294,9 @@ def _basis(request: Request, trainer: Trainer) -> _Basis:
 
 def _contract(request: Request, trainer: Trainer, known: Mapping[str, statistics.Column]) -> Contract:
     split = Path(request.train)
+    columns = examples.columns(split)
     inputs = features.select(
-        examples.columns(split),
+        columns,
         schema=Path(request.schema),
         statistics=known,
         label=request.label,
@@ -304,6 +305,9 @@ def _contract(request: Request, trainer: Trainer, known: Mapping[str, statistics
     )
     asked = examples.asked(request)
     print(asked, flush=True)  # noqa: T201 (the task's log)
+    origin = dataset.read(columns, str(split))
+    hashed = {one.column for one in origin.masked if one.how == "hashed"} if origin else set()
+    inputs = tuple(replace(one, personal=one.name in hashed) for one in inputs)
     contract = Contract(request.label, asked.classes, inputs, trainer.recorded, asked.problem)
     labels = known.get(request.label)
     if isinstance(labels, statistics.Number) and not contract.problem.buckets:

@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from cd4ml.contracts import model
+from cd4ml.contracts import dataset, model
+from cd4ml.contracts.dataset import Masked
 from cd4ml.errors import TrainingError
 from cd4ml.training import fit
 from cd4ml.training.train import Trained, train
@@ -441,6 +442,17 @@ def test_columns_that_say_nothing_are_left_out(prepare, tmp_path):
     run(prepare(table, table, exclude=()), tmp_path / "model")
 
     assert [one.name for one in model.read_contract(tmp_path / "model").inputs] == ["age", "constant"]
+
+
+def test_the_contract_marks_as_personal_what_ingestion_hashed(prepare, tmp_path):
+    table = players(400, seed=1).select(["age", "city", "region", "took"])
+    masked = (Masked("city", "hashed", "PEPPER", "0a"), Masked("age", "bucketed", edges=("30",)))
+    stamped = table.cast(dataset.stamp(table.schema, dataset.Origin("players", 1, "sha256:d", masked)))
+
+    run(prepare(stamped, stamped, exclude=()), tmp_path / "model", {**LINEAR, "epochs": 1})
+
+    marks = {one.name: one.personal for one in model.read_contract(tmp_path / "model").inputs}
+    assert marks == {"age": False, "city": True, "region": False}
 
 
 def test_a_feature_may_have_any_name(prepare, tmp_path):

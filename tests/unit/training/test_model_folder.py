@@ -71,6 +71,7 @@ def test_a_contract_keeps_what_training_knew_of_a_feature(tmp_path):
             Input("age", "number", range=(18.0, 90.5)),
             Input("seen", "date", range=(-(10**15), 1_700_000_000_000_001), since="asked"),
             Input("asked", "date", cycles=("week", "day")),
+            Input("street", "text", personal=True),
         ),
     )
     model.write_contract(known, tmp_path)
