@@ -106,6 +106,7 @@ MAY = {
     ("artifacts", "read"): (ARTIFACT,),
     ("artifacts", "write"): (ARTIFACT,),
     ("models", "read"): (MODEL,),
+    ("models", "write"): (CAPTURE,),
     ("router", "read"): (TRAFFIC,),
     ("router", "write"): (CAPTURE,),
     ("monitoring", "read"): (SOURCE, DATASET, MODEL, DEPLOYMENT, CAPTURE, LABELS, WINDOW, MONITORED, ALERTS),

@@ -26,7 +26,7 @@ from cd4ml.data.versions import Datasets
 from cd4ml.errors import StorageError, TrainingError
 from cd4ml.prediction import results
 from cd4ml.registry import notes, records, trainings
-from cd4ml.serving.capture import Capture
+from cd4ml.serving.capture import Answered, Capture
 from cd4ml.serving.traffic_file import TrafficFile
 from cd4ml.storage import AlreadyStoredError, Pointer, PointerMovedError, arrow, fetch, local_copy, open_store, probe
 from cd4ml.training import passing, tracking
@@ -401,7 +401,8 @@ def test_a_router_follows_its_traffic_in_the_bucket_and_adds_to_its_capture(buck
     store.replace(traffic, Traffic(both).text)
 
     file.look()
-    capture.requests.add(dict.fromkeys(captured.REQUESTS.names) | {"request_id": "one", "arm": "new"})
+    nothing = Answered(*[None] * len(captured.REQUESTS))
+    capture.requests.add(nothing._replace(request_id="one", arm="new"))
     asyncio.run(capture.close())
 
     assert file.traffic.arms == both

@@ -5,12 +5,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import aiohttp
 
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.serving.application import JSON, Answer, Part, RefusedError, Request, Room, busy
+from cd4ml.serving.chance import drawn
 
 ANSWER_SECONDS = 10
 """How long an arm may take, from the first attempt to connect on."""
@@ -53,7 +53,7 @@ def choose(traffic: Traffic, key: str) -> Arm:
     experiment = ",".join(sorted(arm.name for arm in traffic.arms if not arm.mirror))
     return min(
         traffic.answering,
-        key=lambda arm: -math.log(_uniform(f"{experiment}\0{arm.name}\0{key}")) / arm.weight,
+        key=lambda arm: -math.log(drawn(f"{experiment}\0{arm.name}\0{key}")) / arm.weight,
     )
 
 
@@ -64,12 +64,7 @@ def is_shown(mirror: Arm, key: str) -> bool:
         mirror: The arm.
         key: What the caller is known by.
     """
-    return _uniform(f"copies\0{mirror.name}\0{key}") <= mirror.copied
-
-
-def _uniform(text: str) -> float:
-    """A number in (0, 1] that a text always gets."""
-    return (int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") + 0.5) / 2**64
+    return drawn(f"copies\0{mirror.name}\0{key}") <= mirror.copied
 
 
 @dataclass(frozen=True)

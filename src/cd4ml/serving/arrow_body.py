@@ -6,6 +6,8 @@ compressed, no column encoded, and the rows are counted as they are announced.
 
 import struct
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -15,7 +17,8 @@ from flatbuffers.table import Table
 from cd4ml.contracts.predictions import column_of
 from cd4ml.errors import DataError
 from cd4ml.serving.application import Answer, Request, bad, too_large
-from cd4ml.serving.predictor import Asked, Predictor
+from cd4ml.serving.asked import Asked
+from cd4ml.serving.predictor import Predictor
 from cd4ml.serving.rows import NAMES, check_names, check_numbers
 
 TYPE = "application/vnd.apache.arrow.stream"
@@ -38,7 +41,7 @@ async def predict(predictor: Predictor, request: Request) -> Answer:
         table = _table(request.body)
         check_numbers(len(table), predictor.contract.names, MOST_NUMBERS)
         try:
-            return Asked(predictor.encoder.inputs_of_table(table), None)
+            return Asked(predictor.encoder.inputs_of_table(table), None, partial(_values, table))
         except DataError as error:
             raise bad(str(error)) from error
 
@@ -50,7 +53,11 @@ async def predict(predictor: Predictor, request: Request) -> Answer:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_batch(pa.record_batch([column], schema=schema))
-    return Answer(sink.getvalue().to_pybytes(), TYPE)
+    return Answer(sink.getvalue().to_pybytes(), TYPE, headers=predictor.headers(asked))
+
+
+def _values(table: pa.Table, name: str) -> list[Any] | None:
+    return table[name].to_pylist() if name in table.column_names else None
 
 
 def _text(value: object) -> str | bytes:

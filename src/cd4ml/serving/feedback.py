@@ -1,14 +1,18 @@
-"""What callers say later of a request, in the form of Seldon's `SendFeedback`."""
+"""What callers say later of a request: in a plain form, or that of Seldon's `SendFeedback`."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cd4ml.serving import messages
-from cd4ml.serving.application import bad
+from cd4ml.serving import capture, json_body, messages
+from cd4ml.serving.application import Answer, Handler, Request, bad
+from cd4ml.serving.capture import Capture
 
+PATHS = ("/feedback", "/send-feedback", "/api/v1.0/feedback", "/api/v0.1/feedback")
 LABELS = 10_000
 """Of a feedback, one a row."""
+_PLAIN = 'send {"request_id": "...", "reward": 1, "labels": [true]}'
 _EXPECTED = 'send {"response": {"meta": {"puid": "..."}}, "reward": 1, "truth": {"data": {"ndarray": [[1]]}}}'
 
 
@@ -22,6 +26,24 @@ class Feedback:
     """JSON of what came to be true, one a row."""
 
 
+def routes(kept: Capture, *, took: Callable[[], None]) -> Mapping[str, Mapping[str, Handler]]:
+    """Where a server takes it.
+
+    Args:
+        kept: Takes it.
+        took: Is told of each.
+    """
+
+    async def take(request: Request) -> Answer:
+        given = read(messages.parse(request.body), messages.header(request, messages.PUID))
+        told = capture.Told(capture.now(), given.request_id, given.reward, given.labels)
+        kept.feedback.add(told, len(request.body))
+        took()
+        return json_body.answer({"meta": {"puid": given.request_id}})
+
+    return {path: {"POST": take} for path in PATHS}
+
+
 def read(content: Any, header: str | None) -> Feedback:
     """Reads a feedback.
 
@@ -33,16 +55,34 @@ def read(content: Any, header: str | None) -> Feedback:
         RefusedError: It is none.
     """
     if not isinstance(content, dict):
-        raise bad(_EXPECTED)
+        raise bad(f"{_EXPECTED}, or {_PLAIN}")
+    if "request_id" in content or "labels" in content:
+        return _plain(content, header)
     request_id = messages.request_id(content.get("response"), header) or messages.request_id(content.get("request"))
     if request_id is None:
         raise bad(f"response.meta.puid is not the id that an answer had; {_EXPECTED}")
     reward, truth = content.get("reward"), content.get("truth")
-    if reward is not None and not (type(reward) in {int, float} and math.isfinite(reward)):
-        raise bad("reward is not a finite number")
     if reward is None and truth is None:
         raise bad(f"a feedback has a reward, a truth or both; {_EXPECTED}")
-    return Feedback(request_id, None if reward is None else float(reward), None if truth is None else _labels(truth))
+    return Feedback(request_id, _reward(reward), None if truth is None else _labels(truth))
+
+
+def _plain(content: dict[str, Any], header: str | None) -> Feedback:
+    request_id = messages.request_id({"id": content.get("request_id")}, header)
+    if request_id is None:
+        raise bad(f"request_id is not the id that an answer had; {_PLAIN}")
+    reward, labels = content.get("reward"), content.get("labels")
+    if reward is None and labels is None:
+        raise bad(f"a feedback has a reward, labels or both; {_PLAIN}")
+    if labels is not None and not isinstance(labels, list):
+        raise bad(f"labels is not a list with one label a row; {_PLAIN}")
+    return Feedback(request_id, _reward(reward), None if labels is None else _texts(labels, "labels"))
+
+
+def _reward(given: Any) -> float | None:
+    if given is not None and not (type(given) in {int, float} and math.isfinite(given)):
+        raise bad("reward is not a finite number")
+    return None if given is None else float(given)
 
 
 def _labels(truth: Any) -> list[str]:
@@ -50,6 +90,16 @@ def _labels(truth: Any) -> list[str]:
         labels = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in truth["data"]["ndarray"]]
     except (KeyError, TypeError) as error:
         raise bad("truth is not a data.ndarray with one label a row") from error
+    return _texts(labels, "truth.data.ndarray")
+
+
+def _texts(labels: list[Any], place: str) -> list[str]:
+    """JSON of labels.
+
+    Args:
+        labels: One a row.
+        place: Where they stand, for complaints.
+    """
     if not 0 < len(labels) <= LABELS or any(isinstance(label, list | dict | None) for label in labels):
-        raise bad(f"truth.data.ndarray does not have 1 to {LABELS:,} rows with one label each")
+        raise bad(f"{place} does not have 1 to {LABELS:,} rows with one label each")
     return [messages.text(label).decode() for label in labels]

@@ -1,5 +1,6 @@
 """JSON as it is read from a request, and written into an answer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -30,9 +31,9 @@ def parse_text(text: bytes) -> Any:
         raise bad(f"the request is not JSON, or nested too deeply: {error.msg}, at byte {error.pos}") from error
 
 
-def answer(content: Any) -> Answer:
-    """An answer in JSON; arrays are lists."""
-    return Answer(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
+def answer(content: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer in JSON, with further headers; arrays are lists."""
+    return Answer(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), headers=headers or {})
 
 
 def failure(refused: RefusedError) -> bytes:

@@ -290,12 +290,15 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         self.data_received(b"\r\n".join([*lines, b"", rest]))
 
 
-async def serve(ports: Sequence[Port], further: Callable[[], Port] | None = None) -> None:
+async def serve(ports: Sequence[Port], further: Callable[[], Port] | None = None) -> float:
     """Serves until the process is told to end; then answers what has come.
 
     Args:
         ports: From the beginning.
         further: Makes one more when the process is told to have it, by SIGHUP.
+
+    Returns:
+        When it was told to end, by the clock of the loop.
     """
     loop, ended, further_asked = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     ports = list(ports)
@@ -308,6 +311,7 @@ async def serve(ports: Sequence[Port], further: Callable[[], Port] | None = None
     for port in ports:
         await port.open()
     await ended.wait()
+    told = loop.time()
 
     await asyncio.sleep(HAND_OVER_SECONDS)
     for port in ports:
@@ -316,6 +320,7 @@ async def serve(ports: Sequence[Port], further: Callable[[], Port] | None = None
     await _until(lambda: all(port.connections == len(port.idle) for port in ports), END_SECONDS)
     for task in tasks:
         task.cancel()
+    return told
 
 
 async def _open_when(asked: asyncio.Event, further: Callable[[], Port], ports: list[Port]) -> None:

@@ -1,4 +1,4 @@
-"""Requests and answers as the router reads them, of Seldon's protocol and of the Open Inference Protocol v2.
+"""Requests and answers as whoever keeps them reads them, of Seldon's protocol and of the Open Inference Protocol v2.
 
 What a model server would refuse is no mistake here: it is without features, and the arm's answer says what is wrong.
 """
@@ -11,6 +11,12 @@ from typing import Any
 
 import orjson
 
+from cd4ml.serving.application import Request
+
+PUID = "seldon-puid"
+"""The header with the id of a request."""
+SKIP = "seldon-skip-logging"
+"""The header by which Seldon is told to keep nothing of a request: whoever keeps it himself sends it."""
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _NOT_THERE = (AttributeError, LookupError, StopIteration, TypeError, ValueError)
 
@@ -27,6 +33,17 @@ def text(content: Any) -> bytes:
     """JSON of what `parse` gave."""
     made: bytes = orjson.dumps(content)
     return made
+
+
+def header(request: Request, name: str) -> str | None:
+    """What a header says; None where it says nothing."""
+    value = request.headers.get(name.lower().encode())
+    return value.decode("latin-1") if value else None
+
+
+def is_kept(request: Request) -> bool:
+    """Whether whoever sends a request lets it be kept."""
+    return request.headers.get(SKIP.encode(), b"").lower() != b"true"
 
 
 def request_id(content: Any, header: str | None = None) -> str | None:
@@ -62,10 +79,9 @@ def feature(content: Any, name: str) -> list[Any] | None:
         return None
 
 
-def features(content: Any, names: Iterable[str]) -> str | None:
-    """JSON of the values of some features by name, one a row, of those that a request has."""
-    found = {name: values for name in names if (values := feature(content, name)) is not None}
-    return orjson.dumps(found).decode() if found else None
+def features(content: Any, names: Iterable[str]) -> dict[str, list[Any]]:
+    """The values of some features by name, one a row, of those that a request has."""
+    return {name: values for name in names if (values := feature(content, name)) is not None}
 
 
 def caller(content: Any, name: str) -> str | None:

@@ -1,10 +1,10 @@
 """What Prometheus reads of a model server; every figure has the model and its version as labels."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 
@@ -56,6 +56,22 @@ class Metrics:
         if of_classes:
             classes = counter("predicted_classes", "Rows by the class that was predicted.", "class")
             self._classes = [classes.labels(**self._labels, **{"class": name}) for name in contract.classes]
+
+    def capturing(self, lost: Callable[[], int]) -> Callable[[], None]:
+        """Counts what is kept of requests from now on.
+
+        Args:
+            lost: Says of how many rows nothing is kept, as there was no room.
+
+        Returns:
+            Counts a feedback.
+        """
+        says = "Rows of the capture for which there was no room."
+        gauge = Gauge("cd4ml_capture_lost", says, tuple(self._labels), registry=self._registry)
+        gauge.labels(**self._labels).set_function(lost)
+        told = Counter("cd4ml_feedback", "Feedback that was taken.", tuple(self._labels), registry=self._registry)
+        count: Callable[[], None] = told.labels(**self._labels).inc
+        return count
 
     def answered(self, protocol: str, status: int) -> None:
         """Counts a request."""

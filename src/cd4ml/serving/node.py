@@ -33,7 +33,7 @@ from cd4ml.serving import json_body, listening, messages, seldon_protocol
 from cd4ml.serving.application import JSON, Answer, Application, Handler, Protocol, RefusedError, Request
 from cd4ml.serving.arms import TRACES, Arms, Asked, passed_on
 from cd4ml.serving.listening import Port
-from cd4ml.serving.routing import PUID
+from cd4ml.serving.messages import PUID, header
 from cd4ml.serving.seldon_protocol import HEALTH, PING, PREDICT, PREDICTIONS
 
 MOST_SECONDS = 600.0
@@ -120,8 +120,7 @@ class Node:
     async def _answer(self, request: Request) -> Answer:
         message = json_body.parse(request)
         rows = seldon_protocol.given(message)
-        header = request.headers.get(PUID.encode(), b"").decode("latin-1")
-        request_id = messages.request_id(message, header or None) or uuid.uuid4().hex
+        request_id = messages.request_id(message, header(request, PUID)) or uuid.uuid4().hex
         headers = passed_on(request, self._passed_on) | {PUID: request_id, "Content-Type": JSON}
         predictions = await self._predict(rows.columns, *(partial(self._ask, one, headers) for one in self._models))
         values = np.asarray(predictions.values)

@@ -5,8 +5,9 @@ from typing import Any
 
 from cd4ml.serving import arrow_body
 from cd4ml.serving.application import Answer, Handler, Protocol, Request, bad
+from cd4ml.serving.asked import Asked
 from cd4ml.serving.json_body import answer, failure, parse
-from cd4ml.serving.predictor import Asked, Predictor
+from cd4ml.serving.predictor import Predictor
 from cd4ml.serving.rows import check_names, check_numbers, check_size
 from cd4ml.version import VERSION
 
@@ -64,14 +65,14 @@ class OpenInference:
             {
                 "model_name": self._predictor.name,
                 "model_version": self._predictor.identity["version"],
-                **asked.form,
+                **({"id": asked.id} if asked.id else {}),
                 "parameters": _parameters(self._predictor.said(asked.inputs)),
                 "outputs": [self._predictor.output({"shape": predictions.shape, "data": predictions.ravel()})],
-            }
+            },
+            self._predictor.headers(asked),
         )
 
-    def _read(self, request: Request) -> Asked[dict[str, str]]:
-        """Reads a request; what it is called comes back."""
+    def _read(self, request: Request) -> Asked[None]:
         message = parse(request)
         given = message.get("inputs") if isinstance(message, dict) else None
         if not (isinstance(given, list) and given and all(type(one) is dict for one in given)):
@@ -92,7 +93,7 @@ class OpenInference:
         check_numbers(rows, self._predictor.contract.names)
         called = message.get("id")
         inputs = self._predictor.encoder.inputs(columns, rows, "inputs")
-        return Asked(inputs, {"id": called} if isinstance(called, str) else {})
+        return Asked(inputs, None, columns.get, called if isinstance(called, str) and called else None)
 
     def _check_outputs(self, wanted: Any) -> None:
         output = self._predictor.contract.output

@@ -4,16 +4,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import orjson
 
 from cd4ml.errors import DeploymentError
+from cd4ml.serving import messages
 from cd4ml.serving.application import RefusedError, Request, busy
+from cd4ml.serving.asked import Asked, Form
 from cd4ml.serving.batches import Batches
 from cd4ml.serving.metrics import Metrics
+from cd4ml.serving.recording import Recording
 from cd4ml.serving.rows import Inputs
 from cd4ml.serving.served_model import ServedModel
 
@@ -24,17 +26,6 @@ WARM_UP_ROWS = (1, 64, 1000)
 WAITING, WAITING_BYTES = 1024, 32 * 2**20
 """Requests that wait, with those that are being read or predicted, and their bodies."""
 
-Form = TypeVar("Form")
-
-
-@dataclass(frozen=True)
-class Asked(Generic[Form]):
-    """A request that was read."""
-
-    inputs: Inputs
-    form: Form
-    """What its protocol has to know to answer."""
-
 
 class Predictor:
     """A model that answers requests.
@@ -44,9 +35,12 @@ class Predictor:
         name: Its name in the registry.
         version: Its version there.
         metrics: Count what is predicted.
+        recording: Keeps what is asked; None where nothing is kept.
     """
 
-    def __init__(self, model: ServedModel, *, name: str, version: str, metrics: Metrics) -> None:
+    def __init__(
+        self, model: ServedModel, *, name: str, version: str, metrics: Metrics, recording: Recording | None
+    ) -> None:
         self.name = name
         self.identity = {"digest": model.digest, "version": version}
         """What every answer says of the model."""
@@ -56,7 +50,7 @@ class Predictor:
         self._missing_row = self.encoder.missing_rows(1)
         self._reading = ThreadPoolExecutor(1, "read")
         self._waiting = self._waiting_bytes = 0
-        self._took = metrics.took
+        self._took, self._recording = metrics.took, recording
         self._classes = orjson.dumps(self.contract.classes).decode()
 
     async def warm_up(self) -> None:
@@ -74,7 +68,7 @@ class Predictor:
                 ) from error
 
     async def predict(self, request: Request, read: Callable[[Request], Asked[Form]]) -> tuple[Asked[Form], np.ndarray]:
-        """Has a request read, and its rows predicted.
+        """Has a request read, its rows predicted, and what comes of it kept.
 
         Args:
             request: The request.
@@ -86,23 +80,14 @@ class Predictor:
         Raises:
             RefusedError: Too many wait already, the client's mistake, or the model hangs or gives no finite number.
         """
-        size = len(request.body)
-        if self._waiting >= WAITING or self._waiting_bytes + size > WAITING_BYTES:
-            raise busy()
-        self._waiting += 1
-        self._waiting_bytes += size
-        started = time.perf_counter()
-        try:
-            if size <= READ_AT_ONCE_BYTES:
-                asked = read(request)
-            else:
-                asked = await asyncio.get_running_loop().run_in_executor(self._reading, read, request)
-            predictions = await self._batches.predict(asked.inputs)
-        finally:
-            self._waiting -= 1
-            self._waiting_bytes -= size
-        self._took(time.perf_counter() - started)
-        return asked, predictions
+        answering = self._answer(request, read)
+        if self._recording and messages.is_kept(request):
+            return await self._recording.of(request, answering)
+        return await answering
+
+    def headers(self, asked: Asked[Form]) -> dict[str, str]:
+        """Those of an answer: the id, where requests are kept."""
+        return {messages.PUID: asked.id} if self._recording and asked.id else {}
 
     async def check(self) -> np.ndarray:
         """Predicts a row whose values are all missing, before all that wait: whoever asks knows that the model answers.
@@ -150,6 +135,25 @@ class Predictor:
         """What an answer says of the model and of the rows."""
         counted = {"missing": inputs.missing, "unknown": inputs.unknown, "outside": inputs.outside}
         return {**self.identity, **{name: found for name, found in counted.items() if found}}
+
+    async def _answer(self, request: Request, read: Callable[[Request], Asked[Form]]) -> tuple[Asked[Form], np.ndarray]:
+        size = len(request.body)
+        if self._waiting >= WAITING or self._waiting_bytes + size > WAITING_BYTES:
+            raise busy()
+        self._waiting += 1
+        self._waiting_bytes += size
+        started = time.perf_counter()
+        try:
+            if size <= READ_AT_ONCE_BYTES:
+                asked = read(request)
+            else:
+                asked = await asyncio.get_running_loop().run_in_executor(self._reading, read, request)
+            predictions = await self._batches.predict(asked.inputs)
+        finally:
+            self._waiting -= 1
+            self._waiting_bytes -= size
+        self._took(time.perf_counter() - started)
+        return asked, predictions
 
     def _check(self, predictions: np.ndarray) -> None:
         finite, shape = np.isfinite(predictions), self.contract.shape

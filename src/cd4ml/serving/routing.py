@@ -4,8 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -13,21 +12,21 @@ from typing import Any
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.serving import capture as captures
 from cd4ml.serving import feedback, json_body, messages
 from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request
 from cd4ml.serving.arms import TRACES, Arms, Asked, choose, is_shown, passed_on
-from cd4ml.serving.capture import Capture
+from cd4ml.serving.capture import Answered, Capture
+from cd4ml.serving.kept_values import Masks
+from cd4ml.serving.messages import PUID, SKIP, header
 from cd4ml.serving.metrics import PATHS
 from cd4ml.serving.mirrors import Mirrors
 from cd4ml.serving.router_metrics import RouterMetrics
 from cd4ml.serving.seldon_protocol import HEALTH, METADATA, PING, PREDICT, PREDICTIONS, failure, pong
 from cd4ml.serving.traffic_file import TrafficFile
 
-FEEDBACK = ("/send-feedback", "/api/v1.0/feedback", "/api/v0.1/feedback")
 INFER = re.compile(r"/v2/models/[A-Za-z0-9._-]+(/versions/[A-Za-z0-9._-]+)?/infer")
 TRAFFIC = "/traffic"
-PUID = "seldon-puid"
-"""The header with the id of a request."""
 
 _PASSED_ON = {b"accept", b"content-type", *TRACES}
 """The headers of a request that an arm gets."""
@@ -37,7 +36,8 @@ _PASSED_ON = {b"accept", b"content-type", *TRACES}
 class Routed:
     """A request that is on its way."""
 
-    at: datetime
+    at: int
+    """When it had come in, as `captures.now` has it."""
     id: str
     caller: str | None
     """What who asks is known by; None where that is not known."""
@@ -63,11 +63,15 @@ class Router:
         file: Who is answered by which arm.
         arms: Are asked.
         capture: Takes what they answer; None where nothing is kept.
+        masks: How values are kept.
         metrics: Count it.
     """
 
-    def __init__(self, file: TrafficFile, *, arms: Arms, capture: Capture | None, metrics: RouterMetrics) -> None:
-        self._file, self._arms, self._capture, self._metrics = file, arms, capture, metrics
+    def __init__(
+        self, file: TrafficFile, *, arms: Arms, capture: Capture | None, masks: Masks, metrics: RouterMetrics
+    ) -> None:
+        self._file, self._arms, self._metrics = file, arms, metrics
+        self._capture, self._masks = capture, masks
         self.mirrors = Mirrors()
 
     @property
@@ -78,7 +82,7 @@ class Router:
         routes |= {path: {"GET": partial(self._describe, path)} for path in METADATA}
         routes |= {path: {"GET": self._ready} for path in HEALTH}
         if self._capture:
-            routes |= {path: {"POST": partial(self._take_feedback, self._capture)} for path in FEEDBACK}
+            routes |= feedback.routes(self._capture, took=self._metrics.fed_back)
         others = {"/v2/health/live": {"GET": pong}, "/v2/health/ready": {"GET": self._ready}}
         open_inference = _OpenInference(self._predict, others)
         return [
@@ -88,7 +92,7 @@ class Router:
 
     async def _predict(self, path: str, request: Request) -> Answer:
         traffic = self._file.traffic
-        routed = _routed(path, request, traffic)
+        routed = self._routed(path, request, traffic)
         arm = choose(traffic, routed.key)
         tags = {"arm": arm.name, "propensity": arm.weight}
         headers = {PUID: routed.id, **{f"cd4ml-{name}": str(value) for name, value in tags.items()}}
@@ -102,6 +106,18 @@ class Router:
         tagged = answer.status == 200 and messages.tag(content, routed.id, tags)
         text = messages.text(content) if tagged else answer.content
         return Answer(text, answer.content_type, answer.status, {**answer.headers, **headers})
+
+    def _routed(self, path: str, request: Request, traffic: Traffic) -> Routed:
+        content = messages.parse(request.body)
+        request_id = messages.request_id(content, header(request, PUID)) or uuid.uuid4().hex
+        headers = passed_on(request, _PASSED_ON) | {PUID: request_id}
+        return Routed(
+            at=captures.now(),
+            id=request_id,
+            caller=_caller(request, content, traffic),
+            asked=Asked("POST", path, headers | ({SKIP: "true"} if self._capture else {}), request.body),
+            features=self._masks.text(messages.features(content, traffic.captured_features)),
+        )
 
     def _show(self, mirror: Arm, routed: Routed) -> None:
         """Has a mirror answer too; a copy for which there is no room is counted and kept as one that failed."""
@@ -127,28 +143,22 @@ class Router:
         """Keeps what an arm did with a request; no seconds where it never got it."""
         if self._capture:
             outputs, predictions = messages.predictions(content) if status == 200 else (None, None)
-            row = {
-                "at": routed.at,
-                "request_id": routed.id,
-                "arm": arm.name,
-                "version": arm.version,
-                "propensity": arm.propensity,
-                "mirrored": arm.mirror,
-                "unit": routed.unit,
-                "status": status,
-                "latency_ms": None if seconds is None else seconds * 1000,
-                "features": routed.features,
-                "outputs": outputs,
-                "predictions": predictions,
-            }
+            row = Answered(
+                at=routed.at,
+                request_id=routed.id,
+                arm=arm.name,
+                version=arm.version,
+                propensity=arm.propensity,
+                mirrored=arm.mirror,
+                unit=routed.unit,
+                status=status,
+                latency_ms=None if seconds is None else seconds * 1000,
+                features=routed.features,
+                outputs=outputs,
+                predictions=predictions,
+            )
             names = sum(map(len, outputs or ())) + 50 * len(outputs or ())
             self._capture.requests.add(row, len(routed.features or "") + names + 8 * len(predictions or ()))
-
-    async def _take_feedback(self, capture: Capture, request: Request) -> Answer:
-        given = feedback.read(messages.parse(request.body), _header(request, PUID))
-        capture.feedback.add({"at": datetime.now(UTC), **asdict(given)}, len(request.body))
-        self._metrics.fed_back()
-        return json_body.answer({"meta": {"puid": given.request_id}})
 
     async def _ready(self, _: Request) -> Answer:
         away = await self._arms.not_ready(self._file.traffic.answering)
@@ -201,27 +211,9 @@ class _OpenInference(Mapping[str, Mapping[str, Handler]]):
         return len(self._others)
 
 
-def _routed(path: str, request: Request, traffic: Traffic) -> Routed:
-    content = messages.parse(request.body)
-    request_id = messages.request_id(content, _header(request, PUID)) or uuid.uuid4().hex
-    return Routed(
-        at=datetime.now(UTC),
-        id=request_id,
-        caller=_caller(request, content, traffic),
-        asked=Asked("POST", path, passed_on(request, _PASSED_ON) | {PUID: request_id}, request.body),
-        features=messages.features(content, traffic.captured_features),
-    )
-
-
 def _caller(request: Request, content: Any, traffic: Traffic) -> str | None:
     if traffic.sticky is None:
         return None
     if traffic.sticky.header:
-        return _header(request, traffic.sticky.header)
+        return header(request, traffic.sticky.header)
     return messages.caller(content, traffic.sticky.feature or "")
-
-
-def _header(request: Request, name: str) -> str | None:
-    wanted = name.lower().encode()
-    value = request.headers.get(wanted)
-    return value.decode("latin-1") if value else None

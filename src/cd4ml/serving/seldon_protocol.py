@@ -15,8 +15,9 @@ import orjson
 
 from cd4ml.serving import arrow_body
 from cd4ml.serving.application import Answer, Handler, Protocol, RefusedError, Request, bad
+from cd4ml.serving.asked import Asked
 from cd4ml.serving.json_body import answer, parse, parse_text
-from cd4ml.serving.predictor import Asked, Predictor
+from cd4ml.serving.predictor import Predictor
 from cd4ml.serving.rows import check_names, check_numbers, check_size
 
 PREDICTIONS = ("/api/v1.0/predictions", "/api/v0.1/predictions")
@@ -42,26 +43,22 @@ class Given:
     """Whether a tensor answers it."""
 
 
-@dataclass(frozen=True)
-class _Form:
-    as_tensor: bool
-    meta: Mapping[str, Any]
-
-
 class SeldonProtocol:
     """The protocol for one model.
 
     Args:
         predictor: The model.
+        further: Paths of the server besides.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
+    def __init__(self, predictor: Predictor, further: Mapping[str, Mapping[str, Handler]] | None = None) -> None:
+        self._predictor, self._further = predictor, further or {}
 
     def protocol(self) -> Protocol:
         """Its paths."""
         post, get = "POST", "GET"
-        routes: dict[str, dict[str, Handler]] = {
+        routes: dict[str, Mapping[str, Handler]] = {
+            **self._further,
             PREDICT: {get: self._predict, post: self._predict},
             **{path: {post: self._predict} for path in PREDICTIONS},
             PING: {get: self._ping},
@@ -75,8 +72,9 @@ class SeldonProtocol:
             return await arrow_body.predict(self._predictor, request)
         asked, predictions = await self._predictor.predict(request, self._read)
         names = self._predictor.contract.names
-        data = predicted(names, predictions.reshape(-1, len(names)), as_tensor=asked.form.as_tensor)
-        return answer({"data": data, "meta": {**asked.form.meta, "tags": self._predictor.said(asked.inputs)}})
+        data = predicted(names, predictions.reshape(-1, len(names)), as_tensor=asked.form)
+        meta = {**({"puid": asked.id} if asked.id else {}), "tags": self._predictor.said(asked.inputs)}
+        return answer({"data": data, "meta": meta}, self._predictor.headers(asked))
 
     async def _ping(self, request: Request) -> Answer:
         self._predictor.check_lives()
@@ -88,14 +86,15 @@ class SeldonProtocol:
     async def _describe(self, _: Request) -> Answer:
         return answer({**self._predictor.metadata(), "custom": self._predictor.identity})
 
-    def _read(self, request: Request) -> Asked[_Form]:
+    def _read(self, request: Request) -> Asked[bool]:
+        """Reads a request; its form is whether a tensor answers it."""
         message = _message(request)
         rows = given(message)
         check_numbers(rows.rows, self._predictor.contract.names)
         meta = message.get("meta")
         puid = meta.get("puid") if isinstance(meta, dict) else None
         inputs = self._predictor.encoder.inputs(rows.columns, rows.rows, rows.place)
-        return Asked(inputs, _Form(rows.as_tensor, {"puid": puid} if isinstance(puid, str) else {}))
+        return Asked(inputs, rows.as_tensor, rows.columns.get, puid if isinstance(puid, str) and puid else None)
 
 
 def given(message: Any) -> Given:

@@ -10,11 +10,21 @@
     PORT             where requests are answered (9000)
     FURTHER_PORT     where they are answered too from a SIGHUP on, beside a server that still listens there
     METRICS_PORT     where Prometheus asks /metrics or /prometheus (6000)
+    CAPTURE_FOLDER   takes what is kept of requests and feedback (layout: `cd4ml.contracts.captured`), on this machine
+                     or in a bucket (s3://..., as the variables AWS_* say); unset: nothing is kept
+    CAPTURE_SHARE    of which share of the requests (1; 0: nothing is kept)
+    CAPTURE_FEATURES the features whose values are kept, `a,b` or as a list in JSON; those of the model where nothing is
+                     said
+    CAPTURE_PERSONAL those of them that are personal, besides what the model's contract marks as such
+    CAPTURE_KEY      a secret by which values of these are hashed; without it they are left out
+    CAPTURE_SECONDS  after which what waits is written (5); a server that is killed loses what came since
+    CAPTURE_DAYS     how many days stay of what is kept in a folder (90)
 
 It speaks Seldon's protocol (`cd4ml.serving.seldon_protocol`) and the Open Inference Protocol
 (`cd4ml.serving.open_inference`), and takes many rows as Arrow (`cd4ml.serving.arrow_body`).
 """
 
+import asyncio
 import gc
 import logging
 import os
@@ -56,7 +66,7 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     gc.disable()  # next to nothing of what is imported is garbage, and the search for it takes a quarter of the time
     import uvloop
 
-    from cd4ml.serving import openapi
+    from cd4ml.serving import feedback, openapi, recording
     from cd4ml.serving.application import Application
     from cd4ml.serving.metrics import Metrics
     from cd4ml.serving.open_inference import OpenInference
@@ -64,15 +74,18 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     from cd4ml.serving.seldon_protocol import SeldonProtocol
     from cd4ml.serving.served_model import ServedModel
 
+    kept = recording.capture_of_environment()
     model = ServedModel(folder, digest)
     metrics = Metrics(name, version, model.contract)
-    predictor = Predictor(model, name=name, version=version, metrics=metrics)
+    record = recording.of_environment(kept, model.contract, version) if kept else None
+    told = feedback.routes(kept, took=metrics.capturing(lambda: kept.lost)) if kept else {}
+    predictor = Predictor(model, name=name, version=version, metrics=metrics, recording=record)
     gc.freeze()
     gc.enable()
     protocols = [
         OpenInference(predictor).protocol(),
         openapi.protocol(predictor),
-        SeldonProtocol(predictor).protocol(),
+        SeldonProtocol(predictor, told).protocol(),
     ]
     application = Application(protocols, metrics.answered)
     exposition = Application([metrics.protocol()], metrics.answered)
@@ -83,7 +96,11 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     async def run() -> None:
         await predictor.warm_up()
         ports = [listening.Port(application, requests), listening.Port(exposition, metrics_requests)]
-        await listening.serve(ports, further if "FURTHER_PORT" in os.environ else None)
+        keeping = asyncio.create_task(kept.keep()) if kept else None
+        ended = await listening.serve(ports, further if "FURTHER_PORT" in os.environ else None)
+        if kept and keeping:
+            keeping.cancel()
+            await kept.close(ended)
 
     uvloop.run(run())
 

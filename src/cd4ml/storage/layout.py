@@ -89,9 +89,9 @@ KINDS = (
     ),
     Kind(
         "captures",
-        "`MODEL/…`: what routers keep of requests and feedback",
+        "`MODEL/…`: what model servers and routers keep of requests and feedback",
         _PIPELINES | _DEPLOYER | _MONITORING,
-        frozenset({Role.ROUTER}),
+        frozenset({Role.MODELS, Role.ROUTER}),
         days=90,
     ),
     Kind(

@@ -1,0 +1,91 @@
+"""How values of requests are kept: as they are, hashed where they are personal, or not at all.
+
+A hash is that of ingestion (`docs/data.md`): HMAC with SHA-256 by a key, so that nobody without it finds a value by
+trying all that there are.
+"""
+
+import hmac
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from cd4ml.errors import EnvironmentSetupError
+
+SHORTEST_KEY = 16
+"""Characters: a shorter one is found by trying."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Which features are personal, and by what their values are hashed."""
+
+    personal: frozenset[str] = frozenset()
+    key: bytes = b""
+    """Empty: they are left out."""
+
+    def with_personal(self, names: Iterable[str]) -> "Masks":
+        """The same, with further features that are."""
+        return replace(self, personal=self.personal.union(names))
+
+    def text(self, columns: Mapping[str, Sequence[Any]]) -> str | None:
+        """JSON of values as they may be kept; None where there are none.
+
+        Args:
+            columns: By feature, one a row.
+        """
+        if self.personal and not self.personal.isdisjoint(columns):
+            columns = {name: values for name, values in self._masked(columns).items() if values is not None}
+        return orjson.dumps(columns, default=str).decode() if columns else None
+
+    def _masked(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any] | None]:
+        return {
+            name: values if name not in self.personal else [self._hash(one) for one in values] if self.key else None
+            for name, values in columns.items()
+        }
+
+    def _hash(self, value: Any) -> str | None:
+        """That of a value as text, as keys have it: `5` also of 5.0."""
+        if value is None or value == "":
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode().strip('"')
+        return hmac.digest(self.key, text.encode(), "sha256").hex()
+
+
+def of_environment() -> Masks:
+    """How a server keeps values, as its environment says.
+
+    Raises:
+        EnvironmentSetupError: The key is too short.
+    """
+    key = os.environ.get("CAPTURE_KEY", "")
+    if key and len(key) < SHORTEST_KEY:
+        raise EnvironmentSetupError(
+            f"CAPTURE_KEY: is shorter than {SHORTEST_KEY} characters, so that it can be found by trying; make one by "
+            "`openssl rand -hex 32`"
+        )
+    return Masks(frozenset(names("CAPTURE_PERSONAL") or ()), key.encode())
+
+
+def names(variable: str) -> list[str] | None:
+    """The names of features that a variable of the environment has; None where it is not set.
+
+    Raises:
+        EnvironmentSetupError: It begins as a list in JSON does, and is none of names.
+    """
+    given = os.environ.get(variable)
+    if given is None:
+        return None
+    if not given.startswith("["):
+        return [name.strip() for name in given.split(",") if name.strip()]
+    try:
+        found = orjson.loads(given)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise EnvironmentSetupError(f'{variable}: {given!r} is no list of names; write a,b or ["a", "b"]')
+    return found
