@@ -40,7 +40,10 @@ def test_it_is_told_what_to_follow_and_has_a_key_of_its_own_and_none_of_the_api(
         "PORT": "8000",
         "METRICS_PORT": "6000",
     }
-    assert container["envFrom"] == [{"secretRef": {"name": "cd4ml-router"}}]
+    assert container["envFrom"] == [
+        {"secretRef": {"name": "cd4ml-router"}},
+        {"secretRef": {"name": "cd4ml-capture", "optional": True}},
+    ]
     assert pod["automountServiceAccountToken"] is False
 
 

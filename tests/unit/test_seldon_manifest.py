@@ -150,6 +150,20 @@ def test_the_pod_fetches_its_model_as_a_user_who_only_reads_models() -> None:
     assert fetch["volumeMounts"][0] == pod()["containers"][0]["volumeMounts"][0] | {"readOnly": False}
 
 
+def test_a_server_keeps_requests_where_it_is_told_as_a_user_who_adds_to_captures() -> None:
+    [without] = pod()["containers"]
+    [container] = pod(capture="s3://cd4ml/captures/uptake")["containers"]
+
+    assert [one for one in container["env"] if one not in without["env"]] == [
+        {"name": "CAPTURE_FOLDER", "value": "s3://cd4ml/captures/uptake"}
+    ]
+    assert "envFrom" not in without
+    assert container["envFrom"] == [
+        {"secretRef": {"name": "cd4ml-models"}},
+        {"secretRef": {"name": "cd4ml-capture", "optional": True}},
+    ]
+
+
 def test_a_pod_starts_only_with_the_keys_that_whoever_deploys_trusts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,14 +272,21 @@ def test_there_is_one_predictor(count: int) -> None:
         parse(content)
 
 
-def manifest(name: str = "uptake", release: str = "run-1", number: int = 1) -> dict[str, Any]:
+def manifest(name: str = "uptake", release: str = "run-1", number: int = 1, capture: str = "") -> dict[str, Any]:
     return seldon.deployment(
-        name, namespace="team", model_uri=URI, version=3, digest="abc", release=release, number=number
+        name,
+        namespace="team",
+        model_uri=URI,
+        version=3,
+        digest="abc",
+        release=release,
+        number=number,
+        capture=capture,
     ).manifest()
 
 
-def pod() -> dict[str, Any]:
-    return manifest()["spec"]["predictors"][0]["componentSpecs"][0]["spec"]
+def pod(capture: str = "") -> dict[str, Any]:
+    return manifest(capture=capture)["spec"]["predictors"][0]["componentSpecs"][0]["spec"]
 
 
 def parse(content: object) -> seldon.SeldonDeployment:

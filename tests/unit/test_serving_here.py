@@ -232,6 +232,7 @@ def test_a_server_is_told_its_model_and_its_ports_and_nothing_of_its_run(
     assert environment["MODEL_FOLDER"] == str(tmp_path / "store/models/uptake/3/model")
     assert (environment["MODEL_HOST"], environment["MODEL_VERSION"], environment["LANG"]) == ("127.0.0.1", "3", "C")
     assert (environment["MODEL_NAME"], environment["MODEL_DIGEST"]) == ("uptake", version.digest)
+    assert environment["CAPTURE_FOLDER"] == str(tmp_path / "store/.serving/uptake/capture")
     assert environment["PORT"] == str(port)
     assert int(environment["METRICS_PORT"]) not in (0, port)
     assert not {"TMPDIR", servers.KEEP_SERVING, servers.OWNER} & environment.keys()

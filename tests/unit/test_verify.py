@@ -52,6 +52,8 @@ class Endpoint(ThreadingHTTPServer):
         self.headers: dict[str, str] = {}
         self.slow: list[float] = []
         """How many seconds each of the next answers to one row takes."""
+        self.kept = 0
+        """The requests that did not say that nothing is to be kept of them."""
 
     @property
     def url(self) -> str:
@@ -64,6 +66,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"]
         ages = [row[data["names"].index("age")] or 0 for row in data["ndarray"]]
+        self.server.kept += self.headers["Seldon-Skip-Logging"] != "true"
         if self.server.slow and len(ages) == 1:
             time.sleep(self.server.slow.pop())
         errors = [self.server.error + self.server.errors.get(age, 0) for age in ages]
@@ -114,6 +117,12 @@ def test_an_endpoint_that_answers_as_evaluated_holds(endpoint: Endpoint, predict
     assert verified.max_difference <= 1e-9
     assert 0 < verified.p50_ms <= verified.p99_ms
     assert verified.endpoint == f"{endpoint.url}/api/v1.0/predictions"
+
+
+def test_nothing_is_kept_of_what_is_asked_to_verify(endpoint: Endpoint, predictions: Path) -> None:
+    verify.verify(endpoint.url, "sha256:evaluated", predictions, problem=BINARY)
+
+    assert endpoint.kept == 0
 
 
 def test_the_latency_is_that_of_requests_of_one_row_in_milliseconds(endpoint: Endpoint, predictions: Path) -> None:

@@ -6,6 +6,8 @@ PUBLISHER_SECRET = "cd4ml-publisher"  # noqa: S105
 DEPLOYER_SECRET = "cd4ml-deployer"  # noqa: S105
 MODELS_SECRET = "cd4ml-models"  # noqa: S105
 ROUTER_SECRET = "cd4ml-router"  # noqa: S105
+CAPTURE_SECRET = "cd4ml-capture"  # noqa: S105
+"""With what an admin says of what is kept of requests (`cd4ml.serving.server`); it need not be there."""
 MONITORING_SECRET = "cd4ml-monitoring"  # noqa: S105
 SOURCES_SECRET = "cd4ml-sources"  # noqa: S105
 SOURCES_MOUNTED = "/etc/cd4ml/sources"

@@ -22,6 +22,8 @@ from cd4ml.storage import Store, local_copy
 
 LATENCY_REQUESTS = 200
 PREDICTIONS = "/api/v1.0/predictions"
+NOT_KEPT = {"Seldon-Skip-Logging": "true"}
+"""By which a server knows that what it is asked is no caller's, and keeps nothing of it."""
 HEALTH = "/api/v1.0/health/status"
 """Answers with Seldon's executor before the model, and without."""
 
@@ -121,7 +123,7 @@ def example_request(predictions: Path) -> str:
 @contextmanager
 def _asking(url: str) -> Iterator[httpx.Client]:
     try:
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=url, headers=NOT_KEPT, timeout=30, trust_env=False) as client:
             yield client
     except httpx.RequestError as error:
         raise DeploymentError(f"{url} does not answer ({error}); is the model deployed?") from error

@@ -267,6 +267,7 @@ class Cluster(Target):
             digest=version.digest,
             release=release,
             number=number,
+            capture=self._routers.capture,
         )
 
     def _when_free(self, but: str = "") -> Any:

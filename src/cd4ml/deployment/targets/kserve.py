@@ -28,7 +28,15 @@ LEAVES = {"preStop": {"exec": {"command": ["sleep", "10"]}}}
 
 
 def inference_service(
-    name: str, *, namespace: str, model_uri: str, version: int, digest: str, release: str, number: int
+    name: str,
+    *,
+    namespace: str,
+    model_uri: str,
+    version: int,
+    digest: str,
+    release: str,
+    number: int,
+    capture: str = "",
 ) -> Object:
     """The object that serves a published version for a deployment; takes what `seldon.deployment` takes.
 
@@ -37,7 +45,7 @@ def inference_service(
     """
     labels = kind.labels(name)
     annotations = kind.annotations(model_uri=model_uri, version=version, digest=digest, release=release, number=number)
-    content = seldon.pod(name, model_uri=model_uri, version=version, digest=digest)
+    content = seldon.pod(name, model_uri=model_uri, version=version, digest=digest, capture=capture)
     parsed = settings.parse(Pod, content=content, name=f"the pod of {name}", error=DeploymentError)
     pod = parsed.model_dump(mode="json", by_alias=True, exclude_none=True)
     pod["containers"][0] |= {"name": CONTAINER, "lifecycle": LEAVES}

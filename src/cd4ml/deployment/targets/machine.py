@@ -126,7 +126,7 @@ class Machine(Target):
 
     @property
     def capture(self) -> Path:
-        """Where the router keeps what it is asked."""
+        """Where the router keeps what it is asked, and the server where there is no router."""
         return self._place.capture
 
     def share(
@@ -297,6 +297,7 @@ class Machine(Target):
             run=release.begun.run,
             kept=servers.KEEP_SERVING in os.environ or (before is not None and before.kept),
             number=release.begun.number,
+            capture=self._place.capture,
             further_port=further_port,
         )
         _wait_until_ready(server)
@@ -314,6 +315,7 @@ class Machine(Target):
             run=before.run,
             kept=before.kept,
             number=before.number,
+            capture=self._place.capture,
         )
         _wait_until_ready(server)
         return server

@@ -36,7 +36,7 @@ class RouterPods:
 
     @property
     def capture(self) -> str:
-        """Where all of them keep requests and feedback."""
+        """Where all of them, and the servers of the model, keep requests and feedback."""
         return self._store.uri(f"captures/{self._model}")
 
     def write(self, number: int, traffic: Traffic) -> None:
@@ -132,7 +132,10 @@ def _pod(*, traffic: str, capture: str) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "cd4ml.serving.router"],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
-        "envFrom": [{"secretRef": {"name": accounts.ROUTER_SECRET}}],
+        "envFrom": [
+            {"secretRef": {"name": accounts.ROUTER_SECRET}},
+            {"secretRef": {"name": accounts.CAPTURE_SECRET, "optional": True}},
+        ],
         "ports": [
             {"name": "http", "containerPort": seldon.PORT},
             {"name": "metrics", "containerPort": seldon.METRICS_PORT},

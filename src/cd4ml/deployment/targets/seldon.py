@@ -35,6 +35,11 @@ CONTAINER = "model"
 PORT = 8000
 METRICS_PORT = 6000
 LARGEST_MODEL = "10Gi"
+CAPTURES = (
+    {"secret_ref": {"name": accounts.MODELS_SECRET}},
+    {"secret_ref": {"name": accounts.CAPTURE_SECRET, "optional": True}},
+)
+"""What a server has that keeps requests: the key of the store, and what an admin says."""
 PRIORITY = "cd4ml-serving"
 """The PriorityClass of the manifests, by which a model pushes tasks off a full node."""
 USER = 10001
@@ -129,6 +134,8 @@ class SecretName(_Part):
     """The name of a Secret."""
 
     name: Name
+    optional: Literal[True] | None = None
+    """Whether a pod also starts without it."""
 
 
 class SecretVariables(_Part):
@@ -344,7 +351,15 @@ class SeldonDeployment(_Part):
 
 
 def deployment(
-    name: str, *, namespace: str, model_uri: str, version: int, digest: str, release: str, number: int
+    name: str,
+    *,
+    namespace: str,
+    model_uri: str,
+    version: int,
+    digest: str,
+    release: str,
+    number: int,
+    capture: str = "",
 ) -> SeldonDeployment:
     """The object that serves a published version for a deployment.
 
@@ -356,6 +371,7 @@ def deployment(
         digest: Of the model's files.
         release: Tells this rollout from every other.
         number: Of its deployment in the history.
+        capture: The URI below which its server keeps requests and feedback; empty where it keeps none.
 
     Raises:
         DeploymentError: Seldon would not serve that; names every mistake.
@@ -368,7 +384,7 @@ def deployment(
         "labels": {**labels, "version": str(version)},  # Seldon writes it into metrics, as `predictor_version`
         "annotations": {NO_EXECUTOR: "true", **annotations},
         "graph": {"name": CONTAINER},
-        "component_specs": ({"spec": pod(name, model_uri=model_uri, version=version, digest=digest)},),
+        "component_specs": ({"spec": pod(name, model_uri=model_uri, version=version, digest=digest, capture=capture)},),
     }
     content = {
         "metadata": {"name": kind.object_name(name, number), "namespace": namespace, "labels": labels},
@@ -412,7 +428,7 @@ KIND = Kind(
 )
 
 
-def pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, Any]:
+def pod(name: str, *, model_uri: str, version: int, digest: str, capture: str = "") -> dict[str, Any]:
     """What of a `Pod` serves a published version; takes what `deployment` takes."""
     model, folder = "model", "/mnt/models"
     version_uri, _, part = model_uri.rpartition("/")
@@ -439,7 +455,9 @@ def pod(name: str, *, model_uri: str, version: int, digest: str) -> dict[str, An
             {"name": "MODEL_DIGEST", "value": digest},
             {"name": "PORT", "value": str(PORT)},
             {"name": "METRICS_PORT", "value": str(METRICS_PORT)},
+            *([{"name": "CAPTURE_FOLDER", "value": capture}] if capture else []),
         ),
+        **({"env_from": CAPTURES} if capture else {}),
         "ports": ({"name": "http", "container_port": PORT}, {"name": "metrics", "container_port": METRICS_PORT}),
         "startup_probe": _probe("/health/status", period=2, timeout=30, failures=150),
         "readiness_probe": _probe("/health/status", period=5, timeout=10, failures=3),

@@ -137,6 +137,7 @@ def start(
     run: str,
     kept: bool,
     number: int | None,
+    capture: Path | None = None,
     further_port: int | None = None,
 ) -> Server:
     """Starts a server and writes its file; it is not ready yet.
@@ -151,6 +152,7 @@ def start(
         run: The run that starts it.
         kept: Whether it outlives the run.
         number: Its deployment's.
+        capture: Where it keeps requests and feedback; None where it keeps none.
         further_port: Which it may be told to take too (`take_further`).
 
     Raises:
@@ -168,6 +170,7 @@ def start(
             "MODEL_FOLDER": str(model_folder),
             "MODEL_VERSION": model_folder.parent.name,
             "MODEL_DIGEST": digest,
+            "CAPTURE_FOLDER": str(capture or ""),
             **({"FURTHER_PORT": str(further_port)} if further_port else {}),
         },
         log=log,
