@@ -28,6 +28,7 @@ from cd4ml.cli.application import (
 from cd4ml.cluster import accounts
 from cd4ml.contracts import document
 from cd4ml.errors import DeploymentError, RegistryError, StorageError
+from cd4ml.monitoring import spans
 from cd4ml.storage import Store, check_uri, local_path, open_store
 
 if TYPE_CHECKING:
@@ -211,15 +212,6 @@ COLOURS = {"passed": "green", "inconclusive": "yellow", "error": "red", "failed"
 """Of the outcomes of a check."""
 
 
-def _moment(text: str) -> datetime:
-    """A time that a person writes, of UTC where no zone is said."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise DeploymentError(f"{text!r} is no time; write it as 2026-11-29T08:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
 @deployments_app.command()
 def analyse(
     folder: Annotated[
@@ -237,12 +229,12 @@ def analyse(
     since: Annotated[
         datetime | None,
         typer.Option(
-            parser=_moment, metavar="TIME", help="The first moment that counts, as 2026-11-29T08:00Z; all if none."
+            parser=spans.moment, metavar="TIME", help="The first moment that counts, as 2026-11-29T08:00Z; all if none."
         ),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=_moment, metavar="TIME", help="The moment that does not count any more."),
+        typer.Option(parser=spans.moment, metavar="TIME", help="The moment that does not count any more."),
     ] = None,
     store: asked.StoreOption = asked.STORE,
 ) -> None:

@@ -1,17 +1,56 @@
 """Commands about what came to be true of predictions: `cd4ml labels`."""
 
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, moment, print_whole, say, table
+from cd4ml.cli.application import app, moment, print_whole, say, table, writing
 from cd4ml.errors import DataError
+from cd4ml.monitoring import spans
 from cd4ml.names import counted
-from cd4ml.storage import open_store
+from cd4ml.storage import local_path, open_store
 
-labels_app = typer.Typer(help="Labels that come late, in bulk: take, list.", no_args_is_help=True)
+labels_app = typer.Typer(help="What came to be true of predictions: next, take, list.", no_args_is_help=True)
+
+
+@labels_app.command("next")
+def next_(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    output: Annotated[
+        Path, typer.Argument(parser=local_path, metavar="FILE", help="Takes the rows: .csv or .parquet; new.")
+    ],
+    rows: Annotated[int, typer.Option(min=1, help="How many, at most.")] = 100,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=spans.moment, metavar="TIME", help="From when on they were asked for; the last 30 days if not said."
+        ),
+    ] = None,
+    store: asked.StoreOption = asked.STORE,
+) -> None:
+    """Writes the rows of production that are worth a person's label, with all that is known of each.
+
+    By turns: where the model is uncertain, where a value is new to it, where the challenger disagrees, of small groups,
+    and by chance. Fill the last column, and bring the file back with `cd4ml labels take --row row --by NAME`.
+
+    Example: cd4ml labels next uptake to-label.csv --rows 50
+    """
+    from cd4ml.monitoring import labelling
+
+    if output.suffix not in (".csv", ".parquet"):
+        raise DataError(f"{output}: write a file of .csv or .parquet")
+    if output.exists():
+        raise DataError(f"{output}: is there already, perhaps with labels; name another file")
+    found = labelling.worth_it(open_store(store), model, rows, since=since)
+    with writing(output, "FILE"):
+        labelling.write(found, output)
+    counts = Counter(found[labelling.WHY].to_pylist())
+    say("written", f"{output}: {counted(len(found), 'row')} ({', '.join(f'{n:,} {why}' for why, n in counts.items())})")
 
 
 @labels_app.command()
@@ -34,6 +73,7 @@ def take(
         typer.Option(help="A captured feature that tells whose row it is, not the request; may be repeated."),
     ] = None,
     known: Annotated[str, typer.Option(metavar="COLUMN", help="When the label was known; now if not said.")] = "",
+    by: Annotated[str, typer.Option(metavar="NAME", help="The person who gave the labels, where one did.")] = "",
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Takes labels that came late, from any source, for the requests that a model answered.
@@ -45,12 +85,14 @@ def take(
     cd4ml labels take uptake outcomes.csv
 
     cd4ml labels take uptake outcomes.parquet --key player --known decided_at
+
+    cd4ml labels take uptake to-label.csv --row row --by "Ada Example"
     """
     from cd4ml.monitoring import taking
     from cd4ml.monitoring.taking import Where
 
     where = Where(label=label, request=request, row=row, key=tuple(key or ()), known=known)
-    found = taking.take(model, source=source, store=store, where=where)
+    found = taking.take(model, source=source, store=store, where=where, by=by)
     say("taken", f"{found.headline}, {moment(found.taken_at)} UTC")
     if found.without:
         say("without", f"{counted(found.without, 'row')} without a label yet")
@@ -67,10 +109,10 @@ def list_labels(
     found = taking.taken(open_store(store), model)
     if not found:
         raise DataError(f"store {store}: no labels of {model} were taken; `cd4ml labels take` takes them")
-    shown = table("taken (UTC)", "labels", "by", "column", "source")
+    shown = table("taken (UTC)", "labels", "by", "column", "source", "person")
     for one in reversed(found):
         by = " and ".join(one.key) or "request"
-        shown.add_row(moment(one.taken_at), f"{one.rows:,}", *map(escape, (by, one.column, one.source)))
+        shown.add_row(moment(one.taken_at), f"{one.rows:,}", *map(escape, (by, one.column, one.source, one.by)))
     print_whole(shown)
 
 

@@ -45,6 +45,8 @@ class Labels(Document, kind="cd4ml/Labels", remedy="take the labels again"):
     """The column that says when each was known; empty where there is none."""
     without: int = 0
     """Rows of the source that had no label yet."""
+    by: str = ""
+    """The person who gave them, as they say themselves; empty where another system did."""
 
     @property
     def folder(self) -> str:

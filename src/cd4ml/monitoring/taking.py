@@ -24,7 +24,7 @@ from cd4ml.data.digest import Digest, of_columns, of_rows
 from cd4ml.data.rows import hiding_values, rows_of
 from cd4ml.errors import DataError
 from cd4ml.names import shown
-from cd4ml.registry import clock, models, named
+from cd4ml.registry import approvals, clock, models, named
 from cd4ml.storage import AlreadyStoredError, Store, check_name, open_store
 
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -48,7 +48,7 @@ class Where:
     """When the label was known; the time of taking it if not said."""
 
 
-def take(model: str, *, source: str, store: str, where: Where = Where()) -> Labels:
+def take(model: str, *, source: str, store: str, where: Where = Where(), by: str = "") -> Labels:
     """Takes labels into the store; nothing new where the same were taken before.
 
     Args:
@@ -56,6 +56,7 @@ def take(model: str, *, source: str, store: str, where: Where = Where()) -> Labe
         source: As ingestion takes it (`cd4ml.data.sources`).
         store: The store that holds the registry, and takes the labels.
         where: The columns.
+        by: The person who gave them; empty where another system did.
 
     Returns:
         What was taken, now or before.
@@ -81,6 +82,7 @@ def take(model: str, *, source: str, store: str, where: Where = Where()) -> Labe
         key=where.key,
         known=where.known,
         without=len(given) - len(table),
+        by=approvals.who(by) if by else "",
     )
     return _stored(opened, about, table)
 

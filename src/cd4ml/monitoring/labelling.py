@@ -1,0 +1,212 @@
+"""The rows of production that are worth a person's label: never more than asked for, and a few of each reason."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from cd4ml.contracts import moments
+from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.window import Window
+from cd4ml.errors import DataError
+from cd4ml.monitoring import window_table
+from cd4ml.registry import models, named
+from cd4ml.storage import Store
+
+SINCE = timedelta(days=30)
+"""How long before the end of the last window a row may have been asked for."""
+SMALL = 0.05
+"""A group of at most this share of the rows is a small one."""
+UNCERTAIN, NEW, OTHER, GROUP, CHANCE = WHYS = (
+    "uncertain",  # of two answers one is nearly as likely as the other
+    "new",  # a value that training did not know, or a number beyond those that it saw
+    "disagreeing",  # the challenger, which got a copy, answers otherwise
+    "small group",  # of a slice that has few rows
+    "chance",  # drawn by lot, so that not all labels are of rows that are strange
+)
+"""Why a row is worth a label, in the order in which the reasons take turns."""
+WHY = "why"
+Numbers = npt.NDArray[np.float64]
+
+
+def worth_it(store: Store, model: str, most: int, *, since: datetime | None = None) -> pa.Table:
+    """Finds rows of windows that have no label and are worth one.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        most: How many rows, at most.
+        since: From when on they were asked for; the last 30 days of the windows if not said.
+
+    Returns:
+        By row what `labels take` needs to know of it (`request_id`, `row`), when it was asked for, the version that
+        answered, its features and what was predicted, why it is worth a label, and the empty column of the label; the
+        best of each reason first, in turns.
+
+    Raises:
+        DataError: No windows were collected, or none of their rows lacks a label.
+        RegistryError: No version of the model is in production.
+    """
+    windows = window_table.every(store, model)
+    if not windows:
+        raise DataError(f"{model}: no window was collected; `cd4ml monitor collect` collects them")
+    first = since or datetime.fromisoformat(windows[-1].until) - SINCE
+    looked = [one for one in windows if datetime.fromisoformat(one.until) > first]
+    given, copies = (_rows(store, looked, first, mirrored=mirrored) for mirrored in (False, True))
+    open_ = given.filter(pc.is_null(given["label"]))
+    if not len(open_):
+        raise DataError(f"{model}: every row since {first:%Y-%m-%d} has a label; name an earlier --since")
+    version = named.find(store, model)
+    contract = models.contract(store, version)
+    groups = [*version.arguments.get("sensitive", ()), *version.arguments.get("slices", ())]
+    scores = dict(_scores(given, open_, copies, contract=contract, groups=groups))
+    chosen = _in_turns(scores, min(most, len(open_)))
+    whys = pa.array([why for _, why in chosen], pa.string())
+    return _shown(open_.take(pa.array([place for place, _ in chosen], pa.int64())), whys, contract)
+
+
+def write(rows: pa.Table, file: Path) -> None:
+    """Writes such rows as CSV, or as Parquet where the file is called so.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    if file.suffix == ".parquet":
+        pq.write_table(rows, file)
+    else:
+        csv.write_csv(rows, file)
+
+
+def _rows(store: Store, windows: list[Window], first: datetime, *, mirrored: bool) -> pa.Table:
+    found = [window_table.rows(store, one, mirrored=mirrored) for one in windows]
+    whole = pa.concat_tables(found, promote_options="permissive") if found else pa.table({"at": [], "label": []})
+    return whole.filter(pc.field("at") >= first)
+
+
+def _scores(
+    given: pa.Table, open_: pa.Table, copies: pa.Table, *, contract: Contract, groups: list[str]
+) -> Iterator[tuple[str, Numbers]]:
+    """By reason how much each row without a label is worth (float64 [rows]); 0 for nothing."""
+    if contract.problem.has_classes:
+        yield UNCERTAIN, _uncertain(_matrix(open_), contract)
+    yield NEW, _new(open_, contract)
+    yield OTHER, _disagreeing(open_, copies)
+    yield GROUP, _of_small_groups(given, open_, groups)
+    yield CHANCE, np.random.default_rng(len(given)).random(len(open_))
+
+
+def _uncertain(predictions: Numbers, contract: Contract) -> Numbers:
+    """1 where two answers are as likely, 0 where one is sure."""
+    if predictions.shape[1] == 1:
+        threshold = contract.threshold.value if contract.threshold else 0.5
+        far = np.abs(predictions[:, 0] - threshold)
+        return np.asarray(1 - far / max(threshold, 1 - threshold))
+    first, second = np.sort(predictions, axis=1)[:, ::-1][:, :2].T
+    return np.asarray(1 - (first - second))
+
+
+def _new(rows: pa.Table, contract: Contract) -> Numbers:
+    """How many features have a value that training did not know."""
+    total = np.zeros(len(rows))
+    for one in contract.inputs:
+        values = _feature(rows, one.name)
+        if values is not None:
+            total += _unknown(values, one)
+    return total
+
+
+def _unknown(values: pa.StringArray, one: Input) -> Numbers:
+    if one.vocabulary is not None:
+        known = pc.is_in(values, pa.array(one.vocabulary, pa.string()))
+        return np.asarray(pc.and_not(pc.is_valid(values), known).to_numpy(zero_copy_only=False), np.float64)
+    if one.range is None or one.kind not in ("number", "date"):
+        return np.zeros(len(values))
+    numbers = np.array([_number(text, one) for text in values.to_pylist()])
+    low, high = one.range
+    return np.asarray((numbers < low) | (numbers > high), np.float64)
+
+
+def _number(text: str | None, one: Input) -> float:
+    try:
+        return np.nan if text is None else float(moments.of_text(text) if one.kind == "date" else text)
+    except ValueError:
+        return np.nan
+
+
+def _disagreeing(rows: pa.Table, copies: pa.Table) -> Numbers:
+    """How far the answer to a copy of the request is from the one that was given; 0 where none was copied."""
+    if not len(copies):
+        return np.zeros(len(rows))
+    found = dict(zip(_keys(copies), _matrix(copies), strict=True))
+    own = _matrix(rows)
+    there = [found.get(key) for key in _keys(rows)]
+    far = [0.0 if other is None else np.abs(other - one).max() for one, other in zip(own, there, strict=True)]
+    return np.nan_to_num(np.array(far, np.float64))
+
+
+def _of_small_groups(given: pa.Table, rows: pa.Table, groups: list[str]) -> Numbers:
+    """How rare the rarest group of a row is: 1 less its share; 0 where none is small."""
+    total = np.zeros(len(rows))
+    for name in groups:
+        every, own = _feature(given, name), _feature(rows, name)
+        if every is None or own is None:
+            continue
+        counts = {str(one["values"]): one["counts"] for one in pc.value_counts(every.drop_null()).to_pylist()}
+        shares = np.array([counts.get(str(value), 0) / len(given) for value in own.to_pylist()])
+        total = np.maximum(total, np.where((shares > 0) & (shares <= SMALL), 1 - shares, 0))
+    return total
+
+
+def _in_turns(scores: Mapping[str, Numbers], most: int) -> list[tuple[int, str]]:
+    """The places of rows with the reason of each: of each reason in turn the best one that is not chosen yet."""
+    order = {why: iter(_best_first(one)) for why, one in scores.items()}
+    chosen: dict[int, str] = {}
+    while len(chosen) < most and order:
+        for why in list(order):
+            place = next((one for one in order[why] if one not in chosen), None)
+            if place is None:
+                del order[why]
+            elif len(chosen) < most:
+                chosen[place] = why
+    return list(chosen.items())
+
+
+def _best_first(scores: Numbers) -> list[int]:
+    """The places of those that are worth anything."""
+    places: list[int] = np.argsort(-scores, kind="stable")[: np.count_nonzero(scores)].tolist()
+    return places
+
+
+def _shown(rows: pa.Table, whys: pa.Array, contract: Contract) -> pa.Table:
+    """What a person needs to know of each row."""
+    shown = rows.select(["request_id", "row", "at", "version"])
+    if "features" in rows.column_names:
+        for field in rows["features"].type:
+            shown = shown.append_column(field.name, _feature(rows, field.name))
+    predictions = _matrix(rows)
+    for place, name in enumerate(contract.names if predictions.shape[1] > 1 else (contract.output,)):
+        shown = shown.append_column(f"predicted {name}", pa.array(predictions[:, place]))
+    return shown.append_column(WHY, whys).append_column(contract.label, pa.nulls(len(rows), pa.string()))
+
+
+def _feature(rows: pa.Table, name: str) -> pa.StringArray | None:
+    """The values of a feature; None where it was not captured."""
+    if "features" not in rows.column_names or rows["features"].type.get_field_index(name) < 0:
+        return None
+    return pa.concat_arrays(pc.struct_field(rows["features"], name).chunks or [pa.array([], pa.string())])
+
+
+def _keys(rows: pa.Table) -> list[tuple[str, int]]:
+    return list(zip(rows["request_id"].to_pylist(), rows["row"].to_pylist(), strict=True))
+
+
+def _matrix(rows: pa.Table) -> Numbers:
+    """What was predicted (float64 [rows, outputs])."""
+    lists = rows["predictions"].to_pylist()
+    return np.array(lists, np.float64).reshape(len(lists), -1)

@@ -1,0 +1,175 @@
+"""Rows that are worth a person's label: a few of each reason, never more than asked for, and taken back with a name."""
+
+import json
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import captures
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import csv
+from typer.testing import CliRunner
+
+from cd4ml.cli import app
+from cd4ml.contracts import model
+from cd4ml.contracts.deployment import Held
+from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.errors import DataError
+from cd4ml.monitoring import labelling, taking, window_table, windows
+from cd4ml.registry import clock, deployments
+from cd4ml.storage import open_store
+from cd4ml.storage.folder import FolderStore
+
+HOUR = timedelta(hours=1)
+REQUESTS = 400
+INPUTS = (
+    Input("region", "category", vocabulary=("north", "south")),
+    Input("age", "number", range=(0.0, 100.0)),
+    Input("plan", "category", vocabulary=("a", "b", "rare")),
+)
+STRANGE, OLD, RARE, SURE = 3, 5, 7, 0.99
+"""Requests with a region that training did not know, with an age beyond all that it saw, and of a small group."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """With a window of `uptake`, of which every second row has a label; the challenger got a copy of each request."""
+    location = str(tmp_path / "store")
+    with tempfile.TemporaryDirectory() as folder:
+        model.write_contract(Contract("took", ("false", "true"), INPUTS, {}), folder)
+        data = DatasetReference("players", 0, "sha256:d")
+        arguments = {"sensitive": ["plan"], "slices": ["region"]}
+        version = Version("uptake", 1, "sha256:1", "2026-01-01T00:00:00Z", "run", "", data, arguments=arguments)
+        FolderStore(location).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
+    begun = deployments.begin(open_store(location), version, run="run", target="machine", strategy="direct")
+    deployments.add(open_store(location), begun, Held("http://localhost", clock.now()))
+    asked, copies = captures.mirrored(REQUESTS)
+    features = [json.dumps(features_of(place)) for place in range(REQUESTS)]
+    given_, copied = np.full((REQUESTS, 1), SURE), np.full((REQUESTS, 1), SURE)
+    given_[11], copied[13] = 0.5, 0.01
+    folder = tmp_path / "capture/requests/2026-01-01"
+    folder.mkdir(parents=True)
+    tables = [
+        captures.with_column(captures.with_column(table, "features", features), "predictions", values.tolist())
+        for table, values in ((asked, given_), (copies, copied))
+    ]
+    pq.write_table(pa.concat_tables(tables), folder / "0.parquet")
+    labels = pa.table({"request_id": [f"0-{place}" for place in range(0, REQUESTS, 2)], "took": [True] * 200})
+    pq.write_table(labels, tmp_path / "labels.parquet")
+    taking.take("uptake", source=str(tmp_path / "labels.parquet"), store=location)
+    (span,) = windows.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
+    windows.collect(location, "uptake", span, capture=str(tmp_path / "capture"))
+    return location
+
+
+def features_of(place: int) -> dict[str, list[Any]]:
+    return {
+        "region": ["atlantis" if place == STRANGE else "north"],
+        "age": [200.0 if place == OLD else 30.0],
+        "plan": ["rare" if place == RARE else "a"],
+    }
+
+
+def next_rows(store: str, most: int) -> pa.Table:
+    return labelling.worth_it(open_store(store), "uptake", most)
+
+
+def test_the_best_row_of_each_reason_comes_first(store: str) -> None:
+    found = next_rows(store, 7)
+
+    by_row = dict(zip(found["request_id"].to_pylist(), found["why"].to_pylist(), strict=True))
+    assert by_row["0-11"] == "uncertain"
+    assert by_row["0-13"] == "disagreeing"
+    assert by_row["0-7"] == "small group"
+    assert (by_row["0-3"], by_row["0-5"]) == ("new", "new")
+    assert "chance" in by_row.values()
+
+
+def test_a_person_sees_the_features_what_was_predicted_and_an_empty_label(store: str) -> None:
+    first = next_rows(store, 1)
+
+    assert first.column_names == [
+        *("request_id", "row", "at", "version", "age", "plan", "region", "predicted probability", "why", "took"),
+    ]
+    assert first.drop_columns(["at"]).to_pylist() == [
+        {
+            "request_id": "0-11",
+            "row": 1,
+            "version": "1",
+            "age": "30",
+            "plan": "a",
+            "region": "north",
+            "predicted probability": 0.5,
+            "why": "uncertain",
+            "took": None,
+        }
+    ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    scores=st.lists(st.lists(st.floats(0, 1), min_size=8, max_size=8), min_size=1, max_size=4), most=st.integers(0, 12)
+)
+def test_never_more_rows_than_asked_for_and_each_once(scores: list[list[float]], most: int) -> None:
+    found = labelling._in_turns({str(place): np.array(one) for place, one in enumerate(scores)}, most)
+
+    places = [place for place, _ in found]
+    worth = {place for place in range(8) if any(one[place] for one in scores)}
+    assert len(places) == len(set(places)) == min(most, len(worth))
+    assert all(scores[int(why)][place] > 0 for place, why in found)
+
+
+def test_rows_with_a_label_are_never_asked_for_again(store: str) -> None:
+    assert {int(one.partition("-")[2]) % 2 for one in next_rows(store, REQUESTS)["request_id"].to_pylist()} == {1}
+    assert len(next_rows(store, REQUESTS)) == REQUESTS // 2
+
+
+def ask(*words: str) -> Any:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["labels", *words])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_what_a_person_fills_in_comes_back_with_their_name(store: str, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"to-label.{suffix}"
+    asked = ask("next", "uptake", str(file), "--rows", "10", "--store", store)
+    assert asked.exit_code == 0, asked.output
+    table = csv.read_csv(file) if suffix == "csv" else pq.read_table(file)
+    told = pa.array([True, False] * 3 + [None] * 4)
+    pq.write_table(table.set_column(table.num_columns - 1, "took", told), tmp_path / "filled.parquet")
+
+    done = ask("take", "uptake", str(tmp_path / "filled.parquet"), "--row", "row", "--by", "a reader", "--store", store)
+
+    assert (done.exit_code, "4 rows without a label yet" in done.output) == (0, True), done.output
+    assert {one.by for one in taking.taken(open_store(store), "uptake")} == {"", "a reader"}
+    assert "a reader" in ask("list", "uptake", "--store", store).output
+    (span,) = windows.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
+    windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))
+    (window,) = window_table.every(open_store(store), "uptake")
+    assert window.labelled == 200 + 6
+
+
+def test_a_file_that_is_there_is_not_written_over(store: str, tmp_path: Path) -> None:
+    file = tmp_path / "to-label.csv"
+    file.write_text("labels of an hour\n")
+
+    refused = ask("next", "uptake", str(file), "--store", store)
+
+    assert "is there already, perhaps with labels" in str(refused.exception)
+    assert file.read_text() == "labels of an hour\n"
+    assert "write a file of .csv or .parquet" in str(
+        ask("next", "uptake", str(tmp_path / "to-label.xlsx"), "--store", store).exception
+    )
+
+
+def test_where_there_is_nothing_to_label_it_is_told(store: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no window was collected"):
+        labelling.worth_it(open_store(store), "other", 10)
+    with pytest.raises(DataError, match="every row since 2026-02-01 has a label"):
+        labelling.worth_it(open_store(store), "uptake", 10, since=captures.BEGIN + timedelta(days=31))
