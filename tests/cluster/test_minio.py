@@ -52,6 +52,7 @@ KEYS = {
     CHECKPOINT,
     PROGRESS,
     SWEEP,
+    LEARNING,
     PROBE,
     OTHER,
     ARTIFACT,
@@ -73,6 +74,7 @@ KEYS = {
     "cd4ml/checkpoints/a/0",
     "cd4ml/progress/a",
     "cd4ml/sweeps/a/sweep.json",
+    "cd4ml/learning/a/b/1000",
     "cd4ml/probes/a",
     "cd4ml/other",
     "mlpipeline/v2/a",
@@ -94,11 +96,12 @@ MAY = {
         RUN,
         PROGRESS,
         SWEEP,
+        LEARNING,
         PROBE,
     ),
     ("pipelines", "write"): (DATASET, PREDICTION, JUDGEMENT, RUN, PROBE),
-    ("trainer", "read"): (CHECKPOINT, SWEEP),
-    ("trainer", "write"): (CHECKPOINT, PROGRESS, SWEEP),
+    ("trainer", "read"): (CHECKPOINT, SWEEP, LEARNING),
+    ("trainer", "write"): (CHECKPOINT, PROGRESS, SWEEP, LEARNING),
     ("publisher", "read"): (MODEL, ALIAS, RUN),
     ("publisher", "write"): (MODEL, ALIAS, RUN),
     ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, RUN),
@@ -211,7 +214,7 @@ def test_what_the_layout_lets_pass_goes_after_a_time_and_a_rule_of_others_stays(
         return {rule.rule_filter.prefix: rule.expiration.days for rule in rules}
 
     made = root.get_bucket_lifecycle("cd4ml")
-    others = {"traffic/": 365, "checkpoints/": 30, "workers/": 3, "progress/": 30, "sweeps/": 90}
+    others = {"traffic/": 365, "checkpoints/": 30, "workers/": 3, "progress/": 30, "sweeps/": 90, "learning/": 90}
     assert days() == {"captures/": 90, **others}
     longer = [
         replace(rule, expiration=Expiration(days=400)) if rule.rule_filter.prefix == "captures/" else rule

@@ -54,9 +54,9 @@ def test_no_task_can_approve_what_it_deploys() -> None:
 
 
 def test_who_trains_writes_nothing_but_how_far_it_is_and_what_it_tries_and_reads_nothing_else() -> None:
-    assert permitted("trainer", "s3:GetObject") == {"checkpoints", "sweeps", "workers"}
-    assert permitted("trainer", "s3:PutObject") == {"checkpoints", "progress", "sweeps", "workers"}
-    for kind in ("checkpoints", "progress", "sweeps", "workers"):
+    assert permitted("trainer", "s3:GetObject") == {"checkpoints", "learning", "sweeps", "workers"}
+    assert permitted("trainer", "s3:PutObject") == {"checkpoints", "learning", "progress", "sweeps", "workers"}
+    for kind in ("checkpoints", "learning", "progress", "sweeps", "workers"):
         assert [user for user in OF_THE_STORE if kind in permitted(user, "s3:PutObject")] == ["trainer"]
     for kind in ("checkpoints", "workers"):
         assert [user for user in OF_THE_STORE if kind in permitted(user, "s3:GetObject")] == ["trainer"]

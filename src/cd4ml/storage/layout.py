@@ -153,6 +153,14 @@ KINDS = (
         replaced=True,
         days=90,
     ),
+    Kind(
+        "learning",
+        "`MODEL/KEY/ROWS`: what a model that learns online had learnt after so many rows",
+        _PIPELINES | _TRAINER,
+        _TRAINER,
+        replaced=True,
+        days=90,
+    ),
     Kind("probes", "what `cd4ml doctor` wrote to see whether one of many writers wins", _PIPELINES, _PIPELINES),
 )
 PASSING = {kind.name: kind.days for kind in KINDS if kind.days}

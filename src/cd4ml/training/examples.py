@@ -98,7 +98,7 @@ def whole(split: Path, contract: Contract) -> tuple[list[tf.Tensor], np.ndarray]
     names = [contract.label, *(one.name for one in contract.inputs)]
     with opened(split) as file, readable(split, "its columns"), told(split):
         table = file.read(columns=names)
-        return [_tensor(values) for values in model.columns(table, contract).values()], contract.labels(table)
+        return [tensor(values) for values in model.columns(table, contract).values()], contract.labels(table)
 
 
 def first(split: Path, contract: Contract, most: int) -> list[tf.Tensor]:
@@ -112,7 +112,7 @@ def first(split: Path, contract: Contract, most: int) -> list[tf.Tensor]:
         batches = islice(file.iter_batches(most, columns=names), 1)
         empty = file.schema_arrow.empty_table().select(names)
         table = pa.concat_tables([empty, *(pa.Table.from_batches([one]) for one in batches)], promote_options="default")
-        return [_tensor(values) for values in model.columns(table, contract).values()]
+        return [tensor(values) for values in model.columns(table, contract).values()]
 
 
 def answers(split: Path, *, contract: Contract, served: keras.Model) -> tuple[np.ndarray, np.ndarray]:
@@ -285,7 +285,7 @@ class Examples:
 
     def _encoded(self, table: pa.Table) -> list[np.ndarray]:
         raw = model.columns(table, self.contract).values()
-        return [one.numpy() for one in self._encode(*(_tensor(values) for values in raw))]
+        return [one.numpy() for one in self._encode(*(tensor(values) for values in raw))]
 
     def _read_labels(self, file: pq.ParquetFile) -> np.ndarray:
         tables = self._read(file, [self.contract.label], self._whole)
@@ -340,8 +340,8 @@ def _broken(file: pq.ParquetFile, groups: Sequence[int]) -> int:
     return groups[-1]
 
 
-def _tensor(values: np.ndarray | pa.ChunkedArray) -> tf.Tensor:
-    """A text that is there often becomes one object of Python and no more."""
+def tensor(values: np.ndarray | pa.ChunkedArray) -> tf.Tensor:
+    """A column as a tensor [rows]: a text that is there often becomes one object of Python and no more."""
     if isinstance(values, np.ndarray):
         return tf.constant(values)
     coded = pc.dictionary_encode(values).combine_chunks()
