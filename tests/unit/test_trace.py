@@ -1,5 +1,6 @@
 """`cd4ml trace`: where something comes from and what came of it, both ways."""
 
+import hashlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from s3_server import S3Server
 from test_promotion import promote
 from test_registry import Candidate
 from typer.testing import CliRunner
@@ -84,11 +87,10 @@ def ship(store: FolderStore, number: int) -> None:
         model.write_contract(model.Contract("took", ("false", "true"), (), {}), folder)
         before = "sha256:1" if number == 2 else ""
         version = Version("uptake", number, f"sha256:{number}", clock.now(), f"id-{number}", "", reference)
-        version = Version(**{**vars(version), "champion": before})
+        version = replace(version, champion=before)
         store.add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
     record = RunRecord("training", f"id-{number}", f"run {number}", "passed", clock.now(), published=number)
-    record = RunRecord(**{**vars(record), "dataset": reference})
-    store.add(f"runs/training/id-{number}/summary.json", record.text)
+    store.add(f"runs/training/id-{number}/summary.json", replace(record, dataset=reference).text)
     approvals.approve(store, version, by="A", reason="it is good")
     begun = deployments.begin(store, version, run=f"id-{number}", target="machine", strategy="replace")
     deployments.add(store, begun, Held("http://127.0.0.1:1", clock.now()))
@@ -236,6 +238,20 @@ def test_a_run_is_found_by_its_id_and_its_name(store: FolderStore, called: str) 
     assert kinds(run["led_to"]) == [("model", "uptake@2")]
 
 
+def test_a_row_is_said_to_be_on_the_side_of_the_split_on_which_a_model_had_it(store: FolderStore) -> None:
+    about = Datasets(store).find("players").version("1").about
+    trained = Version("split", 1, "sha256:s", clock.now(), "id-9", "", DatasetReference("players", 1, about.digest))
+    trained = replace(trained, arguments={"split": {"by": "key", "seed": 1, "eval": 0.4, "test": 0.4}})
+    store.add_folder(trained.folder, {"version.json": trained.text})
+
+    for key in ("p2", "p3"):
+        place = int(hashlib.md5(f"1:{key}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 16**8
+        side = "test" if place < 0.4 else "eval" if place < 0.8 else "train"
+        [said] = [one["said"] for one in all_of(found(store, "players", f"key={key}")) if one["name"] == "split@1"]
+        assert said.endswith(f"; the row is in its {side} split")
+    assert "its" not in only(found(store, "players", "key=p1"), "model")["said"]
+
+
 def test_windows_that_were_judged_say_how_many_kept_their_limits(store: FolderStore) -> None:
     [window] = window_table.every(store, "uptake")
     check = Check("errors", "at most 0.1", 0.2, Outcome.FAILED, "errors are 0.2")
@@ -294,6 +310,16 @@ def test_a_version_that_was_promoted_says_where_it_came_from(tmp_path: Path) -> 
     assert only(version, "promotion")["said"].startswith(f"from staging ({tmp_path / 'staging'}) by A")
     assert only(version, "dataset")["said"].startswith("not in this store: ")
     assert only(version, "run")["said"] == "no record of it in this store"
+
+
+def test_a_store_in_a_bucket_is_traced_like_a_folder(tmp_path: Path, s3: S3Server) -> None:
+    Candidate(tmp_path, "a").publish("s3://cd4ml")
+
+    ended = CliRunner().invoke(app, ["trace", "uptake@1", "--json", "--store", "s3://cd4ml"])
+
+    version = json.loads(ended.stdout)
+    assert version["said"].startswith("auc 0.800 [0.780, 0.820], 1 of 1 limits kept; sha256:")
+    assert only(version, "dataset")["said"].startswith("not in this store: store s3://cd4ml: no dataset 'players'")
 
 
 def test_a_deployment_that_did_not_hold_says_why(store: FolderStore) -> None:

@@ -357,6 +357,33 @@ def seen_in_test(trained: Drawn, tested: Drawn) -> int:
     return sum(count or 0 for count in known)
 
 
+def sides(drawn: Drawn, values: Mapping[str, str]) -> list[str]:
+    """On which sides the rows with some values are: `train`, `eval` or `test`; none where there are no such rows.
+
+    Args:
+        drawn: The version, and how it is split.
+        values: By column, as text.
+    """
+    from cd4ml.data import table
+
+    data, how = table.at_version(drawn.uri, drawn.version)[0], parse(dict(drawn.split))
+    names = [field.name for field in data.schema().fields]
+    if not {*values, drawn.key} <= set(names):
+        return []
+    side = quoted(max(names, key=len) + "_")
+    wanted = " AND ".join(f"CAST({quoted(name)} AS VARCHAR) = {_literal(text)}" for name, text in values.items())
+    found = query(
+        f"SELECT DISTINCT {side} FROM (SELECT *, {how.side(drawn.key)} AS {side} FROM data) WHERE {wanted}",  # noqa: S608
+        data=data,
+    )
+    return sorted(str(one) for batch in found for one in batch.column(0).to_pylist())
+
+
+def _literal(text: str) -> str:
+    """A text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _keys(drawn: Drawn, *, in_test: bool) -> "Iterator[pa.StringArray]":
     """The keys of the rows within the test split, or of those without, as text."""
     import pyarrow as pa

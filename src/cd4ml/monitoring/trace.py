@@ -9,6 +9,7 @@ that were erased, captures after 90 days, a version that was removed) is told wh
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from cd4ml.contracts.deployment import Held, Undone
@@ -18,7 +19,8 @@ from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.window import Window
-from cd4ml.data import located
+from cd4ml.data import located, split
+from cd4ml.data.split import Drawn
 from cd4ml.data.table import Commit
 from cd4ml.data.versions import Dataset, Datasets
 from cd4ml.deployment.targets.router import arm_name
@@ -83,7 +85,7 @@ class Trace:
         said = f"in {counted(len(versions), 'version')} of {dataset}" if versions else f"in no version of {dataset}"
         several = max(versions.values(), default=1)
         asked = [node for model in self.models for node in self._about_row(model, values)]
-        held = [self._dataset_to(found, found.version(str(version))) for version in versions]
+        held = [self._dataset_to(found, found.version(str(version)), row=values) for version in versions]
         return Node(
             "row",
             name,
@@ -181,14 +183,32 @@ class Trace:
             ),
         )
 
-    def _dataset_to(self, dataset: Dataset, commit: Commit) -> Node:
+    def _dataset_to(self, dataset: Dataset, commit: Commit, *, row: Mapping[str, str] = MappingProxyType({})) -> Node:
+        """What came of a version; of one of its rows, where that is named."""
         about = commit.about
         tags = dataset.tags_of(commit)
         called = f", called {', '.join(tags)}" if tags else ""
         trained = [one for name in self.models for one in self._published(name) if one.dataset.name == dataset.name]
         own = [one for one in trained if one.dataset.version == about.version]
         said = f"{about.rows:,} rows{called}" + ("" if own else "; no published model was trained on it")
-        return Node("dataset", f"{dataset.name}@{about.version}", said, about.arrived, led_to=_all(own, self._model_to))
+        return Node(
+            "dataset",
+            f"{dataset.name}@{about.version}",
+            said,
+            about.arrived,
+            led_to=_all(own, lambda one: self._model_to(one, self._side(dataset, one, row))),
+        )
+
+    def _side(self, dataset: Dataset, version: Version, row: Mapping[str, str]) -> str:
+        """On which side of its split a model had a row; empty where none is named, or nothing tells."""
+        how, about = version.arguments.get("split"), dataset.version(str(version.dataset.version)).about
+        if not row or not isinstance(how, Mapping):
+            return ""
+        try:
+            sides = split.sides(Drawn(dataset.uri, about.version, about.key_column, how), row)
+        except DataError:
+            return ""
+        return f"; the row is in its {' and '.join(sides)} split" if sides else ""
 
     def _erasures(self, dataset: str, version: int | None = None) -> tuple[Node, ...]:
         """What was taken out of a dataset, or of one version of it."""
@@ -216,10 +236,10 @@ class Trace:
             ),
         )
 
-    def _model_to(self, version: Version) -> Node:
+    def _model_to(self, version: Version, also: str = "") -> Node:
         name = f"{version.name}@{version.version}"
         shipped = [one for one in self._deployed(version.name) if one.begun.version == version.version]
-        said = timeline.figures(self.store, version) + ("" if shipped else "; never deployed")
+        said = timeline.figures(self.store, version) + ("" if shipped else "; never deployed") + also
         return Node("model", name, said, version.published_at, led_to=_all(shipped, self._deployment_to))
 
     def _began_with(self, version: Version) -> Iterator[Node]:

@@ -71,6 +71,17 @@ def test_the_splits_hold_every_row_once_in_the_asked_fractions(dataset, numbers)
     assert parts["test"].num_rows == pytest.approx(500, abs=70)
 
 
+@pytest.mark.parametrize("how", [{}, {"seed": 7, "test": 0.4}, {"by": "time", "column": "when"}])
+def test_a_row_is_found_on_the_side_that_it_was_written_to(dataset, numbers, how):
+    version = dataset.ingest(numbers)
+    drawn = split.Drawn(version.uri, version.version, "id", how)
+
+    for name, rows in dataset.split(version, how).items():
+        assert split.sides(drawn, {"id": rows["id"][3].as_py(), "name": "x"}) == [name]
+    assert split.sides(drawn, {"name": "x"}) == sorted(NAMES)
+    assert split.sides(drawn, {"id": "p1' OR '1'='1"}) == split.sides(drawn, {"other": "x"}) == []
+
+
 def test_a_split_says_what_it_is(dataset, numbers):
     version = dataset.ingest(numbers)
     parts = dataset.split(version, {})
