@@ -37,7 +37,7 @@ from cd4ml.monitoring import monitored, one_request, taking, window_table, windo
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.taking import Where
 from cd4ml.monitoring.windows import Span
-from cd4ml.registry import approvals, clock, deployments
+from cd4ml.registry import approvals, clock, deployments, models
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
@@ -310,6 +310,39 @@ def test_a_version_that_was_promoted_says_where_it_came_from(tmp_path: Path) -> 
     assert only(version, "promotion")["said"].startswith(f"from staging ({tmp_path / 'staging'}) by A")
     assert only(version, "dataset")["said"].startswith("not in this store: ")
     assert only(version, "run")["said"] == "no record of it in this store"
+
+
+def test_what_a_server_kept_by_itself_is_of_the_deployment_of_its_version_that_was_there_then(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 1 is deployed again on the fourth day, and asked on the third and the fifth."""
+    for name in ("now", "moment"):
+        given: Any = "2026-01-04T00:00:00+00:00" if name == "now" else FIRST + 3 * DAY
+        monkeypatch.setattr(clock, name, lambda given=given: given)
+    version = models.read(store, "uptake", 1)
+    deployments.begin(store, version, run="id-9", target="cluster", strategy="replace")
+    monkeypatch.undo()
+    for number in (2, 4):
+        capture(store, FIRST + number * DAY, arm="version-1", version=1)
+        windows.collect(store.location, "uptake", Span(FIRST + number * DAY, FIRST + (number + 1) * DAY))
+
+    first, again = found(store, "uptake@1")["led_to"]
+
+    assert [only(one, "windows")["at"] for one in (first, again)] == [
+        "2026-01-01T00:00:00+00:00",
+        "2026-01-05T00:00:00+00:00",
+    ]
+    assert (first["name"], only(first, "windows")["name"]) == ("uptake 1", "2 windows")
+    assert (again["name"], only(again, "windows")["name"]) == ("uptake 3", "1 window")
+
+
+def test_an_arm_of_a_deployment_that_is_not_in_the_store_is_told(store: FolderStore) -> None:
+    capture(store, FIRST + DAY, arm="deployment-7", version=2)
+
+    [answer] = found(store, "r2-1")["made_of"]
+
+    assert kinds(answer["made_of"]) == [("deployment", "not known"), ("model", "uptake@2")]
+    assert answer["made_of"][0]["said"] == "none of version 2 that the store has is deployment-7"
 
 
 def test_a_store_in_a_bucket_is_traced_like_a_folder(tmp_path: Path, s3: S3Server) -> None:

@@ -18,7 +18,7 @@ from cd4ml.contracts.lineage import FILE as LINEAGE
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.contracts.window import Window
+from cd4ml.contracts.window import Part, Window
 from cd4ml.data import located, split
 from cd4ml.data.split import Drawn
 from cd4ml.data.table import Commit
@@ -275,12 +275,12 @@ class Trace:
 
     def _windows_of(self, series: Series) -> Iterator[Node]:
         """What it was asked, as far as windows were collected."""
-        begun, arm = series.begun, arm_name(series.begun.number, str(series.begun.version))
+        begun = series.begun
         parts = [
             (window, part)
             for window in self._windows(begun.name)
             for part in window.parts
-            if part.arm == arm or (part.version == str(begun.version) and not part.arm.startswith("deployment-"))
+            if self._deployment_of(begun.name, part, part.first) == series
         ]
         if not parts:
             yield Node("windows", "none", f"no window of {begun.name} has an answer of it")
@@ -350,20 +350,24 @@ class Trace:
         return Node("answer", answer.arm, said, answer.at, made_of=tuple(self._answered_by(model, answer)))
 
     def _answered_by(self, model: str, answer: Answer) -> Iterator[Node]:
-        shipped = self._deployed(model)
-        called = [one for one in shipped if answer.arm == arm_name(one.begun.number, answer.version)]
-        before = [one for one in shipped if str(one.begun.version) == answer.version and one.begun.at <= answer.at]
-        found = called or before[-1:]
+        found = self._deployment_of(model, answer, answer.at)
         if found:
-            yield self._deployment_from(found[0])
+            yield self._deployment_from(found)
             return
         known = next((one for one in self._published(model) if str(one.version) == answer.version), None)
-        yield Node("deployment", "not known", f"no deployment of version {answer.version} began before")
+        yield Node("deployment", "not known", f"none of version {answer.version} that the store has is {answer.arm}")
         yield (
             self._model_from(known)
             if known
             else Node("model", f"{model}@{answer.version}", "gone from the store: no such version is published")
         )
+
+    def _deployment_of(self, model: str, asked: Answer | Part, at: str) -> Series | None:
+        """The deployment that an arm is of; of one that is called by its version alone, the last that began before."""
+        of_version = [one for one in self._deployed(model) if str(one.begun.version) == asked.version]
+        if asked.arm == arm_name(None, asked.version):
+            return next((one for one in reversed(of_version) if one.begun.at <= at), None)
+        return next((one for one in of_version if asked.arm == arm_name(one.begun.number, asked.version)), None)
 
     def _run_known(self, run: str) -> str:
         record = self._datasets.runs.get(run)
