@@ -35,6 +35,20 @@ def test_the_probabilities_of_several_classes_are_lists_of_one_size(tmp_path: Pa
     np.testing.assert_array_equal(predictions.read(tmp_path / "predictions.parquet").outputs, given)
 
 
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_of_many_rows_what_the_model_gave_for_some_is_kept(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    given = np.random.default_rng(1).random((500, *shape)).astype(np.float32)
+    file = tmp_path / "outputs.parquet"
+
+    predictions.write_outputs("probability", given, most=200, file=file)
+    some = predictions.read_outputs(file)
+    predictions.write_outputs("probability", given, most=500, file=file)
+
+    assert len(np.unique(some, axis=0)) == 200
+    assert {*map(tuple, some.reshape(200, -1).tolist())} <= {*map(tuple, given.reshape(500, -1).tolist())}
+    np.testing.assert_array_equal(predictions.read_outputs(file), given)
+
+
 def test_a_file_with_features_and_probability_side_by_side_is_read(tmp_path: Path) -> None:
     """As the versions before wrote it."""
     table = pa.table({"features": [7, 8], "region": ["north", None], "probability": pa.array([0.25, 0.5], "float32")})

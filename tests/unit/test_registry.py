@@ -81,10 +81,19 @@ def test_a_published_model_has_its_whole_history(tmp_path: Path) -> None:
     assert store.read("models/uptake/1/statistics/train.pb") == "of train"
     assert store.read("models/uptake/1/schema.pbtxt") == "feature {}"
     assert store.read("models/uptake/1/reference.parquet") == "rows of train"
+    assert store.children("models/uptake/1").count("outputs.parquet") == 0
     card = store.read("models/uptake/1/card.md")
     assert card.startswith("# uptake, version 1\n")
     assert store.read("models/uptake/1/card.html").startswith("<!doctype html>")
     assert str(tmp_path) not in card + store.read("models/uptake/1/version.json")
+
+
+def test_what_the_model_gave_for_the_rows_of_its_evaluation_is_published_with_it(tmp_path: Path) -> None:
+    candidate = Candidate(tmp_path, "a")
+    (candidate.evaluation / "outputs.parquet").write_text("of many rows")
+    candidate.publish(tmp_path / "store")
+
+    assert FolderStore(tmp_path / "store").read("models/uptake/1/outputs.parquet") == "of many rows"
 
 
 def test_the_tasks_that_follow_get_the_version_and_its_card(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The folder of an evaluation:
     summary.json           `Summary`
     tfma/                  TFMA's own output, for `tfma.load_eval_result` with `model_name` one of the models
     predictions.parquet    up to 100 rows and what the candidate gave for them (layout: `cd4ml.contracts.predictions`)
+    outputs.parquet        what it gave for up to 20,000 rows, drawn by chance: one column, as there, no features
 
 A metric at a threshold is named with it: `accuracy@0.5`. A row counts as predicted positive where its probability is
 above the threshold. What cannot be computed, such as the AUC of rows of one class, is null. `auc` and `auc_pr` are
@@ -28,6 +29,7 @@ from cd4ml.contracts.shares import Interval
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
+OUTPUTS = "outputs.parquet"
 TFMA = "tfma"
 CANDIDATE = "candidate"
 """The model that is evaluated, beside `baseline` and `champion`."""

@@ -6,7 +6,7 @@ A Parquet file of two columns:
     the output     what the model gave for the row, called as its problem does: `probability`, `prediction`, or
                    `probabilities`, a list of as many numbers as there are classes
 
-Files from before had the features and `probability` side by side.
+Files from before had the features and `probability` side by side. A file without features holds the output alone.
 """
 
 from dataclasses import dataclass
@@ -50,6 +50,38 @@ def write(features: "pa.Table", output: str, values: np.ndarray, *, file: Path) 
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({FEATURES: features.to_struct_array(), output: column_of(values)}), file)
+
+
+def write_outputs(output: str, values: np.ndarray, *, most: int, file: Path) -> None:
+    """Keeps what a model gave for some rows, drawn by chance, without the rows.
+
+    Args:
+        output: What the problem of the model calls its output.
+        values: What the model gave, float [rows], or [rows, classes].
+        most: How many rows are drawn.
+        file: The file to write.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if len(values) > most:
+        values = values[np.random.default_rng(0).choice(len(values), most, replace=False)]
+    pq.write_table(pa.table({output: column_of(values)}), file, compression="zstd")
+
+
+def read_outputs(file: Path) -> np.ndarray:
+    """Reads what `write_outputs` wrote: float [rows], or [rows, classes].
+
+    Raises:
+        StorageError: It holds something else.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return _values(pq.read_table(file).column(0))
+    except (OSError, IndexError, pa.ArrowException) as error:
+        raise StorageError(f"{file}: holds nothing that a model gave ({error}); publish the model again") from error
 
 
 def column_of(values: np.ndarray) -> "pa.Array":

@@ -31,6 +31,7 @@ from cd4ml.storage import local_copy
 log = logging.getLogger(__name__)
 
 PREDICTIONS_KEPT = 100
+OUTPUTS_KEPT = 20_000
 WORST_KEPT = 20
 MOST_NAMED = 10
 """Classes in an error."""
@@ -153,6 +154,8 @@ def evaluate(
             known = predicted.outputs[CANDIDATE][:PREDICTIONS_KEPT]
             features = _kept(split, contracts[CANDIDATE])
             predictions.write(features, problem.output, known, file=unfinished / summary.PREDICTIONS)
+            outputs = predicted.outputs[CANDIDATE]
+            predictions.write_outputs(problem.output, outputs, most=OUTPUTS_KEPT, file=unfinished / summary.OUTPUTS)
             unfinished.rename(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

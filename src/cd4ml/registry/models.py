@@ -2,6 +2,7 @@
 
 model/                what training wrote (layout: `cd4ml.contracts.model`)
 predictions.parquet   rows with the probabilities that evaluation got for them (layout: `cd4ml.contracts.predictions`)
+outputs.parquet       what evaluation got for more rows, without the rows; versions of before have none
 summary.json          all numbers of the evaluation (layout: `cd4ml.contracts.evaluation`)
 verdict.json          the gate's verdict about this very model (layout: `cd4ml.contracts.verdict`)
 statistics/           those of the splits that it was trained and evaluated on (layout: `cd4ml.validation.statistics`)
@@ -24,7 +25,7 @@ from typing import Any, Self
 from cd4ml.contracts import evaluation as evaluations
 from cd4ml.contracts import model, signature
 from cd4ml.contracts.dataset import DatasetVersion
-from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION, PREDICTIONS, SUMMARY, Summary
+from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION, OUTPUTS, PREDICTIONS, SUMMARY, Summary
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import MODEL_GATE, Verdict
@@ -152,7 +153,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
         card_text = card.text(version, contract=judged_contract, verdict=verdict, summary=found)
         contents: dict[str, Content] = {
             "model": Path(judged.model),
-            PREDICTIONS: Path(judged.evaluation) / PREDICTIONS,
+            **{name: Path(judged.evaluation) / name for name in _predicted(judged)},
             SUMMARY: Path(judged.evaluation) / SUMMARY,
             "verdict.json": Path(judged.verdict),
             "statistics": Path(judged.statistics),
@@ -168,6 +169,11 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
         except AlreadyStoredError:
             continue  # another run took this number, or was ended while it wrote; take the next
         return Published(version, store.uri(version.folder), card_text, signed)
+
+
+def _predicted(judged: Judged) -> list[str]:
+    """The files of predictions that an evaluation wrote; one of before wrote no `OUTPUTS`."""
+    return [PREDICTIONS, *([OUTPUTS] if (Path(judged.evaluation) / OUTPUTS).exists() else [])]
 
 
 def _add(store: Store, folder: str, contents: Mapping[str, Content]) -> bool:

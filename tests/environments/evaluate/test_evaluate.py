@@ -189,7 +189,15 @@ def test_the_folder_holds_the_summary_tfmas_own_files_and_known_predictions(eval
     assert kept.outputs == pytest.approx(predictions_of(models, "candidate", rows_kept))
     assert len(kept.rows) == 100
     assert len(result.slicing_metrics) == len(found.summary.of("candidate")) == 6
-    assert sorted(path.name for path in evaluation.iterdir()) == ["predictions.parquet", "summary.json", "tfma"]
+    assert sorted(path.name for path in evaluation.iterdir()) == [
+        "outputs.parquet",
+        "predictions.parquet",
+        "summary.json",
+        "tfma",
+    ]
+    outputs = predictions.read_outputs(evaluation / "outputs.parquet")
+    assert set(kept.outputs) <= set(outputs)
+    assert len(outputs) == found.summary.rows
 
 
 def test_tfmas_own_views_show_the_slices_and_the_plots(evaluated):
