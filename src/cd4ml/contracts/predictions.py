@@ -133,7 +133,7 @@ def _values(outputs: "pa.ChunkedArray") -> np.ndarray:
     """The reverse of `column_of`."""
     import pyarrow as pa
 
-    if pa.types.is_nested(outputs.type):
+    if not pa.types.is_primitive(outputs.type):
         lists = outputs.combine_chunks()
         probabilities: np.ndarray = lists.flatten().to_numpy().reshape(len(lists), -1)
         return probabilities

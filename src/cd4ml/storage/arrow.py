@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from pyarrow import fs
 
 from cd4ml.storage import S3, region
 
 UNFINISHED = ".unfinished-"
+TLS_ARROW = 11
+"""The first after that of validation."""
 _COPIED_BYTES = 2**23
 """How much of a file is in memory at once."""
 NOBODYS_SECONDS = 600
@@ -30,8 +33,15 @@ def bucket() -> fs.S3FileSystem:
         endpoint_override=endpoint.netloc or None,
         scheme=endpoint.scheme or "https",
         region=region(),
-        tls_ca_file_path=os.environ.get("SSL_CERT_FILE"),
+        **_certificates(),
     )
+
+
+def _certificates() -> dict[str, str | None]:
+    """Whose certificates count; the Arrow of validation takes them from `SSL_CERT_FILE` by itself, and not here."""
+    if int(pa.__version__.split(".")[0]) < TLS_ARROW:
+        return {}
+    return {"tls_ca_file_path": os.environ.get("SSL_CERT_FILE")}
 
 
 def folder(place: str | Path) -> fs.SubTreeFileSystem:

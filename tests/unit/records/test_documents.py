@@ -22,6 +22,7 @@ from cd4ml.contracts.provenance import Provenance
 from cd4ml.contracts.record import RunRecord, TaskNote
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
 from cd4ml.contracts.verdict import Verdict
+from cd4ml.contracts.window_drift import WindowDrift
 from cd4ml.errors import DocumentError
 
 V1 = Path(__file__).parent / "v1"
@@ -42,6 +43,7 @@ KINDS: Mapping[str, type[Document]] = {
     "task.json": TaskNote,
     "provenance.json": Provenance,
     "lineage.json": Lineage,
+    "window_drift.json": WindowDrift,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 
@@ -115,6 +117,7 @@ def test_every_file_that_was_kept_is_read() -> None:
         "undone.json": "its process was killed",
         "run.json": "version 1, deployed",
         "task.json": "",
+        "window_drift.json": "1 change, as drift of age in version 1",
     }.items(),
 )
 def test_the_headline_of_a_document_is_the_figure_that_a_person_looks_for(name: str, headline: str) -> None:

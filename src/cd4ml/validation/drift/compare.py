@@ -57,13 +57,16 @@ class Chance:
     """Of each slice."""
 
 
-def compare_samples(before: pa.Table, after: pa.Table, *, slices: Sequence[str] = ()) -> Comparison:
+def compare_samples(
+    before: pa.Table, after: pa.Table, *, slices: Sequence[str] = (), as_a_whole: bool = True
+) -> Comparison:
     """Compares the rows of one sample with those of another.
 
     Args:
         before: What `reference.take` drew of the table that the other is held against.
         after: The same of the other one, taken with the first as its `like`.
         slices: Columns; each is also compared in the rows with one value of these.
+        as_a_whole: Whether a classifier tries to tell the rows apart too.
 
     Raises:
         DataError: A sample has fewer than 30 rows.
@@ -80,7 +83,7 @@ def compare_samples(before: pa.Table, after: pa.Table, *, slices: Sequence[str] 
     sliced = [one for name in slices if name in same for one in _slices(same[name])]
 
     found = [_chance(one, sliced, random) for one in same.values()]
-    told = told_apart.tell([*same.values()], random)
+    told = told_apart.tell([*same.values()], random) if as_a_whole else None
     rates = chance.adjusted([*(one.p_value for one in found), *([told.p_value] if told else [])])
     changes = [
         _change(whole, rate, within=one.within, random=random)

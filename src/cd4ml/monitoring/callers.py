@@ -1,0 +1,90 @@
+"""The rows of a window that speak for themselves: one a caller, drawn by chance, for rows of one caller are alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml.validation.on_disk import OnDisk
+
+MOST_ROWS = 20_000
+"""That are drawn, of one version; drift that so many do not show has no effect that matters."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Of the rows that one version predicted."""
+
+    rows: int
+    callers: int
+    """That they are of; a request whose caller is not known is one."""
+    table: pa.Table
+    """One row of each caller, of some callers where they are many; as the window has it."""
+
+
+@dataclass(frozen=True)
+class Loudest:
+    """The known caller with the most rows."""
+
+    unit: str
+    rows: int
+    all_rows: int
+    """Of all callers."""
+    others: int
+    """How many other callers there are."""
+
+
+def draw(rows: OnDisk) -> Mapping[str, Drawn]:
+    """Draws the rows of each version of the model; `""` is where the arm did not say which it was.
+
+    Args:
+        rows: As `cd4ml.contracts.window.ROWS` has them, with `features` where some were captured.
+    """
+    versions, names = _coded(rows.column("version"))
+    callers = _callers(rows)
+    counts = {name: int(np.count_nonzero(versions == code)) for code, name in enumerate(names)}
+    random = np.random.default_rng(0)
+    firsts = {name: _one_each(callers, versions == code, random) for code, name in enumerate(names)}
+    chosen = {name: np.sort(some[:MOST_ROWS]) for name, some in firsts.items()}
+    places = np.sort(np.concatenate([np.zeros(0, np.int64), *chosen.values()]))
+    taken = rows.take(pa.array(places)).combine_chunks()
+    return {
+        name: Drawn(counts[name], len(firsts[name]), taken.take(pa.array(np.searchsorted(places, some))))
+        for name, some in chosen.items()
+    }
+
+
+def loudest(rows: OnDisk) -> Loudest | None:
+    """The known caller with the most rows; None where no caller is known."""
+    units, names = _coded(rows.column("unit").drop_null())
+    if not len(units):
+        return None
+    counts = np.bincount(units)
+    return Loudest(names[counts.argmax()], int(counts.max()), rows.num_rows, len(names) - 1)
+
+
+def _callers(rows: OnDisk) -> npt.NDArray[np.int64]:
+    """A number for each caller, int64 [rows]."""
+    units = rows.column("unit")
+    if not units.null_count:
+        return _coded(units)[0]
+    return _coded(pc.coalesce(units, rows.column("request_id")))[0]
+
+
+def _one_each(
+    callers: npt.NDArray[np.int64], own: npt.NDArray[np.bool_], random: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """The place of one row of each caller among some rows, in any order."""
+    places = random.permutation(np.flatnonzero(own))
+    _, first = np.unique(callers[places], return_index=True)
+    return random.permutation(places[first])
+
+
+def _coded(texts: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Texts as numbers, int64 [rows], and the text of each; null is `""`."""
+    coded = pa.concat_arrays([pa.array([], pa.string()), *texts.cast(pa.string()).fill_null("").chunks])
+    encoded = coded.dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
