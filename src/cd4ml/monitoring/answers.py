@@ -41,7 +41,7 @@ def flood(loudest: Loudest | None) -> Check:
     """Whether one of many callers sends more rows than all others."""
     limit = f"at most {percent(MOST_OF_ONE)} of the rows of {MANY_CALLERS} callers and more"
     if loudest is None:
-        reason = "no caller is known; `sticky` says by what one is (docs/routing.md)"
+        reason = "no caller is known; a router with `sticky` tells who is one (docs/routing.md)"
         return Check(FLOOD, limit, None, Outcome.SKIPPED, reason)
     share = loudest.rows / loudest.all_rows
     told = f"the caller {loudest.unit} sent {percent(share)} of {loudest.all_rows:,} rows"

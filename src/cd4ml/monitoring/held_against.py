@@ -23,7 +23,9 @@ from cd4ml.validation.drift.compare import FEWEST_ROWS, compare_samples
 
 DAY = timedelta(days=1)
 INPUTS, PREDICTIONS = "drift of inputs", "drift of predictions"
-NOT_CAPTURED = "is not captured; name it in `captured_features` where it tells of nobody (docs/routing.md)"
+NOT_CAPTURED = (
+    "is not captured, or as a hash; have it kept where it tells of nobody (docs/monitoring.md, What is captured)"
+)
 AGAIN = "publish the model again, for older versions of cd4ml kept none"
 
 

@@ -16,7 +16,7 @@ from cd4ml.monitoring import answers, comparison_checks, held_against, skew
 from cd4ml.monitoring.callers import Drawn
 from cd4ml.monitoring.skew import Judging
 from cd4ml.monitoring.trained_on import TrainedOn
-from cd4ml.monitoring.typed_features import Typed, typed
+from cd4ml.monitoring.typed_features import Typed, is_hashed, typed
 
 FAMILIES = 3
 """Of the checks of a version that raise false alarms: of inputs, of predictions, of what training never had."""
@@ -97,13 +97,13 @@ def _unpublished(asked: Asked) -> Check:
 
 
 def _captured(window: Window, rows: pa.Table, contract: Contract) -> dict[str, Typed]:
-    """The features of the model that were captured, by name."""
+    """The features of the model that were captured as they are, and not as hashes, by name."""
     if "features" not in rows.column_names:
         return {}
     whole = pa.concat_arrays(rows["features"].chunks)
     columns = {field.name: column for field, column in zip(whole.type, whole.flatten(), strict=True)}
-    there = [one for one in contract.inputs if one.name in window.features and one.name in columns]
-    return {one.name: typed(columns[one.name], one) for one in there}
+    there = [one for one in contract.inputs if one.name in window.features and one.name in columns and not one.personal]
+    return {one.name: typed(columns[one.name], one) for one in there if not is_hashed(columns[one.name])}
 
 
 def _ages(rows: pa.Table, features: Mapping[str, Typed]) -> Iterator[Age]:

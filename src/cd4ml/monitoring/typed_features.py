@@ -11,6 +11,7 @@ from cd4ml.contracts import moments
 from cd4ml.contracts.model import Input
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+HASH = "^[0-9a-f]{64}$"
 TRUTHS = {"true": "1", "false": "0"}
 
 
@@ -27,6 +28,11 @@ class Typed:
     def missing(self) -> npt.NDArray[np.bool_]:
         """[rows]: those without a value."""
         return _flags(self.values.is_null()) & ~self.unreadable
+
+
+def is_hashed(texts: pa.Array) -> bool:
+    """Whether the values of a feature were captured as hashes, as those of personal data are; string [rows]."""
+    return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, HASH)).as_py())
 
 
 def typed(texts: pa.Array, one: Input) -> Typed:
