@@ -18,6 +18,7 @@ from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import ModelSummary, Summary
 from cd4ml.contracts.findings import Findings
 from cd4ml.contracts.lineage import Lineage
+from cd4ml.contracts.promotion import Promotion
 from cd4ml.contracts.provenance import Provenance
 from cd4ml.contracts.record import RunRecord, TaskNote
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
@@ -43,6 +44,7 @@ KINDS: Mapping[str, type[Document]] = {
     "task.json": TaskNote,
     "provenance.json": Provenance,
     "lineage.json": Lineage,
+    "promotion.json": Promotion,
     "window_drift.json": WindowDrift,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
