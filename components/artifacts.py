@@ -119,3 +119,17 @@ class Verification(dsl.Artifact):  # type: ignore[misc]
 
     schema_title = "system.Cd4mlVerification"
     schema_version = VERSION
+
+
+class Windows(dsl.Dataset):  # type: ignore[misc]
+    """Windows of what production did, a folder each (layout: `cd4ml.monitoring.handed`)."""
+
+    schema_title = "system.Cd4mlWindows"
+    schema_version = VERSION
+
+
+class WindowsQuality(dsl.Artifact):  # type: ignore[misc]
+    """How right a model was within windows, a file each (layout: `cd4ml.contracts.window_quality`)."""
+
+    schema_title = "system.Cd4mlWindowsQuality"
+    schema_version = VERSION

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
+from cd4ml.contracts.shares import share_interval
 from cd4ml.contracts.verdict import Check, Outcome
 
 
@@ -70,3 +72,43 @@ def test_a_detail_is_told_and_words_of_ones_own_take_the_place_of_all() -> None:
     assert "auc is 0.8 (of 90 rows), at least 0.7" in held(Bounds(0.7, None), 0.8, detail="of 90 rows").reason
     said = hold("rows", slice_="", bounds=Bounds(1, None), measured=Measured(2), said="two rows, one wanted")
     assert said.reason == "two rows, one wanted"
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "outcome", "reason"),
+    [
+        (0.8, (0.7, 0.9), "passed", "at least 0.75 wanted"),
+        (0.74, (0.72, 0.76), "inconclusive", "which may be chance; 5.6 times as many rows like these would tell"),
+        (0.7, (0.68, 0.72), "failed", "below the limit 0.75"),
+        (0.7, None, "inconclusive", "below the limit 0.75; it has no interval, so that may be chance"),
+    ],
+)
+def test_what_chance_may_have_broken_is_inconclusive_where_an_error_is_stated(
+    value: float, interval: tuple[float, float] | None, outcome: str, reason: str
+) -> None:
+    measured = Measured(value, interval)
+
+    check = hold("auc", slice_="overall", bounds=Bounds(0.75, None), measured=measured, error=0.01)
+
+    assert (check.outcome, check.value) == (Outcome(outcome), value)
+    assert check.reason.endswith(reason)
+
+
+@pytest.mark.parametrize("error", [0.01, 0.0005])
+@pytest.mark.parametrize(("share", "rows"), [(0.5, 200), (0.9, 300), (0.97, 1000)])
+def test_a_share_that_just_keeps_its_limit_fails_as_often_as_is_stated(share: float, rows: int, error: float) -> None:
+    found, counts = np.unique(np.random.default_rng(1).binomial(rows, share, 200_000), return_counts=True)
+
+    failed = [
+        hold(
+            "share",
+            slice_="",
+            bounds=Bounds(share, None),
+            measured=Measured(one / rows, share_interval(one / rows, rows)),
+            error=error,
+        ).outcome
+        is Outcome.FAILED
+        for one in found.tolist()
+    ]
+
+    assert counts[failed].sum() / 200_000 <= error * 1.5

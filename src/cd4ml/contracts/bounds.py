@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.verdict import Check, Outcome
@@ -42,7 +43,9 @@ class Measured:
     """Whether there is no value because the rows are too few to tell."""
 
 
-def hold(subject: str, *, slice_: str, bounds: Bounds, measured: Measured, said: str = "") -> Check:
+def hold(
+    subject: str, *, slice_: str, bounds: Bounds, measured: Measured, said: str = "", error: float | None = None
+) -> Check:
     """Says whether the bounds are kept; what cannot be held against them is not.
 
     Args:
@@ -51,9 +54,16 @@ def hold(subject: str, *, slice_: str, bounds: Bounds, measured: Measured, said:
         bounds: What it must be.
         measured: What it is.
         said: The sentence that a person reads; made from the others where it is empty.
+        error: How often chance alone may break a bound that is kept; None where what was measured is what counts.
     """
     value = measured.value if measured.value is not None and math.isfinite(measured.value) else None
     outcome, reason = _held(subject, bounds=bounds, measured=measured, value=value)
+    if outcome is Outcome.FAILED and error is not None and value is not None:
+        if measured.interval is None:
+            outcome, reason = Outcome.INCONCLUSIVE, f"{reason}; it has no interval, so that may be chance"
+        elif (times := _times(value, bounds=bounds, interval=measured.interval, error=error)) > 1:
+            outcome = Outcome.INCONCLUSIVE
+            reason = f"{reason}, which may be chance; {times:.2g} times as many rows like these would tell"
     interval = measured.interval if value is not None else None
     return Check(subject, str(bounds), value, outcome, said or reason, slice_, interval)
 
@@ -78,6 +88,15 @@ def _held(subject: str, *, bounds: Bounds, measured: Measured, value: float | No
     if bounds.confident and interval and (broken := _broken(interval[0], bounds) or _broken(interval[1], bounds)):
         return Outcome.INCONCLUSIVE, f"{said}, and with 95% confidence it may be {broken}"
     return Outcome.PASSED, f"{said}, {bounds} wanted"
+
+
+def _times(value: float, *, bounds: Bounds, interval: Interval, error: float) -> float:
+    """How many times the rows it takes until it is no chance that a bound is broken; 1 or less where it is none."""
+    wider = NormalDist().inv_cdf(1 - error) / NormalDist().inv_cdf(0.975)
+    is_below = bounds.low is not None and not value >= bounds.low
+    bound, end = (bounds.low, interval[1]) if is_below else (bounds.high, interval[0])
+    beyond = abs(value - (bound or 0.0))
+    return (wider * abs(end - value) / beyond) ** 2 if beyond else math.inf
 
 
 def _broken(value: float, bounds: Bounds) -> str:

@@ -24,7 +24,13 @@ from cd4ml.names import amount, nearest
 
 
 def checks(
-    found: Summary, *, columns: tuple[str, ...], subject: str, rate: str, limit: FairnessLimit
+    found: Summary,
+    *,
+    columns: tuple[str, ...],
+    subject: str,
+    rate: str,
+    limit: FairnessLimit,
+    error: float | None = None,
 ) -> Iterator[Check]:
     """Holds one rate of one sensitive column against its limit.
 
@@ -34,6 +40,7 @@ def checks(
         subject: What a person calls the rate.
         rate: One of the metrics that groups are compared by.
         limit: What it must keep.
+        error: How often chance alone may break a limit that is kept; None where what was measured is what counts.
     """
     column, asked = key_of(columns), dict(_asked(limit))
     rows = [one for one in found.fairness if one.model == CANDIDATE and one.column == column]
@@ -46,11 +53,11 @@ def checks(
         where = f"{subject}{one.metric.removeprefix(rate)} between groups of {column}{_cut(one, limit)}"
         for what, bounds in asked.items():
             if what == "largest difference":
-                yield _farthest(found, one=one, where=where, bounds=bounds)
+                yield _farthest(found, one=one, where=where, bounds=bounds, error=error)
                 continue
             value, interval = (one.gap, one.gap_interval) if what == "gap" else (one.ratio, one.ratio_interval)
             measured = Measured(value, interval, _why_no_value(one), _extremes(one), too_few=one.gap is None)
-            yield hold(f"{where}: the {what}", slice_=_each(columns), bounds=bounds, measured=measured)
+            yield hold(f"{where}: the {what}", slice_=_each(columns), bounds=bounds, measured=measured, error=error)
 
 
 def _cut(one: Fairness, limit: FairnessLimit) -> str:
@@ -93,7 +100,7 @@ def _not_compared(
     return Check(subject, words, None, Outcome.ERROR, f"{subject}: {why}", _each(columns))
 
 
-def _farthest(found: Summary, *, one: Fairness, where: str, bounds: Bounds) -> Check:
+def _farthest(found: Summary, *, one: Fairness, where: str, bounds: Bounds, error: float | None) -> Check:
     """The group that is farthest from all rows; where confidence is asked for, by the end of its interval."""
     overall = found.of(CANDIDATE)[OVERALL]
     metric = one.metric if one.threshold is None else at(one.metric, one.threshold)
@@ -123,9 +130,8 @@ def _farthest(found: Summary, *, one: Fairness, where: str, bounds: Bounds) -> C
         for one_slice in found.of(CANDIDATE).values()
         if key_of(one_slice.values) == one.column and ",".join(one_slice.values.values()) == name
     )
-    return hold(
-        f"{where}: the largest difference from all, that of {name},", slice_=slice_, bounds=bounds, measured=apart[name]
-    )
+    subject = f"{where}: the largest difference from all, that of {name},"
+    return hold(subject, slice_=slice_, bounds=bounds, measured=apart[name], error=error)
 
 
 def _from_all(group: Group, overall: float | None, of_all: Interval | None) -> Interval | None:

@@ -65,7 +65,7 @@ def check(folder: str | Path, settings: Mapping[str, Any]) -> Verdict:
         "evaluation": summary.digest(folder),
         "limits": limits.digest(allowed),
     }
-    return Verdict(MODEL_GATE, about, tuple(_checks(found, allowed)), tuple(_warnings(found)))
+    return Verdict(MODEL_GATE, about, tuple(held(found, allowed)), tuple(_warnings(found)))
 
 
 def _not_measured(name: str, found: Summary) -> str:
@@ -74,20 +74,28 @@ def _not_measured(name: str, found: Summary) -> str:
     return f"{name}: not measured; {nearest(name, found.models[CANDIDATE].metrics)}"
 
 
-def _checks(found: Summary, allowed: Limits) -> Iterator[Check]:
+def held(found: Summary, allowed: Limits, *, error: float | None = None) -> Iterator[Check]:
+    """Each limit held against what was measured of the candidate.
+
+    Args:
+        found: What was measured.
+        allowed: The limits; every metric that they name was measured.
+        error: How often chance alone may break a limit that is kept, of those that are of the candidate alone; None
+            where what was measured is what counts.
+    """
     for pattern in allowed.required_slices or ():
-        yield from _required(found, pattern)
+        yield from _required(found, pattern, error)
     if allowed.as_good_as:
         yield from _change(found, metric=found.problem.primary, other=allowed.as_good_as, limit=_no_worse(found))
     for metric, limit in allowed.metrics.items():
-        yield from _metric(found, metric, limit)
+        yield from _metric(found, metric, limit, error=error)
     if allowed.bootstrap:
-        yield from _bootstrap(found, allowed.bootstrap)
+        yield from _bootstrap(found, allowed.bootstrap, error)
     for key, rates in allowed.fairness.items():
         for name, rate, fairness_limit in rates.by_rate():
             subject = rate if name == rate else f"{name.replace('_', ' ')} ({rate})"
             yield from fairness_checks.checks(
-                found, columns=columns_of(key), subject=subject, rate=rate, limit=fairness_limit
+                found, columns=columns_of(key), subject=subject, rate=rate, limit=fairness_limit, error=error
             )
 
 
@@ -99,22 +107,23 @@ def _warnings(found: Summary) -> Iterator[str]:
         )
 
 
-def _required(found: Summary, pattern: Pattern) -> Iterator[Check]:
+def _required(found: Summary, pattern: Pattern, error: float | None) -> Iterator[Check]:
     bounds, slices = Bounds(FEWEST_ROWS, None), found.of(CANDIDATE)
     names = _matching(slices, pattern)
     if not names:
         yield _no_rows(f"row count of the required slice {pattern}", bounds=bounds, slices=slices, pattern=pattern)
     for name in names:
+        measured = Measured(slices[name].rows)
         yield hold(
-            f"row count of the required slice {name}", slice_=name, bounds=bounds, measured=Measured(slices[name].rows)
+            f"row count of the required slice {name}", slice_=name, bounds=bounds, measured=measured, error=error
         )
 
 
-def _metric(found: Summary, metric: str, limit: FirstModelLimit) -> Iterator[Check]:
+def _metric(found: Summary, metric: str, limit: FirstModelLimit, *, error: float | None) -> Iterator[Check]:
     if limit.min is not None or limit.max is not None:
         bounds = Bounds(limit.min, limit.max, limit.confident)
         for pattern in limit.slices:
-            yield from _value(found, metric=metric, pattern=pattern, bounds=bounds)
+            yield from _value(found, metric=metric, pattern=pattern, bounds=bounds, error=error)
     for other, change in limits.changes(limit):
         yield from _change(found, metric=metric, other=other, limit=change)
 
@@ -125,16 +134,16 @@ def _no_worse(found: Summary) -> Change:
     return Change(max_change=0.0) if lower else Change(min_change=0.0)
 
 
-def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit]) -> Iterator[Check]:
+def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit], error: float | None) -> Iterator[Check]:
     if "champion" in found.models:
         reason = f"there is a champion, so what a first model must keep is not held ({', '.join(first)})"
         yield Check("bootstrap", "for a first model", None, Outcome.SKIPPED, reason)
         return
     for metric, limit in first.items():
-        yield from _metric(found, metric, limit)
+        yield from _metric(found, metric, limit, error=error)
 
 
-def _value(found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds) -> Iterator[Check]:
+def _value(found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds, error: float | None) -> Iterator[Check]:
     if found.problem.metric(metric).of == "model":
         yield hold(f"{metric} of the model", slice_="", bounds=bounds, measured=_of_model(found, CANDIDATE, metric))
         return
@@ -143,7 +152,8 @@ def _value(found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds) -> 
     if not names:
         yield _no_rows(f"{metric} on {pattern}", bounds=bounds, slices=slices, pattern=pattern)
     for name in names:
-        yield hold(f"{metric} on {name}", slice_=name, bounds=bounds, measured=_on_slice(found, slices[name], metric))
+        measured = _on_slice(found, slices[name], metric)
+        yield hold(f"{metric} on {name}", slice_=name, bounds=bounds, measured=measured, error=error)
 
 
 def _change(found: Summary, *, metric: str, other: str, limit: Change) -> Iterator[Check]:

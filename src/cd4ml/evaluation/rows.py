@@ -63,22 +63,9 @@ class Rows:
         Args:
             by: The columns of each kind.
         """
-        found = [Slicing([OVERALL], np.zeros(self.total, np.int64))]
         with pq.ParquetFile(self.file) as file:
             groups = file.read(columns=list(self.sliced))
-        coded = {name: _text(groups.column(name), name).combine_chunks().dictionary_encode() for name in self.sliced}
-        for names in by:
-            of_columns = [coded[name] for name in names]
-            sizes = [len(one.dictionary) for one in of_columns]
-            places = np.ravel_multi_index([one.indices.to_numpy() for one in of_columns], sizes)
-            present, codes = np.unique(places, return_inverse=True)
-            values = zip(*np.unravel_index(present, sizes), strict=True)
-            labels = [
-                {name: one.dictionary[int(at)].as_py() for name, one, at in zip(names, of_columns, value, strict=True)}
-                for value in values
-            ]
-            found.append(Slicing([name_of(one) for one in labels], codes))
-        return found
+        return slicings({name: _text(groups.column(name), name) for name in self.sliced}, by, self.total)
 
     def take(self, places: np.ndarray) -> pa.Table:
         """Some rows, by their rising numbers."""
@@ -97,6 +84,30 @@ class Rows:
         """Tells this test split from every other: `sha256:` over the bytes of its file."""
         with self.file.open("rb") as stream:
             return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def slicings(texts: Mapping[str, pa.ChunkedArray], by: Sequence[Sequence[str]], total: int) -> list[Slicing]:
+    """All rows together, and by each kind of slice.
+
+    Args:
+        texts: The columns that make slices, of texts without nulls.
+        by: The columns of each kind.
+        total: How many rows there are.
+    """
+    found = [Slicing([OVERALL], np.zeros(total, np.int64))]
+    coded = {name: one.combine_chunks().dictionary_encode() for name, one in texts.items()}
+    for names in by:
+        of_columns = [coded[name] for name in names]
+        sizes = [len(one.dictionary) for one in of_columns]
+        places = np.ravel_multi_index([one.indices.to_numpy() for one in of_columns], sizes)
+        present, codes = np.unique(places, return_inverse=True)
+        values = zip(*np.unravel_index(present, sizes), strict=True)
+        labels = [
+            {name: one.dictionary[int(at)].as_py() for name, one, at in zip(names, of_columns, value, strict=True)}
+            for value in values
+        ]
+        found.append(Slicing([name_of(one) for one in labels], codes))
+    return found
 
 
 def open_split(split: Path, *, contracts: Mapping[str, Contract], label: str, by: Sequence[Sequence[str]]) -> Rows:

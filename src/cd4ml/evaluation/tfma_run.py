@@ -66,7 +66,7 @@ def run(
     found: list[Slice] = []
     calibration = {}
     for role in roles:
-        result = evaluation.result(role)
+        result = evaluation.result(role if len(roles) > 1 else None)  # TFMA has no name for a single one
         of_role = [_slice(key, outputs[""][""], role) for key, outputs in result.slicing_metrics]
         found += sorted(of_role, key=lambda one: (len(one.values), [*one.values], one.slice))
         if CALIBRATION in problem.plots:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.contracts.window import Window
+from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name
 
 FOLDER = "monitored"
 READERS = 32
 """Judgements that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
 _WINDOW, _VERDICT = "window.json", "verdict.json"
-FOUND: Mapping[str, type[Document]] = {}
+FOUND: Mapping[str, type[Document]] = {"quality": WindowQuality}
 """What is found of a window before the verdict, by the name of its field: the kind of the document."""
 
 

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
-from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, taking, window_table
 from cd4ml.monitoring.capture_files import CaptureFiles
@@ -81,6 +80,8 @@ def collect(store: str, model: str, span: Span, *, capture: str = "") -> Window:
 
 def place(store: Store, model: str) -> str:
     """Where a router captured what a model was asked: in the store, else on this machine."""
+    from cd4ml.deployment.targets.machine import Machine  # not there where windows are only read
+
     uri = store.uri(f"captures/{check_name(model)}")
     return uri if store.children(f"captures/{model}") else str(Machine(store, model).capture)
 

@@ -24,6 +24,7 @@ from cd4ml.contracts.record import RunRecord, TaskNote
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.contracts.window_drift import WindowDrift
+from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.errors import DocumentError
 
 V1 = Path(__file__).parent / "v1"
@@ -46,6 +47,7 @@ KINDS: Mapping[str, type[Document]] = {
     "lineage.json": Lineage,
     "promotion.json": Promotion,
     "window_drift.json": WindowDrift,
+    "window_quality.json": WindowQuality,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 
@@ -120,6 +122,7 @@ def test_every_file_that_was_kept_is_read() -> None:
         "run.json": "version 1, deployed",
         "task.json": "",
         "window_drift.json": "1 change, as drift of age in version 1",
+        "window_quality.json": "AUC 0.830 (estimated 0.840)",
     }.items(),
 )
 def test_the_headline_of_a_document_is_the_figure_that_a_person_looks_for(name: str, headline: str) -> None:
