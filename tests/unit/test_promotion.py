@@ -331,6 +331,11 @@ def test_what_an_environment_cannot_be_is_told(
         promote(tmp_path, file=write(tmp_path, **production))
 
 
+def test_without_a_file_of_environments_it_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentsError, match=r"none.yaml: is not there; write the environments into it, or name anoth"):
+        promote(tmp_path, file=tmp_path / "none.yaml")
+
+
 def test_a_target_that_does_not_answer_is_told_by_its_place(
     staging: FolderStore, tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ def store(made: Path, tmp_path: Path) -> FolderStore:
 
 def take(store: FolderStore, rows: dict[str, Any], folder: Path) -> None:
     pq.write_table(pa.table(rows), folder / "players.parquet")
-    ingest(str(folder / "players.parquet"), store=store.location, name="players", key="player")
+    ingest(str(folder / "players.parquet"), store=store.location, name="players", key="player", mode="replace")
 
 
 def ship(store: FolderStore, number: int) -> None:
@@ -196,6 +196,17 @@ def test_a_request_leads_back_to_its_version_deployment_approval_run_dataset_and
     assert only(request, "dataset")["name"] == f"players@{version - 1}"
     assert [(one["kind"], one["name"]) for one in request["led_to"]] == [("label", "true"), ("reward", "1")]
     assert request["led_to"][0]["at"] == f"2026-01-0{version}T01:00:00+00:00"
+
+
+def test_versions_on_which_no_model_stands_are_told_together(store: FolderStore, tmp_path: Path) -> None:
+    for number in range(5):
+        rows = {key: [*JULY[key], more] for key, more in {"player": f"q{number}", "spend": 1.0}.items()}
+        take(store, rows if number != 3 else {key: some[1:] for key, some in rows.items()}, tmp_path)
+
+    led = found(store, "players", "key=p2")["led_to"]
+
+    assert kinds(led)[:3] == [("dataset", "players@0"), ("dataset", "players@1"), ("dataset", "players@2-4, 6")]
+    assert led[2]["said"] == "no published model was trained on it"
 
 
 def test_a_request_without_a_label_says_what_was_looked_through(store: FolderStore) -> None:

@@ -74,6 +74,8 @@ def _read(file: Path) -> "Environments":
     from cd4ml.promotion.environments import parse
     from cd4ml.running import yaml_file
 
+    if not file.exists():
+        raise ArgumentsError(f"{file}: is not there; write the environments into it, or name another (--environments)")
     said = yaml_file.read(file)
     if said.mistakes:
         lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())

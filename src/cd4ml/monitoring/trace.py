@@ -6,9 +6,10 @@ and back: a request → the answer of a version → its deployment → its run a
 that were erased, captures after 90 days, a version that was removed) is told where it would stand, and is no error.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -85,7 +86,7 @@ class Trace:
         said = f"in {counted(len(versions), 'version')} of {dataset}" if versions else f"in no version of {dataset}"
         several = max(versions.values(), default=1)
         asked = [node for model in self.models for node in self._about_row(model, values)]
-        held = [self._dataset_to(found, found.version(str(version)), row=values) for version in versions]
+        held = self._held(found, versions, values)
         return Node(
             "row",
             name,
@@ -183,13 +184,26 @@ class Trace:
             ),
         )
 
+    def _held(self, dataset: Dataset, versions: Iterable[int], row: Mapping[str, str]) -> Iterator[Node]:
+        """What came of the versions that hold a row; those on which nothing stands are told together."""
+        trained = {one.dataset.version for one in self._trained_on(dataset)}
+        others = [version for version in versions if version not in trained]
+        for version in versions:
+            if version in trained:
+                yield self._dataset_to(dataset, dataset.version(str(version)), row=row)
+        if others:
+            yield Node("dataset", f"{dataset.name}@{_ranges(others)}", "no published model was trained on it")
+
+    def _trained_on(self, dataset: Dataset) -> list[Version]:
+        """The versions of models that were trained on one of a dataset."""
+        return [one for name in self.models for one in self._published(name) if one.dataset.name == dataset.name]
+
     def _dataset_to(self, dataset: Dataset, commit: Commit, *, row: Mapping[str, str] = MappingProxyType({})) -> Node:
         """What came of a version; of one of its rows, where that is named."""
         about = commit.about
         tags = dataset.tags_of(commit)
         called = f", called {', '.join(tags)}" if tags else ""
-        trained = [one for name in self.models for one in self._published(name) if one.dataset.name == dataset.name]
-        own = [one for one in trained if one.dataset.version == about.version]
+        own = [one for one in self._trained_on(dataset) if one.dataset.version == about.version]
         said = f"{about.rows:,} rows{called}" + ("" if own else "; no published model was trained on it")
         return Node(
             "dataset",
@@ -400,6 +414,13 @@ def _both(made: Node, led: Node) -> Node:
 
 def _all(some: Sequence[Made], node: Callable[[Made], Node]) -> tuple[Node, ...]:
     return tuple(map(node, some))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers in order, as `1-4, 7`."""
+    starts = [place for place, one in enumerate(numbers) if not place or one > numbers[place - 1] + 1]
+    runs = (numbers[begin:end] for begin, end in pairwise([*starts, len(numbers)]))
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _deployment(series: Series) -> tuple[str, str, str, str]:
