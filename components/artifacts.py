@@ -133,3 +133,10 @@ class WindowsQuality(dsl.Artifact):  # type: ignore[misc]
 
     schema_title = "system.Cd4mlWindowsQuality"
     schema_version = VERSION
+
+
+class WindowsDrift(dsl.Artifact):  # type: ignore[misc]
+    """How windows differ from training, a file each (layout: `cd4ml.contracts.window_drift`)."""
+
+    schema_title = "system.Cd4mlWindowsDrift"
+    schema_version = VERSION

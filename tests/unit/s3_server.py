@@ -1,6 +1,7 @@
 """A stand-in for S3: buckets in memory, behind the few requests that the store makes; signatures are not checked."""
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -122,13 +123,14 @@ def s3_server() -> Iterator[S3Server]:
             elif key in state.objects:
                 with state.lock:
                     state.read += 1
-                self.answer(200, state.objects[key])
+                self.answer_part(state.objects[key])
             else:
                 self.answer(404, error("NoSuchKey"))
 
         def do_HEAD(self) -> None:
             bucket, key, _ = self.key()
-            self.answer(200 if bucket == state.bucket and (not key or key in state.objects) else 404, "")
+            there = bucket == state.bucket and (not key or key in state.objects)
+            self.answer(200 if there else 404, state.objects.get(key, "") if there else "")
 
         def do_PUT(self) -> None:
             bucket, key, _ = self.key()
@@ -140,6 +142,15 @@ def s3_server() -> Iterator[S3Server]:
             else:
                 self.answer(*state.put(key, body, self.headers["If-None-Match"]))
 
+        def answer_part(self, content: bytes) -> None:
+            """An object, or the bytes of it that were asked for."""
+            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            if not asked:
+                self.answer(200, content)
+                return
+            first, last = map(int, asked.groups())
+            self.answer(206, content[first : last + 1])
+
         def answer(self, status: int, body: str | bytes) -> None:
             content = body.encode() if isinstance(body, str) else body
             self.send_response(status)
@@ -148,7 +159,8 @@ def s3_server() -> Iterator[S3Server]:
             self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             pass

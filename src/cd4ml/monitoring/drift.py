@@ -4,16 +4,46 @@ All checks of drift and skew of a window together, those of all its versions, ra
 stated; for that, of each caller one row is looked at.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cd4ml.contracts.drift import FALSE_ALARMS
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.contracts.window import DOCUMENT, TABLE, Window
 from cd4ml.contracts.window_drift import VersionDrift, WindowDrift
-from cd4ml.monitoring import answers, callers, trained_on
+from cd4ml.monitoring import answers, callers, handed, trained_on
 from cd4ml.monitoring.of_version import FAMILIES, Asked, judge
 from cd4ml.validation.on_disk import OnDisk
 from cd4ml.version import VERSION
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Windows, the earliest first."""
+
+    windows: tuple[WindowDrift, ...]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an artifact says of them in the UI."""
+        return {"headline": handed.headline(self.windows), "windows": [one.window for one in self.windows]}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the UI compares between runs, of the last window."""
+        return self.windows[-1].metrics if self.windows else {}
+
+
+def compare_each(windows: str | Path, *, store: str, output: str | Path) -> Compared:
+    """Compares each window that `collect_window` handed on; likewise.
+
+    Args:
+        windows: The folder with a folder a window.
+        store: The store.
+        output: The folder that takes a file a window (layout: `cd4ml.monitoring.handed`).
+    """
+    return Compared(tuple(handed.judge_each(windows, compare, store=store, output=output)))
 
 
 def compare(window: Path, *, store: str, output: Path) -> WindowDrift:

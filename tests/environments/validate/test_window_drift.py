@@ -9,12 +9,13 @@ import production
 import pyarrow as pa
 import pytest
 from production import Asked
+from s3_server import s3_server
 from scipy import stats
 
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.contracts.window_drift import WindowDrift
 from cd4ml.errors import DocumentError
-from cd4ml.monitoring.drift import compare
+from cd4ml.monitoring.drift import compare, compare_each
 from cd4ml.monitoring.prediction_columns import CLASS, PROBABILITY
 
 ROWS = 1500
@@ -333,6 +334,38 @@ def test_a_version_that_keeps_nothing_says_what_to_do(tmp_path: Path, random) ->
     for name in ("drift of inputs in version 1", "drift of predictions in version 1"):
         assert check(found, name).outcome is Outcome.SKIPPED
         assert "publish the model again" in check(found, name).reason
+
+
+def test_each_window_that_was_handed_on_is_compared_in_a_file_of_its_own(tmp_path: Path, store: Path, random) -> None:
+    for name, rows in (("first", 0), ("second", 400)):
+        production.window(tmp_path / "windows" / name, Asked.quietly(random, rows))
+    (tmp_path / "none").mkdir()
+
+    found = compare_each(tmp_path / "windows", store=str(store), output=tmp_path / "drift")
+    nothing = compare_each(tmp_path / "none", store=str(store), output=tmp_path / "nothing")
+
+    read = [WindowDrift.read(tmp_path / "drift" / f"{name}.json") for name in ("first", "second")]
+    assert found.windows == tuple(read)
+    assert found.metadata["headline"] == "as in training (the last of 2 windows)"
+    assert found.metrics["rows"] == 400
+    assert (nothing.metadata["headline"], nothing.metrics) == ("no window is due", {})
+
+
+def test_a_window_is_compared_with_versions_in_a_bucket(
+    tmp_path: Path, store: Path, random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = production.window(tmp_path / "window", Asked.quietly(random, 400), Asked.quietly(random, 40, "9"))
+    with s3_server() as s3:
+        s3.objects = {
+            f"here/{file.relative_to(store)}": file.read_bytes() for file in store.rglob("*") if file.is_file()
+        }
+        variables = {"ENDPOINT_URL": s3.url, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "here"}
+        for name, value in variables.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        found = compare(window, store="s3://cd4ml/here/", output=tmp_path / "drift.json")
+
+    assert found == compare(window, store=str(store), output=tmp_path / "drift.json")
+    assert named(found, Outcome.ERROR) == ["drift in version 9"]
 
 
 def test_what_is_no_window_is_told(tmp_path: Path, store: Path) -> None:
