@@ -5,8 +5,7 @@ compressed, no column encoded, and the rows are counted as they are announced.
 """
 
 import struct
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -41,7 +40,7 @@ async def predict(predictor: Predictor, request: Request) -> Answer:
         table = _table(request.body)
         check_numbers(len(table), predictor.contract.names, MOST_NUMBERS)
         try:
-            return Asked(predictor.encoder.inputs_of_table(table), None, partial(_values, table))
+            return Asked(predictor.encoder.inputs_of_table(table), None, _Columns(table))
         except DataError as error:
             raise bad(str(error)) from error
 
@@ -56,8 +55,21 @@ async def predict(predictor: Predictor, request: Request) -> Answer:
     return Answer(sink.getvalue().to_pybytes(), TYPE, headers=predictor.headers(asked))
 
 
-def _values(table: pa.Table, name: str) -> list[Any] | None:
-    return table[name].to_pylist() if name in table.column_names else None
+class _Columns(Mapping[str, list[Any]]):
+    """The columns of a table as lists, each made when it is asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __getitem__(self, name: str) -> list[Any]:
+        values: list[Any] = self._table[name].to_pylist()
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.column_names)
+
+    def __len__(self) -> int:
+        return len(self._table.column_names)
 
 
 def _text(value: object) -> str | bytes:

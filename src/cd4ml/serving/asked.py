@@ -1,6 +1,6 @@
 """A request that a model server has read, whatever its protocol."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +16,7 @@ class Asked(Generic[Form]):
     inputs: Inputs
     form: Form
     """What its protocol has to know to answer."""
-    values: Callable[[str], Sequence[Any] | None]
-    """Those that it has of a feature as it was sent, one a row; None where it has none."""
+    columns: Mapping[str, Sequence[Any]]
+    """Its values as they were sent, by name, one a row; more names than those of features, perhaps."""
     id: str | None = None
     """What its answer calls it; None where it has no name."""

@@ -38,7 +38,7 @@ MOST_BYTES = 128 * 2**20
 """Of a table's features and predictions that wait to be written, about."""
 TIDY_SECONDS = 300
 """How often the files of past hours are looked at."""
-TOGETHER = 250
+TOGETHER = 64
 """Rows that are made columns at once."""
 PAUSE_SECONDS = 0.001
 """After them, in which others have their turn."""

@@ -93,7 +93,7 @@ class OpenInference:
         check_numbers(rows, self._predictor.contract.names)
         called = message.get("id")
         inputs = self._predictor.encoder.inputs(columns, rows, "inputs")
-        return Asked(inputs, None, columns.get, called if isinstance(called, str) and called else None)
+        return Asked(inputs, None, columns, called if isinstance(called, str) and called else None)
 
     def _check_outputs(self, wanted: Any) -> None:
         output = self._predictor.contract.output

@@ -5,8 +5,8 @@ a header that says so (`messages.SKIP`).
 """
 
 import asyncio
+import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -87,15 +87,16 @@ class Recording:
             if isinstance(error, RefusedError):
                 error.headers = {**error.headers, messages.PUID: request_id}
             status = error.status if isinstance(error, RefusedError) else 500
-            self._keep(at, request_id, status=status, seconds=seconds)
+            self._keep(at, request_id, status, seconds)
             raise
         seconds = time.perf_counter() - begun
         asked.id = _id(request, asked.id)
-        keep = partial(self._keep, at, asked.id, status=200, seconds=seconds, answer=(asked, predictions))
-        asyncio.get_running_loop().call_soon(keep)
+        asyncio.get_running_loop().call_soon(self._keep, at, asked.id, 200, seconds, (asked, predictions))
         return asked, predictions
 
-    def _keep(self, at: int, request_id: str, *, status: int, seconds: float, answer: Answer | None = None) -> None:
+    def _keep(  # noqa: PLR0917 (the loop takes no names)
+        self, at: int, request_id: str, status: int, seconds: float, answer: Answer | None = None
+    ) -> None:
         if self._share < 1 and drawn(f"captured\0{request_id}") > self._share:
             return
         values = self._values(*answer) if answer else _NOTHING
@@ -129,8 +130,8 @@ class Recording:
 
     def _text(self, asked: Asked[Any]) -> str | None:
         """JSON of the values that are kept."""
-        values = ((name, asked.values(name)) for name in self._features)
-        return self._masks.text({name: one for name, one in values if one is not None})
+        columns = asked.columns
+        return self._masks.text({name: columns[name] for name in self._features if name in columns})
 
 
 def of_environment(kept: Capture, contract: Contract, version: str) -> Recording:
@@ -172,4 +173,6 @@ def _id_of_refused(request: Request) -> str:
 
 def _id(request: Request, own: str | None) -> str:
     """What a request is called: as its header says, or as it says itself, or anew."""
-    return messages.request_id({"id": own}, messages.header(request, messages.PUID)) or uuid.uuid4().hex
+    header = messages.header(request, messages.PUID)
+    given = messages.request_id({"id": own}, header) if own or header else None
+    return given or os.urandom(16).hex()

@@ -94,7 +94,7 @@ class SeldonProtocol:
         meta = message.get("meta")
         puid = meta.get("puid") if isinstance(meta, dict) else None
         inputs = self._predictor.encoder.inputs(rows.columns, rows.rows, rows.place)
-        return Asked(inputs, rows.as_tensor, rows.columns.get, puid if isinstance(puid, str) and puid else None)
+        return Asked(inputs, rows.as_tensor, rows.columns, puid if isinstance(puid, str) and puid else None)
 
 
 def given(message: Any) -> Given:

@@ -140,7 +140,7 @@ def test_what_the_contract_marks_as_personal_is_not_kept_in_clear(monkeypatch):
     monkeypatch.delenv("CAPTURE_KEY", raising=False)
     contract = Contract("took", ("0", "1"), (Input("age", "number"), Input("town", "text", personal=True)), {})
     columns = {"age": [40], "town": ["Little Snoring"]}
-    asked = Asked(Encoder(contract).inputs(columns, 1, "names"), None, columns.get)
+    asked = Asked(Encoder(contract).inputs(columns, 1, "names"), None, columns)
 
     class Nowhere:
         requests = None
