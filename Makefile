@@ -137,7 +137,7 @@ test-cluster: setup
 	@echo "$@" && $(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) $(if $(filter models,$(NAME)),$(VENVS)/models/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, load, monitoring, prediction, prequential, training, trees, models or serving; docs/benchmarks.md)
+bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) $(if $(filter models,$(NAME)),$(VENVS)/models/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, capture, load, monitoring, prediction, prequential, training, trees, models or serving; docs/benchmarks.md)
 	@PYTHONPATH=benchmarks$(if $(filter models,$(NAME)),:$(VENVS)/models/lib/python3.11/site-packages) $(if $(filter evaluation intervals prediction,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(if $(filter training trees models prequential,$(NAME)),$(VENVS)/train/bin,$(TOOLS))))/python benchmarks/$(NAME)/bench.py
 
 SAMPLE ?= 20
