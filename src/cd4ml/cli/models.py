@@ -142,7 +142,8 @@ def test(
     """Tries a function that trains a model of your own, in seconds, before any run waits for it.
 
     It is trained on a few rows, written, loaded and asked, in the train environment of this machine. The rows are those
-    of the source where a run file is named, and its settings are used; else they are made up, of every kind of column.
+    of the source where a run file is named, and its settings are used; else they are made up, of every kind of column,
+    with a date.
 
     Examples:
     cd4ml models test team/models.py

@@ -3,8 +3,9 @@
     python -m cd4ml.training.trial FOLDER
 
 FOLDER holds `asked.json`: the specification of a function, and of the rows in `rows.parquet` the label, what is no
-feature, and what a run says of the question. Without that file the rows are made up, of every kind of column. What was
-found is printed as JSON, in the last line.
+feature, and what a run says of the question. Without that file the rows are made up, of every kind of column, of which
+the date is a feature too unless the specification says of `dates` what it likes. What was found is printed as JSON, in
+the last line.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from cd4ml.training.request import Request
 from cd4ml.training.train import train
 
 ASKED, ROWS = "asked.json", "rows.parquet"
-MADE_UP = 768
+MADE_UP, DATE = 768, "date"
 MOST_PRINTED = 2**16
 """Characters that a function may print while it trains on so few rows."""
 ASKED_TIMES = 20
@@ -51,7 +52,8 @@ def main(folder: Path) -> dict[str, str]:
     if (folder / ROWS).exists():
         table = pq.read_table(folder / ROWS)
     else:
-        table, asked = made_up(MADE_UP), {**asked, "label": "label", "exclude": []}
+        table, spec = made_up(MADE_UP), {"dates": [DATE], **asked["spec"]}
+        asked = {**asked, "spec": spec, "label": "label", "exclude": []}
     splits = _splits(table, folder)
     (folder / "schema.pbtxt").write_text(_schema(table), encoding="utf-8")
     (folder / statistics.TRAIN).write_bytes(_statistics(pq.read_table(splits[0])))
@@ -89,8 +91,9 @@ def made_up(rows: int) -> pa.Table:
     random = np.random.default_rng(0)
     number, amount = random.normal(40, 12, rows), random.gamma(0.3, 40.0, rows)
     text, boolean = random.choice(["north", "east", "south"], rows), random.random(rows) < 0.3
-    score = 0.08 * (number - 40) + 0.5 * np.log1p(amount) - 1.5 * (text == "south") + boolean - 1
-    missing = random.random((4, rows)) < 0.05
+    days = random.uniform(0, 800, rows)
+    score = 0.08 * (number - 40) + 0.5 * np.log1p(amount) - 1.5 * (text == "south") + boolean - days / 400
+    missing = random.random((5, rows)) < 0.05
     return pa.table(
         {
             "number": pa.array(number, mask=missing[0]),
@@ -98,6 +101,7 @@ def made_up(rows: int) -> pa.Table:
             "text": pa.array(text, mask=missing[2]),
             "text_of_many_values": pa.array([f"t{one}" for one in random.integers(0, 50, rows)]),
             "boolean": pa.array(boolean, mask=missing[3]),
+            DATE: pa.array((days * statistics.DAY).astype(np.int64), pa.timestamp("us"), mask=missing[4]),
             "label": random.random(rows) < 1 / (1 + np.exp(-score)),
         }
     )

@@ -41,7 +41,7 @@ def test_rows_of_every_kind_are_made_up_where_none_are_given(tried, capsys):
     found = tried(OWN, "own")
 
     assert list(found) == ["trained", "gives", "saved", "answers"]
-    assert found["trained"].startswith("on 512 rows, 5 features, in ")
+    assert found["trained"].startswith("on 512 rows, 6 features, in ")
     assert found["gives"].startswith("probability, float32 [256], from 0.")
     assert capsys.readouterr().out == ""
 
