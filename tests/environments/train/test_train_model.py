@@ -24,7 +24,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from cd4ml.contracts import dataset, model
 from cd4ml.contracts.dataset import Masked
 from cd4ml.errors import TrainingError
-from cd4ml.training import fit
+from cd4ml.training import code, fit
 from cd4ml.training.train import Trained, train
 
 LINEAR = {"model": "linear", "epochs": 20, "batch_size": 128}
@@ -56,10 +56,6 @@ def run(inputs: Inputs, folder: Path, spec: dict[str, Any] = LINEAR, seed: int =
 @functools.cache
 def loaded(folder: Path) -> Any:
     return tf.saved_model.load(str(folder / "saved_model"))
-
-
-def features_of(folder: Path, table: pa.Table) -> dict[str, list[Any]]:
-    return {name: values.tolist() for name, values in model.features(table, model.read_contract(folder)).items()}
 
 
 def area_under_curve(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -228,27 +224,66 @@ def test_the_same_seed_gives_the_same_weights(inputs, tmp_path, spec):
     assert not np.array_equal(first[1], other[1])
 
 
-@pytest.mark.parametrize("environment", ["evaluate", "serve"])
-def test_the_environments_that_load_the_models_get_the_same_probabilities(trained_models, tmp_path, environment):
-    python = Path(sys.prefix).parent / environment / "bin" / "python"
-    table = players(300, seed=4)
-    folders = [folder for _, folder in trained_models.values()]
-    [rows] = {json.dumps(features_of(folder, table)) for folder in folders}
-    (tmp_path / "rows.json").write_text(rows)
-    program = (
-        "import json, sys; import tensorflow as tf\n"
-        "rows = {k: tf.constant(v) for k, v in json.load(open(sys.argv[1])).items()}\n"
-        "for folder in sys.argv[2:]:\n"
-        "    signature = tf.saved_model.load(folder).signatures['serving_default']\n"
-        "    print(json.dumps(signature(**rows)['probability'].numpy().tolist()))"
-    )
+KINDS = (*SPECS, "function")
+WIDE = """
+def wide(job):
+    from keras import layers
+    return job.network(lambda features: layers.Dense(1)(layers.Dense(4)(features.vector())), epochs=2)
+"""
+EVALUATES = """
+import json, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from cd4ml.contracts.model import features, read_contract
+from cd4ml.evaluation.predict import Model
 
-    answers = subprocess.check_output(
-        [python, "-c", program, tmp_path / "rows.json", *(folder / "saved_model" for folder in folders)], text=True
-    )
+for folder in map(Path, sys.argv[2:]):
+    contract = read_contract(folder)
+    print(json.dumps(Model(folder, contract).predict(features(pq.read_table(sys.argv[1]), contract)).tolist()))
+"""
+SERVES = """
+import json, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from cd4ml.serving.seldon_protocol import given
+from cd4ml.serving.served_model import ServedModel
 
-    for folder, answer in zip(folders, answers.splitlines(), strict=True):
-        np.testing.assert_allclose(json.loads(answer), predictions_of(folder, table), atol=1e-6, rtol=0)
+table = pq.read_table(sys.argv[1])
+rows = [list(row.values()) for row in table.to_pylist()]
+message = json.loads(json.dumps({"data": {"names": table.column_names, "ndarray": rows}}, default=str))
+for folder in map(Path, sys.argv[2:]):
+    model, asked = ServedModel(folder, ""), given(message)
+    print(json.dumps(model.predict(model.encoder.inputs(asked.columns, asked.rows, asked.place)).tolist()))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(
+    inputs: Inputs, trained_models: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, list[float]]]:
+    """By kind of model what evaluation, and what the server's code, gets for the same rows."""
+    root = tmp_path_factory.mktemp("answers")
+    (root / "models.py").write_text(WIDE)
+    own = {"function": "models:wide", "source": code.beside("models:wide", root)}
+    run(inputs, root / "function", own)
+    pq.write_table(players(300, seed=4), root / "rows.parquet")
+    folders = [*(folder for _, folder in trained_models.values()), root / "function"]
+
+    def told(environment: str, program: str) -> dict[str, list[float]]:
+        python = Path(sys.prefix).parent / environment / "bin" / "python"
+        said = subprocess.check_output([python, "-c", program, root / "rows.parquet", *folders], text=True)
+        return dict(zip(KINDS, map(json.loads, said.splitlines()), strict=True))
+
+    return {"evaluate": told("evaluate", EVALUATES), "serve": told("serve", SERVES)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_answers_in_the_server_with_evaluation_s_numbers(answers, trained_models, kind):
+    np.testing.assert_allclose(answers["serve"][kind], answers["evaluate"][kind], atol=1e-5, rtol=0)
+    assert len(set(answers["serve"][kind])) > 3
+    if kind in trained_models:
+        expected = predictions_of(trained_models[kind][1], players(300, seed=4))
+        np.testing.assert_allclose(answers["serve"][kind], expected, atol=1e-6, rtol=0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -438,10 +473,13 @@ def test_columns_that_say_nothing_are_left_out(prepare, tmp_path):
     table = table.append_column("unique", pa.array([f"u{number}" for number in range(400)]))
     table = table.append_column("empty", pa.nulls(400, pa.float64()))
     table = table.append_column("constant", pa.array([3.0] * 400))
+    table = table.append_column("single", pa.array(["only"] * 400))
 
     run(prepare(table, table, exclude=()), tmp_path / "model")
 
-    assert [one.name for one in model.read_contract(tmp_path / "model").inputs] == ["age", "constant"]
+    assert [one.name for one in model.read_contract(tmp_path / "model").inputs] == ["age", "constant", "single"]
+    others = table.set_column(table.column_names.index("single"), "single", pa.array([None, "other"] * 200))
+    assert np.isfinite(predictions_of(tmp_path / "model", others)).all()
 
 
 def test_the_contract_marks_as_personal_what_ingestion_hashed(prepare, tmp_path):
