@@ -4,8 +4,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from cd4ml.names import shown
+
 CHOSEN = "chosen"
 """What limits call it, as in `recall@chosen`."""
+
+
+def cut(content: Any) -> float | str:
+    """A threshold as a person writes it, or the one that training chose.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if content == CHOSEN:
+        return CHOSEN
+    if isinstance(content, bool) or not isinstance(content, int | float) or not 0 < content < 1:
+        raise ValueError(f"write a number above 0 and below 1, or {CHOSEN}, not {shown(content)}")
+    return content
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from cd4ml import settings
-from cd4ml.contracts import problems
+from cd4ml.contracts import chosen, problems
 from cd4ml.contracts.binary import CRITERIA
 from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.evaluation import at, of_class
@@ -131,15 +131,7 @@ class MetricLimit(FirstModelLimit):
     champion: Change | None = None
 
 
-def _cut(content: Any) -> float | str:
-    if content == CHOSEN:
-        return CHOSEN
-    if isinstance(content, bool) or not isinstance(content, int | float) or not 0 < content < 1:
-        raise ValueError(f"write a number above 0 and below 1, or {CHOSEN}, not {shown(content)}")
-    return content
-
-
-Cut = Annotated[float | str, OneOf(_cut, lambda: [Annotated[float, Field(gt=0, lt=1)], Literal["chosen"]])]
+Cut = Annotated[float | str, OneOf(chosen.cut, lambda: [Annotated[float, Field(gt=0, lt=1)], Literal["chosen"]])]
 """A threshold, or the one that training chose."""
 
 

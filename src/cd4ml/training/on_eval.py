@@ -97,9 +97,19 @@ class Measured:
             times.append(time.perf_counter() - begun)
         return float(np.percentile(times[WARM:], 95) * 1000)
 
-    def _gap(self, column: str, rate: str, threshold: float) -> float | None:
-        """The highest rate of a group less the lowest, of groups with rows enough; None with fewer than two."""
-        values, counted = _RATES[rate](self._labels, self._answers, threshold)
+    def _gap(self, column: str, rate: str, threshold: float | str) -> float | None:
+        """The highest rate of a group less the lowest, of groups with rows enough; None with fewer than two.
+
+        Args:
+            column: The groups.
+            rate: What is compared.
+            threshold: A number, or `chosen`: that of the model; None is the answer where it has none.
+        """
+        chosen = self._contract.threshold
+        cut = (chosen.value if chosen else None) if isinstance(threshold, str) else threshold
+        if cut is None:
+            return None
+        values, counted = _RATES[rate](self._labels, self._answers, cut)
         groups = group_rates.large(self._table.select([column]), counted, argument=_argument(column))
         rates = [values[one].mean() for one in groups]
         return float(np.ptp(rates)) if len(rates) > 1 else None

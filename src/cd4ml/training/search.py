@@ -1,11 +1,13 @@
 """What a run file says of a sweep: which settings of a model are tried, for what, and for how long."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from cd4ml import settings
+from cd4ml.contracts import chosen
+from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.ordinal import MEAN_CLASS_ERROR
 from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.errors import TrainingError
@@ -70,12 +72,21 @@ def _range(content: Any) -> Range | Choices:
     return content
 
 
+Cut = Annotated[float | str, OneOf(chosen.cut, lambda: [Annotated[float, Field(gt=0, lt=1)], Literal["chosen"]])]
+"""A threshold, or the one that the training of the trial chose."""
+
+
 class EvalGap(Strict):
     """How far a rate may differ between groups on eval."""
 
     max_gap: Annotated[float, Field(ge=0)]
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: Cut = 0.5
     """Above which a row counts as positive; a number that is predicted has none."""
+
+    @property
+    def cut(self) -> str:
+        """The threshold, for people."""
+        return self.threshold if isinstance(self.threshold, str) else f"{self.threshold:g}"
 
 
 def _rate(name: str) -> str:
@@ -115,7 +126,7 @@ class Constraints(Strict):
         """Each gap with its name, its column and its rate."""
         for column, rates in self.fairness.items():
             for rate, gap in rates.items():
-                cut = f"@{gap.threshold:g}" if rate in RATES["binary"] else ""
+                cut = f"@{gap.cut}" if rate in RATES["binary"] else ""
                 yield f"fairness.{column}.{rate}{cut}", column, rate, gap
 
     @property
@@ -229,6 +240,9 @@ def mistakes(search: Search, trainer: Trainer, *, problem: str) -> Iterator[str]
     """
     for name, tried in search.ranges.items():
         yield from _unfit(name, tried, trainer)
+    for name, _, _, gap in search.constraints.gaps:
+        if gap.threshold == CHOSEN and not trainer.threshold:
+            yield f"sweep.constraints.{name}: no threshold is chosen; write a number, or a `threshold` of the candidate"
     if problem not in PROBLEMS:
         return
     known, rates = objectives(problem), RATES.get(problem, ())

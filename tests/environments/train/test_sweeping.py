@@ -287,7 +287,7 @@ def test_a_trial_that_another_place_has_finished_stays_as_it_is(sweep, training,
 
 
 def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_are_one_group(training, tmp_path):
-    spec = {"model": "linear", "epochs": 1, "calibration": "temperature"}
+    spec = {"model": "linear", "epochs": 1, "calibration": "temperature", "threshold": {"costs": {"false_negative": 3}}}
     searched = parse({"ranges": {"learning_rate": [0.01, 0.02]}, "trials": 1, "objective": "loss"})
     sweep = described(searched, replace(training, spec=spec), problem="binary")
     Asked(searched, sweep, Trial(0, {}, 0, AT), [], training).write(tmp_path)
@@ -310,6 +310,12 @@ def test_a_trial_is_worth_what_its_calibrated_model_is_and_rows_without_a_value_
     (found,) = Measured(tmp_path / "model", tmp_path / "split").constrained(constraints).values()
 
     assert found == pytest.approx(abs(labels[places % 2 == 0].mean() - labels[places % 2 == 1].mean()))
+    cuts = ("chosen", model.read_contract(tmp_path / "model").threshold.value, 0.5)
+    gaps = [{"selection_rate": search.EvalGap(max_gap=1, threshold=cut)} for cut in cuts]
+    measured = Measured(tmp_path / "model", Path(training.eval))
+    asked = [search.Constraints(fairness={"region": gap}) for gap in gaps]
+    at_chosen, at_its_number, at_a_half = (next(iter(measured.constrained(one).values())) for one in asked)
+    assert at_chosen == at_its_number != at_a_half
 
 
 def test_a_trial_of_ordered_classes_may_be_worth_how_far_its_predictions_are_from_the_true_ones(prepare, tmp_path):

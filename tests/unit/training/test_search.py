@@ -118,6 +118,18 @@ def test_what_means_nothing_for_the_problem_is_said():
     assert rate.startswith("sweep.constraints.fairness.region.precision@0.5: precision means nothing here; ")
 
 
+def test_groups_may_be_compared_at_the_threshold_that_is_chosen_for_each_trial():
+    gap = {"max_gap": 0.1, "threshold": "chosen"}
+    found = parse(sweep(constraints={"fairness": {"region": {"selection_rate": gap}}}))
+
+    (said,) = mistakes(found, model({"model": "dnn"}), problem="binary")
+    assert said.startswith("sweep.constraints.fairness.region.selection_rate@chosen: no threshold is chosen; write a n")
+    chooses = model({"model": "dnn", "threshold": {"costs": {}}})
+    assert list(mistakes(found, chooses, problem="binary")) == []
+    with pytest.raises(TrainingError, match="write a number above 0 and below 1, or chosen, not 'best'"):
+        parse(sweep(constraints={"fairness": {"region": {"selection_rate": {**gap, "threshold": "best"}}}}))
+
+
 def test_of_three_classes_no_groups_are_compared():
     constraints = {"fairness": {"region": {"selection_rate": {"max_gap": 0.1}}}}
     (said,) = mistakes(parse(sweep(constraints=constraints)), model({"model": "dnn"}), problem="multiclass")
