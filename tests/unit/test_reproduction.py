@@ -235,3 +235,10 @@ def test_arguments_that_the_pipeline_no_longer_takes_are_told_before_anything_ru
     assert "models/uptake/1/version.json" in str(ended.exception)
     assert "moon" in str(ended.exception)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_was_learnt_online_is_not_trained_again(store: FolderStore, publish: Publish) -> None:
+    publish(replace(MADE, inputs={"window 20260101T000000Z-20260101T010000Z": "sha256:w"}))
+
+    with pytest.raises(RegistryError, match="it has learnt online from 1 window, which no training repeats"):
+        reproduction.origin(store, "uptake", 1)

@@ -16,6 +16,7 @@ from cd4ml.cli import deployments
 from cd4ml.cli import promote
 from cd4ml.cli import labels
 from cd4ml.cli import monitor
+from cd4ml.cli import learn
 from cd4ml.cli import trace
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
@@ -37,6 +38,7 @@ __all__ = [
     "doctor",
     "init",
     "labels",
+    "learn",
     "main",
     "models",
     "monitor",

@@ -13,8 +13,8 @@ The folder of what was learnt:
     learning.json      `Learning`
     model/             the model as it is after the last row
     rows.parquet       the rows that were predicted by what had learnt something, as in the lesson
-    predicted.parquet  of each of them what was predicted before it taught, `online`, and what the published model
-                       predicts, `served`: float32, or a list of them, one a class
+    predicted.parquet  of each of them what was predicted before it taught, `candidate`, and what the published model
+                       predicts, `champion`: float32, or a list of them, one a class
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cd4ml.contracts.document import Document
+from cd4ml.contracts.lineage import Lineage
 from cd4ml.names import amount, counted
 
 ABOUT, ROWS, MOMENTS, MODEL = "lesson.json", "rows.parquet", "moments.parquet", "model"
 LEARNT, PREDICTED = "learning.json", "predicted.parquet"
 MOMENT = pa.timestamp("us", "UTC")
+OF_WINDOW = "window "
+"""What stands before a window's key in the lineage of a model that has learnt from it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ class Learning(Document, kind="cd4ml/Learning", remedy="learn again"):
     checkpoints: tuple[Checkpoint, ...]
     passed_over: Mapping[str, int]
     """Rows that taught nothing, by reason."""
+
+    @classmethod
+    def windows_of(cls, lineage: Lineage) -> list[str]:
+        """The keys of the windows that a model has learnt from online, the earliest first."""
+        return sorted(name.removeprefix(OF_WINDOW) for name in lineage.inputs if name.startswith(OF_WINDOW))
 
     @property
     def judged(self) -> int:

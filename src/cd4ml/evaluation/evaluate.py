@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model, moments, predictions
@@ -53,6 +54,7 @@ def evaluate(
     runner: Sequence[str],
     folder: str | Path,
     report_file: str | Path,
+    predicted_before: str | Path = "",
 ) -> Evaluated:
     """Evaluates the models on the same rows; writes the folder (layout: `cd4ml.contracts.evaluation`) and the report.
 
@@ -62,7 +64,7 @@ def evaluate(
     Args:
         test: The test split, a Parquet file.
         candidate: A model's folder.
-        baseline: That of the model to beat.
+        baseline: That of the model to beat; empty where there is none.
         champion: A path or `s3://` URI of the model in production; empty where there is none.
         champion_digest: Of its files.
         judged: How many candidates the test split has judged, with this one.
@@ -74,6 +76,8 @@ def evaluate(
         runner: A runner of Beam and its options, on which TFMA itself computes; empty computes here.
         folder: Where the evaluation goes.
         report_file: The HTML file to write.
+        predicted_before: A Parquet file with what each model said of each row of the split, by role, where the
+            candidate has learnt from these rows since; empty where the models are asked now.
 
     Raises:
         EvaluationError: The arguments, the split or a model do not allow an evaluation.
@@ -101,7 +105,7 @@ def evaluate(
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         try:
-            predicted = _predict(split, folders, contracts)
+            predicted = _predict(split, folders, contracts, before=_before(predicted_before))
             by_tfma = _by_tfma(
                 problem,
                 split=split,
@@ -151,7 +155,7 @@ def evaluate(
                 chosen_threshold=chosen.value if chosen else None,
             )
             summary.write(found, unfinished)
-            known = predicted.outputs[CANDIDATE][:PREDICTIONS_KEPT]
+            known = predicted.known
             features = _kept(split, contracts[CANDIDATE])
             predictions.write(features, problem.output, known, file=unfinished / summary.PREDICTIONS)
             outputs = predicted.outputs[CANDIDATE]
@@ -191,9 +195,27 @@ class _Predicted:
     """By role: float32 [rows], or [rows, classes] of three classes and more."""
     latencies: Mapping[str, float]
     """By role: milliseconds."""
+    known: np.ndarray
+    """What the candidate gives for the rows that a deployed model is asked again."""
 
 
-def _predict(split: Rows, folders: Mapping[str, Path], contracts: Mapping[str, Contract]) -> _Predicted:
+def _before(file: str | Path) -> dict[str, np.ndarray]:
+    """What was said of the rows before, by role; nothing where the models are asked now."""
+    if not file:
+        return {}
+    table = pq.read_table(file)
+    flat = {name: table[name].combine_chunks() for name in table.column_names}
+    return {
+        name: one.flatten().to_numpy().reshape(len(one), -1)
+        if pa.types.is_fixed_size_list(one.type)
+        else one.to_numpy()
+        for name, one in flat.items()
+    }
+
+
+def _predict(
+    split: Rows, folders: Mapping[str, Path], contracts: Mapping[str, Contract], *, before: Mapping[str, np.ndarray]
+) -> _Predicted:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     from cd4ml.evaluation.predict import Model
@@ -203,18 +225,24 @@ def _predict(split: Rows, folders: Mapping[str, Path], contracts: Mapping[str, C
     labels: list[np.ndarray] = []
     outputs: dict[str, list[np.ndarray]] = {role: [] for role in folders}
     latencies: dict[str, float] = {}
+    known = np.empty(0, np.float32)
     for table in split.batches():
+        begin = sum(map(len, labels))
         labels.append(_labels(table, contracts[CANDIDATE]))
         for role, contract in contracts.items():
             features = _features(table, contract, role)
             with _named(role):
                 one = loaded.get(role) or loaded.setdefault(role, Model(folders[role], contract))
-                outputs[role].append(one.predict(features))
+                told = before.get(role)
+                outputs[role].append(one.predict(features) if told is None else told[begin : begin + len(table)])
                 if role not in latencies:
                     latencies[role] = one.latency_ms(features)
+                if role == CANDIDATE and not begin:
+                    few = {name: values[:PREDICTIONS_KEPT] for name, values in features.items()}
+                    known = outputs[role][0][:PREDICTIONS_KEPT] if told is None else one.predict(few)
         log.info("predicted %s of %s rows", f"{sum(map(len, labels)):,}", f"{split.total:,}")
     return _Predicted(
-        np.concatenate(labels), {role: np.concatenate(parts) for role, parts in outputs.items()}, latencies
+        np.concatenate(labels), {role: np.concatenate(parts) for role, parts in outputs.items()}, latencies, known
     )
 
 
@@ -262,7 +290,7 @@ def _by_tfma(
 @contextmanager
 def _folders(candidate: str | Path, baseline: str | Path, champion: str) -> Iterator[dict[str, Path]]:
     """The models' folders by role; the champion comes from the store."""
-    folders = {CANDIDATE: Path(candidate), "baseline": Path(baseline)}
+    folders = {CANDIDATE: Path(candidate), **({"baseline": Path(baseline)} if baseline else {})}
     if not champion:
         yield folders
         return

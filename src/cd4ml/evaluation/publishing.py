@@ -14,7 +14,14 @@ __all__ = ["Judged", "publish"]
 
 
 def publish(
-    location: str, *, name: str, judged: Judged, limits: Mapping[str, Any], run: str, revision: str
+    location: str,
+    *,
+    name: str,
+    judged: Judged,
+    limits: Mapping[str, Any],
+    run: str,
+    revision: str,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Published:
     """Adds a model to the registry; the one that is there already is returned as it is.
 
@@ -28,6 +35,7 @@ def publish(
         limits: What `check_model` held it against.
         run: The run that publishes.
         revision: The revision of the code.
+        arguments: What the version is made by; those of the run of this task if not said.
 
     Raises:
         GateError: The verdict is not that of `check_model` on this evaluation and these limits.
@@ -40,7 +48,9 @@ def publish(
             f"{judged.verdict}: not what {again.gate} says of this evaluation and these limits "
             f"({', '.join(differs) or 'its checks'} differ); run {again.gate} on them again"
         )
-    published = models.publish(location, name=name, judged=judged, verdict=verdict, run=run, revision=revision)
+    published = models.publish(
+        location, name=name, judged=judged, verdict=verdict, run=run, revision=revision, arguments=arguments
+    )
     records.publish(
         location,
         **found_by(judged.evaluation),

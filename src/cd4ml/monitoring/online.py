@@ -11,6 +11,8 @@ byte each time, also where it goes on from a checkpoint.
 """
 
 import hashlib
+import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cd4ml.contracts import document, model
+from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION
 from cd4ml.contracts.learning import (
     ABOUT,
     LEARNT,
     MODEL,
     MOMENTS,
+    OF_WINDOW,
     PREDICTED,
     ROWS,
     Checkpoint,
@@ -34,7 +38,7 @@ from cd4ml.contracts.learning import (
 )
 from cd4ml.contracts.lineage import FILE, Lineage
 from cd4ml.contracts.model import Contract
-from cd4ml.errors import TrainingError
+from cd4ml.errors import Cd4mlError, TrainingError
 from cd4ml.names import counted
 from cd4ml.storage import S3, arrow, local_path
 from cd4ml.training import environment, last_layer
@@ -374,7 +378,7 @@ def _write(
     layer.write(output / MODEL, kernel=ended.kernel, bias=ended.bias)
     Lineage(
         seed=0,
-        inputs={f"window {one.window}": one.digest for one in about.windows},
+        inputs={f"{OF_WINDOW}{one.window}": one.digest for one in about.windows},
         environment=environment.here([Path(__file__), Path(last_layer.__file__)], Devices()),
         started_from=about.digest,
     ).write(output / MODEL / FILE)
@@ -383,7 +387,7 @@ def _write(
     judged = slice(begin, begin + len(outputs))
     published = stream.outputs(judged, layer.kernel.astype(np.float64), layer.bias.astype(np.float64))
     pq.write_table(pq.read_table(lesson / ROWS)[judged], output / ROWS)
-    predicted = {"online": layer.answers(outputs), "served": layer.answers(published)}
+    predicted = {CANDIDATE: layer.answers(outputs), CHAMPION: layer.answers(published)}
     pq.write_table(pa.table({name: _column(one) for name, one in predicted.items()}), output / PREDICTED)
     return Learning(
         model=about.model,
@@ -423,3 +427,26 @@ def _said(loss: float | None) -> str:
 
 def _tell(what: str) -> None:
     print(what, flush=True)  # noqa: T201 (the task's log)
+
+
+def main(folder: str, store: str, asked: str) -> int:
+    """Learns from `lesson` of a folder into `learnt`, and prints what came of it; the exit status.
+
+    Args:
+        folder: Holds the lesson.
+        store: Takes the checkpoints.
+        asked: As JSON the fields of a `Pace`, and `rows`: where to stop.
+    """
+    place, told = Path(folder), json.loads(asked)
+    rows = told.pop("rows", 0)
+    try:
+        found = learn(place / "lesson", store=store, output=place / "learnt", pace=Pace(**told), rows=rows)
+    except Cd4mlError as error:
+        print(json.dumps({"error": str(error)}))  # noqa: T201 (read by the command line)
+        return 1
+    print(json.dumps(found.content))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

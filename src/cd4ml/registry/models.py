@@ -87,7 +87,16 @@ class Published:
         return self
 
 
-def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: str, revision: str) -> Published:
+def publish(
+    location: str,
+    *,
+    name: str,
+    judged: Judged,
+    verdict: Verdict,
+    run: str,
+    revision: str,
+    arguments: Mapping[str, Any] | None = None,
+) -> Published:
     """Adds a model to the registry, signed where there is a key; the one that is there already is returned as it is.
 
     Args:
@@ -97,6 +106,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
         verdict: What its file says.
         run: The run that publishes.
         revision: The revision of the code.
+        arguments: What the version is made by; those of the run of this task if not said.
 
     Raises:
         RegistryError: The verdict is another gate's, or about another model or evaluation, or it did not pass.
@@ -127,7 +137,9 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
 
     store = open_store(location)
     dataset = DatasetVersion.read(judged.dataset)
-    record = records.current(location)
+    if arguments is None:
+        record = records.current(location)
+        arguments = record.arguments if record else {}
     number = 0
     while True:
         published = versions(store, name)
@@ -146,7 +158,7 @@ def publish(location: str, *, name: str, judged: Judged, verdict: Verdict, run: 
             dataset=DatasetReference(dataset.name, dataset.version, dataset.digest),
             image=images.TOOLS,
             locks=images.locks(),
-            arguments=record.arguments if record else {},
+            arguments=arguments,
             champion=found.models[CHAMPION].digest if CHAMPION in found.models else "",
         )
         judged_contract = model.read_contract(judged.model)

@@ -15,11 +15,13 @@ from cd4ml.contracts import lineage, model
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.erasure import Erasure
 from cd4ml.contracts.evaluation import PREDICTIONS
+from cd4ml.contracts.learning import Learning
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.reproduction import Differences, Reproduction
 from cd4ml.data import curated, erasure, table
 from cd4ml.errors import DataError, RegistryError, TrainingError
+from cd4ml.names import counted
 from cd4ml.registry import models
 from cd4ml.registry.numbers import documents
 from cd4ml.reports import comparison
@@ -123,6 +125,11 @@ def origin(store: Store, name: str, number: int) -> Origin:
     found, lost = _dataset(store, version)
     start = next((one for one in models.versions(store, name) if one.digest == made.started_from), None)
     reasons = [*_of_another_cd4ml(version, made), *lost, *_without_trainer(store, version)]
+    if windows := Learning.windows_of(made):
+        reasons.append(
+            f"it has learnt online from {counted(len(windows), 'window')}, which no training repeats; `cd4ml monitor "
+            f"learn {name}@N` learns the same from the version that it began with"
+        )
     if made.started_from and not start:
         reasons.append(f"it began with the weights of {made.started_from}, and no version of {name} is that model")
     if reasons or not found:

@@ -455,3 +455,24 @@ def test_nothing_is_left_of_an_evaluation_that_failed(run, models, tmp_path):
         run(candidate=models["broken"], folder=tmp_path / "evaluation")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_predicted_before_is_measured_and_what_the_model_gives_now_is_kept(run, models, tmp_path):
+    table = make_table()
+    random = np.random.default_rng(2)
+    before = {role: random.random(len(table)).astype(np.float32) for role in ("candidate", "champion")}
+    pq.write_table(pa.table(before), tmp_path / "before")
+
+    found, folder = run(
+        baseline="",
+        champion=str(models["baseline"]),
+        champion_digest=model.digest(models["baseline"]),
+        predicted_before=tmp_path / "before",
+    )
+
+    labels = table["took"].to_numpy(zero_copy_only=False)
+    for role, predicted in before.items():
+        assert found.summary.models[role].metrics["auc"] == pytest.approx(auc(labels, predicted))
+    assert set(found.summary.models) == {"candidate", "champion"}
+    kept = pq.read_table(folder / "evaluation" / "predictions.parquet")["probability"].to_numpy()
+    assert kept == pytest.approx(predictions_of(models, "candidate", table)[: len(kept)])

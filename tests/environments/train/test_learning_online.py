@@ -41,7 +41,7 @@ class Learnt:
     @property
     def predicted(self) -> np.ndarray:
         """What was predicted of each row before it taught."""
-        return np.array(pq.read_table(self.folder / PREDICTED)["online"].to_pylist(), np.float32)
+        return np.array(pq.read_table(self.folder / PREDICTED)["candidate"].to_pylist(), np.float32)
 
     @property
     def gain(self) -> float:
