@@ -140,3 +140,10 @@ class WindowsDrift(dsl.Artifact):  # type: ignore[misc]
 
     schema_title = "system.Cd4mlWindowsDrift"
     schema_version = VERSION
+
+
+class WindowsVerdict(dsl.Artifact):  # type: ignore[misc]
+    """The verdict of a gate about windows (layout: `cd4ml.contracts.verdict`)."""
+
+    schema_title = "system.Cd4mlWindowsVerdict"
+    schema_version = VERSION

@@ -10,6 +10,7 @@ from cd4ml import images
 from cd4ml.cluster import accounts, twins
 from cd4ml.contracts import signature
 from cd4ml.deployment import strategies
+from cd4ml.monitoring import receivers
 from cd4ml.registry import notes, records
 
 GPU = "nvidia.com/gpu"
@@ -78,6 +79,13 @@ def with_signing_key(task: dsl.PipelineTask) -> None:
 def with_trusted_keys(task: dsl.PipelineTask) -> None:
     """A task that uses a published model: whose signatures count comes from a Secret of the namespace."""
     kubernetes.use_secret_as_volume(task, accounts.TRUSTED_SECRET, signature.TRUSTED_MOUNTED, optional=True)
+
+
+def with_webhook_key(task: dsl.PipelineTask) -> None:
+    """A task that tells a webhook of alerts: what it is sent is signed with a key from a Secret of the namespace."""
+    kubernetes.use_secret_as_env(
+        task, accounts.ALERTS_SECRET, {receivers.WEBHOOK_KEY: receivers.WEBHOOK_KEY}, optional=True
+    )
 
 
 def with_record(task: dsl.PipelineTask, pipeline: str) -> None:

@@ -162,6 +162,20 @@ def test_a_task_finds_the_files_of_those_secrets_that_it_needs_and_of_no_other()
     }
 
 
+def test_monitoring_asks_the_store_as_its_own_user_and_the_gate_alone_has_the_key_of_webhooks() -> None:
+    _, platforms = yaml.safe_load_all((COMPILED / "monitoring.yaml").read_text())
+    settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    secrets = {label: {one["secretName"] for one in its["secretAsEnv"]} for label, its in settings.items()}
+
+    store = {accounts.MONITORING_SECRET}
+    assert secrets == {
+        "exec-collect-window": store,
+        "exec-compare-window": store,
+        "exec-measure-window": store,
+        "exec-check-window": store | {accounts.ALERTS_SECRET},
+    }
+
+
 def test_the_readmes_are_up_to_date() -> None:
     checked = subprocess.run(
         [PLAIN, sys.executable, ROOT / "scripts" / "write_readmes.py", "--check"], capture_output=True, text=True

@@ -232,6 +232,15 @@ def test_a_model_without_alerts_says_so_and_past_ones_are_listed_where_asked_for
     assert [past.output.index(word) for word in ("fired", "resolved")]
 
 
+def test_whoever_goes_on_goes_by_what_is_due(store: Store) -> None:
+    words = ["monitor", "run", "uptake", "--go-on", "--since", "2026-01-01", "--store", store.location]
+
+    refused = CliRunner().invoke(app, words)
+
+    assert isinstance(refused.exception, Cd4mlError)
+    assert "--go-on: goes by what is due" in str(refused.exception)
+
+
 @dataclass
 class Answering:
     """A receiver of this machine, and what it was sent."""

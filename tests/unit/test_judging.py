@@ -1,19 +1,18 @@
 """The gate of monitoring: what fails and nobody knows of ends the run, and each window is kept as it was judged."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Part, Window
+from cd4ml.contracts.window_drift import WindowDrift
+from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
 from cd4ml.errors import DocumentError, GateError
 from cd4ml.monitoring import alerts, judging, monitored
 from cd4ml.monitoring.judging import Outcomes
-from cd4ml.monitoring.receivers import Receivers
 from cd4ml.registry import clock
 from cd4ml.storage import open_store
 
@@ -21,16 +20,30 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 PASSED, FAILED, ERROR, OPEN = Outcome.PASSED, Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE
 
 
-@dataclass(frozen=True)
-class Found(Document, kind="cd4ml/Found", remedy="look again"):
-    """What a test says was found of a window."""
-
-    checks: tuple[Check, ...]
+def of_drift(window: Window, checks: tuple[Check, ...]) -> WindowDrift:
+    return WindowDrift("uptake", window.key, window.number, 0.01, (), checks)
 
 
-@pytest.fixture(autouse=True)
-def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitored, "FOUND", {"drift": Found, "quality": Found})
+def of_quality(window: Window, checks: tuple[Check, ...]) -> WindowQuality:
+    version = VersionQuality(
+        version="1",
+        digest="sha256:m",
+        problem_name="binary",
+        arms=("only",),
+        rows=500,
+        labelled=0,
+        strange=0,
+        thresholds=(),
+        slices=(),
+        fairness=(),
+        moved=(),
+        estimates=(),
+        reliance=Reliance(Outcome.SKIPPED, 0, 0, "there are no estimates"),
+        labelling=Labelling(Outcome.INCONCLUSIVE, 0, "no row has a label"),
+        limits_digest="",
+        checks=checks,
+    )
+    return WindowQuality("uptake", window.key, window.number, False, "", 0.05, (version,))
 
 
 class Place:
@@ -50,16 +63,15 @@ class Place:
             part = Part("only", "1", False, 500, begin, until, {"200": 500}, {}, 500, 0)
             window = Window("uptake", begin, until, self.runs, "sha256:w", (part,), {}, 0, ("cut.parquet",))
             window.write(run / "windows" / window.key / "window.json")
-            for name in ("drift", "quality"):
-                checks = (
-                    Check(check, "at least 0.7", 0.6, one, f"{check} is 0.6, see why")
-                    for check, one in outcomes.items()
-                    if check.startswith("drift") == (name == "drift")
-                )
-                Found(tuple(checks)).write(run / name / f"{window.key}.json")
+            checks = [Check(name, "at least 0.7", 0.6, one, f"{name} is 0.6, why") for name, one in outcomes.items()]
+            drift = tuple(one for one in checks if one.name.startswith("drift"))
+            of_drift(window, drift).write(run / "drift" / f"{window.key}.json")
+            quality = tuple(one for one in checks if one not in drift)
+            of_quality(window, quality).write(run / "quality" / f"{window.key}.json")
         return judging.check(
             run / "windows",
-            {"drift": run / "drift", "quality": run / "quality"},
+            drift=run / "drift",
+            quality=run / "quality",
             model="uptake",
             store=str(self.folder / "store"),
             output=run / "verdict.json",
@@ -77,7 +89,8 @@ def test_windows_are_kept_as_they_were_judged_with_what_was_found(place: Place) 
 
     first, second = monitored.every(place.store, "uptake")
     assert [check.name for check in first.verdict.checks] == ["drift of age", "auc"]
-    assert (first.drift, first.quality) == (Found(first.verdict.checks[:1]), Found(first.verdict.checks[1:]))
+    assert first.drift == of_drift(first.window, first.verdict.checks[:1])
+    assert first.quality == of_quality(first.window, first.verdict.checks[1:])
     assert second.verdict.warnings == ("cut.parquet: cut off, or no Parquet; its rows are left out",)
     assert found.headline == "2 windows judged, no alerts"
     found.raise_if_failed()
@@ -92,7 +105,7 @@ def test_what_fails_ends_the_run_in_plain_words(place: Place) -> None:
     assert first == "check_window: 2 alerts of uptake"
     ids = [one.id for one in found.standing]
     assert second == (
-        f"  - {ids[0]}: auc is 0.6, see why (since 2026-01-01T00:00:00Z, 500 rows predicted in 1 window; 0.6)"
+        f"  - {ids[0]}: auc is 0.6, why (since 2026-01-01T00:00:00Z, 500 rows predicted in 1 window; 0.6)"
     )
     assert third.startswith(f"  - {ids[1]}: limits is 0.6")
     assert know == "`cd4ml monitor acknowledge uptake ALERT` says that somebody knows"
@@ -103,7 +116,7 @@ def test_what_cannot_be_told_ends_no_run_and_is_said(place: Place) -> None:
     found = place.check({"auc": OPEN})
 
     found.raise_if_failed()
-    assert "auc is 0.6, see why" in found.verdict.warnings
+    assert "auc is 0.6, why" in found.verdict.warnings
     assert Verdict.read(place.folder / "1" / "verdict.json") == found.verdict
 
 
@@ -140,7 +153,7 @@ def test_a_run_with_nothing_to_judge_says_what_stands_and_passes(place: Place) -
 def test_a_receiver_that_is_down_ends_no_run_and_is_said(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cd4ml.monitoring.receivers.WAITS", ())
 
-    found = place.check({"auc": FAILED}, tell=Receivers(alertmanager="http://127.0.0.1:9"))
+    found = place.check({"auc": FAILED}, tell={"alertmanager": "http://127.0.0.1:9", "webhook": ""})
 
     assert "alertmanager: 127.0.0.1:9 does not answer (ConnectError)" in found.verdict.warnings[-1]
 
@@ -149,10 +162,11 @@ def test_what_was_found_of_a_window_must_be_there(place: Place) -> None:
     window = place.folder / "windows" / "k"
     Window("uptake", "a", "b", 1, "sha256:w", (), {}, 0).write(window / "window.json")
 
-    with pytest.raises(DocumentError, match=r"drift/k.json: cannot be read .*; look again"):
+    with pytest.raises(DocumentError, match=r"drift/k.json: cannot be read .*; compare the window again"):
         judging.check(
             place.folder / "windows",
-            {"drift": place.folder / "drift"},
+            drift=place.folder / "drift",
+            quality=place.folder / "quality",
             model="uptake",
             store=str(place.folder / "store"),
             output=place.folder / "verdict.json",

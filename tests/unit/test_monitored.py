@@ -89,7 +89,7 @@ def test_a_judgement_that_cannot_be_read_is_told(store: Store) -> None:
     one = judged()
     store.add_folder(f"monitored/uptake/{one.window.key}/1", {"window.json": "{", "verdict.json": one.verdict.text})
 
-    with pytest.raises(DocumentError, match=r"monitored/uptake/20260101T000000Z-20260101T010000Z/1: not a cd4ml/Windo"):
+    with pytest.raises(DocumentError, match=r"20260101T000000Z-20260101T010000Z/1/window.json: not a cd4ml/Window"):
         monitored.every(store, "uptake")
 
 

@@ -300,3 +300,24 @@ def test_a_pipeline_that_is_not_there_is_told(command: str) -> None:
     ended = CliRunner().invoke(app, [command, "trainin"])
 
     assert "did you mean 'training'?" in str(ended.exception)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"every": "hourly"}, "every: 'hourly' is no span of time"),
+        ({"since": "yesterday"}, "since: 'yesterday' is no time"),
+        ({"until": "2026-01-02"}, "until: nothing says from when; name `since` too"),
+        ({"since": "2026-01-02", "until": "2026-01-02"}, "until: 2026-01-02 is not after 2026-01-02"),
+        ({"webhook": "https://me:hidden@host/"}, "webhook: the address of host has a password in it"),
+        ({"alertmanager": "alertmanager:9093"}, "alertmanager: 'alertmanager:9093' is no address of the web"),
+    ],
+)
+def test_what_monitoring_cannot_use_is_told_before_a_run(said: dict[str, Any], told: str) -> None:
+    given = run_file.RunFile(Path("run.yaml"), "monitoring", {"name": "uptake", "store": "store", **said})
+
+    with pytest.raises(ArgumentsError) as refused:
+        check(given, model_of("monitoring"))
+
+    assert told in str(refused.value)
+    assert "hidden" not in str(refused.value)

@@ -1,7 +1,9 @@
 """Commands about what production does: `cd4ml monitor`."""
 
+import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +11,7 @@ from rich.markup import escape
 
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, moment, print_whole, say, table
-from cd4ml.errors import DataError
+from cd4ml.errors import ArgumentsError, DataError
 from cd4ml.monitoring import spans
 from cd4ml.storage import check_uri, open_store
 
@@ -18,10 +20,66 @@ if TYPE_CHECKING:
 
     from cd4ml.monitoring.alerts import State
 
+PIPELINE = "monitoring"
 monitor_app = typer.Typer(
-    help="What production does, by windows of time: collect, windows, alerts, acknowledge.", no_args_is_help=True
+    help="What production does, by windows of time: run, collect, windows, alerts, acknowledge.", no_args_is_help=True
 )
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+
+
+@monitor_app.command()
+def run(
+    model: Model,
+    every: Annotated[
+        str, typer.Option(metavar="SPAN", help="How long a window is, as `1 hour`, `1 day` or PT1H.")
+    ] = "1 hour",
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="The first moment, as 2026-11-29T08:00Z; what is due if not said.")
+    ] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help="The moment that does not count any more.")] = "",
+    capture: Annotated[
+        str | None, typer.Option(parser=check_uri, help="What a router captured; that of the model if not said.")
+    ] = None,
+    alertmanager: Annotated[str, typer.Option(metavar="URL", help="An Alertmanager that is told of alerts.")] = "",
+    webhook: Annotated[str, typer.Option(metavar="URL", help="A webhook that is told of alerts.")] = "",
+    go_on: Annotated[bool, typer.Option("--go-on", help="Go on for ever: judge each window when it is over.")] = False,
+    store: asked.StoreOption = asked.STORE,
+    runs: asked.RunsOption = asked.RUNS,
+) -> None:
+    """Judges what production does, the whole way on this machine: the pipeline `monitoring`.
+
+    The windows that are due are collected, compared with what the model was trained on, measured by the labels that
+    came, and judged; people are told. Where something fails that nobody has acknowledged the command fails.
+
+    Examples:
+    cd4ml monitor run uptake
+
+    cd4ml monitor run uptake --every "1 day" --go-on
+    """
+    from cd4ml.cli.run import execute, new_folder
+    from cd4ml.monitoring import collecting
+    from cd4ml.running.run_file import RunFile
+
+    if go_on and since:
+        raise ArgumentsError("--go-on: goes by what is due; leave --since out, or name it without --go-on")
+    place = capture or ""
+    given = {"since": since, "until": until, "capture": place, "alertmanager": alertmanager, "webhook": webhook}
+    arguments = {"name": model, "store": store, "every": every, **given}
+    wanted = asked.checked(RunFile(Path("cd4ml monitor run"), PIPELINE, arguments))
+    left = collecting.due(store, model, every=every, capture=place)
+    while True:
+        folder = new_folder(runs, PIPELINE)
+        code = execute(wanted, runs, folder=folder)
+        before, left = left, collecting.due(store, model, every=every, capture=place)
+        stopped = json.loads((folder / "summary.json").read_text())["status"] == "stopped"
+        if not stopped and not since and 0 < left < before:
+            continue
+        if stopped or not go_on:
+            raise typer.Exit(code)
+        left = 0
+        while not left:
+            time.sleep(spans.width(every).total_seconds() / 10)
+            left = collecting.due(store, model, every=every, capture=place)
 
 
 @monitor_app.command()

@@ -12,6 +12,8 @@ MONITORING_SECRET = "cd4ml-monitoring"  # noqa: S105
 SOURCES_SECRET = "cd4ml-sources"  # noqa: S105
 SOURCES_MOUNTED = "/etc/cd4ml/sources"
 """Where the tasks that read sources find what is in it."""
+ALERTS_SECRET = "cd4ml-alerts"  # noqa: S105
+"""With the key that what webhooks are told of alerts is signed with."""
 SIGNING_SECRET = "cd4ml-signing"  # noqa: S105
 """With the private key that versions are signed with, as `key.pem`."""
 TRUSTED_SECRET = "cd4ml-trusted-keys"  # noqa: S105

@@ -76,30 +76,41 @@ def collect(
     Path(output).mkdir(parents=True, exist_ok=True)
     if since:
         over, judged = clock.moment() - windows.SETTLED, dict[str, int]()
-        due = most = list(windows.spans(spans.moment(since), min(spans.moment(until), over) if until else over, width))
+        end = min(spans.moment(until), over) if until else over
+        wanted = most = list(windows.spans(spans.moment(since), end, width))
     else:
         judged = _judged(opened, model)
-        due = _due(opened, model, judged, width=width, capture=capture)
-        most = due[:MOST]
+        wanted = _due(opened, model, judged, width=width, capture=capture)
+        most = wanted[:MOST]
     found: list[Window] = []
     for span in most:
         window = windows.collect(store, model, span, capture=capture)
         if judged.get(window.key) != window.number:
             _write(opened, window, Path(output) / window.key)
             found.append(window)
-    return Collected(tuple(found), left=len(due) - len(most))
+    return Collected(tuple(found), left=len(wanted) - len(most))
+
+
+def due(store: str, model: str, *, every: str, capture: str = "") -> int:
+    """How many windows of a model are to be collected or judged now.
+
+    Raises:
+        DataError: The capture or the store cannot be read.
+    """
+    opened = open_store(store)
+    return len(_due(opened, model, _judged(opened, model), width=spans.width(every), capture=capture))
 
 
 def _due(store: Store, model: str, judged: Mapping[str, int], *, width: timedelta, capture: str) -> list[Span]:
     known = {one.key: one for one in window_table.every(store, model)}
-    due = {key_of(*one.written): one for one in windows.due(store, model, width, capture=capture)}
+    over = {key_of(*one.written): one for one in windows.due(store, model, width, capture=capture)}
     first = min(judged) if len(judged) == BACK else ""
     unjudged = {
         key: Span(datetime.fromisoformat(one.begin), datetime.fromisoformat(one.until))
         for key, one in known.items()
-        if key >= first and judged.get(key) != one.number and key not in due
+        if key >= first and judged.get(key) != one.number and key not in over
     }
-    new, again = ([one for key, one in due.items() if (key in known) is old] for old in (False, True))
+    new, again = ([one for key, one in over.items() if (key in known) is old] for old in (False, True))
     return [*new, *unjudged.values(), *again]
 
 

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cd4ml.contracts.alerts import Alert
 from cd4ml.contracts.verdict import WINDOW_GATE, Check, Outcome, Verdict
 from cd4ml.contracts.window import DOCUMENT, Window
+from cd4ml.contracts.window_drift import WindowDrift
+from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.errors import GateError
 from cd4ml.monitoring import alerts, handed, monitored, receivers, spans
 from cd4ml.monitoring.monitored import Judged
@@ -20,6 +23,7 @@ from cd4ml.monitoring.receivers import Receivers
 from cd4ml.names import counted
 from cd4ml.storage import open_store
 
+NOBODY: Mapping[str, str] = MappingProxyType({})
 AGAIN = timedelta(hours=1)
 """What is added to two windows, until an alert that nobody speaks of any more is over."""
 
@@ -63,24 +67,26 @@ class Outcomes:
 
 def check(
     windows: str | Path,
-    found: Mapping[str, str | Path],
     *,
+    drift: str | Path,
+    quality: str | Path,
     model: str,
     store: str,
     output: str | Path,
     every: str = "1 day",
-    tell: Receivers | None = None,
+    tell: Mapping[str, str] = NOBODY,
 ) -> Outcomes:
     """Judges windows, keeps each as it was judged, and tells people of what is wrong.
 
     Args:
         windows: What collecting handed on.
-        found: By `drift` and `quality` the folder with what was found of each window.
+        drift: The folder with what comparing found of each.
+        quality: The folder with what measuring found of each.
         model: The model's name.
         store: The store.
         output: The file that takes the verdict about all of them.
         every: How long a window is.
-        tell: Who is told of alerts; nobody where not said.
+        tell: By `alertmanager` and `webhook` the address of who is told of alerts; empty where there is none.
 
     Returns:
         What became of them; nothing has failed yet.
@@ -90,11 +96,11 @@ def check(
         StorageError: The store cannot be read or written.
     """
     opened = open_store(store)
-    judged = [_judged(folder, found) for folder in handed.every(windows)]
+    judged = [_judged(folder, Path(drift), Path(quality)) for folder in handed.every(windows)]
     for one in judged:
         monitored.keep(opened, one)
     standing = alerts.look(opened, model).alerts.standing
-    untold = receivers.tell(opened, model, tell or Receivers(), lasting=2 * spans.width(every) + AGAIN)
+    untold = receivers.tell(opened, model, Receivers(**tell), lasting=2 * spans.width(every) + AGAIN)
     failed = {name for one in judged for name in alerts.failed(one)}
     fresh = tuple(one for one in standing if one.check in failed and not one.acknowledged)
     verdict = _together(judged, [*_acknowledged(standing), *untold]).write(output)
@@ -107,14 +113,13 @@ def line(alert: Alert) -> str:
     return f"{alert.id}: {alert.reason} (since {since}, {alert.cost})"
 
 
-def _judged(folder: Path, found: Mapping[str, str | Path]) -> Judged:
+def _judged(folder: Path, drift: Path, quality: Path) -> Judged:
     """A window with what was found of it, and what its checks come to."""
-    window = Window.read(folder / DOCUMENT)
-    kinds: Mapping[str, type[Any]] = monitored.FOUND
-    documents = {name: kinds[name].read(Path(place) / f"{folder.name}.json") for name, place in found.items()}
-    checks = tuple(check for one in documents.values() for check in one.checks)
-    warnings = tuple(f"{file}: cut off, or no Parquet; its rows are left out" for file in window.unreadable)
-    return Judged(window, Verdict(WINDOW_GATE, {"window": window.digest}, checks, warnings), **documents)
+    window, file = Window.read(folder / DOCUMENT), f"{folder.name}.json"
+    drifted, measured = WindowDrift.read(drift / file), WindowQuality.read(quality / file)
+    warnings = tuple(f"{one}: cut off, or no Parquet; its rows are left out" for one in window.unreadable)
+    verdict = Verdict(WINDOW_GATE, {"window": window.digest}, (*drifted.checks, *measured.checks), warnings)
+    return Judged(window, verdict, drifted, measured)
 
 
 def _together(judged: Sequence[Judged], warnings: Sequence[str]) -> Verdict:

@@ -4,13 +4,14 @@ A window is judged again when it was collected again, as where late labels came,
 counts. Of two that judge a window alike at once, one judgement is kept.
 """
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.contracts.window import Window
+from cd4ml.contracts.window_drift import WindowDrift
 from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name
 
@@ -18,8 +19,8 @@ FOLDER = "monitored"
 READERS = 32
 """Judgements that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
 _WINDOW, _VERDICT = "window.json", "verdict.json"
-FOUND: Mapping[str, type[Document]] = {"quality": WindowQuality}
-"""What is found of a window before the verdict, by the name of its field: the kind of the document."""
+_DRIFT, _QUALITY = "drift.json", "quality.json"
+Kind = TypeVar("Kind", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,17 @@ class Judged:
     window: Window
     """The window as it was when it was judged; `window.number` says which of its documents."""
     verdict: Verdict
-    drift: Document | None = None
+    drift: WindowDrift | None = None
     """How far what the model is asked and answers is from its reference; None where nobody has looked."""
-    quality: Document | None = None
+    quality: WindowQuality | None = None
     """How right the model is; None where nobody has looked."""
 
     @property
     def contents(self) -> dict[str, str]:
         """Its files; the verdict is the last."""
-        found = {f"{name}.json": one.text for name in ("drift", "quality") if (one := getattr(self, name))}
-        return {_WINDOW: self.window.text, **found, _VERDICT: self.verdict.text}
+        found = {_DRIFT: self.drift, _QUALITY: self.quality}
+        texts = {part: one.text for part, one in found.items() if one}
+        return {_WINDOW: self.window.text, **texts, _VERDICT: self.verdict.text}
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,19 @@ def every(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
         model: The model's name.
         last: Of so many windows, the latest; of all if not said.
     """
-    return _all(store, model, last=last, found=FOUND)
+    return _all(store, model, last=last, whole=True)
 
 
 def verdicts(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
     """The same, without drift and quality."""
-    return _all(store, model, last=last, found={})
+    return _all(store, model, last=last, whole=False)
 
 
-def _all(store: Store, model: str, *, last: int | None, found: Mapping[str, type[Document]]) -> list[Judged]:
+def _all(store: Store, model: str, *, last: int | None, whole: bool) -> list[Judged]:
     newest = _newest(store, _folder(model))
     chosen = [newest[key] for key in sorted(newest)][-last if last else None :]
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda one: _read(store, one, found), chosen))
+        return list(pool.map(lambda one: _read(store, one, whole=whole), chosen))
 
 
 def _folder(model: str) -> str:
@@ -120,11 +122,14 @@ def _contents(store: Store, kept: _Kept) -> dict[str, str]:
     return {part: store.read(f"{kept.folder}/{part}") for part in kept.parts}
 
 
-def _read(store: Store, kept: _Kept, found: Mapping[str, type[Document]]) -> Judged:
-    def parsed(kind: type[Document], part: str) -> Document | None:
+def _read(store: Store, kept: _Kept, *, whole: bool) -> Judged:
+    def parsed(kind: type[Kind], part: str) -> Kind:
         name = f"{kept.folder}/{part}"
-        return kind.parse(store.read(name), store.uri(name)) if part in kept.parts else None
+        return kind.parse(store.read(name), store.uri(name))
 
-    window = Window.parse(store.read(f"{kept.folder}/{_WINDOW}"), store.uri(kept.folder))
-    verdict = Verdict.parse(store.read(f"{kept.folder}/{_VERDICT}"), store.uri(kept.folder))
-    return Judged(window, verdict, **{name: parsed(kind, f"{name}.json") for name, kind in found.items()})
+    return Judged(
+        parsed(Window, _WINDOW),
+        parsed(Verdict, _VERDICT),
+        drift=parsed(WindowDrift, _DRIFT) if whole and _DRIFT in kept.parts else None,
+        quality=parsed(WindowQuality, _QUALITY) if whole and _QUALITY in kept.parts else None,
+    )

@@ -21,6 +21,16 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def check_order(since: str, until: str) -> None:
+    """Makes sure that there is time between two moments, where both are named.
+
+    Raises:
+        DataError: There is none.
+    """
+    if since and until and not moment(since) < moment(until):
+        raise DataError(f"until: {until} is not after {since}; name a later end")
+
+
 def width(text: str) -> timedelta:
     """How long a window is.
 

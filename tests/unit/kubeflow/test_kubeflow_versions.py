@@ -33,10 +33,11 @@ def test_a_revision_is_uploaded_once(kfp: KfpServer, cd4ml: Command, checkout: P
     assert [one["display_name"] for one in kfp.pipelines] == [
         "batch_prediction",
         "deployment",
+        "monitoring",
         "training",
         "verification",
     ]
-    assert [one["display_name"] for one in kfp.versions] == [revision] * 4
+    assert [one["display_name"] for one in kfp.versions] == [revision] * 5
 
 
 def test_what_is_not_committed_is_named_by_what_was_compiled(kfp: KfpServer, cd4ml: Command, checkout: Path) -> None:

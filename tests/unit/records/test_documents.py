@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cd4ml.contracts import dataset, document, reference
+from cd4ml.contracts.alerts import Alerts
 from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
@@ -47,6 +48,7 @@ KINDS: Mapping[str, type[Document]] = {
     "lineage.json": Lineage,
     "promotion.json": Promotion,
     "window_drift.json": WindowDrift,
+    "alerts.json": Alerts,
     "window_quality.json": WindowQuality,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
@@ -122,6 +124,7 @@ def test_every_file_that_was_kept_is_read() -> None:
         "run.json": "version 1, deployed",
         "task.json": "",
         "window_drift.json": "1 change, as drift of age in version 1",
+        "alerts.json": "1 alert, 1 acknowledged",
         "window_quality.json": "AUC 0.830 (estimated 0.840)",
     }.items(),
 )
