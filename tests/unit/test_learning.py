@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import evaluated
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model
 from cd4ml.contracts.binary import BINARY
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
@@ -20,11 +22,13 @@ from cd4ml.contracts.lineage import FILE, Environment, Lineage
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.errors import DataError, RegistryError
+from cd4ml.contracts.verdict import Verdict
+from cd4ml.errors import DataError, GateError, RegistryError
 from cd4ml.evaluation import limits
 from cd4ml.monitoring import learnt, lesson, steadiness, windows
 from cd4ml.monitoring.steadiness import Lost
 from cd4ml.monitoring.windows import Span
+from cd4ml.registry import models
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
@@ -35,7 +39,9 @@ HERE = Environment("1", "sha256:", "sha256:", "3.11", {}, "cpu", 2, (), False)
 ROWS_AN_HOUR = 300
 
 
-def publish(store: Path, number: int, *, started_from: str = "", learnt_from: tuple[str, ...] = ()) -> str:
+def publish(
+    store: Path, number: int, *, started_from: str = "", learnt_from: tuple[str, ...] = (), **arguments: Any
+) -> str:
     """Publishes a version of `uptake`; its digest."""
     folder = store.parent / f"made-{number}"
     (folder / "saved_model").mkdir(parents=True)
@@ -45,6 +51,7 @@ def publish(store: Path, number: int, *, started_from: str = "", learnt_from: tu
     Lineage(0, inputs, HERE, started_from).write(folder / FILE)
     data = DatasetReference("players", 0, "sha256:d")
     version = Version("uptake", number, model.digest(folder), "2025-12-31T00:00:00+00:00", "run", "", data)
+    version = replace(version, arguments=arguments)
     FolderStore(store).add_folder(version.folder, {"model": folder, "version.json": version.text})
     return version.digest
 
@@ -261,6 +268,19 @@ def test_of_two_that_have_learnt_from_the_same_windows_one_is_published(store: P
 
     with pytest.raises(RegistryError, match="version 2 has learnt on from version 1 and from the same windows"):
         learnt.publish(str(store), folder)
+
+
+def test_what_does_not_keep_the_limits_of_the_version_is_not_published(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    digest = publish(store, 1, model_limits={"auc": {"min": 0.99}, "as_good_as": "baseline"})
+    folder = a_learning(tmp_path / "learning", digest, windows=("w1",))
+    summary.write(evaluated.a_summary(), folder / "evaluation")
+
+    with pytest.raises(GateError, match=r"auc on overall is 0.8 .*, below the limit 0.99"):
+        learnt.publish(str(store), folder)
+
+    assert [one.version for one in models.versions(open_store(store), "uptake")] == [1]
+    assert not Verdict.read(folder / "verdict.json").passed
 
 
 def models_digest(store: Path) -> str:
