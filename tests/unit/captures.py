@@ -86,7 +86,7 @@ def publish(store: Path) -> Path:
         with tempfile.TemporaryDirectory() as folder:
             model.write_contract(model.Contract("took", ("false", "true"), (), {}), folder)
             data = DatasetReference("players", 0, "sha256:d")
-            version = Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", data)
+            version = Version("uptake", number, f"sha256:{number}", "2026-01-01T00:00:00+00:00", "run", "", data)
             FolderStore(store).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
     return store
 

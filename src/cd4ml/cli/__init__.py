@@ -18,6 +18,7 @@ from cd4ml.cli import labels
 from cd4ml.cli import monitor
 from cd4ml.cli import learn
 from cd4ml.cli import trace
+from cd4ml.cli import retrain
 from cd4ml.cli import pipelines
 from cd4ml.cli import arguments
 from cd4ml.cli import schema
@@ -46,6 +47,7 @@ __all__ = [
     "plan",
     "predict",
     "promote",
+    "retrain",
     "run",
     "runs",
     "schedules",

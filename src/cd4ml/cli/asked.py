@@ -5,10 +5,12 @@ import importlib
 import inspect
 import pkgutil
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,7 +86,7 @@ class Asked:
         return pipeline(self.name)
 
 
-def read(file: Path, *, in_a_cluster: bool = False) -> Asked:
+def read(file: Path, *, in_a_cluster: bool = False, instead: Mapping[str, Any] = MappingProxyType({})) -> Asked:
     """Reads and checks the file of a run, with the modules beside it that its models name.
 
     Git's revision is filled in where the pipeline wants one and the file names none.
@@ -92,13 +94,15 @@ def read(file: Path, *, in_a_cluster: bool = False) -> Asked:
     Args:
         file: The file.
         in_a_cluster: Whether a cluster is to run it, which sees no folder of this machine.
+        instead: Arguments that take the place of those of the file.
 
     Raises:
         ArgumentsError: With every mistake.
     """
     from cd4ml.running import run_file
 
-    return checked(_with_code(run_file.read(file, pipelines())), in_a_cluster=in_a_cluster)
+    said = _with_code(run_file.read(file, pipelines()))
+    return checked(replace(said, arguments={**said.arguments, **instead}), in_a_cluster=in_a_cluster)
 
 
 def _with_code(said: "RunFile") -> "RunFile":

@@ -118,6 +118,12 @@ KINDS = (
         _PIPELINES | _MONITORING,
         _MONITORING,
     ),
+    Kind(
+        "retrainings",
+        "`MODEL/NUMBER/…`: whether a model is trained again, why, and what came of it",
+        _PIPELINES | _MONITORING,
+        _MONITORING,
+    ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
     Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),

@@ -1,0 +1,143 @@
+"""Training a model again because of what production does: `cd4ml monitor retrain`, `cd4ml monitor retrainings`."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from cd4ml import settings
+from cd4ml.cli import address as kfp
+from cd4ml.cli import asked
+from cd4ml.cli import run as here
+from cd4ml.cli.address import Experiment, ServiceAccount, Yes
+from cd4ml.cli.application import moment, print_whole, say, table
+from cd4ml.cli.monitor import Model, monitor_app
+from cd4ml.errors import ArgumentsError, DataError
+from cd4ml.storage import Store, local_path, open_store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cd4ml.contracts.retraining import Decided, Gain
+    from cd4ml.kubeflow.connection import Address
+    from cd4ml.monitoring.retraining import Rules
+    from cd4ml.registry.retrainings import Retraining
+
+
+@monitor_app.command()
+@kfp.options
+def retrain(
+    file: Annotated[
+        Path,
+        typer.Argument(parser=local_path, metavar="FILE", help="YAML: `training:` a run file, `when:` its rules."),
+    ],
+    address: "Address",
+    submit: Annotated[bool, typer.Option("--submit", help="Train on KFP; on this machine if not said.")] = False,
+    runs: asked.RunsOption = asked.RUNS,
+    experiment: Experiment = None,
+    service_account: ServiceAccount = None,
+    yes: Yes = False,
+) -> None:
+    """Decides whether a model is trained again, and trains it where the answer is yes.
+
+    The decision is kept with its reasons, also where it is no; the same no is kept once. What is trained learns from
+    the dataset of the model and from the labelled rows of its windows, and goes the way of any other: gates, approval,
+    rollout. Of several that decide at once one does.
+
+    The exit code is 0 where the answer is no, or the run passed (with --submit: was handed over).
+
+    Examples:
+    cd4ml monitor retrain examples/promotions/retraining.yaml
+
+    cd4ml monitor retrain examples/promotions/retraining.yaml --submit --host http://localhost:8080
+    """
+    from cd4ml.monitoring import retraining
+    from cd4ml.registry import retrainings
+
+    rules = _rules(file)
+    training = file.parent / rules.training
+    wanted = asked.read(training, in_a_cluster=submit)
+    if wanted.name != "training" or not wanted.store or not wanted.model:
+        raise ArgumentsError(f"{training}: trains no model; name a file of the pipeline training")
+    store, model = open_store(wanted.store), wanted.model
+    connection = kfp.connected(address, changes=True, sure=yes) if submit else None
+    decision = retraining.decide(store, model, rules, backtest=lambda rows: _backtest(store, model, rows))
+    _print(decision)
+    if not decision.decided.retrain:
+        return
+    wanted = asked.read(training, in_a_cluster=submit, instead=_learning(wanted.store, decision.decided, rules))
+    if connection:
+        from cd4ml.cli.submit import named, submitted
+
+        name = named(f"retraining-{model}-{decision.number}")
+        run = submitted(connection, wanted, name=name, experiment=experiment, service_account=service_account)
+        retrainings.start(store, decision, run)
+        return
+    folder = here.new_folder(runs, wanted.name)
+    retrainings.start(store, decision, folder.name)
+    raise typer.Exit(here.execute(wanted, runs, folder=folder))
+
+
+@monitor_app.command("retrainings")
+def list_retrainings(model: Model, store: asked.StoreOption = asked.STORE) -> None:
+    """Lists the decisions whether a model is trained again, with their reasons and what came of them."""
+    from cd4ml.registry import clock, retrainings
+
+    opened = open_store(store)
+    found = [retrainings.settle(opened, one, clock.moment()) for one in retrainings.every(opened, model)]
+    if not found:
+        raise DataError(f"store {store}: nothing was decided of {model}; `cd4ml monitor retrain` decides")
+    shown = table("", "decided (UTC)", "version", "decision", "came of it")
+    for one in found:
+        about = one.decided
+        came = one.state if about.retrain else ""
+        shown.add_row(str(one.number), moment(about.at), str(about.version), escape(about.headline), escape(came))
+    print_whole(shown)
+
+
+def _rules(file: Path) -> "Rules":
+    from cd4ml.monitoring.retraining import Rules
+    from cd4ml.running import yaml_file
+
+    found = yaml_file.read(file)
+    if found.mistakes:
+        said = (f"{'.'.join(at)}: {what}" for at, what in found.mistakes.items())
+        raise ArgumentsError(f"{file}: " + "\n  ".join(said))
+    return settings.parse(Rules, content=found.value, name=str(file), error=ArgumentsError)
+
+
+def _learning(store: str, decided: "Decided", rules: "Rules") -> dict[str, Any]:
+    """The arguments of a run that learns from windows too."""
+    until = {"until": decided.ripe_until} if decided.ripe_until else {}
+    source = {"windows": f"{store}/windows/{decided.model}", "columns": dict(rules.columns), **until}
+    return {"source": source, "mode": "merge"}
+
+
+def _backtest(store: Store, model: str, rows: "pa.Table") -> "Gain | None":
+    """What a retraining would gain, computed where there is scikit-learn."""
+    import pyarrow.parquet as pq
+    from pydantic import TypeAdapter
+
+    from cd4ml.contracts.model import write_contract
+    from cd4ml.contracts.retraining import Gain
+    from cd4ml.registry import models, named
+    from cd4ml.running.asking import ask
+
+    with tempfile.TemporaryDirectory(prefix="cd4ml-backtest-") as folder:
+        file = Path(folder) / "rows.parquet"
+        pq.write_table(rows, file)
+        write_contract(models.contract(store, named.find(store, model)), folder)
+        return TypeAdapter(Gain | None).validate_python(ask("validate", "cd4ml.monitoring.backtest", str(file), folder))
+
+
+def _print(decision: "Retraining") -> None:
+    about = decision.decided
+    for one in about.reasons:
+        say(one.rule, f"{'asks for it' if one.asks else 'no'}: {one.said}")
+    for said in about.against:
+        say("against", said)
+    if about.gain:
+        say("backtest", about.gain.said)
+    say("decision", f"{decision.number}, {about.headline}")

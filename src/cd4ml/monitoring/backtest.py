@@ -1,0 +1,139 @@
+"""What a retraining would have gained, had there been one: a model of earlier windows held against what was served.
+
+    python -m cd4ml.monitoring.backtest ROWS MODEL
+
+prints a `Gain` as JSON, or null where labels are too few: the command line has no scikit-learn of its own. ROWS is
+Parquet (`cd4ml.contracts.window`), MODEL a folder with the contract of the model.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cd4ml.contracts import model, moments
+from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.retraining import Gain
+
+FEWEST = 1000
+"""Labelled rows from which on it is told."""
+MOST = 200_000
+"""Rows that are looked at, the latest ones."""
+LATER = 0.25
+"""The share of the rows, the latest, that both are compared on."""
+MOST_VALUES = 254
+"""Of a category, the most frequent ones, which the trees tell apart."""
+_SURE = NormalDist().inv_cdf(0.975)
+_LEAST = 1e-6
+"""Of a probability, so that the loss of one mistake has an end."""
+
+Numbers = npt.NDArray[np.float64]
+
+
+def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
+    """Lets gradient-boosted trees learn from earlier rows, and compares them with what was served on later ones.
+
+    The trees see what was predicted beside the features, so that they know what the served model knows.
+
+    Args:
+        rows: Labelled rows of windows, with their features.
+        contract: Of the model that was asked.
+
+    Returns:
+        The gain in log loss of classes, or in squared error of numbers; None where the rows are too few, or one part of
+        them has rows of one class alone.
+    """
+    rows = rows.filter(pc.is_valid(rows["label"])).sort_by("at")
+    rows = rows.slice(max(0, len(rows) - MOST))
+    if len(rows) < FEWEST:
+        return None
+    told = rows["label"] if contract.problem.has_classes else rows["label"].cast(pa.float64())
+    labels = contract.labels(pa.table({contract.label: told})).astype(np.float64)
+    begin = len(rows) - int(LATER * len(rows))
+    if contract.problem.has_classes and any(len(np.unique(part)) < 2 for part in (labels[:begin], labels[begin:])):
+        return None
+    served = _matrix(rows["predictions"])
+    features, are_categories = _features(rows, contract, begin)
+    seen, are_categories = np.hstack([served, *features]), [False] * served.shape[1] + are_categories
+    learnt = _learnt(seen, labels, begin, categories=are_categories, classes=len(contract.classes))
+    before, after = (_losses(found, labels[begin:], contract) for found in (served[begin:], learnt))
+    gains = before - after
+    value, wide = float(gains.mean()), _SURE * float(gains.std(ddof=1)) / np.sqrt(len(gains))
+    metric = "log_loss" if contract.problem.has_classes else "mean_squared_error"
+    return Gain(metric, float(before.mean()), value, (value - wide, value + wide), begin, len(rows) - begin)
+
+
+def _features(rows: pa.Table, contract: Contract, begin: int) -> tuple[list[Numbers], list[bool]]:
+    """The features (each float64 [rows, 1]), and which of them are codes of categories."""
+    if "features" not in rows.column_names:
+        return [], []
+    features = pa.concat_arrays(rows["features"].chunks)
+    known = [one for one in contract.inputs if features.type.get_field_index(one.name) >= 0]
+    columns = [_column(features.field(one.name), one, begin)[:, np.newaxis] for one in known]
+    return columns, [one.is_text for one in known]
+
+
+def _column(values: pa.StringArray, one: Input, begin: int) -> Numbers:
+    """A feature as numbers, NaN where it is missing or is none (float64 [rows])."""
+    if one.is_text:
+        counts = sorted(pc.value_counts(values[:begin]).to_pylist(), key=lambda each: -each["counts"])
+        known = pa.array([each["values"] for each in counts if each["values"] is not None][:MOST_VALUES], pa.string())
+        return np.asarray(pc.index_in(values, known).cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return np.array([_number(text, one) for text in values.to_pylist()])
+
+
+def _number(text: str | None, one: Input) -> float:
+    try:
+        if text is None:
+            return np.nan
+        if one.kind == "boolean":
+            return {"true": 1.0, "false": 0.0}.get(text, np.nan)
+        return float(moments.of_text(text) if one.kind == "date" else text)
+    except ValueError:
+        return np.nan
+
+
+def _learnt(seen: Numbers, labels: Numbers, begin: int, *, categories: list[bool], classes: int) -> Numbers:
+    """What the trees predict for the later rows, as the model would (float64 [rows, outputs])."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    how = {"categorical_features": categories, "random_state": 0}
+    if not classes:
+        trees = HistGradientBoostingRegressor(**how).fit(seen[:begin], labels[:begin])
+        return np.asarray(trees.predict(seen[begin:]))[:, np.newaxis]
+    trees = HistGradientBoostingClassifier(**how).fit(seen[:begin], labels[:begin].astype(np.int64))
+    found = np.zeros((len(seen) - begin, classes))
+    found[:, trees.classes_] = trees.predict_proba(seen[begin:])
+    return found[:, 1:] if classes == 2 else found
+
+
+def _losses(found: Numbers, labels: Numbers, contract: Contract) -> Numbers:
+    """Of each row (float64 [rows])."""
+    if not contract.problem.has_classes:
+        return np.asarray((found[:, 0] - labels) ** 2, np.float64)
+    shares = np.hstack([1 - found, found]) if found.shape[1] == 1 else found
+    own = shares[np.arange(len(shares)), labels.astype(np.int64)]
+    return np.asarray(-np.log(np.clip(own, _LEAST, 1.0)))
+
+
+def _matrix(predictions: pa.ChunkedArray) -> Numbers:
+    """Lists of one length as float64 [rows, outputs]."""
+    whole = predictions.combine_chunks()
+    return np.asarray(pc.list_flatten(whole).to_numpy(zero_copy_only=False), np.float64).reshape(len(whole), -1)
+
+
+def main(rows: str, folder: str) -> int:
+    """Prints the gain."""
+    found = backtest(pq.read_table(rows), model.read_contract(folder))
+    print(json.dumps(asdict(found) if found else None))  # noqa: T201 (this is what it is for)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,260 @@
+"""Whether a model is to be trained again: rules of a team, what its windows say, and what speaks against it."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from cd4ml.contracts.release import Version
+from cd4ml.contracts.retraining import Decided, Gain, Reason
+from cd4ml.contracts.verdict import Check, Outcome
+from cd4ml.contracts.window import Window
+from cd4ml.data.sources.windows import Filled
+from cd4ml.monitoring import monitored, window_table, windows
+from cd4ml.monitoring.monitored import Judged
+from cd4ml.names import counted, lasting
+from cd4ml.registry import clock, named, retrainings
+from cd4ml.registry.retrainings import Retraining
+from cd4ml.settings import Span, Strict, Whole
+from cd4ml.storage import Store
+from cd4ml.version import VERSION
+
+MONTH = timedelta(days=30)
+LONGEST_BACK_OFF = 6
+"""Failures in a row from which on the time between two retrainings is not doubled any more."""
+
+Backtest = Callable[[pa.Table], Gain | None]
+AtLeastOne = Annotated[Whole, Field(ge=1)]
+
+
+class InARow(Strict):
+    """Of the windows that were judged last."""
+
+    windows: AtLeastOne = 2
+    """How many in a row."""
+
+
+class When(Strict):
+    """What asks for a retraining; each that is left out never does."""
+
+    quality: InARow | None = Field(default=None)
+    """A limit of the evaluation is not kept, by ripe labels, in so many windows in a row."""
+    drift: InARow | None = Field(default=None)
+    """What the model is asked, or what it answers, drifts in so many windows in a row."""
+    new_rows: AtLeastOne | None = Field(default=None)
+    """So many labelled rows, of windows whose labels are ripe, came since the last retraining."""
+    age: Span | None = Field(default=None)
+    """The model in production was published so long ago."""
+    every: Span | None = Field(default=None)
+    """The last retraining, or where there was none the publishing of the model in production, was so long ago."""
+
+
+class Rules(Strict):
+    """When a model is trained again, on what, and when not."""
+
+    training: Annotated[str, Field(min_length=1)]
+    """The run file that trains it, relative to the file of the rules."""
+    columns: Mapping[str, Filled] = Field(default_factory=dict)
+    """What columns of its dataset are filled with that are no features (`cd4ml.data.sources.windows`)."""
+    when: When
+    """What asks for it."""
+    cool_down: Span = timedelta(days=1)
+    """At least so long after a retraining began; twice as long after each failure in a row."""
+    a_month: AtLeastOne = 4
+    """At most so many retrainings within 30 days."""
+    gain: float | None = Field(default=None)
+    """What a retraining must be worth, in log loss or squared error: no part of the interval of the backtest's gain may
+    reach it; nothing where it is left out."""
+
+    @property
+    def digest(self) -> str:
+        """Tells these rules from others."""
+        return f"sha256:{hashlib.sha256(self.model_dump_json().encode()).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model."""
+
+    version: Version
+    """The one in production."""
+    judged: Sequence[Judged]
+    """Its windows, the earliest first."""
+    fresh: int
+    """Labelled rows of ripe windows that came since the last retraining."""
+    ripe_until: str
+    """When the last of these windows ended; empty where none is ripe."""
+    earlier: Sequence[Retraining]
+    now: datetime
+
+    @property
+    def done(self) -> list[Retraining]:
+        """The retrainings that there were."""
+        return [one for one in self.earlier if one.decided.retrain]
+
+
+def decide(store: Store, model: str, rules: Rules, *, backtest: Backtest) -> Retraining:
+    """Decides whether a model is to be trained again, and keeps the decision; whoever gets a new yes has to begin it.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        rules: Of its team.
+        backtest: Says what a retraining would gain, by labelled rows of ripe windows; asked where all else says yes.
+
+    Returns:
+        The decision: this one, the last one where it says the same, or that of another who was faster.
+
+    Raises:
+        RegistryError: No version of the model is in production.
+        DataError: Its windows cannot be read.
+    """
+    while True:
+        facts = _facts(store, model)
+        decided = _decided(store, facts, rules, backtest=backtest)
+        kept = retrainings.decide(store, facts.earlier, decided)
+        if kept:
+            return kept
+
+
+def _facts(store: Store, model: str) -> Facts:
+    now = clock.moment()
+    earlier = [retrainings.settle(store, one, now) for one in retrainings.every(store, model)]
+    done = [one.decided.ripe_until for one in earlier if one.decided.retrain]
+    ripe = _ripe(store, model)
+    fresh = sum(one.labelled for one in ripe if one.begin >= (done[-1] if done else ""))
+    return Facts(
+        version=named.find(store, model),
+        judged=monitored.every(store, model),
+        fresh=fresh,
+        ripe_until=ripe[-1].until if ripe else "",
+        earlier=earlier,
+        now=now,
+    )
+
+
+def _ripe(store: Store, model: str) -> list[Window]:
+    """The windows whose labels were ripe when they were collected."""
+    delays = windows.delays(store, model)
+    return [
+        one
+        for one in window_table.every(store, model)
+        if delays.is_ripe((datetime.fromisoformat(one.at) - datetime.fromisoformat(one.until)).total_seconds())
+    ]
+
+
+def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) -> Decided:
+    reasons = tuple(_reasons(facts, rules.when))
+    asked = any(one.asks for one in reasons)
+    against = list(_against(facts, rules)) if asked else []
+    gain = backtest(_rows(store, facts)) if asked and not against and facts.ripe_until else None
+    if gain and gain.interval[1] < (rules.gain or 0.0):
+        against.append(f"it is not worth it: {gain.said}, and at least {rules.gain or 0.0:g} is wanted")
+    return Decided(
+        model=facts.version.name,
+        version=facts.version.version,
+        rules=rules.digest,
+        windows=len(facts.judged),
+        until=facts.judged[-1].window.until if facts.judged else "",
+        ripe_until=facts.ripe_until,
+        reasons=reasons,
+        against=tuple(against),
+        gain=gain,
+        at=clock.written(facts.now),
+        cd4ml=VERSION,
+    )
+
+
+def _rows(store: Store, facts: Facts) -> pa.Table:
+    """The labelled rows that a retraining would learn from."""
+    until = datetime.fromisoformat(facts.ripe_until)
+    features = any(one.features for one in window_table.every(store, facts.version.name))
+    columns = ["at", "predictions", "label", *(["features"] if features else [])]
+    rows = window_table.given(store, facts.version.name, columns)
+    return rows.filter(pc.field("label").is_valid() & (pc.field("at") < until))
+
+
+def _reasons(facts: Facts, when: When) -> Iterator[Reason]:
+    if when.quality:
+        yield _in_a_row(facts, "quality", when.quality.windows)
+    if when.drift:
+        yield _in_a_row(facts, "drift", when.drift.windows)
+    if when.new_rows:
+        since = "the last retraining" if facts.done else "the first window"
+        said = f"{counted(facts.fresh, 'row')} with ripe labels came since {since}, and {when.new_rows:,} are wanted"
+        yield Reason("new_rows", facts.fresh >= when.new_rows, said)
+    if when.age:
+        age = facts.now - datetime.fromisoformat(facts.version.published_at)
+        said = f"version {facts.version.version} is {lasting(age)} old, and may be {lasting(when.age)}"
+        yield Reason("age", age >= when.age, said)
+    if when.every:
+        last = facts.done[-1].decided.at if facts.done else facts.version.published_at
+        ago = facts.now - datetime.fromisoformat(last)
+        what = "retraining" if facts.done else "publishing"
+        said = f"the last {what} was {lasting(ago)} ago, and one is wanted every {lasting(when.every)}"
+        yield Reason("every", ago >= when.every, said)
+
+
+def _in_a_row(facts: Facts, rule: Literal["quality", "drift"], wanted: int) -> Reason:
+    """Whether the last windows that could be judged all failed."""
+    told = [(one, checks) for one in facts.judged if (checks := _told(one, rule))]
+    failed = 0
+    for _, checks in reversed(told):
+        if not any(one.outcome is Outcome.FAILED for one in checks):
+            break
+        failed += 1
+    said = f"{rule} failed in the last {counted(failed, 'window')} that could be judged, and {wanted} are wanted"
+    if failed:
+        first = next(one.reason for one in told[-1][1] if one.outcome is Outcome.FAILED)
+        said = f"{said}; in the last one {first}"
+    return Reason(rule, failed >= wanted, said)
+
+
+def _told(judged: Judged, rule: Literal["quality", "drift"]) -> list[Check]:
+    """The checks of a window that tell anything, of its drift or its quality."""
+    about = judged.quality if rule == "quality" else judged.drift
+    outcomes = (Outcome.PASSED, Outcome.FAILED)
+    return [one for one in about.checks if one.outcome in outcomes] if about else []
+
+
+def _against(facts: Facts, rules: Rules) -> Iterator[str]:
+    """What speaks against a retraining now."""
+    if not facts.done:
+        return
+    last = facts.done[-1]
+    if last.is_open:
+        yield f"retraining {last.number} goes on ({last.state})"
+        return
+    failures = _failures(facts.done)
+    wait = rules.cool_down * 2 ** min(failures, LONGEST_BACK_OFF)
+    until = datetime.fromisoformat(last.decided.at) + wait
+    if facts.now < until:
+        again = f", for the last {counted(failures, 'retraining')} failed" if failures else ""
+        yield f"retraining {last.number} began at {last.decided.at}, and the next may at {clock.written(until)}{again}"
+    month = [one for one in facts.done if facts.now - datetime.fromisoformat(one.decided.at) < MONTH]
+    if len(month) >= rules.a_month:
+        yield f"there were {counted(len(month), 'retraining')} within 30 days, and {rules.a_month:,} may be"
+    if not facts.fresh and not failures:
+        yield f"no row with a ripe label came since retraining {last.number}: it would learn the same again"
+    version = last.ended.version if last.ended else None
+    if version == facts.version.version and not _was_judged(facts, version):
+        yield f"version {version}, of retraining {last.number}, is in production, and no window of it is judged yet"
+
+
+def _failures(done: Sequence[Retraining]) -> int:
+    """How many of the last retrainings in a row failed."""
+    count = 0
+    for one in reversed(done):
+        if one.ended is None or one.ended.version:
+            break
+        count += 1
+    return count
+
+
+def _was_judged(facts: Facts, version: int) -> bool:
+    return any(part.version == str(version) for one in facts.judged for part in one.window.parts)

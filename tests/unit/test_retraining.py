@@ -1,0 +1,290 @@
+"""Whether a model is trained again: rules of a team, what its windows say, and what speaks against it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import captures
+import pyarrow as pa
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cd4ml.cli import app
+from cd4ml.contracts.deployment import Held
+from cd4ml.contracts.record import RunRecord
+from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.contracts.retraining import Gain
+from cd4ml.contracts.verdict import Check, Outcome, Verdict
+from cd4ml.contracts.window import Part, Window
+from cd4ml.contracts.window_drift import WindowDrift
+from cd4ml.errors import DataError
+from cd4ml.monitoring import monitored, retraining
+from cd4ml.monitoring.monitored import Judged
+from cd4ml.monitoring.retraining import Rules
+from cd4ml.registry import clock, deployments, retrainings
+from cd4ml.registry.retrainings import Retraining
+from cd4ml.settings import parse
+from cd4ml.storage import open_store
+
+ROOT = Path(__file__).parents[2]
+DAY = timedelta(days=1)
+NOW = captures.BEGIN + 30 * DAY
+BETTER = Gain("log_loss", 0.5, 0.02, (0.01, 0.03), 3000, 1000)
+WORSE = Gain("log_loss", 0.5, -0.02, (-0.03, -0.01), 3000, 1000)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With `uptake`, of which version 1 is in production, thirty days later."""
+    captures.publish(tmp_path / "store")
+    at(monkeypatch, NOW)
+    deploy(str(tmp_path / "store"), 1)
+    return str(tmp_path / "store")
+
+
+def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    monkeypatch.setattr(clock, "moment", lambda: moment)
+    monkeypatch.setattr(clock, "now", lambda: clock.written(moment))
+
+
+def deploy(store: str, number: int) -> None:
+
+    data = DatasetReference("players", 0, "sha256:d")
+    version = Version("uptake", number, f"sha256:{number}", "2026-01-01T00:00:00+00:00", "run", "", data)
+    begun = deployments.begin(open_store(store), version, run="run", target="machine", strategy="direct")
+    deployments.add(open_store(store), begun, Held("http://localhost", clock.now()))
+
+
+def judge(store: str, day: int, *, drifts: bool, version: str = "1") -> None:
+    """Keeps the judgement of the window of a day."""
+    begin, until = (clock.written(captures.BEGIN + (day + end) * DAY) for end in (0, 1))
+    part = Part("blue", version, False, 10, begin, begin, {"200": 10}, {}, 10, 10)
+    window = Window("uptake", begin, until, 1, "sha256:w", (part,), {}, 0, at=clock.now())
+    outcome = Outcome.FAILED if drifts else Outcome.PASSED
+    check = Check("age", "as in training", 0.3, outcome, "age drifts", "")
+    drift = WindowDrift("uptake", window.key, 1, 0.01, (), (check,))
+    monitored.keep(open_store(store), Judged(window, Verdict("check_window", {}, (check,)), drift))
+
+
+def rules(**asked: Any) -> Rules:
+    return parse(Rules, content={"training": "training.yaml", **asked}, name="rules", error=DataError)
+
+
+def decide(store: str, asked: Rules, backtest: Callable[[pa.Table], Gain | None] = lambda _: None) -> Retraining:
+    return retraining.decide(open_store(store), "uptake", asked, backtest=backtest)
+
+
+DRIFT = rules(when={"drift": {"windows": 2}})
+
+
+def test_a_model_whose_last_windows_all_drift_is_trained_again(store: str) -> None:
+    for day, drifts in enumerate([False, True, True]):
+        judge(store, day, drifts=drifts)
+
+    one = decide(store, DRIFT)
+
+    assert one.decided.retrain
+    assert one.decided.headline == (
+        "yes: drift failed in the last 2 windows that could be judged, and 2 are wanted; in the last one age drifts"
+    )
+
+
+def test_a_no_is_kept_with_its_reasons_and_once(store: str) -> None:
+    judge(store, 0, drifts=True)
+    judge(store, 1, drifts=False)
+
+    first, again = decide(store, DRIFT), decide(store, DRIFT)
+
+    assert again == first == retrainings.every(open_store(store), "uptake")[0]
+    assert (first.decided.retrain, first.decided.headline) == (False, "no: no rule asks for it")
+    assert [one.said for one in first.decided.reasons] == [
+        "drift failed in the last 0 windows that could be judged, and 2 are wanted"
+    ]
+    judge(store, 2, drifts=False)
+    assert decide(store, DRIFT).number == 2
+
+
+def ask_always() -> Rules:
+    return rules(when={"age": "1 day"}, cool_down="2 days", a_month=3)
+
+
+def test_two_who_decide_at_once_begin_one_retraining(store: str) -> None:
+    both, found = threading.Barrier(2), []
+
+    def one() -> None:
+        both.wait()
+        found.append(decide(store, ask_always()))
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(one.decided.retrain for one in found) == [False, True]
+    assert sum(one.decided.retrain for one in retrainings.every(open_store(store), "uptake")) == 1
+
+
+def test_one_goes_on_at_a_time(store: str) -> None:
+    first = decide(store, ask_always())
+    retrainings.start(open_store(store), first, "training-1")
+
+    assert decide(store, ask_always()).decided.against == ("retraining 1 goes on (runs as training-1)",)
+
+
+def end(store: str, run: str, **found: Any) -> None:
+    record = RunRecord(pipeline="training", run_id=run, name=run, status="passed", started_at=clock.now())
+    open_store(store).add(f"runs/training/{run}/summary.json", replace(record, **found).text)
+
+
+def retrain(store: str, asked: Rules, run: str, **found: Any) -> Retraining:
+    one = decide(store, asked)
+    assert one.decided.retrain, one.decided.headline
+    retrainings.start(open_store(store), one, run)
+    end(store, run, **found)
+    return one
+
+
+def test_the_next_waits_until_it_is_cool_and_longer_after_each_failure(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrain(store, ask_always(), "training-1", status="failed", failure="the gate: auc")
+    at(monkeypatch, NOW + 3 * DAY)
+
+    waits = decide(store, ask_always()).decided
+
+    assert waits.against == (
+        "retraining 1 began at 2026-01-31T00:00:00+00:00, and the next may at 2026-02-04T00:00:00+00:00, for the last "
+        "1 retraining failed",
+    )
+    assert retrainings.every(open_store(store), "uptake")[0].state == "failed: the gate: auc"
+    at(monkeypatch, NOW + 4 * DAY)
+    assert decide(store, ask_always()).decided.retrain
+
+
+def test_a_month_has_so_many_and_no_more(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = rules(when={"age": "1 day"}, cool_down="1 hour", a_month=2)
+    for number in range(2):
+        at(monkeypatch, NOW + number * DAY)
+        retrain(store, asked, f"training-{number}", status="failed", failure="x")
+    at(monkeypatch, NOW + 3 * DAY)
+
+    assert decide(store, asked).decided.against == ("there were 2 retrainings within 30 days, and 2 may be",)
+
+
+def test_what_was_just_trained_is_not_trained_again_before_it_was_seen(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = rules(when={"drift": {"windows": 1}}, cool_down="1 hour")
+    judge(store, 0, drifts=True)
+    retrain(store, asked, "training-1", published=2)
+    deploy(store, 2)
+    at(monkeypatch, NOW + DAY)
+
+    assert decide(store, asked).decided.against == (
+        "no row with a ripe label came since retraining 1: it would learn the same again",
+        "version 2, of retraining 1, is in production, and no window of it is judged yet",
+    )
+
+
+def test_a_run_that_nothing_is_heard_of_counts_as_failed(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide(store, ask_always())
+    at(monkeypatch, NOW + 3 * DAY)
+
+    found = decide(store, ask_always())
+
+    assert retrainings.every(open_store(store), "uptake")[0].state == (
+        "failed: it was decided on, and never begun for 3 days"
+    )
+    assert not found.decided.retrain
+
+
+def with_labels(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cd4ml.monitoring import windows
+
+    folder = captures.write_labelled(Path(store).parent / "capture", 7200)
+    for span in windows.spans(captures.BEGIN, captures.BEGIN + timedelta(hours=2), timedelta(hours=1)):
+        windows.collect(store, "uptake", span, capture=str(folder))
+
+
+@pytest.mark.parametrize(("gain", "trains"), [(BETTER, True), (WORSE, False), (None, True)])
+def test_what_is_surely_not_worth_it_is_not_begun(
+    store: str, monkeypatch: pytest.MonkeyPatch, gain: Gain | None, trains: bool
+) -> None:
+    with_labels(store, monkeypatch)
+    seen: list[pa.Table] = []
+
+    def backtest(rows: pa.Table) -> Gain | None:
+        seen.append(rows)
+        return gain
+
+    found = decide(store, rules(when={"new_rows": 100}), backtest).decided
+
+    assert found.retrain == trains
+    assert found.gain == gain
+    assert len(seen[0]) == sum(one.labelled for one in retraining._ripe(open_store(store), "uptake"))
+    if gain is WORSE:
+        assert found.headline.startswith("no: it is not worth it: log_loss would have been -0.02 [-0.03, -0.01] better")
+
+
+def test_rules_that_are_none_are_told() -> None:
+    with pytest.raises(DataError, match=r"when.quality.windows"):
+        rules(when={"quality": {"windows": 0}})
+    with pytest.raises(DataError, match="when"):
+        rules()
+
+
+RULES = "training: training.yaml\nwhen: {age: 1 day}\n"
+
+
+def retrain_by_command(folder: Path, text: str) -> Any:
+    (folder / "retraining.yaml").write_text(text)
+    return CliRunner().invoke(app, ["monitor", "retrain", str(folder / "retraining.yaml")])
+
+
+def test_a_no_is_told_with_what_speaks_against_it(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "players.csv").write_text("player,took\n1,true\n")
+    (tmp_path / "training.yaml").write_text(
+        f"pipeline: training\narguments: {{name: uptake, source: {tmp_path}/players.csv, dataset: players, "
+        f"key: player, label: took, store: {store}}}\n"
+    )
+    first = decide(store, rules(when={"age": "1 day"}))
+    retrainings.start(open_store(store), first, "training-1")
+
+    done = retrain_by_command(tmp_path, RULES)
+
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "asks for it: version 1 is 30 days old, and may be 1 day" in done.output
+    assert "no: retraining 1 goes on (runs as training-1)" in done.output
+    listed = CliRunner().invoke(app, ["monitor", "retrainings", "uptake", "--store", store]).output
+    assert ["1" in listed, "runs as training-1" in listed, "no: retraining 1 goes on" in listed] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training: none.yaml\nwhen: {age: 1 day}\n", "none.yaml"),
+        ("when: {age: 1 day}\n", "training"),
+        ("training: training.yaml\nwhen: {sage: 1 day}\n", "sage"),
+    ],
+)
+def test_a_file_of_rules_that_is_none_is_told(tmp_path: Path, text: str, said: str) -> None:
+    done = retrain_by_command(tmp_path, text)
+
+    assert done.exit_code == 1
+    assert said in str(done.exception)
+
+
+def test_the_rules_of_the_example_are_those_that_monitoring_md_shows() -> None:
+    example = yaml.safe_load((ROOT / "examples/promotions/retraining.yaml").read_text())
+    page = (ROOT / "docs/monitoring.md").read_text()
+    shown = yaml.safe_load(page.partition("# examples/promotions/retraining.yaml, shortened")[2].partition("```")[0])
+
+    assert parse(Rules, content=example, name="example", error=DataError).when.quality
+    when = {name: example["when"][name] for name in shown["when"]}
+    assert shown == {**{name: example[name] for name in shown}, "when": when}
