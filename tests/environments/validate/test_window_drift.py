@@ -242,6 +242,20 @@ def test_columns_that_now_go_together_are_drift_of_the_rows_as_a_whole(tmp_path:
     assert "`age`" in found.failed[0].reason
 
 
+def test_the_false_alarms_of_a_window_are_divided_among_its_versions(tmp_path: Path, store: Path, random) -> None:
+    one, other = (Asked.quietly(random, 400, version) for version in "12")
+    one = with_feature(one, "age", np.round(random.uniform(24, 84, 400)))
+
+    alone, beside = compared(tmp_path, store, one), compared(tmp_path, store, one, other)
+    rates = [
+        {change.column: change.false_alarm_rate for change in found.by_version[0].inputs.changes}
+        for found in (alone, beside)
+    ]
+
+    assert rates[0]["age"] < 0.1
+    assert rates[1] == {column: pytest.approx(min(1, 2 * rate)) for column, rate in rates[0].items()}
+
+
 @pytest.mark.parametrize(("rows", "lacking"), [(10, 315), (200, 125)])
 def test_too_few_rows_say_how_many_more(tmp_path: Path, store: Path, random, rows: int, lacking: int) -> None:
     found = compared(tmp_path, store, Asked.quietly(random, rows))
