@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from workplace import PORT, Workplace, make_flats, make_parcels, make_players, make_tickets
+from workplace import PORT, Outcome, Workplace, make_flats, make_parcels, make_players, make_tickets
 
 from cd4ml.contracts.model import read_contract
 
@@ -16,6 +16,15 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(folder)
 
 
+def pages(outcome: Outcome) -> str:
+    """The page of a run, with that of each task that makes one."""
+    page = (outcome.folder / "index.html").read_text()
+    assert page.count("<iframe") == 5
+    assert "Model card" in page
+    assert 'src="http' not in page
+    return page
+
+
 def test_the_planted_bias_is_refused_under_a_strict_limit_and_made_up_for_by_reweighting(full: Workplace) -> None:
     passed = full.run("run", full.example("training.yaml", source="players.parquet", port=PORT))
     strict = full.run("run", full.example("training-strict.yaml", source="players.parquet", port=PORT))
@@ -25,6 +34,7 @@ def test_the_planted_bias_is_refused_under_a_strict_limit_and_made_up_for_by_rew
     assert passed.summary["dataset"]["rows"] == 200_000
     models = passed.summary["models"]
     assert models["candidate"]["metrics"]["auc"] > models["baseline"]["metrics"]["auc"] > 0.8
+    assert "How good are the scores?" in pages(passed)
     assert strict.code == 1
     assert strict.states()["Train candidate"] == strict.states()["Evaluate model"] == "reused"
     assert strict.states()["Check model"] == "failed"
@@ -58,6 +68,7 @@ def test_a_table_that_is_not_like_the_first_is_read_as_it_is(tmp_path: Path) -> 
         assert line in shown
     assert "late-parcels 1" in place.run("datasets", "history", "parcels").output
     assert "100 rows as evaluated" in passed.output
+    assert "How good are the scores?" in pages(passed)
     contract = read_contract(tmp_path / "store" / "models" / "late-parcels" / "1" / "model")
     assert contract.model["code"] == f"sha256:{hashlib.sha256((tmp_path / 'models.py').read_bytes()).hexdigest()}"
 
@@ -74,6 +85,7 @@ def test_a_number_is_predicted_from_the_table_to_the_server(tmp_path: Path) -> N
     models = passed.summary["models"]
     error = "root_mean_squared_error"
     assert models["candidate"]["metrics"][error] < models["baseline"]["metrics"][error] < 250
+    assert "How far is it off?" in pages(passed)
     assert "label 'rent': regression" in (passed.folder / "logs" / "validate-dataset.log").read_text()
 
 
@@ -87,6 +99,7 @@ def test_classes_are_told_apart_from_the_table_to_the_server(tmp_path: Path) -> 
     assert set(passed.states().values()) == {"passed"}
     assert passed.summary["problem"] == "multiclass"
     assert passed.summary["models"]["candidate"]["metrics"]["log_loss"] < 0.9
+    assert "What does it take for what?" in pages(passed)
     assert (
         "of 4 classes ('account', 'billing', 'delivery', 'technical')"
         in (passed.folder / "logs" / "validate-dataset.log").read_text()
