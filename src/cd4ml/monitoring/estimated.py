@@ -104,19 +104,21 @@ class _Ratio:
         return _Found(self.metric, values, how_far, total >= FEWEST_ROWS)
 
 
-def _areas(names: Sequence[str], slicing: Slicing, probabilities: np.ndarray) -> Iterator[_Found]:
+def _areas(names: Sequence[str], slicing: Slicing, *, probabilities: np.ndarray, order: np.ndarray) -> Iterator[_Found]:
     """Areas under curves: each row counts as a positive and as a negative one, as much as each is likely.
 
     Args:
         names: What that under the first curve is called, and under that of precision and recall where it is wanted.
         slicing: The rows by slice.
         probabilities: float64 [rows], by which rows are ordered too.
+        order: int [rows], what sorts them.
     """
     rows, codes, size = len(probabilities), slicing.codes, len(slicing.names)
     areas = ranking.areas(
         np.repeat([True, False], rows),
         np.tile(probabilities, 2),
         np.tile(codes, 2),
+        order=np.stack([order, order + rows], axis=1).ravel(),
         weights=np.concatenate([probabilities, 1 - probabilities]),
     )
     positives = np.bincount(codes, probabilities, size)
@@ -136,7 +138,7 @@ def _noise(probabilities: np.ndarray) -> np.ndarray:
 def _of_two_classes(given: Given) -> Callable[[Slicing], Iterator[_Found]]:
     p = given.outputs.astype(np.float64)
     positive, negative = _losses(given.outputs), _losses(1 - given.outputs)
-    noise, every = _noise(p), np.ones(len(p))
+    noise, every, order = _noise(p), np.ones(len(p)), np.argsort(p, kind="stable")
     ratios = [
         _Ratio("label_rate", p, every, every),
         _Ratio("binary_cross_entropy", p * positive + (1 - p) * negative, positive - negative, every),
@@ -155,7 +157,7 @@ def _of_two_classes(given: Given) -> Callable[[Slicing], Iterator[_Found]]:
         ]
 
     def on(slicing: Slicing) -> Iterator[_Found]:
-        yield from _areas(("auc", "auc_pr"), slicing, p)
+        yield from _areas(("auc", "auc_pr"), slicing, probabilities=p, order=order)
         yield from (one.on(slicing, noise) for one in ratios)
 
     return on
@@ -191,7 +193,7 @@ def _of_several_classes(given: Given) -> Callable[[Slicing], Iterator[_Found]]:
             yield recall.on(slicing, _noise(p))
             yield _Ratio(of_class("class_precision", name), chosen * p, chosen, chosen).on(slicing, _noise(p))
             if is_all:
-                yield from _areas([of_class("class_auc", name)], slicing, p)
+                yield from _areas([of_class("class_auc", name)], slicing, probabilities=p, order=np.argsort(p))
         yield from (mean.found(metric) for metric, mean in means.items())
 
     return on

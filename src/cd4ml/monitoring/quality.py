@@ -87,6 +87,7 @@ def measure(window: Path, *, store: str, output: Path) -> WindowQuality:
     """
     about, opened = Window.read(window / DOCUMENT), open_store(store)
     rows = pq.read_table(window / TABLE)
+    answered_by = rows["version"].fill_null("")
     ripening = collected.delays(opened, about.model)
     until, looked = map(datetime.fromisoformat, (about.until, about.at))
     ripe = ripening.is_ripe((looked - until).total_seconds())
@@ -94,8 +95,8 @@ def measure(window: Path, *, store: str, output: Path) -> WindowQuality:
     ripe_at = "" if after is None else (until + timedelta(seconds=after)).isoformat(timespec="seconds")
     others = reliance.others(opened, about)
     by_version = []
-    for version in sorted(pc.unique(rows["version"]).to_pylist(), key=str):
-        own = rows.filter(pc.equal(rows["version"], version))
+    for version in sorted(pc.unique(answered_by).to_pylist()):
+        own = rows.filter(pc.equal(answered_by, version))
         try:
             published = as_published.read(opened, about.model, int(version))
         except (RegistryError, ValueError):
@@ -302,7 +303,7 @@ def _unknown(version: str, rows: pa.Table) -> VersionQuality:
     said = f"version: {version!r} answered, and is no published version of the model; see what the router was given"
     nothing = Labelling(Outcome.INCONCLUSIVE, 0, "what its labels are is not known")
     return VersionQuality(
-        version=str(version),
+        version=version,
         digest="",
         problem_name="",
         arms=tuple(sorted(pc.unique(rows["arm"]).to_pylist())),

@@ -169,11 +169,12 @@ def test_a_model_that_changed_within_the_window_is_judged_by_version(store: Path
     assert found.headline.startswith("version 1: AUC 0.")
 
 
-def test_what_is_not_published_is_told(store: Path) -> None:
-    found = measured(store, asked(50, version="canary"))
+@pytest.mark.parametrize(("version", "named"), [("canary", "canary"), ("7", "7"), (None, "")])
+def test_what_is_not_published_is_told(store: Path, version: str | None, named: str) -> None:
+    found = measured(store, asked(50, version=version))
 
     assert check(found, "version").outcome is Outcome.ERROR
-    assert "'canary' answered, and is no published version" in check(found, "version").reason
+    assert f"{named!r} answered, and is no published version" in check(found, "version").reason
 
 
 @pytest.mark.parametrize("rows", [None, 0])
