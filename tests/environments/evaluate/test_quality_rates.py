@@ -159,6 +159,7 @@ def test_where_probabilities_are_right_the_estimate_has_what_comes_as_often_as_i
         within[key] = np.mean((values >= one.interval[0]) & (values <= one.interval[1]))
     assert 0.93 < np.mean(list(within.values())) < 0.975
     assert min(within.values()) > 0.89
+    assert max(within.values()) < 0.99
 
 
 def answers(labelled: np.ndarray, outputs: np.ndarray, **columns: Any) -> Answers:
