@@ -16,6 +16,7 @@ from cd4ml.cli import deployments
 from cd4ml.cli import promote
 from cd4ml.cli import labels
 from cd4ml.cli import monitor
+from cd4ml.cli import production
 from cd4ml.cli import learn
 from cd4ml.cli import trace
 from cd4ml.cli import retrain
@@ -46,6 +47,7 @@ __all__ = [
     "pipelines",
     "plan",
     "predict",
+    "production",
     "promote",
     "retrain",
     "run",

@@ -66,12 +66,12 @@ class Band:
     @property
     def columns(self) -> list[Tick]:
         """The grid across."""
-        return [Tick(self._x(one), f"{one:,.0f}") for one in _ticks(0, self._across[-1])]
+        return [Tick(self._x(one), f"{one:,.0f}") for one in ticks(0, self._across[-1])]
 
     @property
     def rows(self) -> list[Tick]:
         """The grid upwards."""
-        return [Tick(self._y(one), f"{one:+.3g}" if one else "0") for one in _ticks(self._low, self._high)]
+        return [Tick(self._y(one), f"{one:+.3g}" if one else "0") for one in ticks(self._low, self._high)]
 
     def _points(self, across: Sequence[float], values: Sequence[float]) -> str:
         return " ".join(f"{self._x(x):.1f},{self._y(y):.1f}" for x, y in zip(across, values, strict=True))
@@ -83,7 +83,7 @@ class Band:
         return self.bottom - (self.bottom - self.top) * (value - self._low) / (self._high - self._low)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Round numbers from one to another."""
     rough = (high - low) / _TICKS
     unit = 10 ** math.floor(math.log10(rough))
