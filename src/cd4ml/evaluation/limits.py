@@ -36,6 +36,8 @@ EXAMPLE = "as_good_as: baseline"
 EXAMPLE_BOOTSTRAP = "bootstrap: {auc: {min: 0.7}}"
 PARTS = ("as_good_as", "fairness", "required_slices", "bootstrap")
 """What limits name beside metrics."""
+_UNSAID: Mapping[str, Any] = {"slices": [OVERALL], "confident": False}
+"""What holds of a limit where nothing is said."""
 
 
 def _some(patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
@@ -246,6 +248,22 @@ def parse(limits: Mapping[str, Any]) -> Limits:
     return settings.parse(
         Limits, content=grouped(limits), name="model limits", error=EvaluationError, unnamed="metrics"
     )
+
+
+def recorded(limits: Mapping[str, Any]) -> Limits:
+    """Reads limits as the record of a run has them: with the metrics as one part, and with all that was not written.
+
+    Raises:
+        EvaluationError: They are not as they should be.
+    """
+    parts = {name: one for name, one in limits.items() if name != "metrics"}
+    return parse(_as_written({**limits.get("metrics", {}), **parts}))
+
+
+def _as_written(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what holds where nothing is said."""
+    said = {name: one for name, one in content.items() if _UNSAID.get(name) != one}
+    return {name: _as_written(one) if isinstance(one, Mapping) else one for name, one in said.items()}
 
 
 def misfits(allowed: Limits, problem: Problem) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _limits(version: Version, verdict: Verdict | None) -> tuple[Limits | None, s
     if LIMITS not in version.arguments:
         return None, "it was published without the arguments of its run; publish one that a run of `training` made"
     try:
-        allowed = limits.parse(version.arguments[LIMITS])
+        allowed = limits.recorded(version.arguments[LIMITS])
     except EvaluationError as error:
         return None, f"those that it was published with cannot be read ({error}); publish a new version"
     judged_by = verdict.about.get("limits") if verdict else None

@@ -131,7 +131,7 @@ def _limits(store: Store, model: str) -> Mapping[str, Any]:
     """The limits that the latest version was published with, as its run was asked to hold them."""
     published = models.versions(store, model)
     found: Mapping[str, Any] = published[-1].arguments.get("model_limits") or {} if published else {}
-    return found
+    return {**found.get("metrics", {}), **found}  # as one part in the record of a run
 
 
 def _bounds(limit: object) -> Iterator[Limit]:

@@ -18,6 +18,7 @@ from cd4ml.contracts.verdict import Check
 from cd4ml.contracts.window import DOCUMENT, ROWS, TABLE, Window
 from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.evaluation import gate
+from cd4ml.evaluation import limits as allowed
 from cd4ml.monitoring import quality, window_table
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
@@ -47,7 +48,7 @@ def publish(store: Path, evaluated: tuple[Any, Path], folder: Path, limits: Mapp
         run="run-1",
         revision="",
         dataset=DatasetReference("players", 0, "sha256:d"),
-        arguments={"model_limits": dict(limits)},
+        arguments={"model_limits": allowed.parse(limits).model_dump(mode="json", exclude_none=True)},
         **others,
     )
     contents = {"model": folder, evaluations.SUMMARY: evaluation / evaluations.SUMMARY, "verdict.json": verdict.text}

@@ -438,3 +438,18 @@ def test_the_schema_of_limits_has_slices_as_they_are_written():
 
     assert slices["default"] == ["overall"]
     assert slices["items"] == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"auc": {"min": 0.7, "slices": ["overall", "region=*"], "confident": True}},
+        {"auc": {"champion": {"min_change": -0.01}}, "bootstrap": {"auc": {"min": 0.6}}},
+        {"as_good_as": "baseline", "fairness": {"gender": {"equal_opportunity": {"max_gap": 0.1}}}},
+    ],
+)
+def test_limits_are_read_as_the_record_of_a_run_has_them(written):
+    allowed = limits.parse(written)
+
+    assert limits.recorded(allowed.model_dump(mode="json", exclude_none=True)) == allowed
+    assert limits.recorded(written) == allowed
