@@ -36,6 +36,9 @@ $(VENVS)/seldon/ready: tests/seldon/requirements.txt | $(VENVS)/uv
 $(VENVS)/models/ready: benchmarks/models/requirements.txt | $(VENVS)/uv
 	@scripts/make-environment $(PYTHON) models $<
 
+$(VENVS)/watching/ready: benchmarks/watching/requirements.txt | $(VENVS)/uv
+	@scripts/make-environment $(PYTHON) watching $<
+
 $(VENVS)/audit/ready: scripts/audit.txt | $(VENVS)/uv
 	@scripts/make-environment $(PYTHON) audit $<
 
@@ -49,6 +52,7 @@ lock: $(VENVS)/uv ## Compile the dependency groups of pyproject.toml into the ha
 	@scripts/lock dev tests/requirements.txt
 	@scripts/lock seldon tests/seldon/requirements.txt
 	@scripts/lock models benchmarks/models/requirements.txt images/train/requirements.txt
+	@scripts/lock watching benchmarks/watching/requirements.txt
 	@scripts/lock uv scripts/uv.txt
 	@scripts/lock audit scripts/audit.txt
 	@scripts/lock mutants scripts/mutants.txt
@@ -137,7 +141,7 @@ test-cluster: setup
 	@echo "$@" && $(TOOLS)/python -m pytest tests/cluster
 
 .PHONY: bench
-bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) $(if $(filter models,$(NAME)),$(VENVS)/models/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, capture, load, monitoring, prediction, prequential, training, trees, models or serving; docs/benchmarks.md)
+bench: setup $(if $(filter serving,$(NAME)),$(VENVS)/seldon/ready) $(if $(filter models watching,$(NAME)),$(VENVS)/$(NAME)/ready) ## Measure against what a user would pick instead (NAME=ingest, tasks, evaluation, intervals, statistics, audit, drift, run, records, router, capture, load, monitoring, prediction, prequential, training, trees, models, watching or serving; docs/benchmarks.md)
 	@PYTHONPATH=benchmarks$(if $(filter models,$(NAME)),:$(VENVS)/models/lib/python3.11/site-packages) $(if $(filter evaluation intervals prediction,$(NAME)),$(VENVS)/evaluate/bin,$(if $(filter statistics audit drift,$(NAME)),$(VENVS)/validate/bin,$(if $(filter training trees models prequential,$(NAME)),$(VENVS)/train/bin,$(TOOLS))))/python benchmarks/$(NAME)/bench.py
 
 SAMPLE ?= 20

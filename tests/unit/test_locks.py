@@ -13,6 +13,7 @@ ELSEWHERE = {
     "dev": "tests/requirements.txt",
     "seldon": "tests/seldon/requirements.txt",
     "models": "benchmarks/models/requirements.txt",
+    "watching": "benchmarks/watching/requirements.txt",
     "uv": "scripts/uv.txt",
     "audit": "scripts/audit.txt",
     "mutants": "scripts/mutants.txt",
