@@ -41,6 +41,8 @@ class S3Server:
     """How many were made to it."""
     token: str | None = None
     """Of a session, as the last request had it."""
+    asked_as: set[tuple[str, str | None]] = field(default_factory=set)
+    """The access key and the token of a session of all requests."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
 
@@ -110,7 +112,13 @@ def s3_server() -> Iterator[S3Server]:
             state.token = self.headers["X-Amz-Security-Token"]
             parts = urlsplit(self.path)
             bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
-            return bucket, key, parse_qs(parts.query, keep_blank_values=True)
+            query = parse_qs(parts.query, keep_blank_values=True)
+            if "X-Amz-Credential" in query:
+                signed, token = query["X-Amz-Credential"][0], query.get("X-Amz-Security-Token", [None])[0]
+            else:
+                signed, token = self.headers.get("Authorization", "").partition("Credential=")[2], state.token
+            state.asked_as.add((signed.partition("/")[0], token))
+            return bucket, key, query
 
         def do_GET(self) -> None:
             bucket, key, query = self.key()

@@ -1,6 +1,7 @@
 """Promotion: a version goes as it is into the store of another environment, once that takes it."""
 
 import json
+import os
 import re
 import shutil
 import threading
@@ -22,6 +23,7 @@ from cd4ml.errors import ArgumentsError, Cd4mlError, GateError, RegistryError, S
 from cd4ml.registry import models, promotions
 from cd4ml.storage import Store, open_store
 from cd4ml.storage.bucket import S3Store
+from cd4ml.storage.credentials import of as credentials_of
 from cd4ml.storage.folder import FolderStore
 
 PAGE = Path(__file__).parents[2] / "docs/promotion.md"
@@ -304,11 +306,42 @@ def test_each_store_is_asked_with_its_own_keys_and_at_its_own_place(
 
         promote(tmp_path, file=file)
 
-        assert other.token is None
+        assert other.asked_as == {("b", None)}
     own = {key.removeprefix("team/"): value for key, value in s3.objects.items() if not key.endswith(".writer")}
     copied = {key.removeprefix("live/"): value for key, value in other.objects.items() if "models/" in key}
     assert own == {key: value for key, value in copied.items() if not key.endswith(".writer")}
     assert "live/promotions/uptake/1.json" in other.objects
+
+
+@pytest.mark.parametrize(
+    ("credentials", "asked_as"),
+    [("", ("somebody", "of-the-process")), ("PRODUCTION", ("p", None))],
+    ids=["the process's keys", "keys of its own"],
+)
+def test_what_a_target_does_not_name_is_that_of_the_process_and_not_of_where_the_version_comes_from(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, credentials: str, asked_as: object
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-the-process")
+    with s3_server() as other:
+        staging = {"ENDPOINT_URL": other.url, "ACCESS_KEY_ID": "s", "SECRET_ACCESS_KEY": "s", "SESSION_TOKEN": "of-s"}
+        for name, value in staging.items():
+            monkeypatch.setenv(f"STAGING_AWS_{name}", value)
+        monkeypatch.setenv("PRODUCTION_AWS_ACCESS_KEY_ID", "p")
+        monkeypatch.setenv("PRODUCTION_AWS_SECRET_ACCESS_KEY", "p")
+        with credentials_of("STAGING"):
+            Candidate(tmp_path, "a").publish("s3://cd4ml/team")
+        origin = {"store": "s3://cd4ml/team", "credentials": "STAGING"}
+        there = {"store": "s3://cd4ml/live"} | ({"credentials": credentials} if credentials else {})
+        file = tmp_path / "environments.yaml"
+        file.write_text(yaml.safe_dump({"environments": {"staging": origin, "production": there}}))
+
+        promote(tmp_path, file=file)
+
+        assert other.asked_as == {("s", "of-s")}
+        assert not any(key.startswith("live/") for key in other.objects)
+    assert s3.asked_as == {asked_as}
+    assert "live/promotions/uptake/1.json" in s3.objects
+    assert os.environ["AWS_SESSION_TOKEN"] == "of-the-process"
 
 
 @pytest.mark.parametrize(
