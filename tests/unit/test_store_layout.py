@@ -49,8 +49,9 @@ def test_a_user_s_policy_and_the_admin_s_table_say_what_the_layout_says(user: st
     assert told(user) == (read, written)
 
 
-def test_no_task_can_approve_what_it_deploys() -> None:
-    assert [user for user in OF_THE_STORE if "approvals" in permitted(user, "s3:PutObject")] == []
+@pytest.mark.parametrize("kind", ["approvals", "promotions"])
+def test_no_task_can_say_that_people_approved_what_it_deploys(kind: str) -> None:
+    assert [user for user in OF_THE_STORE if kind in permitted(user, "s3:PutObject")] == []
 
 
 def test_who_trains_writes_nothing_but_how_far_it_is_and_what_it_tries_and_reads_nothing_else() -> None:

@@ -62,9 +62,9 @@ KINDS = (
     Kind("models", "`NAME/VERSION`: a published model, whole", _TASKS | _MONITORING | {Role.MODELS}, _PUBLISHER),
     Kind(
         "promotions",
-        "`NAME/VERSION.json`: from which environment a version was copied, by whom, and what it was held against",
+        "`NAME/VERSION.json`: from which environment a version was copied, by whom, and what it was held against; "
+        "written by people alone",
         _TASKS | _MONITORING,
-        _PUBLISHER,
     ),
     Kind("aliases", "`NAME/ALIAS`: a pointer at a version of a model", _TASKS, _PUBLISHER),
     Kind(
