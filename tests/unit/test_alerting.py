@@ -31,7 +31,10 @@ from cd4ml.storage import Store, open_store
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 PASSED, FAILED, ERROR, OPEN = Outcome.PASSED, Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE
-VALUES = {PASSED: 0.84, FAILED: 0.61, ERROR: None, OPEN: None}
+SKIPPED = Outcome.SKIPPED
+VALUES = {PASSED: 0.84, FAILED: 0.61, ERROR: None, OPEN: None, SKIPPED: None}
+DAY = range(1, 25)
+"""Hours of which all windows come after the first, and none within a day of it."""
 
 
 @pytest.fixture
@@ -39,10 +42,18 @@ def store(tmp_path: Path) -> Store:
     return open_store(tmp_path / "store")
 
 
-def judge(store: Store, hour: int, outcomes: Mapping[str, Outcome], *, rows: int = 1000, number: int = 1) -> None:
+def judge(
+    store: Store,
+    hour: int,
+    outcomes: Mapping[str, Outcome],
+    *,
+    rows: int = 1000,
+    number: int = 1,
+    version: str = "1",
+) -> None:
     """Keeps a window of an hour as it was judged."""
     begin, until = (clock.written(BEGIN + timedelta(hours=one)) for one in (hour, hour + 1))
-    part = Part("only", "1", False, rows, begin, until, {"200": rows}, {}, rows, 0)
+    part = Part("only", version, False, rows, begin, until, {"200": rows}, {}, rows, 0)
     window = Window("uptake", begin, until, number, "sha256:w", (part,) if rows else (), {}, 0)
     checks = tuple(
         Check(name, "at least 0.7", VALUES[one], one, f"{name} is {VALUES[one]}", slice="region=EU")
@@ -95,13 +106,57 @@ def test_what_cannot_be_told_or_was_not_asked_changes_nothing(store: Store) -> N
     assert alerts.known(store, "uptake").number == 1
 
 
-def test_a_check_that_is_not_made_any_more_is_resolved(store: Store) -> None:
+@pytest.mark.parametrize("then", [{}, {"auc": SKIPPED}], ids=["gone", "skipped"])
+def test_a_check_that_was_not_made_for_a_day_is_resolved(store: Store, then: dict[str, Outcome]) -> None:
     judge(store, 0, {"auc": FAILED, "drift of age": PASSED})
-    look(store)
-    judge(store, 1, {"drift of age": PASSED})
+    [before] = look(store)
+    for hour in DAY[:-1]:
+        judge(store, hour, {"drift of age": PASSED, **then})
+    assert look(store) == (before,)
+
+    judge(store, DAY[-1], {"drift of age": PASSED, **then})
 
     assert look(store) == ()
     assert alerts.known(store, "uptake").alerts.changes[0].why == "is not checked any more"
+
+
+def test_an_hour_without_rows_of_a_slice_neither_resolves_its_alert_nor_fires_it_anew(store: Store) -> None:
+    judge(store, 0, {"auc on region=EU": FAILED})
+    look(store)
+    alerts.acknowledge(store, "uptake", "auc on region=EU", by="mia", reason="the source is late")
+    judge(store, 1, {"auc": PASSED})
+    judge(store, 2, {"version": ERROR}, version="9")
+    look(store)
+    judge(store, 3, {"auc on region=EU": FAILED})
+
+    [one] = (one for one in look(store) if one.check == "auc on region=EU")
+    assert (one.windows, one.acknowledged is not None) == (2, True)
+    assert [what for what, name in changes(store) if name == "auc on region=EU"] == ["fired", "acknowledged", "still"]
+
+
+@pytest.mark.parametrize("then", [PASSED, OPEN])
+def test_an_alert_whose_only_failing_window_is_judged_anew_is_resolved(store: Store, then: Outcome) -> None:
+    judge(store, 0, {"auc": FAILED})
+    look(store)
+
+    judge(store, 0, {"auc": then}, number=2)
+
+    assert look(store) == ()
+    why = alerts.known(store, "uptake").alerts.changes[0].why
+    assert why.startswith(
+        "passed in the window from 2026-01-01T00" if then is PASSED else "fails in no window of the last 100 days"
+    )
+
+
+def test_labels_that_take_ninety_days_fire_and_what_failed_longer_ago_is_resolved(store: Store) -> None:
+    judge(store, 0, {"auc": FAILED})
+    judge(store, 24 * 90, {"auc": OPEN})
+    [one] = look(store)
+    assert one.since == "2026-01-01T00:00:00+00:00"
+
+    judge(store, 24 * 101, {"auc": OPEN})
+
+    assert look(store) == ()
 
 
 def test_what_could_not_be_checked_is_an_alert_too(store: Store) -> None:
@@ -142,8 +197,38 @@ def test_versions_that_answered_in_one_window_share_the_alert_of_a_check(store: 
     still, drift = look(store)
     assert (still.id, still.windows, drift.check) == (first.id, 2, "drift of age")
 
-    judge(store, 2, {"auc": PASSED, "drift of age": PASSED})
+    judge(store, 2, {"version 1: auc": PASSED, "version 2: auc": PASSED, "drift of age in version 2": PASSED})
     assert look(store) == ()
+
+
+def test_an_alert_goes_by_each_version_that_answers_whatever_the_others_cannot_tell(store: Store) -> None:
+    judge(store, 0, {"version 1: auc": FAILED, "version 2: auc": OPEN})
+    assert [one.check for one in look(store)] == ["auc"]
+
+    judge(store, 1, {"version 1: auc": PASSED, "version 2: auc": OPEN})
+    assert look(store) == ()
+
+    judge(store, 2, {"version 1: auc": PASSED, "version 2: auc": FAILED})
+    judge(store, 3, {"auc": PASSED}, version="1")
+    [one] = look(store)
+    assert (one.since, one.windows) == ("2026-01-01T02:00:00+00:00", 1)
+
+
+def test_a_version_that_answers_no_more_is_forgotten_once_another_one_can_tell(store: Store) -> None:
+    judge(store, 0, {"auc": FAILED}, version="1")
+    for hour in DAY:
+        judge(store, hour, {"auc": OPEN}, version="2")
+    assert [one.check for one in look(store)] == ["auc"]
+
+    judge(store, 25, {"auc": PASSED}, version="2")
+
+    assert look(store) == ()
+
+
+def test_a_version_that_its_arm_does_not_name_has_the_alerts_of_its_checks(store: Store) -> None:
+    judge(store, 0, {"version : auc": FAILED, "version 1: auc": PASSED, "errors in version (unknown)": FAILED})
+
+    assert [one.check for one in look(store)] == ["auc", "errors"]
 
 
 def test_of_many_that_look_at_once_one_fires(store: Store) -> None:

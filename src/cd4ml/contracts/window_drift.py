@@ -9,6 +9,9 @@ from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.verdict import Check, Outcome, worst
 from cd4ml.names import counted
 
+UNKNOWN_VERSION = "(unknown)"
+"""In names of checks, the version of answers whose arm did not say which it was."""
+
 
 @dataclass(frozen=True)
 class Share:

@@ -1,18 +1,21 @@
 """The alerts of a model, `alerts/<model>/<1, 2, …>.json` in the store: each file the state after something changed.
 
-They follow from the verdicts of its windows: a check that failed last is an alert, since the first window of those that
-failed in a row; what passed later is resolved, and windows that cannot tell change nothing. Of many that look at once
-each finds what the one before wrote, for a state is added under the next number or not at all; so an alert fires once.
+They follow from the verdicts of its windows: a check that failed last, of any version that still answers, is an alert,
+since the first window of those that failed in a row; what passed later is resolved, and windows that cannot tell change
+nothing. Of many that look at once each finds what the one before wrote, for a state is added under the next number or
+not at all; so an alert fires once.
 """
 
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from cd4ml.contracts.alerts import Acknowledged, Alert, Alerts, Change
-from cd4ml.contracts.verdict import Check, Outcome, worst
+from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.contracts.window import Window
+from cd4ml.contracts.window_drift import UNKNOWN_VERSION
 from cd4ml.errors import DataError
 from cd4ml.monitoring import monitored
 from cd4ml.monitoring.monitored import Judged
@@ -22,10 +25,12 @@ from cd4ml.registry.numbers import numbers
 from cd4ml.storage import AlreadyStoredError, Store, check_name
 
 FOLDER = "alerts"
-LOOKED = 1000
-"""So many windows back is looked; what failed longer ago, and was not checked since, is no alert."""
+LOOKED = timedelta(days=100)
+"""So far back from the last window is looked, which is longer than captures stay for late labels to be collected."""
+LATELY, FEWEST = timedelta(days=1), 3
+"""What no window of the last day with rows checks, nor any of the last three, is not checked any more."""
 NOT_CHECKED = "is not checked any more"
-_VERSION = re.compile(r"^version \S+: | in version \S+$")
+_VERSION = re.compile(r"version (?P<before>\S*): (?P<name>.*)|(?P<named>.*) in version (?P<behind>\S+)", re.DOTALL)
 """What names of checks say where several versions answered within a window."""
 _FAILING = (Outcome.FAILED, Outcome.ERROR)
 
@@ -62,8 +67,8 @@ def look(store: Store, model: str) -> State:
     """
 
     def after(before: Alerts) -> Alerts | None:
-        judged = monitored.verdicts(store, model, last=LOOKED)  # read after the state that they change
-        return _after(before, list(_failing(judged, before))) if judged else None
+        judged = monitored.verdicts(store, model, within=LOOKED)  # read after the state that they change
+        return _after(before, list(_found(judged, before))) if judged else None
 
     return change(store, model, after)
 
@@ -100,7 +105,7 @@ def acknowledge(store: Store, model: str, alert: str, *, by: str, reason: str) -
 
 def failed(judged: Judged) -> set[str]:
     """The names under which the failed checks of a window are alerts."""
-    return {name for name, check in _by_name(judged).items() if check.outcome in _FAILING}
+    return {name for (name, _), check in _by_version(judged).items() if check.outcome in _FAILING}
 
 
 def change(store: Store, model: str, made: Callable[[Alerts], Alerts | None]) -> State:
@@ -138,50 +143,103 @@ class _Failing:
 
 @dataclass(frozen=True)
 class _Resolved:
-    """A check that failed, and does not any more."""
+    """A check that does not fail, whether or not it ever did."""
 
     name: str
     why: str
 
 
-def _failing(judged: Sequence[Judged], before: Alerts) -> Iterator[_Failing | _Resolved]:
-    """How each check that ever failed did last.
+@dataclass(frozen=True)
+class _Course:
+    """How one check of one version went."""
+
+    told: list[tuple[Window, Check]]
+    """Where it passed or failed, the earliest first."""
+    lately: bool
+    """Whether it was checked of late."""
+
+    @property
+    def last(self) -> tuple[str, Check]:
+        """Where it was told last, and how."""
+        window, check = self.told[-1]
+        return window.begin, check
+
+    @property
+    def fails(self) -> bool:
+        return self.told[-1][1].outcome in _FAILING
+
+    @property
+    def row(self) -> int:
+        """How many failed in a row at last."""
+        ends = (at for at, (_, one) in enumerate(reversed(self.told)) if one.outcome is Outcome.PASSED)
+        return next(ends, len(self.told))
+
+
+def _found(judged: Sequence[Judged], before: Alerts) -> Iterator[_Failing | _Resolved]:
+    """How each check did last.
 
     Args:
         judged: The windows, the earliest first.
         before: The alerts that stand.
     """
-    courses: dict[str, list[tuple[Window, Check]]] = {}
+    seen: dict[str, dict[str, list[tuple[Window, Check]]]] = {one.check: {} for one in before.standing}
     for one in judged:
-        for name, check in _by_name(one).items():
-            courses.setdefault(name, []).append((one.window, check))
-    newest = next((set(_by_name(one)) for one in reversed(judged) if one.window.rows), set(courses))
-    for name in {one.check for one in before.standing} - set(courses):
-        yield _Resolved(name, NOT_CHECKED)
-    for name, course in courses.items():
-        told = [(window, check) for window, check in course if check.outcome in (*_FAILING, Outcome.PASSED)]
-        if not any(check.outcome in _FAILING for _, check in told):
-            continue
-        window, check = told[-1]
-        if check.outcome is Outcome.PASSED:
-            yield _Resolved(name, f"passed in the window from {window.begin}: {check.reason}")
-        elif name not in newest:
-            yield _Resolved(name, NOT_CHECKED)
-        else:
-            last = max((at for at, (_, one) in enumerate(told) if one.outcome is Outcome.PASSED), default=-1)
-            passed = told[last][1].value if last >= 0 else None
-            yield _Failing(check, name, tuple(each for each, _ in told[last + 1 :]), passed)
+        for (name, version), check in _by_version(one).items():
+            seen.setdefault(name, {}).setdefault(version, []).append((one.window, check))
+    since = _lately(judged)
+    for name, versions in seen.items():
+        yield _of_check(name, [_course(each, since) for each in versions.values()])
 
 
-def _by_name(judged: Judged) -> dict[str, Check]:
-    """The checks of a window, of several versions the one that counts."""
-    found: dict[str, Check] = {}
+def _lately(judged: Sequence[Judged]) -> datetime:
+    """From when on a window has what is still checked; windows without rows make nothing older."""
+    windows = [one.window for one in judged if one.window.rows] or [one.window for one in judged]
+    few = datetime.fromisoformat(windows[-FEWEST:][0].begin)
+    return min(few, datetime.fromisoformat(windows[-1].until) - LATELY)
+
+
+def _course(checked: Sequence[tuple[Window, Check]], since: datetime) -> _Course:
+    told = [(window, check) for window, check in checked if check.outcome in (*_FAILING, Outcome.PASSED)]
+    return _Course(told, any(datetime.fromisoformat(window.begin) >= since for window, _ in checked))
+
+
+def _of_check(name: str, courses: Sequence[_Course]) -> _Failing | _Resolved:
+    """How a check did last: of the versions that answer still, or, where these cannot tell yet, of the one before."""
+    if not any(one.lately for one in courses):
+        return _Resolved(name, NOT_CHECKED)
+    told = sorted((one for one in courses if one.told), key=lambda one: one.last[0])
+    if not told:
+        return _Resolved(name, f"fails in no window of the last {LOOKED.days} days, as they were judged last")
+    counted = [one for one in told if one.lately] or told[-1:]
+    failing = [one for one in counted if one.fails]
+    if not failing:
+        begin, check = counted[-1].last
+        return _Resolved(name, f"passed in the window from {begin}: {check.reason}")
+    last = failing[-1]
+    windows = {window.key: window for one in failing for window, _ in one.told[-one.row :]}
+    passed = last.told[-last.row - 1][1].value if last.row < len(last.told) else None
+    return _Failing(last.last[1], name, tuple(windows[key] for key in sorted(windows)), passed)
+
+
+def _by_version(judged: Judged) -> dict[tuple[str, str], Check]:
+    """What was checked in a window, by name and version; a check that names none is of all that answered."""
+    answered = {one.version for one in judged.window.parts if one.rows and not one.mirrored} or {""}
+    found: dict[tuple[str, str], Check] = {}
     for check in judged.verdict.checks:
-        name = _VERSION.sub("", check.name)
-        other = found.get(name)
-        if other is None or worst([other.outcome, check.outcome]) is not other.outcome:
-            found[name] = check
+        if check.outcome is not Outcome.SKIPPED:
+            name, versions = _named(check.name, answered)
+            found.update({(name, version): check for version in versions})
     return found
+
+
+def _named(name: str, answered: set[str]) -> tuple[str, set[str]]:
+    """What is checked, and of which versions."""
+    found = _VERSION.fullmatch(name)
+    if found is None:
+        return name, answered
+    behind = found["behind"]
+    version = found["before"] if behind is None else "" if behind == UNKNOWN_VERSION else behind
+    return found["name"] or found["named"], {version}
 
 
 def _after(before: Alerts, found: Sequence[_Failing | _Resolved]) -> Alerts | None:

@@ -6,6 +6,7 @@ counts. Of two that judge a window alike at once, one judgement is kept.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from cd4ml.contracts.document import Document
@@ -87,16 +88,30 @@ def every(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
     return _all(store, model, last=last, whole=True)
 
 
-def verdicts(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
-    """The same, without drift and quality."""
-    return _all(store, model, last=last, whole=False)
+def verdicts(store: Store, model: str, *, last: int | None = None, within: timedelta | None = None) -> list[Judged]:
+    """The same, without drift and quality.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        last: Of so many windows, the latest; of all if not said.
+        within: Of those that began so long before the latest began, at most.
+    """
+    return _all(store, model, last=last, within=within, whole=False)
 
 
-def _all(store: Store, model: str, *, last: int | None, whole: bool) -> list[Judged]:
+def _all(store: Store, model: str, *, last: int | None, within: timedelta | None = None, whole: bool) -> list[Judged]:
     newest = _newest(store, _folder(model))
-    chosen = [newest[key] for key in sorted(newest)][-last if last else None :]
+    keys = sorted(newest)[-last if last else None :]
+    first = _begin(keys[-1]) - within if keys and within else None
+    chosen = [newest[key] for key in keys if first is None or _begin(key) >= first]
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(lambda one: _read(store, one, whole=whole), chosen))
+
+
+def _begin(key: str) -> datetime:
+    """When a window began."""
+    return datetime.strptime(key.partition("-")[0], "%Y%m%dT%H%M%S%z")
 
 
 def _folder(model: str) -> str:
