@@ -220,6 +220,7 @@ def test_what_is_stored_is_what_was_sent(operator: Operator, cluster: Cluster, n
         digest="abc",
         release="first-1",
         number=1,
+        capture=f"{STORES[namespace].location}/captures/uptake",
     )
     assert stored(cluster, namespace, "uptake-1")["spec"] == sent.manifest()["spec"]
 
