@@ -137,6 +137,26 @@ def test_a_row_that_cannot_be_written_is_lost_and_ends_nothing(
     assert "Jane" not in caplog.text
 
 
+def test_a_part_of_a_row_that_cannot_be_made_is_left_out_and_costs_no_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> str:
+        raise TypeError("Jane Roe")
+
+    kept = Capture(str(tmp_path), 5, days=90)
+    for number in range(capture.TOGETHER + 1):
+        kept.requests.add(answered(f"{number}"))
+    kept.requests.add(answered("bad")._replace(features=fails, predictions=lambda: [0.5]))
+
+    asyncio.run(kept.close())
+
+    found = {row["request_id"]: row for row in captured.requests(tmp_path).to_table().to_pylist()}
+    assert (len(found), kept.lost) == (capture.TOGETHER + 2, 0)
+    assert (found["bad"]["features"], found["bad"]["predictions"]) == (None, [0.5])
+    assert "a part of a row cannot be made (TypeError)" in caplog.text
+    assert "Jane" not in caplog.text
+
+
 def test_rows_that_are_being_written_as_the_server_ends_are_there(tmp_path: Path) -> None:
     kept = Capture(str(tmp_path), 0.01, days=90)
 

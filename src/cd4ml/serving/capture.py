@@ -278,9 +278,18 @@ def _made(row: Row) -> Sequence[Any]:
     """A row whose parts are all made."""
     if not any(map(callable, row)):
         return row
-    parts = [part() if callable(part) else part for part in row]
+    parts = [_part(part) if callable(part) else part for part in row]
     time.sleep(PAUSE_SECONDS)
     return parts
+
+
+def _part(make: Callable[[], Any]) -> Any:
+    """What is made; None where it cannot be, so that the rows beside it are written."""
+    try:
+        return make()
+    except Exception as error:  # without its message, likewise
+        logger.error("a part of a row cannot be made (%s), and is left out", type(error).__name__)
+        return None
 
 
 async def _beside(do: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from cd4ml.errors import EnvironmentSetupError
+from cd4ml.serving import messages
 
 SHORTEST_KEY = 16
 """Characters: a shorter one is found by trying."""
@@ -31,14 +32,17 @@ class Masks:
         return replace(self, personal=self.personal.union(names))
 
     def text(self, columns: Mapping[str, Sequence[Any]]) -> str | None:
-        """JSON of values as they may be kept; None where there are none.
+        """JSON of values as they may be kept; None where there are none, or one is nested too deeply.
 
         Args:
             columns: By feature, one a row.
         """
-        if self.personal and not self.personal.isdisjoint(columns):
-            columns = {name: values for name, values in self._masked(columns).items() if values is not None}
-        return orjson.dumps(columns, default=str).decode() if columns else None
+        try:
+            if self.personal and not self.personal.isdisjoint(columns):
+                columns = {name: values for name, values in self._masked(columns).items() if values is not None}
+            return orjson.dumps(columns, default=str).decode() if columns else None
+        except TypeError:
+            return None
 
     def _masked(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any] | None]:
         return {
@@ -47,13 +51,10 @@ class Masks:
         }
 
     def _hash(self, value: Any) -> str | None:
-        """That of a value as text, as keys have it: `5` also of 5.0."""
+        """That of a value as a key; None of a missing one."""
         if value is None or value == "":
             return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode().strip('"')
-        return hmac.digest(self.key, text.encode(), "sha256").hex()
+        return hmac.digest(self.key, messages.key(value).encode(), "sha256").hex()
 
 
 def of_environment() -> Masks:

@@ -6,6 +6,7 @@ What a model server would refuse is no mistake here: it is without features, and
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -85,14 +86,27 @@ def features(content: Any, names: Iterable[str]) -> dict[str, list[Any]]:
 
 
 def caller(content: Any, name: str) -> str | None:
-    """What a feature says of who asks: its value in the first row; None where that has none."""
+    """What a feature says of who asks: its value in the first row; None where that has none that is a key."""
     values = feature(content, name)
     if not values or values[0] is None or values[0] == "":
         return None
-    value = values[0]
+    with suppress(TypeError):
+        return key(values[0])
+    return None
+
+
+def key(value: Any) -> str:
+    """A value as text, as keys have it: `5` also of 5.0.
+
+    Raises:
+        TypeError: It is nested too deeply.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    if type(value) in {int, str}:
+        return str(value)  # also a number that JSON here is too small for
+    made: bytes = orjson.dumps(value, default=str)
+    return made.decode().strip('"')
 
 
 def predictions(content: Any) -> tuple[list[str], list[float]] | tuple[None, None]:

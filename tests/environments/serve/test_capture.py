@@ -1,6 +1,7 @@
 """A real model server keeps what it is asked and told."""
 
 import contextlib
+import hmac
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pytest
 from served import NAMES, ROWS, Server, answering, end, expected, figures, start, wait_until_ready
@@ -130,6 +132,15 @@ def test_a_hash_is_one_of_a_value_and_of_the_key():
     assert hashed(5) == hashed(5.0) == hashed("5") != hashed(6)
     assert hashed("5") != hashed("5", "another key of sixteen characters")
     assert hashed(True) == hashed("true")
+
+
+def test_a_value_that_cannot_be_json_costs_no_row():
+    masks, deep = Masks(frozenset({"player"}), KEY.encode()), orjson.loads("[" * 400 + "]" * 400)
+
+    [huge] = json.loads(masks.text({"player": [12345678901234567890123.0]}))["player"]
+    assert huge == hmac.digest(KEY.encode(), str(int(12345678901234567890123.0)).encode(), "sha256").hex()
+    assert masks.text({"age": [deep]}) is None
+    assert masks.text({"player": [deep]}) is None
 
 
 def test_what_the_contract_marks_as_personal_is_not_kept_in_clear(monkeypatch):

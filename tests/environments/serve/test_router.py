@@ -600,6 +600,18 @@ def test_only_features_that_are_named_are_captured(champion, plain, monkeypatch,
     assert row["features"] == (None if values is None else json.dumps({"age": values}, separators=(",", ":")))
 
 
+@pytest.mark.parametrize("name", ["player_id", "age"])
+def test_a_value_that_is_nested_deeply_is_not_captured_and_the_arm_is_asked(champion, plain, monkeypatch, name):
+    monkeypatch.setattr(champion, "behave", lambda handler: handler.answer({}))
+    deep = "[" * 400 + "]" * 400
+
+    answer = plain.ask(PREDICTIONS, f'{{"data": {{"names": ["{name}"], "ndarray": [[{deep}]]}}}}'.encode())
+
+    assert answer.status == 200
+    row = plain.captured_as(answer.id)
+    assert (row["unit"], row["features"]) == (None, None)
+
+
 def test_without_a_word_no_value_of_a_caller_is_captured(model, router):
     running = router(model("champion").arm(1), sticky=Sticky(feature="player_id"))
 
