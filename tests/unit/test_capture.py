@@ -19,7 +19,7 @@ from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 from cd4ml.errors import EnvironmentSetupError
 from cd4ml.monitoring import window_table, windows
 from cd4ml.monitoring.windows import Span
-from cd4ml.serving import capture
+from cd4ml.serving import capture, closed_hours
 from cd4ml.serving.capture import Answered, Capture, Told
 from cd4ml.serving.chance import drawn
 from cd4ml.storage import open_store
@@ -173,6 +173,26 @@ def test_rows_that_are_being_written_as_the_server_ends_are_there(tmp_path: Path
 
     assert sorted(rows(tmp_path)) == sorted(map(str, range(500)))
     assert kept.lost == 0
+
+
+def test_files_that_cannot_be_merged_end_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("not as the table has it")
+
+    kept = Capture(str(tmp_path), 5, days=90)
+    monkeypatch.setattr(closed_hours, "tidy", fails)
+
+    async def serve() -> bool:
+        keeping = asyncio.create_task(kept.keep())
+        await asyncio.sleep(0.1)
+        ended = keeping.done()
+        keeping.cancel()
+        return ended
+
+    assert not asyncio.run(serve())
+    assert "cannot be merged or removed (not as the table has it)" in caplog.text
 
 
 HANGS = """

@@ -101,6 +101,24 @@ def changes() -> Iterator[tuple[Any, str]]:
     return iter([(pq, "ParquetWriter"), (os, "link"), (Path, "unlink"), (shutil, "rmtree")])
 
 
+def test_what_somebody_else_put_there_stays_and_stops_nothing(capture: Path, readers_are_gone: None) -> None:
+    [day] = (capture / "feedback").glob("*")
+    strays = [day / name for name in ("stray.parquet", "99.5.parquet", "240000-1.parquet", "20261130.parquet")]
+    for stray in strays:
+        stray.write_text("anything")
+    no_days = [capture / "feedback" / name for name in ("0000-00-00", "abcd-ef-gh", "1999-01-01")]
+    for folder in no_days[:2]:
+        folder.mkdir()
+    no_days[2].write_text("a file")
+
+    tidy(capture)
+    tidy(capture)
+
+    assert all(one.exists() for one in [*strays, *no_days])
+    own = {file.name for file in day.iterdir()} - {stray.name for stray in strays}
+    assert own == {"00.parquet", "01.parquet", "02.parquet"}
+
+
 @pytest.mark.parametrize("dies", ["before", "after"])
 @pytest.mark.parametrize(("where", "what"), list(changes()))
 def test_wherever_it_is_killed_each_row_is_there_once_and_the_next_look_finishes(

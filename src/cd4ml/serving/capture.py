@@ -170,7 +170,7 @@ class Table:
         while True:
             try:
                 await _beside(partial(closed_hours.tidy, folder, self._schema, days=days))
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, ValueError, pa.ArrowException) as error:
                 logger.error("%s: the files of past hours cannot be merged or removed (%s)", folder, error)
             await asyncio.sleep(TIDY_SECONDS)
 

@@ -6,12 +6,13 @@ row nor have one twice, and a process that is killed leaves nothing that the nex
 """
 
 import os
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
@@ -27,6 +28,8 @@ READ_SECONDS = 600
 """How long files that are merged stay, for those who have listed them."""
 ROWS = 20_000
 """Of a group within a merged file, about."""
+_SMALL = re.compile(rf"([01][0-9]|2[0-3])[0-9]{{4}}-.*{re.escape(captured.SUFFIX)}")
+"""What a server calls its files."""
 
 
 def tidy(folder: Path, schema: pa.Schema, *, days: int) -> None:
@@ -42,7 +45,7 @@ def tidy(folder: Path, schema: pa.Schema, *, days: int) -> None:
         pyarrow.ArrowException: A small file is none of Parquet; likewise.
     """
     now, failed = datetime.now(UTC), None
-    for day in sorted(folder.glob("????-??-??")):
+    for day in sorted(filter(_is_day, folder.glob("????-??-??"))):
         if day.name < captured.day(now - timedelta(days=days)):
             shutil.rmtree(day)
             continue
@@ -56,8 +59,17 @@ def tidy(folder: Path, schema: pa.Schema, *, days: int) -> None:
         raise failed
 
 
+def _is_day(folder: Path) -> bool:
+    """Whether it is one of a capture, and nothing that somebody else put there."""
+    try:
+        date.fromisoformat(folder.name)
+    except ValueError:
+        return False
+    return folder.is_dir()
+
+
 def _small(day: Path) -> list[Path]:
-    return sorted(file for file in day.glob(f"[!.]*{captured.SUFFIX}") if not captured.is_merged(file.name))
+    return sorted(file for file in day.glob("[0-9]*") if _SMALL.fullmatch(file.name))
 
 
 def _is_over(day: str, hour: str, now: datetime) -> bool:
