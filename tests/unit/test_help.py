@@ -21,6 +21,7 @@ def test_the_commands_are_listed_in_the_order_in_which_a_team_meets_them() -> No
         *(
             "init",
             "run",
+            "demo",
             "plan",
             "predict",
             "stop",

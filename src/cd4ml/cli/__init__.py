@@ -8,6 +8,7 @@ from rich.markup import escape
 # isort: off
 from cd4ml.cli import init
 from cd4ml.cli import run
+from cd4ml.cli import demo
 from cd4ml.cli import plan
 from cd4ml.cli import predict
 from cd4ml.cli import datasets
@@ -36,6 +37,7 @@ __all__ = [
     "app",
     "arguments",
     "datasets",
+    "demo",
     "deployments",
     "doctor",
     "init",

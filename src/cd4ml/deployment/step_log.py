@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -68,7 +68,7 @@ class Seen:
     def seconds(self) -> float:
         """How long it has gone on."""
         if self.state == "running" and self.began:
-            return (datetime.now(UTC) - self.began).total_seconds()
+            return (clock.exact() - self.began).total_seconds()
         return self.took
 
 

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 from cd4ml.errors import EnvironmentSetupError
+from cd4ml.registry import clock
 from cd4ml.serving import closed_hours
 from cd4ml.storage import S3, arrow, layout
 
@@ -49,6 +49,8 @@ LEAST_SECONDS = 1.0
 MOST_OFTEN, MOST_SELDOM = 0.1, 600.0
 """Seconds between two writes."""
 MOST_DAYS = 36_500
+_AHEAD = round(clock.ahead() * 1e6)
+"""Microseconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ Row = Answered | Told
 
 def now() -> int:
     """The moment, as rows have it."""
-    return time.time_ns() // 1000
+    return time.time_ns() // 1000 + _AHEAD
 
 
 class Table:
@@ -181,7 +183,7 @@ class Table:
         self._full = True
 
     def _write(self, rows: list[Row]) -> None:
-        moment, written = datetime.now(UTC), pa.BufferOutputStream()
+        moment, written = clock.exact(), pa.BufferOutputStream()
         table = pa.Table.from_batches(_batches(rows, self._schema), self._schema)
         pq.write_table(table, written, compression="zstd")
         name = f"{captured.day(moment)}/{moment.strftime('%H%M%S')}-{uuid.uuid4().hex}.parquet"

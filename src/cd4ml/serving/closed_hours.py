@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cd4ml.contracts import captured
+from cd4ml.registry import clock
 from cd4ml.storage.arrow import UNFINISHED
 
 LATE_SECONDS = 600
@@ -44,7 +45,7 @@ def tidy(folder: Path, schema: pa.Schema, *, days: int) -> None:
         OSError: A file cannot be read, written or removed; all else is done.
         pyarrow.ArrowException: A small file is none of Parquet; likewise.
     """
-    now, failed = datetime.now(UTC), None
+    now, failed = clock.exact(), None
     for day in sorted(filter(_is_day, folder.glob("????-??-??"))):
         if day.name < captured.day(now - timedelta(days=days)):
             shutil.rmtree(day)

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from cd4ml.contracts.deployment import Answered, Held
@@ -10,6 +10,7 @@ from cd4ml.contracts.release import Verification
 from cd4ml.deployment import decided, verify
 from cd4ml.deployment.targets import Release, Split, Target
 from cd4ml.errors import DeploymentError
+from cd4ml.registry import clock
 
 LIVES_SECONDS = 15
 """How long a server that was ready may take to answer, when it is asked whether it still does."""
@@ -19,7 +20,7 @@ NOBODY = "nothing was served before"
 
 def now() -> datetime:
     """The time, in UTC."""
-    return datetime.now(UTC)
+    return clock.exact()
 
 
 @dataclass

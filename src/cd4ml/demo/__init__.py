@@ -1,0 +1,1 @@
+"""A year of a model in production, played in minutes on one machine."""
