@@ -14,13 +14,14 @@ import yaml
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
-from cd4ml.contracts.deployment import Held
+from cd4ml.contracts.deployment import Held, Undone
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.retraining import Gain
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Part, Window
-from cd4ml.contracts.window_drift import WindowDrift
+from cd4ml.contracts.window_drift import ERRORS, FLOOD, WindowDrift, in_version
+from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
 from cd4ml.errors import DataError
 from cd4ml.monitoring import monitored, retraining
 from cd4ml.monitoring.monitored import Judged
@@ -59,15 +60,39 @@ def deploy(store: str, number: int) -> None:
     deployments.add(open_store(store), begun, Held("http://localhost", clock.now()))
 
 
-def judge(store: str, day: int, *, drifts: bool, version: str = "1") -> None:
-    """Keeps the judgement of the window of a day."""
+def judge(store: str, day: int, *, drifts: bool, version: str = "1", name: str = "", **labels: bool) -> None:
+    """Keeps the judgement of the window of a day: of its drift, or where `ripe` is said of its quality."""
     begin, until = (clock.written(captures.BEGIN + (day + end) * DAY) for end in (0, 1))
-    part = Part("blue", version, False, 10, begin, begin, {"200": 10}, {}, 10, 10)
+    part = Part("blue", version, labels.get("mirrored", False), 10, begin, begin, {"200": 10}, {}, 10, 10)
     window = Window("uptake", begin, until, 1, "sha256:w", (part,), {}, 0, at=clock.now())
     outcome = Outcome.FAILED if drifts else Outcome.PASSED
-    check = Check("age", "as in training", 0.3, outcome, "age drifts", "")
-    drift = WindowDrift("uptake", window.key, 1, 0.01, (), (check,))
-    monitored.keep(open_store(store), Judged(window, Verdict("check_window", {}, (check,)), drift))
+    check = Check(name or f"drift of age{in_version(version)}", "as in training", 0.3, outcome, "age drifts", "")
+    drift = WindowDrift("uptake", window.key, 1, 0.01, (), () if "ripe" in labels else (check,))
+    quality = quality_of(window, version, check, ripe=labels["ripe"]) if "ripe" in labels else None
+    monitored.keep(open_store(store), Judged(window, Verdict("check_window", {}, (check,)), drift, quality))
+
+
+def quality_of(window: Window, version: str, check: Check, *, ripe: bool) -> WindowQuality:
+    labelling = Labelling(Outcome.PASSED if ripe else Outcome.INCONCLUSIVE, 500, "as they came")
+    found = VersionQuality(
+        version=version,
+        digest=f"sha256:{version}",
+        problem_name="binary",
+        arms=("blue",),
+        rows=500,
+        labelled=500,
+        strange=0,
+        thresholds=(),
+        slices=(),
+        fairness=(),
+        moved=(),
+        estimates=(),
+        reliance=Reliance(Outcome.SKIPPED, 0, 0, "there are no estimates"),
+        labelling=labelling,
+        limits_digest="",
+        checks=(check,),
+    )
+    return WindowQuality("uptake", window.key, 1, ripe, "", 0.05, (found,))
 
 
 def rules(**asked: Any) -> Rules:
@@ -91,6 +116,36 @@ def test_a_model_whose_last_windows_all_drift_is_trained_again(store: str) -> No
     assert one.decided.headline == (
         "yes: drift failed in the last 2 windows that could be judged, and 2 are wanted; in the last one age drifts"
     )
+
+
+@pytest.mark.parametrize("labels", [{}, {"ripe": True}], ids=["drift", "quality"])
+def test_windows_of_a_version_that_was_replaced_ask_for_nothing(store: str, labels: dict[str, bool]) -> None:
+    asked = rules(when={"drift": {"windows": 2}, "quality": {"windows": 2}})
+    for day in range(3):
+        judge(store, day, drifts=True, **labels)
+    assert decide(store, asked).decided.retrain
+    deploy(store, 2)
+    assert not any(one.asks for one in decide(store, asked).decided.reasons)
+
+    judge(store, 3, drifts=True, version="2", **labels)
+    assert not any(one.asks for one in decide(store, asked).decided.reasons)
+    judge(store, 4, drifts=True, version="2", **labels)
+    assert any(one.asks for one in decide(store, asked).decided.reasons)
+
+
+def test_quality_counts_by_ripe_labels_alone(store: str) -> None:
+    for day in range(3):
+        judge(store, day, drifts=True, ripe=False)
+
+    assert not decide(store, rules(when={"quality": {"windows": 1}})).decided.retrain
+
+
+@pytest.mark.parametrize("name", [f"{ERRORS}{in_version('1')}", FLOOD])
+def test_errors_and_floods_are_no_drift(store: str, name: str) -> None:
+    for day in range(2):
+        judge(store, day, drifts=True, name=name)
+
+    assert not decide(store, DRIFT).decided.retrain
 
 
 def test_a_no_is_kept_with_its_reasons_and_once(store: str) -> None:
@@ -179,8 +234,7 @@ def test_a_month_has_so_many_and_no_more(store: str, monkeypatch: pytest.MonkeyP
 def test_what_was_just_trained_is_not_trained_again_before_it_was_seen(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = rules(when={"drift": {"windows": 1}}, cool_down="1 hour")
-    judge(store, 0, drifts=True)
+    asked = rules(when={"age": "1 day"}, cool_down="1 hour")
     retrain(store, asked, "training-1", published=2)
     deploy(store, 2)
     at(monkeypatch, NOW + DAY)
@@ -189,6 +243,49 @@ def test_what_was_just_trained_is_not_trained_again_before_it_was_seen(
         "no row with a ripe label came since retraining 1: it would learn the same again",
         "version 2, of retraining 1, is in production, and no window of it is judged yet",
     )
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_it_is_not_seen_while_it_answers_nobody(store: str, monkeypatch: pytest.MonkeyPatch, mirrored: bool) -> None:
+    retrain(store, ask_always(), "training-1", published=2)
+    deploy(store, 2)
+    at(monkeypatch, NOW + 3 * DAY)
+    judge(store, 0, drifts=False, version="2", mirrored=mirrored)
+
+    unseen = "version 2, of retraining 1, is in production, and no window of it is judged yet"
+    assert (unseen in decide(store, ask_always()).decided.against) == mirrored
+
+
+def published_and_not_deployed(store: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], bool]:
+    """Retrains version 2; whether after so many days it is said that it is not in production yet."""
+    retrain(store, ask_always(), "training-1", published=2)
+
+    def waits(days: int) -> bool:
+        at(monkeypatch, NOW + days * DAY)
+        return "version 2, of retraining 1, is not in production yet" in decide(store, ask_always()).decided.against
+
+    return waits
+
+
+def test_while_a_retrained_version_waits_nothing_is_trained_but_not_for_ever(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = published_and_not_deployed(store, monkeypatch)
+
+    assert [waits(days) for days in (3, 32, 34)] == [True, True, False]
+
+
+def test_a_retrained_version_that_was_undone_does_not_stand_in_the_way(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = published_and_not_deployed(store, monkeypatch)
+    data = DatasetReference("players", 0, "sha256:d")
+    version = Version("uptake", 2, "sha256:2", "2026-01-01T00:00:00+00:00", "run", "", data)
+    begun = deployments.begin(open_store(store), version, run="run", target="machine", strategy="direct")
+
+    assert waits(3)
+    deployments.add(open_store(store), begun, Undone("too many errors", clock.now()))
+    assert not waits(4)
 
 
 def test_a_run_that_nothing_is_heard_of_counts_as_failed(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

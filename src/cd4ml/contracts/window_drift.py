@@ -11,6 +11,13 @@ from cd4ml.names import counted
 
 UNKNOWN_VERSION = "(unknown)"
 """In names of checks, the version of answers whose arm did not say which it was."""
+ERRORS, FLOOD = "errors", "flood of one caller"
+"""The checks of how a window was answered and by whom it was asked, in which training has no part."""
+
+
+def in_version(version: str) -> str:
+    """What stands behind the names of the checks of one version."""
+    return f" in version {version or UNKNOWN_VERSION}"
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,12 @@ class WindowDrift(Document, kind="cd4ml/WindowDrift", remedy="compare the window
     checks: tuple[Check, ...]
     cd4ml: str = ""
     """The version of cd4ml that compared."""
+
+    def beside_training(self, version: str) -> tuple[Check, ...]:
+        """The checks of what one version was asked and answered, beside what it was trained on."""
+        end = in_version(version)
+        own = (one for one in self.checks if one.name.endswith(end))
+        return tuple(one for one in own if one.name != f"{ERRORS}{end}")
 
     @property
     def outcome(self) -> Outcome:

@@ -162,6 +162,11 @@ class WindowQuality(Document, kind="cd4ml/WindowQuality", remedy="measure the wi
             for check in one.checks
         )
 
+    def settled(self, version: str) -> tuple[Check, ...]:
+        """Each limit held against one version; none before there are ripe labels that stand for its rows."""
+        own = (one for one in self.by_version if one.version == version and one.labelling.outcome is Outcome.PASSED)
+        return next((one.checks for one in own if self.ripe), ())
+
     @property
     def outcome(self) -> Outcome:
         """The one that counts of all checks."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from cd4ml.contracts.shares import share_interval
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.contracts.window import Part, Window
+from cd4ml.contracts.window_drift import ERRORS, FLOOD
 from cd4ml.monitoring.callers import Loudest
 from cd4ml.monitoring.shares_held import percent
 
 MOST_ERRORS = 0.05
 """The share of answers that may be errors."""
 FEWEST_ANSWERS = 100
-FLOOD = "flood of one caller"
 MOST_OF_ONE = 0.5
 """The share of the rows that one of many callers may send."""
 MANY_CALLERS = 30
@@ -34,7 +34,7 @@ def errors(parts: list[Part], where: str) -> Check:
     elif answers < FEWEST_ANSWERS:
         outcome = Outcome.INCONCLUSIVE
         reason = f"{told}; {FEWEST_ANSWERS - answers} more answers are needed to tell"
-    return Check(f"errors{where}", f"at most {limit}", share, outcome, reason, interval=(low, high))
+    return Check(f"{ERRORS}{where}", f"at most {limit}", share, outcome, reason, interval=(low, high))
 
 
 def flood(loudest: Loudest | None) -> Check:

@@ -11,7 +11,7 @@ from cd4ml.contracts.drift import FALSE_ALARMS
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.contracts.window import Part, Window
-from cd4ml.contracts.window_drift import UNKNOWN_VERSION, Age, VersionDrift
+from cd4ml.contracts.window_drift import Age, VersionDrift, in_version
 from cd4ml.monitoring import answers, comparison_checks, held_against, skew
 from cd4ml.monitoring.callers import Drawn
 from cd4ml.monitoring.skew import Judging
@@ -38,7 +38,7 @@ class Asked:
     @property
     def where(self) -> str:
         """What stands behind the names of checks."""
-        return f" in version {self.version or UNKNOWN_VERSION}"
+        return in_version(self.version)
 
 
 def judge(asked: Asked, trained: TrainedOn | None) -> tuple[VersionDrift, list[Check]]:

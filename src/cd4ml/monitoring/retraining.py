@@ -18,7 +18,7 @@ from cd4ml.data.sources.windows import Filled
 from cd4ml.monitoring import monitored, window_table, windows
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.names import counted, lasting
-from cd4ml.registry import clock, named, retrainings
+from cd4ml.registry import clock, deployments, named, retrainings
 from cd4ml.registry.retrainings import Retraining
 from cd4ml.settings import Span, Strict, Whole
 from cd4ml.storage import Store
@@ -43,9 +43,9 @@ class When(Strict):
     """What asks for a retraining; each that is left out never does."""
 
     quality: InARow | None = Field(default=None)
-    """A limit of the evaluation is not kept, by ripe labels, in so many windows in a row."""
+    """The version in production breaks a limit of its evaluation, by ripe labels, in so many windows in a row."""
     drift: InARow | None = Field(default=None)
-    """What the model is asked, or what it answers, drifts in so many windows in a row."""
+    """What the version in production is asked, or what it answers, drifts in so many windows in a row."""
     new_rows: AtLeastOne | None = Field(default=None)
     """So many labelled rows, of windows whose labels are ripe, came since the last retraining."""
     age: Span | None = Field(default=None)
@@ -91,6 +91,8 @@ class Facts:
     """When the last of these windows ended; empty where none is ripe."""
     earlier: Sequence[Retraining]
     now: datetime
+    waiting: int | None
+    """The version of the last retraining, while it is not in production yet."""
 
     @property
     def done(self) -> list[Retraining]:
@@ -125,17 +127,30 @@ def decide(store: Store, model: str, rules: Rules, *, backtest: Backtest) -> Ret
 def _facts(store: Store, model: str) -> Facts:
     now = clock.moment()
     earlier = [retrainings.settle(store, one, now) for one in retrainings.every(store, model)]
-    done = [one.decided.ripe_until for one in earlier if one.decided.retrain]
+    done = [one for one in earlier if one.decided.retrain]
     ripe = _ripe(store, model)
-    fresh = sum(one.labelled for one in ripe if one.begin >= (done[-1] if done else ""))
+    fresh = sum(one.labelled for one in ripe if one.begin >= (done[-1].decided.ripe_until if done else ""))
+    version = named.find(store, model)
     return Facts(
-        version=named.find(store, model),
+        version=version,
         judged=monitored.every(store, model),
         fresh=fresh,
         ripe_until=ripe[-1].until if ripe else "",
         earlier=earlier,
         now=now,
+        waiting=_waiting(store, version, done[-1], now=now) if done else None,
     )
+
+
+def _waiting(store: Store, version: Version, last: Retraining, *, now: datetime) -> int | None:
+    """The version of the last retraining where it is newer than that in production, and may still come there."""
+    newer = last.ended.version if last.ended else None
+    if last.ended is None or newer is None or newer <= version.version:
+        return None
+    if now - datetime.fromisoformat(last.ended.at) >= MONTH:
+        return None
+    rollouts = [one for one in deployments.newest_first(store, version.name) if one.begun.version == newer]
+    return newer if not rollouts or rollouts[0].state == "begun" else None
 
 
 def _ripe(store: Store, model: str) -> list[Window]:
@@ -201,25 +216,28 @@ def _reasons(facts: Facts, when: When) -> Iterator[Reason]:
 
 
 def _in_a_row(facts: Facts, rule: Literal["quality", "drift"], wanted: int) -> Reason:
-    """Whether the last windows that could be judged all failed."""
-    told = [(one, checks) for one in facts.judged if (checks := _told(one, rule))]
+    """Whether the last windows that the version in production could be judged by all failed."""
+    version = str(facts.version.version)
+    told = [checks for one in facts.judged if (checks := _told(one, rule, version))]
     failed = 0
-    for _, checks in reversed(told):
+    for checks in reversed(told):
         if not any(one.outcome is Outcome.FAILED for one in checks):
             break
         failed += 1
     said = f"{rule} failed in the last {counted(failed, 'window')} that could be judged, and {wanted} are wanted"
     if failed:
-        first = next(one.reason for one in told[-1][1] if one.outcome is Outcome.FAILED)
+        first = next(one.reason for one in told[-1] if one.outcome is Outcome.FAILED)
         said = f"{said}; in the last one {first}"
     return Reason(rule, failed >= wanted, said)
 
 
-def _told(judged: Judged, rule: Literal["quality", "drift"]) -> list[Check]:
-    """The checks of a window that tell anything, of its drift or its quality."""
-    about = judged.quality if rule == "quality" else judged.drift
-    outcomes = (Outcome.PASSED, Outcome.FAILED)
-    return [one for one in about.checks if one.outcome in outcomes] if about else []
+def _told(judged: Judged, rule: Literal["quality", "drift"], version: str) -> list[Check]:
+    """The checks of a version in a window that tell anything, of its drift or its quality."""
+    if rule == "quality":
+        checks = judged.quality.settled(version) if judged.quality else ()
+    else:
+        checks = judged.drift.beside_training(version) if judged.drift else ()
+    return [one for one in checks if one.outcome in (Outcome.PASSED, Outcome.FAILED)]
 
 
 def _against(facts: Facts, rules: Rules) -> Iterator[str]:
@@ -241,6 +259,8 @@ def _against(facts: Facts, rules: Rules) -> Iterator[str]:
         yield f"there were {counted(len(month), 'retraining')} within 30 days, and {rules.a_month:,} may be"
     if not facts.fresh and not failures:
         yield f"no row with a ripe label came since retraining {last.number}: it would learn the same again"
+    if facts.waiting:
+        yield f"version {facts.waiting}, of retraining {last.number}, is not in production yet"
     version = last.ended.version if last.ended else None
     if version == facts.version.version and not _was_judged(facts, version):
         yield f"version {version}, of retraining {last.number}, is in production, and no window of it is judged yet"
@@ -257,4 +277,6 @@ def _failures(done: Sequence[Retraining]) -> int:
 
 
 def _was_judged(facts: Facts, version: int) -> bool:
-    return any(part.version == str(version) for one in facts.judged for part in one.window.parts)
+    """Whether a window was judged in which the version answered anybody."""
+    parts = (part for one in facts.judged for part in one.window.parts)
+    return any(part.version == str(version) and not part.mirrored for part in parts)
