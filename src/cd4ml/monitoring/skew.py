@@ -21,7 +21,7 @@ from cd4ml.monitoring.typed_features import Typed
 
 SMALL = 0.01
 """The share of rows up to which what is new does not matter."""
-CHECKS = 2
+CHECKS = 3
 """Of one feature at most."""
 
 
@@ -110,7 +110,7 @@ def _skew(given: Typed, one: Input, before: _Before) -> FeatureSkew:
 
 
 def _checks(given: Typed, one: Input, *, before: _Before, judging: Judging) -> Iterator[Check]:
-    """One of values that are missing or unreadable, and one of values that are new."""
+    """One of values that are unreadable, one of those that are missing, and one of those that are new."""
     half, few, name = judging.level / 2, judging.few, f"`{one.name}`"
     missing = before.missing
     if not one.is_text and given.unreadable.any():
@@ -122,7 +122,7 @@ def _checks(given: Typed, one: Input, *, before: _Before, judging: Judging) -> I
             remedy="see what callers have begun to send",
             few=few,
         )
-    elif missing and not missing.some:
+    if missing and not missing.some:
         yield hold(
             _some(given.missing),
             Limit(SMALL + missing.most(half), half),

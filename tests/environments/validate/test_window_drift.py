@@ -201,6 +201,16 @@ def test_a_value_that_training_always_had_may_not_be_missing(tmp_path: Path, sto
     assert "`age`, which training always had" in found.failed[0].reason
 
 
+def test_one_value_that_cannot_be_read_hides_none_that_are_missing(tmp_path: Path, store: Path, random) -> None:
+    quiet = Asked.quietly(random, ROWS)
+    given = np.where(random.random(ROWS) < 0.06, None, quiet.features["age"].to_numpy().astype(str))
+    asked = with_feature(quiet, "age", ["a lot", *given[1:]])
+    found = compared(tmp_path, store, asked)
+
+    assert named(found, Outcome.FAILED) == ["missing values of age in version 1"]
+    assert check(found, "unreadable values of age in version 1").outcome is Outcome.PASSED
+
+
 def test_a_feature_of_ever_new_values_is_no_skew(tmp_path: Path, random) -> None:
     store, rows = tmp_path / "store", 2000
     production.publish(store, rows=rows)
