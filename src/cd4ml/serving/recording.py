@@ -28,7 +28,7 @@ MOST_ROWS = 10_000
 READ_AGAIN_BYTES = 128 * 2**10
 """Of a request that was refused, in which its id is looked for."""
 BYTES_OF_A_VALUE = 40
-"""Of Python's, until it is written out, about."""
+"""Of Python's, until it is written out, besides what was sent, about."""
 
 Answer = tuple[Asked[Any], np.ndarray]
 
@@ -91,15 +91,17 @@ class Recording:
             raise
         seconds = time.perf_counter() - begun
         asked.id = _id(request, asked.id)
-        asyncio.get_running_loop().call_soon(self._keep, at, asked.id, 200, seconds, (asked, predictions))
+        asyncio.get_running_loop().call_soon(
+            self._keep, at, asked.id, 200, seconds, (asked, predictions), len(request.body)
+        )
         return asked, predictions
 
     def _keep(  # noqa: PLR0917 (the loop takes no names)
-        self, at: int, request_id: str, status: int, seconds: float, answer: Answer | None = None
+        self, at: int, request_id: str, status: int, seconds: float, answer: Answer | None = None, sent: int = 0
     ) -> None:
         if self._share < 1 and drawn(f"captured\0{request_id}") > self._share:
             return
-        values = self._values(*answer) if answer else _NOTHING
+        values = self._values(*answer, sent) if answer else _NOTHING
         row = Answered(
             at=at,
             request_id=request_id,
@@ -116,22 +118,18 @@ class Recording:
         )
         self._kept.add(row, values.size)
 
-    def _values(self, asked: Asked[Any], predictions: np.ndarray) -> _Values:
-        """What was asked and predicted; of much, what makes it when it is written."""
+    def _values(self, asked: Asked[Any], predictions: np.ndarray, sent: int) -> _Values:
+        """What was asked, in so many bytes, and predicted; of much, what makes it when it is written."""
         rows = asked.inputs.rows
         if rows > MOST_ROWS:
             return _NOTHING
+        columns = {name: asked.columns[name] for name in self._features if name in asked.columns}
         values = rows * (len(self._features) + len(self._outputs))
         if values > VALUES_AT_ONCE:
-            size = self._bytes_of_outputs + BYTES_OF_A_VALUE * values
-            return _Values(partial(self._text, asked), self._outputs, predictions.ravel().tolist, size)
-        text, numbers = self._text(asked), predictions.ravel().tolist()
+            size = self._bytes_of_outputs + BYTES_OF_A_VALUE * values + sent
+            return _Values(partial(self._masks.text, columns), self._outputs, predictions.ravel().tolist, size)
+        text, numbers = self._masks.text(columns), predictions.ravel().tolist()
         return _Values(text, self._outputs, numbers, self._bytes_of_outputs + len(text or "") + 8 * len(numbers))
-
-    def _text(self, asked: Asked[Any]) -> str | None:
-        """JSON of the values that are kept."""
-        columns = asked.columns
-        return self._masks.text({name: columns[name] for name in self._features if name in columns})
 
 
 def of_environment(kept: Capture, contract: Contract, version: str) -> Recording:

@@ -1,17 +1,22 @@
 """A real model server keeps what it is asked and told."""
 
+import asyncio
 import contextlib
+import gc
 import hmac
 import json
 import os
 import signal
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
@@ -156,9 +161,45 @@ def test_what_the_contract_marks_as_personal_is_not_kept_in_clear(monkeypatch):
     class Nowhere:
         requests = None
 
-    found = recording.of_environment(Nowhere(), contract, "7")._text(asked)
+    found = recording.of_environment(Nowhere(), contract, "7")._values(asked, np.zeros((1, 1)), 0)
 
-    assert found == '{"age":[40]}'
+    assert found.features == '{"age":[40]}'
+
+
+def test_what_waits_of_a_large_request_is_counted_with_its_texts_and_holds_no_other_column():
+    from cd4ml.serving.application import Request
+    from cd4ml.serving.asked import Asked
+    from cd4ml.serving.recording import Recording
+    from cd4ml.serving.rows import Encoder
+
+    class Column(list[str]):
+        """Of which can be seen whether it is still there."""
+
+    added: list[tuple[Any, int]] = []
+
+    contract = Contract("took", ("0", "1"), (Input("town", "text"), Input("street", "text")), {})
+    kept = SimpleNamespace(requests=SimpleNamespace(add=lambda *row: added.append(row)))
+    recording = Recording(kept, contract=contract, version="7", features=["town"], masks=Masks(), share=1)
+    body = b"x" * 5_000_000
+
+    async def answered() -> weakref.ref[Column]:
+        columns = {"town": ["x" * 1000] * 2000, "street": Column(["y" * 1500] * 2000)}
+        asked = Asked(Encoder(contract).inputs(columns, 2000, "names"), None, columns)
+
+        async def answering() -> Any:
+            return asked, np.zeros((2000, 1))
+
+        await recording.of(Request(b"", {}, body), answering())
+        await asyncio.sleep(0)
+        return weakref.ref(columns["street"])
+
+    street = asyncio.run(answered())
+    gc.collect()
+
+    [(row, size)] = added
+    assert size > len(body)
+    assert json.loads(row.features()) == {"town": ["x" * 1000] * 2000}
+    assert street() is None
 
 
 def test_names_of_features_are_a_list_in_either_form(monkeypatch):
