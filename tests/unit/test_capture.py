@@ -90,8 +90,9 @@ def test_what_has_no_room_is_counted_and_told_once(
     assert caplog.text.count("feedback: no room for more rows") == 1
 
 
-def test_bytes_that_are_on_their_way_take_room_until_they_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("size", "rows_at_most"), [(capture.MOST_BYTES, 100), (1, 1)])
+def test_what_is_on_its_way_takes_room_until_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, rows_at_most: int
 ) -> None:
     kept, free = Capture(str(tmp_path), 5, days=90), []
     write = capture.arrow.write
@@ -102,18 +103,19 @@ def test_bytes_that_are_on_their_way_take_room_until_they_are_written(
         write(*about)  # type: ignore[arg-type]
 
     async def fill() -> list[int]:
-        kept.requests.add(answered("large"), capture.MOST_BYTES)
+        kept.requests.add(answered("large"), size)
         writing = asyncio.create_task(kept.requests.write())
         await asyncio.sleep(0.05)
-        kept.requests.add(answered("no room"), 1)
+        assert not kept.requests.add(answered("no room"), 1)
         lost = [kept.lost]
         free.append(True)
         await writing
-        kept.requests.add(answered("room"), 1)
+        assert kept.requests.add(answered("room"), 1)
         await kept.close()
         return [*lost, kept.lost]
 
     monkeypatch.setattr(capture.arrow, "write", slow)
+    monkeypatch.setattr(capture, "MOST_ROWS", rows_at_most)
 
     assert asyncio.run(fill()) == [1, 1]
     assert sorted(rows(tmp_path)) == ["large", "room"]

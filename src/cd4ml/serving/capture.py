@@ -101,27 +101,32 @@ class Table:
     def __init__(self, place: str, schema: pa.Schema) -> None:
         self._place, self._folder, self._schema = place, arrow.folder(place), schema
         self._rows: list[Row] = []
-        self._bytes = self._bytes_on_their_way = 0
+        self._bytes = self._bytes_on_their_way = self._rows_on_their_way = 0
         self._many, self._alone = asyncio.Event(), asyncio.Lock()
         self._failed = self._full = False
         self.lost = 0
         """The rows for which there was no room."""
         arrow.clean(self._folder)
 
-    def add(self, row: Row, size: int = 0) -> None:
+    def add(self, row: Row, size: int = 0) -> bool:
         """Keeps a row.
 
         Args:
             row: As the schema has it.
             size: The bytes of what in it may be large, about.
+
+        Returns:
+            Whether there was room; else it is counted and lost.
         """
-        if len(self._rows) >= MOST_ROWS or self._bytes + self._bytes_on_their_way + size > MOST_BYTES:
+        rows = len(self._rows) + self._rows_on_their_way
+        if rows >= MOST_ROWS or self._bytes + self._bytes_on_their_way + size > MOST_BYTES:
             self._lose()
-            return
+            return False
         self._rows.append(row)
         self._bytes += size
         if (len(self._rows) >= ROWS or self._bytes >= BYTES) and not self._failed:
             self._many.set()
+        return True
 
     async def keep(self, seconds: float) -> None:
         """Writes for ever what waits, after so many seconds or earlier."""
@@ -139,7 +144,7 @@ class Table:
             size, self._bytes = self._bytes, 0
             if not rows:
                 return
-            self._bytes_on_their_way = size
+            self._bytes_on_their_way, self._rows_on_their_way = size, len(rows)
             try:
                 await _beside(partial(self._write, rows))
                 self._failed = self._full = False
@@ -155,7 +160,7 @@ class Table:
                     "%s: %d rows cannot be written (%s), and are lost", self._place, len(rows), type(error).__name__
                 )
             finally:
-                self._bytes_on_their_way = 0
+                self._bytes_on_their_way = self._rows_on_their_way = 0
 
     @property
     def waiting(self) -> int:
