@@ -57,6 +57,19 @@ def draw(rows: OnDisk) -> Mapping[str, Drawn]:
     }
 
 
+def one_each(rows: pa.Table, places: npt.NDArray[np.int64], *, seed: int) -> npt.NDArray[np.int64]:
+    """The places of one row of each caller among some rows, drawn by chance; in order.
+
+    Args:
+        rows: As `cd4ml.contracts.window.ROWS` has them.
+        places: Of those among which is drawn, int64 [rows].
+        seed: Of what is drawn.
+    """
+    own = np.zeros(len(rows), bool)
+    own[places] = True
+    return np.sort(_one_each(_callers(rows), own, np.random.default_rng(seed)))
+
+
 def loudest(rows: OnDisk) -> Loudest | None:
     """The known caller with the most rows; None where no caller is known."""
     units, names = _coded(rows.column("unit").drop_null())
@@ -66,7 +79,7 @@ def loudest(rows: OnDisk) -> Loudest | None:
     return Loudest(names[counts.argmax()], int(counts.max()), rows.num_rows, len(names) - 1)
 
 
-def _callers(rows: OnDisk) -> npt.NDArray[np.int64]:
+def _callers(rows: OnDisk | pa.Table) -> npt.NDArray[np.int64]:
     """A number for each caller, int64 [rows]."""
     units = rows.column("unit")
     if not units.null_count:

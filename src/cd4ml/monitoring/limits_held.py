@@ -1,6 +1,6 @@
 """The limits that let a version in, held against what was measured of it in production."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cd4ml.contracts import problems
@@ -12,7 +12,7 @@ from cd4ml.contracts.window_quality import Estimate, Labelling
 from cd4ml.evaluation import gate, limits
 from cd4ml.evaluation.limits import FirstModelLimit, Limits
 from cd4ml.monitoring.as_published import AsPublished
-from cd4ml.names import amount
+from cd4ml.names import amount, counted
 
 NO_OTHER = "that takes the answers of another model to the same requests, which a window has not"
 
@@ -52,6 +52,24 @@ def checks(published: AsPublished, found: Summary, known: Known, *, error: float
     for check in gate.held(found, own, error=each):
         yield _told(check, known, estimates.get(check.name))
     yield from _skipped(published.limits, first=not published.version.champion)
+
+
+def borne_out(found: Iterable[Check], alone: Iterable[Check], callers: int) -> Iterator[Check]:
+    """Checks, of which those fail that one row a caller fails too; rows of one caller are alike, and tell as one.
+
+    Args:
+        found: The checks on all rows.
+        alone: The same on one row of each caller.
+        callers: How many callers there are.
+    """
+    fails = {one.name for one in alone if one.outcome is Outcome.FAILED}
+    for check in found:
+        if check.outcome is Outcome.FAILED and check.name not in fails:
+            of = counted(callers, "caller")
+            said = f"which may be chance: all rows are of {of}, and one row of each does not show it"
+            yield replace(check, outcome=Outcome.INCONCLUSIVE, reason=f"{check.reason}, {said}")
+        else:
+            yield check
 
 
 def _own(allowed: Limits, *, first: bool) -> Limits:

@@ -29,7 +29,7 @@ from cd4ml.evaluation import fairness, limits
 from cd4ml.evaluation.estimates import Scored
 from cd4ml.evaluation.measure import complete
 from cd4ml.evaluation.rows import MOST_VALUES, Slicing, slicings
-from cd4ml.monitoring import answered, as_published, estimated, handed, limits_held, moved, reliance, selective
+from cd4ml.monitoring import answered, as_published, callers, estimated, handed, limits_held, moved, reliance, selective
 from cd4ml.monitoring import windows as collected
 from cd4ml.monitoring.answered import Answers
 from cd4ml.monitoring.as_published import AsPublished
@@ -145,8 +145,19 @@ class _Version:
             reliance=relied,
             labelling=labelling,
             limits_digest=limits.digest(published.limits) if published.limits else "",
-            checks=(*self._strange(), *limits_held.checks(published, summary, known, error=ERROR)),
+            checks=(*self._strange(), *self._held(summary, known, places=places, kinds=kinds)),
         )
+
+    def _held(
+        self, summary: Summary, known: Known, *, places: np.ndarray, kinds: Sequence[Sequence[str]]
+    ) -> Sequence[Check]:
+        """Each limit, held; what fails must fail on one row of each caller too."""
+        found = list(limits_held.checks(self.published, summary, known, error=ERROR))
+        alone = callers.one_each(self.answers.rows, places, seed=self.seed)
+        if len(alone) == len(places) or not any(one.outcome is Outcome.FAILED for one in found):
+            return found
+        others = limits_held.checks(self.published, self._summary(alone, kinds), known, error=ERROR)
+        return list(limits_held.borne_out(found, others, len(alone)))
 
     @property
     def _when(self) -> str:

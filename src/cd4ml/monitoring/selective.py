@@ -2,11 +2,13 @@
 
 Whoever gives a loan to those that a model calls safe learns of these alone whether they pay it back: what labelled rows
 say is then of them, and of nobody else. So it is tested whether the share of rows with a label goes by what was
-predicted, within each arm. Where it does, labels count of an arm in which it does not, as one that explores: there the
-rows are those of all requests, each as likely as the router's propensity says. Rows that were likelier to come to that
-arm than others are left out by chance as much as they were likelier, so that what remains are requests as they came.
+predicted, within each arm, of one row a caller, for a caller's rows get their labels together. Where it does, labels
+count of an arm in which it does not, as one that explores: there the rows are those of all requests, each as likely as
+the router's propensity says. Rows that were likelier to come to that arm than others are left out by chance as much as
+they were likelier, so that what remains are requests as they came.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts.bounds import FEWEST_ROWS
 from cd4ml.contracts.verdict import Outcome
 from cd4ml.contracts.window_quality import Labelling
+from cd4ml.monitoring import callers
 from cd4ml.monitoring.answered import Answers
 from cd4ml.names import counted
 
@@ -25,7 +28,7 @@ ALIKE = 0.8
 PARTS = 10
 """Of as many requests each, by what was predicted, where labels are many."""
 FEWEST_IN_PART, FEWEST_EXPECTED = 8, 5.0
-"""Requests of a part with a label, and without one: as parts are made, and as the test needs them."""
+"""Callers of a part with a label, and without one: as parts are made, and as the test needs them."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,23 @@ def sample(answers: Answers, *, seed: int = 0) -> Sample:
         answers: Of the version, with at least one label.
         seed: Of what is left out by chance.
     """
-    names = answers.rows["arm"].to_numpy(zero_copy_only=False)
-    arms = [_arm(answers, str(name), names == name) for name in np.unique(names.astype(str))]
+    names = answers.rows["arm"].to_numpy(zero_copy_only=False).astype(str)
+    owns = {str(name): names == name for name in np.unique(names)}
+    alone = {name: callers.one_each(answers.rows, np.flatnonzero(own), seed=seed) for name, own in owns.items()}
+    arms = [_arm(answers, name, own=own, alone=alone[name]) for name, own in owns.items()]
     error = ERROR / (len(arms) + (len(arms) > 1))
     shares = {one.name: (one.least, one.greatest) for one in arms}
     p_value = min(one.p_value for one in arms)
     chosen = [one for one in arms if one.is_selective(error)]
     every = np.flatnonzero(answers.labelled)
-    if not chosen and _alike(answers, names, arms=arms, error=error):
+    if not chosen and _alike(answers, alone, error=error):
         reason = (
             f"{counted(len(every), 'row')} of {len(answers.labelled):,} have a label, whatever was predicted of them"
         )
         return Sample(every, Labelling(Outcome.PASSED, len(every), reason, p_value, shares))
     said = "; ".join(_said(one) for one in chosen) or "the arms differ in how many of their rows have a label"
     open_ = [one.name for one in arms if one not in chosen and one.explores]
-    places = np.flatnonzero(answers.labelled & np.isin(names.astype(str), open_))
+    places = np.flatnonzero(answers.labelled & np.isin(names, open_))
     propensity = pc.fill_null(answers.rows["propensity"], np.nan).to_numpy()[places]
     if len(places) < FEWEST_ROWS or not ((propensity > 0) & (propensity <= 1)).all():
         reason = (
@@ -94,11 +99,10 @@ def sample(answers: Answers, *, seed: int = 0) -> Sample:
     return Sample(kept, Labelling(Outcome.PASSED, len(kept), reason, p_value, shares))
 
 
-def _arm(answers: Answers, name: str, own: np.ndarray) -> _Arm:
-    first = own & (answers.rows["row"].to_numpy() == 1)  # the rows of one request get their labels together
-    labelled = answers.labelled[first]
+def _arm(answers: Answers, name: str, *, own: np.ndarray, alone: np.ndarray) -> _Arm:
+    labelled = answers.labelled[alone]
     rarer = min(int(labelled.sum()), int((~labelled).sum()))
-    parts = _parts(answers.outputs[first], max(2, min(PARTS, rarer // FEWEST_IN_PART)))
+    parts = _parts(answers.outputs[alone], max(2, min(PARTS, rarer // FEWEST_IN_PART)))
     table = np.stack([np.bincount(parts, kind) for kind in (labelled, ~labelled)]) if len(parts) else np.zeros((2, 1))
     table = _merged(table)
     rows = table.sum(axis=0)
@@ -144,13 +148,12 @@ def _by_chance(table: np.ndarray) -> float:
     return float(special.chdtrc(table.shape[1] - 1, ((table - expected) ** 2 / expected).sum()))
 
 
-def _alike(answers: Answers, names: np.ndarray, *, arms: list[_Arm], error: float) -> bool:
-    """Whether the arms have as many labels, each by its rows."""
-    if len(arms) < 2:
+def _alike(answers: Answers, alone: Mapping[str, np.ndarray], *, error: float) -> bool:
+    """Whether the arms have as many labels, each by its callers."""
+    if len(alone) < 2:
         return True
-    first = answers.rows["row"].to_numpy() == 1
-    counts = [(names.astype(str) == one.name) & first for one in arms]
-    table = np.array([[(own & kind).sum() for own in counts] for kind in (answers.labelled, ~answers.labelled)])
+    labelled = [answers.labelled[places] for places in alone.values()]
+    table = np.array([[one.sum() for one in labelled], [(~one).sum() for one in labelled]])
     shares = table[0] / np.maximum(table.sum(axis=0), 1)
     return bool(_by_chance(table) >= error or shares.min() >= ALIKE * shares.max())
 

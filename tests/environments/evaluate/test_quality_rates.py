@@ -18,7 +18,7 @@ from cd4ml.evaluation.estimates import Scored
 from cd4ml.evaluation.fairness import compare
 from cd4ml.evaluation.measure import complete
 from cd4ml.evaluation.rows import Slicing
-from cd4ml.monitoring import estimated, selective
+from cd4ml.monitoring import callers, estimated, limits_held, selective
 from cd4ml.monitoring.answered import Answers
 from cd4ml.monitoring.estimated import Given
 from cd4ml.monitoring.quality import ERROR
@@ -108,6 +108,31 @@ def test_a_model_that_is_much_worse_than_its_limits_fails_nearly_always() -> Non
     assert np.mean(failed) > 0.95
 
 
+def test_rows_of_one_caller_that_are_alike_fail_no_more_often_than_is_stated() -> None:
+    """A hundred callers of ten rows each, with one prediction and one label; accuracy is just what it may be."""
+    random, number = np.random.default_rng(12), 300
+    big = sharp(random, 400_000)
+    true = float(np.mean(drawn(random, big) == big.argmax(axis=1)))
+    allowed = limits.parse({"top_1_accuracy": {"min": true}})
+    units = np.repeat(np.arange(100), 10)
+    codes = random.integers(0, 3, 100)[units]
+    rows = pa.table({"unit": units.astype(str), "request_id": np.arange(1000).astype(str)})
+    naive, failed = 0, 0
+    for seed in range(number):
+        outputs = sharp(random, 100)
+        labels = drawn(random, outputs)
+        of_all = held(summary_of(labels[units], outputs[units], codes), allowed)
+        alone = callers.one_each(rows, np.arange(1000), seed=seed)
+        assert units[alone].tolist() == list(range(100))
+        of_callers = held(summary_of(labels[units[alone]], outputs[units[alone]], codes[alone]), allowed)
+        naive += of_all[0].outcome is Outcome.FAILED
+        (one,) = limits_held.borne_out(of_all, of_callers, len(alone))
+        failed += one.outcome is Outcome.FAILED
+
+    assert naive > 0.1 * number  # what rows that are taken for independent would say
+    assert failed <= ERROR * number + 3 * np.sqrt(ERROR * number)
+
+
 def realised(problem: Problem, labels: np.ndarray, outputs: np.ndarray, slicing: Slicing) -> dict[str, np.ndarray]:
     """By metric what came to be on each slice, by the evaluation's code, and rates at 0.4 by counting."""
     scored = Scored(problem, labels, {CANDIDATE: outputs}, [slicing], CLASSES)
@@ -165,6 +190,7 @@ def test_where_probabilities_are_right_the_estimate_has_what_comes_as_often_as_i
 def answers(labelled: np.ndarray, outputs: np.ndarray, **columns: Any) -> Answers:
     rows = len(labelled)
     given = {"arm": ["champion"] * rows, "propensity": np.ones(rows), "row": np.ones(rows, np.int32), **columns}
+    given = {"unit": pa.nulls(rows, pa.string()), "request_id": [str(place) for place in range(rows)], **given}
     labels = np.random.default_rng(0).random(rows) < (outputs if outputs.ndim == 1 else 0.5)
     return Answers(pa.table(given), outputs, labels.astype(np.float32), labelled, 0, 0)
 
@@ -184,6 +210,17 @@ def test_labels_that_come_by_chance_are_called_selective_no_more_often_than_is_s
     p_values = np.array([one.labelling.p_value for one in found])  # the less of two arms
     assert np.mean(p_values < 0.05) < 0.13
     assert share > 0.9 or np.mean(p_values < 0.05) > 0.03
+
+
+def test_callers_whose_rows_are_alike_make_labels_selective_no_more_often_than_is_stated() -> None:
+    random, units = np.random.default_rng(13), np.repeat(np.arange(200), 10)
+    calls = 0
+    for seed in range(300):
+        outputs, labelled = random.random(200).astype(np.float32)[units], (random.random(200) < 0.5)[units]
+        found = selective.sample(answers(labelled, outputs, unit=units.astype(str)), seed=seed)
+        calls += found.labelling.outcome is not Outcome.PASSED
+
+    assert calls <= 3  # of 300, where `selective.ERROR` states 1 in 1,000
 
 
 def test_labels_of_accepted_rows_alone_are_found_of_every_kind_of_answer() -> None:

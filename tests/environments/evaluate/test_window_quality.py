@@ -93,6 +93,18 @@ def test_a_model_that_decayed_fails_and_is_said_to_be_worse(store: Path) -> None
     assert found.outcome is Outcome.FAILED
 
 
+def test_what_a_few_callers_show_with_many_rows_may_be_chance(store: Path) -> None:
+    rows = asked()
+    wrong = ["true" if one == "false" else "false" for one in rows.labels]
+    units = [str(place % 20) for place in range(len(wrong))]
+
+    found = measured(store, replace(rows, labels=wrong, more={"unit": units}))
+
+    told = check(found, "accuracy@0.5 on overall")
+    assert told.outcome is Outcome.INCONCLUSIVE
+    assert told.reason.endswith("may be chance: all rows are of 20 callers, and one row of each does not show it")
+
+
 def test_before_labels_are_ripe_an_estimate_stands_in_and_is_settled_later(store: Path) -> None:
     rows = asked()
     nothing = replace(rows, labels=[None] * len(rows.labels))
