@@ -4,6 +4,7 @@ A window is judged again when it was collected again, as where late labels came,
 counts. Of two that judge a window alike at once, one judgement is kept.
 """
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,15 +78,16 @@ def keep(store: Store, judged: Judged) -> bool:
         return True
 
 
-def every(store: Store, model: str, *, last: int | None = None) -> list[Judged]:
+def every(store: Store, model: str, *, last: int | None = None, of: Collection[str] | None = None) -> list[Judged]:
     """The last judgement of each window of a model, the earliest window first.
 
     Args:
         store: The store.
         model: The model's name.
         last: Of so many windows, the latest; of all if not said.
+        of: Of the windows with these keys, of those that were judged.
     """
-    return _all(store, model, last=last, whole=True)
+    return _all(store, model, last=last, of=of, whole=True)
 
 
 def verdicts(store: Store, model: str, *, last: int | None = None, within: timedelta | None = None) -> list[Judged]:
@@ -100,9 +102,17 @@ def verdicts(store: Store, model: str, *, last: int | None = None, within: timed
     return _all(store, model, last=last, within=within, whole=False)
 
 
-def _all(store: Store, model: str, *, last: int | None, within: timedelta | None = None, whole: bool) -> list[Judged]:
+def _all(
+    store: Store,
+    model: str,
+    *,
+    last: int | None,
+    within: timedelta | None = None,
+    of: Collection[str] | None = None,
+    whole: bool,
+) -> list[Judged]:
     newest = _newest(store, _folder(model))
-    keys = sorted(newest)[-last if last else None :]
+    keys = sorted(one for one in newest if of is None or one in of)[-last if last else None :]
     first = _begin(keys[-1]) - within if keys and within else None
     chosen = [newest[key] for key in keys if first is None or _begin(key) >= first]
     with ThreadPoolExecutor(READERS) as pool:

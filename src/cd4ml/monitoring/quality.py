@@ -93,7 +93,7 @@ def measure(window: Path, *, store: str, output: Path) -> WindowQuality:
     ripe = ripening.is_ripe((looked - until).total_seconds())
     after = ripening.ripe_after
     ripe_at = "" if after is None else (until + timedelta(seconds=after)).isoformat(timespec="seconds")
-    others = reliance.others(opened, about)
+    others = reliance.others(opened, about, ripening)
     by_version = []
     for version in sorted(pc.unique(answered_by).to_pylist()):
         own = rows.filter(pc.equal(answered_by, version))

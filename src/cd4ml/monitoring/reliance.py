@@ -1,21 +1,25 @@
-"""Whether estimates of quality held so far: in other windows, whose labels are in, or when the model was evaluated."""
+"""Whether estimates of quality held so far: in earlier windows, once labels are in, or when the model was evaluated."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from math import comb
 
+from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.evaluation import OVERALL, Slice
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.verdict import Outcome
 from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_quality import Estimate, Reliance, WindowQuality
-from cd4ml.monitoring import monitored
+from cd4ml.monitoring import monitored, window_table
 from cd4ml.monitoring.as_published import AsPublished
 from cd4ml.names import counted
 from cd4ml.storage import Store
 
 WINDOWS = 30
 """That tell, at most."""
+FARTHEST = 10 * WINDOWS
+"""Windows with ripe labels that are looked through for these, the latest first; some may have no rows."""
 ERROR = 0.01
 """How often estimates that hold are said not to."""
 MISSES = 0.1
@@ -26,11 +30,32 @@ CALIBRATED = 0.05
 """The same of several classes, as training measured it when it calibrated them."""
 
 
-def others(store: Store, window: Window) -> list[WindowQuality]:
-    """What was found of the last other windows of a model, as they were judged last."""
-    judged = monitored.every(store, window.model, last=WINDOWS)
-    found = [one.quality for one in judged if one.window.key != window.key]
-    return [one for one in found if isinstance(one, WindowQuality)]
+def others(store: Store, window: Window, ripening: Delays) -> list[WindowQuality]:
+    """What was found of the last earlier windows of a model whose labels are in, as they were judged last.
+
+    Args:
+        store: The store.
+        window: The window that they are earlier than.
+        ripening: With what delay labels come, which says whose were in when they were collected.
+    """
+    known = [one for one in window_table.every(store, window.model) if one.key < window.key]
+    ripe = [one.key for one in known if ripening.is_ripe(_age(one))]
+    found: list[WindowQuality] = []
+    for end in range(len(ripe), max(len(ripe) - FARTHEST, 0), -WINDOWS):
+        some = monitored.every(store, window.model, of=ripe[max(end - WINDOWS, 0) : end])
+        found = [*(one.quality for one in some if one.quality and _is_settled(one.quality)), *found]
+        if len(found) >= WINDOWS:
+            break
+    return found[-WINDOWS:]
+
+
+def _age(window: Window) -> float:
+    """How old a window was when it was collected last, in seconds."""
+    return (datetime.fromisoformat(window.at) - datetime.fromisoformat(window.until)).total_seconds()
+
+
+def _is_settled(found: WindowQuality) -> bool:
+    return any(one.within is not None for version in found.by_version for one in version.estimates)
 
 
 def settled(estimates: Sequence[Estimate], slices: Mapping[str, Slice]) -> list[Estimate]:
@@ -55,7 +80,7 @@ def of(published: AsPublished, known: Iterable[WindowQuality]) -> Reliance:
 
     Args:
         published: The version.
-        known: What was found of other windows.
+        known: What was found of earlier windows.
     """
     problem = published.contract.problem
     if not problem.has_classes:

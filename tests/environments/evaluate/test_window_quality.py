@@ -15,7 +15,7 @@ from cd4ml.contracts.evaluation import OVERALL
 from cd4ml.contracts.verdict import Outcome, Verdict
 from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_quality import WindowQuality
-from cd4ml.monitoring import monitored, quality
+from cd4ml.monitoring import monitored, quality, reliance
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.storage import open_store
 
@@ -323,7 +323,8 @@ def test_each_window_that_was_handed_on_is_measured(store: Path, tmp_path: Path)
 
 
 def keep(store: Path, found: WindowQuality, day: int) -> None:
-    """Keeps what was found as that of another day's window."""
+    """Keeps what was found as that of another day's window, which was collected too."""
+    collect(store, asked(200), day=day)
     begin = BEGIN + day * DAY
     window = Window("uptake", begin.isoformat(), (begin + DAY).isoformat(), 1, "sha256:w", (), {}, 0)
     judged = Judged(window, Verdict("check_window", {}, ()), quality=replace(found, window=window.key))
@@ -344,8 +345,24 @@ def test_estimates_that_held_in_other_windows_are_relied_on_and_others_are_not(s
     assert (relied.windows, relied.misses) == (3, 2)
     assert relied.reason.startswith("in 1 of 3 earlier windows they were no further than chance from what came")
     assert relied.outcome is Outcome.PASSED  # two of three may still be chance
-    keep(store, replace(first, by_version=(replace(version, estimates=tuple(kept)),)), 5)
-    assert measured(store, asked(2000), day=6).by_version[0].reliance.outcome is Outcome.FAILED
+    missed = replace(first, by_version=(replace(version, estimates=tuple(kept)),))
+    keep(store, missed, 9)
+    assert measured(store, asked(1000), day=5).by_version[0].reliance.windows == 3  # what is later tells of nothing
+    keep(store, missed, 6)
+    assert measured(store, asked(2000), day=7).by_version[0].reliance.outcome is Outcome.FAILED
+
+
+def test_windows_whose_labels_are_not_in_hide_none_of_those_that_tell(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reliance, "WINDOWS", 2)
+    first = measured(store, asked())
+    (version,) = first.by_version
+    told = tuple(replace(one, within=True) for one in version.estimates)
+    for day, estimates in enumerate([told, told, told, (), ()], 1):
+        keep(store, replace(first, by_version=(replace(version, estimates=estimates),)), day)
+
+    assert measured(store, asked(1000), day=6).by_version[0].reliance.windows == 2
 
 
 def test_limits_that_are_not_those_of_the_verdict_are_not_held(tmp_path: Path, evaluated: Any, models: Any) -> None:
