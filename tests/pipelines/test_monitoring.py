@@ -39,7 +39,7 @@ def test_what_fails_is_told_until_somebody_knows_of_it(asked: Workplace) -> None
     assert judged.quality
     assert (judged.window.rows, judged.window.key) == (7200, "20260101T000000Z-20260101T020000Z")
 
-    known = asked.run("monitor", "acknowledge", "uptake", "limits", "--by", "mia", "--reason", "they are written soon")
+    known = asked.run("monitor", "acknowledge", "uptake", "limits", "--by", "A", "--reason", "they are written soon")
     assert known.code == 0, known.output
     listed = asked.run("monitor", "alerts", "uptake")
-    assert "mia: they are written soon" in listed.output
+    assert "A: they are written soon" in listed.output

@@ -3,10 +3,12 @@
 import hashlib
 import hmac
 import json
+import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +33,7 @@ from cd4ml.storage import Store, open_store
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 PASSED, FAILED, ERROR, OPEN = Outcome.PASSED, Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE
+KEY = "k" * 32
 SKIPPED = Outcome.SKIPPED
 VALUES = {PASSED: 0.84, FAILED: 0.61, ERROR: None, OPEN: None, SKIPPED: None}
 DAY = range(1, 25)
@@ -123,7 +126,7 @@ def test_a_check_that_was_not_made_for_a_day_is_resolved(store: Store, then: dic
 def test_an_hour_without_rows_of_a_slice_neither_resolves_its_alert_nor_fires_it_anew(store: Store) -> None:
     judge(store, 0, {"auc on region=EU": FAILED})
     look(store)
-    alerts.acknowledge(store, "uptake", "auc on region=EU", by="mia", reason="the source is late")
+    alerts.acknowledge(store, "uptake", "auc on region=EU", by="A", reason="the source is late")
     judge(store, 1, {"auc": PASSED})
     judge(store, 2, {"version": ERROR}, version="9")
     look(store)
@@ -265,8 +268,8 @@ def test_a_person_acknowledges_an_alert_by_its_id_or_its_check(store: Store) -> 
     judge(store, 0, {"auc": FAILED, "recall": FAILED})
     auc, _ = look(store)
 
-    alerts.acknowledge(store, "uptake", auc.id, by="mia", reason="the source is late")
-    alerts.acknowledge(store, "uptake", "recall", by="mia", reason="the same")
+    alerts.acknowledge(store, "uptake", auc.id, by="A", reason="the source is late")
+    alerts.acknowledge(store, "uptake", "recall", by="A", reason="the same")
     judge(store, 1, {"auc": FAILED, "recall": FAILED})
 
     assert [(one.check, one.windows, one.acknowledged.reason) for one in look(store) if one.acknowledged] == [
@@ -278,13 +281,13 @@ def test_a_person_acknowledges_an_alert_by_its_id_or_its_check(store: Store) -> 
 
 def test_what_does_not_stand_is_not_acknowledged_nor_without_a_reason(store: Store) -> None:
     with pytest.raises(DataError, match=r"^uptake: no alert 'auc' stands; none stands \(`cd4ml monitor alerts uptake`"):
-        alerts.acknowledge(store, "uptake", "auc", by="mia", reason="known")
+        alerts.acknowledge(store, "uptake", "auc", by="A", reason="known")
     judge(store, 0, {"auc": FAILED})
     [one] = look(store)
     with pytest.raises(DataError, match=f"no alert 'acu' stands; there are {one.id}"):
-        alerts.acknowledge(store, "uptake", "acu", by="mia", reason="known")
+        alerts.acknowledge(store, "uptake", "acu", by="A", reason="known")
     with pytest.raises(RegistryError, match="the reason: write one line"):
-        alerts.acknowledge(store, "uptake", "auc", by="mia", reason=" ")
+        alerts.acknowledge(store, "uptake", "auc", by="A", reason=" ")
 
 
 def test_people_list_and_acknowledge_alerts_on_the_command_line(store: Store) -> None:
@@ -294,13 +297,13 @@ def test_people_list_and_acknowledge_alerts_on_the_command_line(store: Store) ->
     [one] = look(store)
 
     said = run.invoke(
-        app, ["monitor", "acknowledge", "uptake", one.id, "--by", "mia", "--reason", "late", "--store", store.location]
+        app, ["monitor", "acknowledge", "uptake", one.id, "--by", "A", "--reason", "late", "--store", store.location]
     )
     listed = run.invoke(app, ["monitor", "alerts", "uptake", "--store", store.location], env={"COLUMNS": "200"})
 
     assert (said.exit_code, listed.exit_code) == (0, 0), said.output + listed.output
     assert "auc is 0.61" in listed.output
-    for part in (one.id, "auc", "0.61, was 0.84", "mia: late", "2026-01-01 01:00"):
+    for part in (one.id, "auc", "0.61, was 0.84", "A: late", "2026-01-01 01:00"):
         assert part in listed.output
 
 
@@ -373,7 +376,7 @@ def listening() -> Iterator[Answering]:
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
-    monkeypatch.setenv(receivers.WEBHOOK_KEY, "secret")
+    monkeypatch.setenv(receivers.WEBHOOK_KEY, KEY)
     monkeypatch.setattr(receivers, "WAITS", (0.01, 0.01))
     with listening() as state:
         yield state
@@ -399,7 +402,7 @@ def test_a_webhook_is_sent_a_signed_cloud_event_a_change_each_once(store: Store,
     assert resolved["data"]["why"].startswith("passed in the window from 2026-01-01T02")
     for path, headers, body in receiver.got:
         assert (path, headers["Content-Type"]) == ("/hook", "application/cloudevents+json; charset=utf-8")
-        signature = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
+        signature = hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()
         assert hmac.compare_digest(headers["X-Cd4ml-Signature-256"], f"sha256={signature}")
 
 
@@ -442,21 +445,108 @@ def test_a_receiver_that_is_down_or_slow_fails_nothing(
     monkeypatch.setattr(receivers, "SECONDS", 0.05)
     receiver.seconds = 0.3
     [slow] = tell(store, alertmanager=receiver.url)
-    assert "does not answer (ReadTimeout)" in slow
+    assert "does not answer (" in slow
+    assert "Timeout" in slow
 
+    monkeypatch.setattr(receivers, "SECONDS", 10.0)
     receiver.seconds = 0
     assert tell(store, webhook=receiver.url, alertmanager=receiver.url) == []
     assert {path for path, _, _ in receiver.got} >= {"/", "/api/v2/alerts"}
 
 
-def test_nothing_is_sent_unsigned(store: Store, receiver: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(receivers.WEBHOOK_KEY)
+@pytest.mark.parametrize(("key", "said"), [("", "is not set"), ("k" * 31, "is shorter than 32 characters")])
+def test_nothing_is_sent_unsigned_or_signed_with_a_key_that_can_be_guessed(
+    store: Store, receiver: Answering, monkeypatch: pytest.MonkeyPatch, key: str, said: str
+) -> None:
+    monkeypatch.setenv(receivers.WEBHOOK_KEY, key)
     judge(store, 0, {"auc": FAILED})
 
     [told] = tell(store, webhook=receiver.url)
 
-    assert told.startswith("webhook: CD4ML_WEBHOOK_KEY is not set")
+    assert told.startswith(f"webhook: CD4ML_WEBHOOK_KEY {said}")
+    assert "make one by `openssl rand -hex 32`" in told
     assert receiver.got == []
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_an_event_that_is_refused_for_good_is_told_and_keeps_no_other_back(
+    store: Store, receiver: Answering, status: int
+) -> None:
+    judge(store, 0, {"auc": FAILED, "recall": FAILED})
+    look(store)
+    judge(store, 1, {"auc": PASSED, "recall": FAILED})
+    receiver.statuses = [200, status]
+
+    assert tell(store, webhook=receiver.url) == []  # a receiver that is new hears of what stands, which is `recall`
+    judge(store, 2, {"auc": FAILED, "recall": PASSED})
+    [told] = tell(store, webhook=receiver.url)
+    assert f"answers {status} " in told
+    assert told.endswith(" of auc, which is not sent again")
+    assert tell(store, webhook=receiver.url) == []
+
+    assert [(one["type"][12:], one["subject"]) for one in receiver.events()] == [
+        ("fired", "recall"),
+        ("resolved", "recall"),
+    ]
+
+
+def test_a_receiver_that_goes_away_is_told_the_rest_at_the_next_run(store: Store, receiver: Answering) -> None:
+    judge(store, 0, {"auc": FAILED})
+    tell(store, webhook=receiver.url)
+    for hour, outcome in enumerate([PASSED, FAILED, PASSED], start=1):
+        judge(store, hour, {"auc": outcome})
+        look(store)
+    receiver.statuses = [200, 404, 200, 404, 200]
+
+    said = [tell(store, webhook=receiver.url) for _ in range(4)]
+
+    assert [len(one) for one in said] == [1, 1, 0, 0]
+    ids = [one["id"] for one in receiver.events()]
+    assert len(ids) == len(set(ids)) == 4
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"), [(b"", 1), (b"HTTP/1.1 200 OK\r\n\r\n", 0)], ids=["which has no status", "whose body has no end"]
+)
+def test_an_answer_that_drips_is_not_waited_for(
+    store: Store, receiver: Answering, monkeypatch: pytest.MonkeyPatch, begin: bytes, said: int
+) -> None:
+    monkeypatch.setattr(receivers, "SECONDS", 1.0)
+    monkeypatch.setattr(receivers, "WAITS", ())
+    judge(store, 0, {"auc": FAILED})
+    with dripping(begin) as url:
+        since = time.monotonic()
+        assert len(tell(store, webhook=url)) == said
+
+    assert time.monotonic() - since < 4
+
+
+@contextmanager
+def dripping(begin: bytes) -> Iterator[str]:
+    """A receiver that answers with some bytes, and then with one more each tenth of a second, for 8 seconds."""
+
+    def answer(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.sendall(begin)
+            for _ in range(80):
+                time.sleep(0.1)
+                connection.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=answer, args=(listening,), daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_no_log_has_the_address_of_a_receiver(
+    store: Store, receiver: Answering, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    judge(store, 0, {"auc": FAILED})
+
+    assert tell(store, webhook=f"{receiver.url}/with/a/secret") == []
+
+    assert "secret" not in caplog.text
 
 
 def test_alertmanager_is_told_of_all_that_stands_at_each_run_and_of_what_is_over(
@@ -482,14 +572,14 @@ def test_an_acknowledged_alert_is_silenced_once(store: Store, receiver: Answerin
     judge(store, 0, {"auc": FAILED})
     tell(store, alertmanager=receiver.url)
     [one] = alerts.known(store, "uptake").alerts.standing
-    alerts.acknowledge(store, "uptake", one.id, by="mia", reason="known")
+    alerts.acknowledge(store, "uptake", one.id, by="A", reason="known")
 
     tell(store, alertmanager=receiver.url)
     tell(store, alertmanager=receiver.url)
 
     [silence] = [json.loads(body) for path, _, body in receiver.got if path == "/api/v2/silences"]
     assert silence["matchers"] == [{"name": "alert", "value": one.id, "isRegex": False, "isEqual": True}]
-    assert (silence["createdBy"], silence["comment"]) == ("mia", "known")
+    assert (silence["createdBy"], silence["comment"]) == ("A", "known")
     assert silence["startsAt"] < silence["endsAt"]
 
 
@@ -518,7 +608,7 @@ def test_an_alert_reads_back_as_it_was_written(store: Store) -> None:
     judge(store, 0, {"auc": FAILED})
     [one] = look(store)
 
-    alerts.acknowledge(store, "uptake", one.id, by="mia", reason="known")
+    alerts.acknowledge(store, "uptake", one.id, by="A", reason="known")
 
     said = alerts.known(store, "uptake").alerts.standing[0]
     assert replace(said, acknowledged=None) == one

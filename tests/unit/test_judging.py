@@ -122,7 +122,7 @@ def test_what_cannot_be_told_ends_no_run_and_is_said(place: Place) -> None:
 
 def test_an_acknowledged_alert_ends_no_run_and_is_said(place: Place) -> None:
     place.check({"auc": FAILED})
-    alerts.acknowledge(place.store, "uptake", "auc", by="mia", reason="the source is late")
+    alerts.acknowledge(place.store, "uptake", "auc", by="A", reason="the source is late")
 
     found = place.check({"auc": FAILED}, first=1)
 

@@ -212,7 +212,7 @@ def acknowledge(
 ) -> None:
     """Says that a person knows of an alert: it stands, fails no run any more, and is quiet until it is over.
 
-    Example: cd4ml monitor acknowledge uptake 1f0c9a3e --by mia --reason "the source was late; it is mended"
+    Example: cd4ml monitor acknowledge uptake 1f0c9a3e --by "$USER" --reason "the source was late; it is mended"
     """
     from cd4ml.monitoring import alerts
 

@@ -4,9 +4,11 @@ How far each was told is a state of the alerts. So each change reaches a receive
 that it is sent twice by its id.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -31,16 +33,29 @@ WEBHOOK_KEY = "CD4ML_WEBHOOK_KEY"
 """The environment variable with the key that what a webhook is sent is signed with."""
 SIGNATURE = "X-Cd4ml-Signature-256"
 """The header with `sha256=` and the HMAC of the body, in hexadecimal digits."""
+SHORTEST_KEY = 32
+"""Characters, of which a key has so many at least."""
 SECONDS = 10.0
-"""Without an answer, until a request counts as lost."""
+"""Without the beginning of an answer, until a request counts as lost."""
 WAITS = (0.5, 2.0)
 """Seconds before a request is sent again."""
 SILENT = timedelta(days=90)
 """How long Alertmanager is told to be silent about an alert that a person knows of."""
 
 
+REFUSED = (400, 413, 422)
+"""Answers that say that what was sent will never be taken."""
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address whole, and one may be a secret
+
+
 class _UndeliveredError(Exception):
-    """A receiver has not taken what it was sent."""
+    """A receiver has not taken what it was sent; `after` changes that it has, or will never take."""
+
+    after = 0
+
+
+class _RefusedError(_UndeliveredError):
+    """A receiver will never take what it was sent."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +77,11 @@ class Receiver(Protocol):
 
     name: str
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: Told) -> list[str]:
         """Sends what is to be told.
+
+        Returns:
+            A sentence of each change that it will never take.
 
         Raises:
             _UndeliveredError: Not all of it was taken.
@@ -110,9 +128,9 @@ def tell(store: Store, model: str, receivers: Receivers, *, lasting: timedelta) 
         lasting: How long an alert stands in Alertmanager that is not spoken of again.
 
     Returns:
-        A sentence of each receiver that could not be told.
+        A sentence of each receiver that could not be told, and of each change that one refuses.
     """
-    return [said for one in receivers.all if (said := _Telling(store, model, one).tell(lasting))]
+    return [said for one in receivers.all for said in _Telling(store, model, one).tell(lasting)]
 
 
 @dataclass(frozen=True)
@@ -123,30 +141,32 @@ class _Telling:
     model: str
     receiver: Receiver
 
-    def tell(self, lasting: timedelta) -> str:
-        """Tells it; why it could not be told, or nothing."""
+    def tell(self, lasting: timedelta) -> list[str]:
+        """Tells it; what it could not be told, and why."""
         state = alerts.known(self.store, self.model)
         before = state.alerts.delivered.get(self.receiver.name) or Delivered(0, first=state.number)
-        changes, standing = self._unknown(state, before), state.alerts.standing
+        unknown, standing = self._unknown(state, before), state.alerts.standing
+        changes, until = [change for _, change in unknown], clock.moment() + lasting
         try:
-            self.receiver.tell(
-                Told(self.model, _uri(self.store, self.model), standing, changes, until=clock.moment() + lasting)
-            )
+            refused = self.receiver.tell(Told(self.model, _uri(self.store, self.model), standing, changes, until))
         except _UndeliveredError as error:
-            self._note(replace(before, failed=str(error)))
-            return f"{self.receiver.name}: {error}; what it was not told of is sent at the next run"
+            number = unknown[error.after][0] if unknown else 0  # of the first state that it does not have whole
+            upto = number - 1 if number > before.first else before.upto
+            self._note(replace(before, upto=upto, failed=str(error)))
+            return [f"{self.receiver.name}: {error}; what it was not told of is sent at the next run"]
         if changes or before.failed:
             self._note(replace(before, upto=state.number, failed=""))
-        return ""
+        return [f"{self.receiver.name}: {one}" for one in refused]
 
-    def _unknown(self, state: State, before: Delivered) -> list[Change]:
-        """What it was not told of yet; one that is new is to know what stood then."""
+    def _unknown(self, state: State, before: Delivered) -> list[tuple[int, Change]]:
+        """What it was not told of yet, with the number of the state; one that is new is to know what stood then."""
         found = []
         if not before.upto and before.first:
             [first] = alerts.history(self.store, self.model, after=before.first - 1)[:1]
-            found = [Change("fired", one) for one in first.alerts.standing]
+            found = [(first.number, Change("fired", one)) for one in first.alerts.standing]
         later = alerts.history(self.store, self.model, after=before.upto or before.first)
-        return found + [change for one in later if one.number <= state.number for change in one.alerts.changes]
+        known = [one for one in later if one.number <= state.number]
+        return found + [(one.number, change) for one in known for change in one.alerts.changes]
 
     def _note(self, delivered: Delivered) -> None:
         def noted(before: Alerts) -> Alerts | None:
@@ -165,7 +185,7 @@ class Alertmanager:
     url: str
     name = "alertmanager"
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: Told) -> list[str]:
         """Sends the alerts that stand or are over, and silences those of which a person knows."""
         standing = {one.id for one in told.standing}
         over = {change.alert.id: change.alert for change in told.changes if change.alert.id not in standing}
@@ -177,6 +197,7 @@ class Alertmanager:
         for change in told.changes:
             if change.alert.acknowledged and change.alert.id in standing and change.what in ("acknowledged", "fired"):
                 self._post("silences", _silence(change.alert))
+        return []
 
     def _post(self, what: str, body: Any) -> None:
         content = json.dumps(body).encode()
@@ -190,20 +211,31 @@ class Webhook:
     url: str
     name = "webhook"
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: Told) -> list[str]:
         """Sends an event a change, signed."""
-        changes = [change for change in told.changes if change.what != "still"]
-        key = os.environ.get(WEBHOOK_KEY, "")
-        if changes and not key:
-            raise _UndeliveredError(f"{WEBHOOK_KEY} is not set, and nothing is sent that is not signed")
-        for change in changes:
-            body = json.dumps(_event(change, told)).encode()
-            signature = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
-            headers = {
-                "Content-Type": "application/cloudevents+json; charset=utf-8",
-                SIGNATURE: f"sha256={signature}",
-            }
-            _post(self.url, body, headers)
+        refused: list[str] = []
+        for place, change in enumerate(told.changes):
+            if change.what == "still":
+                continue
+            try:
+                self._send(_event(change, told))
+            except _RefusedError as error:
+                refused.append(f"{error} to {change.what} of {change.alert.check}, which is not sent again")
+            except _UndeliveredError as error:
+                error.after = place
+                raise
+        return refused
+
+    def _send(self, event: Mapping[str, Any]) -> None:
+        key, body = os.environ.get(WEBHOOK_KEY, ""), json.dumps(event).encode()
+        if len(key) < SHORTEST_KEY:
+            what = f"is shorter than {SHORTEST_KEY} characters" if key else "is not set"
+            raise _UndeliveredError(
+                f"{WEBHOOK_KEY} {what}, and nothing is sent that is not signed; make one by `openssl rand -hex 32`"
+            )
+        signature = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+        content = "application/cloudevents+json; charset=utf-8"
+        _post(self.url, body, {"Content-Type": content, SIGNATURE: f"sha256={signature}"})
 
 
 def _to_alertmanager(alert: Alert, told: Told, ends: str) -> dict[str, Any]:
@@ -255,21 +287,33 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
     """Sends a body, again where the receiver is busy or away.
 
     Raises:
+        _RefusedError: It will never be taken.
         _UndeliveredError: It was not taken. The address is not told but for the host, for it may be a secret.
     """
     host, said = urlsplit(url).netloc, ""
     for wait in (*WAITS, None):
         try:
-            with httpx.Client(timeout=SECONDS, trust_env=not is_near(url)) as client:
-                answer = client.post(url, content=body, headers=headers)
+            answer = asyncio.run(_answer(url, body, headers))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             said = f"{host} does not answer ({type(error).__name__})"
         else:
             if answer.is_success:
                 return
             said = f"{host} answers {answer.status_code} {answer.reason_phrase}"
+            if answer.status_code in REFUSED:
+                raise _RefusedError(said)
             if answer.status_code != 429 and answer.status_code < 500:
                 break
         if wait is not None:
             time.sleep(wait)
     raise _UndeliveredError(said)
+
+
+async def _answer(url: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    """What is answered, of which the body is not read, for it may have no end."""
+    async with (
+        httpx.AsyncClient(timeout=SECONDS, trust_env=not is_near(url)) as client,
+        asyncio.timeout(SECONDS),  # over all, for the one of httpx is of each read
+        client.stream("POST", url, content=body, headers=headers) as answer,
+    ):
+        return answer
