@@ -128,7 +128,7 @@ def test_an_acknowledged_alert_ends_no_run_and_is_said(place: Place) -> None:
 
     found.raise_if_failed()
     assert found.headline == "1 window judged, 1 alert"
-    assert any("mia knows of it: the source is late" in one for one in found.verdict.warnings)
+    assert any("A knows of it: the source is late" in one for one in found.verdict.warnings)
 
 
 def test_a_window_that_failed_before_one_that_passed_ends_no_run(place: Place) -> None:
