@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from cd4ml.contracts import model, moments
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.retraining import Gain
+from cd4ml.monitoring import answered
+from cd4ml.monitoring.answered import Answers
 
 FEWEST = 1000
 """Labelled rows from which on it is told."""
@@ -42,23 +44,22 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
     The trees see what was predicted beside the features, so that they know what the served model knows.
 
     Args:
-        rows: Labelled rows of windows, with their features.
+        rows: Of windows, with their features and when their labels were known; all of one version.
         contract: Of the model that was asked.
 
     Returns:
-        The gain in log loss of classes, or in squared error of numbers; None where the rows are too few, or one part of
-        them has rows of one class alone.
+        The gain in log loss of classes, or in squared error of numbers; None where the rows are too few, or too few had
+        their label when the later ones began, or one part of them has rows of one class alone.
     """
-    rows = rows.filter(pc.is_valid(rows["label"])).sort_by("at")
-    rows = rows.slice(max(0, len(rows) - MOST))
-    if len(rows) < FEWEST:
+    rows = _told(rows.sort_by("at"), contract).rows
+    rows, begin = _divided(rows.slice(max(0, len(rows) - MOST)))
+    if not begin:
         return None
-    told = rows["label"] if contract.problem.has_classes else rows["label"].cast(pa.float64())
-    labels = contract.labels(pa.table({contract.label: told})).astype(np.float64)
-    begin = len(rows) - int(LATER * len(rows))
+    told = _told(rows, contract)
+    labels, served = (np.asarray(one, np.float64) for one in (told.labels, told.outputs))
     if contract.problem.has_classes and any(len(np.unique(part)) < 2 for part in (labels[:begin], labels[begin:])):
         return None
-    served = _matrix(rows["predictions"])
+    served = served.reshape(len(rows), -1)
     features, are_categories = _features(rows, contract, begin)
     seen, are_categories = np.hstack([served, *features]), [False] * served.shape[1] + are_categories
     learnt = _learnt(seen, labels, begin, categories=are_categories, classes=len(contract.classes))
@@ -67,6 +68,23 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
     value, wide = float(gains.mean()), _SURE * float(gains.std(ddof=1)) / np.sqrt(len(gains))
     metric = "log_loss" if contract.problem.has_classes else "mean_squared_error"
     return Gain(metric, float(before.mean()), value, (value - wide, value + wide), begin, len(rows) - begin)
+
+
+def _told(rows: pa.Table, contract: Contract) -> Answers:
+    """The rows whose answer and label are those of the contract."""
+    found = answered.of(rows, contract)
+    return found if found.labelled.all() else answered.of(found.rows.filter(pa.array(found.labelled)), contract)
+
+
+def _divided(rows: pa.Table) -> tuple[pa.Table, int]:
+    """The rows without those whose label was not known when the later ones begin, and where these do; 0 for too few."""
+    begin = len(rows) - int(LATER * len(rows))
+    if len(rows) < FEWEST:
+        return rows, 0
+    earlier, later = rows.slice(0, begin), rows.slice(begin)
+    known = earlier.filter(pc.less_equal(earlier["labelled_at"], later["at"][0]))
+    enough = len(known) >= (1 - LATER) * FEWEST
+    return pa.concat_tables([known, later]), len(known) if enough else 0
 
 
 def _features(rows: pa.Table, contract: Contract, begin: int) -> tuple[list[Numbers], list[bool]]:
@@ -120,12 +138,6 @@ def _losses(found: Numbers, labels: Numbers, contract: Contract) -> Numbers:
     shares = np.hstack([1 - found, found]) if found.shape[1] == 1 else found
     own = shares[np.arange(len(shares)), labels.astype(np.int64)]
     return np.asarray(-np.log(np.clip(own, _LEAST, 1.0)))
-
-
-def _matrix(predictions: pa.ChunkedArray) -> Numbers:
-    """Lists of one length as float64 [rows, outputs]."""
-    whole = predictions.combine_chunks()
-    return np.asarray(pc.list_flatten(whole).to_numpy(zero_copy_only=False), np.float64).reshape(len(whole), -1)
 
 
 def main(rows: str, folder: str) -> int:

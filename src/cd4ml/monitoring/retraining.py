@@ -186,12 +186,14 @@ def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) ->
 
 
 def _rows(store: Store, facts: Facts) -> pa.Table:
-    """The labelled rows that a retraining would learn from."""
+    """The labelled rows that a retraining would learn from, of the version in production."""
     until = datetime.fromisoformat(facts.ripe_until)
     features = any(one.features for one in window_table.every(store, facts.version.name))
-    columns = ["at", "predictions", "label", *(["features"] if features else [])]
+    columns = ["at", "version", "outputs", "predictions", "label", "labelled_at"]
+    columns += ["features"] if features else []
     rows = window_table.given(store, facts.version.name, columns)
-    return rows.filter(pc.field("label").is_valid() & (pc.field("at") < until))
+    own = pc.field("version") == str(facts.version.version)
+    return rows.filter(own & pc.field("label").is_valid() & (pc.field("at") < until))
 
 
 def _reasons(facts: Facts, when: When) -> Iterator[Reason]:

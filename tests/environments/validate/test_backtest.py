@@ -42,14 +42,21 @@ def windows(contract: Contract, *, seed: int, moved: bool) -> pa.Table:
         "adult": ["true"] * ROWS,
         "since": ["2025-01-01"] * ROWS,
     }
+    at = pa.array([datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=place) for place in range(ROWS)])
     return pa.table(
         {
-            "at": [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=place) for place in range(ROWS)],
-            "predictions": served.tolist(),
+            "at": at,
+            "labelled_at": at,
+            "outputs": pa.array([list(contract.names)] * ROWS, pa.list_(pa.string())),
+            "predictions": pa.array(served.tolist(), pa.list_(pa.float64())),
             "label": pa.array(labels, pa.string()),
             "features": pa.StructArray.from_arrays([pa.array(one, pa.string()) for one in texts.values()], [*texts]),
         }
     )
+
+
+def with_column(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return rows.set_column(rows.column_names.index(name), name, values)
 
 
 @pytest.mark.parametrize("contract", [BINARY, THREE, NUMBER], ids=lambda one: one.problem.name)
@@ -82,10 +89,36 @@ def test_the_gain_is_that_of_the_losses_of_the_rows() -> None:
 
 def test_too_few_rows_or_one_class_alone_tell_nothing() -> None:
     rows = windows(BINARY, seed=1, moved=False)
-    alone = rows.set_column(2, "label", pa.array(["true"] * ROWS))
+    alone = with_column(rows, "label", pa.array(["true"] * ROWS))
 
     assert backtest.backtest(rows.slice(0, 999), BINARY) is None
     assert backtest.backtest(alone, BINARY) is None
+
+
+def test_labels_that_came_after_the_later_rows_began_are_not_learnt() -> None:
+    rows = windows(BINARY, seed=1, moved=True)
+    began = rows["at"][3000].as_py()
+    late = [began + timedelta(seconds=place < 2000) for place in range(ROWS)]
+
+    found = backtest.backtest(with_column(rows, "labelled_at", pa.array(late)), BINARY)
+    none = backtest.backtest(with_column(rows, "labelled_at", pa.array([began + timedelta(1)] * ROWS)), BINARY)
+
+    assert found
+    assert (found.learnt, found.rows, none) == (1000, 1000, None)
+
+
+@pytest.mark.parametrize("contract", [BINARY, THREE, NUMBER], ids=lambda one: one.problem.name)
+def test_rows_whose_answer_or_label_is_none_are_passed_over(contract: Contract) -> None:
+    rows = windows(contract, seed=1, moved=True)
+    answers, labels = rows["predictions"].to_pylist(), rows["label"].to_pylist()
+    answers[:4], labels[4:6] = [[0.25] * 5, [float("nan")] * len(answers[0]), [], None], ["nowhere", None]
+
+    strange = with_column(rows, "predictions", pa.array(answers, pa.list_(pa.float64())))
+    found = backtest.backtest(with_column(strange, "label", pa.array(labels, pa.string())), contract)
+
+    assert found
+    assert found.learnt + found.rows == ROWS - 6
+    assert found.interval[0] > 0
 
 
 def test_what_is_printed_is_the_gain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
