@@ -20,6 +20,7 @@ from cd4ml.cli import app
 from cd4ml.contracts import model
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.model import Contract, Input
+from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DataError
 from cd4ml.monitoring import labelling, taking, window_table, windows
@@ -90,6 +91,22 @@ def test_the_best_row_of_each_reason_comes_first(store: str) -> None:
     assert by_row["0-7"] == "small group"
     assert (by_row["0-3"], by_row["0-5"]) == ("new", "new")
     assert "chance" in by_row.values()
+
+
+def test_hashes_and_blanks_are_nothing_new_and_other_versions_are_not_asked_about() -> None:
+    contract = Contract("where", ("east", "north", "west"), INPUTS, {}, PROBLEMS["multiclass"])
+    outputs = [list(contract.classes), [*contract.classes, "south"], list(contract.classes)]
+    texts = pa.array(["", "south", None]), pa.array(["200", "30", "much"]), pa.array(["a" * 64] * 3)
+    table = pa.table(
+        {
+            "outputs": outputs,
+            "predictions": [[0.2, 0.3, 0.5], [0.25] * 4, [0.1, 0.1, 0.8]],
+            "features": pa.StructArray.from_arrays(texts, ["region", "age", "plan"]),
+        }
+    )
+
+    assert len(labelling._with_outputs(table, contract)) == 2
+    assert labelling._new(table, contract).tolist() == [1, 0, 0]
 
 
 def test_a_person_sees_the_features_what_was_predicted_and_an_empty_label(store: str) -> None:
@@ -171,5 +188,5 @@ def test_a_file_that_is_there_is_not_written_over(store: str, tmp_path: Path) ->
 def test_where_there_is_nothing_to_label_it_is_told(store: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no window was collected"):
         labelling.worth_it(open_store(store), "other", 10)
-    with pytest.raises(DataError, match="every row since 2026-02-01 has a label"):
+    with pytest.raises(DataError, match="every row since 2026-02-01 that version 1 answered has a label"):
         labelling.worth_it(open_store(store), "uptake", 10, since=captures.BEGIN + timedelta(days=31))

@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
+from cd4ml.cli import retrain as cli
 from cd4ml.contracts.deployment import Held, Undone
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
@@ -240,7 +241,6 @@ def test_what_was_just_trained_is_not_trained_again_before_it_was_seen(
     at(monkeypatch, NOW + DAY)
 
     assert decide(store, asked).decided.against == (
-        "no row with a ripe label came since retraining 1: it would learn the same again",
         "version 2, of retraining 1, is in production, and no window of it is judged yet",
     )
 
@@ -362,6 +362,40 @@ def test_a_no_is_told_with_what_speaks_against_it(store: str, tmp_path: Path, mo
     assert "no: retraining 1 goes on (runs as training-1)" in done.output
     listed = CliRunner().invoke(app, ["monitor", "retrainings", "uptake", "--store", store]).output
     assert ["1" in listed, "runs as training-1" in listed, "no: retraining 1 goes on" in listed] == [True] * 3
+
+
+def test_without_a_ripe_window_the_run_file_is_run_as_it_is_and_again_when_it_is_time(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli._learning(store, "uptake", ask_always(), until="") == {}
+    assert cli._learning(store, "uptake", ask_always(), until="2026-01-02")["source"]["until"] == "2026-01-02"
+    retrain(store, ask_always(), "training-1", published=2)
+    deploy(store, 2)
+    judge(store, 0, drifts=False, version="2")
+    at(monkeypatch, NOW + 9 * DAY)
+
+    assert decide(store, ask_always()).decided.retrain
+
+
+def test_what_cannot_be_begun_ends_at_once_with_the_reason(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "players.csv").write_text("player,took\n1,true\n")
+    (tmp_path / "training.yaml").write_text(
+        f"pipeline: training\narguments: {{name: uptake, source: {tmp_path}/players.csv, dataset: players, "
+        f"key: player, label: took, store: {store}}}\n"
+    )
+
+    def full(*_: object) -> Path:
+        raise DataError("no space left")
+
+    monkeypatch.setattr(cli.here, "new_folder", full)
+
+    refused = retrain_by_command(tmp_path, RULES)
+
+    assert "no space left" in str(refused.exception)
+    (one,) = retrainings.every(open_store(store), "uptake")
+    assert one.state == "failed: no space left"
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from cd4ml.cli import run as here
 from cd4ml.cli.address import Experiment, ServiceAccount, Yes
 from cd4ml.cli.application import moment, print_whole, say, table
 from cd4ml.cli.monitor import Model, monitor_app
-from cd4ml.errors import ArgumentsError, DataError
+from cd4ml.errors import ArgumentsError, Cd4mlError, DataError
 from cd4ml.storage import Store, local_path, open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from cd4ml.contracts.retraining import Decided, Gain
+    from cd4ml.contracts.retraining import Gain
     from cd4ml.kubeflow.connection import Address
     from cd4ml.monitoring.retraining import Rules
     from cd4ml.registry.retrainings import Retraining
@@ -43,8 +43,8 @@ def retrain(
     """Decides whether a model is trained again, and trains it where the answer is yes.
 
     The decision is kept with its reasons, also where it is no; the same no is kept once. What is trained learns from
-    the dataset of the model and from the labelled rows of its windows, and goes the way of any other: gates, approval,
-    rollout. Of several that decide at once one does.
+    the dataset of the model and from the labelled rows of its windows, as far as labels are ripe, and goes the way of
+    any other: gates, approval, rollout. Of several that decide at once one does.
 
     The exit code is 0 where the answer is no, or the run passed (with --submit: was handed over).
 
@@ -54,7 +54,7 @@ def retrain(
     cd4ml monitor retrain examples/promotions/retraining.yaml --submit --host http://localhost:8080
     """
     from cd4ml.monitoring import retraining
-    from cd4ml.registry import retrainings
+    from cd4ml.registry import clock, retrainings
 
     rules = _rules(file)
     training = file.parent / rules.training
@@ -62,22 +62,30 @@ def retrain(
     if wanted.name != "training" or not wanted.store or not wanted.model:
         raise ArgumentsError(f"{training}: trains no model; name a file of the pipeline training")
     store, model = open_store(wanted.store), wanted.model
+    checked = _learning(wanted.store, model, rules, until=clock.now())  # before a yes, which would stand in the way
+    asked.read(training, in_a_cluster=submit, instead=checked)
     connection = kfp.connected(address, changes=True, sure=yes) if submit else None
     decision = retraining.decide(store, model, rules, backtest=lambda rows: _backtest(store, model, rows))
     _print(decision)
     if not decision.decided.retrain:
         return
-    wanted = asked.read(training, in_a_cluster=submit, instead=_learning(wanted.store, decision.decided, rules))
-    if connection:
-        from cd4ml.cli.submit import named, submitted
+    try:
+        until = decision.decided.ripe_until
+        wanted = asked.read(training, in_a_cluster=submit, instead=_learning(wanted.store, model, rules, until=until))
+        if connection:
+            from cd4ml.cli.submit import named, submitted
 
-        name = named(f"retraining-{model}-{decision.number}")
-        run = submitted(connection, wanted, name=name, experiment=experiment, service_account=service_account)
-        retrainings.start(store, decision, run)
-        return
-    folder = here.new_folder(runs, wanted.name)
-    retrainings.start(store, decision, folder.name)
-    raise typer.Exit(here.execute(wanted, runs, folder=folder))
+            name = named(f"retraining-{model}-{decision.number}")
+            run = submitted(connection, wanted, name=name, experiment=experiment, service_account=service_account)
+            retrainings.start(store, decision, run)
+            return
+        folder = here.new_folder(runs, wanted.name)
+        retrainings.start(store, decision, folder.name)
+        code = here.execute(wanted, runs, folder=folder)
+    except (Cd4mlError, OSError) as error:
+        retrainings.fail(store, decision, str(error))
+        raise
+    raise typer.Exit(code)
 
 
 @monitor_app.command("retrainings")
@@ -108,10 +116,11 @@ def _rules(file: Path) -> "Rules":
     return settings.parse(Rules, content=found.value, name=str(file), error=ArgumentsError)
 
 
-def _learning(store: str, decided: "Decided", rules: "Rules") -> dict[str, Any]:
-    """The arguments of a run that learns from windows too."""
-    until = {"until": decided.ripe_until} if decided.ripe_until else {}
-    source = {"windows": f"{store}/windows/{decided.model}", "columns": dict(rules.columns), **until}
+def _learning(store: str, model: str, rules: "Rules", *, until: str) -> dict[str, Any]:
+    """The arguments of a run that learns from windows too; none where none is ripe."""
+    if not until:
+        return {}
+    source = {"windows": f"{store}/windows/{model}", "columns": dict(rules.columns), "until": until}
     return {"source": source, "mode": "merge"}
 
 

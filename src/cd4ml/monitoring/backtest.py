@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cd4ml.contracts import model, moments
+from cd4ml.contracts import model
+from cd4ml.contracts.captured_values import typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.retraining import Gain
 from cd4ml.monitoring import answered
@@ -99,22 +100,13 @@ def _features(rows: pa.Table, contract: Contract, begin: int) -> tuple[list[Numb
 
 def _column(values: pa.StringArray, one: Input, begin: int) -> Numbers:
     """A feature as numbers, NaN where it is missing or is none (float64 [rows])."""
+    found = typed(values, one)
     if one.is_text:
+        values = found.values
         counts = sorted(pc.value_counts(values[:begin]).to_pylist(), key=lambda each: -each["counts"])
         known = pa.array([each["values"] for each in counts if each["values"] is not None][:MOST_VALUES], pa.string())
         return np.asarray(pc.index_in(values, known).cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return np.array([_number(text, one) for text in values.to_pylist()])
-
-
-def _number(text: str | None, one: Input) -> float:
-    try:
-        if text is None:
-            return np.nan
-        if one.kind == "boolean":
-            return {"true": 1.0, "false": 0.0}.get(text, np.nan)
-        return float(moments.of_text(text) if one.kind == "date" else text)
-    except ValueError:
-        return np.nan
+    return found.numbers
 
 
 def _learnt(seen: Numbers, labels: Numbers, begin: int, *, categories: list[bool], classes: int) -> Numbers:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts.captured_values import Typed
 from cd4ml.contracts.dataset import Origin
 from cd4ml.contracts.drift import Comparison
 from cd4ml.contracts.model import Input
@@ -17,7 +18,6 @@ from cd4ml.errors import DataError
 from cd4ml.monitoring import comparison_checks, prediction_columns
 from cd4ml.monitoring.comparison_checks import Judged
 from cd4ml.monitoring.trained_on import TrainedOn
-from cd4ml.monitoring.typed_features import Typed, as_before
 from cd4ml.validation.drift import reference
 from cd4ml.validation.drift.compare import FEWEST_ROWS, compare_samples
 
@@ -62,7 +62,7 @@ class Held:
         skipped = [self._check(f"drift of {name}", f"`{name}` {why}") for name, why in left_out.items()]
         if not names:
             return Found(None, skipped or [self._check(INPUTS, "the model takes no features")])
-        now = pa.table({name: as_before(features[name].values, sample.schema.field(name).type) for name in names})
+        now = pa.table({name: _as_before(features[name].values, sample.schema.field(name).type) for name in names})
         before = _without_blanks(sample.select(names)).replace_schema_metadata(sample.schema.metadata)
         found = self._compared(before, now, what=INPUTS, slices=[one for one in self.trained.slices if one in names])
         return Found(found.comparison, [*found.checks, *skipped])
@@ -123,6 +123,23 @@ class Held:
 
 def _is_moment(sample: pa.Table, one: Input) -> bool:
     return bool(pa.types.is_timestamp(sample.schema.field(one.name).type))
+
+
+def _as_before(values: pa.Array, before: pa.DataType) -> pa.Array:
+    """Numbers as the reference has them: rounded as they are there, or whole where all of them are; all else as it is.
+
+    Args:
+        values: Of `Typed`.
+        before: The type of the reference's column.
+    """
+    if not pa.types.is_floating(values.type):
+        return values
+    if pa.types.is_floating(before):
+        return values.cast(before, safe=False)
+    try:
+        return values.cast(pa.int64()) if pa.types.is_integer(before) else values
+    except pa.ArrowInvalid:  # some have fractions
+        return values
 
 
 def _without_blanks(sample: pa.Table) -> pa.Table:

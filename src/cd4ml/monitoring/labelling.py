@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from cd4ml.contracts import moments
+from cd4ml.contracts.captured_values import is_hashed, typed
 from cd4ml.contracts.model import Contract, Input
-from cd4ml.contracts.window import Window
+from cd4ml.contracts.window import ROWS, Window
 from cd4ml.errors import DataError
 from cd4ml.monitoring import window_table
 from cd4ml.registry import models, named
@@ -45,9 +45,9 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
         since: From when on they were asked for; the last 30 days of the windows if not said.
 
     Returns:
-        By row what `labels take` needs to know of it (`request_id`, `row`), when it was asked for, the version that
-        answered, its features and what was predicted, why it is worth a label, and the empty column of the label; the
-        best of each reason first, in turns.
+        By row, of those that the version in production answered, what `labels take` needs to know of it (`request_id`,
+        `row`), when it was asked for, the version that answered, its features and what was predicted, why it is worth a
+        label, and the empty column of the label; the best of each reason first, in turns.
 
     Raises:
         DataError: No windows were collected, or none of their rows lacks a label.
@@ -58,12 +58,18 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
         raise DataError(f"{model}: no window was collected; `cd4ml monitor collect` collects them")
     first = since or datetime.fromisoformat(windows[-1].until) - SINCE
     looked = [one for one in windows if datetime.fromisoformat(one.until) > first]
-    given, copies = (_rows(store, looked, first, mirrored=mirrored) for mirrored in (False, True))
-    open_ = given.filter(pc.is_null(given["label"]))
-    if not len(open_):
-        raise DataError(f"{model}: every row since {first:%Y-%m-%d} has a label; name an earlier --since")
     version = named.find(store, model)
     contract = models.contract(store, version)
+    rows, copies = (
+        _with_outputs(_rows(store, looked, first, mirrored=mirrored), contract) for mirrored in (False, True)
+    )
+    given = rows.filter(pc.equal(rows["version"], str(version.version)))
+    open_ = given.filter(pc.is_null(given["label"]))
+    if not len(open_):
+        raise DataError(
+            f"{model}: every row since {first:%Y-%m-%d} that version {version.version} answered has a label; name an "
+            "earlier --since"
+        )
     groups = [*version.arguments.get("sensitive", ()), *version.arguments.get("slices", ())]
     scores = dict(_scores(given, open_, copies, contract=contract, groups=groups))
     chosen = _in_turns(scores, min(most, len(open_)))
@@ -85,8 +91,15 @@ def write(rows: pa.Table, file: Path) -> None:
 
 def _rows(store: Store, windows: list[Window], first: datetime, *, mirrored: bool) -> pa.Table:
     found = [window_table.rows(store, one, mirrored=mirrored) for one in windows]
-    whole = pa.concat_tables(found, promote_options="permissive") if found else pa.table({"at": [], "label": []})
+    whole = pa.concat_tables(found, promote_options="permissive") if found else ROWS.empty_table()
     return whole.filter(pc.field("at") >= first)
+
+
+def _with_outputs(rows: pa.Table, contract: Contract) -> pa.Table:
+    """Those whose answer has the outputs of the model, as versions with other classes do not."""
+    own = pc.equal(pc.binary_join(rows["outputs"], "\x1f"), "\x1f".join(contract.names))
+    whole = pc.equal(pc.list_value_length(rows["predictions"]), len(contract.names))
+    return rows.filter(pc.fill_null(pc.and_(own, whole), False))
 
 
 def _scores(
@@ -116,27 +129,21 @@ def _new(rows: pa.Table, contract: Contract) -> Numbers:
     total = np.zeros(len(rows))
     for one in contract.inputs:
         values = _feature(rows, one.name)
-        if values is not None:
+        if values is not None and not (one.personal or is_hashed(values)):
             total += _unknown(values, one)
     return total
 
 
 def _unknown(values: pa.StringArray, one: Input) -> Numbers:
+    found = typed(values, one)
     if one.vocabulary is not None:
+        values = found.values
         known = pc.is_in(values, pa.array(one.vocabulary, pa.string()))
         return np.asarray(pc.and_not(pc.is_valid(values), known).to_numpy(zero_copy_only=False), np.float64)
     if one.range is None or one.kind not in ("number", "date"):
         return np.zeros(len(values))
-    numbers = np.array([_number(text, one) for text in values.to_pylist()])
     low, high = one.range
-    return np.asarray((numbers < low) | (numbers > high), np.float64)
-
-
-def _number(text: str | None, one: Input) -> float:
-    try:
-        return np.nan if text is None else float(moments.of_text(text) if one.kind == "date" else text)
-    except ValueError:
-        return np.nan
+    return np.asarray((found.numbers < low) | (found.numbers > high), np.float64)
 
 
 def _disagreeing(rows: pa.Table, copies: pa.Table) -> Numbers:

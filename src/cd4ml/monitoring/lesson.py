@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import lineage
 from cd4ml.contracts import model as models
+from cd4ml.contracts.captured_values import is_hashed, typed
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.learning import ABOUT, MODEL, MOMENT, MOMENTS, ROWS, Learning, Lesson, TaughtBy
 from cd4ml.contracts.lineage import Lineage
@@ -27,7 +28,6 @@ from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import steadiness, window_table, windows
 from cd4ml.monitoring.steadiness import Lost
 from cd4ml.monitoring.taking import NUMBER
-from cd4ml.monitoring.typed_features import is_hashed, typed
 from cd4ml.names import lasting
 from cd4ml.registry import named, signing
 from cd4ml.storage import Store, local_copy, open_store

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from cd4ml.contracts import moments
+from cd4ml.contracts.captured_values import Typed, is_hashed, typed
 from cd4ml.contracts.drift import FALSE_ALARMS
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.verdict import Check, Outcome
@@ -16,7 +17,6 @@ from cd4ml.monitoring import answers, comparison_checks, held_against, skew
 from cd4ml.monitoring.callers import Drawn
 from cd4ml.monitoring.skew import Judging
 from cd4ml.monitoring.trained_on import TrainedOn
-from cd4ml.monitoring.typed_features import Typed, is_hashed, typed
 
 FAMILIES = 3
 """Of the checks of a version that raise false alarms: of inputs, of predictions, of what training never had."""

@@ -15,10 +15,10 @@ from cd4ml.contracts.verdict import Outcome, worst
 from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_drift import VersionDrift
 from cd4ml.contracts.window_quality import VersionQuality
-from cd4ml.errors import DataError
+from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import alerts, monitored, windows
 from cd4ml.monitoring.monitored import Judged
-from cd4ml.registry import clock, deployments, models, retrainings, timeline
+from cd4ml.registry import clock, deployments, models, named, retrainings, timeline
 from cd4ml.reports import page
 from cd4ml.reports.band import Band
 from cd4ml.reports.over_time import Limit, Line, Mark, OverTime, Point
@@ -128,9 +128,12 @@ def _plots(
 
 
 def _limits(store: Store, model: str) -> Mapping[str, Any]:
-    """The limits that the latest version was published with, as its run was asked to hold them."""
-    published = models.versions(store, model)
-    found: Mapping[str, Any] = published[-1].arguments.get("model_limits") or {} if published else {}
+    """The limits that the version in production was published with, as its run was asked to hold them."""
+    try:
+        arguments = named.find(store, model).arguments
+    except RegistryError:  # none is in production
+        arguments = next((one.arguments for one in models.versions(store, model)[-1:]), {})
+    found: Mapping[str, Any] = arguments.get("model_limits") or {}
     return {**found.get("metrics", {}), **found}  # as one part in the record of a run
 
 

@@ -88,7 +88,7 @@ class Facts:
     fresh: int
     """Labelled rows of ripe windows that came since the last retraining."""
     ripe_until: str
-    """When the last of these windows ended; empty where none is ripe."""
+    """When the last ripe window ended; empty where none has a labelled row."""
     earlier: Sequence[Retraining]
     now: datetime
     waiting: int | None
@@ -135,7 +135,7 @@ def _facts(store: Store, model: str) -> Facts:
         version=version,
         judged=monitored.every(store, model),
         fresh=fresh,
-        ripe_until=ripe[-1].until if ripe else "",
+        ripe_until=ripe[-1].until if any(one.labelled for one in ripe) else "",
         earlier=earlier,
         now=now,
         waiting=_waiting(store, version, done[-1], now=now) if done else None,
@@ -259,7 +259,7 @@ def _against(facts: Facts, rules: Rules) -> Iterator[str]:
     month = [one for one in facts.done if facts.now - datetime.fromisoformat(one.decided.at) < MONTH]
     if len(month) >= rules.a_month:
         yield f"there were {counted(len(month), 'retraining')} within 30 days, and {rules.a_month:,} may be"
-    if not facts.fresh and not failures:
+    if facts.ripe_until and not facts.fresh and not failures:
         yield f"no row with a ripe label came since retraining {last.number}: it would learn the same again"
     if facts.waiting:
         yield f"version {facts.waiting}, of retraining {last.number}, is not in production yet"

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import special
 
+from cd4ml.contracts.captured_values import Typed
 from cd4ml.contracts.model import Input
 from cd4ml.contracts.verdict import Check
 from cd4ml.contracts.window_drift import FeatureSkew
 from cd4ml.monitoring.shares_held import Limit, Rows, hold
 from cd4ml.monitoring.trained_on import TrainedOn
-from cd4ml.monitoring.typed_features import Typed
 
 SMALL = 0.01
 """The share of rows up to which what is new does not matter."""

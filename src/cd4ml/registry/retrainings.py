@@ -5,6 +5,7 @@ its decision. What is decided with a yes begins but once, for whoever wrote the 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -84,6 +85,15 @@ def start(store: Store, one: Retraining, run: str) -> None:
         run: Its id.
     """
     store.add(f"{_folder(one.decided.model, one.number)}/{STARTED}", Started(run, clock.now()).text)
+
+
+def fail(store: Store, one: Retraining, failure: str) -> None:
+    """Says that a decision could not be carried out, unless its run says what came of it."""
+    now = clock.moment()
+    if settle(store, _read(store, one.decided.model, one.number), now).is_open:
+        ended = Ended(None, failure, clock.written(now))
+        with suppress(AlreadyStoredError):
+            store.add(f"{_folder(one.decided.model, one.number)}/{ENDED}", ended.text)
 
 
 def settle(store: Store, one: Retraining, now: datetime) -> Retraining:

@@ -1,5 +1,6 @@
 """What a model was asked in production and what came to be true: labelled rows of its windows, to learn from."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -9,11 +10,13 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from cd4ml.data.sources import Source
 from cd4ml.data.sources.file import Place
 from cd4ml.errors import DataError
+from cd4ml.names import counted
 from cd4ml.storage import open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from cd4ml.contracts.captured_values import Typed
     from cd4ml.contracts.model import Contract
     from cd4ml.data.rows import Rows
 
@@ -35,7 +38,7 @@ class WindowsSource(Source):
     """The rows of the windows of a model that have a label, with the columns and types of its dataset.
 
     What was captured of a row are features; a column of the dataset that is neither among them nor in `columns` is
-    missing in these rows.
+    missing in these rows, as are hashes, and values that the column cannot have, which are counted.
     """
 
     windows: Place
@@ -70,7 +73,8 @@ class WindowsSource(Source):
         from cd4ml.data.rows import Rows
 
         contract, schema = self._model()
-        return Rows(schema, self._batches(schema, contract))
+        said: list[str] = []
+        return Rows(schema, self._batches(schema, contract, said), said)
 
     def _model(self) -> "tuple[Contract, pa.Schema]":
         """What the model takes, and the columns of its dataset that can be filled, by its latest version."""
@@ -95,16 +99,21 @@ class WindowsSource(Source):
         fields = [one.with_type(table.plain(one.type)) for one in of_dataset if one.name in filled]
         return contract, pa.schema(fields)
 
-    def _batches(self, schema: "pa.Schema", contract: "Contract") -> "Iterator[pa.RecordBatch]":
+    def _batches(self, schema: "pa.Schema", contract: "Contract", said: list[str]) -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         from cd4ml.data import table
 
+        passed_over = Counter[str]()
         try:
             for batch in table.opened(self.windows).to_pyarrow_dataset().to_batches(filter=self._wanted()):
-                yield pa.RecordBatch.from_arrays([self._column(batch, one, contract) for one in schema], schema=schema)
+                columns = [self._column(batch, one, contract=contract, passed_over=passed_over) for one in schema]
+                made = pa.RecordBatch.from_arrays(columns, schema=schema)
+                yield made.filter(pc.is_valid(made.column(contract.label)))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{self.windows}: cannot be read ({error}); collect the windows again") from error
+        said += [f"{counted(count, 'row')} {why}" for why, count in sorted(passed_over.items())]
 
     def _wanted(self) -> "pa.compute.Expression":
         import pyarrow.compute as pc
@@ -112,9 +121,13 @@ class WindowsSource(Source):
         wanted = ~pc.field("mirrored") & pc.field("label").is_valid()
         return wanted & (pc.field("at") < datetime.fromisoformat(self.until)) if self.until else wanted
 
-    def _column(self, batch: "pa.RecordBatch", field: "pa.Field", contract: "Contract") -> "pa.Array":
+    def _column(
+        self, batch: "pa.RecordBatch", field: "pa.Field", *, contract: "Contract", passed_over: "Counter[str]"
+    ) -> "pa.Array":
         import pyarrow as pa
         import pyarrow.compute as pc
+
+        from cd4ml.contracts.captured_values import is_hashed, of_type
 
         match self.columns.get(field.name):
             case "request":
@@ -123,11 +136,23 @@ class WindowsSource(Source):
             case "at":
                 return _as(batch.column("at"), field)
         if field.name == contract.label:
-            return _as(batch.column("label"), field)
+            told = of_type(batch.column("label"), field.type)
+            return _counted(told, f"left out: the label is no {field.type}", passed_over)
         features = batch.column("features") if "features" in batch.schema.names else None
         if features is None or features.type.get_field_index(field.name) < 0:
             return pa.nulls(len(batch), field.type)
-        return _as(pc.struct_field(features, field.name), field)
+        values = pc.struct_field(features, field.name)
+        if is_hashed(values) or any(one.personal for one in contract.inputs if one.name == field.name):
+            passed_over[f"without {field.name!r}, which was captured as a hash"] += len(batch)
+            return pa.nulls(len(batch), field.type)
+        why = f"without {field.name!r}, which is no {field.type} there, as the dataset has it"
+        return _counted(of_type(values, field.type), why, passed_over)
+
+
+def _counted(found: "Typed", why: str, passed_over: "Counter[str]") -> "pa.Array":
+    if count := int(found.unreadable.sum()):
+        passed_over[why] += count
+    return found.values
 
 
 def _as(values: "pa.Array", field: "pa.Field") -> "pa.Array":
@@ -138,11 +163,9 @@ def _as(values: "pa.Array", field: "pa.Field") -> "pa.Array":
     """
     import pyarrow as pa
 
-    whole = pa.types.is_integer(field.type) and pa.types.is_string(values.type)
     try:
-        return (values.cast(pa.float64()) if whole else values).cast(field.type)
+        return values.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"column {field.name!r}: a value in production is no {field.type}, as the dataset has it "
-            f"({str(error).splitlines()[0]}); mend whoever asks, or write rows to learn from in another way"
+            f"column {field.name!r}: is {field.type} in the dataset ({str(error).splitlines()[0]}); fill another one"
         ) from error
