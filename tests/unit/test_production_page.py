@@ -25,6 +25,7 @@ from cd4ml.monitoring import alerts, monitored, production_page
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.registry import clock, deployments, retrainings
 from cd4ml.storage import open_store
+from cd4ml.storage.folder import FolderStore
 
 DAYS = 30
 DRIFTS, RIPE = 20, 25
@@ -174,3 +175,18 @@ def test_the_command_writes_one_file_that_needs_no_other(store: str, tmp_path: P
     text = file.read_text()
     assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', text)
     assert datetime.fromisoformat(re.findall(r'datetime="([^"]*)"', text)[0])
+
+
+def test_limits_are_those_of_the_version_in_production(tmp_path: Path) -> None:
+    location = str(tmp_path / "store")
+    data = DatasetReference("players", 0, "sha256:d")
+    for number, least in ((1, 0.7), (2, 0.9)):
+        arguments = {"model_limits": {"metrics": {"auc": {"min": least}}}}
+        version = Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", data, arguments=arguments)
+        FolderStore(location).add_folder(version.folder, {"version.json": version.text})
+        if number == 1:
+            assert production_page._limits(open_store(location), "uptake")["auc"] == {"min": 0.7}
+            begun = deployments.begin(open_store(location), version, run="run", target="machine", strategy="direct")
+            deployments.add(open_store(location), begun, Held("http://localhost", clock.now()))
+
+    assert production_page._limits(open_store(location), "uptake")["auc"] == {"min": 0.7}
