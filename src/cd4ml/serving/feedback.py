@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cd4ml.serving import capture, json_body, messages
-from cd4ml.serving.application import Answer, Handler, Request, bad
+from cd4ml.serving.application import Answer, Handler, Request, bad, busy
 from cd4ml.serving.capture import Capture
 
 PATHS = ("/feedback", "/send-feedback", "/api/v1.0/feedback", "/api/v0.1/feedback")
@@ -37,7 +37,8 @@ def routes(kept: Capture, *, took: Callable[[], None]) -> Mapping[str, Mapping[s
     async def take(request: Request) -> Answer:
         given = read(messages.parse(request.body), messages.header(request, messages.PUID))
         told = capture.Told(capture.now(), given.request_id, given.reward, given.labels)
-        kept.feedback.add(told, len(request.body))
+        if not kept.feedback.add(told, len(request.body)):
+            raise busy("there is no room for more feedback")
         took()
         return json_body.answer({"meta": {"puid": given.request_id}})
 

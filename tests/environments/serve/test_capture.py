@@ -202,6 +202,22 @@ def test_what_waits_of_a_large_request_is_counted_with_its_texts_and_holds_no_ot
     assert street() is None
 
 
+def test_feedback_for_which_there_is_no_room_is_not_taken(tmp_path, monkeypatch):
+    from cd4ml.serving import capture, feedback
+    from cd4ml.serving.application import RefusedError, Request
+
+    monkeypatch.setattr(capture, "MOST_ROWS", 1)
+    took: list[bool] = []
+    routes = feedback.routes(capture.Capture(str(tmp_path), 5, days=90), took=lambda: took.append(True))
+    told = Request(b"", {}, b'{"request_id": "one", "reward": 1}')
+
+    asyncio.run(routes["/feedback"]["POST"](told))
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(routes["/feedback"]["POST"](told))
+
+    assert (refused.value.status, refused.value.headers, len(took)) == (429, {"Retry-After": "1"}, 1)
+
+
 def test_names_of_features_are_a_list_in_either_form(monkeypatch):
     for given, names in (("a, b", ["a", "b"]), ('["a,b"]', ["a,b"]), ("", [])):
         monkeypatch.setenv("CAPTURE_FEATURES", given)
