@@ -8,6 +8,7 @@ import hmac
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -30,6 +31,10 @@ class Masks:
     def with_personal(self, names: Iterable[str]) -> "Masks":
         """The same, with further features that are."""
         return replace(self, personal=self.personal.union(names))
+
+    def unit(self, caller: str) -> str:
+        """Stands for a caller: a short hash, by the key where there is one."""
+        return blake2b(caller.encode(), digest_size=8, key=self.key[: blake2b.MAX_KEY_SIZE]).hexdigest()
 
     def text(self, columns: Mapping[str, Sequence[Any]]) -> str | None:
         """JSON of values as they may be kept; None where there are none, or one is nested too deeply.

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -41,6 +40,8 @@ class Routed:
     id: str
     caller: str | None
     """What who asks is known by; None where that is not known."""
+    unit: str | None
+    """Stands for the caller in what is captured."""
     asked: Asked
     features: str | None
     """JSON of what of it is captured."""
@@ -49,11 +50,6 @@ class Routed:
     def key(self) -> str:
         """What its arm is chosen by."""
         return self.caller or self.id
-
-    @property
-    def unit(self) -> str | None:
-        """Stands for the caller in what is captured."""
-        return blake2b(self.caller.encode(), digest_size=8).hexdigest() if self.caller else None
 
 
 class Router:
@@ -111,10 +107,12 @@ class Router:
         content = messages.parse(request.body)
         request_id = messages.request_id(content, header(request, PUID)) or uuid.uuid4().hex
         headers = passed_on(request, _PASSED_ON) | {PUID: request_id}
+        caller = _caller(request, content, traffic)
         return Routed(
             at=captures.now(),
             id=request_id,
-            caller=_caller(request, content, traffic),
+            caller=caller,
+            unit=self._masks.unit(caller) if caller else None,
             asked=Asked("POST", path, headers | ({SKIP: "true"} if self._capture else {}), request.body),
             features=self._masks.text(messages.features(content, traffic.captured_features)),
         )

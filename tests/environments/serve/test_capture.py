@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import hashlib
 import hmac
 import json
 import os
@@ -137,6 +138,15 @@ def test_a_hash_is_one_of_a_value_and_of_the_key():
     assert hashed(5) == hashed(5.0) == hashed("5") != hashed(6)
     assert hashed("5") != hashed("5", "another key of sixteen characters")
     assert hashed(True) == hashed("true")
+
+
+def test_a_caller_is_found_by_trying_only_where_there_is_no_key():
+    known = hashlib.blake2b(b"Jane Roe", digest_size=8).hexdigest()
+    units = {key: Masks(key=key.encode()).unit("Jane Roe") for key in ("", KEY, "k" * 100)}
+
+    assert units[""] == known
+    assert len({*units.values()}) == 3
+    assert Masks(key=KEY.encode()).unit("Jane Roe") == units[KEY] != Masks(key=KEY.encode()).unit("John Doe")
 
 
 def test_a_value_that_cannot_be_json_costs_no_row():
