@@ -12,10 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
+from cd4ml.contracts.model import Contract, Input, write_contract
+from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.deployment.targets import router
 from cd4ml.deployment.targets.router import Place, Router
 from cd4ml.errors import DeploymentError
+from cd4ml.storage.folder import FolderStore
 
 SHADOWED = Traffic((Arm("one", "http://127.0.0.1:9001", 1.0), Arm("two", "http://127.0.0.1:9002", 0.0, mirror=True)))
 
@@ -47,6 +50,25 @@ def earlier(tmp_path: Path) -> Iterator[Router]:
         threading.Thread(target=server.serve_forever, args=(0.05,)).start()
         yield Router(os.getpid(), psutil.Process().create_time(), 9000, server.server_port, "router.log")
         server.shutdown()
+
+
+def test_what_the_contract_of_an_arm_marks_as_personal_is_among_the_features_named(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    for number, personal in ((1, False), (2, True)):
+        inputs = (
+            Input("age", "number"),
+            Input("town", "text", personal=personal),
+            Input("name", "text", personal=True),
+        )
+        write_contract(Contract("took", ("0", "1"), inputs, {}), tmp_path / str(number))
+        data = DatasetReference("players", 0, "sha256:d")
+        version = Version("uptake", number, f"sha256:{number}", "2026-01-01T00:00:00+00:00", "run", "", data)
+        store.add_folder(version.folder, {"model": tmp_path / str(number), "version.json": version.text})
+    old, new, foreign = (Arm(f"a{one}", "http://127.0.0.1:9001", 0.5, version=one) for one in ("1", "2", "7"))
+
+    assert router.personal_among(store, "uptake", (old, new), features=["age", "town"]) == ("town",)
+    assert router.personal_among(store, "uptake", (old, foreign), features=["age", "town"]) == ()
+    assert router.personal_among(store, "uptake", (old,), features=["name"]) == ("name",)
 
 
 def test_a_router_that_an_earlier_version_started_divides_requests_as_ever(tmp_path: Path, earlier: Router) -> None:

@@ -66,6 +66,8 @@ class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/rou
     """None: each request has an arm of its own."""
     captured_features: tuple[str, ...] = ()
     """The features whose values are captured; the values of all others are not, for they may tell of persons."""
+    personal_features: tuple[str, ...] = ()
+    """Those of them whose values are captured as hashes alone, or not at all where there is no key."""
 
     def __post_init__(self) -> None:
         mistakes = [said for arm in self.arms for said in _mistakes_of(arm)]

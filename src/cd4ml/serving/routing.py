@@ -108,13 +108,14 @@ class Router:
         request_id = messages.request_id(content, header(request, PUID)) or uuid.uuid4().hex
         headers = passed_on(request, _PASSED_ON) | {PUID: request_id}
         caller = _caller(request, content, traffic)
+        masks = self._masks.with_personal(traffic.personal_features)
         return Routed(
             at=captures.now(),
             id=request_id,
             caller=caller,
-            unit=self._masks.unit(caller) if caller else None,
+            unit=masks.unit(caller) if caller else None,
             asked=Asked("POST", path, headers | ({SKIP: "true"} if self._capture else {}), request.body),
-            features=self._masks.text(messages.features(content, traffic.captured_features)),
+            features=masks.text(messages.features(content, traffic.captured_features)),
         )
 
     def _show(self, mirror: Arm, routed: Routed) -> None:

@@ -1,6 +1,7 @@
 """A real router answers over HTTP, by arms that answer, fail and hang."""
 
 import contextlib
+import hmac
 import json
 import math
 import os
@@ -35,6 +36,7 @@ from cd4ml.contracts import captured
 from cd4ml.contracts.model import digest
 from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.serving.arms import choose
+from cd4ml.serving.kept_values import Masks
 
 NAMES = ["player_id", "age", "region"]
 PREDICTIONS = "/api/v1.0/predictions"
@@ -624,6 +626,24 @@ def test_without_a_word_no_value_of_a_caller_is_captured(model, router):
     assert rows[0]["unit"] == rows[1]["unit"] != rows[2]["unit"]
     assert "Grace" not in str(rows)
     assert "Grace" not in running.log
+
+
+def test_a_personal_feature_and_a_caller_are_kept_as_hashes_by_the_key(model, router):
+    key = "a key of more than sixteen characters"
+    running = router(
+        model("champion").arm(1),
+        environment={"CAPTURE_KEY": key},
+        sticky=Sticky(feature="player_id"),
+        captured_features=("age", "region"),
+        personal_features=("region",),
+    )
+
+    answer = running.predict(["Grace", 40, "south"])
+
+    row = running.captured_as(answer.id)
+    south = hmac.digest(key.encode(), b"south", "sha256").hex()
+    assert json.loads(row["features"]) == {"age": [40], "region": [south]}
+    assert row["unit"] == Masks(key=key.encode()).unit("Grace")
 
 
 def test_feedback_is_joined_by_the_id_of_the_request(model, router):

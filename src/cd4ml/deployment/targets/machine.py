@@ -29,7 +29,7 @@ from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment import verify
 from cd4ml.deployment.targets import MACHINE, Release, Served, Split, Target, Unfinished, servers
-from cd4ml.deployment.targets.router import Place, Router, arm_name
+from cd4ml.deployment.targets.router import Place, Router, arm_name, personal_among
 from cd4ml.deployment.targets.servers import Known, Server
 from cd4ml.errors import Cd4mlError, DeploymentError, SignatureError
 from cd4ml.storage import Store, local_copy, local_path, scratch
@@ -137,13 +137,13 @@ class Machine(Target):
         if before is None:
             return None
         arms = (_arm(before, 1 - weight), _arm(raised, weight))
-        return self._divide(Traffic(arms, sticky, tuple(features)))
+        return self._divide(arms, features, sticky=sticky)
 
     def mirror(self, release: Release, copied: float, features: list[str]) -> Split | None:
         """Has the router copy a part to the release; without a router, one takes the place of what is served."""
         raised, before = self._raised(), self._behind_router(release)
         shadow = replace(_arm(raised, 0.0), mirror=True, copied=copied)
-        return self._divide(Traffic((_arm(before, 1.0), shadow), None, tuple(features))) if before else None
+        return self._divide((_arm(before, 1.0), shadow), features) if before else None
 
     def current(self) -> Served | None:  # noqa: D102
         server = self.server()
@@ -272,9 +272,10 @@ class Machine(Target):
         running = self.server()
         return running if running is None or running.router_port else self._move(running, release)
 
-    def _divide(self, traffic: Traffic) -> Split:
-        self._follow(traffic)
-        champion, challenger = traffic.arms
+    def _divide(self, arms: tuple[Arm, Arm], features: list[str], *, sticky: Sticky | None = None) -> Split:
+        personal = personal_among(self.store, self.model, arms, features=features)
+        self._follow(Traffic(arms, sticky, tuple(features), personal))
+        champion, challenger = arms
         return Split(self._place.capture, champion.name, challenger.name, mirrored=challenger.mirror)
 
     def _follow(self, traffic: Traffic) -> None:

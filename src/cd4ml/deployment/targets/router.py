@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import httpx
 import psutil
 
 from cd4ml.contracts.document import Document
-from cd4ml.contracts.traffic import Traffic
+from cd4ml.contracts.traffic import Arm, Traffic
 from cd4ml.deployment.targets import servers
 from cd4ml.errors import DeploymentError
+from cd4ml.registry import models
+from cd4ml.registry.numbers import numbers
+from cd4ml.storage import Store
 
 FOLLOW_SECONDS = 20
 """How long it may take to start, or to follow another division of requests."""
@@ -93,6 +97,23 @@ class Place:
         if not router.process():
             said = "it has ended"
         raise DeploymentError(f"the router at port {router.port} does not divide requests: {said}; see {router.log}")
+
+
+def personal_among(store: Store, model: str, arms: Iterable[Arm], *, features: Iterable[str]) -> tuple[str, ...]:
+    """Those of some features that are personal to the version of an arm, as its contract says.
+
+    A version that this store does not have, as what another one's run has put there, says nothing.
+    """
+    wanted = dict.fromkeys(features)
+    if not wanted:
+        return ()
+    versions = [models.read(store, model, one) for one in _published(store, model, arms)]
+    marked = {one.name for version in versions for one in models.contract(store, version).inputs if one.personal}
+    return tuple(name for name in wanted if name in marked)
+
+
+def _published(store: Store, model: str, arms: Iterable[Arm]) -> set[int]:
+    return {int(arm.version) for arm in arms if arm.version.isdecimal()} & set(numbers(store, f"models/{model}"))
 
 
 def missing(watched: str, traffic: Traffic) -> str:
