@@ -270,9 +270,19 @@ def test_of_two_that_have_learnt_from_the_same_windows_one_is_published(store: P
         learnt.publish(str(store), folder)
 
 
-def test_what_does_not_keep_the_limits_of_the_version_is_not_published(tmp_path: Path) -> None:
+ALLOWED = {"auc": {"min": 0.99}, "as_good_as": "baseline"}
+
+
+@pytest.mark.parametrize(
+    "model_limits",
+    [ALLOWED, limits.parse(ALLOWED).model_dump(mode="json", exclude_none=True)],
+    ids=["as a person writes them", "as the record of a run has them"],
+)
+def test_what_does_not_keep_the_limits_of_the_version_is_not_published(
+    tmp_path: Path, model_limits: dict[str, Any]
+) -> None:
     store = tmp_path / "store"
-    digest = publish(store, 1, model_limits={"auc": {"min": 0.99}, "as_good_as": "baseline"})
+    digest = publish(store, 1, model_limits=model_limits)
     folder = a_learning(tmp_path / "learning", digest, windows=("w1",))
     summary.write(evaluated.a_summary(), folder / "evaluation")
 

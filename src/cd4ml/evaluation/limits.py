@@ -256,14 +256,19 @@ def recorded(limits: Mapping[str, Any]) -> Limits:
     Raises:
         EvaluationError: They are not as they should be.
     """
-    parts = {name: one for name, one in limits.items() if name != "metrics"}
-    return parse(_as_written({**limits.get("metrics", {}), **parts}))
+    return parse(as_written(limits))
 
 
-def _as_written(content: Mapping[str, Any]) -> dict[str, Any]:
+def as_written(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits as a person writes them, of those that the record of a run has."""
+    parts = {name: one for name, one in recorded.items() if name != "metrics"}
+    return _without_unsaid({**recorded.get("metrics", {}), **parts})
+
+
+def _without_unsaid(content: Mapping[str, Any]) -> dict[str, Any]:
     """Without what holds where nothing is said."""
     said = {name: one for name, one in content.items() if _UNSAID.get(name) != one}
-    return {name: _as_written(one) if isinstance(one, Mapping) else one for name, one in said.items()}
+    return {name: _without_unsaid(one) if isinstance(one, Mapping) else one for name, one in said.items()}
 
 
 def misfits(allowed: Limits, problem: Problem) -> Iterator[str]:

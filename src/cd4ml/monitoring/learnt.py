@@ -15,7 +15,7 @@ from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.data import table
 from cd4ml.errors import RegistryError
 from cd4ml.evaluation import gate, publishing
-from cd4ml.evaluation.limits import PARTS
+from cd4ml.evaluation.limits import PARTS, as_written
 from cd4ml.monitoring.as_published import LIMITS
 from cd4ml.registry import models, named
 from cd4ml.registry.models import REFERENCE, Judged, Published
@@ -57,7 +57,7 @@ def publish(store: str, folder: Path, *, revision: str = "") -> Published:
     found = Learning.read(folder / "learnt" / LEARNT)
     _check_first(opened, version, found, made=Lineage.read(folder / "learnt" / MODEL / lineage.FILE), rows=about.rows)
     problem = models.contract(opened, version).problem
-    limits = applying(version.arguments[LIMITS], problem)
+    limits = applying(as_written(version.arguments[LIMITS]), problem)
     gate.check(folder / EVALUATION, limits).write(folder / VERDICT).raise_if_failed()
     _, dataset = table.at_version(table.location(opened.location, version.dataset.name), version.dataset.version)
     dataset.write(folder / DATASET)

@@ -16,7 +16,9 @@ from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_drift import VersionDrift
 from cd4ml.contracts.window_quality import VersionQuality
 from cd4ml.errors import DataError, RegistryError
+from cd4ml.evaluation.limits import as_written
 from cd4ml.monitoring import alerts, monitored, windows
+from cd4ml.monitoring.as_published import LIMITS
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.registry import clock, deployments, models, named, retrainings, timeline
 from cd4ml.reports import page
@@ -133,8 +135,7 @@ def _limits(store: Store, model: str) -> Mapping[str, Any]:
         arguments = named.find(store, model).arguments
     except RegistryError:  # none is in production
         arguments = next((one.arguments for one in models.versions(store, model)[-1:]), {})
-    found: Mapping[str, Any] = arguments.get("model_limits") or {}
-    return {**found.get("metrics", {}), **found}  # as one part in the record of a run
+    return as_written(arguments.get(LIMITS) or {})
 
 
 def _bounds(limit: object) -> Iterator[Limit]:
