@@ -153,10 +153,9 @@ def list_windows(model: Model, store: asked.StoreOption = asked.STORE) -> None:
     delays = windows.delays(opened, model)
     shown = table("from (UTC)", "until (UTC)", "versions", "requests", "errors", "rows", "labelled", "ripe")
     for one in found:
-        looked = datetime.fromisoformat(one.at) - datetime.fromisoformat(one.until)
         versions = ", ".join(dict.fromkeys(part.version for part in one.parts if not part.mirrored))
         counts = (f"{count:,}" for count in (one.requests, one.errors, one.rows, one.labelled))
-        ripe = "yes" if delays.is_ripe(looked.total_seconds()) else "no"
+        ripe = "yes" if delays.is_ripe(one.age) else "no"
         shown.add_row(moment(one.begin), moment(one.until), versions, *counts, ripe)
     print_whole(shown)
     say("labels", delays.headline)

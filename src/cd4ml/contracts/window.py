@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -137,6 +138,11 @@ class Window(Document, kind="cd4ml/Window", remedy="collect the window again"):
     def key(self) -> str:
         """What its rows are found by: `20260101T000000Z-20260101T010000Z`."""
         return key_of(self.begin, self.until)
+
+    @property
+    def age(self) -> float:
+        """How long it was over when it was collected, in seconds."""
+        return (datetime.fromisoformat(self.at) - datetime.fromisoformat(self.until)).total_seconds()
 
     def says_as(self, other: "Window") -> bool:
         """Whether both say the same."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def _due(store: Store, model: str, judged: Mapping[str, int], *, width: timedelt
     over = {key_of(*one.written): one for one in windows.due(store, model, width, capture=capture)}
     first = min(judged) if len(judged) == BACK else ""
     unjudged = {
-        key: Span(datetime.fromisoformat(one.begin), datetime.fromisoformat(one.until))
+        key: Span.of(one)
         for key, one in known.items()
         if key >= first and judged.get(key) != one.number and key not in over
     }

@@ -51,14 +51,14 @@ def gather(store: str, model: str, folder: Path, *, since: datetime | None = Non
     version = named.find(opened, model)
     contract = _copied(opened, version, folder / MODEL)
     known, ripening = window_table.every(opened, version.name), windows.delays(opened, version.name)
-    ripe = [one for one in known if one.labelled and _is_ripe(one, ripening)]
+    ripe = [one for one in known if one.labelled and ripening.is_ripe(one.age)]
     if ripening.ripe_after is None:
         raise DataError(f"{version.name}: when its labels are ripe: {ripening.headline}; learn once that is known")
     rows = {one.key: window_table.rows(opened, one) for one in ripe}
     steady = steadiness.check(version.name, list(_losses(ripe, rows, contract)), ripening.ripe_after)
     taught = _taught(version, ripe, made=Lineage.read(folder / MODEL / lineage.FILE), since=since)
     if not taught:
-        waiting = len([one for one in known if not _is_ripe(one, ripening)])
+        waiting = len([one for one in known if not ripening.is_ripe(one.age)])
         raise DataError(
             f"{version.name}@{version.version}: no window to learn from: {len(ripe)} with ripe labels were before it, "
             f"or it has learnt from them, and {waiting} are not ripe before they are "
@@ -92,11 +92,6 @@ def _copied(store: Store, version: Version, folder: Path) -> Contract:
             raise RegistryError(f"{uri}: is not the model that was published; publish it again")
         shutil.copytree(published, folder)
     return models.read_contract(folder)
-
-
-def _is_ripe(window: Window, ripening: Delays) -> bool:
-    looked, until = (datetime.fromisoformat(one) for one in (window.at, window.until))
-    return ripening.is_ripe((looked - until).total_seconds())
 
 
 def _age(ripening: Delays) -> str:

@@ -20,6 +20,7 @@ from cd4ml.evaluation.limits import as_written
 from cd4ml.monitoring import alerts, monitored, windows
 from cd4ml.monitoring.as_published import LIMITS
 from cd4ml.monitoring.monitored import Judged
+from cd4ml.monitoring.windows import Span
 from cd4ml.registry import clock, deployments, models, named, retrainings, timeline
 from cd4ml.reports import page
 from cd4ml.reports.band import Band
@@ -208,8 +209,8 @@ def _told(window: Window) -> str:
 
 
 def _middle(window: Window) -> datetime:
-    begin, until = (datetime.fromisoformat(end) for end in (window.begin, window.until))
-    return begin + (until - begin) / 2
+    span = Span.of(window)
+    return span.begin + (span.until - span.begin) / 2
 
 
 def _drift(judged: Sequence[Judged]) -> tuple[list[Window], list[tuple[str, list[Cell]]]]:

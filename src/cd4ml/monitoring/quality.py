@@ -89,9 +89,8 @@ def measure(window: Path, *, store: str, output: Path) -> WindowQuality:
     rows = pq.read_table(window / TABLE)
     answered_by = rows["version"].fill_null("")
     ripening = collected.delays(opened, about.model)
-    until, looked = map(datetime.fromisoformat, (about.until, about.at))
-    ripe = ripening.is_ripe((looked - until).total_seconds())
-    after = ripening.ripe_after
+    ripe, after = ripening.is_ripe(about.age), ripening.ripe_after
+    until = datetime.fromisoformat(about.until)
     ripe_at = "" if after is None else (until + timedelta(seconds=after)).isoformat(timespec="seconds")
     others = reliance.others(opened, about, ripening)
     by_version = []

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from math import comb
 
 from cd4ml.contracts.delays import Delays
@@ -39,7 +38,7 @@ def others(store: Store, window: Window, ripening: Delays) -> list[WindowQuality
         ripening: With what delay labels come, which says whose were in when they were collected.
     """
     known = [one for one in window_table.every(store, window.model) if one.key < window.key]
-    ripe = [one.key for one in known if ripening.is_ripe(_age(one))]
+    ripe = [one.key for one in known if ripening.is_ripe(one.age)]
     found: list[WindowQuality] = []
     for end in range(len(ripe), max(len(ripe) - FARTHEST, 0), -WINDOWS):
         some = monitored.every(store, window.model, of=ripe[max(end - WINDOWS, 0) : end])
@@ -47,11 +46,6 @@ def others(store: Store, window: Window, ripening: Delays) -> list[WindowQuality
         if len(found) >= WINDOWS:
             break
     return found[-WINDOWS:]
-
-
-def _age(window: Window) -> float:
-    """How old a window was when it was collected last, in seconds."""
-    return (datetime.fromisoformat(window.at) - datetime.fromisoformat(window.until)).total_seconds()
 
 
 def _is_settled(found: WindowQuality) -> bool:

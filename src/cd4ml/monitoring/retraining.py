@@ -85,10 +85,8 @@ class Facts:
     """The one in production."""
     judged: Sequence[Judged]
     """Its windows, the earliest first."""
-    fresh: int
-    """Labelled rows of ripe windows that came since the last retraining."""
-    ripe_until: str
-    """When the last ripe window ended; empty where none has a labelled row."""
+    ripe: Sequence[Window]
+    """Those that were collected, and whose labels were ripe then; likewise."""
     earlier: Sequence[Retraining]
     now: datetime
     waiting: int | None
@@ -98,6 +96,17 @@ class Facts:
     def done(self) -> list[Retraining]:
         """The retrainings that there were."""
         return [one for one in self.earlier if one.decided.retrain]
+
+    @property
+    def fresh(self) -> int:
+        """Labelled rows of ripe windows that came since the last retraining."""
+        since = self.done[-1].decided.ripe_until if self.done else ""
+        return sum(one.labelled for one in self.ripe if one.begin >= since)
+
+    @property
+    def ripe_until(self) -> str:
+        """When the last ripe window ended; empty where none has a labelled row."""
+        return self.ripe[-1].until if any(one.labelled for one in self.ripe) else ""
 
 
 def decide(store: Store, model: str, rules: Rules, *, backtest: Backtest) -> Retraining:
@@ -128,14 +137,11 @@ def _facts(store: Store, model: str) -> Facts:
     now = clock.moment()
     earlier = [retrainings.settle(store, one, now) for one in retrainings.every(store, model)]
     done = [one for one in earlier if one.decided.retrain]
-    ripe = _ripe(store, model)
-    fresh = sum(one.labelled for one in ripe if one.begin >= (done[-1].decided.ripe_until if done else ""))
     version = named.find(store, model)
     return Facts(
         version=version,
         judged=monitored.every(store, model),
-        fresh=fresh,
-        ripe_until=ripe[-1].until if any(one.labelled for one in ripe) else "",
+        ripe=_ripe(store, model),
         earlier=earlier,
         now=now,
         waiting=_waiting(store, version, done[-1], now=now) if done else None,
@@ -156,11 +162,7 @@ def _waiting(store: Store, version: Version, last: Retraining, *, now: datetime)
 def _ripe(store: Store, model: str) -> list[Window]:
     """The windows whose labels were ripe when they were collected."""
     delays = windows.delays(store, model)
-    return [
-        one
-        for one in window_table.every(store, model)
-        if delays.is_ripe((datetime.fromisoformat(one.at) - datetime.fromisoformat(one.until)).total_seconds())
-    ]
+    return [one for one in window_table.every(store, model) if delays.is_ripe(one.age)]
 
 
 def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) -> Decided:
@@ -188,9 +190,8 @@ def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) ->
 def _rows(store: Store, facts: Facts) -> pa.Table:
     """The labelled rows that a retraining would learn from, of the version in production."""
     until = datetime.fromisoformat(facts.ripe_until)
-    features = any(one.features for one in window_table.every(store, facts.version.name))
     columns = ["at", "version", "outputs", "predictions", "label", "labelled_at"]
-    columns += ["features"] if features else []
+    columns += ["features"] if any(one.features for one in facts.ripe) else []
     rows = window_table.given(store, facts.version.name, columns)
     own = pc.field("version") == str(facts.version.version)
     return rows.filter(own & pc.field("label").is_valid() & (pc.field("at") < until))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,11 @@ class Span:
             raise DataError(f"a window from {self.begin} until {self.until} has no time in it; name a later end")
         if self.begin.microsecond or self.until.microsecond:
             raise DataError(f"a window from {self.begin} until {self.until}: name whole seconds")
+
+    @classmethod
+    def of(cls, window: Window) -> Self:
+        """That of a window."""
+        return cls(datetime.fromisoformat(window.begin), datetime.fromisoformat(window.until))
 
     @property
     def written(self) -> tuple[str, str]:
@@ -94,7 +99,7 @@ def delays(store: Store, model: str) -> Delays:
     """
     known = window_table.every(store, model)
     rows = window_table.given(store, model, ["at", "labelled_at"])
-    begins = np.array([_span(one).begin.timestamp() * 1e6 for one in known])
+    begins = np.array([Span.of(one).begin.timestamp() * 1e6 for one in known])
     looked = pa.array([datetime.fromisoformat(one.at) for one in known], ROWS.field("at").type)
     of = np.searchsorted(begins, rows["at"].cast(pa.int64()).to_numpy(), side="right") - 1  # no two overlap
     return maturity.delays(rows, pa.chunked_array([looked.take(pa.array(of))]), clock.moment())
@@ -122,11 +127,10 @@ def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Ite
     first, now = datetime.fromisoformat(f"{day}T00:00:00+00:00"), clock.moment()
     known, ripening = window_table.every(store, model), delays(store, model)
     for one in known:
-        span, looked = _span(one), datetime.fromisoformat(one.at)
-        ripe = ripening.is_ripe((looked - span.until).total_seconds())
-        if span.begin >= first and not ripe and window_table.is_later(one, now):
+        span = Span.of(one)
+        if span.begin >= first and not ripening.is_ripe(one.age) and window_table.is_later(one, now):
             yield span
-    begin = max((_span(one).until for one in known), default=first)
+    begin = max((Span.of(one).until for one in known), default=first)
     yield from spans(begin, now - SETTLED, width)
 
 
@@ -137,10 +141,6 @@ def spans(since: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
     while begin + width <= until:
         yield Span(begin, begin + width)
         begin += width
-
-
-def _span(window: Window) -> Span:
-    return Span(datetime.fromisoformat(window.begin), datetime.fromisoformat(window.until))
 
 
 def _answers(files: CaptureFiles, span: Span) -> tuple[pa.Table, int]:
