@@ -1,5 +1,6 @@
 """Captured values of features, which are texts, as what a model or a column of its dataset takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,19 @@ class Typed:
         return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
 
+def by_feature(rows: pa.Table) -> dict[str, pa.Array]:
+    """The captured values of each feature by its name (string [rows]); none where none was captured.
+
+    Args:
+        rows: Of windows (`cd4ml.contracts.window`).
+    """
+    if "features" not in rows.column_names:
+        return {}
+    column = rows["features"]
+    whole = pa.concat_arrays([pa.array([], column.type), *column.chunks])
+    return {field.name: values for field, values in zip(column.type, whole.flatten(), strict=True)}
+
+
 def is_hashed(texts: pa.Array) -> bool:
     """Whether the values of a feature were captured as hashes, as those of personal data are; string [rows]."""
     return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, HASH)).as_py())
@@ -49,11 +63,9 @@ def typed(texts: pa.Array, one: Input) -> Typed:
         texts: As `cd4ml.monitoring.captured_features` has them (string [rows]); an empty one is missing.
         one: The feature.
     """
-    given = pc.if_else(pc.equal(texts, ""), None, texts)
     if one.is_text:
-        return Typed(given, np.zeros(len(given), bool))
-    values = {"date": _moments, "boolean": _truths}.get(one.kind, _numbers)(given)
-    return Typed(values, _flags(values.is_null()) & ~_flags(given.is_null()))
+        return _read(texts, lambda given: given)
+    return _read(texts, {"date": _moments, "boolean": _truths}.get(one.kind, _numbers))
 
 
 def of_type(texts: pa.Array, type_: pa.DataType) -> Typed:
@@ -63,8 +75,12 @@ def of_type(texts: pa.Array, type_: pa.DataType) -> Typed:
         texts: As those of `typed`.
         type_: The column's; a date takes the day of a moment, in UTC.
     """
+    return _read(texts, lambda given: _of_type(given, type_))
+
+
+def _read(texts: pa.Array, as_values: Callable[[pa.Array], pa.Array]) -> Typed:
     given = pc.if_else(pc.equal(texts, ""), None, texts)
-    values = _of_type(given, type_)
+    values = as_values(given)
     return Typed(values, _flags(values.is_null()) & ~_flags(given.is_null()))
 
 

@@ -7,10 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts.captured_values import NUMBER, by_feature
 from cd4ml.contracts.model import Contract
 from cd4ml.evaluation.rows import MISSING
-
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,8 @@ class Answers:
 
     def texts(self, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """The captured features that are called so, as slices have their values; those that are not captured aside."""
-        features = self.rows["features"] if "features" in self.rows.column_names else None
-        known = (
-            [] if features is None else [features.type.field(place).name for place in range(features.type.num_fields)]
-        )
-        return {name: pc.struct_field(features, name).fill_null(MISSING) for name in columns if name in known}
+        known = by_feature(self.rows)
+        return {name: pa.chunked_array([known[name].fill_null(MISSING)]) for name in columns if name in known}
 
 
 def of(rows: pa.Table, contract: Contract) -> Answers:

@@ -18,11 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cd4ml.contracts import model
-from cd4ml.contracts.captured_values import typed
+from cd4ml.contracts.captured_values import by_feature, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.retraining import Gain
 from cd4ml.monitoring import answered
-from cd4ml.monitoring.answered import Answers
 
 FEWEST = 1000
 """Labelled rows from which on it is told."""
@@ -52,12 +51,12 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
         The gain in log loss of classes, or in squared error of numbers; None where the rows are too few, or too few had
         their label when the later ones began, or one part of them has rows of one class alone.
     """
-    rows = _told(rows.sort_by("at"), contract).rows
-    rows, begin = _divided(rows.slice(max(0, len(rows) - MOST)))
+    told = answered.of(rows.sort_by("at"), contract)
+    places, begin = _divided(told.rows, np.flatnonzero(told.labelled)[-MOST:])
     if not begin:
         return None
-    told = _told(rows, contract)
-    labels, served = (np.asarray(one, np.float64) for one in (told.labels, told.outputs))
+    rows = told.rows.take(pa.array(places))
+    labels, served = (np.asarray(one[places], np.float64) for one in (told.labels, told.outputs))
     if contract.problem.has_classes and any(len(np.unique(part)) < 2 for part in (labels[:begin], labels[begin:])):
         return None
     served = served.reshape(len(rows), -1)
@@ -71,30 +70,26 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
     return Gain(metric, float(before.mean()), value, (value - wide, value + wide), begin, len(rows) - begin)
 
 
-def _told(rows: pa.Table, contract: Contract) -> Answers:
-    """The rows whose answer and label are those of the contract."""
-    found = answered.of(rows, contract)
-    return found if found.labelled.all() else answered.of(found.rows.filter(pa.array(found.labelled)), contract)
+def _divided(rows: pa.Table, places: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+    """Those of some places whose label was known when the later ones begin, and where these do; 0 for too few.
 
-
-def _divided(rows: pa.Table) -> tuple[pa.Table, int]:
-    """The rows without those whose label was not known when the later ones begin, and where these do; 0 for too few."""
-    begin = len(rows) - int(LATER * len(rows))
-    if len(rows) < FEWEST:
-        return rows, 0
-    earlier, later = rows.slice(0, begin), rows.slice(begin)
-    known = earlier.filter(pc.less_equal(earlier["labelled_at"], later["at"][0]))
-    enough = len(known) >= (1 - LATER) * FEWEST
-    return pa.concat_tables([known, later]), len(known) if enough else 0
+    Args:
+        rows: By when they were asked for.
+        places: Of those that have a label, in order.
+    """
+    if len(places) < FEWEST:
+        return places, 0
+    earlier, later = np.split(places, [len(places) - int(LATER * len(places))])
+    known = pc.less_equal(rows["labelled_at"], rows["at"][int(later[0])]).to_numpy()
+    learnt = earlier[known[earlier].astype(bool)]
+    return np.concatenate([learnt, later]), len(learnt) if len(learnt) >= (1 - LATER) * FEWEST else 0
 
 
 def _features(rows: pa.Table, contract: Contract, begin: int) -> tuple[list[Numbers], list[bool]]:
     """The features (each float64 [rows, 1]), and which of them are codes of categories."""
-    if "features" not in rows.column_names:
-        return [], []
-    features = pa.concat_arrays(rows["features"].chunks)
-    known = [one for one in contract.inputs if features.type.get_field_index(one.name) >= 0]
-    columns = [_column(features.field(one.name), one, begin)[:, np.newaxis] for one in known]
+    features = by_feature(rows)
+    known = [one for one in contract.inputs if one.name in features]
+    columns = [_column(features[one.name], one, begin)[:, np.newaxis] for one in known]
     return columns, [one.is_text for one in known]
 
 

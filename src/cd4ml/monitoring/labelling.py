@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from cd4ml.contracts.captured_values import is_hashed, typed
+from cd4ml.contracts.captured_values import by_feature, is_hashed, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.errors import DataError
@@ -127,8 +127,9 @@ def _uncertain(predictions: Numbers, contract: Contract) -> Numbers:
 def _new(rows: pa.Table, contract: Contract) -> Numbers:
     """How many features have a value that training did not know."""
     total = np.zeros(len(rows))
+    features = by_feature(rows)
     for one in contract.inputs:
-        values = _feature(rows, one.name)
+        values = features.get(one.name)
         if values is not None and not (one.personal or is_hashed(values)):
             total += _unknown(values, one)
     return total
@@ -160,12 +161,10 @@ def _disagreeing(rows: pa.Table, copies: pa.Table) -> Numbers:
 def _of_small_groups(given: pa.Table, rows: pa.Table, groups: list[str]) -> Numbers:
     """How rare the rarest group of a row is: 1 less its share; 0 where none is small."""
     total = np.zeros(len(rows))
-    for name in groups:
-        every, own = _feature(given, name), _feature(rows, name)
-        if every is None or own is None:
-            continue
-        counts = {str(one["values"]): one["counts"] for one in pc.value_counts(every.drop_null()).to_pylist()}
-        shares = np.array([counts.get(str(value), 0) / len(given) for value in own.to_pylist()])
+    every, own = by_feature(given), by_feature(rows)
+    for name in (one for one in groups if one in every):
+        counts = {one["values"]: one["counts"] for one in pc.value_counts(every[name].drop_null()).to_pylist()}
+        shares = np.array([counts.get(value, 0) / len(given) for value in own[name].to_pylist()])
         total = np.maximum(total, np.where((shares > 0) & (shares <= SMALL), 1 - shares, 0))
     return total
 
@@ -193,20 +192,12 @@ def _best_first(scores: Numbers) -> list[int]:
 def _shown(rows: pa.Table, whys: pa.Array, contract: Contract) -> pa.Table:
     """What a person needs to know of each row."""
     shown = rows.select(["request_id", "row", "at", "version"])
-    if "features" in rows.column_names:
-        for field in rows["features"].type:
-            shown = shown.append_column(field.name, _feature(rows, field.name))
+    for name, values in by_feature(rows).items():
+        shown = shown.append_column(name, values)
     predictions = _matrix(rows)
     for place, name in enumerate(contract.names if predictions.shape[1] > 1 else (contract.output,)):
         shown = shown.append_column(f"predicted {name}", pa.array(predictions[:, place]))
     return shown.append_column(WHY, whys).append_column(contract.label, pa.nulls(len(rows), pa.string()))
-
-
-def _feature(rows: pa.Table, name: str) -> pa.StringArray | None:
-    """The values of a feature; None where it was not captured."""
-    if "features" not in rows.column_names or rows["features"].type.get_field_index(name) < 0:
-        return None
-    return pa.concat_arrays(pc.struct_field(rows["features"], name).chunks or [pa.array([], pa.string())])
 
 
 def _keys(rows: pa.Table) -> list[tuple[str, int]]:

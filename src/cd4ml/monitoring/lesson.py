@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import lineage
 from cd4ml.contracts import model as models
-from cd4ml.contracts.captured_values import is_hashed, typed
+from cd4ml.contracts.captured_values import NUMBER, by_feature, is_hashed, typed
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.learning import ABOUT, MODEL, MOMENT, MOMENTS, ROWS, Learning, Lesson, TaughtBy
 from cd4ml.contracts.lineage import Lineage
@@ -27,7 +27,6 @@ from cd4ml.contracts.window import Window
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import steadiness, window_table, windows
 from cd4ml.monitoring.steadiness import Lost
-from cd4ml.monitoring.taking import NUMBER
 from cd4ml.names import lasting
 from cd4ml.registry import named, signing
 from cd4ml.storage import Store, local_copy, open_store
@@ -144,9 +143,8 @@ def _label(texts: pa.ChunkedArray, contract: Contract) -> pa.ChunkedArray:
 
 def _typed(rows: pa.Table, contract: Contract, *, window: Window, passed_over: "Counter[str]") -> pa.Table:
     """The rows of a window that teach, with the columns that the model takes, and when they were asked and known."""
-    features = rows["features"].combine_chunks() if "features" in rows.column_names else None
-    names = [] if features is None else [features.type.field(place).name for place in range(features.type.num_fields)]
-    if missing := [one.name for one in contract.inputs if one.name not in names]:
+    features = by_feature(rows)
+    if missing := [one.name for one in contract.inputs if one.name not in features]:
         raise DataError(
             f"window {window.key}: features of the model were not captured ({', '.join(missing[:9])}); name them in "
             "`captured_features`, and learn from windows after that"
@@ -156,8 +154,7 @@ def _typed(rows: pa.Table, contract: Contract, *, window: Window, passed_over: "
     _count(passed_over, "no label", rows["label"].is_null().to_numpy())
     _count(passed_over, "a label that the model does not have", rows["label"].is_valid().to_numpy() & ~teaches)
     wanted = {one.name: one for one in contract.inputs}
-    for name in names:
-        values = pc.struct_field(features, name)
+    for name, values in features.items():
         if name in wanted:
             if is_hashed(values):
                 raise DataError(

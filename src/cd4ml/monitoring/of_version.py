@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from cd4ml.contracts import moments
-from cd4ml.contracts.captured_values import Typed, is_hashed, typed
+from cd4ml.contracts.captured_values import Typed, by_feature, is_hashed, typed
 from cd4ml.contracts.drift import FALSE_ALARMS
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.verdict import Check, Outcome
@@ -98,10 +98,7 @@ def _unpublished(asked: Asked) -> Check:
 
 def _captured(window: Window, rows: pa.Table, contract: Contract) -> dict[str, Typed]:
     """The features of the model that were captured as they are, and not as hashes, by name."""
-    if "features" not in rows.column_names:
-        return {}
-    whole = pa.concat_arrays(rows["features"].chunks)
-    columns = {field.name: column for field, column in zip(whole.type, whole.flatten(), strict=True)}
+    columns = by_feature(rows)
     there = [one for one in contract.inputs if one.name in window.features and one.name in columns and not one.personal]
     return {one.name: typed(columns[one.name], one) for one in there if not is_hashed(columns[one.name])}
 
