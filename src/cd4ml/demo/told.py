@@ -25,7 +25,7 @@ def when(at: str, what: str) -> tuple[str, str]:
 
 def look(store: Store, model: str, *, keys: Collection[str], week: int, say: Say) -> None:
     """What was found of windows that were judged now."""
-    judged = [one for one in monitored.every(store, model) if one.window.key in keys]
+    judged = monitored.every(store, model, of=keys)
     if not judged:
         return
     last = judged[-1]

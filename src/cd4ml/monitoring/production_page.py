@@ -215,16 +215,16 @@ def _middle(window: Window) -> datetime:
 
 def _drift(judged: Sequence[Judged]) -> tuple[list[Window], list[tuple[str, list[Cell]]]]:
     """The windows, and by column how far it drifts in each; those that drift most first."""
-    compared = [(one.window, _most(one)) for one in judged if one.drift]
+    compared = [(one.window, _cells(_most(one))) for one in judged if one.drift]
     effects: dict[str, float] = {}
-    for _, version in compared:
-        for name, cell in _cells(version).items():
+    for _, cells in compared:
+        for name, cell in cells.items():
             effects[name] = max(effects.get(name, 0.0), cell.effect or 0.0)
     names = sorted(effects, key=lambda name: -effects[name])[:MOST_COLUMNS]
     missing = Cell(None, told=False, said="not compared")
     return (
         [window for window, _ in compared],
-        [(name, [_cells(version).get(name, missing) for _, version in compared]) for name in names],
+        [(name, [cells.get(name, missing) for _, cells in compared]) for name in names],
     )
 
 

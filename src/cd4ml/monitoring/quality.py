@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +122,12 @@ class _Version:
     def quality(self, relied: Reliance) -> VersionQuality:
         """All that is known of it."""
         published, rows = self.published, len(self.answers.labelled)
-        kinds, uncaptured = self._kinds()
-        slices = slicings(self._texts(kinds), kinds, rows) if rows else []
+        slices = slicings(self._texts, self._kinds, rows) if rows else []
         labelling, places = self._labelled()
-        summary = self._summary(places, kinds) if len(places) else _empty(published, self.window)
+        summary = self._summary(places) if len(places) else _empty(published, self.window)
         settled = self.ripe and labelling.outcome is Outcome.PASSED
         guesses = self._estimates(slices, summary if settled else None)
-        known = Known(settled, labelling, guesses, uncaptured, rows, int(self.answers.labelled.sum()), self._when)
+        known = Known(settled, labelling, guesses, self._uncaptured, rows, int(self.answers.labelled.sum()), self._when)
         return VersionQuality(
             version=str(published.version.version),
             digest=published.version.digest,
@@ -144,18 +144,16 @@ class _Version:
             reliance=relied,
             labelling=labelling,
             limits_digest=limits.digest(published.limits) if published.limits else "",
-            checks=(*self._strange(), *self._held(summary, known, places=places, kinds=kinds)),
+            checks=(*self._strange(), *self._held(summary, known, places)),
         )
 
-    def _held(
-        self, summary: Summary, known: Known, *, places: np.ndarray, kinds: Sequence[Sequence[str]]
-    ) -> Sequence[Check]:
+    def _held(self, summary: Summary, known: Known, places: np.ndarray) -> Sequence[Check]:
         """Each limit, held; what fails must fail on one row of each caller too."""
         found = list(limits_held.checks(self.published, summary, known, error=ERROR))
         alone = callers.one_each(self.answers.rows, places, seed=self.seed)
         if len(alone) == len(places) or not any(one.outcome is Outcome.FAILED for one in found):
             return found
-        others = limits_held.checks(self.published, self._summary(alone, kinds), known, error=ERROR)
+        others = limits_held.checks(self.published, self._summary(alone), known, error=ERROR)
         return list(limits_held.borne_out(found, others, len(alone)))
 
     @property
@@ -187,21 +185,33 @@ class _Version:
             )
             yield Check("labels", "classes of the version", None, Outcome.INCONCLUSIVE, said)
 
-    def _kinds(self) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-        """The kinds of slices whose columns are captured, and the columns that are not."""
-        wanted = list(dict.fromkeys(name for kind in self.published.kinds for name in kind))
-        captured = self.answers.texts(wanted)
-        missing = tuple(name for name in wanted if name not in captured)
-        return [kind for kind in self.published.kinds if not set(kind) & set(missing)], missing
+    @cached_property
+    def _captured(self) -> dict[str, pa.ChunkedArray]:
+        """The columns of slices that were captured."""
+        return self.answers.texts(self._columns(self.published.kinds))
 
-    def _texts(self, kinds: Sequence[Sequence[str]]) -> dict[str, pa.ChunkedArray]:
+    @property
+    def _uncaptured(self) -> tuple[str, ...]:
+        """The columns of slices that were not."""
+        return tuple(name for name in self._columns(self.published.kinds) if name not in self._captured)
+
+    @property
+    def _kinds(self) -> list[tuple[str, ...]]:
+        """The kinds of slices whose columns were captured."""
+        return [kind for kind in self.published.kinds if set(kind) <= self._captured.keys()]
+
+    @cached_property
+    def _texts(self) -> dict[str, pa.ChunkedArray]:
         """The columns that make slices; of values that the evaluation had not, the most frequent."""
-        columns = list(dict.fromkeys(name for kind in kinds for name in kind))
         evaluated = self.published.evaluated.values()
         return {
-            name: _folded(column, {one.values[name] for one in evaluated if name in one.values})
-            for name, column in self.answers.texts(columns).items()
+            name: _folded(self._captured[name], {one.values[name] for one in evaluated if name in one.values})
+            for name in self._columns(self._kinds)
         }
+
+    @staticmethod
+    def _columns(kinds: Sequence[Sequence[str]]) -> list[str]:
+        return list(dict.fromkeys(name for kind in kinds for name in kind))
 
     def _labelled(self) -> tuple[Labelling, np.ndarray]:
         """What labels stand for, and the places of the rows that are measured."""
@@ -218,14 +228,14 @@ class _Version:
             labelling, outcome=Outcome.INCONCLUSIVE, reason=f"{labelling.reason}; {self._when}"
         ), sample.places
 
-    def _summary(self, places: np.ndarray, kinds: Sequence[Sequence[str]]) -> Summary:
+    def _summary(self, places: np.ndarray) -> Summary:
         """What the evaluation's own code finds on some rows."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from cd4ml.evaluation import config, tfma_run
 
-        contract, cuts = self.published.contract, self._thresholds
+        contract, cuts, kinds = self.published.contract, self._thresholds, self._kinds
         outputs, labels = self.answers.outputs[places], self.answers.labels[places]
-        texts = {name: one.take(pa.array(places)) for name, one in self._texts(kinds).items()}
+        texts = {name: one.take(pa.array(places)) for name, one in self._texts.items()}
 
         def batches() -> Iterator[dict[str, np.ndarray]]:
             for begin in range(0, len(places), BATCH_ROWS):

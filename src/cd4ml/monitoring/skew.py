@@ -6,6 +6,7 @@ so a feature of ever new values raises no alarm by being what it was.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -78,13 +79,9 @@ def of_features(
     """
     inputs = [one for one in trained.contract.inputs if one.name in features]
     each = Judging(judging.level / max(CHECKS * len(inputs), 1), judging.few, judging.where)
-    skews: list[FeatureSkew] = []
-    checks: list[Check] = []
-    for one in inputs:
-        found = _skew(features[one.name], one, _before(trained, one))
-        skews.append(found)
-        checks += _checks(features[one.name], one, before=_before(trained, one), judging=each)
-    return tuple(skews), tuple(checks)
+    given = [_Feature(one, features[one.name], _before(trained, one)) for one in inputs]
+    checks = (check for one in given for check in one.checks(each))
+    return tuple(one.skew for one in given), tuple(checks)
 
 
 def _before(trained: TrainedOn, one: Input) -> _Before:
@@ -95,85 +92,103 @@ def _before(trained: TrainedOn, one: Input) -> _Before:
     return _Before(sample.column(one.name) if kept else None, about.rows)
 
 
-def _skew(given: Typed, one: Input, before: _Before) -> FeatureSkew:
-    unseen, outside = _unseen(given, one), _outside(given, one)
-    missing = before.missing
-    return FeatureSkew(
-        feature=one.name,
-        kind=one.kind,
-        missing=_some(given.missing).share,
-        missing_before=missing.share.value if missing else None,
-        unreadable=_some(given.unreadable).share,
-        unseen=unseen.share if unseen else None,
-        outside=outside.share if outside else None,
-    )
+@dataclass(frozen=True)
+class _Feature:
+    """One feature as it was captured, beside the reference."""
 
+    input: Input
+    given: Typed
+    before: _Before
 
-def _checks(given: Typed, one: Input, *, before: _Before, judging: Judging) -> Iterator[Check]:
-    """One of values that are unreadable, one of those that are missing, and one of those that are new."""
-    half, few, name = judging.level / 2, judging.few, f"`{one.name}`"
-    missing = before.missing
-    if not one.is_text and given.unreadable.any():
-        yield hold(
-            _some(given.unreadable),
-            Limit(SMALL, judging.level),
-            name=f"unreadable values of {one.name}{judging.where}",
-            said=f"of the rows have a value of {name} that is no {one.kind}",
-            remedy="see what callers have begun to send",
-            few=few,
-        )
-    if missing and not missing.some:
-        yield hold(
-            _some(given.missing),
-            Limit(SMALL + missing.most(half), half),
-            name=f"missing values of {one.name}{judging.where}",
-            said=f"of the rows have no {name}, which training always had",
-            remedy="see why callers leave it out, or train on such rows",
-            few=few,
-        )
-    unseen, outside = _unseen(given, one), _outside(given, one)
-    new = before.new(frozenset(one.vocabulary or ())) if unseen else None
-    if unseen and new:
-        yield hold(
-            unseen,
-            Limit(min(SMALL + new.most(half), 1.0), half),
-            name=f"unseen categories of {one.name}{judging.where}",
-            said=f"of the rows with {name} hold a value that training did not know, and that the model takes for any "
-            "other",
-            remedy="see what is new, or train on such rows",
-            few=few,
-        )
-    if outside and before.trained:
-        beyond = float(special.betaincinv(2, max(before.trained - 1, 1), 1 - half))
-        yield hold(
-            outside,
-            Limit(min(SMALL + beyond, 1.0), half),
-            name=f"values of {one.name} outside training's range{judging.where}",
-            said=f"of the rows with {name} are below {_ends(one)[0]:g} or above {_ends(one)[1]:g}, between which "
-            "training saw all",
-            remedy="see whether its unit has changed, or train on such rows",
-            few=few,
+    @cached_property
+    def missing(self) -> Rows:
+        """Rows without a value."""
+        return _some(self.given.missing)
+
+    @cached_property
+    def unreadable(self) -> Rows:
+        """Rows with a value of another kind."""
+        return _some(self.given.unreadable)
+
+    @cached_property
+    def missing_before(self) -> Rows | None:
+        """Those of the reference; None where it does not keep the feature."""
+        return self.before.missing
+
+    @cached_property
+    def unseen(self) -> Rows | None:
+        """Rows of a category that training did not know; None of what is none, or where that is not known."""
+        if self.input.kind != "category" or self.input.vocabulary is None:
+            return None
+        there = self.given.values.drop_null()
+        known = pc.is_in(there, value_set=pa.array(self.input.vocabulary, pa.string()))
+        return _some(~known.to_numpy(zero_copy_only=False))
+
+    @cached_property
+    def outside(self) -> Rows | None:
+        """Rows with a number beyond those that training saw; None likewise."""
+        if self.input.kind != "number" or self.input.range is None:
+            return None
+        there = self.given.values.drop_null().to_numpy().astype(np.float32)
+        low, high = self.input.range
+        return _some((there < np.float32(low)) | (there > np.float32(high)))
+
+    @property
+    def skew(self) -> FeatureSkew:
+        """What was found."""
+        return FeatureSkew(
+            feature=self.input.name,
+            kind=self.input.kind,
+            missing=self.missing.share,
+            missing_before=self.missing_before.share.value if self.missing_before else None,
+            unreadable=self.unreadable.share,
+            unseen=self.unseen.share if self.unseen else None,
+            outside=self.outside.share if self.outside else None,
         )
 
-
-def _unseen(given: Typed, one: Input) -> Rows | None:
-    if one.kind != "category" or one.vocabulary is None:
-        return None
-    there = given.values.drop_null()
-    known = pc.is_in(there, value_set=pa.array(one.vocabulary, pa.string()))
-    return _some(~known.to_numpy(zero_copy_only=False))
-
-
-def _outside(given: Typed, one: Input) -> Rows | None:
-    if one.kind != "number" or one.range is None:
-        return None
-    there = given.values.drop_null().to_numpy().astype(np.float32)
-    low, high = _ends(one)
-    return _some((there < np.float32(low)) | (there > np.float32(high)))
-
-
-def _ends(one: Input) -> tuple[float, float]:
-    return one.range or (-np.inf, np.inf)
+    def checks(self, judging: Judging) -> Iterator[Check]:
+        """One of values that are unreadable, one of those that are missing, and one of those that are new."""
+        one, half, few, name = self.input, judging.level / 2, judging.few, f"`{self.input.name}`"
+        if not one.is_text and self.unreadable.some:
+            yield hold(
+                self.unreadable,
+                Limit(SMALL, judging.level),
+                name=f"unreadable values of {one.name}{judging.where}",
+                said=f"of the rows have a value of {name} that is no {one.kind}",
+                remedy="see what callers have begun to send",
+                few=few,
+            )
+        if self.missing_before and not self.missing_before.some:
+            yield hold(
+                self.missing,
+                Limit(SMALL + self.missing_before.most(half), half),
+                name=f"missing values of {one.name}{judging.where}",
+                said=f"of the rows have no {name}, which training always had",
+                remedy="see why callers leave it out, or train on such rows",
+                few=few,
+            )
+        new = self.before.new(frozenset(one.vocabulary or ())) if self.unseen else None
+        if self.unseen and new:
+            yield hold(
+                self.unseen,
+                Limit(min(SMALL + new.most(half), 1.0), half),
+                name=f"unseen categories of {one.name}{judging.where}",
+                said=f"of the rows with {name} hold a value that training did not know, and that the model takes for "
+                "any other",
+                remedy="see what is new, or train on such rows",
+                few=few,
+            )
+        if self.outside and one.range and self.before.trained:
+            beyond = float(special.betaincinv(2, max(self.before.trained - 1, 1), 1 - half))
+            yield hold(
+                self.outside,
+                Limit(min(SMALL + beyond, 1.0), half),
+                name=f"values of {one.name} outside training's range{judging.where}",
+                said=f"of the rows with {name} are below {one.range[0]:g} or above {one.range[1]:g}, between which "
+                "training saw all",
+                remedy="see whether its unit has changed, or train on such rows",
+                few=few,
+            )
 
 
 def _some(flags: np.ndarray) -> Rows:

@@ -278,14 +278,16 @@ class Trace:
             made = self._model_from(models.read(self.store, begun.name, begun.version))
         except Cd4mlError as error:
             made = Node("model", f"{begun.name}@{begun.version}", f"gone from the store: {error}")
-        said = approvals.of(self.store, series, self._deployed(begun.name))
-        people = [Node("approval", one.by, f"{one.what}: {one.reason}", one.at) for one in said]
-        return Node(*_deployment(series), made_of=(*people, Node("run", begun.run, self._run_known(begun.run)), made))
+        run = Node("run", begun.run, self._run_known(begun.run))
+        return Node(*_deployment(series), made_of=(*self._people(series), run, made))
 
     def _deployment_to(self, series: Series) -> Node:
+        return Node(*_deployment(series), led_to=(*self._people(series), *self._windows_of(series)))
+
+    def _people(self, series: Series) -> list[Node]:
+        """What people said of it."""
         said = approvals.of(self.store, series, self._deployed(series.begun.name))
-        people = [Node("approval", one.by, f"{one.what}: {one.reason}", one.at) for one in said]
-        return Node(*_deployment(series), led_to=(*people, *self._windows_of(series)))
+        return [Node("approval", one.by, f"{one.what}: {one.reason}", one.at) for one in said]
 
     def _windows_of(self, series: Series) -> Iterator[Node]:
         """What it was asked, as far as windows were collected."""
@@ -400,7 +402,11 @@ class Trace:
     @cached_property
     def _judged(self) -> Callable[[str], dict[str, bool]]:
         """Of the windows of a model that were judged, by their keys, whether they kept their limits."""
-        return cache(lambda model: {one.window.key: one.verdict.passed for one in monitored.every(self.store, model)})
+
+        def passed(model: str) -> dict[str, bool]:
+            return {one.window.key: one.verdict.passed for one in monitored.verdicts(self.store, model)}
+
+        return cache(passed)
 
     @cached_property
     def _windows(self) -> Callable[[str], list[Window]]:
