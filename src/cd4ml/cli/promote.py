@@ -76,8 +76,4 @@ def _read(file: Path) -> "Environments":
 
     if not file.exists():
         raise ArgumentsError(f"{file}: is not there; write the environments into it, or name another (--environments)")
-    said = yaml_file.read(file)
-    if said.mistakes:
-        lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())
-        raise ArgumentsError(f"{file}: not as it should be{lines}")
-    return parse(said.value, str(file))
+    return parse(yaml_file.plain(file), str(file))

@@ -109,11 +109,7 @@ def _rules(file: Path) -> "Rules":
     from cd4ml.monitoring.retraining import Rules
     from cd4ml.running import yaml_file
 
-    found = yaml_file.read(file)
-    if found.mistakes:
-        said = (f"{'.'.join(at)}: {what}" for at, what in found.mistakes.items())
-        raise ArgumentsError(f"{file}: " + "\n  ".join(said))
-    return settings.parse(Rules, content=found.value, name=str(file), error=ArgumentsError)
+    return settings.parse(Rules, content=yaml_file.plain(file), name=str(file), error=ArgumentsError)
 
 
 def _learning(store: str, model: str, rules: "Rules", *, until: str) -> dict[str, Any]:

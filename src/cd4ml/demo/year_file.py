@@ -71,11 +71,7 @@ def read(folder: Path) -> tuple[YearFile, Traffic]:
         ArgumentsError: The folder has none, or it says what cannot be.
     """
     file = folder / NAME
-    found = yaml_file.read(file)
-    if found.mistakes:
-        said = (f"{'.'.join(at)}: {what}" for at, what in found.mistakes.items())
-        raise ArgumentsError(f"{file}: " + "\n  ".join(said))
-    year = settings.parse(YearFile, content=found.value, name=str(file), error=ArgumentsError)
+    year = settings.parse(YearFile, content=yaml_file.plain(file), name=str(file), error=ArgumentsError)
     return year, _traffic((folder / year.traffic).resolve())
 
 

@@ -64,6 +64,19 @@ def read(path: Path) -> Content:
     return content
 
 
+def plain(path: Path) -> Any:
+    """What a YAML file says, where each of its values can be read in one way alone.
+
+    Raises:
+        ArgumentsError: As `read` does; or with each value that can be read in more than one.
+    """
+    content = read(path)
+    if content.mistakes:
+        lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in content.mistakes.items())
+        raise ArgumentsError(f"{path}: not as it should be{lines}")
+    return content.value
+
+
 class _Loader(yaml.SafeLoader):
     """Reads no more than a person writes, and no tags."""
 
