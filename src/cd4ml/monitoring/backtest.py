@@ -6,10 +6,10 @@ prints a `Gain` as JSON, or null where labels are too few: the command line has 
 Parquet (`cd4ml.contracts.window`), MODEL a folder with the contract of the model.
 """
 
-import json
 import sys
 from dataclasses import asdict
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from cd4ml.contracts.captured_values import by_feature, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.retraining import Gain
 from cd4ml.monitoring import answered
+from cd4ml.replies import reply
 
 FEWEST = 1000
 """Labelled rows from which on it is told."""
@@ -129,9 +130,12 @@ def _losses(found: Numbers, labels: Numbers, contract: Contract) -> Numbers:
 
 def main(rows: str, folder: str) -> int:
     """Prints the gain."""
-    found = backtest(pq.read_table(rows), model.read_contract(folder))
-    print(json.dumps(asdict(found) if found else None))  # noqa: T201 (this is what it is for)
-    return 0
+
+    def gain() -> dict[str, Any] | None:
+        found = backtest(pq.read_table(rows), model.read_contract(folder))
+        return asdict(found) if found else None
+
+    return reply(gain)
 
 
 if __name__ == "__main__":

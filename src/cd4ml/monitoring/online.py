@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cd4ml.contracts import document, model
+from cd4ml.contracts.document import Content
 from cd4ml.contracts.evaluation import CANDIDATE, CHAMPION
 from cd4ml.contracts.learning import (
     ABOUT,
@@ -38,8 +39,9 @@ from cd4ml.contracts.learning import (
 )
 from cd4ml.contracts.lineage import FILE, Lineage
 from cd4ml.contracts.model import Contract
-from cd4ml.errors import Cd4mlError, TrainingError
+from cd4ml.errors import TrainingError
 from cd4ml.names import counted
+from cd4ml.replies import reply
 from cd4ml.storage import S3, arrow, local_path
 from cd4ml.training import environment, last_layer
 from cd4ml.training.checkpoints import State, packed, unpacked
@@ -439,13 +441,11 @@ def main(folder: str, store: str, asked: str) -> int:
     """
     place, told = Path(folder), json.loads(asked)
     rows = told.pop("rows", 0)
-    try:
-        found = learn(place / "lesson", store=store, output=place / "learnt", pace=Pace(**told), rows=rows)
-    except Cd4mlError as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201 (read by the command line)
-        return 1
-    print(json.dumps(found.content))  # noqa: T201
-    return 0
+
+    def found() -> Content:
+        return learn(place / "lesson", store=store, output=place / "learnt", pace=Pace(**told), rows=rows).content
+
+    return reply(found)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 The candidate is the model that learns online, the champion the published one, on the same rows.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import pyarrow.parquet as pq
 from cd4ml.contracts import model
 from cd4ml.contracts.evaluation import CANDIDATE, SUMMARY, Summary
 from cd4ml.contracts.learning import ABOUT, LEARNT, MODEL, PREDICTED, ROWS, Learning, Lesson
-from cd4ml.errors import Cd4mlError, TrainingError
+from cd4ml.errors import TrainingError
 from cd4ml.evaluation import evaluate as evaluation
 from cd4ml.evaluation.evaluated import Evaluated
+from cd4ml.replies import reply
 
 EVALUATION, REPORT = "evaluation", "report.html"
 
@@ -60,13 +60,7 @@ def evaluate(folder: Path) -> Evaluated:
 
 def main(folder: str) -> int:
     """Evaluates, and prints what was found; the exit status."""
-    try:
-        found = evaluate(Path(folder))
-    except Cd4mlError as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201 (read by the command line)
-        return 1
-    print(json.dumps(found.metrics))  # noqa: T201
-    return 0
+    return reply(lambda: evaluate(Path(folder)).metrics)
 
 
 if __name__ == "__main__":

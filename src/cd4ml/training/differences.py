@@ -1,6 +1,5 @@
 """In what two models differ: the files, the weights within them, and the answers for rows that are known."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +13,7 @@ import tensorflow as tf
 from cd4ml.contracts import document, model, predictions
 from cd4ml.contracts.model import CONTRACT, SAVED_MODEL
 from cd4ml.contracts.reproduction import Answers, Differences, Tensor
-from cd4ml.errors import Cd4mlError
+from cd4ml.replies import reply
 
 SAME = 0.1
 """Answers that differ by less of what a server's may are the same: a batch of another size rounds otherwise."""
@@ -118,13 +117,8 @@ def _answers(rebuilt: Path, known: Path) -> Answers:
 
 def main(published: str, rebuilt: str, known: str) -> int:
     """Prints the differences; the exit status."""
-    try:
-        found = between(Path(published), Path(rebuilt), Path(known))
-    except (Cd4mlError, OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201 (read by the command line)
-        return 1
-    print(json.dumps(found.content))  # noqa: T201
-    return 0
+    wrong = OSError, ValueError, KeyError, tf.errors.OpError
+    return reply(lambda: between(Path(published), Path(rebuilt), Path(known)).content, *wrong)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from cd4ml.contracts import model, moments, question
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.model import SAVED_MODEL
-from cd4ml.errors import Cd4mlError, TrainingError
+from cd4ml.errors import TrainingError
+from cd4ml.replies import reply
 from cd4ml.training import split, statistics
 from cd4ml.training.request import Request
 from cd4ml.training.train import train
@@ -175,8 +176,4 @@ def _milliseconds(signature: Any, raw: dict[str, tf.Tensor]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        print(json.dumps(main(Path(sys.argv[1]))))  # noqa: T201
-    except Cd4mlError as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201
-        sys.exit(1)
+    sys.exit(reply(lambda: main(Path(sys.argv[1]))))

@@ -5,7 +5,6 @@
 prints a `Proposal` as JSON, or `{"error": ...}` with exit code 1: the command line has no TFDV of its own.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from cd4ml.errors import DataError
+from cd4ml.replies import reply
 from cd4ml.validation import schema as schemas
 from cd4ml.validation.quiet_tfdv import tfdv
 from cd4ml.validation.schema import Schema
@@ -192,14 +192,12 @@ def _held(domain: Any) -> str:
 
 def main(folder: str, key: str, schema: str = "") -> int:
     """Prints what is proposed; the exit status."""
-    try:
+
+    def proposal() -> dict[str, Any]:
         curated = Path(schema).read_text(encoding="utf-8") if schema else ""
-        said = asdict(propose(folder, key=key, curated=curated))
-    except (DataError, OSError, UnicodeDecodeError) as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201 (read by the command line)
-        return 1
-    print(json.dumps(said))  # noqa: T201
-    return 0
+        return asdict(propose(folder, key=key, curated=curated))
+
+    return reply(proposal, OSError, UnicodeDecodeError)
 
 
 if __name__ == "__main__":
