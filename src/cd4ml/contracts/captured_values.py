@@ -8,12 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import moments
+from cd4ml.contracts import hashes, moments
 from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.model import Input
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-HASH = "^[0-9a-f]{64}$"
 TRUTHS = {"true": "1", "false": "0"}
 
 
@@ -53,7 +52,7 @@ def by_feature(rows: pa.Table) -> dict[str, pa.Array]:
 
 def is_hashed(texts: pa.Array) -> bool:
     """Whether the values of a feature were captured as hashes, as those of personal data are; string [rows]."""
-    return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, HASH)).as_py())
+    return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, hashes.PATTERN)).as_py())
 
 
 def typed(texts: pa.Array, one: Input) -> Typed:

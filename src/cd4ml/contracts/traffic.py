@@ -40,6 +40,11 @@ class Arm:
         return self.copied if self.mirror else self.weight
 
 
+def arm_of(version: str) -> str:
+    """What an arm is called that is told from others by the version of its model alone."""
+    return f"version-{version}"
+
+
 @dataclass(frozen=True)
 class Sticky:
     """By what a caller is known, so that one arm answers all of its requests: a header, or a feature of the model."""

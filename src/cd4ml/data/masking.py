@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from cd4ml.contracts.dataset import Masked
+from cd4ml.contracts.hashes import hashed, too_short
 from cd4ml.data import masks
 from cd4ml.data.masks import Buckets, Hash, Mask
 from cd4ml.data.sources.credentials import credential
 from cd4ml.errors import DataError
 from cd4ml.names import nearest
 
-SHORTEST = 16
-"""Characters of a key: a shorter one is found by trying."""
 _FINGERPRINT = b"cd4ml: which key is this?"
 
 
@@ -114,11 +113,8 @@ def hashes(values: Sequence[str], masked: Masked) -> list[str]:
 
 def _key(name: str) -> bytes:
     key = credential(name, use="columns are hashed with")
-    if len(key) < SHORTEST:
-        raise DataError(
-            f"{name}: is shorter than {SHORTEST} characters, so that it can be found by trying; make one by "
-            "`openssl rand -hex 32`"
-        )
+    if wrong := too_short(name, key):
+        raise DataError(wrong)
     return key.encode()
 
 
@@ -128,7 +124,7 @@ def _fingerprint(key: bytes) -> str:
 
 
 def _hashes(key: bytes, values: Sequence[str]) -> list[str]:
-    return [hmac.digest(key, value.encode(), "sha256").hex() for value in values]
+    return [hashed(key, value) for value in values]
 
 
 def _refused(type_: pa.DataType, mask: Mask | None) -> str:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts.captured import REQUESTS
 from cd4ml.contracts.model import Contract
+from cd4ml.contracts.traffic import arm_of
 
 LATENCY_MS = 3.0
 """The median that is made up, for nobody waited for these answers."""
@@ -31,7 +32,7 @@ def write(rows: pa.Table, predictions: pa.Array, *, capture: Path, contract: Con
     columns = {
         "at": rows[at],
         "request_id": rows["request_id"],
-        "arm": pa.array([f"version-{version}"] * count),
+        "arm": pa.array([arm_of(str(version))] * count),
         "version": pa.array([str(version)] * count),
         "propensity": pa.array(np.ones(count)),
         "mirrored": pa.array(np.zeros(count, bool)),

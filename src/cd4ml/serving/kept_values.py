@@ -1,10 +1,8 @@
 """How values of requests are kept: as they are, hashed where they are personal, or not at all.
 
-A hash is that of ingestion (`docs/data.md`): HMAC with SHA-256 by a key, so that nobody without it finds a value by
-trying all that there are.
+A hash is that of ingestion (`cd4ml.contracts.hashes`).
 """
 
-import hmac
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +11,9 @@ from typing import Any
 
 import orjson
 
+from cd4ml.contracts.hashes import hashed, too_short
 from cd4ml.errors import EnvironmentSetupError
 from cd4ml.serving import messages
-
-SHORTEST_KEY = 16
-"""Characters: a shorter one is found by trying."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ class Masks:
         """That of a value as a key; None of a missing one."""
         if value is None or value == "":
             return None
-        return hmac.digest(self.key, messages.key(value).encode(), "sha256").hex()
+        return hashed(self.key, messages.key(value))
 
 
 def of_environment() -> Masks:
@@ -69,11 +65,8 @@ def of_environment() -> Masks:
         EnvironmentSetupError: The key is too short.
     """
     key = os.environ.get("CAPTURE_KEY", "")
-    if key and len(key) < SHORTEST_KEY:
-        raise EnvironmentSetupError(
-            f"CAPTURE_KEY: is shorter than {SHORTEST_KEY} characters, so that it can be found by trying; make one by "
-            "`openssl rand -hex 32`"
-        )
+    if key and (wrong := too_short("CAPTURE_KEY", key)):
+        raise EnvironmentSetupError(wrong)
     return Masks(frozenset(names("CAPTURE_PERSONAL") or ()), key.encode())
 
 

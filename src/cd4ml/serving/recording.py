@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cd4ml.contracts.model import Contract
+from cd4ml.contracts.traffic import arm_of
 from cd4ml.serving import capture, kept_values, messages
 from cd4ml.serving.application import RefusedError, Request
 from cd4ml.serving.asked import Asked
@@ -71,7 +72,7 @@ class Recording:
         self._kept, self._features, self._masks, self._share = kept.requests, features, masks, share
         self._outputs = list(contract.names)
         self._bytes_of_outputs = sum(map(len, self._outputs)) + 50 * len(self._outputs)
-        self._version, self._arm = version, f"version-{version}"
+        self._version, self._arm = version, arm_of(version)
 
     async def of(self, request: Request, answering: Awaitable[Answer]) -> Answer:
         """What answers a request, which has an id from then on, and is kept.

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -67,7 +67,7 @@ class Router:
         self, file: TrafficFile, *, arms: Arms, capture: Capture | None, masks: Masks, metrics: RouterMetrics
     ) -> None:
         self._file, self._arms, self._metrics = file, arms, metrics
-        self._capture, self._masks = capture, masks
+        self._capture, self._masks = capture, lru_cache(maxsize=1)(masks.with_personal)
         self.mirrors = Mirrors()
 
     @property
@@ -108,7 +108,7 @@ class Router:
         request_id = messages.request_id(content, header(request, PUID)) or uuid.uuid4().hex
         headers = passed_on(request, _PASSED_ON) | {PUID: request_id}
         caller = _caller(request, content, traffic)
-        masks = self._masks.with_personal(traffic.personal_features)
+        masks = self._masks(traffic.personal_features)
         return Routed(
             at=captures.now(),
             id=request_id,

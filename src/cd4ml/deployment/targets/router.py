@@ -10,7 +10,7 @@ import httpx
 import psutil
 
 from cd4ml.contracts.document import Document
-from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.contracts.traffic import Arm, Traffic, arm_of
 from cd4ml.deployment.targets import servers
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import models
@@ -149,4 +149,4 @@ def not_ready(asked: str) -> str:
 
 def arm_name(number: int | None, version: str) -> str:
     """What the router calls a server: by the number of its deployment, which tells two of one version apart."""
-    return f"version-{version}" if number is None else f"deployment-{number}"
+    return arm_of(version) if number is None else f"deployment-{number}"
