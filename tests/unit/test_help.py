@@ -65,3 +65,10 @@ def test_no_fewer_than_one_run_and_no_more_than_a_thousand_are_listed(
     store = str(tmp_path_factory.mktemp("store"))
 
     assert CliRunner().invoke(app, ["runs", "list", "--store", store, "--number", number]).exit_code == code
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_first_page_of_help_names_each_command_of_a_group(group: str) -> None:
+    said = COMMANDS[group].help
+
+    assert [name for name in COMMANDS[group].commands if name.replace("-", " ") not in said] == []

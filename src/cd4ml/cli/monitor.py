@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 PIPELINE = "monitoring"
 monitor_app = typer.Typer(
-    help="What production does, by windows of time: run, collect, windows, alerts, acknowledge.", no_args_is_help=True
+    help="What production does, by windows of time: run, collect, windows, alerts, acknowledge, page, learn, retrain, "
+    "retrainings.",
+    no_args_is_help=True,
 )
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 
