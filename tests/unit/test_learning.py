@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +26,7 @@ from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Verdict
+from cd4ml.data.ingest import ingest
 from cd4ml.errors import DataError, GateError, RegistryError
 from cd4ml.evaluation import limits
 from cd4ml.monitoring import learnt, lesson, steadiness, windows
@@ -49,10 +53,11 @@ def publish(
     model.write_contract(Contract("took", ("false", "true"), INPUTS, {"model": "linear"}), folder)
     inputs = {"train": "sha256:t"} | {f"window {key}": "sha256:w" for key in learnt_from}
     Lineage(0, inputs, HERE, started_from).write(folder / FILE)
+    of_before = dict.fromkeys(("schema.pbtxt", models.REFERENCE), "of before") | {"statistics": folder}
     data = DatasetReference("players", 0, "sha256:d")
     version = Version("uptake", number, model.digest(folder), "2025-12-31T00:00:00+00:00", "run", "", data)
     version = replace(version, arguments=arguments)
-    FolderStore(store).add_folder(version.folder, {"model": folder, "version.json": version.text})
+    FolderStore(store).add_folder(version.folder, {"model": folder, "version.json": version.text, **of_before})
     return version.digest
 
 
@@ -293,17 +298,84 @@ def test_what_does_not_keep_the_limits_of_the_version_is_not_published(
     assert not Verdict.read(folder / "verdict.json").passed
 
 
+LIMITS = {"auc": {"min": 0.5}}
+
+
+def test_of_two_that_learnt_the_same_windows_and_publish_at_once_one_is_published(
+    publishable: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [publishable("one", windows=("w1", "w2")), publishable("other", windows=("w2", "w3"))]
+    store, write, together = both[0].parent / "store", FolderStore.add_folder, threading.Barrier(2, timeout=30)
+
+    def at_once(self: FolderStore, name: str, contents: Any, **others: Any) -> None:
+        if name == "models/uptake/2":
+            together.wait()  # both have seen that there is no version 2
+        write(self, name, contents, **others)
+
+    monkeypatch.setattr(FolderStore, "add_folder", at_once)
+    with ThreadPoolExecutor(2) as threads:
+        tried = [threads.submit(learnt.publish, str(store), one) for one in both]
+        refused = [one.exception() for one in tried]
+
+    assert [one.version for one in models.versions(open_store(store), "uptake")] == [1, 2]
+    (why,) = (one for one in refused if one)
+    assert isinstance(why, RegistryError)
+    assert str(why) == (
+        "uptake: version 2 has learnt on from version 1 and from the same windows; deploy that one, and learn on from "
+        "it"
+    )
+
+
+def test_what_was_learnt_is_published_once_and_back_to_a_checkpoint_beside_it(publishable: Callable[..., Path]) -> None:
+    first, back = publishable("first", windows=("w1",)), publishable("back", windows=("w1",), rows=100)
+    store = str(first.parent / "store")
+
+    numbers = [learnt.publish(store, one).version.version for one in (first, first, back)]
+
+    assert numbers == [2, 2, 3]
+
+
 def models_digest(store: Path) -> str:
     return Version.parse(open_store(store).read("models/uptake/1/version.json"), "").digest
 
 
-def a_learning(folder: Path, started_from: str, windows: tuple[str, ...]) -> Path:
-    taught = tuple(TaughtBy(one, 1, "sha256:w", 200) for one in windows)
+@pytest.fixture
+def publishable(tmp_path: Path) -> Callable[..., Path]:
+    """Makes what has learnt on from version 1 and keeps its limits."""
+    store = tmp_path / "store"
+    pq.write_table(pa.table({"player": ["a"], "took": [True]}), tmp_path / "players.parquet")
+    ingest(str(tmp_path / "players.parquet"), store=str(store), name="players", key="player")
+    digest = publish(store, 1, model_limits=LIMITS)
+
+    def make(name: str, *, windows: tuple[str, ...], rows: int = 400) -> Path:
+        folder = tmp_path / name
+        made = folder / "learnt" / MODEL
+        shutil.copytree(tmp_path / "made-1", made)
+        (made / "saved_model" / "saved_model.pb").write_text(name)
+        a_learning(folder, digest, windows=windows, rows=rows)
+        found = evaluated.a_summary()
+        both = {
+            one: replace(found.models["candidate"], digest=of)
+            for one, of in (("candidate", model.digest(made)), ("champion", digest))
+        }
+        better = (summary.Change("champion", "overall", "auc", 0.01, (0.0, 0.02)),)
+        slices = [replace(one, model=of) for of in both for one in found.slices]
+        summary.write(replace(found, models=both, slices=tuple(slices), changes=better), folder / "evaluation")
+        (folder / "evaluation" / "predictions.parquet").write_text("rows")
+        return folder
+
+    return make
+
+
+def a_learning(folder: Path, started_from: str, windows: tuple[str, ...], rows: int = 400) -> Path:
+    taught = tuple(TaughtBy(one, 1, "sha256:w", 400 // len(windows)) for one in windows)
     Lesson("uptake", 1, started_from, taught, {}, 60.0).write(folder / "lesson" / ABOUT)
     inputs = {f"window {one}": "sha256:w" for one in windows}
-    Lineage(0, inputs, HERE, started_from).write(folder / "learnt" / MODEL / FILE)
-    checkpoint = Checkpoint(400, 368, 0.5, 0.6)
-    Learning("uptake", 1, started_from, "sha256:n", "key", 0.2, 32, 400, (checkpoint,), {}).write(
+    made = folder / "learnt" / MODEL
+    Lineage(0, inputs, HERE, started_from).write(made / FILE)
+    digest = model.digest(made) if (made / "contract.json").exists() else "sha256:n"
+    checkpoint = Checkpoint(rows, 368, 0.5, 0.6)
+    Learning("uptake", 1, started_from, digest, "key", 0.2, 32, rows, (checkpoint,), {}).write(
         folder / "learnt" / LEARNT
     )
     return folder

@@ -1,6 +1,7 @@
 """The registry: what is published has passed, is never changed, and remembers where it came from."""
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DocumentError, RegistryError, StorageError
 from cd4ml.registry import clock, deployments, history, models
 from cd4ml.storage import open_store
+from cd4ml.storage.bucket import S3Store
 from cd4ml.storage.folder import FolderStore
 
 
@@ -240,7 +242,10 @@ def test_the_trend_is_of_the_last_ten_versions_in_the_order_of_their_numbers(tmp
     assert [one["version"] for one in points] == list(range(3, 13))
 
 
-def test_the_number_of_a_writer_that_was_killed_is_not_given_again(s3: S3Server, tmp_path: Path) -> None:
+def test_the_number_of_a_writer_that_was_killed_is_not_given_again(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "SILENT", 0.02)
     Candidate(tmp_path, "a").publish("s3://cd4ml")
     s3.objects |= {f"models/uptake/{number}/.writer": b"killed" for number in (2, 3)}
     s3.objects["models/uptake/2/card.md"] = b"# half"
@@ -249,6 +254,24 @@ def test_the_number_of_a_writer_that_was_killed_is_not_given_again(s3: S3Server,
 
     assert number == 4
     assert [one.version for one in models.versions(open_store("s3://cd4ml"), "uptake")] == [1, 4]
+
+
+def test_what_another_writes_at_that_moment_counts_as_soon_as_it_is_whole(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same, add = Candidate(tmp_path, "a"), S3Store.add_folder
+
+    def while_another_writes(self: S3Store, name: str, contents: Any, **others: Any) -> None:
+        monkeypatch.setattr(S3Store, "add_folder", add)
+        add(self, name, contents, **others)
+        marks = {key: s3.objects.pop(key) for key in [*s3.objects] if ".complete" in key}
+        threading.Timer(0.1, lambda: s3.objects.update(marks)).start()
+        add(self, name, contents, **others)
+
+    monkeypatch.setattr(S3Store, "add_folder", while_another_writes)
+
+    assert same.publish("s3://cd4ml").version == 1
+    assert [one.version for one in models.versions(open_store("s3://cd4ml"), "uptake")] == [1]
 
 
 def test_a_name_that_leaves_the_registry_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """A checked model becomes a version of the registry, once the gate has said again what its verdict says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cd4ml.contracts.record import Judgement, found_by
+from cd4ml.contracts.release import Version
 from cd4ml.contracts.verdict import Verdict
 from cd4ml.errors import GateError
 from cd4ml.evaluation import gate
@@ -22,6 +23,7 @@ def publish(
     run: str,
     revision: str,
     arguments: Mapping[str, Any] | None = None,
+    check: Callable[[Sequence[Version]], None] = lambda _: None,
 ) -> Published:
     """Adds a model to the registry; the one that is there already is returned as it is.
 
@@ -36,6 +38,7 @@ def publish(
         run: The run that publishes.
         revision: The revision of the code.
         arguments: What the version is made by; those of the run of this task if not said.
+        check: Refuses, by raising, to publish after the versions that are there.
 
     Raises:
         GateError: The verdict is not that of `check_model` on this evaluation and these limits.
@@ -49,7 +52,14 @@ def publish(
             f"({', '.join(differs) or 'its checks'} differ); run {again.gate} on them again"
         )
     published = models.publish(
-        location, name=name, judged=judged, verdict=verdict, run=run, revision=revision, arguments=arguments
+        location,
+        name=name,
+        judged=judged,
+        verdict=verdict,
+        run=run,
+        revision=revision,
+        arguments=arguments,
+        check=check,
     )
     records.publish(
         location,

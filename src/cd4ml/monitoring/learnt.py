@@ -1,7 +1,8 @@
 """What was learnt online becomes a published version, by the gate that every model passes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,12 @@ def publish(store: str, folder: Path, *, revision: str = "") -> Published:
     opened, about = open_store(store), Lesson.read(folder / "lesson" / ABOUT)
     version = models.read(opened, about.model, about.version)
     found = Learning.read(folder / "learnt" / LEARNT)
-    _check_first(opened, version, found, made=Lineage.read(folder / "learnt" / MODEL / lineage.FILE), rows=about.rows)
+    made = Lineage.read(folder / "learnt" / MODEL / lineage.FILE)
+    windows = set() if found.rows < about.rows else set(Learning.windows_of(made))  # back to a checkpoint is meant
+    check = partial(_check_first, opened, version, windows=windows)
+    known = models.versions(opened, version.name)
+    if found.digest not in {one.digest for one in known}:
+        check(known)  # to begin with, for what follows takes time
     problem = models.contract(opened, version).problem
     limits = applying(as_written(version.arguments[LIMITS]), problem)
     gate.check(folder / EVALUATION, limits).write(folder / VERDICT).raise_if_failed()
@@ -86,6 +92,7 @@ def publish(store: str, folder: Path, *, revision: str = "") -> Published:
             run=f"online-{found.key[:12]}",
             revision=revision,
             arguments={**version.arguments, LIMITS: limits},
+            check=check,
         )
 
 
@@ -107,8 +114,15 @@ def applying(limits: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
     return {**kept, "bootstrap": {problem.primary: {"baseline": bound}}}
 
 
-def _check_first(store: Store, version: Version, found: Learning, *, made: Lineage, rows: int) -> None:
-    """Makes sure that nothing has come in between."""
+def _check_first(store: Store, version: Version, published: Sequence[Version], *, windows: Set[str]) -> None:
+    """Makes sure that nothing has come in between.
+
+    Args:
+        store: The store.
+        version: Which was learnt on.
+        published: The versions of the model.
+        windows: The keys of those that nobody else may have learnt from.
+    """
     try:
         served = named.find(store, version.name)
     except RegistryError:  # none is deployed
@@ -118,16 +132,12 @@ def _check_first(store: Store, version: Version, found: Learning, *, made: Linea
             f"{version.name}: version {served.version} is served by now, and version {version.version} was learnt on; "
             "learn again"
         )
-    later = [one for one in models.versions(store, version.name) if one.version > version.version]
-    if any(one.digest == found.digest for one in later):
-        return  # it is published
-    windows = set() if found.rows < rows else set(Learning.windows_of(made))  # back to a checkpoint is meant
-    for other in later:
-        if lineage.FILE not in store.children(f"{other.folder}/model"):
-            continue  # an old cd4ml published it
+    for other in published:
+        if other.version <= version.version or lineage.FILE not in store.children(f"{other.folder}/model"):
+            continue  # an old cd4ml published what has none
         file = f"{other.folder}/model/{lineage.FILE}"
-        of_other = Lineage.parse(store.read(file), store.uri(file))
-        if of_other.started_from == version.digest and windows & set(Learning.windows_of(of_other)):
+        made = Lineage.parse(store.read(file), store.uri(file))
+        if made.started_from == version.digest and not windows.isdisjoint(Learning.windows_of(made)):
             raise RegistryError(
                 f"{version.name}: version {other.version} has learnt on from version {version.version} and from the "
                 "same windows; deploy that one, and learn on from it"

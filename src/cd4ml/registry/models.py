@@ -17,7 +17,8 @@ signatures/           over all of these, where whoever published it has a key (l
 import itertools
 import logging
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +39,8 @@ from cd4ml.storage.folder import FolderStore
 log = logging.getLogger(__name__)
 
 TREND_VERSIONS = 10
+SILENT = 20.0
+"""Seconds after which whoever writes a version, and adds no file to it, is taken for one that was ended."""
 REFERENCE = "reference.parquet"
 
 
@@ -96,6 +99,7 @@ def publish(
     run: str,
     revision: str,
     arguments: Mapping[str, Any] | None = None,
+    check: Callable[[Sequence[Version]], None] = lambda _: None,
 ) -> Published:
     """Adds a model to the registry, signed where there is a key; the one that is there already is returned as it is.
 
@@ -107,6 +111,7 @@ def publish(
         run: The run that publishes.
         revision: The revision of the code.
         arguments: What the version is made by; those of the run of this task if not said.
+        check: Refuses, by raising, to publish after the versions that are there; asked anew where another comes first.
 
     Raises:
         RegistryError: The verdict is another gate's, or about another model or evaluation, or it did not pass.
@@ -147,6 +152,7 @@ def publish(
             if known.digest == digest:
                 signed = signature.SIGNATURES in store.children(known.folder)
                 return Published(known, store.uri(known.folder), store.read(f"{known.folder}/card.md"), signed)
+        check(published)
         number = max([number, *(known.version for known in published)]) + 1
         version = Version(
             name=name,
@@ -179,8 +185,20 @@ def publish(
         try:
             signed = _add(store, version.folder, contents)
         except AlreadyStoredError:
+            _await(store, version)
             continue  # another run took this number, or was ended while it wrote; take the next
         return Published(version, store.uri(version.folder), card_text, signed)
+
+
+def _await(store: Store, version: Version) -> None:
+    """Waits until what another writes in the place of a version is whole, as long as files come."""
+    there: set[str] = set()
+    until = time.monotonic() + SILENT
+    while version.version not in numbers(store, f"models/{version.name}") and time.monotonic() < until:
+        now = set(store.below(version.folder))
+        if now - there:
+            there, until = now, time.monotonic() + SILENT
+        time.sleep(SILENT / 20)
 
 
 def _predicted(judged: Judged) -> list[str]:
