@@ -1,4 +1,6 @@
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -216,6 +218,23 @@ def test_rows_that_no_column_alone_gives_away_are_told_apart():
     assert found.told_apart.interval[0] > 0.7
     assert found.told_apart.false_alarm_rate < 1e-6
     assert {*found.told_apart.columns} == {"x", "y"}
+
+
+def test_rows_are_told_apart_on_one_thread_from_the_first_time_on():
+    code = """
+import os
+import numpy as np
+from cd4ml.validation.drift import pair, told_apart
+random = np.random.default_rng(0)
+columns = [pair.Pair("x", "number", random.normal(size=200), random.normal(size=200))]
+threads = len(os.listdir("/proc/self/task"))
+assert told_apart.tell(columns, random)
+print(len(os.listdir("/proc/self/task")) - threads)
+"""
+    four = {"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | four, capture_output=True, check=True)
+
+    assert int(done.stdout) == 0
 
 
 def test_the_same_shift_has_the_same_effect_however_many_rows_there_are():

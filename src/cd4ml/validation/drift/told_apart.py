@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
@@ -10,6 +11,9 @@ from scipy import special
 from cd4ml.contracts.drift import FALSE_ALARMS
 from cd4ml.validation.drift import chance, pair
 from cd4ml.validation.drift.pair import Pair
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 MOST_ROWS = 5000
 """Of each sample."""
@@ -43,18 +47,17 @@ def tell(pairs: Sequence[Pair], random: np.random.Generator) -> Told | None:
     """
     if not pairs or min(len(pairs[0].before), len(pairs[0].after)) < FEWEST_ROWS:
         return None
+    from sklearn.ensemble import HistGradientBoostingClassifier  # before the limit, which is of what is loaded
     from threadpoolctl import threadpool_limits
 
+    trees = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, early_stopping=False, random_state=0)
     with threadpool_limits(limits=1):
-        return _told(pairs, random)
+        return _told(pairs, trees, random)
 
 
-def _told(pairs: Sequence[Pair], random: np.random.Generator) -> Told:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
+def _told(pairs: Sequence[Pair], trees: "HistGradientBoostingClassifier", random: np.random.Generator) -> Told:
     features, is_after = _rows(pairs, random)
     fitted, others = np.array_split(random.permutation(len(is_after)), 2)
-    trees = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, early_stopping=False, random_state=0)
     trees.fit(features[fitted], is_after[fitted])
     held_out, answers = features[others], is_after[others]
     scores = trees.predict_proba(held_out)[:, 1]
