@@ -55,6 +55,7 @@ arguments:
 """
 OURS = """
 import json, sys, time
+import sklearn.ensemble
 from cd4ml.monitoring.drift import compare_each
 handed, store, output = sys.argv[1:4]
 began = time.perf_counter()

@@ -12,6 +12,8 @@ from cd4ml.validation.on_disk import OnDisk
 
 MOST_ROWS = 20_000
 """That are drawn, of one version; drift that so many do not show has no effect that matters."""
+COMPARED = ("at", "outputs", "predictions", "features")
+"""The columns of a window that are read of what is drawn."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Drawn:
     callers: int
     """That they are of; a request whose caller is not known is one."""
     table: pa.Table
-    """One row of each caller, of some callers where they are many; as the window has it."""
+    """One row of each caller, of some callers where they are many: the columns `COMPARED` of the window."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ def draw(rows: OnDisk) -> Mapping[str, Drawn]:
     """
     versions, names = _coded(rows.column("version"))
     callers = _callers(rows)
-    counts = {name: int(np.count_nonzero(versions == code)) for code, name in enumerate(names)}
+    counts = dict(zip(names.to_pylist(), np.bincount(versions).tolist(), strict=True))
     random = np.random.default_rng(0)
-    firsts = {name: _one_each(callers, versions == code, random) for code, name in enumerate(names)}
+    firsts = {name: _one_each(callers, versions == code, random) for code, name in enumerate(counts)}
     chosen = {name: np.sort(some[:MOST_ROWS]) for name, some in firsts.items()}
     places = np.sort(np.concatenate([np.zeros(0, np.int64), *chosen.values()]))
-    taken = rows.take(pa.array(places)).combine_chunks()
+    read = rows.select([name for name in COMPARED if name in rows.column_names])
+    taken = read.take(pa.array(places)).combine_chunks()
     return {
         name: Drawn(counts[name], len(firsts[name]), taken.take(pa.array(np.searchsorted(places, some))))
         for name, some in chosen.items()
@@ -76,7 +79,7 @@ def loudest(rows: OnDisk) -> Loudest | None:
     if not len(units):
         return None
     counts = np.bincount(units)
-    return Loudest(names[counts.argmax()], int(counts.max()), rows.num_rows, len(names) - 1)
+    return Loudest(names[int(counts.argmax())].as_py(), int(counts.max()), rows.num_rows, len(names) - 1)
 
 
 def _callers(rows: OnDisk | pa.Table) -> npt.NDArray[np.int64]:
@@ -92,12 +95,15 @@ def _one_each(
 ) -> npt.NDArray[np.int64]:
     """The place of one row of each caller among some rows, in any order."""
     places = random.permutation(np.flatnonzero(own))
-    _, first = np.unique(callers[places], return_index=True)
-    return random.permutation(places[first])
+    firsts = np.full(callers.max(initial=-1) + 1, -1)
+    firsts[callers[places[::-1]]] = places[::-1]  # of one caller the last to be set stays, which is the first place
+    return random.permutation(firsts[firsts >= 0])
 
 
-def _coded(texts: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Texts as numbers, int64 [rows], and the text of each; null is `""`."""
-    coded = pa.concat_arrays([pa.array([], pa.string()), *texts.cast(pa.string()).fill_null("").chunks])
-    encoded = coded.dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+def _coded(texts: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.StringArray]:
+    """Texts as numbers from 0 on, int64 [rows], and the text of each; null is `""`."""
+    encoded = texts.cast(pa.string()).fill_null("").dictionary_encode()
+    if not encoded.num_chunks:
+        return np.zeros(0, np.int64), pa.array([], pa.string())
+    codes = np.concatenate([one.indices.to_numpy() for one in encoded.chunks])
+    return codes.astype(np.int64), encoded.chunk(0).dictionary
