@@ -29,7 +29,7 @@ from cd4ml.contracts.verdict import Verdict
 from cd4ml.data.ingest import ingest
 from cd4ml.errors import DataError, GateError, RegistryError
 from cd4ml.evaluation import limits
-from cd4ml.monitoring import learnt, lesson, steadiness, windows
+from cd4ml.monitoring import learnt, lesson, steadiness, window_table, windows
 from cd4ml.monitoring.steadiness import Lost
 from cd4ml.monitoring.windows import Span
 from cd4ml.registry import models
@@ -104,9 +104,10 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def collected(store: Path, hours: int, **captured: Any) -> str:
+def collected(store: Path, hours: int, *, but_for: int = 0, **captured: Any) -> str:
+    """Collects the windows of some hours, but for the last ones."""
     capture(store.parent / "capture", hours, **{"delay": timedelta(minutes=1), **captured})
-    for hour in range(hours):
+    for hour in range(hours - but_for):
         span = Span(BEGIN + hour * HOUR, BEGIN + (hour + 1) * HOUR)
         windows.collect(str(store), "uptake", span, capture=str(store.parent / "capture"))
     return str(store)
@@ -167,6 +168,30 @@ def test_a_window_teaches_once(store: Path) -> None:
     publish(store, 3, learnt_from=tuple(one.window for one in about.windows))
     with pytest.raises(DataError, match="no window to learn from: 3 with ripe labels were before it"):
         gathered(store, model="uptake@3")
+
+
+def test_what_is_collected_while_a_lesson_is_gathered_is_none_of_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected(store, 4, but_for=1)
+    before, rows = gathered(store)
+    delays, capture = windows.delays, str(store.parent / "capture")
+
+    def as_another_collects(*given: Any, **named: Any) -> Any:
+        windows.collect(str(store), "uptake", Span(BEGIN + 3 * HOUR, BEGIN + 4 * HOUR), capture=capture)
+        return delays(*given, **named)
+
+    monkeypatch.setattr(windows, "delays", as_another_collects)
+    about, again = gathered(store)
+
+    assert (about, again) == (before, rows)
+    opened = open_store(store)
+    assert [one.window for one in about.windows] == [one.key for one in window_table.every(opened, "uptake")[:3]]
+    then = window_table.every(opened, "uptake", at=about.table_version)
+    assert [one.digest for one in about.windows] == [one.digest for one in then]
+    assert [window_table.rows(opened, one, at=about.table_version).num_rows for one in then] == [300, 300, 300]
+    assert len(window_table.given(opened, "uptake", ["at"], at=about.table_version)) == 900
+    assert len(window_table.every(opened, "uptake")) == 4
 
 
 def test_a_moment_may_be_named_from_which_on_windows_teach(store: Path) -> None:

@@ -11,7 +11,7 @@ The folder of a lesson:
 The folder of what was learnt:
 
     learning.json      `Learning`
-    model/             the model as it is after the last row
+    model/             the model as it is after the last row; beside what predicts also the same `learning.json`
     rows.parquet       the rows that were predicted by what had learnt something, as in the lesson
     predicted.parquet  of each of them what was predicted before it taught, `candidate`, and what the published model
                        predicts, `champion`: float32, or a list of them, one a class
@@ -64,6 +64,8 @@ class Lesson(Document, kind="cd4ml/Lesson", remedy="gather the rows to learn fro
     """Seconds after which labels are ripe."""
     steadiness: str = ""
     """How much changes meanwhile, in words."""
+    table_version: int | None = None
+    """Of the table of windows, a Delta table, that the rows were read of; None as a cd4ml of before wrote it."""
 
     @property
     def rows(self) -> int:
@@ -111,6 +113,10 @@ class Learning(Document, kind="cd4ml/Learning", remedy="learn again"):
     checkpoints: tuple[Checkpoint, ...]
     passed_over: Mapping[str, int]
     """Rows that taught nothing, by reason."""
+    windows: tuple[TaughtBy, ...] = ()
+    """That it was to learn from, the earliest first."""
+    table_version: int | None = None
+    """Of the table of windows that the rows were read of, as the lesson has it."""
 
     @classmethod
     def windows_of(cls, lineage: Lineage) -> list[str]:

@@ -10,6 +10,7 @@ A model is a folder:
     history.json     one object an epoch: epoch, seconds, loss, eval_loss, and the primary metric as auc, eval_auc; and
                      input_seconds, step_seconds and eval_seconds, as far as they are known
     lineage.json     what it was trained from, and where (layout: `cd4ml.contracts.lineage`)
+    learning.json    of one that has learnt online: from what, and how (layout: `cd4ml.contracts.learning`)
 
 Nothing here needs TensorFlow, and pyarrow only where a table comes in, so that every stage can read it.
 """

@@ -1,7 +1,7 @@
 """What a published model is to learn from: the labelled rows of windows whose labels are ripe, as the model takes them.
 
 A window teaches once. Those of a version that was trained begin with its publication, those of one that has learnt
-online after the last that it has learnt from.
+online after the last that it has learnt from. All is read of one version of their table, whoever adds to it meanwhile.
 """
 
 import shutil
@@ -49,11 +49,12 @@ def gather(store: str, model: str, folder: Path, *, since: datetime | None = Non
     opened = open_store(store)
     version = named.find(opened, model)
     contract = _copied(opened, version, folder / MODEL)
-    known, ripening = window_table.every(opened, version.name), windows.delays(opened, version.name)
+    at = window_table.version(opened, version.name)
+    known, ripening = window_table.every(opened, version.name, at=at), windows.delays(opened, version.name, at=at)
     ripe = [one for one in known if one.labelled and ripening.is_ripe(one.age)]
     if ripening.ripe_after is None:
         raise DataError(f"{version.name}: when its labels are ripe: {ripening.headline}; learn once that is known")
-    rows = {one.key: window_table.rows(opened, one) for one in ripe}
+    rows = {one.key: window_table.rows(opened, one, at=at) for one in ripe}
     steady = steadiness.check(version.name, list(_losses(ripe, rows, contract)), ripening.ripe_after)
     taught = _taught(version, ripe, made=Lineage.read(folder / MODEL / lineage.FILE), since=since)
     if not taught:
@@ -74,6 +75,7 @@ def gather(store: str, model: str, folder: Path, *, since: datetime | None = Non
         passed_over=dict(passed_over),
         ripe_after=ripening.ripe_after,
         steadiness=steady,
+        table_version=at,
     )
     folder.mkdir(parents=True, exist_ok=True)
     moments = {"asked": whole["asked_at"].cast(MOMENT), "known": whole["known_at"].cast(MOMENT)}

@@ -391,7 +391,7 @@ def _write(
     pq.write_table(pq.read_table(lesson / ROWS)[judged], output / ROWS)
     predicted = {CANDIDATE: layer.answers(outputs), CHAMPION: layer.answers(published)}
     pq.write_table(pa.table({name: _column(one) for name, one in predicted.items()}), output / PREDICTED)
-    return Learning(
+    found = Learning(
         model=about.model,
         version=about.version,
         started_from=about.digest,
@@ -402,7 +402,11 @@ def _write(
         rows=ended.checkpoints[-1].rows,
         checkpoints=tuple(ended.checkpoints),
         passed_over=about.passed_over,
-    ).write(output / LEARNT)
+        windows=about.windows,
+        table_version=about.table_version,
+    )
+    found.write(output / MODEL / LEARNT)
+    return found.write(output / LEARNT)
 
 
 def _column(answers: np.ndarray) -> pa.Array:

@@ -30,34 +30,56 @@ WINDOW = "window"
 _SCHEMA = pa.schema([*ROWS, (WINDOW, pa.string())])
 
 
-def every(store: Store, model: str) -> list[Window]:
-    """The last document of each window of a model, the earliest window first.
+def version(store: Store, model: str) -> int | None:
+    """The version of the table as it is now, by which all of it can be read as it is now; None where there is none.
 
     Raises:
         DataError: The table of windows cannot be read.
     """
     uri = _uri(store, model)
-    return _last_of(tables.opened(uri), uri) if tables.exists(uri) else []
+    return tables.opened(uri).version() if tables.exists(uri) else None
 
 
-def rows(store: Store, window: Window, *, mirrored: bool = False) -> pa.Table:
+def every(store: Store, model: str, *, at: int | None = None) -> list[Window]:
+    """The last document of each window of a model, the earliest window first.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        at: The version of the table; the latest if not said.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    uri = _uri(store, model)
+    return _last_of(tables.opened(uri, at), uri) if tables.exists(uri) else []
+
+
+def rows(store: Store, window: Window, *, mirrored: bool = False, at: int | None = None) -> pa.Table:
     """The rows of a window (`cd4ml.contracts.window`), by when their requests came in.
 
     Args:
         store: The store.
         window: Its document.
         mirrored: Whether those of mirrors, in place of those that were given to somebody.
+        at: The version of the table; the latest if not said.
 
     Raises:
         DataError: The table of windows cannot be read.
     """
-    opened = tables.opened(_uri(store, window.model))
+    opened = tables.opened(_uri(store, window.model), at)
     found = opened.to_pyarrow_table(filters=[(WINDOW, "=", window.key), ("mirrored", "=", mirrored)])
     return found.drop_columns([WINDOW]).sort_by([(name, "ascending") for name in ("at", "request_id", "row")])
 
 
-def given(store: Store, model: str, columns: Sequence[str]) -> pa.Table:
+def given(store: Store, model: str, columns: Sequence[str], *, at: int | None = None) -> pa.Table:
     """Some columns of the rows of all windows that were given to somebody, in any order.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        columns: Their names.
+        at: The version of the table; the latest if not said.
 
     Raises:
         DataError: The table of windows cannot be read.
@@ -65,7 +87,7 @@ def given(store: Store, model: str, columns: Sequence[str]) -> pa.Table:
     uri = _uri(store, model)
     if not tables.exists(uri):
         return _SCHEMA.empty_table().select(list(columns))
-    found = tables.opened(uri).to_pyarrow_table(filters=[("mirrored", "=", False)], columns=list(columns))
+    found = tables.opened(uri, at).to_pyarrow_table(filters=[("mirrored", "=", False)], columns=list(columns))
     return found.select(list(columns))
 
 
@@ -211,7 +233,7 @@ def _check_apart(about: Window, known: Sequence[Window]) -> None:
 
 def _last_of(opened: deltalake.DeltaTable, uri: str) -> list[Window]:
     found: dict[str, Window] = {}
-    for commit in opened.history():  # the newest first
+    for commit in opened.history()[-(opened.version() + 1) :]:  # the newest first, without those after this version
         if ABOUT in commit:
             one = Window.parse(commit[ABOUT], uri)
             if one.key not in found or found[one.key].number < one.number:

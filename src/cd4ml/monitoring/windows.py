@@ -91,14 +91,19 @@ def place(store: Store, model: str) -> str:
     return uri if store.children(f"captures/{model}") else str(Machine(store, model).capture)
 
 
-def delays(store: Store, model: str) -> Delays:
+def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
     """With what delay labels of a model come, by all its windows.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        at: The version of the table of windows; the latest if not said.
 
     Raises:
         DataError: The table of windows cannot be read.
     """
-    known = window_table.every(store, model)
-    rows = window_table.given(store, model, ["at", "labelled_at"])
+    known = window_table.every(store, model, at=at)
+    rows = window_table.given(store, model, ["at", "labelled_at"], at=at)
     begins = np.array([Span.of(one).begin.timestamp() * 1e6 for one in known])
     looked = pa.array([datetime.fromisoformat(one.at) for one in known], ROWS.field("at").type)
     of = np.searchsorted(begins, rows["at"].cast(pa.int64()).to_numpy(), side="right") - 1  # no two overlap

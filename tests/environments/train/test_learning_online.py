@@ -17,7 +17,7 @@ import tensorflow as tf
 from conftest import Inputs, players, predictions_of, requested
 
 from cd4ml.contracts import document, model
-from cd4ml.contracts.learning import ABOUT, MODEL, MOMENT, MOMENTS, PREDICTED, ROWS, Learning, Lesson, TaughtBy
+from cd4ml.contracts.learning import ABOUT, LEARNT, MODEL, MOMENT, MOMENTS, PREDICTED, ROWS, Learning, Lesson, TaughtBy
 from cd4ml.contracts.lineage import FILE, Lineage
 from cd4ml.errors import TrainingError
 from cd4ml.monitoring.online import Pace, learn
@@ -79,6 +79,7 @@ def teach(published: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
             windows=(TaughtBy("20260101T000000Z-20260101T010000Z", 2, "sha256:1", len(table)),),
             passed_over={"no label": 7},
             ripe_after=60.0,
+            table_version=7,
         ).write(lesson / ABOUT)
         return lesson
 
@@ -210,8 +211,11 @@ def test_only_the_weights_of_the_last_layer_are_others(teach, learning, publishe
 def test_the_model_says_from_which_windows_and_which_model_it_has_learnt(teach, learning, steady):
     lesson = teach(steady.slice(0, 200))
 
-    lineage = Lineage.read(learning(lesson).folder / MODEL / FILE)
+    found = learning(lesson)
 
+    lineage, kept = Lineage.read(found.folder / MODEL / FILE), Learning.read(found.folder / MODEL / LEARNT)
+    assert kept == found.about
+    assert (kept.windows, kept.table_version) == (Lesson.read(lesson / ABOUT).windows, 7)
     assert lineage.started_from == model.digest(lesson / MODEL)
     assert lineage.inputs == {"window 20260101T000000Z-20260101T010000Z": "sha256:1"}
 
