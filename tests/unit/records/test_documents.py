@@ -18,6 +18,7 @@ from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import ModelSummary, Summary
 from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.learning import Learning, Lesson
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.promotion import Promotion
 from cd4ml.contracts.provenance import Provenance
@@ -50,6 +51,8 @@ KINDS: Mapping[str, type[Document]] = {
     "window_drift.json": WindowDrift,
     "alerts.json": Alerts,
     "window_quality.json": WindowQuality,
+    "lesson.json": Lesson,
+    "learning.json": Learning,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 
@@ -63,7 +66,7 @@ FINITE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(
@@ -126,6 +129,8 @@ def test_every_file_that_was_kept_is_read() -> None:
         "window_drift.json": "1 change, as drift of age in version 1",
         "alerts.json": "1 alert, 1 acknowledged",
         "window_quality.json": "AUC 0.830 (estimated 0.840)",
+        "lesson.json": "570 rows of 2 windows",
+        "learning.json": "loss 0.4209 before each row taught, 0.462 of version 3",
     }.items(),
 )
 def test_the_headline_of_a_document_is_the_figure_that_a_person_looks_for(name: str, headline: str) -> None:
