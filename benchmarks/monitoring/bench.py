@@ -40,7 +40,8 @@ HOURS = 24
 JOIN = """
 import json, sys, time
 from datetime import UTC, datetime, timedelta
-from cd4ml.monitoring import joined, taking
+from cd4ml.monitoring import joined
+from cd4ml.registry import labels_taken
 from cd4ml.monitoring.capture_files import CaptureFiles
 from cd4ml.storage import open_store
 import pyarrow as pa
@@ -49,7 +50,7 @@ begin = datetime(2026, 1, 1, tzinfo=UTC)
 files = CaptureFiles(capture)
 requests, feedback = files.requests(begin, begin + timedelta(days=1)), pa.concat_tables(files.labels(begin))
 opened = open_store(store)
-bulk = [joined.Bulk(taking.read(opened, one), one.key) for one in taking.taken(opened, "uptake")]
+bulk = [joined.Bulk(labels_taken.read(opened, one), one.key) for one in labels_taken.every(opened, "uptake")]
 imported, began = time.process_time(), time.perf_counter()
 found = joined.join(joined.once(requests).table, classes=("false", "true"), feedback=feedback, bulk=bulk)
 seconds, cpu = time.perf_counter() - began, time.process_time() - imported

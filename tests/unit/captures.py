@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import model
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+from cd4ml.contracts.late_labels import ABOUT, LABELS, TABLE, Labels
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.deployment.evidence import divided
@@ -88,6 +90,35 @@ def publish(store: Path) -> Path:
             data = DatasetReference("players", 0, "sha256:d")
             version = Version("uptake", number, f"sha256:{number}", "2026-01-01T00:00:00+00:00", "run", "", data)
             FolderStore(store).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
+    return store
+
+
+def take_labels(
+    store: Path,
+    *,
+    ids: Sequence[str | None],
+    labels: Sequence[str],
+    at: Sequence[datetime],
+    about: dict[str, Any],
+    keys: Sequence[list[str] | None] | None = None,
+    rows: Sequence[int] | None = None,
+) -> Path:
+    """Puts labels of `uptake` into a store, as those that were taken in bulk.
+
+    Args:
+        store: The folder.
+        ids: Of the requests; None where keys are said.
+        labels: What came to be true.
+        at: When each was known.
+        about: What else is said of them: `digest`, `taken_at`, and `key` where there are keys.
+        keys: The values of the key.
+        rows: The numbers of the rows within their requests.
+    """
+    columns = [ids, rows or pa.nulls(len(ids), pa.int32()), keys or [None] * len(ids), labels, at]
+    found = Labels("uptake", 1, rows=len(ids), column="took", source="{}", **about)
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.table(columns, schema=LABELS), Path(folder) / TABLE)
+        FolderStore(store).add_folder(found.folder, {TABLE: Path(folder) / TABLE, ABOUT: found.text})
     return store
 
 

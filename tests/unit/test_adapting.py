@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from captures import BEGIN, Arms, captured, write
+from captures import BEGIN, Arms, captured, take_labels, write
 from development_page import shown
 from steps_taken import Answers, Clock
 
@@ -42,6 +42,8 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
     clock: Clock
     shares: tuple[float, ...] = ()
     sticky: Sticky | None = None
+    in_bulk = False
+    """Whether labels that are taken in bulk come in place of feedback."""
     written = 0.0
     """Of the clock: until when requests are captured."""
 
@@ -68,8 +70,19 @@ class Divided(names["Shelf"]):  # type: ignore[misc]
             folder = self.store.root.parent / "capture" / name / "2026-01-01"
             folder.mkdir(parents=True, exist_ok=True)
             asked = pc.and_(pc.greater_equal(at, begin), pc.less(at, end))
-            pq.write_table(table.filter(asked), folder / f"{self.clock.passed:06.0f}-{len(self.shares)}.parquet")
+            name_of = f"{self.clock.passed:06.0f}-{len(self.shares)}"
+            if name == "feedback" and self.in_bulk:
+                self.take(table.filter(asked), name_of)
+            else:
+                pq.write_table(table.filter(asked), folder / f"{name_of}.parquet")
         self.written = self.clock.passed
+
+    def take(self, feedback: pa.Table, name: str) -> None:
+        """Takes rewards as labels, as if each were taken when it came."""
+        labels = ["true" if one else "false" for one in feedback["reward"].to_pylist()]
+        ids, at = (feedback[column].to_pylist() for column in ("request_id", "at"))
+        about = {"digest": name, "taken_at": BEGIN.isoformat()}
+        take_labels(self.store.root, ids=ids, labels=labels, at=at, about=about)
 
 
 @pytest.fixture
@@ -126,7 +139,42 @@ def test_a_better_release_gets_more_and_then_all(
     assert "the challenger is better" in said[-2][1]
     assert found.challenger.share > 0.5
     deployed.write(deployments.every(shelf.store, "uptake")[-1].events, found, tmp_path / "page.html")
-    assert "planned" not in (tmp_path / "page.html").read_text().split("<h2>Arms")[0]
+    page = (tmp_path / "page.html").read_text()
+    assert "planned" not in page.split("<h2>Arms")[0]
+    cost = found.adapted
+    assert cost is not None
+    assert cost.regret is not None
+    assert cost.interval is not None
+    assert cost.even is not None
+    assert (cost.policy, cost.floor, cost.below, found.said.endswith(cost.said)) == (policy, 0.1, 0, True)
+    assert cost.least == pytest.approx(0.1)
+    assert cost.shares[0].value == 0.5
+    assert max(one.value for one in cost.shares) <= 0.9
+    assert cost.interval[0] <= cost.regret <= cost.even + 1e-9
+    assert "<h2>Shares and regret" in page
+    assert "floor of the champion" in page
+    assert cost.said in page
+
+
+def test_requests_that_were_divided_below_the_floor_do_not_count_and_many_are_told(shelf: Divided) -> None:
+    write(shelf.store.root.parent / "capture", 400, Arms(weight=0.05, rewards=(0.0, 1.0)), seed=1)
+
+    with pytest.raises(DeploymentError, match=r"floor: .* are too many; look why the router does not follow"):
+        deploy(shelf)
+
+    _, _, found = last(shelf)
+    assert found is not None
+    assert found.adapted is not None
+    assert (found.decision, found.adapted.below) == (Decision.ERROR, 400)
+    assert found.adapted.regret is None
+
+
+def test_labels_in_bulk_teach_a_bandit(shelf: Divided) -> None:
+    shelf.in_bulk = True
+    deploy(shelf, arms=Arms(rewards=(0.1, 0.9)), outcome="label")
+
+    state, _, found = last(shelf)
+    assert (state, found and found.decision) == ("held", Decision.PROMOTE)
 
 
 def test_a_worse_release_is_undone_as_soon_as_that_is_known(shelf: Divided) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from cd4ml.deployment.evidence import anytime, units
 from cd4ml.deployment.evidence.bandit import EVEN, shares
 from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.evidence.regret import regret
 
 RUNS, LOOKS, CALLERS = 1000, 20, 40
 """Bandits, how often each sets its shares, and how many callers come in between."""
@@ -106,6 +107,38 @@ def test_shares_keep_the_floor_always_and_reach_it(policy: str) -> None:
     assert found.propensities.min() >= 0.15
     assert found.propensities.max() == 0.85
     assert np.all(found.propensities[:, -1] == 0.85)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_it_costs_to_learn_falls_and_stays_below_that_of_equal_shares(policy: str) -> None:
+    bandit = Bandit.model_validate({"policy": policy})
+    found = lived(bandit, (0.3, 0.5), runs=100)
+    lost = 0.2 * (1 - found.propensities)  # of each caller, truly
+
+    told = [
+        regret(anytime.Guesses(values, found.guesses(bandit.floor).reach), shares, error=bandit.error)
+        for values, shares in zip(found.guesses(bandit.floor).values, found.propensities, strict=True)
+    ]
+
+    first, *_, last = np.array_split(lost.mean(axis=0), 4)
+    held = [one.interval[0] <= truly <= one.interval[1] for one, truly in zip(told, lost.mean(axis=1), strict=True)]
+    assert last.mean() < first.mean() / 2
+    assert np.mean([one.value for one in told]) == pytest.approx(lost.mean(), abs=0.01)
+    assert np.mean([one.even for one in told]) == pytest.approx(0.1, abs=0.01)
+    assert np.mean(held) >= 1 - bandit.error
+
+
+def test_regret_is_right_where_what_all_come_to_falls_with_the_hour_and_plain_means_are_not() -> None:
+    bandit = Bandit.model_validate({})
+    found = lived(bandit, (0.4, 0.4), FALLING, runs=100)
+    guesses = found.guesses(bandit.floor)
+
+    told = [
+        regret(anytime.Guesses(values, guesses.reach), shares, error=bandit.error)
+        for values, shares in zip(guesses.values, found.propensities, strict=True)
+    ]
+
+    assert np.mean([one.interval[0] <= 0 <= one.interval[1] for one in told]) >= 1 - bandit.error
 
 
 def test_the_share_is_even_while_nothing_is_known_and_the_chance_to_be_better_then() -> None:

@@ -24,7 +24,7 @@ from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DataError
 from cd4ml.monitoring import labelling, taking, window_table, windows
-from cd4ml.registry import clock, deployments
+from cd4ml.registry import clock, deployments, labels_taken
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
@@ -164,7 +164,7 @@ def test_what_a_person_fills_in_comes_back_with_their_name(store: str, tmp_path:
     done = ask("take", "uptake", str(tmp_path / "filled.parquet"), "--row", "row", "--by", "a reader", "--store", store)
 
     assert (done.exit_code, "4 rows without a label yet" in done.output) == (0, True), done.output
-    assert {one.by for one in taking.taken(open_store(store), "uptake")} == {"", "a reader"}
+    assert {one.by for one in labels_taken.every(open_store(store), "uptake")} == {"", "a reader"}
     assert "a reader" in ask("list", "uptake", "--store", store).output
     (span,) = windows.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
     windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))

@@ -22,6 +22,7 @@ from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import joined, taking
 from cd4ml.monitoring.joined import Bulk
 from cd4ml.monitoring.taking import Where
+from cd4ml.registry import labels_taken
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
@@ -48,7 +49,7 @@ def take(source: str = "outcomes.csv", model: str = "uptake@2", **where: Any) ->
 
 
 def rows(labels: taking.Labels) -> list[dict[str, Any]]:
-    return taking.read(open_store("store"), labels).select(["request_id", "row", "key", "label"]).to_pylist()
+    return labels_taken.read(open_store("store"), labels).select(["request_id", "row", "key", "label"]).to_pylist()
 
 
 def test_labels_of_a_file_lie_in_the_store_and_rows_without_one_are_passed_over(store: str) -> None:
@@ -59,8 +60,8 @@ def test_labels_of_a_file_lie_in_the_store_and_rows_without_one_are_passed_over(
         {"request_id": "b", "row": None, "key": None, "label": "false"},
     ]
     assert (taken.headline, taken.without) == ("2 labels by request", 1)
-    assert taking.read(open_store(store), taken).schema.equals(LABELS)
-    assert taking.taken(open_store(store), "uptake") == [taken]
+    assert labels_taken.read(open_store(store), taken).schema.equals(LABELS)
+    assert labels_taken.every(open_store(store), "uptake") == [taken]
 
 
 def test_the_same_labels_are_taken_once_in_whatever_order_and_file(store: str) -> None:
@@ -68,7 +69,7 @@ def test_the_same_labels_are_taken_once_in_whatever_order_and_file(store: str) -
     Path("again.csv").write_text("took,request_id\nfalse,b\ntrue,a\n")
 
     assert take("again.csv") == taken
-    assert taking.taken(open_store(store), "uptake") == [taken]
+    assert labels_taken.every(open_store(store), "uptake") == [taken]
 
 
 def test_other_labels_of_the_same_requests_are_others(store: str) -> None:
@@ -78,7 +79,7 @@ def test_other_labels_of_the_same_requests_are_others(store: str) -> None:
     others = take("others.csv")
 
     assert others.digest != first.digest
-    assert len(taking.taken(open_store(store), "uptake")) == 2
+    assert len(labels_taken.every(open_store(store), "uptake")) == 2
 
 
 def test_labels_come_from_a_database_by_the_features_that_tell_whose_row_it_is(
@@ -103,7 +104,7 @@ def test_a_number_is_taken_as_such_and_with_the_time_at_which_it_was_known(store
 
     taken = take("rents.csv", "rent@1", request="id", row="row", known="known")
 
-    table = taking.read(open_store(store), taken)
+    table = labels_taken.read(open_store(store), taken)
     assert table["label"].to_pylist() == ["5", "1250.5"]
     assert table["row"].to_pylist() == [1, 2]
     assert [one.isoformat() for one in table["at"].to_pylist()] == [
@@ -120,7 +121,7 @@ def test_a_timestamp_of_a_table_is_the_key_of_the_row_whose_caller_sent_it_as_te
     said = {"features": json.dumps({"asked_at": texts}), "outputs": ["probability"], "predictions": [0.5] * 3}
     answers = pa.Table.from_pylist([{**row, **said}], REQUESTS)
 
-    bulk = Bulk(taking.read(open_store(store), about), about.key)
+    bulk = Bulk(labels_taken.read(open_store(store), about), about.key)
     found = joined.join(answers, classes=("false", "true"), bulk=[bulk])
 
     assert found.rows["label"].to_pylist() == ["true", "false", None]
@@ -162,7 +163,7 @@ def test_what_is_no_label_of_the_model_is_told_by_row_and_field_and_nothing_is_t
 
     assert said in str(told.value)
     assert str(told.value).startswith("wrong.csv: ")
-    assert taking.taken(open_store(store), model.partition("@")[0]) == []
+    assert labels_taken.every(open_store(store), model.partition("@")[0]) == []
 
 
 def test_labels_of_a_model_that_is_not_there_are_refused(store: str) -> None:

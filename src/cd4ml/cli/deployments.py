@@ -248,6 +248,7 @@ def analyse(
     """
     from cd4ml.deployment.evidence import analysis, compared, divided
     from cd4ml.deployment.evidence import limits as rollout_limits
+    from cd4ml.deployment.evidence.late import Late
     from cd4ml.deployment.evidence.reading import Captured
     from cd4ml.running import yaml_file
 
@@ -256,7 +257,8 @@ def analyse(
         lines = "".join(f"\n  - {'.'.join(place)}: {what}" for place, what in said.mistakes.items())
         raise DeploymentError(f"{limits}: not as it should be{lines}")
     wanted = rollout_limits.parse(said.value)
-    captured = Captured(folder, compared.BY_CHANCE, since=since, needed=wanted.needed)
+    late = Late(open_store(store), model, since=since) if model else None
+    captured = Captured(folder, compared.BY_CHANCE, since=since, needed=wanted.needed, late=late)
     found = divided.read(captured, champion=champion, challenger=challenger, until=until)
     if not found.count:
         then = " at that time" if since or until else ""
@@ -295,6 +297,9 @@ def replay(
     every: Annotated[str, typer.Option(help="How often the shares are set anew.")] = "5 minutes",
     outcome: Annotated[str, typer.Option(help="What counts of feedback: `reward` or `label`.")] = "reward",
     window: Annotated[str, typer.Option(help="How long after a request what it is given counts.")] = "1 hour",
+    key: Annotated[
+        list[str] | None, typer.Option(help="A captured feature that tells whose row a label in bulk is; repeatable.")
+    ] = None,
     missing: Annotated[
         float | None,
         typer.Option(help="What a caller counts as who is given nothing; such a one does not if not said."),
@@ -323,18 +328,21 @@ def replay(
     from cd4ml import settings
     from cd4ml.deployment.evidence import replay as replays
     from cd4ml.deployment.evidence.designs import Bandit
+    from cd4ml.deployment.evidence.late import Late
     from cd4ml.deployment.targets.machine import Machine
 
     said = {"policy": policy, "floor": floor, "every": every, "outcome": outcome, "window": window, "error": error}
-    said |= {"range": list(outcomes)} | ({} if missing is None else {"missing": missing})
+    said |= {"range": list(outcomes), "key": list(key or ())} | ({} if missing is None else {"missing": missing})
     if bool(champion) != bool(challenger):
         raise DeploymentError("name both arms, --champion and --challenger, or neither")
+    opened, bandit = open_store(store), settings.parse(Bandit, content=said, name="replay", error=DeploymentError)
     found = replays.read(
-        settings.parse(Bandit, content=said, name="replay", error=DeploymentError),
-        capture or Machine(open_store(store), name).capture,
+        bandit,
+        capture or Machine(opened, name).capture,
         until=datetime.now(UTC),
         champion=champion,
         challenger=challenger,
+        late=Late(opened, name, bandit.key),
     )
     shown = table(
         "shares",

@@ -104,9 +104,9 @@ def list_labels(
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Lists the labels that were taken in bulk of a model, the newest first."""
-    from cd4ml.monitoring import taking
+    from cd4ml.registry import labels_taken
 
-    found = taking.taken(open_store(store), model)
+    found = labels_taken.every(open_store(store), model)
     if not found:
         raise DataError(f"store {store}: no labels of {model} were taken; `cd4ml labels take` takes them")
     shown = table("taken (UTC)", "labels", "by", "column", "source", "person")

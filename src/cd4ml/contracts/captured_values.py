@@ -59,7 +59,7 @@ def typed(texts: pa.Array, one: Input) -> Typed:
     """What the model takes of the captured values of a feature.
 
     Args:
-        texts: As `cd4ml.monitoring.captured_features` has them (string [rows]); an empty one is missing.
+        texts: As `cd4ml.contracts.captured_features` has them (string [rows]); an empty one is missing.
         one: The feature.
     """
     if one.is_text:

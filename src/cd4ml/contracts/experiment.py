@@ -51,6 +51,48 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How much of the requests the challenger was to get from a moment on."""
+
+    at: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What shares that followed what came of callers were, and cost."""
+
+    policy: str
+    floor: float
+    """The least that either arm was to get."""
+    least: float
+    """The least that one was to get of a request that counts."""
+    below: int
+    """Requests of which one was to get less than the floor; they do not count."""
+    shares: tuple[Share, ...]
+    """As they were when callers asked first; some of them."""
+    callers: int
+    """Whose outcome is known."""
+    regret: float | None
+    """How much less each of them came to, on average, than if all had got the arm that is better on the whole."""
+    interval: Interval | None
+    """Of the regret."""
+    even: float | None
+    """What equal shares would have cost."""
+
+    @property
+    def said(self) -> str:
+        """What they cost, in a sentence."""
+        if self.regret is None or self.interval is None or self.even is None:
+            return "regret: no outcome of a caller is known"
+        low, high = self.interval
+        return (
+            f"regret: {self.regret:.4g} [{low:.4g}, {high:.4g}] a caller, {self.regret * self.callers:,.4g} of "
+            f"{self.callers:,} together, where equal shares cost {self.even:.4g} a caller"
+        )
+
+
+@dataclass(frozen=True)
 class Experiment(
     Document, kind="cd4ml/Experiment", remedy="put back what was written there; the deployment stands without it"
 ):
@@ -78,11 +120,14 @@ class Experiment(
     """Whether the challenger was to get all requests; of what is inconclusive, the limits decide that."""
     began: str
     ended: str
+    adapted: Adapted | None = None
+    """Of a bandit; None where shares were fixed."""
 
     @property
     def said(self) -> str:
-        """Why."""
-        return "; ".join(check.reason for check in self.checks)
+        """Why, and what it cost to learn that."""
+        cost = [self.adapted.said] if self.adapted else []
+        return "; ".join([*(check.reason for check in self.checks), *cost])
 
     @property
     def headline(self) -> str:

@@ -4,11 +4,16 @@ labels.parquet    one row a label (`LABELS`)
 labels.json       what they are (`Labels`)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cd4ml.contracts.document import Document
+from cd4ml.contracts.moments import of_text, text_of
 from cd4ml.names import counted
 
 LABELS = pa.schema(
@@ -20,6 +25,10 @@ LABELS = pa.schema(
         ("at", pa.timestamp("us", "UTC")),  # when it was known, or taken where nobody says
     ]
 )
+BETWEEN = "\x1f"
+"""What stands between the values of a key of several features."""
+MOMENT = r"^\d{4}-\d{2}-\d{2}($|[T ]\d{2})"
+"""A text that may be a date or time, as ISO 8601 has them with hyphens."""
 TABLE, ABOUT = "labels.parquet", "labels.json"
 
 
@@ -57,3 +66,43 @@ class Labels(Document, kind="cd4ml/Labels", remedy="take the labels again"):
     def headline(self) -> str:
         """How many labels, by what."""
         return f"{counted(self.rows, 'label')} by {' and '.join(self.key) or 'request'}"
+
+
+def matches(asked: pa.ChunkedArray, there: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The places of what is the same on both sides, each with each (int64 [pairs], twice); null is as nothing."""
+    left, right = (one.combine_chunks() if isinstance(one, pa.ChunkedArray) else one for one in (asked, there))
+    both = pa.concat_arrays([right.cast(pa.string()), left.cast(pa.string())]).dictionary_encode()
+    codes = both.indices.fill_null(-1).to_numpy().astype(np.int64)
+    of_right, of_left = codes[: len(right)], codes[len(right) :]
+    order = np.argsort(of_right, kind="stable")
+    order = order[np.count_nonzero(of_right < 0) :]
+    each = np.bincount(of_right[order], minlength=len(both.dictionary) + 1)
+    begin = np.cumsum(each) - each
+    times = np.where(of_left >= 0, each[of_left], 0)
+    left_places = np.repeat(np.arange(len(of_left)), times)
+    within = np.arange(len(left_places)) - np.repeat(np.cumsum(times) - times, times)
+    return left_places, order[begin[of_left[left_places]] + within]
+
+
+def one_text(values: Sequence[pa.Array]) -> pa.Array:
+    """The values of a key as one text a row; null where a row lacks one of them."""
+    return pc.binary_join_element_wise(*map(_comparable, values), BETWEEN)
+
+
+def _comparable(values: pa.Array) -> pa.Array:
+    """Texts, of which those that are dates or times have one form, however they were written."""
+    coded = values.dictionary_encode()
+    texts = coded.dictionary
+    looks = pc.match_substring_regex(texts, MOMENT)
+    if not pc.any(looks).as_py():
+        return values
+    same = [_of_moment(text) for text in texts.filter(looks).to_pylist()]
+    return pc.replace_with_mask(texts, looks, pa.array(same, pa.string())).take(coded.indices)
+
+
+def _of_moment(text: str) -> str:
+    """A date or time in the form that reports have it in; what is none of the calendar as it is."""
+    try:
+        return text_of(of_text(text))
+    except ValueError:
+        return text

@@ -14,10 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import class_labels
+from cd4ml.contracts import captured_features, class_labels
 from cd4ml.contracts.captured import FEEDBACK
-from cd4ml.contracts.late_labels import LABELS
-from cd4ml.contracts.moments import of_text, text_of
+from cd4ml.contracts.late_labels import LABELS, matches, one_text
 from cd4ml.contracts.window import (
     APART,
     CONTRADICTING,
@@ -29,16 +28,11 @@ from cd4ml.contracts.window import (
     UNKNOWN,
     WHYS,
 )
-from cd4ml.monitoring import captured_features
 from cd4ml.monitoring.taking import NUMBER
 
 Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-BETWEEN = "\x1f"
-"""What stands between the values of a key of several features."""
-MOMENT = r"^\d{4}-\d{2}-\d{2}($|[T ]\d{2})"
-"""A text that may be a date or time, as ISO 8601 has them with hyphens."""
 _KEY = ("request_id", "key")
 _PAIR = pa.int64()
 
@@ -160,12 +154,12 @@ class _Rows:
         return cls(table, answers, first, counts)
 
     def keys(self, names: Sequence[str]) -> pa.Array:
-        """What the rows have of some features, as one text (`_one_text`)."""
+        """What the rows have of some features, as one text (`one_text`)."""
         features = self.table["features"].combine_chunks()
         there = {field.name for field in features.type}
         if not there.issuperset(names):
             return pa.nulls(len(features), pa.string())
-        return _one_text([pc.struct_field(features, name) for name in names])
+        return one_text([pc.struct_field(features, name) for name in names])
 
 
 @dataclass(frozen=True)
@@ -248,7 +242,7 @@ class _Pairs:
 
     @classmethod
     def of(cls, labels: _Labels, rows: _Rows) -> "_Pairs":
-        label, answer = _matches(labels.table["request_id"], rows.answers["request_id"])
+        label, answer = matches(labels.table["request_id"], rows.answers["request_id"])
         known = np.zeros(len(labels.table), bool)
         known[label] = True
         count = rows.counts[answer]
@@ -259,8 +253,8 @@ class _Pairs:
         pairs = [(label[fits], (rows.first[answer] + number - 1)[fits])]
         for key, places in labels.keys.items():
             values = labels.table["key"].combine_chunks()[places]
-            texts = _one_text([pc.list_element(values, place) for place in range(len(key))])
-            label, row = _matches(texts, rows.keys(key))
+            texts = one_text([pc.list_element(values, place) for place in range(len(key))])
+            label, row = matches(texts, rows.keys(key))
             label = label + places.start
             known[label] = True
             pairs.append((label, row))
@@ -300,46 +294,6 @@ def _settled(labels: _Labels, rows: _Rows, pairs: _Pairs) -> tuple[pa.Array, pa.
         pa.array(row_at, mask=lacks).cast(ROWS.field("labelled_at").type),
         pc.if_else(pc.equal(words, ""), None, words),
     )
-
-
-def _matches(asked: pa.ChunkedArray, there: pa.ChunkedArray) -> tuple[Places, Places]:
-    """The places of what is the same on both sides, each with each (int64 [pairs], twice); null is as nothing."""
-    left, right = (one.combine_chunks() if isinstance(one, pa.ChunkedArray) else one for one in (asked, there))
-    both = pa.concat_arrays([right.cast(pa.string()), left.cast(pa.string())]).dictionary_encode()
-    codes = both.indices.fill_null(-1).to_numpy().astype(np.int64)
-    of_right, of_left = codes[: len(right)], codes[len(right) :]
-    order = np.argsort(of_right, kind="stable")
-    order = order[np.count_nonzero(of_right < 0) :]
-    each = np.bincount(of_right[order], minlength=len(both.dictionary) + 1)
-    begin = np.cumsum(each) - each
-    times = np.where(of_left >= 0, each[of_left], 0)
-    left_places = np.repeat(np.arange(len(of_left)), times)
-    within = np.arange(len(left_places)) - np.repeat(np.cumsum(times) - times, times)
-    return left_places, order[begin[of_left[left_places]] + within]
-
-
-def _one_text(values: Sequence[pa.Array]) -> pa.Array:
-    """The values of a key as one text a row; null where a row lacks one of them."""
-    return pc.binary_join_element_wise(*map(_comparable, values), BETWEEN)
-
-
-def _comparable(values: pa.Array) -> pa.Array:
-    """Texts, of which those that are dates or times have one form, however they were written."""
-    coded = values.dictionary_encode()
-    texts = coded.dictionary
-    looks = pc.match_substring_regex(texts, MOMENT)
-    if not pc.any(looks).as_py():
-        return values
-    same = [_of_moment(text) for text in texts.filter(looks).to_pylist()]
-    return pc.replace_with_mask(texts, looks, pa.array(same, pa.string())).take(coded.indices)
-
-
-def _of_moment(text: str) -> str:
-    """A date or time in the form that reports have it in; what is none of the calendar as it is."""
-    try:
-        return text_of(of_text(text))
-    except ValueError:
-        return text
 
 
 def _codes(values: pa.ChunkedArray) -> Places:

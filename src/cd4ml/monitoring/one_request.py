@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import captured, class_labels
+from cd4ml.contracts.late_labels import BETWEEN
 from cd4ml.contracts.window import UNKNOWN, Window
-from cd4ml.monitoring import joined, taking, window_table, windows
+from cd4ml.monitoring import joined, window_table, windows
 from cd4ml.monitoring.capture_files import CaptureFiles
-from cd4ml.monitoring.joined import BETWEEN, Bulk
+from cd4ml.monitoring.joined import Bulk
 from cd4ml.names import counted
-from cd4ml.registry import clock, models
+from cd4ml.registry import clock, labels_taken, models
 from cd4ml.storage import Store
 
 MOST_DAYS = 7
@@ -192,7 +193,8 @@ class _Looking:
         feedback, looked = self._feedback(once["at"][0].as_py())
         versions = models.versions(self.store, self.model)
         classes = dict.fromkeys(name for one in versions for name in models.contract(self.store, one).classes)
-        bulk = [Bulk(taking.read(self.store, about), about.key) for about in taking.taken(self.store, self.model)]
+        taken = labels_taken.every(self.store, self.model)
+        bulk = [Bulk(labels_taken.read(self.store, about), about.key) for about in taken]
         found = joined.join(once, classes=list(classes), feedback=feedback, bulk=bulk)
         labels = [
             Label(one["row"], one["label"], _text(one["labelled_at"]), "what was captured and taken")
@@ -223,8 +225,8 @@ class _Looking:
     def _bulk(self, rows: pa.Table) -> Iterator[Label]:
         """The labels that were taken in bulk of its rows, which windows have."""
         given = rows.to_pylist()
-        for about in taking.taken(self.store, self.model):
-            table = taking.read(self.store, about)
+        for about in labels_taken.every(self.store, self.model):
+            table = labels_taken.read(self.store, about)
             if about.key:
                 own = {BETWEEN.join(str((one.get("features") or {}).get(name)) for name in about.key) for one in given}
                 wanted = pc.is_in(pc.binary_join(table["key"], BETWEEN), pa.array(sorted(own), pa.string()))

@@ -24,8 +24,8 @@ from cd4ml.data.digest import Digest, of_columns, of_rows
 from cd4ml.data.rows import hiding_values, rows_of
 from cd4ml.errors import DataError
 from cd4ml.names import shown
-from cd4ml.registry import approvals, clock, models, named
-from cd4ml.storage import AlreadyStoredError, Store, check_name, open_store
+from cd4ml.registry import approvals, clock, labels_taken, models, named
+from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 """A text that is a number."""
@@ -85,19 +85,6 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
         by=approvals.who(by) if by else "",
     )
     return _stored(opened, about, table)
-
-
-def taken(store: Store, model: str) -> list[Labels]:
-    """What was taken of a model, the oldest first."""
-    folder = f"labels/{check_name(model)}"
-    names = [f"{folder}/{digest}/{ABOUT}" for digest in store.children(folder)]
-    return sorted((Labels.parse(store.read(name), store.uri(name)) for name in names), key=lambda one: one.taken_at)
-
-
-def read(store: Store, about: Labels) -> pa.Table:
-    """The labels that were taken at once (`LABELS`)."""
-    with store.open(f"{about.folder}/{TABLE}") as stream:
-        return pq.read_table(stream, schema=LABELS)
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -247,4 +234,4 @@ def _stored(store: Store, about: Labels, labels: pa.Table) -> Labels:
         pq.write_table(dated, file, compression="zstd")
         store.add_folder(about.folder, {TABLE: file, ABOUT: about.text})
         return about
-    return Labels.parse(store.read(f"{about.folder}/{ABOUT}"), store.uri(f"{about.folder}/{ABOUT}"))
+    return labels_taken.about(store, about.folder)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from cd4ml.contracts.deployment import Held, Undone
 from cd4ml.contracts.erasure import Erasure
+from cd4ml.contracts.late_labels import BETWEEN
 from cd4ml.contracts.lineage import FILE as LINEAGE
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.record import RunRecord
@@ -26,11 +27,10 @@ from cd4ml.data.table import Commit
 from cd4ml.data.versions import Dataset, Datasets
 from cd4ml.deployment.targets.router import arm_name
 from cd4ml.errors import Cd4mlError, DataError
-from cd4ml.monitoring import monitored, one_request, taking, window_table
-from cd4ml.monitoring.joined import BETWEEN
+from cd4ml.monitoring import monitored, one_request, window_table
 from cd4ml.monitoring.one_request import Answer, Asked, Found, Say
 from cd4ml.names import counted
-from cd4ml.registry import approvals, deployments, models, numbers, promotions, timeline
+from cd4ml.registry import approvals, deployments, labels_taken, models, numbers, promotions, timeline
 from cd4ml.registry.deployments import Series
 from cd4ml.storage import Store
 
@@ -325,10 +325,10 @@ class Trace:
                 yield Node("request", one["request_id"], said, one["at"].isoformat(timespec="seconds"))
             if len(found) > MOST:
                 yield Node("request", f"{len(found) - MOST:,} more", f"of {model}")
-        for about in taking.taken(self.store, model):
+        for about in labels_taken.every(self.store, model):
             if about.key and set(about.key) == set(values):
                 own = BETWEEN.join(values[name] for name in about.key)
-                for one in taking.read(self.store, about).to_pylist():
+                for one in labels_taken.read(self.store, about).to_pylist():
                     if BETWEEN.join(one["key"]) == own:
                         said = f"of {model}, {about.headline}, taken {about.taken_at}"
                         yield Node("label", one["label"], said, one["at"].isoformat(timespec="seconds"))

@@ -13,10 +13,10 @@ from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
 from cd4ml.errors import DataError, RegistryError
-from cd4ml.monitoring import joined, maturity, taking, window_table
+from cd4ml.monitoring import joined, maturity, window_table
 from cd4ml.monitoring.capture_files import CaptureFiles
 from cd4ml.monitoring.joined import Bulk, Joined
-from cd4ml.registry import clock, models
+from cd4ml.registry import clock, labels_taken, models
 from cd4ml.storage import Store, check_name, open_store
 from cd4ml.version import VERSION
 
@@ -159,8 +159,8 @@ def _answers(files: CaptureFiles, span: Span) -> tuple[pa.Table, int]:
 def _joined(store: Store, model: str, answers: pa.Table, *, files: CaptureFiles, span: Span) -> Joined:
     ids = answers["request_id"].combine_chunks()
     bulk = []
-    for about in taking.taken(store, model):
-        labels = taking.read(store, about)
+    for about in labels_taken.every(store, model):
+        labels = labels_taken.read(store, about)
         own = labels if about.key else labels.filter(pc.is_in(labels["request_id"], ids))
         bulk.append(Bulk(own, about.key))
     feedback = _feedback(files, span.begin, ids)

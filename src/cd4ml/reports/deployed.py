@@ -1,12 +1,16 @@
 """The page about one deployment: how it went, step by step, and its experiment, where it had one."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
+from cd4ml.contracts import experiment as experiments
 from cd4ml.contracts.deployment import WORDS, Begun, Event, Held, StepTaken, Undone
-from cd4ml.contracts.experiment import Decision, Experiment, Point
+from cd4ml.contracts.experiment import Adapted, Decision, Experiment
 from cd4ml.reports import page
 from cd4ml.reports.band import Band
+from cd4ml.reports.over_time import Limit, Line, OverTime, Point
+from cd4ml.reports.page import PALETTE
 
 _CONCLUSIONS = {
     Decision.PROMOTE: "The challenger is better",
@@ -39,11 +43,21 @@ def write(events: Sequence[Event], experiment: Experiment | None, file: str | Pa
         experiment=experiment,
         conclusion=_CONCLUSIONS[experiment.decision] if experiment else "",
         kind=_KINDS.get(experiment.decision, "warning") if experiment else "",
+        shares=_shares(experiment.adapted) if experiment and experiment.adapted and experiment.adapted.shares else None,
         band=_band(experiment.points) if experiment and experiment.points else None,
     )
 
 
-def _band(points: Sequence[Point]) -> Band:
+def _shares(adapted: Adapted) -> OverTime:
+    """The challenger's share as it was set, between the floors of both."""
+    points = [
+        Point(datetime.fromisoformat(one.at), one.value, f"{one.at[:16]}: {one.value:.0%}") for one in adapted.shares
+    ]
+    floors = [Limit(adapted.floor, "floor"), Limit(1 - adapted.floor, "floor of the champion")]
+    return OverTime([Line("challenger", PALETTE[0], points)], limits=floors, written="{:.0%}".format)
+
+
+def _band(points: Sequence[experiments.Point]) -> Band:
     return Band(
         [point.units for point in points],
         values=[point.value for point in points],

@@ -97,7 +97,7 @@ KINDS = (
     Kind(
         "labels",
         "`MODEL/DIGEST/…`: what came to be true of predictions, brought in bulk",
-        _PIPELINES | _MONITORING,
+        _PIPELINES | _DEPLOYER | _MONITORING,
         _MONITORING,
     ),
     Kind(

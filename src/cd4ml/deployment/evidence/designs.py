@@ -61,6 +61,8 @@ class Outcomes(Strict):
     """What is compared: what feedback says a request was worth, or what it says came to be true."""
     range: Annotated[tuple[float, float], Field(strict=False)] = (0.0, 1.0)
     """The least and the greatest outcome that there can be."""
+    key: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """The features that tell whose row a label is, where labels are taken in bulk by these."""
     window: Span = timedelta(days=1)
     """For how long after its first request what a caller is given counts."""
     missing: float | None = None
@@ -83,6 +85,8 @@ class Outcomes(Strict):
             raise ValueError("limits: prediction_difference takes requests that both answered; leave it out")
         if self.limits and self.limits.of_labels:
             raise ValueError("limits: those that take labels are of an `analyse`; leave them out")
+        if self.key and self.outcome != LABEL:
+            raise ValueError("key: tells whose row a label is; write `outcome: label` with it")
         for name in self.slices:
             if name == OVERALL or ANY in Pattern.parse(name).values.values():
                 raise ValueError(f"slices: {name!r} is not one part of the requests; write such as `region=south`")
@@ -97,7 +101,7 @@ class Outcomes(Strict):
     def columns(self) -> set[str]:
         """The features whose values it needs."""
         limited = {column for held in (self.limits.each() if self.limits else ()) for column in held.columns}
-        return limited | {column for name in self.slices for column in Pattern.parse(name).columns}
+        return limited | {column for name in self.slices for column in Pattern.parse(name).columns} | {*self.key}
 
     @property
     def needed(self) -> set[str]:

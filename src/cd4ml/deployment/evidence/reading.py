@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 from cd4ml.deployment.evidence.compared import callers, first_of_each, unreadable
+from cd4ml.deployment.evidence.late import Late
+from cd4ml.errors import StorageError
 from cd4ml.storage import arrow
 
 EVERYTHING = frozenset(REQUESTS.names) | frozenset(FEEDBACK.names)
@@ -26,6 +28,8 @@ ROWS = 2**15
 """That are read at once."""
 MANY = 2**19
 """That are put in order at once."""
+ROWS_OF = "rows"
+"""The column of how many rows a request has, which is no column of a capture."""
 LATE = timedelta(hours=2)
 """How long after a moment the files of its day may still change; later ones are not even listed."""
 
@@ -39,6 +43,7 @@ class Captured:
         since: The first moment of their requests; None takes all.
         needed: The columns, besides those that say who answered whom and when.
         first: Whether of the requests of one caller the first alone counts.
+        late: The labels that were taken in bulk, which are feedback too where labels are needed.
     """
 
     def __init__(
@@ -49,11 +54,14 @@ class Captured:
         since: datetime | None = None,
         needed: Collection[str] = EVERYTHING,
         first: bool = True,
+        late: Late | None = None,
     ) -> None:
         self.folder = folder
+        self._late = late if "labels" in needed else None
         if since is not None:
             asked &= pc.field("at") >= since
-        self._requests = _Table(folder, "requests", asked, since=since, needed=needed, first=first)
+        own = {ROWS_OF, *({"features"} if self._late.key else ())} if self._late else set[str]()
+        self._requests = _Table(folder, "requests", asked, since=since, needed={*needed, *own}, first=first)
         self._feedback = _Table(folder, "feedback", None, since=since, needed=needed, first=False)
 
     def requests(self, until: datetime | None = None) -> pa.Table:
@@ -68,10 +76,23 @@ class Captured:
         return self._requests.read(until)
 
     def feedback(self, until: datetime | None = None) -> pa.Table:
-        """The feedback, in the order in which it came; likewise."""
+        """The feedback, in the order in which it came; likewise, after the answers."""
         found = self._feedback.read(until)
         self._feedback.begin = max(self._feedback.begin, self._requests.begin)
-        return found
+        return _until(self._with_late(found, self._late), until) if self._late else found
+
+    def _with_late(self, feedback: pa.Table, late: Late) -> pa.Table:
+        try:
+            labels = late.feedback(self._requests.rows, _numbers)
+        except (OSError, pa.ArrowException, StorageError) as error:
+            raise unreadable(late.store.location, error) from error
+        if not len(labels):
+            return feedback
+        absent = [name for name in feedback.column_names if name not in labels.column_names]
+        for name in absent:
+            labels = labels.append_column(name, pa.nulls(len(labels), feedback[name].type))
+        both = pa.concat_tables([feedback, labels.select(feedback.column_names)]).combine_chunks()
+        return both.take(np.argsort(both["at"].to_numpy(), kind="stable"))
 
 
 def columns(folder: str | Path, names: list[str], asked: pc.Expression, *, since: datetime | None = None) -> pa.Table:
@@ -108,7 +129,9 @@ class _Table:
         self._folder, self._name, self._wanted, self._first = folder, name, wanted, first
         schema = captured.TABLES[name]
         self._columns = [one for one in schema.names if one in _ALWAYS[name] or one in needed]
-        self._rows = _kept(schema.empty_table().select(self._columns))
+        self._counted = ("outputs", "predictions") if ROWS_OF in needed else ()
+        self.rows = self._kept(schema.empty_table())
+        """Those that were read, in order."""
         self._read: frozenset[str] = frozenset()
         self.begin = captured.day(since) if since else ""
         """The first day whose files are listed."""
@@ -118,38 +141,54 @@ class _Table:
             self._read_new()
         except (OSError, pa.ArrowException) as error:
             raise unreadable(self._folder, error) from error
-        if until is None:
-            return self._rows
-        self.begin = max(self.begin, captured.day(until - LATE))
-        moment = np.datetime64(until.astimezone(UTC).replace(tzinfo=None))
-        return self._rows.slice(0, int(np.searchsorted(self._rows["at"].to_numpy(), moment)))
+        if until is not None:
+            self.begin = max(self.begin, captured.day(until - LATE))
+        return _until(self.rows, until)
 
     def _read_new(self) -> None:
         folder = arrow.folder(self._folder)
         listed = frozenset(captured.files(folder, self._name, self.begin))
         new = sorted(listed - self._read)
         files = captured.opened(folder, self._name, new)
-        batches = files.to_batches(columns=self._columns, filter=self._wanted, batch_size=ROWS, batch_readahead=2)
-        rows = self._rows
-        for some in _together(map(_kept, batches)):
+        columns = [name for name in files.schema.names if name in {*self._columns, *self._counted}]
+        batches = files.to_batches(columns=columns, filter=self._wanted, batch_size=ROWS, batch_readahead=2)
+        rows = self.rows
+        for some in _together(map(self._kept, batches)):
             rows = _added(rows, some)
             if self._first:
                 rows = _first(rows)
-        again = len(self._rows) > 0 and any(captured.is_merged(Path(file).name) for file in new)
+        again = len(self.rows) > 0 and any(captured.is_merged(Path(file).name) for file in new)
         if again and not self._first:
             rows = rows.take(first_of_each(_row(rows)))
-        self._rows, self._read = rows, listed
+        self.rows, self._read = rows, listed
+
+    def _kept(self, batch: pa.RecordBatch | pa.Table) -> pa.Table:
+        """Rows as they are kept: ids as numbers, words that come often once."""
+        table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+        counted = [_counted(table)] if self._counted else []
+        table = table.select(self._columns)
+        for place, name in enumerate(table.column_names):
+            if name in _IDS:
+                table = table.set_column(place, name, _numbers(table[name]))
+            elif name in _WORDS:
+                table = table.set_column(place, name, table[name].dictionary_encode())
+        for rows in counted:
+            table = table.append_column(ROWS_OF, rows)
+        return table
 
 
-def _kept(batch: pa.RecordBatch | pa.Table) -> pa.Table:
-    """Rows as they are kept: ids as numbers, words that come often once."""
-    table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
-    for place, name in enumerate(table.column_names):
-        if name in _IDS:
-            table = table.set_column(place, name, _numbers(table[name]))
-        elif name in _WORDS:
-            table = table.set_column(place, name, table[name].dictionary_encode())
-    return table
+def _until(rows: pa.Table, until: datetime | None) -> pa.Table:
+    """Those before a moment, of rows in order."""
+    if until is None:
+        return rows
+    moment = np.datetime64(until.astimezone(UTC).replace(tzinfo=None))
+    return rows.slice(0, int(np.searchsorted(rows["at"].to_numpy(), moment)))
+
+
+def _counted(answers: pa.Table) -> pa.ChunkedArray:
+    """Of how many rows each answer is (int32); null where nothing was predicted."""
+    values, width = (pc.list_value_length(answers[name]) for name in ("predictions", "outputs"))
+    return pc.divide(values, pc.max_element_wise(width, 1))
 
 
 def _numbers(ids: pa.ChunkedArray) -> pa.Array:

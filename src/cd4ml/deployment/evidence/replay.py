@@ -19,6 +19,7 @@ from cd4ml.deployment.evidence import ab_test, anytime, strange, units
 from cd4ml.deployment.evidence.bandit import shares
 from cd4ml.deployment.evidence.compared import BY_CHANCE
 from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.evidence.late import Late
 from cd4ml.deployment.evidence.reading import Captured, columns
 from cd4ml.deployment.evidence.units import Units
 from cd4ml.errors import DeploymentError
@@ -170,6 +171,7 @@ def read(
     until: datetime,
     champion: str | None = None,
     challenger: str | None = None,
+    late: Late | None = None,
 ) -> Replayed:
     """Replays a policy on what was captured.
 
@@ -179,13 +181,14 @@ def read(
         until: The moment that does not count any more.
         champion: An arm; those that were divided last where none is named.
         challenger: The arm that is held against it.
+        late: The labels that were taken in bulk; None where they do not count.
 
     Raises:
         DeploymentError: What was captured cannot be read, or tells too little.
     """
     pair = Pair(champion, challenger) if champion and challenger else _last(folder)
     asked = units.asked(pair.champion, pair.challenger)
-    captured = Captured(folder, asked, since=pair.since, needed=bandit.needed, first=False)
+    captured = Captured(folder, asked, since=pair.since, needed=bandit.needed, first=False, late=late)
     found = units.read(captured, bandit.counted, challenger=pair.challenger, until=until)
     return replay(bandit, found, pair)
 

@@ -112,10 +112,11 @@ def _given(given: pa.Table, requests: pa.ChunkedArray, outcome: str) -> tuple[np
 
     What it was given is NaN where labels have no mean.
     """
-    column = given["reward"]
     if outcome == LABEL:
         labels = given["labels"].combine_chunks()
         column = pa.chunked_array([pa.array(labelled.numbers(labels), mask=pc.is_null(labels).to_numpy(False))])
+    else:
+        column = given["reward"]
     said = said_first(requests, given.select(["request_id", "at"]).append_column("value", column))
     request, value, at = (said[name].to_numpy() for name in ("request", "value", "at"))
     return request, value, at

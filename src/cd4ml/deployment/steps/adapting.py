@@ -7,16 +7,21 @@ from datetime import datetime
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 
 from cd4ml.contracts.deployment import StepTaken
-from cd4ml.contracts.experiment import Decision
+from cd4ml.contracts.experiment import Adapted, Decision, Share
+from cd4ml.contracts.slices import OVERALL
+from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.deployment import steps
-from cd4ml.deployment.evidence import ab_test, units
+from cd4ml.deployment.evidence import ab_test, strange, units
 from cd4ml.deployment.evidence import replay as replays
 from cd4ml.deployment.evidence.ab_test import Judged
 from cd4ml.deployment.evidence.bandit import EVEN, shares
 from cd4ml.deployment.evidence.designs import Bandit
+from cd4ml.deployment.evidence.late import Late
 from cd4ml.deployment.evidence.reading import Captured
+from cd4ml.deployment.evidence.regret import regret
 from cd4ml.deployment.steps import NOBODY, Rollout, judging, trial
 from cd4ml.deployment.targets import Split
 from cd4ml.registry import clock, deployments
@@ -29,6 +34,11 @@ SHARES = "bandit shares"
 """What it calls a change of them."""
 MUCH = 0.1
 """How far a share changes until that is told."""
+FLOOR = "floor"
+ROUNDING = 1e-6
+"""Of a share as the router writes it."""
+POINTS = 100
+"""Of the shares that are kept."""
 MORE = 1.25
 """How many times as many outcomes are known until it is told again, so that a long bandit has few events."""
 
@@ -53,8 +63,11 @@ def run(rollout: Rollout, bandit: Bandit) -> str:
         f"and after {trial.shown(bandit.span)} at the latest"
     )
     _note(rollout, PLAN, plan)
-    judged, decision = _decided(rollout, bandit, split=split, began=rollout.split_at)
-    return trial.conclude(rollout, judged, split=split, began=rollout.split_at, plan=plan, decision=decision)
+    found, decision = _decided(rollout, bandit, split=split, began=rollout.split_at)
+    began, adapted = rollout.split_at, _adapted(bandit, found)
+    return trial.conclude(
+        rollout, found.judged, split=split, began=began, plan=plan, decision=decision, adapted=adapted
+    )
 
 
 def _replay(rollout: Rollout, bandit: Bandit) -> None:
@@ -63,19 +76,33 @@ def _replay(rollout: Rollout, bandit: Bandit) -> None:
     if split:
         until = judging.captured_until()
         own = (rollout.split.champion, rollout.split.challenger) if rollout.split else (None, None)
-        look = partial(replays.read, bandit, split.capture, until=until, champion=own[0], challenger=own[1])
+        late = Late(rollout.target.store, rollout.release.version.name, bandit.key)
+        look = partial(replays.read, bandit, split.capture, until=until, champion=own[0], challenger=own[1], late=late)
         _note(rollout, REPLAY, judging.patiently(look, rollout).said)
 
 
-def _decided(rollout: Rollout, bandit: Bandit, *, split: Split, began: datetime) -> tuple[Judged, Decision]:
+@dataclass(frozen=True)
+class Look:
+    """What is known at one of them."""
+
+    judged: Judged
+    least: float
+    """The least share that either arm was to get of a request that counts."""
+    below: int
+    """Requests of which one was to get less than the floor, as those do that the router divided as before."""
+
+
+def _decided(rollout: Rollout, bandit: Bandit, *, split: Split, began: datetime) -> tuple[Look, Decision]:
     """Sets the shares until something is decided."""
-    begun, shares, captured = time.monotonic(), Shares(EVEN, EVEN), trial.captured(bandit, split, began)
+    begun, shares = time.monotonic(), Shares(EVEN, EVEN)
+    captured = trial.captured(rollout, bandit, split=split, began=began)
     while True:
         left = bandit.span.total_seconds() - (time.monotonic() - begun)
-        judged = judging.patiently(partial(_judged, bandit, split, captured), rollout)
+        look = judging.patiently(partial(_look, bandit, split, captured), rollout)
+        judged = look.judged
         decision = judged.decision(over=left <= 0)
         if decision:
-            return judged, decision
+            return look, decision
         share = _wanted(bandit, judged)
         if share != shares.now:
             _share(rollout, bandit, share)
@@ -101,10 +128,57 @@ class Shares:
         return abs(share - self.told) >= MUCH - 1e-9 and count >= self.count * MORE
 
 
-def _judged(bandit: Bandit, split: Split, captured: Captured) -> Judged:
+def _look(bandit: Bandit, split: Split, captured: Captured) -> Look:
     until = judging.captured_until()
-    found = units.read(captured, bandit.counted, challenger=split.challenger, until=until)
-    return ab_test.judge(bandit, replace(found, compared=replace(found.compared, rarest=bandit.floor)))
+    requests, given = captured.requests(until), captured.feedback(until)
+    own = requests["propensity"].to_numpy()
+    rarer = np.minimum(own, 1 - own)
+    counts = rarer >= bandit.floor - ROUNDING
+    found = units.among(
+        requests.filter(pa.array(counts)), given, bandit.counted, challenger=split.challenger, until=until
+    )
+    judged = ab_test.judge(bandit, replace(found, compared=replace(found.compared, rarest=bandit.floor)))
+    least, below = float(rarer[counts].min(initial=EVEN)), int((~counts).sum())
+    checks = (*judged.checks, _floor(bandit, least, below=below, of=len(requests)))
+    return Look(replace(judged, checks=checks), least, below)
+
+
+def _floor(bandit: Bandit, least: float, *, below: int, of: int) -> Check:
+    """Whether each arm was always to get as much as the floor says, by which guesses are bounded."""
+    told = f"{FLOOR}: either arm was to get {least:.0%} of the requests at the least"
+    outcome = Outcome.PASSED
+    if below:
+        told += f"; {below:,} of {of:,} of which one was to get less do not count"
+    if below > strange.FEW and below > strange.SHARE * of:
+        outcome = Outcome.ERROR
+        told += ", which are too many; look why the router does not follow its traffic file"
+    return Check(FLOOR, f"at least {bandit.floor:g}", least, outcome, told, OVERALL)
+
+
+def _adapted(bandit: Bandit, look: Look) -> Adapted:
+    known, outcomes = look.judged.known
+    everyone = look.judged.units.compared
+    places = np.unique(np.linspace(0, everyone.count, POINTS, endpoint=False).astype(np.int64))[: everyone.count]
+    at = everyone.table["at"].take(pa.array(places)).to_pylist()
+    cost = None
+    if known.count:
+        guesses = ab_test.differences(bandit, known, outcomes)
+        cost = regret(guesses, known.propensities, error=bandit.error)
+    width = bandit.width
+    return Adapted(
+        policy=bandit.policy,
+        floor=bandit.floor,
+        least=look.least,
+        below=look.below,
+        shares=tuple(
+            Share(moment.isoformat(timespec="seconds"), float(everyone.propensities[place]))
+            for moment, place in zip(at, places, strict=True)
+        ),
+        callers=known.count,
+        regret=cost.value * width if cost else None,
+        interval=(cost.interval[0] * width, cost.interval[1] * width) if cost else None,
+        even=cost.even * width if cost else None,
+    )
 
 
 def _wanted(bandit: Bandit, judged: Judged) -> float:

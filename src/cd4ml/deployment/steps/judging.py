@@ -11,6 +11,7 @@ from cd4ml.contracts.verdict import Outcome, Verdict, worst
 from cd4ml.deployment import decided, step_log, steps
 from cd4ml.deployment.evidence import analysis, divided, paired, watched
 from cd4ml.deployment.evidence.compared import BY_CHANCE, Compared, UnreadableError
+from cd4ml.deployment.evidence.late import Late
 from cd4ml.deployment.evidence.limits import Limits
 from cd4ml.deployment.evidence.own_limits import OwnLimits
 from cd4ml.deployment.evidence.reading import Captured
@@ -44,7 +45,8 @@ def analyse(rollout: Rollout, limits: Limits, *, within: timedelta) -> str:
         classes = models.contract(rollout.target.store, rollout.release.version).classes
     split = rollout.split
     asked = paired.asked(split.champion, split.challenger) if split.mirrored else BY_CHANCE
-    captured = Captured(split.capture, asked, since=rollout.split_at, needed=limits.needed)
+    late = Late(rollout.target.store, rollout.release.version.name, since=rollout.split_at)
+    captured = Captured(split.capture, asked, since=rollout.split_at, needed=limits.needed, late=late)
     look = partial(_analysed, rollout, split, captured=captured, limits=limits, classes=classes)
     return _judged(rollout, look, span=within, whole=False)
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from cd4ml.contracts.deployment import StepTaken
-from cd4ml.contracts.experiment import Decision, Experiment
+from cd4ml.contracts.experiment import Adapted, Decision, Experiment
 from cd4ml.deployment import steps
 from cd4ml.deployment.evidence import ab_test, units
 from cd4ml.deployment.evidence.ab_test import Judged
 from cd4ml.deployment.evidence.designs import Design, Outcomes
+from cd4ml.deployment.evidence.late import Late
 from cd4ml.deployment.evidence.reading import Captured, columns
 from cd4ml.deployment.steps import NOBODY, Rollout, judging
 from cd4ml.deployment.targets import Split
@@ -56,7 +58,16 @@ def run(rollout: Rollout, design: Design) -> str:
     return conclude(rollout, judged, split=split, began=rollout.split_at, plan=plan, decision=decision)
 
 
-def conclude(rollout: Rollout, judged: Judged, *, split: Split, began: datetime, plan: str, decision: Decision) -> str:
+def conclude(
+    rollout: Rollout,
+    judged: Judged,
+    *,
+    split: Split,
+    began: datetime,
+    plan: str,
+    decision: Decision,
+    adapted: Adapted | None = None,
+) -> str:
     """Keeps how it went; by what the release gets all requests.
 
     Args:
@@ -66,12 +77,14 @@ def conclude(rollout: Rollout, judged: Judged, *, split: Split, began: datetime,
         began: Since when.
         plan: What was planned, in a sentence.
         decision: What follows.
+        adapted: What shares were and cost that followed outcomes; None of fixed ones.
 
     Raises:
         DeploymentError: The release is not to get them.
     """
     promoted = decision is Decision.PROMOTE or (decision is Decision.INCONCLUSIVE and judged.limits_kept)
     found = _experiment(judged, split, plan=plan, decision=decision, promoted=promoted, began=began)
+    found = replace(found, adapted=adapted)
     deployments.add_experiment(rollout.target.store, rollout.release.begun, found)
     if promoted:
         return found.said
@@ -95,15 +108,16 @@ def _planned(design: Design, capture: str | Path, began: datetime) -> str:
     return f"{said}; it ends after {shown(design.within)} at the latest, and as soon as a difference is known"
 
 
-def captured(design: Outcomes, split: Split, began: datetime) -> Captured:
+def captured(rollout: Rollout, design: Outcomes, *, split: Split, began: datetime) -> Captured:
     """What there is to know of callers since a moment."""
     asked = units.asked(split.champion, split.challenger)
-    return Captured(split.capture, asked, since=began, needed=design.needed, first=False)
+    late = Late(rollout.target.store, rollout.release.version.name, design.key, began)
+    return Captured(split.capture, asked, since=began, needed=design.needed, first=False, late=late)
 
 
 def _decided(rollout: Rollout, design: Design, *, split: Split, began: datetime) -> tuple[Judged, Decision]:
     """Looks until something is decided."""
-    begun, told, seen = time.monotonic(), 0, captured(design, split, began)
+    begun, told, seen = time.monotonic(), 0, captured(rollout, design, split=split, began=began)
     while True:
         passed = time.monotonic() - begun
         until = judging.captured_until()
