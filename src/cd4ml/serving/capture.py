@@ -49,6 +49,13 @@ LEAST_SECONDS = 1.0
 MOST_OFTEN, MOST_SELDOM = 0.1, 600.0
 """Seconds between two writes."""
 MOST_DAYS = 36_500
+FIGURES = {
+    "capture_written": "Rows of the capture that were written.",
+    "capture_waiting": "Rows of the capture that wait to be written.",
+    "capture_lost": "Rows of the capture for which there was no room.",
+    "feedback_refused": "Feedback for which there was no room, so that it was not taken.",
+}
+"""What a server tells of what it keeps."""
 _AHEAD = round(clock.ahead() * 1e6)
 """Microseconds."""
 
@@ -104,8 +111,8 @@ class Table:
         self._bytes = self._bytes_on_their_way = self._rows_on_their_way = 0
         self._many, self._alone = asyncio.Event(), asyncio.Lock()
         self._failed = self._full = False
-        self.lost = 0
-        """The rows for which there was no room."""
+        self.lost = self.written = 0
+        """The rows for which there was no room, and those that were written."""
         arrow.clean(self._folder)
 
     def add(self, row: Row, size: int = 0) -> bool:
@@ -147,6 +154,7 @@ class Table:
             self._bytes_on_their_way, self._rows_on_their_way = size, len(rows)
             try:
                 await _beside(partial(self._write, rows))
+                self.written += len(rows)
                 self._failed = self._full = False
             except OSError as error:
                 self._rows[:0] = rows
@@ -210,9 +218,15 @@ class Capture:
         self.feedback = Table(f"{place}/feedback", FEEDBACK)
 
     @property
-    def lost(self) -> int:
-        """The rows for which there was no room."""
-        return self.requests.lost + self.feedback.lost
+    def figures(self) -> dict[str, int]:
+        """How it stands, by the names of `FIGURES`."""
+        tables = (self.requests, self.feedback)
+        return {
+            "capture_written": sum(one.written for one in tables),
+            "capture_waiting": sum(one.waiting for one in tables),
+            "capture_lost": sum(one.lost for one in tables),
+            "feedback_refused": self.feedback.lost,
+        }
 
     async def keep(self) -> None:
         """Writes for ever, and keeps a folder tidy."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 
 from cd4ml.contracts.model import Contract
 from cd4ml.serving.application import Answer, Protocol, Request
+from cd4ml.serving.capture import FIGURES, Capture
 from cd4ml.serving.json_body import failure
 from cd4ml.serving.rows import Inputs
 
@@ -57,18 +59,18 @@ class Metrics:
             classes = counter("predicted_classes", "Rows by the class that was predicted.", "class")
             self._classes = [classes.labels(**self._labels, **{"class": name}) for name in contract.classes]
 
-    def capturing(self, lost: Callable[[], int]) -> Callable[[], None]:
+    def capturing(self, kept: Capture) -> Callable[[], None]:
         """Counts what is kept of requests from now on.
 
         Args:
-            lost: Says of how many rows nothing is kept, as there was no room.
+            kept: Takes it.
 
         Returns:
             Counts a feedback.
         """
-        says = "Rows of the capture for which there was no room."
-        gauge = Gauge("cd4ml_capture_lost", says, tuple(self._labels), registry=self._registry)
-        gauge.labels(**self._labels).set_function(lost)
+        for name, says in FIGURES.items():
+            gauge = Gauge(f"cd4ml_{name}", says, tuple(self._labels), registry=self._registry)
+            gauge.labels(**self._labels).set_function(partial(_figure, kept, name))
         told = Counter("cd4ml_feedback", "Feedback that was taken.", tuple(self._labels), registry=self._registry)
         count: Callable[[], None] = told.labels(**self._labels).inc
         return count
@@ -107,6 +109,10 @@ class Metrics:
             return Answer(generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
 
         return Protocol("prometheus", {path: {"GET": expose} for path in PATHS}, failure)
+
+
+def _figure(kept: Capture, name: str) -> int:
+    return kept.figures[name]
 
 
 class _Distribution:

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from cd4ml.contracts.traffic import Arm
+from cd4ml.serving.capture import FIGURES, Capture
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _ARM = ["arm", "version"]
@@ -32,9 +33,10 @@ class RouterMetrics:
             "cd4ml_router_mirror_dropped", "Copies for which a mirror had no room", _ARM, registry=self._registry
         )
         self._feedback = Counter("cd4ml_router_feedback", "Feedback that was taken", registry=self._registry)
-        self.lost = Gauge(
-            "cd4ml_router_capture_lost", "Rows of the capture for which there was no room", registry=self._registry
-        )
+        self._kept = {
+            name: Gauge(f"cd4ml_router_{name}", says.removesuffix("."), registry=self._registry)
+            for name, says in FIGURES.items()
+        }
         self.traffic_refused = Gauge(
             "cd4ml_router_traffic_refused",
             "1 while the traffic file cannot be read, and what it said before is followed",
@@ -57,6 +59,11 @@ class RouterMetrics:
     def fed_back(self) -> None:
         """Counts a feedback."""
         self._feedback.inc()
+
+    def keeps(self, capture: Capture | None) -> None:
+        """Tells how what is kept stands; None where nothing is."""
+        for name, gauge in self._kept.items():
+            gauge.set(capture.figures[name] if capture else 0)
 
     @property
     def text(self) -> bytes:

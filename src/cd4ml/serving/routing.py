@@ -181,7 +181,7 @@ def watched(file: TrafficFile, *, capture: Capture | None, metrics: RouterMetric
     """
 
     async def expose(_: Request) -> Answer:
-        metrics.lost.set(capture.lost if capture else 0)
+        metrics.keeps(capture)
         metrics.traffic_refused.set(bool(file.mistake))
         return Answer(metrics.text, CONTENT_TYPE_PLAIN_0_0_4)
 

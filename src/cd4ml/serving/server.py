@@ -78,7 +78,7 @@ def serve(requests: socket, metrics_requests: socket) -> None:
     model = ServedModel(folder, digest)
     metrics = Metrics(name, version, model.contract)
     record = recording.of_environment(kept, model.contract, version) if kept else None
-    told = feedback.routes(kept, took=metrics.capturing(lambda: kept.lost)) if kept else {}
+    told = feedback.routes(kept, took=metrics.capturing(kept)) if kept else {}
     predictor = Predictor(model, name=name, version=version, metrics=metrics, recording=record)
     gc.freeze()
     gc.enable()
