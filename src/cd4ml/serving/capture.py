@@ -218,13 +218,18 @@ class Capture:
         self.feedback = Table(f"{place}/feedback", FEEDBACK)
 
     @property
+    def lost(self) -> int:
+        """The rows for which there was no room."""
+        return self.requests.lost + self.feedback.lost
+
+    @property
     def figures(self) -> dict[str, int]:
         """How it stands, by the names of `FIGURES`."""
         tables = (self.requests, self.feedback)
         return {
             "capture_written": sum(one.written for one in tables),
             "capture_waiting": sum(one.waiting for one in tables),
-            "capture_lost": sum(one.lost for one in tables),
+            "capture_lost": self.lost,
             "feedback_refused": self.feedback.lost,
         }
 
