@@ -19,7 +19,7 @@ from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.deployment.evidence import divided
 from cd4ml.deployment.evidence.divided import Divided
-from cd4ml.storage.folder import FolderStore
+from cd4ml.storage import open_store
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 NO_FEEDBACK = FEEDBACK.empty_table()
@@ -82,14 +82,14 @@ def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
     return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
 
 
-def publish(store: Path) -> Path:
+def publish(store: Path | str) -> Path | str:
     """Publishes the versions 1 and 2 of `uptake`, of which the label is `false` or `true`."""
     for number in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             model.write_contract(model.Contract("took", ("false", "true"), (), {}), folder)
             data = DatasetReference("players", 0, "sha256:d")
             version = Version("uptake", number, f"sha256:{number}", "2026-01-01T00:00:00+00:00", "run", "", data)
-            FolderStore(store).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
+            open_store(store).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
     return store
 
 
@@ -118,7 +118,7 @@ def take_labels(
     found = Labels("uptake", 1, rows=len(ids), column="took", source="{}", **about)
     with tempfile.TemporaryDirectory() as folder:
         pq.write_table(pa.table(columns, schema=LABELS), Path(folder) / TABLE)
-        FolderStore(store).add_folder(found.folder, {TABLE: Path(folder) / TABLE, ABOUT: found.text})
+        open_store(store).add_folder(found.folder, {TABLE: Path(folder) / TABLE, ABOUT: found.text})
     return store
 
 

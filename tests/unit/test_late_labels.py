@@ -10,6 +10,7 @@ import captures
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from s3_server import S3Server
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
@@ -62,6 +63,15 @@ def test_labels_of_a_file_lie_in_the_store_and_rows_without_one_are_passed_over(
     assert (taken.headline, taken.without) == ("2 labels by request", 1)
     assert labels_taken.read(open_store(store), taken).schema.equals(LABELS)
     assert labels_taken.every(open_store(store), "uptake") == [taken]
+
+
+def test_labels_in_a_bucket_read_back(store: str, s3: S3Server) -> None:
+    bucket = open_store("s3://cd4ml")
+    captures.publish("s3://cd4ml")
+
+    taken = taking.take("uptake@2", source="outcomes.csv", store="s3://cd4ml")
+
+    assert labels_taken.read(bucket, taken)["label"].to_pylist() == ["true", "false"]
 
 
 def test_the_same_labels_are_taken_once_in_whatever_order_and_file(store: str) -> None:

@@ -31,5 +31,4 @@ def about(store: Store, folder: str) -> Labels:
 
 def read(store: Store, labels: Labels) -> pa.Table:
     """The labels that were taken at once (`LABELS`)."""
-    with store.open(f"{labels.folder}/{TABLE}") as stream:
-        return pq.read_table(stream, schema=LABELS)
+    return pq.read_table(pa.BufferReader(store.read_bytes(f"{labels.folder}/{TABLE}")), schema=LABELS)
