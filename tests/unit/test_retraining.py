@@ -364,6 +364,19 @@ def test_a_no_is_told_with_what_speaks_against_it(store: str, tmp_path: Path, mo
     assert ["1" in listed, "runs as training-1" in listed, "no: retraining 1 goes on" in listed] == [True] * 3
 
 
+def test_whoever_may_only_read_is_told_what_came_of_a_run(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    opened = open_store(store)
+    retrainings.start(opened, decide(store, rules(when={"age": "1 day"})), "training-1")
+    at(monkeypatch, NOW + 4 * DAY)
+    before = opened.below("retrainings")
+
+    listed = CliRunner().invoke(app, ["monitor", "retrainings", "uptake", "--store", store]).output
+
+    assert "failed: the run training-1 has no record for 3 days" in listed
+    assert opened.below("retrainings") == before
+
+
 def test_without_a_ripe_window_the_run_file_is_run_as_it_is_and_again_when_it_is_time(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,7 @@ def list_retrainings(model: Model, store: asked.StoreOption = asked.STORE) -> No
     from cd4ml.registry import clock, retrainings
 
     opened = open_store(store)
-    found = [retrainings.settle(opened, one, clock.moment()) for one in retrainings.every(opened, model)]
+    found = [retrainings.settled(opened, one, clock.moment()) for one in retrainings.every(opened, model)]
     if not found:
         raise DataError(f"store {store}: nothing was decided of {model}; `cd4ml monitor retrain` decides")
     shown = table("", "decided (UTC)", "version", "decision", "came of it")

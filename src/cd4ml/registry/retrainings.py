@@ -98,16 +98,19 @@ def fail(store: Store, one: Retraining, failure: str) -> None:
 
 def settle(store: Store, one: Retraining, now: datetime) -> Retraining:
     """Says what came of a decision, where its run has ended, or nothing was heard of it for days."""
-    if not one.is_open:
-        return one
-    ended = _end(store, one, now)
-    if ended is None:
-        return one
+    found = settled(store, one, now)
+    if found.ended is None or one.ended:
+        return found
     try:
-        store.add(f"{_folder(one.decided.model, one.number)}/{ENDED}", ended.text)
+        store.add(f"{_folder(one.decided.model, one.number)}/{ENDED}", found.ended.text)
     except AlreadyStoredError:
         return _read(store, one.decided.model, one.number)
-    return replace(one, ended=ended)
+    return found
+
+
+def settled(store: Store, one: Retraining, now: datetime) -> Retraining:
+    """A decision, with what came of it as far as is known; nothing is written."""
+    return replace(one, ended=_end(store, one, now)) if one.is_open else one
 
 
 def _end(store: Store, one: Retraining, now: datetime) -> Ended | None:
