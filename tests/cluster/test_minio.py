@@ -126,6 +126,7 @@ MAY = {
         MONITORED,
         ALERTS,
         RETRAINING,
+        RUN,
     ),
     ("monitoring", "write"): (LABELS, WINDOW, MONITORED, ALERTS, RETRAINING),
 }

@@ -126,7 +126,7 @@ KINDS = (
     ),
     Kind("predictions", "`MODEL/OUTPUT`: a Delta table of what a model predicted", _PIPELINES, _PIPELINES),
     Kind("judgements", "`TEST SPLIT/CANDIDATE`: which models one test split has judged", _PIPELINES, _PIPELINES),
-    Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS, _TASKS),
+    Kind("runs", "`PIPELINE/RUN/…`: the record of a run", _TASKS | _MONITORING, _TASKS),
     Kind(
         "checkpoints",
         "`KEY/{0,1}`: what a training that was ended goes on from",
