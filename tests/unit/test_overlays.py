@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cd4ml.cluster import train_job, twins
+from cd4ml.cluster import accounts, store_setup, train_job, twins
+from cd4ml.kubeflow import doctor
 from cd4ml.training import cluster_workers, node
 from cd4ml.version import VERSION
 
@@ -21,6 +22,13 @@ OPTIONS = ("gpu", "istio", "monitoring")
 MINIO = {"StatefulSet minio", "Job minio-setup"}
 PODS: dict[str, set[str]] = {"standalone": MINIO, "everything": MINIO, "kubeflow": set(), "production": set()}
 """By overlay: what it has that makes pods."""
+OF_AN_ADMIN = {
+    accounts.SOURCES_SECRET,
+    accounts.SIGNING_SECRET,
+    accounts.TRUSTED_SECRET,
+    accounts.ALERTS_SECRET,
+}
+"""What tasks find where an admin has made it (docs/admin.md), and do without where not."""
 BUILT_IN = {
     "",
     "admissionregistration.k8s.io",
@@ -106,6 +114,38 @@ def test_a_store_of_our_own_is_all_that_an_overlay_runs(resources: list[Resource
     making = [one for one in resources if "template" in one.get("spec", {})]
 
     assert {f"{one['kind']} {one['metadata']['name']}" for one in making} == names
+
+
+def mounted() -> set[str]:
+    """The Secrets that tasks of the compiled pipelines mount, but for those of an admin."""
+    texts = [file.read_text() for file in (ROOT / "pipelines" / "compiled").glob("*.yaml")]
+    return {name for text in texts for name in re.findall(r"secretName: (\S+)", text)} - OF_AN_ADMIN
+
+
+def test_the_vault_of_production_has_every_secret_that_a_task_mounts() -> None:
+    made = yaml.safe_load_all(kustomize(MANIFESTS / "overlays" / "production"))
+    names = {one["metadata"]["name"] for one in made if one["kind"] == "ExternalSecret"}
+    vault = {f"cd4ml/{role.user}" for role in store_setup.ROLES}
+    text = (ROOT / "docs" / "admin.md").read_text()
+
+    assert mounted() <= names
+    assert names == {role.secret for role in store_setup.ROLES}
+    assert vault == set(re.findall(r"`(cd4ml/[a-z]+)`", text[text.index("**In production**") :].split("\n\n")[0]))
+
+
+def test_the_store_of_our_own_makes_every_secret_that_a_task_mounts() -> None:
+    made = yaml.safe_load_all(kustomize(MANIFESTS / "overlays" / "standalone"))
+    [role] = [one for one in made if one["kind"] == "Role" and one["metadata"]["name"] == "minio-setup"]
+
+    assert mounted() <= {role.secret for role in store_setup.ROLES}
+    assert {one.secret for one in store_setup.ROLES} < set(role["rules"][0]["resourceNames"])
+
+
+def test_every_secret_that_a_task_mounts_is_made_in_a_profile_and_looked_for_by_doctor() -> None:
+    [named] = re.findall(r"for name in (.+); do\n  kubectl -n PROFILE", (ROOT / "docs" / "admin.md").read_text())
+
+    assert mounted() <= {f"cd4ml-{name}" for name in named.split()}
+    assert mounted() <= set(doctor.SECRETS)
 
 
 @of_all_that_have_pods

@@ -31,6 +31,7 @@ SECRETS = (
     accounts.DEPLOYER_SECRET,
     accounts.MODELS_SECRET,
     accounts.ROUTER_SECRET,
+    accounts.MONITORING_SECRET,
     accounts.ARTIFACTS_SECRET,
 )
 ARGO = "workflow-controller"

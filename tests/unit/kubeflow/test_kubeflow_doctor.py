@@ -40,6 +40,7 @@ def whole() -> dict[str, Any]:
                 "cd4ml-deployer",
                 "cd4ml-models",
                 "cd4ml-router",
+                "cd4ml-monitoring",
             )
         },
         f"{NAMESPACED}/secrets/mlpipeline-minio-artifact": secret,
@@ -115,7 +116,7 @@ def test_where_nothing_is_missing_every_check_is_ok(kfp: KfpServer, cluster: Clu
     assert "2 on node-1" in outcome.out
     assert "kube-token" not in outcome.all
     secrets = [form for path, form in cluster.accepted.items() if "/secrets/" in path]
-    assert len(secrets) == 7
+    assert len(secrets) == 8
     assert all("as=PartialObjectMetadata" in form for form in secrets), "their values come to this machine"
 
 
