@@ -104,6 +104,8 @@ def files(folders: Sequence[Path], modules: Collection[str] = ()) -> Iterator[Pa
         modules: Those at the top of further packages.
     """
     for package in distributions(path=[str(folder) for folder in folders]):
+        if package.name == "cd4ml":  # a checkout edited in place has all environments in it
+            continue
         adds = any(row.group.startswith("cd4ml.") for row in _of_package(package))
         if adds or (modules and _has(package, modules)):
             named = (Path(str(file.locate())) for file in package.files or [] if file.suffix != ".pyc")

@@ -1,5 +1,6 @@
 """`cd4ml.plugins`: what other packages add to the tables of cd4ml."""
 
+import json
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,6 +110,16 @@ def test_a_package_that_was_removed_in_part_still_has_its_other_files(installed,
     record.write_text("acme.py,,\nacme_more.py,,\n")
 
     assert list(plugins.files([site])) == [site / "acme.py"]
+
+
+def test_cd4ml_adds_nothing_to_itself_wherever_it_is_edited(tmp_path):
+    about = tmp_path / "cd4ml-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: cd4ml\nVersion: 1.0\n")
+    (about / "direct_url.json").write_text(json.dumps({"url": tmp_path.as_uri(), "dir_info": {"editable": True}}))
+    (tmp_path / "acme.py").touch()
+
+    assert list(plugins.files([tmp_path], {"acme"})) == []
 
 
 def test_a_package_whose_entry_points_are_malformed_is_told(mappings, installed):
