@@ -207,7 +207,7 @@ def captured(requests: int, arms: Arms, *, seed: int, unit: int | None) -> tuple
     random = np.random.default_rng(seed)
     callers = np.arange(requests) // (unit or 1)
     new = (random.random(requests) < arms.weight)[callers]
-    at = [BEGIN + timedelta(seconds=number) for number in range(requests)]
+    at = _seconds_after(BEGIN, requests)
     ids = [f"{seed}-{number}" for number in range(requests)]
     regions = random.choice(["north", "south"], requests)
 
@@ -225,15 +225,15 @@ def captured(requests: int, arms: Arms, *, seed: int, unit: int | None) -> tuple
             callers.astype(str) if unit else pa.nulls(requests, pa.string()),
             np.where(random.random(requests) < of(arms.errors), 500, 200).astype(np.int16),
             random.lognormal(np.log(of(arms.latencies)), 0.4),
-            [json.dumps({"region": [region]}) for region in regions],
+            np.where(regions == "north", *(json.dumps({"region": [region]}) for region in ("north", "south"))),
             [["probability"]] * requests,
-            [[float(one)] for one in np.clip(random.normal(of(arms.predictions), 0.1), 0, 1)],
+            np.clip(random.normal(of(arms.predictions), 0.1), 0, 1)[:, np.newaxis].tolist(),
         ],
         schema=REQUESTS,
     )
     feedback = pa.table(
         [
-            [moment + timedelta(hours=1) for moment in at],
+            _seconds_after(BEGIN + timedelta(hours=1), requests),
             ids,
             (random.random(requests) < of(arms.rewards)) * 1.0,
             pa.nulls(requests, pa.list_(pa.string())),
@@ -241,3 +241,9 @@ def captured(requests: int, arms: Arms, *, seed: int, unit: int | None) -> tuple
         schema=FEEDBACK,
     )
     return table, feedback.take(np.arange(0, requests, 2))
+
+
+def _seconds_after(begin: datetime, count: int) -> pa.Array:
+    """A moment, and one each second after it; timestamps of microseconds, UTC."""
+    seconds = int(begin.timestamp()) + np.arange(count)
+    return pa.array(seconds * 10**6).cast(REQUESTS.field("at").type)

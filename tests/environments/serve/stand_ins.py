@@ -86,6 +86,7 @@ class Model(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Model
 
     def do_GET(self) -> None:

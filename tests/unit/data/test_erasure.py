@@ -61,7 +61,8 @@ class Players:
 
     def ids(self) -> list[list[str]]:
         """Who is there after each commit."""
-        opened = [table.opened(self.dataset.uri, one.number) for one in self.dataset.commits]
+        dataset = self.dataset
+        opened = [table.opened(dataset.uri, one.number) for one in dataset.commits]
         return [sorted(table.rows_of_version(one).read_all()["id"].to_pylist()) for one in opened]
 
     def bytes(self) -> bytes:
