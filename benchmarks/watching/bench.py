@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from closing import at_least, at_most, close
 
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+from cd4ml.deployment.targets import servers
 from cd4ml.monitoring import collecting
 
 ROWS = int(os.environ.get("BENCH_ROWS", 1_000_000))
@@ -48,6 +49,7 @@ arguments:
   label: took
   positive: "true"
   store: {folder}/store
+  port: {port}
   baseline: {{model: linear}}
   candidate: {{model: linear}}
   slices: [c0, c1]
@@ -116,7 +118,7 @@ def train(folder: Path, random: np.random.Generator) -> None:
     features, likely = rows(TRAINED, random)
     ids, took = [f"r{place}" for place in range(TRAINED)], random.random(TRAINED) < likely
     pq.write_table(pa.table({"id": ids, **features, "took": took}), folder / "rows.parquet")
-    (folder / "training.yaml").write_text(RUN.format(folder=folder))
+    (folder / "training.yaml").write_text(RUN.format(folder=folder, port=servers.free_port()))
     cd4ml("run", folder / "training.yaml", "--runs", folder / "runs")
 
 
