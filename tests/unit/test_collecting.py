@@ -8,7 +8,9 @@ from typing import Any
 import captures
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from cd4ml.cli import app
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Window
@@ -149,3 +151,87 @@ def test_each_window_is_judged_by_itself_into_a_file_of_its_key(store: str, tmp_
     assert Counted.read(tmp_path / "counted" / f"{SECOND}.json") == found[1]
     assert handed.headline(found) == "3600 rows (the last of 2 windows)"
     assert (handed.headline(found[:1]), handed.headline([])) == ("3600 rows", "no window is due")
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, *hours: int) -> None:
+    """The windows of some hours cannot be collected."""
+    collect_one = windows.collect
+
+    def tried(store: str, model: str, span: Span, **others: Any) -> Window:
+        if (span.begin - captures.BEGIN) // HOUR in hours:
+            raise OverflowError("too large")
+        return collect_one(store, model, span, **others)
+
+    monkeypatch.setattr(windows, "collect", tried)
+
+
+def test_a_window_that_cannot_be_collected_keeps_no_other_and_is_due_again(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        broken(patch, 0)
+        found = collect(store)
+    told = handed.collecting(tmp_path / "windows")
+
+    assert keys(found) == [SECOND]
+    assert found.headline.endswith(" labelled, 1 window could not be collected")
+    assert [one.outcome for one in told.checks] == [Outcome.ERROR]
+    assert "could not be collected (OverflowError: too large)" in told.checks[0].reason
+    assert keys(collect(store, "again")) == [FIRST, SECOND]
+    assert handed.collecting(tmp_path / "again").checks == ()
+
+
+def test_where_no_window_can_be_collected_the_run_ends_with_what_ended_the_first(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, 0, 1)
+
+    with pytest.raises(OverflowError, match="too large"):
+        collect(store)
+
+
+@pytest.mark.parametrize("folder", ["1970-01-01", "1abc", "0001-01-01", "9999-01-01", "2026-1-1", "20260101"])
+def test_a_folder_of_no_day_of_now_brings_no_windows_and_is_told(store: str, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "capture/requests/2026-01-01").rename(tmp_path / "kept")
+    (tmp_path / "capture/requests" / folder).mkdir()
+    assert collecting.due(store, "uptake", every="1 hour", capture=str(tmp_path / "capture")) == 0
+    (tmp_path / "kept").rename(tmp_path / "capture/requests/2026-01-01")
+
+    assert keys(collect(store)) == [FIRST, SECOND]
+    [told] = handed.collecting(tmp_path / "windows").warnings
+    assert f"requests: '{folder}': no window is due of what lies there" in told
+
+
+def test_the_command_collects_the_others_and_fails(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, 0)
+    (tmp_path / "capture/requests/1abc").mkdir()
+
+    words = ["monitor", "collect", "uptake", "--capture", str(tmp_path / "capture"), "--store", store]
+    done = CliRunner().invoke(app, words)
+
+    assert done.exit_code == 1
+    assert "failed   2026-01-01 00:00 OverflowError: too large" in done.output
+    assert "2026-01-01 01:00 3,600 rows" in done.output
+    assert "'1abc': no window is due" in done.output
+
+
+@pytest.mark.parametrize("command", ["collect", "run"])
+def test_a_store_that_is_down_for_a_time_ends_no_command_that_goes_on(
+    store: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = "the store is away"
+    ends: list[Exception] = [DataError(away), OSError(away), DataError(away)]
+    slept: list[float] = []
+
+    def due(*_: Any, **__: Any) -> Any:
+        if ends:
+            raise ends.pop()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(windows, "due", due)
+    monkeypatch.setattr("time.sleep", slept.append)
+    done = CliRunner().invoke(app, ["monitor", command, "uptake", "--go-on", "--store", store])
+
+    assert slept == [360.0] * 3
+    assert done.output.count("the store is away; it is tried again") == 1
+    assert done.exit_code == 130

@@ -267,6 +267,33 @@ def test_features_are_texts_by_row_whatever_their_kinds() -> None:
     assert joined.join(table, classes=CLASSES).rows["features"][4].as_py()["age"] == "old"
 
 
+@pytest.mark.parametrize("beside", ["", "true", '"x"', "5"])
+def test_a_whole_number_of_more_than_64_bits_is_a_text_as_it_was_sent(beside: str) -> None:
+    great = "18446744073709551615"
+    said = [f'{{"age": [{great}]}}', *([f'{{"age": [{beside}]}}'] if beside else [])]
+    table = asked(*({**answer(str(number), number), "features": one} for number, one in enumerate(said)))
+
+    found = joined.join(table, classes=CLASSES).rows["features"].to_pylist()
+
+    assert [one["age"] for one in found] == [great, *([beside.strip('"')] if beside else [])]
+
+
+@pytest.mark.parametrize(
+    "text", ["[1,2]", "5", "{nope", "", "{}", '{"age": 5}', "[" * 100_000, '{"age": [1%s]}' % ("0" * 5000)]
+)
+def test_what_is_no_json_of_features_is_as_nothing(text: str) -> None:
+    given = answer("0", 0), answer("1", 1)
+    table = asked({**given[0], "features": text}, {**given[1], "features": '{"age": [7]}'})
+
+    assert joined.join(table, classes=CLASSES).rows["features"].to_pylist() == [{"age": None}, {"age": "7"}]
+
+
+def test_half_a_character_in_a_text_is_a_question_mark() -> None:
+    table = asked({**answer("0", 0), "features": json.dumps({"name": ["a\ud800"]})})
+
+    assert joined.join(table, classes=CLASSES).rows["features"].to_pylist() == [{"name": "a?"}]
+
+
 def test_requests_without_features_or_predictions_and_none_at_all() -> None:
     failed = answer("a", status=503, outputs=None, predictions=None)
 

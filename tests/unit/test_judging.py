@@ -11,7 +11,7 @@ from cd4ml.contracts.window import Part, Window
 from cd4ml.contracts.window_drift import WindowDrift
 from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
 from cd4ml.errors import DocumentError, GateError
-from cd4ml.monitoring import alerts, judging, monitored
+from cd4ml.monitoring import alerts, handed, judging, monitored
 from cd4ml.monitoring.judging import Outcomes
 from cd4ml.registry import clock
 from cd4ml.storage import open_store
@@ -57,7 +57,7 @@ class Place:
         """Judges windows of an hour, each with outcomes by check; what begins with `drift` is of drift."""
         self.runs += 1
         run = self.folder / str(self.runs)
-        (run / "windows").mkdir(parents=True)
+        (run / "windows").mkdir(parents=True, exist_ok=True)
         for hour, outcomes in enumerate(windows, first):
             begin, until = (clock.written(BEGIN + timedelta(hours=one)) for one in (hour, hour + 1))
             part = Part("only", "1", False, 500, begin, until, {"200": 500}, {}, 500, 0)
@@ -91,7 +91,7 @@ def test_windows_are_kept_as_they_were_judged_with_what_was_found(place: Place) 
     assert [check.name for check in first.verdict.checks] == ["drift of age", "auc"]
     assert first.drift == of_drift(first.window, first.verdict.checks[:1])
     assert first.quality == of_quality(first.window, first.verdict.checks[1:])
-    assert second.verdict.warnings == ("cut.parquet: cut off, or no Parquet; its rows are left out",)
+    assert second.verdict.warnings == ("cut.parquet: cut off, or no file of a capture; its rows are left out",)
     assert found.headline == "2 windows judged, no alerts"
     found.raise_if_failed()
 
@@ -156,6 +156,20 @@ def test_a_receiver_that_is_down_ends_no_run_and_is_said(place: Place, monkeypat
     found = place.check({"auc": FAILED}, tell={"alertmanager": "http://127.0.0.1:9", "webhook": ""})
 
     assert "alertmanager: 127.0.0.1:9 does not answer (ConnectError)" in found.verdict.warnings[-1]
+
+
+def test_a_window_that_could_not_be_collected_fails_the_run_and_others_are_judged(place: Place) -> None:
+    check = Check("collected from then", "it can be collected", None, ERROR, "the window from then is too large")
+    handed.tell(place.folder / "1" / "windows", [check], ["requests/1abc: no day"])
+
+    found = place.check({"auc": PASSED})
+
+    assert found.headline == "1 window judged, 1 window could not be collected, no alerts"
+    assert [one.outcome for one in found.verdict.checks] == [PASSED, ERROR]
+    assert "requests/1abc: no day" in found.verdict.warnings
+    assert not found.metadata["passed"]
+    with pytest.raises(GateError, match="1 window could not be collected\n  - the window from then is too large"):
+        found.raise_if_failed()
 
 
 def test_what_was_found_of_a_window_must_be_there(place: Place) -> None:

@@ -425,6 +425,11 @@ def test_an_id_that_tells_when_it_was_made_says_the_day(kind: str) -> None:
     assert one_request.told_by(uuid.uuid4().hex) is None
 
 
+@pytest.mark.parametrize("year", ["ffff-ffff", "e677-d21f"])  # 10889, 9999
+def test_an_id_of_a_time_that_never_comes_tells_no_day(year: str) -> None:
+    assert one_request.told_by(f"{year[:4]}{year[5:]}-dbff-7fff-bfff-ffffffffffff") is None
+
+
 def test_only_the_days_about_a_request_are_looked_through(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty days are there, of which none can be read but one."""
     at = FIRST + 40 * DAY

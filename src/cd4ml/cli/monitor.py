@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,12 @@ from rich.markup import escape
 
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, moment, print_whole, say, table
-from cd4ml.errors import ArgumentsError, DataError
+from cd4ml.errors import ArgumentsError, Cd4mlError, DataError
 from cd4ml.monitoring import spans
 from cd4ml.storage import check_uri, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cd4ml.monitoring.alerts import State
 
@@ -27,6 +28,29 @@ monitor_app = typer.Typer(
     no_args_is_help=True,
 )
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+
+
+class Outage:
+    """What keeps a command from going on for a time, each said once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    @contextmanager
+    def told(self) -> "Iterator[None]":
+        """Says what ends the block, where it is something that may be over the next time."""
+        try:
+            yield
+        except (Cd4mlError, OSError) as error:
+            self.say("waiting", f"{error}; it is tried again until it goes, or the command is stopped")
+        else:
+            self._said = {one for one in self._said if not one.startswith("waiting")}
+
+    def say(self, word: str, what: str) -> None:
+        """Says it, unless that was said already."""
+        if f"{word} {what}" not in self._said:
+            say(word, what)
+        self._said.add(f"{word} {what}")
 
 
 @monitor_app.command()
@@ -68,20 +92,31 @@ def run(
     given = {"since": since, "until": until, "capture": place, "alertmanager": alertmanager, "webhook": webhook}
     arguments = {"name": model, "store": store, "every": every, **given}
     wanted = asked.checked(RunFile(Path("cd4ml monitor run"), PIPELINE, arguments))
-    left = collecting.due(store, model, every=every, capture=place)
+
+    def due() -> int:
+        return collecting.due(store, model, every=every, capture=place)
+
+    def judge() -> int:
+        """Until nothing is due, or nothing is done of it any more; the exit code of the last run."""
+        left = due()
+        while True:
+            folder = new_folder(runs, PIPELINE)
+            code = execute(wanted, runs, folder=folder)
+            if json.loads((folder / "summary.json").read_text())["status"] == "stopped":
+                raise typer.Exit(code)
+            before, left = left, due()
+            if since or not 0 < left < before:
+                return code
+
+    if not go_on:
+        raise typer.Exit(judge())
+    judged, outage = False, Outage()
     while True:
-        folder = new_folder(runs, PIPELINE)
-        code = execute(wanted, runs, folder=folder)
-        before, left = left, collecting.due(store, model, every=every, capture=place)
-        stopped = json.loads((folder / "summary.json").read_text())["status"] == "stopped"
-        if not stopped and not since and 0 < left < before:
-            continue
-        if stopped or not go_on:
-            raise typer.Exit(code)
-        left = 0
-        while not left:
-            time.sleep(spans.width(every).total_seconds() / 10)
-            left = collecting.due(store, model, every=every, capture=place)
+        with outage.told():
+            if not judged or due():
+                judge()
+            judged = True
+        time.sleep(spans.width(every).total_seconds() / 10)
 
 
 @monitor_app.command()
@@ -118,25 +153,41 @@ def collect(
 
     cd4ml monitor collect uptake --since 2026-11-01 --until 2026-11-08 --every "1 day"
     """
-    from cd4ml.monitoring import windows
+    from cd4ml.monitoring import collecting, windows
 
-    opened, width = open_store(store), spans.width(every)
-    while True:
-        if since is None:
-            wanted = list(windows.due(opened, model, width, capture=capture or ""))
+    opened, width, place = open_store(store), spans.width(every), capture or ""
+
+    def collect_all(begin: datetime | None) -> bool:
+        """Collects what is due, or all from a moment on; whether that went well."""
+        if begin is None:
+            wanted = list(windows.due(opened, model, width, capture=place))
+            for one in windows.passed_over(opened, model, capture=place):
+                outage.say("unread", one)
         else:
             over = datetime.now(UTC) - windows.SETTLED
-            wanted = list(windows.spans(since, min(until or over, over), width))
+            wanted = list(windows.spans(begin, min(until or over, over), width))
+        failed = False
         for span in wanted:
-            found = windows.collect(store, model, span, capture=capture or "")
+            try:
+                found = windows.collect(store, model, span, capture=place)
+            except Exception as error:  # whatever it is, the other windows are worth more
+                failed = True
+                outage.say("failed", f"{moment(span.written[0])} {collecting.told(error)}")
+                continue
             say(moment(found.begin), found.headline)
             for file in found.unreadable:
-                say("unread", f"{file}: cut off, or no Parquet; its rows are left out")
-        if not go_on:
-            if not wanted:
-                say("windows", "none is due; there is none that is over and not collected")
-            return
-        since = None
+                say("unread", f"{file}: {windows.UNREADABLE}")
+        if not go_on and not wanted:
+            say("windows", "none is due; there is none that is over and not collected")
+        return not failed
+
+    outage = Outage()
+    if not go_on:
+        raise typer.Exit(0 if collect_all(since) else 1)
+    while True:
+        with outage.told():
+            collect_all(since)
+            since = None
         time.sleep(width.total_seconds() / 10)
 
 

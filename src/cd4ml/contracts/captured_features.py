@@ -5,7 +5,6 @@ A value is as slices and keys have it: `true`, `5` also of 5.0, a text as it is.
 
 import io
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,8 @@ from pyarrow import json as arrow_json
 
 MANY = 2**16
 """Requests whose JSON is read at once."""
+BEYOND = r"[\[, ]-?(9[2-9]\d{17}|\d{20})"
+"""Whole numbers that may be of more than 64 bits, of which Arrow would make others that are near."""
 _LISTS = pa.list_(pa.string())
 
 
@@ -24,7 +25,7 @@ def of_rows(features: pa.ChunkedArray, rows: npt.NDArray[np.int64]) -> pa.Struct
 
     Args:
         features: JSON of each request, as `captured.REQUESTS` has it: the values of its rows by name; null where
-            nothing was captured.
+            nothing was captured, and what is no such JSON is as nothing.
         rows: How many each request has.
 
     Returns:
@@ -67,12 +68,19 @@ def _by_row(lists: pa.ListArray, rows: npt.NDArray[np.int64]) -> pa.Array:
 
 def _lists(features: pa.StringArray) -> dict[str, pa.ListArray]:
     """The lists of each feature, as texts."""
+    found = None if pc.any(pc.match_substring_regex(features, BEYOND)).as_py() else _at_once(features)
+    return _one_by_one(features) if found is None else found
+
+
+def _at_once(features: pa.StringArray) -> dict[str, pa.ListArray] | None:
+    """The same; None where values of a feature are of several kinds, a list is in a list, or JSON is none."""
     try:
         table = _parsed(features)
         lists = {name: table[name].combine_chunks() for name in table.column_names}
-        return {name: _as_texts(one) for name, one in lists.items() if pa.types.is_list(one.type)}
-    except pa.ArrowInvalid:  # values of a feature are of several kinds, or a list is in a list
-        return _one_by_one(features)
+        texts = {name: _as_texts(one) for name, one in lists.items() if pa.types.is_list(one.type)}
+    except (pa.ArrowInvalid, ValueError):
+        return None
+    return texts if table.num_rows == len(features) else None
 
 
 def _parsed(features: pa.StringArray) -> pa.Table:
@@ -90,28 +98,47 @@ def _parsed(features: pa.StringArray) -> pa.Table:
 def _schema(features: pa.StringArray) -> pa.Schema:
     """Of features that are texts, as the first request tells: else those that look like moments would become such."""
     known = features.drop_null()
-    first: dict[str, Any] = json.loads(known[0].as_py()) if len(known) else {}
-    texts = [name for name, values in first.items() if any(isinstance(value, str) for value in values)]
+    first = _object(known[0].as_py()) if len(known) else {}
+    lists = {name: values for name, values in first.items() if isinstance(values, list)}
+    texts = [name for name, values in lists.items() if any(isinstance(value, str) for value in values)]
     return pa.schema([(name, _LISTS) for name in texts])
 
 
 def _one_by_one(features: pa.StringArray) -> dict[str, pa.ListArray]:
-    read = [json.loads(text) if text else {} for text in features.to_pylist()]
+    read = [_object(text) for text in features.to_pylist()]
     names = {name for one in read for name in one}
-    return {name: pa.array([_plain(one.get(name)) for one in read], _LISTS) for name in names}
+    return {_encodable(name): pa.array([_plain(one.get(name)) for one in read], _LISTS) for name in names}
 
 
-def _plain(values: Sequence[Any] | None) -> list[str | None] | None:
-    return None if values is None else [_text(value) for value in values]
+def _object(text: str | None) -> dict[str, Any]:
+    """What a text of JSON says by name; nothing where it says no such thing."""
+    try:
+        read = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _plain(values: Any) -> list[str | None] | None:
+    return [_text(value) for value in values] if isinstance(values, list) else None
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _encodable(value)
     if isinstance(value, list | dict):
         return json.dumps(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     text: str = pa.array([value]).cast(pa.string())[0].as_py()
     return text
+
+
+def _encodable(text: str) -> str:
+    """A text as it is, or with `?` in place of what stands for no character, which JSON can have."""
+    return text.encode(errors="replace").decode()
 
 
 def _as_texts(lists: pa.ListArray) -> pa.ListArray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,10 +11,13 @@ from pyarrow import fs
 
 from cd4ml.contracts import captured
 from cd4ml.errors import DataError
-from cd4ml.storage import arrow
+from cd4ml.registry import clock
+from cd4ml.storage import arrow, layout
 
 LATE = timedelta(hours=2)
 """How long after a request came in its file may still be written, as where the store was away."""
+OLDEST = timedelta(days=layout.PASSING["captures"] + 1)
+"""Days before are over, of which no window is due by itself."""
 FILES = 64
 """That are read at once."""
 ROUNDS = 3
@@ -63,15 +66,24 @@ class CaptureFiles:
         return pa.concat_tables([captured.TABLES[name].empty_table(), *tables])
 
     def first_day(self) -> str:
-        """What the folder of the first day is called of which requests are there; empty where there are none.
+        """What the folder of the first day is called of which windows are due; empty where there are none.
 
         Raises:
             DataError: The capture cannot be read.
         """
-        return min(self.days("requests"), default="")
+        oldest = captured.day(clock.moment() - OLDEST)
+        return min((one for one in self.days("requests") if one >= oldest), default="")
 
     def days(self, name: str) -> list[str]:
-        """What the folders of the days are called that a table has; likewise."""
+        """What the folders of the days are called that a table has, until tomorrow; likewise."""
+        return [one for one in self._folders(name) if _is_day(one)]
+
+    def strange(self, name: str) -> list[str]:
+        """What the folders of a table are called that are of no day, or of one that is over for long; likewise."""
+        oldest = captured.day(clock.moment() - OLDEST)
+        return [one for one in self._folders(name) if not _is_day(one) or one < oldest]
+
+    def _folders(self, name: str) -> list[str]:
         try:
             return captured.days(arrow.folder(self.place), name)
         except OSError as error:
@@ -118,6 +130,15 @@ class CaptureFiles:
 
     def _told(self, error: OSError) -> DataError:
         return DataError(f"{self.place}: what was captured cannot be read ({error}); collect again once it can")
+
+
+def _is_day(folder: str) -> bool:
+    """Whether a folder is called as that of a day until tomorrow, for clocks differ."""
+    try:
+        whole = date.fromisoformat(folder).isoformat() == folder
+    except ValueError:
+        return False
+    return whole and folder <= captured.day(clock.moment() + timedelta(days=1))
 
 
 def _bytes(folder: fs.FileSystem, file: str) -> pa.BufferReader:

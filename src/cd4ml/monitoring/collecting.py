@@ -1,5 +1,10 @@
-"""The windows that are due are collected, and those that are to be judged are handed on (`cd4ml.monitoring.handed`)."""
+"""The windows that are due are collected, and those that are to be judged are handed on (`cd4ml.monitoring.handed`).
 
+One that cannot be collected keeps no other: it is handed on as an error, and is due again at the next run.
+"""
+
+import shutil
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +13,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.contracts.window import DOCUMENT, TABLE, Window, key_of
+from cd4ml.errors import Cd4mlError
 from cd4ml.monitoring import handed, monitored, spans, window_table, windows
 from cd4ml.monitoring.windows import Span
 from cd4ml.names import counted
@@ -28,15 +35,18 @@ class Collected:
     windows: tuple[Window, ...]
     left: int
     """How many more are due, for the next run."""
+    failed: tuple[Check, ...] = ()
+    """A check with an error for each window that could not be collected."""
 
     @property
     def headline(self) -> str:
         """How many windows, rows and labels."""
+        failed = [f"{counted(len(self.failed), 'window')} could not be collected"] if self.failed else []
         if not self.windows:
-            return handed.NONE
+            return "".join(failed) or handed.NONE
         rows, labelled = (sum(getattr(one, name) for one in self.windows) for name in ("rows", "labelled"))
-        more = f", {self.left:,} more due" if self.left else ""
-        return f"{counted(len(self.windows), 'window')}, {counted(rows, 'row')}, {labelled:,} labelled{more}"
+        said = [counted(len(self.windows), "window"), counted(rows, "row"), f"{labelled:,} labelled"]
+        return ", ".join([*said, *([f"{self.left:,} more due"] if self.left else []), *failed])
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -71,6 +81,7 @@ def collect(
     Raises:
         DataError: The capture or the store cannot be read or written.
         RegistryError: No version of the model is published.
+        Exception: What ended the first of the windows, where none could be collected.
     """
     opened, width = open_store(store), spans.width(every)
     Path(output).mkdir(parents=True, exist_ok=True)
@@ -83,12 +94,30 @@ def collect(
         wanted = _due(opened, model, judged, width=width, capture=capture)
         most = wanted[:MOST]
     found: list[Window] = []
+    failed: dict[Span, Exception] = {}
     for span in most:
-        window = windows.collect(store, model, span, capture=capture)
-        if judged.get(window.key) != window.number:
-            _write(opened, window, Path(output) / window.key)
-            found.append(window)
-    return Collected(tuple(found), left=len(wanted) - len(most))
+        folder = Path(output) / key_of(*span.written)
+        try:
+            window = windows.collect(store, model, span, capture=capture)
+            if judged.get(window.key) != window.number:
+                _write(opened, window, folder)
+                found.append(window)
+        except Exception as error:  # whatever it is, the other windows are worth more
+            shutil.rmtree(folder, ignore_errors=True)
+            failed[span] = error
+    if failed and len(failed) == len(most):
+        raise next(iter(failed.values()))
+    errors = tuple(_error(span, why) for span, why in failed.items())
+    handed.tell(output, errors, [] if since else windows.passed_over(opened, model, capture=capture))
+    return Collected(tuple(found), len(wanted) - len(most), errors)
+
+
+def told(error: Exception) -> str:
+    """Why a window could not be collected, for people; what no one foresaw goes to the log whole."""
+    if isinstance(error, Cd4mlError):
+        return str(error)
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def due(store: str, model: str, *, every: str, capture: str = "") -> int:
@@ -117,6 +146,12 @@ def _due(store: Store, model: str, judged: Mapping[str, int], *, width: timedelt
 def _judged(store: Store, model: str) -> dict[str, int]:
     """By window the number of the document that was judged last."""
     return {one.window.key: one.window.number for one in monitored.verdicts(store, model, last=BACK)}
+
+
+def _error(span: Span, error: Exception) -> Check:
+    begin, until = span.written
+    reason = f"the window from {begin} until {until} could not be collected ({told(error)}); it is tried again"
+    return Check(f"collected from {begin}", "it can be collected", None, Outcome.ERROR, reason)
 
 
 def _write(store: Store, window: Window, folder: Path) -> None:

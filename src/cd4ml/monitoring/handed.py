@@ -1,7 +1,7 @@
 """What collecting hands on to comparing, measuring and checking: a folder a window, called by its key.
 
 Each has the window's document and its rows (`cd4ml.contracts.window`). What is made of a window lies in a file of its
-key, `KEY.json`.
+key, `KEY.json`. Windows that could not be collected are errors of a verdict beside the folders.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cd4ml.contracts.document import Document
+from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.names import counted
 
 NONE = "no window is due"
+COLLECTING = "collect_window"
+COLLECTED = "collected.json"
 Made = TypeVar("Made", bound=Document, covariant=True)
 
 
@@ -25,6 +28,21 @@ class Judge(Protocol[Made]):
 def every(folder: str | Path) -> list[Path]:
     """The folders of the windows, the earliest first."""
     return sorted(one for one in Path(folder).iterdir() if one.is_dir())
+
+
+def tell(folder: str | Path, errors: Sequence[Check], warnings: Sequence[str]) -> None:
+    """Hands on what could not be collected, and what else a person should know."""
+    Verdict(COLLECTING, {}, tuple(errors), tuple(warnings)).write(Path(folder) / COLLECTED)
+
+
+def collecting(folder: str | Path) -> Verdict:
+    """What could not be collected: an error for each window, and warnings.
+
+    Raises:
+        DocumentError: It cannot be read.
+    """
+    file = Path(folder) / COLLECTED
+    return Verdict.read(file) if file.exists() else Verdict(COLLECTING, {}, ())
 
 
 def judge_each(folder: str | Path, judge: Judge[Made], *, store: str, output: str | Path) -> list[Made]:

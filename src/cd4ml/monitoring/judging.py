@@ -4,7 +4,7 @@ A run fails where a check of the windows that it judged stands as an alert that 
 told yet fails nothing, nor does a window that failed and was followed by one that passed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from cd4ml.errors import GateError
 from cd4ml.monitoring import alerts, handed, monitored, receivers, spans
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.receivers import Receivers
+from cd4ml.monitoring.windows import UNREADABLE
 from cd4ml.names import counted
 from cd4ml.storage import open_store
 
@@ -39,30 +40,41 @@ class Outcomes:
     """All alerts of the model."""
     fresh: tuple[Alert, ...]
     """Those of them that the windows of this run bear, and nobody has acknowledged."""
+    errors: tuple[Check, ...] = ()
+    """Of windows that could not be collected."""
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What the verdict's artifact says of it in the UI."""
         about = {"alerts": [one.check for one in self.standing], "new": [one.check for one in self.fresh]}
-        return {**self.verdict.metadata, "headline": self.headline, "passed": not self.fresh, **about}
+        passed = not self.fresh and not self.errors
+        return {**self.verdict.metadata, "headline": self.headline, "passed": passed, **about}
 
     @property
     def headline(self) -> str:
         """How many windows, and how many alerts."""
-        windows = len(self.verdict.about)
+        windows, errors = len(self.verdict.about), len(self.errors)
+        said = [f"{counted(windows, 'window')} judged"] if windows else []
+        said += [f"{counted(errors, 'window')} could not be collected"] if errors else []
         alerts_ = counted(len(self.standing), "alert") if self.standing else "no alerts"
-        return f"{counted(windows, 'window')} judged, {alerts_}" if windows else f"{handed.NONE}, {alerts_}"
+        return ", ".join([*(said or [handed.NONE]), alerts_])
 
     def raise_if_failed(self) -> None:
-        """Ends the run where something is wrong that nobody knows of.
+        """Ends the run where something is wrong that nobody knows of, or a window could not be collected.
 
         Raises:
-            GateError: With a line for each alert.
+            GateError: With a line for each.
         """
+        said = []
+        if self.errors:
+            reasons = _bullets(one.reason for one in self.errors)
+            said.append(f"{counted(len(self.errors), 'window')} could not be collected{reasons}")
         if self.fresh:
-            lines = "".join(f"\n  - {line(one)}" for one in self.fresh)
             know = f"`cd4ml monitor acknowledge {self.model} ALERT` says that somebody knows"
-            raise GateError(f"{WINDOW_GATE}: {counted(len(self.fresh), 'alert')} of {self.model}{lines}\n{know}")
+            said.append(f"{counted(len(self.fresh), 'alert')} of {self.model}{_bullets(map(line, self.fresh))}\n{know}")
+        if said:
+            whole = "\n".join(said)
+            raise GateError(f"{WINDOW_GATE}: {whole}")
 
 
 def check(
@@ -103,8 +115,10 @@ def check(
     untold = receivers.tell(opened, model, Receivers(**tell), lasting=2 * spans.width(every) + AGAIN)
     failed = {name for one in judged for name in alerts.failed(one)}
     fresh = tuple(one for one in standing if one.check in failed and not one.acknowledged)
-    verdict = _together(judged, [*_acknowledged(standing), *untold]).write(output)
-    return Outcomes(model, verdict, standing, fresh)
+    collecting = handed.collecting(windows)
+    warnings = [*collecting.warnings, *_acknowledged(standing), *untold]
+    verdict = _together(judged, collecting.checks, warnings).write(output)
+    return Outcomes(model, verdict, standing, fresh, collecting.checks)
 
 
 def line(alert: Alert) -> str:
@@ -113,21 +127,25 @@ def line(alert: Alert) -> str:
     return f"{alert.id}: {alert.reason} (since {since}, {alert.cost})"
 
 
+def _bullets(lines: Iterable[str]) -> str:
+    return "".join(f"\n  - {one}" for one in lines)
+
+
 def _judged(folder: Path, drift: Path, quality: Path) -> Judged:
     """A window with what was found of it, and what its checks come to."""
     window, file = Window.read(folder / DOCUMENT), f"{folder.name}.json"
     drifted, measured = WindowDrift.read(drift / file), WindowQuality.read(quality / file)
-    warnings = tuple(f"{one}: cut off, or no Parquet; its rows are left out" for one in window.unreadable)
+    warnings = tuple(f"{one}: {UNREADABLE}" for one in window.unreadable)
     verdict = Verdict(WINDOW_GATE, {"window": window.digest}, (*drifted.checks, *measured.checks), warnings)
     return Judged(window, verdict, drifted, measured)
 
 
-def _together(judged: Sequence[Judged], warnings: Sequence[str]) -> Verdict:
+def _together(judged: Sequence[Judged], errors: Sequence[Check], warnings: Sequence[str]) -> Verdict:
     """One verdict about several windows: each check says of which it is."""
     checks = tuple(_of(check, one.window, several=len(judged) > 1) for one in judged for check in one.verdict.checks)
     own = [warning for one in judged for warning in one.verdict.warnings]
     about = {one.window.key: one.window.digest for one in judged}
-    return Verdict(WINDOW_GATE, about, checks, (*own, *warnings, *_untold(judged)))
+    return Verdict(WINDOW_GATE, about, (*checks, *errors), (*own, *warnings, *_untold(judged)))
 
 
 def _of(check: Check, window: Window, *, several: bool) -> Check:

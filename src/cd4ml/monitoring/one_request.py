@@ -27,6 +27,8 @@ MOST_DAYS = 7
 """Whose captures are looked through where nothing tells the day, and where feedback of a request is looked for."""
 DAY = timedelta(days=1)
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
+_NEVER = datetime(9000, 1, 1, tzinfo=UTC)
+"""No request comes in later, and days after it can be told still."""
 
 Row = Mapping[str, Any]
 Say = Callable[[str], None]
@@ -139,9 +141,16 @@ def told_by(request: str) -> datetime | None:
         found = uuid.UUID(request)
     except ValueError:
         return None
-    if found.version == 1:
-        return _GREGORIAN + timedelta(microseconds=found.time // 10)
-    return datetime.fromtimestamp((found.int >> 80) / 1000, UTC) if found.version == 7 else None
+    try:
+        if found.version == 1:
+            at = _GREGORIAN + timedelta(microseconds=found.time // 10)
+        elif found.version == 7:
+            at = datetime.fromtimestamp((found.int >> 80) / 1000, UTC)
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return at if at < _NEVER else None
 
 
 @dataclass(frozen=True)

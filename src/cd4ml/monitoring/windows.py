@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts import class_labels
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, window_table
-from cd4ml.monitoring.capture_files import CaptureFiles
+from cd4ml.monitoring.capture_files import OLDEST, CaptureFiles
 from cd4ml.monitoring.joined import Bulk, Joined
 from cd4ml.registry import clock, labels_taken, models
 from cd4ml.storage import Store, check_name, open_store
@@ -24,6 +25,8 @@ SETTLED = timedelta(minutes=1)
 """How long a window must be over, for the router writes what it keeps a little later."""
 AGAIN = timedelta(hours=1)
 """How long before a window a request may have come in whose id is sent again within it."""
+UNREADABLE = "cut off, or no file of a capture; its rows are left out"
+"""What is said of a file that could not be read."""
 MANY = 2**20
 """Rows of feedback that are looked through at once."""
 
@@ -113,9 +116,9 @@ def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
 def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Iterator[Span]:
     """The windows that are over and not collected, and those of which more labels may be known by now.
 
-    Windows begin at multiples of their width since 1970, UTC; the first with the first day of the capture, and where
-    some are collected already, after the last of them. One is collected again whenever its age has grown by half, until
-    its labels were ripe when it was.
+    Windows begin at multiples of their width since 1970, UTC; the first with the first day of the capture. Where some
+    are collected already, those after the last of them come first, and then those that were left out, the latest first.
+    One is collected again whenever its age has grown by half, until its labels were ripe when it was.
 
     Args:
         store: The store.
@@ -131,12 +134,31 @@ def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Ite
         return
     first, now = datetime.fromisoformat(f"{day}T00:00:00+00:00"), clock.moment()
     known, ripening = window_table.every(store, model), delays(store, model)
-    for one in known:
-        span = Span.of(one)
+    taken = [Span.of(one) for one in known]
+    for one, span in zip(known, taken, strict=True):
         if span.begin >= first and not ripening.is_ripe(one.age) and window_table.is_later(one, now):
             yield span
-    begin = max((Span.of(one).until for one in known), default=first)
+    begin = taken[-1].until if taken else first
     yield from spans(begin, now - SETTLED, width)
+    ends = [first, *(max(one.until, first) for one in taken)]
+    for end, after in reversed(list(zip(ends, taken, strict=False))):
+        yield from reversed(list(spans(end, after.begin, width)))
+
+
+def passed_over(store: Store, model: str, *, capture: str = "") -> list[str]:
+    """A sentence where folders of the capture are none of a day of which windows are due.
+
+    Raises:
+        DataError: The capture cannot be read.
+    """
+    files = CaptureFiles(capture or place(store, model))
+    strange = files.strange("requests")
+    if not strange:
+        return []
+    return [
+        f"{files.place}/requests: {class_labels.shown(strange)}: no window is due of what lies there, for that is no "
+        f"day of the last {OLDEST.days}; remove it, or name its time (`--since`)"
+    ]
 
 
 def spans(since: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
