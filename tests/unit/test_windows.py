@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.window import ROWS, Window
+from cd4ml.data import table
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import taking, window_table, windows
 from cd4ml.monitoring.windows import Span
@@ -88,6 +90,13 @@ def test_a_model_that_changed_within_the_window_shows_as_two_parts(store: str) -
         assert part.latency_ms == pytest.approx(
             {f"p{share}": np.quantile(own["latency_ms"].to_numpy(), share / 100) for share in (50, 95, 99)}
         )
+
+
+def test_rows_are_read_by_no_thread_that_a_process_which_ends_would_abort_on(store: str) -> None:
+    window = collect(store)
+
+    files = table.dataset(f"{store}/windows/{window.model}").filesystem
+    assert isinstance(files.base_fs, fs.LocalFileSystem)
 
 
 def test_collecting_twice_adds_nothing(store: str) -> None:

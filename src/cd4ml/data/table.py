@@ -15,6 +15,7 @@ from typing import Any
 
 import deltalake
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from cd4ml.contracts.dataset import DatasetVersion
@@ -23,7 +24,7 @@ from cd4ml.data.digest import PREFIX, Digest, of_columns, of_rows
 from cd4ml.data.queries import IN_ORDER, query, quoted
 from cd4ml.errors import DataError
 from cd4ml.registry import clock
-from cd4ml.storage import S3, local_path, open_store
+from cd4ml.storage import S3, arrow, local_path, open_store
 
 DIGEST = "cd4ml_digest"
 COMMIT = "cd4ml_commit"
@@ -300,6 +301,19 @@ def opened(uri: str, version: int | None = None) -> deltalake.DeltaTable:
     except (DeltaError, OSError) as error:
         which = "" if version is None else f"version {version} "
         raise DataError(f"{uri}: {which}cannot be read ({_brief(error)}); name another version, or mend it") from error
+
+
+def dataset(uri: str, version: int | None = None) -> ds.Dataset:
+    """The rows of a version of any Delta table as Arrow reads them, by filters and columns; the latest if not said.
+
+    Arrow opens the files itself: those that deltalake opens for it are closed by threads that need Python, and a
+    process that ends meanwhile aborts.
+
+    Raises:
+        DataError: There is no such table, or no such version, or it cannot be read.
+    """
+    place = uri if uri.startswith(S3) else local_path(uri)
+    return opened(uri, version).to_pyarrow_dataset(filesystem=arrow.folder(place))
 
 
 def columns(uri: str, version: int) -> dict[str, str]:

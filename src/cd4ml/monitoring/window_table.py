@@ -67,8 +67,8 @@ def rows(store: Store, window: Window, *, mirrored: bool = False, at: int | None
     Raises:
         DataError: The table of windows cannot be read.
     """
-    opened = tables.opened(_uri(store, window.model), at)
-    found = opened.to_pyarrow_table(filters=[(WINDOW, "=", window.key), ("mirrored", "=", mirrored)])
+    wanted = (pc.field(WINDOW) == window.key) & (pc.field("mirrored") == mirrored)
+    found = tables.dataset(_uri(store, window.model), at).to_table(filter=wanted)
     return found.drop_columns([WINDOW]).sort_by([(name, "ascending") for name in ("at", "request_id", "row")])
 
 
@@ -87,8 +87,7 @@ def given(store: Store, model: str, columns: Sequence[str], *, at: int | None = 
     uri = _uri(store, model)
     if not tables.exists(uri):
         return _SCHEMA.empty_table().select(list(columns))
-    found = tables.opened(uri, at).to_pyarrow_table(filters=[("mirrored", "=", False)], columns=list(columns))
-    return found.select(list(columns))
+    return tables.dataset(uri, at).to_table(filter=pc.invert(pc.field("mirrored")), columns=list(columns))
 
 
 def of_request(store: Store, model: str, request: str, *, windows: Sequence[Window] | None = None) -> pa.Table:
@@ -131,7 +130,7 @@ def _where(store: Store, model: str, wanted: pc.Expression) -> pa.Table:
     if not tables.exists(uri):
         return _SCHEMA.empty_table()
     try:
-        found = tables.opened(uri).to_pyarrow_dataset().to_table(filter=wanted)
+        found = tables.dataset(uri).to_table(filter=wanted)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
     return found.sort_by([(name, "ascending") for name in ("at", "mirrored", "request_id", "row")])

@@ -107,7 +107,7 @@ class WindowsSource(Source):
 
         passed_over = Counter[str]()
         try:
-            for batch in table.opened(self.windows).to_pyarrow_dataset().to_batches(filter=self._wanted()):
+            for batch in table.dataset(self.windows).to_batches(filter=self._wanted()):
                 columns = [self._column(batch, one, contract=contract, passed_over=passed_over) for one in schema]
                 made = pa.RecordBatch.from_arrays(columns, schema=schema)
                 yield made.filter(pc.is_valid(made.column(contract.label)))
