@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -184,6 +185,43 @@ def test_it_is_what_a_loop_over_the_moments_gives(teach, learning, steady, publi
     assert LastLayer(found.folder / MODEL).kernel[:, 0] == pytest.approx(weights, abs=1e-6)
 
 
+def as_keras_learns(folder: Path, table: pa.Table, targets: np.ndarray, loss: Callable[..., Any]) -> np.ndarray:
+    """The kernel of a model's last layer after Keras's SGD has seen rows in batches of 10, at a rate of 0.2.
+
+    Args:
+        folder: Of the model.
+        table: The rows.
+        targets: [rows, outputs].
+        loss: From targets and outputs, to the mean loss of a batch.
+    """
+    layer = LastLayer(folder)
+    given, dense = layer.given(table), keras.layers.Dense(targets.shape[1], dtype="float64")
+    inputs, added = given.inputs.astype(float), given.added.astype(float)
+    dense.build(inputs.shape)
+    dense.set_weights([layer.kernel, layer.bias])
+    for begin in range(0, len(inputs), 10):
+        some = inputs[begin : begin + 10]
+        sgd = keras.optimizers.SGD(0.2 / (1 + (some**2).sum() / len(some)))
+        with tf.GradientTape() as tape:
+            value = loss(tf.constant(targets[begin : begin + 10]), dense(some) + added[begin : begin + 10])
+        sgd.apply_gradients(
+            zip(tape.gradient(value, dense.trainable_variables), dense.trainable_variables, strict=True)
+        )
+    return dense.get_weights()[0]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_step_is_one_of_the_gradient_descent_of_keras(teach, learning, published, drifted, name):
+    few = drifted.slice(0, 200)
+
+    found = learning(teach(few, name), batch=10)
+
+    loss = keras.losses.BinaryCrossentropy(from_logits=True, dtype="float64")
+    expected = as_keras_learns(published[name], few, took(few).astype(float)[:, None], loss)
+    assert LastLayer(found.folder / MODEL).kernel == pytest.approx(expected, abs=2e-6)
+    assert not np.allclose(LastLayer(published[name]).kernel, expected, atol=1e-3)
+
+
 def test_labels_that_are_all_known_after_the_last_row_judge_nothing(teach, learning, steady):
     few = steady.slice(0, 200)
 
@@ -332,6 +370,17 @@ def test_other_problems_are_learnt_too(prepare, teach, learning, tmp_path, probl
     kind = (3000 - 32, 3) if "classes" in problem else (3000 - 32,)
     assert found.predicted.shape == kind
     assert found.predicted.mean() > 50 or "classes" in problem  # in the unit of the label
+
+    few, own, order = table(200, 4, drift=15.0), tmp_path / "model", ("high", "low", "middle")
+    if "classes" in problem:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, dtype="float64")
+        targets = np.eye(3)[[order.index(one) for one in few["next"].to_pylist()]]
+    else:
+        loss, told = (lambda truth, outputs: tf.reduce_mean((truth - outputs) ** 2) / 2), LastLayer(own)
+        mean, above = told.answers(np.array([[0.0], [1.0]])).astype(float)
+        targets = (few["next"].to_numpy()[:, None] - mean) / (above - mean)
+    kernel = LastLayer(learning(teach(few, own), batch=10).folder / MODEL).kernel
+    assert kernel == pytest.approx(as_keras_learns(own, few, targets, loss), abs=2e-6)
 
 
 def test_a_model_of_trees_is_not_learnt_on(teach, learning, published, steady, tmp_path):
