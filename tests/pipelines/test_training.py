@@ -10,22 +10,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import deltalake
 import httpx
 import psutil
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from s3_server import s3_server
-from workplace import PORT, SERVER, Outcome, Workplace
+from workplace import PORT, SERVER, Outcome, Workplace, make_players
 
+from cd4ml.contracts.learning import Learning
 from cd4ml.contracts.sweep import SWEEP, Sweep, Trial, trial_name
+from cd4ml.demo import bulk
 from cd4ml.deployment import release, verify
 from cd4ml.errors import DeploymentError
-from cd4ml.registry import deployments
+from cd4ml.monitoring import taking, windows
+from cd4ml.monitoring.taking import Where
+from cd4ml.monitoring.windows import Span
+from cd4ml.registry import deployments, models
 from cd4ml.running import reproduction
 from cd4ml.storage import open_store
 
@@ -174,6 +180,73 @@ def test_a_version_is_made_again_to_the_byte_and_one_weight_that_was_changed_is_
     assert found.same
     assert set(found.settings) <= {"revision of the working folder"}
     assert not list(made.glob("store/models"))
+
+
+def test_a_version_learns_on_from_its_windows_though_killed_and_is_published_served_and_taken_back_to_a_checkpoint(
+    first: Outcome, workplace: Workplace
+) -> None:
+    assert first.code == 0, first.output
+    store = Path(shutil.copytree(workplace.folder / "store", workplace.folder / "online"))
+    make_windows(workplace, "online")
+    pace = ("--batch", "4", "--every", "4")
+    learn = ("monitor", "learn", "promotion-uptake@1", "--since", "2026-01-01", "--store", "online", *pace)
+
+    killed = workplace.start(*learn)
+    while len(begun := list(store.glob("learning/*/*/[0-9]*"))) < 5:
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.002)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    written = {file: file.stat().st_mtime_ns for file in begun}
+
+    done = workplace.run(*learn, "--output", "learnt")
+
+    assert done.code == 0, done.output
+    assert "promotion-uptake, version 2" in done.output
+    assert {file: file.stat().st_mtime_ns for file in begun} == written  # it went on from there
+    learnt = Learning.read(workplace.folder / "learnt/learnt/learning.json")
+    assert Learning.read(store / "models/promotion-uptake/2/model/learning.json") == learnt
+    assert [one.rows for one in learnt.checkpoints] == list(range(4, 3004, 4))
+
+    shutil.rmtree(store / "learning")
+    back = workplace.run(*learn, "--back-to", "2000", "--output", "back")
+
+    assert back.code == 0, back.output
+    assert "promotion-uptake, version 3" in back.output
+    until = Learning.read(workplace.folder / "back/learnt/learning.json")
+    assert until.checkpoints == learnt.checkpoints[:500]  # as one that was never killed
+    assert (until.key, until.started_from) == (learnt.key, first.summary["published"]["digest"])
+    assert len({first.summary["published"]["digest"], learnt.digest, until.digest}) == 3
+
+    deployment = {"version": 2, "store": "online", "target": "machine", "port": PORT}
+    served = workplace.run("run", "--runs", "online-runs", workplace.example("deployment.yaml", **deployment))
+
+    assert served.code == 0, served.output
+    assert "100 rows as evaluated" in served.output
+
+
+def make_windows(workplace: Workplace, store: str, hours: int = 6) -> None:
+    """What version 1 was asked in some hours, 500 times in each, and what came of it a minute later."""
+    opened, begin, name = open_store(workplace.folder / store), datetime(2026, 1, 1, tzinfo=UTC), "promotion-uptake"
+    make_players(workplace.folder / "asked.parquet", rows=500 * hours, seed=11)
+    rows = pq.read_table(workplace.folder / "asked.parquet")
+    at = [begin + timedelta(hours=number / 500) for number in range(len(rows))]
+    rows = rows.append_column("at", pa.array(at)).append_column(
+        "request_id", pa.array([f"r{one}" for one in range(len(rows))])
+    )
+    contract = models.contract(opened, models.read(opened, name, 1))
+    same = pa.array([[0.35]] * len(rows))
+    capture = workplace.folder / "asked"
+    bulk.write(rows, same, capture=capture, contract=contract, version=1, at="at")
+    known = rows.select(["request_id", contract.label]).append_column(
+        "known", pa.array([one + timedelta(minutes=1) for one in at])
+    )
+    pq.write_table(known, workplace.folder / "outcomes.parquet")
+    outcomes = str(workplace.folder / "outcomes.parquet")
+    taking.take(f"{name}@1", source=outcomes, store=opened.location, where=Where(known="known"))
+    for hour in range(hours):
+        span = Span(begin + timedelta(hours=hour), begin + timedelta(hours=hour + 1))
+        windows.collect(opened.location, name, span, capture=str(capture))
 
 
 def test_the_schema_of_the_data_is_inferred_reviewed_and_accepted(first: Outcome, workplace: Workplace) -> None:
