@@ -1,5 +1,6 @@
 """Whether a model is trained again: rules of a team, what its windows say, and what speaks against it."""
 
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -222,6 +223,28 @@ def test_the_next_waits_until_it_is_cool_and_longer_after_each_failure(
     assert decide(store, ask_always()).decided.retrain
 
 
+@pytest.mark.parametrize("when", [{"new_rows": 100}, {"every": "30 days"}], ids=["new_rows", "every"])
+def test_a_retraining_that_failed_does_not_use_up_its_reason(
+    store: str, monkeypatch: pytest.MonkeyPatch, when: dict[str, Any]
+) -> None:
+    with_labels(store, monkeypatch)
+    asked = rules(when=when, cool_down="1 hour")
+    retrain(store, asked, "training-1", status="failed", failure="port 9500 is in use")
+    at(monkeypatch, NOW + DAY)
+    assert decide(store, asked).decided.retrain
+
+    end_last(store, "training-2", published=2)
+    deploy(store, 2)
+    at(monkeypatch, NOW + 2 * DAY)
+    assert not any(one.asks for one in decide(store, asked).decided.reasons)
+
+
+def end_last(store: str, run: str, **found: Any) -> None:
+    """Begins the last retraining and ends it."""
+    retrainings.start(open_store(store), retrainings.every(open_store(store), "uptake")[-1], run)
+    end(store, run, **found)
+
+
 def test_a_month_has_so_many_and_no_more(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = rules(when={"age": "1 day"}, cool_down="1 hour", a_month=2)
     for number in range(2):
@@ -390,6 +413,23 @@ def test_without_a_ripe_window_the_run_file_is_run_as_it_is_and_again_when_it_is
     assert decide(store, ask_always()).decided.retrain
 
 
+def test_a_yes_that_could_not_begin_is_not_kept(store: str, tmp_path: Path) -> None:
+    (tmp_path / "players.csv").write_text("player,took\n1,true\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (tmp_path / "training.yaml").write_text(
+            f"pipeline: training\narguments: {{name: uptake, source: {tmp_path}/players.csv, dataset: players, "
+            f"key: player, label: took, store: {store}, port: {port}}}\n"
+        )
+
+        refused = retrain_by_command(tmp_path, RULES)
+
+    assert f"port {port}" in str(refused.exception)
+    assert retrainings.every(open_store(store), "uptake") == []
+
+
 def test_what_cannot_be_begun_ends_at_once_with_the_reason(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,6 +442,7 @@ def test_what_cannot_be_begun_ends_at_once_with_the_reason(
     def full(*_: object) -> Path:
         raise DataError("no space left")
 
+    monkeypatch.setattr(cli.here, "check_ready", lambda _: None)
     monkeypatch.setattr(cli.here, "new_folder", full)
 
     refused = retrain_by_command(tmp_path, RULES)

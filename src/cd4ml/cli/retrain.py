@@ -63,9 +63,15 @@ def retrain(
         raise ArgumentsError(f"{training}: trains no model; name a file of the pipeline training")
     store, model = open_store(wanted.store), wanted.model
     checked = _learning(wanted.store, model, rules, until=clock.now())  # before a yes, which would stand in the way
-    asked.read(training, in_a_cluster=submit, instead=checked)
+    to_come = asked.read(training, in_a_cluster=submit, instead=checked)
     connection = kfp.connected(address, changes=True, sure=yes) if submit else None
-    decision = retraining.decide(store, model, rules, backtest=lambda rows: _backtest(store, model, rows))
+    decision = retraining.decide(
+        store,
+        model,
+        rules,
+        backtest=lambda rows: _backtest(store, model, rows),
+        check=None if submit else lambda: here.check_ready(to_come),
+    )
     _print(decision)
     if not decision.decided.retrain:
         return

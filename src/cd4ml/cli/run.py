@@ -89,14 +89,23 @@ def execute(
         part: What of the pipeline is to run; all where None.
         folder: The run's own, made already; a new one in `runs` where None.
     """
+    check_ready(wanted)
+    with _told_of_a_full_disk(runs), _stopped_by_one_signal() as ending:
+        folder = folder or new_folder(runs, wanted.name)
+        return _run(wanted, runs, folder=folder, keep_serving=keep_serving, part=part, ending=ending)
+
+
+def check_ready(wanted: asked.Asked) -> None:
+    """Makes sure that a pipeline can begin on this machine, and clears up what runs that were killed have left.
+
+    Raises:
+        Cd4mlError: The port where its result is to be served is in use, or an environment is not there.
+    """
     from cd4ml.running import local
 
     _clear_up(wanted)
     _check_port(wanted)
     local.check_environments(wanted.pipeline)
-    with _told_of_a_full_disk(runs), _stopped_by_one_signal() as ending:
-        folder = folder or new_folder(runs, wanted.name)
-        return _run(wanted, runs, folder=folder, keep_serving=keep_serving, part=part, ending=ending)
 
 
 def _run(

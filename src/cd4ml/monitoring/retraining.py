@@ -47,11 +47,11 @@ class When(Strict):
     drift: InARow | None = Field(default=None)
     """What the version in production is asked, or what it answers, drifts in so many windows in a row."""
     new_rows: AtLeastOne | None = Field(default=None)
-    """So many labelled rows, of windows whose labels are ripe, came since the last retraining."""
+    """So many labelled rows, of windows whose labels are ripe, came since the last retraining that published one."""
     age: Span | None = Field(default=None)
     """The model in production was published so long ago."""
     every: Span | None = Field(default=None)
-    """The last retraining, or where there was none the publishing of the model in production, was so long ago."""
+    """The last retraining that published a version, or else the publishing of the model in production, was so long ago."""
 
 
 class Rules(Strict):
@@ -98,9 +98,14 @@ class Facts:
         return [one for one in self.earlier if one.decided.retrain]
 
     @property
+    def learnt(self) -> Retraining | None:
+        """The last one that published a version: of one that failed nothing was learnt."""
+        return next((one for one in reversed(self.done) if one.ended and one.ended.version), None)
+
+    @property
     def fresh(self) -> int:
-        """Labelled rows of ripe windows that came since the last retraining."""
-        since = self.done[-1].decided.ripe_until if self.done else ""
+        """Labelled rows of ripe windows that came since the last one that published a version."""
+        since = self.learnt.decided.ripe_until if self.learnt else ""
         return sum(one.labelled for one in self.ripe if one.begin >= since)
 
     @property
@@ -109,7 +114,9 @@ class Facts:
         return self.ripe[-1].until if any(one.labelled for one in self.ripe) else ""
 
 
-def decide(store: Store, model: str, rules: Rules, *, backtest: Backtest) -> Retraining:
+def decide(
+    store: Store, model: str, rules: Rules, *, backtest: Backtest, check: Callable[[], None] | None = None
+) -> Retraining:
     """Decides whether a model is to be trained again, and keeps the decision; whoever gets a new yes has to begin it.
 
     Args:
@@ -117,6 +124,7 @@ def decide(store: Store, model: str, rules: Rules, *, backtest: Backtest) -> Ret
         model: The model's name.
         rules: Of its team.
         backtest: Says what a retraining would gain, by labelled rows of ripe windows; asked where all else says yes.
+        check: Raises where a retraining could not begin; called before a yes is kept, which is then not.
 
     Returns:
         The decision: this one, the last one where it says the same, or that of another who was faster.
@@ -128,6 +136,8 @@ def decide(store: Store, model: str, rules: Rules, *, backtest: Backtest) -> Ret
     while True:
         facts = _facts(store, model)
         decided = _decided(store, facts, rules, backtest=backtest)
+        if decided.retrain and check:
+            check()
         kept = retrainings.decide(store, facts.earlier, decided)
         if kept:
             return kept
@@ -203,7 +213,7 @@ def _reasons(facts: Facts, when: When) -> Iterator[Reason]:
     if when.drift:
         yield _in_a_row(facts, "drift", when.drift.windows)
     if when.new_rows:
-        since = "the last retraining" if facts.done else "the first window"
+        since = f"retraining {facts.learnt.number}" if facts.learnt else "the first window"
         said = f"{counted(facts.fresh, 'row')} with ripe labels came since {since}, and {when.new_rows:,} are wanted"
         yield Reason("new_rows", facts.fresh >= when.new_rows, said)
     if when.age:
@@ -211,9 +221,9 @@ def _reasons(facts: Facts, when: When) -> Iterator[Reason]:
         said = f"version {facts.version.version} is {lasting(age)} old, and may be {lasting(when.age)}"
         yield Reason("age", age >= when.age, said)
     if when.every:
-        last = facts.done[-1].decided.at if facts.done else facts.version.published_at
+        last = facts.learnt.decided.at if facts.learnt else facts.version.published_at
         ago = facts.now - datetime.fromisoformat(last)
-        what = "retraining" if facts.done else "publishing"
+        what = "retraining that published a version" if facts.learnt else "publishing"
         said = f"the last {what} was {lasting(ago)} ago, and one is wanted every {lasting(when.every)}"
         yield Reason("every", ago >= when.every, said)
 
@@ -260,8 +270,8 @@ def _against(facts: Facts, rules: Rules) -> Iterator[str]:
     month = [one for one in facts.done if facts.now - datetime.fromisoformat(one.decided.at) < MONTH]
     if len(month) >= rules.a_month:
         yield f"there were {counted(len(month), 'retraining')} within 30 days, and {rules.a_month:,} may be"
-    if facts.ripe_until and not facts.fresh and not failures:
-        yield f"no row with a ripe label came since retraining {last.number}: it would learn the same again"
+    if facts.ripe_until and facts.learnt and not facts.fresh:
+        yield f"no row with a ripe label came since retraining {facts.learnt.number}: it would learn the same again"
     if facts.waiting:
         yield f"version {facts.waiting}, of retraining {last.number}, is not in production yet"
     version = last.ended.version if last.ended else None
