@@ -25,7 +25,7 @@ from cd4ml.contracts.window import Part, Window
 from cd4ml.contracts.window_drift import ERRORS, FLOOD, WindowDrift, in_version
 from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
 from cd4ml.errors import DataError
-from cd4ml.monitoring import monitored, retraining
+from cd4ml.monitoring import monitored, retraining, windows
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.retraining import Rules
 from cd4ml.registry import clock, deployments, retrainings
@@ -70,13 +70,18 @@ def judge(store: str, day: int, *, drifts: bool, version: str = "1", name: str =
     outcome = Outcome.FAILED if drifts else Outcome.PASSED
     check = Check(name or f"drift of age{in_version(version)}", "as in training", 0.3, outcome, "age drifts", "")
     drift = WindowDrift("uptake", window.key, 1, 0.01, (), () if "ripe" in labels else (check,))
-    quality = quality_of(window, version, check, ripe=labels["ripe"]) if "ripe" in labels else None
+    quality = quality_of(window, version, check=check, ripe=labels["ripe"]) if "ripe" in labels else None
     monitored.keep(open_store(store), Judged(window, Verdict("check_window", {}, (check,)), drift, quality))
 
 
-def quality_of(window: Window, version: str, check: Check, *, ripe: bool) -> WindowQuality:
-    labelling = Labelling(Outcome.PASSED if ripe else Outcome.INCONCLUSIVE, 500, "as they came")
-    found = VersionQuality(
+def quality_of(window: Window, *versions: str, check: Check, ripe: bool, used: int = 500) -> WindowQuality:
+    labelling = Labelling(Outcome.PASSED if ripe and used else Outcome.INCONCLUSIVE, used, "as they came")
+    found = tuple(version_quality(version, check, labelling) for version in versions)
+    return WindowQuality("uptake", window.key, window.number, ripe, "", 0.05, found)
+
+
+def version_quality(version: str, check: Check, labelling: Labelling) -> VersionQuality:
+    return VersionQuality(
         version=version,
         digest=f"sha256:{version}",
         problem_name="binary",
@@ -94,7 +99,6 @@ def quality_of(window: Window, version: str, check: Check, *, ripe: bool) -> Win
         limits_digest="",
         checks=(check,),
     )
-    return WindowQuality("uptake", window.key, 1, ripe, "", 0.05, (found,))
 
 
 def rules(**asked: Any) -> Rules:
@@ -227,7 +231,7 @@ def test_the_next_waits_until_it_is_cool_and_longer_after_each_failure(
 def test_a_retraining_that_failed_does_not_use_up_its_reason(
     store: str, monkeypatch: pytest.MonkeyPatch, when: dict[str, Any]
 ) -> None:
-    with_labels(store, monkeypatch)
+    with_labels(store)
     asked = rules(when=when, cool_down="1 hour")
     retrain(store, asked, "training-1", status="failed", failure="port 9500 is in use")
     at(monkeypatch, NOW + DAY)
@@ -323,19 +327,35 @@ def test_a_run_that_nothing_is_heard_of_counts_as_failed(store: str, monkeypatch
     assert not found.decided.retrain
 
 
-def with_labels(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cd4ml.monitoring import windows
-
+def with_labels(store: str, *, used: int | None = 500) -> None:
+    """Collects two hours with labels and judges them: of so many labelled rows it is known what they stand for."""
     folder = captures.write_labelled(Path(store).parent / "capture", 7200)
     for span in windows.spans(captures.BEGIN, captures.BEGIN + timedelta(hours=2), timedelta(hours=1)):
-        windows.collect(store, "uptake", span, capture=str(folder))
+        window = windows.collect(store, "uptake", span, capture=str(folder))
+        check = Check("auc", "at least 0.7", 0.8, Outcome.PASSED, "auc is 0.8")
+        quality = None if used is None else quality_of(window, "1", "2", check=check, ripe=True, used=used)
+        monitored.keep(open_store(store), Judged(window, Verdict("check_window", {}, (check,)), quality=quality))
+
+
+@pytest.mark.parametrize("used", [0, 100, None], ids=["of none", "of an arm", "not judged"])
+def test_labels_that_do_not_stand_for_all_rows_ask_for_nothing_and_are_no_backtest(
+    store: str, used: int | None
+) -> None:
+    with_labels(store, used=used)
+
+    rows = decide(store, rules(when={"new_rows": 100})).decided.reasons[0]
+    other = decide(store, ask_always(), lambda _: WORSE).decided
+
+    assert not rows.asks
+    assert rows.said.startswith("0 rows with ripe labels came since the first window, and 100 are wanted; ")
+    assert rows.said.endswith("do not stand for all rows, or nobody has judged that (`cd4ml monitor run` does)")
+    assert (other.retrain, other.gain) == (True, None)
+    assert other.gain_unknown.startswith("the labels of version 1 do not stand for all rows")
 
 
 @pytest.mark.parametrize(("gain", "trains"), [(BETTER, True), (WORSE, False), (None, True)])
-def test_what_is_surely_not_worth_it_is_not_begun(
-    store: str, monkeypatch: pytest.MonkeyPatch, gain: Gain | None, trains: bool
-) -> None:
-    with_labels(store, monkeypatch)
+def test_what_is_surely_not_worth_it_is_not_begun(store: str, gain: Gain | None, trains: bool) -> None:
+    with_labels(store)
     seen: list[pa.Table] = []
 
     def backtest(rows: pa.Table) -> Gain | None:

@@ -151,4 +151,6 @@ def _print(decision: "Retraining") -> None:
         say("against", said)
     if about.gain:
         say("backtest", about.gain.said)
+    if about.gain_unknown:
+        say("backtest", f"none: {about.gain_unknown}")
     say("decision", f"{decision.number}, {about.headline}")

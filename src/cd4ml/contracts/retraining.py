@@ -70,6 +70,8 @@ class Decided(Document, kind="cd4ml/RetrainingDecided", remedy="decide again"):
     """ISO 8601, UTC."""
     cd4ml: str = ""
     """The version of cd4ml that decided."""
+    gain_unknown: str = ""
+    """Why the gain was not computed although nothing else is against it; empty otherwise."""
 
     @property
     def retrain(self) -> bool:

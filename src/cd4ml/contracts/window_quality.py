@@ -117,6 +117,11 @@ class VersionQuality:
         return next((one for one in self.estimates if (one.metric, one.slice) == (metric, slice_)), None)
 
     @property
+    def is_labelled_alike(self) -> bool:
+        """Whether its labelled rows, all of them, stand for all of its rows, as far as a test can tell."""
+        return 0 < self.labelled == self.labelling.used
+
+    @property
     def headline(self) -> str:
         """The primary metric, as it was or as it is likely to be."""
         if not self.digest:

@@ -21,7 +21,7 @@ from cd4ml.contracts import model
 from cd4ml.contracts.captured_values import by_feature, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.retraining import Gain
-from cd4ml.monitoring import answered
+from cd4ml.monitoring import answered, callers
 from cd4ml.replies import reply
 
 FEWEST = 1000
@@ -45,12 +45,13 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
     The trees see what was predicted beside the features, so that they know what the served model knows.
 
     Args:
-        rows: Of windows, with their features and when their labels were known; all of one version.
+        rows: Of windows, with their features, their callers and when their labels were known; all of one version.
         contract: Of the model that was asked.
 
     Returns:
         The gain in log loss of classes, or in squared error of numbers; None where the rows are too few, or too few had
-        their label when the later ones began, or one part of them has rows of one class alone.
+        their label when the later ones began, or one part of them has rows of one class alone, or the later ones are
+        of one caller.
     """
     told = answered.of(rows.sort_by("at"), contract)
     places, begin = _divided(told.rows, np.flatnonzero(told.labelled)[-MOST:])
@@ -66,7 +67,10 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
     learnt = _learnt(seen, labels, begin, categories=are_categories, classes=len(contract.classes))
     before, after = (_losses(found, labels[begin:], contract) for found in (served[begin:], learnt))
     gains = before - after
-    value, wide = float(gains.mean()), _SURE * float(gains.std(ddof=1)) / np.sqrt(len(gains))
+    value, error = float(gains.mean()), _error(gains, callers.numbers(rows.slice(begin)))
+    if error is None:
+        return None
+    wide = _SURE * error
     metric = "log_loss" if contract.problem.has_classes else "mean_squared_error"
     return Gain(metric, float(before.mean()), value, (value - wide, value + wide), begin, len(rows) - begin)
 
@@ -126,6 +130,13 @@ def _losses(found: Numbers, labels: Numbers, contract: Contract) -> Numbers:
     shares = np.hstack([1 - found, found]) if found.shape[1] == 1 else found
     own = shares[np.arange(len(shares)), labels.astype(np.int64)]
     return np.asarray(-np.log(np.clip(own, _LEAST, 1.0)))
+
+
+def _error(gains: Numbers, callers_: npt.NDArray[np.int64]) -> float | None:
+    """The standard error of the mean, where rows of one caller are alike; None where there is but one."""
+    of_callers = np.bincount(callers_, gains - gains.mean())
+    count = len(of_callers)
+    return float(np.sqrt((of_callers**2).sum() * count / (count - 1)) / len(gains)) if count > 1 else None
 
 
 def main(rows: str, folder: str) -> int:

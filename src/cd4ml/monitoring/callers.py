@@ -73,6 +73,15 @@ def one_each(rows: pa.Table, places: npt.NDArray[np.int64], *, seed: int) -> npt
     return np.sort(_one_each(_callers(rows), own, np.random.default_rng(seed)))
 
 
+def numbers(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """A number for each caller, from 0 on (int64 [rows]); a request whose caller is not known is one.
+
+    Args:
+        rows: With `unit` and `request_id`, as `cd4ml.contracts.window.ROWS` has them.
+    """
+    return np.unique(_callers(rows), return_inverse=True)[1].astype(np.int64)
+
+
 def loudest(rows: OnDisk) -> Loudest | None:
     """The known caller with the most rows; None where no caller is known."""
     units, names = _coded(rows.column("unit").drop_null())

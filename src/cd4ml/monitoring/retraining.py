@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Literal
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from cd4ml.version import VERSION
 MONTH = timedelta(days=30)
 LONGEST_BACK_OFF = 6
 """Failures in a row from which on the time between two retrainings is not doubled any more."""
+NOT_ALL = "do not stand for all rows, or nobody has judged that (`cd4ml monitor run` does)"
 
 Backtest = Callable[[pa.Table], Gain | None]
 AtLeastOne = Annotated[Whole, Field(ge=1)]
@@ -51,7 +53,7 @@ class When(Strict):
     age: Span | None = Field(default=None)
     """The model in production was published so long ago."""
     every: Span | None = Field(default=None)
-    """The last retraining that published a version, or else the publishing of the model in production, was so long ago."""
+    """The last retraining that published a version, or else the publishing of that in production, was so long ago."""
 
 
 class Rules(Strict):
@@ -103,10 +105,25 @@ class Facts:
         return next((one for one in reversed(self.done) if one.ended and one.ended.version), None)
 
     @property
-    def fresh(self) -> int:
-        """Labelled rows of ripe windows that came since the last one that published a version."""
+    def fresh(self) -> list[Window]:
+        """The ripe windows that came since the last one that published a version."""
         since = self.learnt.decided.ripe_until if self.learnt else ""
-        return sum(one.labelled for one in self.ripe if one.begin >= since)
+        return [one for one in self.ripe if one.begin >= since]
+
+    @cached_property
+    def alike(self) -> Mapping[str, frozenset[str]]:
+        """By the key of each ripe window that was judged as it is, the versions whose labels stand for all rows."""
+        numbers = {one.key: one.number for one in self.ripe}
+        return {
+            one.window.key: frozenset(each.version for each in one.quality.by_version if each.is_labelled_alike)
+            for one in self.judged
+            if one.quality and numbers.get(one.window.key) == one.window.number
+        }
+
+    def standing(self, window: Window) -> int:
+        """Labelled rows of a ripe window that stand for all rows of their version."""
+        known = self.alike.get(window.key, ())
+        return sum(one.labelled for one in window.parts if not one.mirrored and one.version in known)
 
     @property
     def ripe_until(self) -> str:
@@ -179,7 +196,9 @@ def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) ->
     reasons = tuple(_reasons(facts, rules.when))
     asked = any(one.asks for one in reasons)
     against = list(_against(facts, rules)) if asked else []
-    gain = backtest(_rows(store, facts)) if asked and not against and facts.ripe_until else None
+    tells = [key for key, versions in facts.alike.items() if str(facts.version.version) in versions]
+    wanted = asked and not against and bool(facts.ripe_until)
+    gain = backtest(_rows(store, facts, tells)) if wanted and tells else None
     if gain and gain.interval[1] < (rules.gain or 0.0):
         against.append(f"it is not worth it: {gain.said}, and at least {rules.gain or 0.0:g} is wanted")
     return Decided(
@@ -194,17 +213,17 @@ def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) ->
         gain=gain,
         at=clock.written(facts.now),
         cd4ml=VERSION,
+        gain_unknown=f"the labels of version {facts.version.version} {NOT_ALL}" if wanted and not tells else "",
     )
 
 
-def _rows(store: Store, facts: Facts) -> pa.Table:
-    """The labelled rows that a retraining would learn from, of the version in production."""
-    until = datetime.fromisoformat(facts.ripe_until)
-    columns = ["at", "version", "outputs", "predictions", "label", "labelled_at"]
+def _rows(store: Store, facts: Facts, windows_: Sequence[str]) -> pa.Table:
+    """The labelled rows of some windows, of the version in production."""
+    columns = [*("window", "at", "request_id", "unit", "version"), *("outputs", "predictions", "label", "labelled_at")]
     columns += ["features"] if any(one.features for one in facts.ripe) else []
     rows = window_table.given(store, facts.version.name, columns)
-    own = pc.field("version") == str(facts.version.version)
-    return rows.filter(own & pc.field("label").is_valid() & (pc.field("at") < until))
+    own = (pc.field("version") == str(facts.version.version)) & pc.field("window").isin(windows_)
+    return rows.filter(own & pc.field("label").is_valid())
 
 
 def _reasons(facts: Facts, when: When) -> Iterator[Reason]:
@@ -214,8 +233,11 @@ def _reasons(facts: Facts, when: When) -> Iterator[Reason]:
         yield _in_a_row(facts, "drift", when.drift.windows)
     if when.new_rows:
         since = f"retraining {facts.learnt.number}" if facts.learnt else "the first window"
-        said = f"{counted(facts.fresh, 'row')} with ripe labels came since {since}, and {when.new_rows:,} are wanted"
-        yield Reason("new_rows", facts.fresh >= when.new_rows, said)
+        came, count = sum(one.labelled for one in facts.fresh), sum(map(facts.standing, facts.fresh))
+        said = f"{counted(count, 'row')} with ripe labels came since {since}, and {when.new_rows:,} are wanted"
+        if came > count:
+            said = f"{said}; {came - count:,} more do not count, for their labels {NOT_ALL}"
+        yield Reason("new_rows", count >= when.new_rows, said)
     if when.age:
         age = facts.now - datetime.fromisoformat(facts.version.published_at)
         said = f"version {facts.version.version} is {lasting(age)} old, and may be {lasting(when.age)}"
@@ -270,7 +292,7 @@ def _against(facts: Facts, rules: Rules) -> Iterator[str]:
     month = [one for one in facts.done if facts.now - datetime.fromisoformat(one.decided.at) < MONTH]
     if len(month) >= rules.a_month:
         yield f"there were {counted(len(month), 'retraining')} within 30 days, and {rules.a_month:,} may be"
-    if facts.ripe_until and facts.learnt and not facts.fresh:
+    if facts.ripe_until and facts.learnt and not any(one.labelled for one in facts.fresh):
         yield f"no row with a ripe label came since retraining {facts.learnt.number}: it would learn the same again"
     if facts.waiting:
         yield f"version {facts.waiting}, of retraining {last.number}, is not in production yet"

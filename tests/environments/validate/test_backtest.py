@@ -46,6 +46,8 @@ def windows(contract: Contract, *, seed: int, moved: bool) -> pa.Table:
     return pa.table(
         {
             "at": at,
+            "request_id": [str(place) for place in range(ROWS)],
+            "unit": pa.nulls(ROWS, pa.string()),
             "labelled_at": at,
             "outputs": pa.array([list(contract.names)] * ROWS, pa.list_(pa.string())),
             "predictions": pa.array(served.tolist(), pa.list_(pa.float64())),
@@ -85,6 +87,21 @@ def test_the_gain_is_that_of_the_losses_of_the_rows() -> None:
     right = np.where(np.array(rows["label"].to_pylist())[3000:] == "true", served, 1 - served)
     assert found
     assert found.served == pytest.approx(-np.log(right).mean())
+
+
+def test_rows_of_one_caller_that_are_alike_count_as_one() -> None:
+    rows = windows(BINARY, seed=1, moved=True).take(np.repeat(np.arange(400), 10))
+    rows = with_column(rows, "request_id", pa.array([str(place) for place in range(ROWS)]))
+    known = with_column(rows, "unit", pa.array([str(place // 10) for place in range(ROWS)]))
+
+    alike, alone = backtest.backtest(known, BINARY), backtest.backtest(rows, BINARY)
+
+    assert alike
+    assert alone
+    assert alike.value == alone.value
+    wide, narrow = (one.interval[1] - one.interval[0] for one in (alike, alone))
+    assert wide == pytest.approx(narrow * np.sqrt(10), rel=0.01)
+    assert backtest.backtest(with_column(rows, "unit", pa.array(["one"] * ROWS)), BINARY) is None
 
 
 def test_too_few_rows_or_one_class_alone_tell_nothing() -> None:
