@@ -17,12 +17,12 @@ from cd4ml.contracts.window import DOCUMENT, Window
 from cd4ml.contracts.window_drift import WindowDrift
 from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.errors import GateError
-from cd4ml.monitoring import alerts, handed, monitored, receivers, spans
+from cd4ml.monitoring import alerts, handed, monitored, receivers, spans, usual
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.receivers import Receivers
 from cd4ml.monitoring.windows import UNREADABLE
 from cd4ml.names import counted
-from cd4ml.storage import open_store
+from cd4ml.storage import Store, open_store
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
 AGAIN = timedelta(hours=1)
@@ -108,9 +108,10 @@ def check(
         StorageError: The store cannot be read or written.
     """
     opened = open_store(store)
-    judged = [_judged(folder, Path(drift), Path(quality)) for folder in handed.every(windows)]
-    for one in judged:
-        monitored.keep(opened, one)
+    judged = []
+    for folder in handed.every(windows):
+        judged.append(_judged(opened, folder, drift=Path(drift), quality=Path(quality)))
+        monitored.keep(opened, judged[-1])
     standing = alerts.look(opened, model).alerts.standing
     untold = receivers.tell(opened, model, Receivers(**tell), lasting=2 * spans.width(every) + AGAIN)
     failed = {name for one in judged for name in alerts.failed(one)}
@@ -131,12 +132,13 @@ def _bullets(lines: Iterable[str]) -> str:
     return "".join(f"\n  - {one}" for one in lines)
 
 
-def _judged(folder: Path, drift: Path, quality: Path) -> Judged:
+def _judged(store: Store, folder: Path, *, drift: Path, quality: Path) -> Judged:
     """A window with what was found of it, and what its checks come to."""
     window, file = Window.read(folder / DOCUMENT), f"{folder.name}.json"
     drifted, measured = WindowDrift.read(drift / file), WindowQuality.read(quality / file)
     warnings = tuple(f"{one}: {UNREADABLE}" for one in window.unreadable)
-    verdict = Verdict(WINDOW_GATE, {"window": window.digest}, (*drifted.checks, *measured.checks), warnings)
+    checks = (*drifted.checks, *measured.checks, *usual.of_window(store, window, drifted.by_version))
+    verdict = Verdict(WINDOW_GATE, {"window": window.digest}, checks, warnings)
     return Judged(window, verdict, drifted, measured)
 
 

@@ -20,6 +20,8 @@ from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name
 FOLDER = "monitored"
 READERS = 32
 """Judgements that are read at once: a bucket answers each in milliseconds, most of which are waiting."""
+FEW = 10
+"""Windows of which each is looked for by itself; for more all are listed."""
 _WINDOW, _VERDICT = "window.json", "verdict.json"
 _DRIFT, _QUALITY = "drift.json", "quality.json"
 Kind = TypeVar("Kind", bound=Document)
@@ -111,7 +113,8 @@ def _all(
     of: Collection[str] | None = None,
     whole: bool,
 ) -> list[Judged]:
-    newest = _newest(store, _folder(model))
+    below = [_folder(model)] if of is None or len(of) > FEW else [f"{_folder(model)}/{key}" for key in of]
+    newest = {key: kept for folder in below for key, kept in _newest(store, folder).items()}
     keys = sorted(one for one in newest if of is None or one in of)[-last if last else None :]
     first = _begin(keys[-1]) - within if keys and within else None
     chosen = [newest[key] for key in keys if first is None or _begin(key) >= first]
