@@ -16,11 +16,12 @@ from pyarrow import fs
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
+from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.data import table
 from cd4ml.errors import DataError, RegistryError
-from cd4ml.monitoring import taking, window_table, windows
+from cd4ml.monitoring import capture_files, taking, window_table, windows
 from cd4ml.monitoring.windows import Span
 from cd4ml.registry import clock
 from cd4ml.storage import open_store
@@ -177,6 +178,72 @@ def test_a_file_that_a_kill_has_cut_off_is_passed_over_and_told(store: str, kept
 
     assert window.unreadable == ("feedback/2026-01-01/cut.parquet", "requests/2026-01-01/cut.parquet")
     assert window.rows == 3600
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("features", text) for text in ("[1,2]", "5", "{nope", "", '{"age": 5}', '{"age": [' + "[" * 100_000)),
+        *((column, None) for column in ("version", "arm", "mirrored", "status", "request_id")),
+        ("latency_ms", float("nan")),
+    ],
+)
+def test_a_file_with_what_no_server_writes_is_passed_over_and_told(store: str, column: str, value: Any) -> None:
+    request = captures.captured(1, captures.Arms(), seed=1, unit=None)[0]
+    write(store, "requests", captures.with_column(request, column, [value]), "000500-strange")
+
+    window = collect(store)
+
+    assert window.unreadable == ("requests/2026-01-01/000500-strange.parquet",)
+    assert (window.rows, window.requests) == (3600, 3600)
+
+
+def test_a_label_that_is_no_json_is_none(store: str) -> None:
+    labels = ["[" * 100_000, '"\\ud800"']
+    at = BEGIN + 2 * HOUR
+    write(
+        store, "feedback", pa.table([[at] * 2, ["0-0"] * 2, [1.0] * 2, [[one] for one in labels]], FEEDBACK), "strange"
+    )
+
+    window = collect(store)
+
+    assert (window.apart["other_type"], window.labelled) == (2, 3600)
+
+
+def test_a_file_of_more_rows_than_its_bytes_can_hold_is_not_read(store: str) -> None:
+    rows = 1_000_000
+    same = pa.table([[BEGIN] * 1, ["0-0"], [1.0], [["true"]]], FEEDBACK).take(pa.array(np.zeros(rows, np.int32)))
+    write(store, "feedback", same, "many")
+
+    assert collect(store).unreadable == ("feedback/2026-01-01/many.parquet",)
+
+
+def test_a_merged_file_hides_those_of_its_hour_alone(store: str, tmp_path: Path) -> None:
+    merged = captures.captured(1, captures.Arms(), seed=1, unit=None)[0]
+    hides = merged.replace_schema_metadata(captured.made_of(["0.parquet", "00.parquet", "00-a.parquet"]))
+    write(store, "requests", merged, "00-a")
+    write(store, "requests", hides, "00")
+
+    assert collect(store).requests == 3601
+
+
+def test_only_files_that_may_have_requests_of_a_window_are_read(store: str) -> None:
+    rows = captures.captured(1, captures.Arms(), seed=1, unit=None)[0]
+    for name in ("00", "000001-a", "005501-b", "01", "050000-c", "05", "050001-d", "235900-e"):
+        write(store, "requests", rows, name).write_bytes(b"PAR1")
+
+    window = collect(store, Span(BEGIN + 2 * HOUR, BEGIN + 3 * HOUR))
+
+    read = [one.removeprefix("requests/2026-01-01/").removesuffix(".parquet") for one in window.unreadable]
+    assert read == ["00", "005501-b", "01", "05", "050000-c"]  # from an hour before it until two hours after it
+
+
+def test_a_window_that_is_too_much_for_the_memory_is_refused(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_files, "MOST_BYTES", 100_000)
+
+    with pytest.raises(DataError, match=r"too much for the memory; collect narrower windows \(`--every`\)"):
+        collect(store)
+    assert collect(store, Span(BEGIN, BEGIN + HOUR / 12)).rows == 300
 
 
 def test_a_merged_file_that_is_cut_off_does_not_hide_those_that_it_is_made_of(store: str) -> None:

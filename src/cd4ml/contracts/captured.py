@@ -103,13 +103,14 @@ def opened(folder: fs.FileSystem, name: str, chosen: list[str]) -> ds.Dataset:
 
 
 def _files(folder: fs.FileSystem, day_folder: str) -> list[str]:
-    """The names of the files of a day, without those that are merged into another that can be read."""
+    """The names of the files of a day, without those of an hour that are merged into another that can be read."""
     found = folder.get_file_info(fs.FileSelector(day_folder))
     names = {one.base_name for one in found if one.extension == "parquet" and not one.base_name.startswith(".")}
     for hour in [name for name in names if is_merged(name)]:
         if any(name != hour and name.startswith(hour.removesuffix(SUFFIX)) for name in names):
-            with suppress(pa.ArrowInvalid):
-                names -= parts(f"{day_folder}/{hour}", folder)
+            with suppress(pa.ArrowException, ValueError, OSError):
+                of = hour.removesuffix(SUFFIX)
+                names -= {one for one in parts(f"{day_folder}/{hour}", folder) if one.startswith(of) and one != hour}
     return sorted(names)
 
 

@@ -46,6 +46,33 @@ def of_rows(features: pa.ChunkedArray, rows: npt.NDArray[np.int64]) -> pa.Struct
     return pa.StructArray.from_arrays([whole[name].combine_chunks() for name in names], names=names)
 
 
+def are_lists(features: pa.ChunkedArray) -> bool:
+    """Whether all that was captured as JSON are lists by name.
+
+    Args:
+        features: As `of_rows` takes them.
+    """
+    parts = [features.slice(begin, MANY).combine_chunks().drop_null() for begin in range(0, len(features), MANY)]
+    return all(_are_lists(part) for part in parts if len(part))
+
+
+def _are_lists(features: pa.StringArray) -> bool:
+    try:
+        table = _parsed(features)
+    except (pa.ArrowInvalid, ValueError):
+        return all(_is_lists(text) for text in features.to_pylist())
+    lists = all(pa.types.is_list(one) or pa.types.is_null(one) for one in table.schema.types)
+    return lists and table.num_rows == len(features)
+
+
+def _is_lists(text: str) -> bool:
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(read, dict) and all(isinstance(one, list | None) for one in read.values())
+
+
 def _of_some(features: pa.StringArray, rows: npt.NDArray[np.int64]) -> pa.Table:
     """The rows of some requests, a column of texts a feature."""
     total = int(rows.sum())

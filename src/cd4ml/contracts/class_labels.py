@@ -53,9 +53,19 @@ def of_value(value: Any) -> str | None:
 def of_json(label: str | None) -> str | None:
     """A label as classes have it, of its JSON; None where it is none."""
     try:
-        return of_value(json.loads(label or ""))
-    except ValueError:
+        found = of_value(json.loads(label or ""))
+    except (ValueError, RecursionError):
         return None
+    return found if found is None or _is_text(found) else None
+
+
+def _is_text(text: str) -> bool:
+    """Whether it has no half characters, which JSON can have and nobody writes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def without_blanks(values: "pa.ChunkedArray") -> "pa.ChunkedArray":

@@ -98,7 +98,7 @@ class Window(Document, kind="cd4ml/Window", remedy="collect the window again"):
     repeated: int
     """Answers that are kept apart, for their requests have the id of an earlier one."""
     unreadable: tuple[str, ...] = ()
-    """Files of the capture that could not be read and were passed over."""
+    """Files of the capture that could not be read, or have what no server writes, and were passed over."""
     features: tuple[str, ...] = ()
     """That were captured."""
     at: str = ""

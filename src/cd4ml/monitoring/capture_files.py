@@ -1,5 +1,6 @@
 """The files of a capture that can be read: what a kill or a full disk has cut off is passed over, and told."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -11,6 +12,7 @@ from pyarrow import fs
 
 from cd4ml.contracts import captured
 from cd4ml.errors import DataError
+from cd4ml.monitoring import capture_check
 from cd4ml.registry import clock
 from cd4ml.storage import arrow, layout
 
@@ -18,10 +20,19 @@ LATE = timedelta(hours=2)
 """How long after a request came in its file may still be written, as where the store was away."""
 OLDEST = timedelta(days=layout.PASSING["captures"] + 1)
 """Days before are over, of which no window is due by itself."""
+EARLY = timedelta(minutes=5)
+"""How much a file may seem to be written before a request of it came in, as where a clock was set back meanwhile."""
+MOST_BYTES = 768 * 2**20
+"""Of one window, in memory."""
 FILES = 64
 """That are read at once."""
 ROUNDS = 3
 """Of looking for files that took the place of such as were merged while the others were read."""
+MANY = 2**20
+"""Rows of several files that are read at once."""
+MANY_BYTES = 256 * 2**20
+_TIMED = re.compile(r"\d{6}-")
+_LAST_OF_DAY = timedelta(days=1, microseconds=-1)
 _MOMENT = pa.timestamp("us", "UTC")
 
 
@@ -40,16 +51,26 @@ class CaptureFiles:
         What is merged while it is read may be there twice.
 
         Raises:
-            DataError: The capture cannot be read.
+            DataError: The capture cannot be read, or is too much for one window.
         """
         at = pc.field("at")
         wanted = (at >= pa.scalar(begin, _MOMENT)) & (at < pa.scalar(until, _MOMENT))
-        tables = self._read("requests", wanted, first=captured.day(begin), last=captured.day(until + LATE))
-        return pa.concat_tables([captured.REQUESTS.empty_table(), *tables])
+        found = [captured.REQUESTS.empty_table()]
+        for some in self._read("requests", wanted, written=(begin - EARLY, until + LATE)):
+            found.append(some)
+            if (size := sum(one.nbytes for one in found)) > MOST_BYTES:
+                raise DataError(
+                    f"{self.place}: more than {size / 2**20:,.0f} MiB were captured from {begin} until {until}, too "
+                    "much for the memory; collect narrower windows (`--every`), or capture fewer features"
+                )
+        return pa.concat_tables(found)
 
     def labels(self, since: datetime) -> Iterator[pa.Table]:
-        """The feedback with labels of the days from a moment on, some at a time (`captured.FEEDBACK`); likewise."""
-        yield from self._read("feedback", pc.field("labels").is_valid(), first=captured.day(since), last=captured.LAST)
+        """The feedback with labels that came from a moment on, some at a time (`captured.FEEDBACK`); likewise.
+
+        Some that came earlier may be among it.
+        """
+        yield from self._read("feedback", pc.field("labels").is_valid(), written=(since - EARLY, None))
 
     def of_request(self, name: str, request: str, day: str) -> pa.Table:
         """What is kept of one request in the folder of a day; likewise.
@@ -62,7 +83,8 @@ class CaptureFiles:
         Raises:
             DataError: The capture cannot be read.
         """
-        tables = self._read(name, pc.field("request_id") == request, first=day, last=day)
+        begin = datetime.fromisoformat(f"{day}T00:00:00+00:00")
+        tables = self._read(name, pc.field("request_id") == request, written=(begin, begin + _LAST_OF_DAY))
         return pa.concat_tables([captured.TABLES[name].empty_table(), *tables])
 
     def first_day(self) -> str:
@@ -89,47 +111,84 @@ class CaptureFiles:
         except OSError as error:
             raise self._told(error) from error
 
-    def _read(self, name: str, wanted: pc.Expression, *, first: str, last: str) -> Iterator[pa.Table]:
-        """The rows of a table that are wanted, of the days from one to another."""
+    def _read(
+        self, name: str, wanted: pc.Expression, *, written: tuple[datetime, datetime | None]
+    ) -> Iterator[pa.Table]:
+        """The rows of a table that are wanted, of the files that were written from a moment until another."""
         seen: set[str] = set()
         for _ in range(ROUNDS):
-            new = [one for one in self._listed(name, first, last) if one not in seen]
+            new = [one for one in self._listed(name, *written) if one not in seen]
             seen.update(new)
             gone: list[str] = []
             for begin in range(0, len(new), FILES):
-                yield self._some(name, new[begin : begin + FILES], wanted, gone=gone)
+                yield from self._some(name, new[begin : begin + FILES], wanted, gone=gone)
             if not gone:
                 return
 
-    def _listed(self, name: str, first: str, last: str) -> list[str]:
+    def _listed(self, name: str, begin: datetime, until: datetime | None) -> list[str]:
+        last = captured.day(until) if until else captured.LAST
         try:
-            return captured.files(arrow.folder(self.place), name, first, last=last)
+            files = captured.files(arrow.folder(self.place), name, captured.day(begin), last=last)
         except OSError as error:
             raise self._told(error) from error
+        return [one for one in files if _is_of(one, begin, until)]
 
-    def _some(self, name: str, files: list[str], wanted: pc.Expression, *, gone: list[str]) -> pa.Table:
+    def _some(self, name: str, files: list[str], wanted: pc.Expression, *, gone: list[str]) -> Iterator[pa.Table]:
         """The rows of some files; `gone` takes those that are not there any more."""
         folder = arrow.folder(self.place)
+        parts = [[one] for one in files]
         try:
-            return captured.opened(folder, name, files).to_table(filter=wanted)
-        except (OSError, pa.ArrowException):
-            if len(files) > 1:
-                return pa.concat_tables([self._some(name, [one], wanted, gone=gone) for one in files])
+            opened = captured.opened(folder, name, files)
+            size = capture_check.size(opened, folder)
+            if len(files) == 1 or (size.rows <= MANY and size.memory <= MANY_BYTES):
+                rows = opened.to_table(filter=wanted)
+                capture_check.check(name, rows)
+                yield rows
+                return
+            parts = [files[: len(files) // 2], files[len(files) // 2 :]]
+        except (OSError, ValueError, pa.ArrowException):
+            if len(files) == 1:
+                yield self._alone(name, files[0], wanted, gone=gone)
+                return
+        for part in parts:
+            yield from self._some(name, part, wanted, gone=gone)
+
+    def _alone(self, name: str, file: str, wanted: pc.Expression, *, gone: list[str]) -> pa.Table:
+        """The rows of one file that may be broken; none where it is."""
         try:
-            whole = _bytes(folder, files[0])
+            whole = _bytes(arrow.folder(self.place), file)
         except FileNotFoundError:
-            gone += files
+            gone.append(file)
             return captured.TABLES[name].empty_table()
         except OSError as error:
             raise self._told(error) from error
         try:
-            return pq.read_table(whole, schema=captured.TABLES[name], filters=wanted)
-        except (OSError, pa.ArrowException):
-            self.unreadable.update(files)
-        return captured.TABLES[name].empty_table()
+            capture_check.check_rows(pq.read_metadata(whole), whole.size())
+            rows = pq.read_table(whole, schema=captured.TABLES[name], filters=wanted)
+            capture_check.check(name, rows)
+        except (OSError, ValueError, pa.ArrowException):
+            self.unreadable.add(file)
+            return captured.TABLES[name].empty_table()
+        return rows
 
     def _told(self, error: OSError) -> DataError:
         return DataError(f"{self.place}: what was captured cannot be read ({error}); collect again once it can")
+
+
+def _is_of(file: str, begin: datetime, until: datetime | None) -> bool:
+    """Whether a file may have been written from a moment until another, as far as its name tells."""
+    _, day, name = file.split("/")
+    try:
+        if captured.is_merged(name):
+            first = datetime.strptime(f"{day} {name[:2]} +0000", "%Y-%m-%d %H %z")
+            last = first + timedelta(hours=1)
+        elif _TIMED.match(name):
+            first = last = datetime.strptime(f"{day} {name[:6]} +0000", "%Y-%m-%d %H%M%S %z")
+        else:
+            return True
+    except ValueError:
+        return True
+    return last >= begin and (until is None or first <= until)
 
 
 def _is_day(folder: str) -> bool:
