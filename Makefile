@@ -125,7 +125,7 @@ test-local: lint ## Run every check and test that needs no cluster
 
 # Each environment runs the tests of its own libraries; the tools environment runs all others.
 OF_ENVIRONMENTS := $(addprefix test-,$(filter-out tools,$(ENVIRONMENTS)))
-LOCAL_TESTS := test-pipelines test-evaluate $(filter-out test-evaluate,$(OF_ENVIRONMENTS)) test-unit
+LOCAL_TESTS := test-pipelines test-evaluate test-unit $(filter-out test-evaluate,$(OF_ENVIRONMENTS))
 
 .PHONY: test-unit test-pipelines $(OF_ENVIRONMENTS)
 test-unit test-pipelines: test-%: $(READY)
