@@ -1,4 +1,4 @@
-"""Runs a compiled pipeline in pods, one after the other, as KFP would.
+"""Runs a compiled pipeline in pods, each task when those before it have ended, as KFP would.
 
 What a task is told, and what its pod is, is what KFP's driver makes (`kfp_driver`); the launcher's part is played here.
 Each task's command is run to the letter, in its image, as a restricted pod with a read-only root; its input artifacts
@@ -8,8 +8,9 @@ out: requests for as much processor and memory as the limits allow.
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Any
 
 import kfp_driver
@@ -72,21 +73,32 @@ class Backend:
     service_account: str
     endpoint: str
     """MinIO's, as pods reach it: host and port."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables that the container of every task has besides."""
 
     def run(self, compiled: str, arguments: Mapping[str, Any], run: str) -> Iterator[tuple[str, Task]]:
-        """Runs the tasks in their order; each is given with its display name, and the first that fails is the last."""
+        """Runs the tasks; each is given with its display name when it ends, and after one that fails none begins."""
         pipeline, platforms = yaml.safe_load_all(compiled)
         kfp_driver.check("pipeline", pipeline["root"]["dag"], ("tasks",))
         inputs = pipeline["root"]["inputDefinitions"]["parameters"]
         values = {name: one.get("defaultValue") for name, one in inputs.items()} | dict(arguments)
-        ended: dict[str, Task] = {}
-        for name, task in _in_order(pipeline["root"]["dag"]["tasks"]):
-            if kfp_driver.is_empty_loop(task, ended):
-                continue
-            ended[name] = self._run(name, task, pipeline, platforms, values, ended, run)
-            yield task["taskInfo"]["name"], ended[name]
-            if not ended[name].passed:
-                return
+        waiting, ended, passed_over = dict(pipeline["root"]["dag"]["tasks"]), dict[str, Task](), set[str]()
+        going: dict[Future[Task], str] = {}
+        with ThreadPoolExecutor() as pool:
+            while waiting or going:
+                for name in _ready(waiting, passed_over.union(ended)):
+                    task = waiting.pop(name)
+                    if kfp_driver.is_empty_loop(task, ended):
+                        passed_over.add(name)
+                    else:
+                        begun = pool.submit(self._run, name, task, pipeline, platforms, values, dict(ended), run)
+                        going[begun] = name
+                for one in wait(going, return_when=FIRST_COMPLETED).done:
+                    name = going.pop(one)
+                    ended[name] = one.result()
+                    yield pipeline["root"]["dag"]["tasks"][name]["taskInfo"]["name"], ended[name]
+                if not all(one.passed for one in ended.values()):
+                    return
 
     def _run(
         self,
@@ -127,6 +139,7 @@ class Backend:
         name = f"{run}-{task}"
         [step] = made["containers"]
         step["command"] = [json.dumps(told) if one == "{{$}}" else one for one in step.pop("args")]
+        step["env"] = [*step.get("env", []), *({"name": key, "value": one} for key, one in self.environment.items())]
         step["resources"]["requests"] = {"cpu": "100m", "memory": "256Mi"}
         identity = {key: one for key, one in step["securityContext"].items() if key != "capabilities"}
         incoming = [one["artifacts"][0]["uri"] for one in told["inputs"].get("artifacts", {}).values()]
@@ -201,9 +214,6 @@ class Backend:
         return bytes(answer.data).decode()
 
 
-def _in_order(tasks: dict[str, Object]) -> Iterator[tuple[str, dict[str, Any]]]:
-    waiting, done = dict(tasks), set[str]()
-    while waiting:
-        name = next(name for name, task in waiting.items() if done.issuperset(task.get("dependentTasks", ())))
-        done.add(name)
-        yield name, waiting.pop(name)
+def _ready(waiting: Mapping[str, Object], done: Collection[str]) -> list[str]:
+    """The tasks that wait for no other."""
+    return [name for name, task in waiting.items() if all(one in done for one in task.get("dependentTasks", ()))]

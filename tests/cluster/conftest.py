@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import installation
 import pytest
+from backend import Task
+from installation import Installed
 from minio import Minio
 
 CLUSTER = "CD4ML_TEST_KUBECONFIG"
@@ -80,6 +83,22 @@ def cluster(kubeconfig: str) -> Iterator[Cluster]:
 def shared_cluster(kubeconfig: str) -> Iterator[Cluster]:
     """A cluster whose namespaces stay until the module's last test has ended."""
     yield from _cluster(kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def installed(kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """A namespace that an admin has set up."""
+    for cluster in _cluster(kubeconfig):
+        with installation.installed(cluster, tmp_path_factory.mktemp("compiled")) as found:
+            yield found
+
+
+@pytest.fixture(scope="session")
+def trained(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Task]:
+    """The tasks of a run of the example, by their names."""
+    players = installation.players(tmp_path_factory.mktemp("data") / "players.parquet")
+    installed.store.fput_object("cd4ml", "sources/players.parquet", str(players))
+    return installation.trained(installed, "training-1")
 
 
 def _cluster(kubeconfig: str) -> Iterator[Cluster]:

@@ -1,94 +1,19 @@
 """The compiled training pipeline in containers, from a table in MinIO to a model that answers."""
 
-import base64
 import json
 import re
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import overlays
-import pytest
-import seldon_kind
+import installation
 import yaml
-from backend import Backend, Task
+from backend import Task
 from conftest import Cluster
-from kubernetes import client
-from minio import Minio
-from seldon_operator import Operator
-from typer.testing import CliRunner
-
-from cd4ml.cli import app
-from cd4ml.cluster import connection
-from cd4ml.pipelines.training.arguments import Training
+from installation import Installed
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "manifests/components/monitoring"
 MODELS = ("--selector", "seldon-deployment-id", "--field-selector", "status.phase=Running")
-SMALL = {
-    "data_limits": {"anomalies": 0},
-    "baseline": {"model": "linear", "epochs": 2},
-    "candidate": {"model": "dnn", "hidden": [16], "epochs": 6},
-    "model_limits": {"auc": {"min": 0.7}},
-}
-"""For the few rows of this test."""
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A namespace that an admin has set up with the standalone overlay."""
-
-    namespace: str
-    backend: Backend
-    store: Minio
-    pipelines: Path
-    """The compiled pipelines, which name the images that the cluster has."""
-
-    def run(self, pipeline: str, arguments: Mapping[str, Any], run: str) -> dict[str, Task]:
-        """The tasks of a run, by their names."""
-        return dict(self.backend.run((self.pipelines / f"{pipeline}.yaml").read_text(), arguments, run))
-
-
-@pytest.fixture(scope="module")
-def installed(
-    shared_cluster: Cluster, kubeconfig: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installed]:
-    pipelines = tmp_path_factory.mktemp("compiled")
-    assert CliRunner().invoke(app, ["compile", "--output", str(pipelines)]).exit_code == 0
-    namespace = shared_cluster.namespace()
-    shared_cluster.kubectl("apply", "--server-side", "-f", "-", input=overlays.render("standalone", namespace))
-    shared_cluster.kubectl("-n", namespace, "wait", "--for=condition=Complete", "job/minio-setup", "--timeout=180s")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", kubeconfig)
-        api = connection.connect()
-        core = client.CoreV1Api(api)
-        root = {
-            key: _decoded(value) for key, value in core.read_namespaced_secret("minio-root", namespace).data.items()
-        }
-        address = core.read_namespaced_service("minio", namespace).spec.cluster_ip
-        store = Minio(f"{address}:9000", root["MINIO_ROOT_USER"], root["MINIO_ROOT_PASSWORD"], secure=False)
-        backend = Backend(core, namespace, "deployer", f"minio.{namespace}.svc:9000")
-        with seldon_kind.known(api), Operator(api, namespace, container=None).acting():
-            yield Installed(namespace, backend, store, pipelines)
-
-
-@pytest.fixture(scope="module")
-def players(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("data") / "players.parquet"
-    generator = ROOT / "examples/promotions/generate.py"
-    subprocess.run([sys.executable, generator, "--rows=12000", f"--output={file}"], check=True)
-    return file
-
-
-@pytest.fixture(scope="module")
-def trained(installed: Installed, players: Path) -> dict[str, Task]:
-    """The tasks of a run of the example, by their names."""
-    installed.store.fput_object("cd4ml", "sources/players.parquet", str(players))
-    arguments = _arguments("training-cluster.yaml") | SMALL
-    return installed.run("training", arguments, "training-1")
 
 
 def test_every_task_passes_in_its_own_image(trained: dict[str, Task]) -> None:
@@ -155,24 +80,14 @@ def test_what_is_served_is_verified_again_by_the_other_pipeline(trained: dict[st
     assert verified.artifacts["metrics"]["metadata"]["max_difference"] < 1e-5
 
 
-def test_a_gate_that_refuses_ends_the_run_in_plain_words(trained: dict[str, Task], installed: Installed) -> None:
-    arguments = _arguments("training-cluster.yaml") | SMALL | {"data_limits": {"min_rows": {"train": 10_000_000}}}
-    tasks = installed.run("training", arguments, "training-2")
-
-    assert list(tasks) == ["Check arguments", "Ingest dataset", "Split dataset", "Validate dataset", "Check dataset"]
-    assert not tasks["Check dataset"].passed
-    assert "10,000,000" in tasks["Check dataset"].log
-
-
 def test_a_source_logs_in_with_what_a_secret_of_the_namespace_holds(
     installed: Installed, shared_cluster: Cluster
 ) -> None:
-    source = json.dumps({"sql": {"url": "WAREHOUSE", "table": "players"}})
-    arguments = _arguments("training-cluster.yaml") | SMALL | {"source": source}
-    without = installed.run("training", arguments, "source-1")["Ingest dataset"]
+    source = {"sql": {"url": "WAREHOUSE", "table": "players"}}
+    without = installation.trained(installed, "source-1", source=source)["Ingest dataset"]
     secret = ("secret", "generic", "cd4ml-sources", "--from-literal=WAREHOUSE=mysql://shop:hidden@shop/players")
     shared_cluster.kubectl("-n", installed.namespace, "create", *secret)
-    within = installed.run("training", arguments, "source-2")["Ingest dataset"]
+    within = installation.trained(installed, "source-2", source=source)["Ingest dataset"]
 
     assert not without.passed
     assert "WAREHOUSE is not set" in without.log
@@ -182,15 +97,6 @@ def test_a_source_logs_in_with_what_a_secret_of_the_namespace_holds(
     assert "hidden" not in within.log
 
 
-def _arguments(file: str) -> dict[str, Any]:
-    arguments: dict[str, Any] = yaml.safe_load((ROOT / "examples/promotions" / file).read_text())["arguments"]
-    return Training.in_kfp(arguments)
-
-
 def _document(installed: Installed, name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(installed.store.get_object("cd4ml", name).read())
     return document
-
-
-def _decoded(value: str) -> str:
-    return base64.b64decode(value).decode()
