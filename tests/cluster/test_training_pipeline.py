@@ -69,7 +69,7 @@ def test_prometheus_finds_what_the_alerts_and_the_dashboard_read(
         assert read
         for by, metric in read:
             assert metric in metrics
-            assert set(by.split(", ")) <= {*labels, "namespace", "le", "feature"}
+            assert set(by.split(", ")) <= {*labels, "namespace", "pod", "le", "feature"}
 
 
 def test_what_is_served_is_verified_again_by_the_other_pipeline(trained: dict[str, Task], installed: Installed) -> None:
