@@ -10,6 +10,8 @@ from typing import Any
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
+_HARMLESS = str.maketrans("`<>", "'[]")
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error's sentence: `did you mean 'age'?`, or all names that there are."""
@@ -33,6 +35,19 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return _SHORT.repr(value)
+
+
+def one_line(text: str) -> str:
+    """A text whose control characters are written out, so that it forges no line of a log and drives no terminal."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode() for one in text
+    )
+
+
+def quoted(text: str) -> str:
+    """What somebody else wrote, cut where it is long, so that no chat or terminal takes it for more than a text."""
+    short = text if len(text) <= 40 else text[:39] + "…"
+    return f"`{one_line(short.translate(_HARMLESS)).replace('://', '[://]')}`"
 
 
 def amount(value: float, sign: str = "") -> str:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cd4ml.errors import StorageError
+from cd4ml.names import one_line
 
 if TYPE_CHECKING:
     from cd4ml.reports.comparison import Section
@@ -67,9 +68,15 @@ def print_sections(sections: Sequence["Section"], names: Sequence[str]) -> None:
         console.print(shown)
 
 
+def plain(text: str) -> str:
+    """What somebody else wrote, for a line or a cell of what is printed."""
+    return escape(one_line(text))
+
+
 def say(word: str, what: str) -> None:
-    """A line of what is known, under one word."""
-    console.print(f"[dim]{word:<8}[/] {escape(what)}", soft_wrap=True)
+    """What is known, under one word; a line that it begins itself is set in."""
+    first, *others = [plain(line) for line in what.splitlines()] or [""]
+    console.print("\n".join([f"[dim]{word:<8}[/] {first}", *(f"{'':8} {line}" for line in others)]), soft_wrap=True)
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from cd4ml.cli import asked
-from cd4ml.cli.application import app, moment, print_whole, say, table
+from cd4ml.cli.application import app, moment, plain, print_whole, say, table
 from cd4ml.errors import ArgumentsError, Cd4mlError, DataError
 from cd4ml.monitoring import spans
 from cd4ml.storage import check_uri, open_store
@@ -238,7 +237,7 @@ def list_alerts(
     shown = table("alert", "check", "since (UTC)", "cost", "known to")
     for one in found.standing:
         known = f"{one.acknowledged.by}: {one.acknowledged.reason}" if one.acknowledged else ""
-        shown.add_row(one.id, escape(one.check), moment(one.since), one.cost, escape(known))
+        shown.add_row(one.id, plain(one.check), moment(one.since), one.cost, plain(known))
     print_whole(shown)
     for one in found.standing:
         say(one.id, one.reason)
@@ -250,7 +249,7 @@ def _print_changes(states: "Sequence[State]") -> None:
         for one in state.alerts.changes:
             if one.what != "still":
                 why = one.why or (one.alert.acknowledged.reason if one.alert.acknowledged else one.alert.reason)
-                shown.add_row(moment(state.alerts.at), one.what, one.alert.id, escape(one.alert.check), escape(why))
+                shown.add_row(moment(state.alerts.at), one.what, one.alert.id, plain(one.alert.check), plain(why))
     print_whole(shown)
 
 

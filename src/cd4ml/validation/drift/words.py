@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cd4ml.contracts.findings import number
+from cd4ml.names import quoted
 from cd4ml.validation.drift import chance, pair
 from cd4ml.validation.drift.effect import divergence, new_values
 from cd4ml.validation.drift.pair import Pair
@@ -318,11 +319,9 @@ def _of_renamed(renamed: dict[str, str], shares: Shares) -> list[str]:
     lines = []
     for new, old in [*renamed.items()][:NAMED]:
         if not shares.after[old]:
-            lines.append(f"{_quoted(old)} is called {_quoted(new)} now")
+            lines.append(f"{quoted(old)} is called {quoted(new)} now")
         else:
-            lines.append(
-                f"{_percent(shares.after[new])} of the rows say {_quoted(new)}: {_quoted(old)} by another name?"
-            )
+            lines.append(f"{_percent(shares.after[new])} of the rows say {quoted(new)}: {quoted(old)} by another name?")
         if old in _misread(new) or new in _misread(old):
             lines[-1] += ": another encoding?"
     more = len(renamed) - len(lines)
@@ -336,7 +335,7 @@ def _of_new(new: Sequence[str], shares: Shares) -> list[str]:
     if len(new) > 1:
         return [f"{len(new)} new categories hold {held} of the rows, among them {_listed(new)}"]
     asked = ": does it stand for a missing one?" if new[0].lower().strip() in STAND_INS else ""
-    return [f"a new category {_quoted(new[0])} holds {held} of the rows{asked}"]
+    return [f"a new category {quoted(new[0])} holds {held} of the rows{asked}"]
 
 
 def _of_unseen(share: float, shares: Shares) -> str:
@@ -346,7 +345,7 @@ def _of_unseen(share: float, shares: Shares) -> str:
     if not texts or share < max(known) / 2:
         return ""
     if len(texts) == 1:
-        return f"a new category {_quoted(texts[0])} holds {_percent(share)} of the rows"
+        return f"a new category {quoted(texts[0])} holds {_percent(share)} of the rows"
     return f"{_percent(share)} of the rows hold values that were not there before, such as {_listed(texts)}"
 
 
@@ -356,12 +355,12 @@ def _of_gone(gone: Sequence[str], shares: Shares) -> list[str]:
     held = _percent(sum(shares.before[text] for text in gone))
     if len(gone) > 1:
         return [f"{len(gone)} categories are gone that held {held} of the rows, among them {_listed(gone)}"]
-    return [f"{_quoted(gone[0])} is gone, which held {held} of the rows"]
+    return [f"{quoted(gone[0])} is gone, which held {held} of the rows"]
 
 
 def _shifted(shares: Shares) -> str:
     most = max(shares.after, key=lambda text: abs(shares.after[text] - shares.before[text]))
-    return f"{_quoted(most)} holds {_percent(shares.after[most])} of the rows, {_percent(shares.before[most])} before"
+    return f"{quoted(most)} holds {_percent(shares.after[most])} of the rows, {_percent(shares.before[most])} before"
 
 
 def _falling(shares: dict[str, float]) -> list[str]:
@@ -369,11 +368,7 @@ def _falling(shares: dict[str, float]) -> list[str]:
 
 
 def _listed(texts: Sequence[str]) -> str:
-    return ", ".join(map(_quoted, texts[:NAMED]))
-
-
-def _quoted(text: str) -> str:
-    return f"`{text if len(text) <= 40 else text[:39] + '…'}`"
+    return ", ".join(map(quoted, texts[:NAMED]))
 
 
 def _percent(share: float) -> str:
