@@ -469,7 +469,7 @@ def test_nothing_is_sent_unsigned_or_signed_with_a_key_that_can_be_guessed(
     assert receiver.got == []
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("status", [400, 410, 413, 422])
 def test_an_event_that_is_refused_for_good_is_told_and_keeps_no_other_back(
     store: Store, receiver: Answering, status: int
 ) -> None:
@@ -487,6 +487,33 @@ def test_an_event_that_is_refused_for_good_is_told_and_keeps_no_other_back(
 
     assert len(receiver.events()) == 2  # of three
     assert alerts.known(store, "uptake").alerts.delivered["webhook"].failed == ""
+
+
+def test_a_receiver_that_drops_what_it_has_already_has_it(store: Store, receiver: Answering) -> None:
+    judge(store, 0, {"auc": FAILED, "recall": FAILED})
+    receiver.statuses = [409, 200]
+
+    assert tell(store, webhook=receiver.url) == []
+    assert tell(store, webhook=receiver.url) == []
+
+    assert len(receiver.events()) == 1
+
+
+@pytest.mark.parametrize("status", [302, 401, 404])
+def test_what_a_receiver_refuses_again_and_again_is_given_up_and_keeps_no_other_back(
+    store: Store, receiver: Answering, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(receivers, "RUNS", 3)
+    judge(store, 0, {"auc": FAILED, "recall": FAILED, "loss": FAILED})
+    receiver.statuses = [status, *[503] * 3, status, status, 200, status]
+
+    said = [tell(store, webhook=receiver.url) for _ in range(5)]
+
+    for (one,) in said[:3]:
+        assert one.endswith("what it was not told of is sent at the next run")
+    assert [one.endswith("as in the 3 runs until now, and it is not sent again") for one in said[3]] == [True, True]
+    assert said[4] == []
+    assert len(receiver.events()) == 1  # of three
 
 
 def test_a_receiver_that_goes_away_is_told_the_rest_at_the_next_run(store: Store, receiver: Answering) -> None:

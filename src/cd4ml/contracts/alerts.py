@@ -80,6 +80,8 @@ class Delivered:
     """Why it has not got those since; empty where it has all."""
     first: int = 0
     """The number of the state of which it was to be told first."""
+    refusals: int = 0
+    """The runs in a row in which it refused a change that it may take yet."""
 
 
 @dataclass(frozen=True)

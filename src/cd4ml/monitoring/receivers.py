@@ -41,10 +41,12 @@ WAITS = (0.5, 2.0)
 """Seconds before a request is sent again."""
 SILENT = timedelta(days=90)
 """How long Alertmanager is told to be silent about an alert that a person knows of."""
-
-
-REFUSED = (400, 413, 422)
+REFUSED = (400, 410, 413, 422)
 """Answers that say that what was sent will never be taken."""
+KNOWN = 409
+"""What receivers answer that drop what they are sent twice."""
+RUNS = 24
+"""In so many in a row a webhook may refuse what it may take yet, as for a key or an address that has to be mended."""
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address whole, and one may be a secret
 
 
@@ -52,6 +54,14 @@ class _UndeliveredError(Exception):
     """A receiver has not taken what it was sent; `after` changes that it has, or will never take."""
 
     after = 0
+    refusals = 0
+    """The runs in a row in which a change was refused that may be taken yet, with this one."""
+    told: Sequence[str] = ()
+    """A sentence of each change that it will never take."""
+
+
+class _DeniedError(_UndeliveredError):
+    """A receiver has refused what it was sent, and may take it yet."""
 
 
 class _RefusedError(_UndeliveredError):
@@ -70,6 +80,8 @@ class Told:
     """That the receiver does not know of yet."""
     until: datetime
     """When an alert that nobody speaks of any more is over."""
+    refusals: int = 0
+    """The runs in a row until now in which the receiver refused a change that it may take yet."""
 
 
 class Receiver(Protocol):
@@ -147,15 +159,17 @@ class _Telling:
         before = state.alerts.delivered.get(self.receiver.name) or Delivered(0, first=state.number)
         unknown, standing = self._unknown(state, before), state.alerts.standing
         changes, until = [change for _, change in unknown], clock.moment() + lasting
+        told = Told(self.model, _uri(self.store, self.model), standing, changes, until, before.refusals)
         try:
-            refused = self.receiver.tell(Told(self.model, _uri(self.store, self.model), standing, changes, until))
+            refused = self.receiver.tell(told)
         except _UndeliveredError as error:
             number = unknown[error.after][0] if unknown else 0  # of the first state that it does not have whole
             upto = number - 1 if number > before.first else before.upto
-            self._note(replace(before, upto=upto, failed=str(error)))
-            return [f"{self.receiver.name}: {error}; what it was not told of is sent at the next run"]
+            self._note(replace(before, upto=upto, failed=str(error), refusals=error.refusals))
+            missing = f"{error}; what it was not told of is sent at the next run"
+            return [f"{self.receiver.name}: {one}" for one in (*error.told, missing)]
         if changes or before.failed:
-            self._note(replace(before, upto=state.number, failed=""))
+            self._note(replace(before, upto=state.number, failed="", refusals=0))
         return [f"{self.receiver.name}: {one}" for one in refused]
 
     def _unknown(self, state: State, before: Delivered) -> list[tuple[int, Change]]:
@@ -213,16 +227,22 @@ class Webhook:
 
     def tell(self, told: Told) -> list[str]:
         """Sends an event a change, signed."""
-        refused: list[str] = []
+        refused, refusals = list[str](), told.refusals + 1
         for place, change in enumerate(told.changes):
             if change.what == "still":
                 continue
+            what = f"to {change.what} of {change.alert.check}"
             try:
                 self._send(_event(change, told))
             except _RefusedError as error:
-                refused.append(f"{error} to {change.what} of {change.alert.check}, which is not sent again")
+                refused.append(f"{error} {what}, which is not sent again")
             except _UndeliveredError as error:
-                error.after = place
+                denied = isinstance(error, _DeniedError)
+                if denied and refusals >= RUNS:
+                    refused.append(f"{error} {what}, as in the {RUNS} runs until now, and it is not sent again")
+                    continue
+                error.after, error.told = place, refused
+                error.refusals = refusals if denied else told.refusals
                 raise
         return refused
 
@@ -288,6 +308,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
 
     Raises:
         _RefusedError: It will never be taken.
+        _DeniedError: It was refused, and may be taken yet.
         _UndeliveredError: It was not taken. The address is not told but for the host, for it may be a secret.
     """
     host, said = urlsplit(url).netloc, ""
@@ -297,13 +318,13 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             said = f"{host} does not answer ({type(error).__name__})"
         else:
-            if answer.is_success:
+            if answer.is_success or answer.status_code == KNOWN:
                 return
             said = f"{host} answers {answer.status_code} {answer.reason_phrase}"
             if answer.status_code in REFUSED:
                 raise _RefusedError(said)
             if answer.status_code != 429 and answer.status_code < 500:
-                break
+                raise _DeniedError(said)
         if wait is not None:
             time.sleep(wait)
     raise _UndeliveredError(said)
