@@ -23,7 +23,7 @@ from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DataError
-from cd4ml.monitoring import labelling, taking, window_table, windows
+from cd4ml.monitoring import labelling, spreadsheet, taking, window_table, windows
 from cd4ml.registry import clock, deployments, labels_taken
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
@@ -170,6 +170,31 @@ def test_what_a_person_fills_in_comes_back_with_their_name(store: str, tmp_path:
     windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))
     (window,) = window_table.every(open_store(store), "uptake")
     assert window.labelled == 200 + 6
+
+
+@settings(max_examples=50)
+@given(st.text(st.sampled_from("=+-@'\t\r1a"), max_size=4))
+def test_what_a_caller_sent_is_no_formula_in_a_spreadsheet_and_comes_back_as_it_was(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "to-label.csv"
+        labelling.write(pa.table({"request_id": pa.array([text, "b"], pa.string())}), file)
+        strings = csv.ConvertOptions(column_types={"request_id": pa.string()}, strings_can_be_null=False)
+        shown = csv.read_csv(file, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=strings)
+    first = shown["request_id"][0].as_py()
+
+    is_number = text.lstrip("+-").isdecimal() and len(text) - len(text.lstrip("+-")) <= 1
+    assert first[:1] not in set("=+-@\t\r") or is_number
+    assert spreadsheet.read(shown["request_id"]).to_pylist() == [text, "b"]
+
+
+def test_a_label_of_a_request_whose_id_is_a_formula_is_taken(store: str, tmp_path: Path) -> None:
+    rows = pa.table({"request_id": ["=1+1", "-5", "b"], "took": ["true", "false", "true"]})
+    labelling.write(rows, tmp_path / "filled.csv")
+    assert "'=1+1" in (tmp_path / "filled.csv").read_text()
+
+    taken = taking.take("uptake", source=str(tmp_path / "filled.csv"), store=store)
+
+    assert sorted(labels_taken.read(open_store(store), taken)["request_id"].to_pylist()) == ["-5", "=1+1", "b"]
 
 
 def test_a_file_that_is_there_is_not_written_over(store: str, tmp_path: Path) -> None:

@@ -187,6 +187,31 @@ def test_a_parquet_file_with_a_truth_value_has_the_labels_of_these_words(store: 
     assert [row["label"] for row in rows(take("outcomes.parquet"))] == ["true", "false"]
 
 
+def test_of_a_wide_table_only_what_is_needed_is_read(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "MOST_BYTES", 2**16)
+    wide = {f"wide {place}": ["x" * 1000] * 100 for place in range(20)}
+    pq.write_table(pa.table({**wide, "took": [True] * 100, "request_id": map(str, range(100))}), "wide.parquet")
+
+    assert take("wide.parquet").rows == 100
+
+
+@pytest.mark.parametrize(("rows_at_most", "bytes_at_most"), [(999, 2**30), (20_000_000, 900_000)])
+@pytest.mark.parametrize("packed", [True, False])
+def test_more_than_fits_is_told_before_it_is_read(
+    store: str, monkeypatch: pytest.MonkeyPatch, rows_at_most: int, bytes_at_most: int, packed: bool
+) -> None:
+    monkeypatch.setattr(taking, "MOST_ROWS", rows_at_most)
+    monkeypatch.setattr(taking, "MOST_BYTES", bytes_at_most)
+    ids = pa.array(["x" * 1000] * 1000)
+    table = pa.table({"request_id": ids.dictionary_encode() if packed else ids, "took": [True] * 1000})
+    pq.write_table(table, "bomb.parquet")
+
+    with pytest.raises(DataError, match=r"^bomb.parquet: has more than .* take it in parts, for nothing was taken"):
+        take("bomb.parquet")
+
+    assert labels_taken.every(open_store(store), "uptake") == []
+
+
 def test_the_command_takes_and_lists(store: str) -> None:
     run = CliRunner()
 

@@ -15,7 +15,7 @@ from cd4ml.contracts.captured_values import by_feature, is_hashed, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.errors import DataError
-from cd4ml.monitoring import window_table
+from cd4ml.monitoring import spreadsheet, window_table
 from cd4ml.registry import models, named
 from cd4ml.storage import Store
 
@@ -78,7 +78,7 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
 
 
 def write(rows: pa.Table, file: Path) -> None:
-    """Writes such rows as CSV, or as Parquet where the file is called so.
+    """Writes such rows as Parquet where the file is called so; else as CSV, which a spreadsheet takes no formula from.
 
     Raises:
         OSError: The file cannot be written.
@@ -86,7 +86,7 @@ def write(rows: pa.Table, file: Path) -> None:
     if file.suffix == ".parquet":
         pq.write_table(rows, file)
     else:
-        csv.write_csv(rows, file)
+        csv.write_csv(spreadsheet.written(rows), file)
 
 
 def _rows(store: Store, windows: list[Window], first: datetime, *, mirrored: bool) -> pa.Table:

@@ -7,7 +7,7 @@ of features that tell whose row it is, where requests are captured with these.
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,19 @@ from cd4ml.contracts.late_labels import ABOUT, LABELS, TABLE, Labels
 from cd4ml.contracts.model import Contract
 from cd4ml.data import content, sources
 from cd4ml.data.digest import Digest, of_columns, of_rows
-from cd4ml.data.rows import hiding_values, rows_of
+from cd4ml.data.rows import ReadAgain, Rows, hiding_values, rows_of
 from cd4ml.errors import DataError
+from cd4ml.monitoring import spreadsheet
 from cd4ml.names import shown
 from cd4ml.registry import approvals, clock, labels_taken, models, named
 from cd4ml.storage import AlreadyStoredError, Store, open_store
 
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 """A text that is a number."""
+MOST_ROWS = 20_000_000
+"""That are taken at once."""
+MOST_BYTES = 2**30
+"""Of their labels, and of what tells whose they are."""
 _MANY = 2**31 - 1
 
 
@@ -46,6 +51,11 @@ class Where:
     """Features that tell whose row it is, in place of the request."""
     known: str = ""
     """When the label was known; the time of taking it if not said."""
+
+    def columns(self, contract: Contract) -> list[str]:
+        """All that are read."""
+        named = (*(self.key or (self.request,)), self.row, self.label or contract.label, self.known)
+        return [*dict.fromkeys(filter(None, named))]
 
 
 def take(model: str, *, source: str, store: str, where: Where = Where(), by: str = "") -> Labels:
@@ -68,7 +78,7 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
     opened = open_store(store)
     version = named.find(opened, model)
     contract, origin = models.contract(opened, version), sources.parse(source)
-    with hiding_values(), _read(origin) as given:
+    with hiding_values(), _read(origin, where.columns(contract)) as given:
         reading = _Reading(given, str(origin), contract, where)
         table = reading.labels()
     about = Labels(
@@ -95,11 +105,40 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 @contextmanager
-def _read(origin: sources.Source) -> Iterator[pa.Table]:
+def _read(origin: sources.Source, columns: list[str]) -> Iterator[pa.Table]:
+    """The columns of a source; where it lacks one, all of them, without a row."""
     name = str(origin)
-    rows = rows_of(origin.read(), name)
+    rows = _bounded(rows_of(origin.read(), name), columns, name)
     with closing(rows), content.kept(rows, name, key=None, time_column="", drop=False) as found:
         yield found.reader().read_all()
+
+
+def _bounded(rows: Rows, columns: list[str], source: str) -> Rows:
+    there = set(columns) <= set(rows.schema.names)
+    schema = pa.schema([rows.schema.field(one) for one in columns]) if there else rows.schema
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        count = size = 0
+        try:
+            for batch in rows.batches if there else ():
+                told = batch.select(columns)
+                count += told.num_rows
+                size += sum(map(_bytes, told.columns))
+                if count > MOST_ROWS or size > MOST_BYTES:
+                    raise DataError(
+                        f"{source}: has more than {MOST_ROWS:,} rows, or than {MOST_BYTES / 2**30:g} GiB of labels and "
+                        "of what tells whose they are; take it in parts, for nothing was taken"
+                    )
+                yield told
+        except ReadAgain as again:
+            raise ReadAgain(_bounded(again.rows, columns, source)) from again
+
+    return replace(rows, schema=schema, batches=batches())
+
+
+def _bytes(values: pa.Array) -> int:
+    plain = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+    return int(plain.nbytes)
 
 
 @dataclass(frozen=True)
@@ -187,7 +226,7 @@ class _Reading:
         """A column that every row needs, as text."""
         values = class_labels.without_blanks(self._values(name))
         self._check(name, values, fits=pc.is_valid(values), why="missing")
-        return as_text(values)
+        return spreadsheet.read(as_text(values))
 
     def _values(self, name: str) -> pa.ChunkedArray:
         try:
