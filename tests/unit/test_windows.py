@@ -375,6 +375,22 @@ def test_the_command_collects_and_lists(store: str) -> None:
     assert "none is due" in nothing.output
 
 
+def test_the_page_takes_the_rows_of_a_person_out_of_the_windows(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = collect(store)
+    before = set(rows(store, window)["request_id"].to_pylist())
+    monkeypatch.chdir(Path(store).parent)
+    page = (Path(__file__).parents[2] / "docs/admin.md").read_text()
+    [code] = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "vacuum" in one]
+
+    exec(code, {})
+
+    erased = {"0-17", "0-18"}
+    assert set(rows(store, window)["request_id"].to_pylist()) == before - erased
+    assert known(store) == [window]
+    for file in Path(store, "windows").rglob("*.parquet"):
+        assert not erased & set(pq.ParquetFile(file).read(["request_id"])["request_id"].to_pylist())
+
+
 def test_the_page_reads_the_windows(
     store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
