@@ -106,7 +106,7 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 @contextmanager
 def _read(origin: sources.Source, columns: list[str]) -> Iterator[pa.Table]:
-    """The columns of a source; where it lacks one, all of them, without a row."""
+    """The columns of a source; where it lacks one, all of them, of the first row."""
     name = str(origin)
     rows = _bounded(rows_of(origin.read(), name), columns, name)
     with closing(rows), content.kept(rows, name, key=None, time_column="", drop=False) as found:
@@ -120,7 +120,10 @@ def _bounded(rows: Rows, columns: list[str], source: str) -> Rows:
     def batches() -> Iterator[pa.RecordBatch]:
         count = size = 0
         try:
-            for batch in rows.batches if there else ():
+            for batch in rows.batches:
+                if not there:
+                    yield batch.slice(0, 1)
+                    return
                 told = batch.select(columns)
                 count += told.num_rows
                 size += sum(map(_bytes, told.columns))
