@@ -30,7 +30,7 @@ def monitoring(
     the limits that the model was published with.
     """
     collected = collect_window(store=store, name=name, every=every, since=since, until=until, capture=capture)
-    light(collected, "Collect window", cached=False)
+    heavy(collected, "Collect window", cpu="2", memory="4G", hours=6, cached=False)
     windows = collected.outputs["windows"]
 
     compared = compare_window(windows=windows, store=store)

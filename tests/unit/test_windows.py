@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -229,13 +230,13 @@ def test_a_merged_file_hides_those_of_its_hour_alone(store: str, tmp_path: Path)
 
 def test_only_files_that_may_have_requests_of_a_window_are_read(store: str) -> None:
     rows = captures.captured(1, captures.Arms(), seed=1, unit=None)[0]
-    for name in ("00", "000001-a", "005501-b", "01", "050000-c", "05", "050001-d", "235900-e"):
+    for name in ("000001-a", "005501-b", "01", "050000-c", "050001-d", "235900-e", "999999-f"):
         write(store, "requests", rows, name).write_bytes(b"PAR1")
 
     window = collect(store, Span(BEGIN + 2 * HOUR, BEGIN + 3 * HOUR))
 
     read = [one.removeprefix("requests/2026-01-01/").removesuffix(".parquet") for one in window.unreadable]
-    assert read == ["00", "005501-b", "01", "05", "050000-c"]  # from an hour before it until two hours after it
+    assert read == ["005501-b", "01", "050000-c", "999999-f"]  # from an hour before it until two hours after it
 
 
 def test_a_window_that_is_too_much_for_the_memory_is_refused(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,6 +356,48 @@ def test_windows_are_due_until_their_labels_are_ripe(store: str, monkeypatch: py
     assert windows.delays(open_store(store), "uptake").ripe_after is not None
     later(monkeypatch, BEGIN + 100 * HOUR)
     assert collect_due()[0] > "02T12:00"  # those before were ripe when they were collected
+
+
+def test_of_many_rows_some_tell_with_what_delay_labels_come(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for span in windows.spans(BEGIN, BEGIN + 2 * HOUR, HOUR):
+        collect(store, span)
+    every = windows.delays(open_store(store), "uptake")
+
+    monkeypatch.setattr(windows, "SAMPLE", 1000)
+    some = windows.delays(open_store(store), "uptake")
+
+    assert every.labels > 6000
+    assert 700 < some.labels < 1000
+    assert some == replace(windows.delays(open_store(store), "uptake"), at=some.at)
+    half = every.shares[len(every.shares) // 2]
+    assert some.share(half.seconds).low <= half.value <= some.share(half.seconds).high
+
+
+def test_feedback_is_read_once_for_several_windows_where_it_is_not_too_much(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = str(Path(store).parent / "capture")
+    write(store, "feedback", fed("true"), "cut").write_bytes(b"PAR1")
+    wanted = list(windows.spans(BEGIN, BEGIN + 2 * HOUR, HOUR / 2))
+    read: list[datetime] = []
+    labels = capture_files.CaptureFiles.labels
+
+    def counted(files: capture_files.CaptureFiles, since: datetime) -> Any:
+        read.append(since)
+        return labels(files, since)
+
+    monkeypatch.setattr(capture_files.CaptureFiles, "labels", counted)
+    together = windows.feedback(open_store(store), "uptake", wanted, capture=capture)
+    found = [collect(store, span, feedback=together) for span in wanted]
+    assert read == [BEGIN]
+    monkeypatch.setattr(capture_files, "MOST_KEPT", 1000)
+    much = windows.feedback(open_store(store), "uptake", wanted, capture=capture)
+    again = [collect(store, span, feedback=much) for span in wanted]
+
+    assert again == found
+    assert {one.unreadable for one in found} == {("feedback/2026-01-01/cut.parquet",)}
+    assert [one.labelled for one in found[:2]] == [1800, 1800]
+    assert len(read) == 1 + 1 + len(wanted)
 
 
 def test_the_command_collects_and_lists(store: str) -> None:

@@ -165,10 +165,10 @@ def collect(
         else:
             over = datetime.now(UTC) - windows.SETTLED
             wanted = list(windows.spans(begin, min(until or over, over), width))
-        failed = False
+        failed, feedback = False, windows.feedback(opened, model, wanted, capture=place)
         for span in wanted:
             try:
-                found = windows.collect(store, model, span, capture=place)
+                found = windows.collect(store, model, span, capture=place, feedback=feedback)
             except Exception as error:  # whatever it is, the other windows are worth more
                 failed = True
                 outage.say("failed", f"{moment(span.written[0])} {collecting.told(error)}")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,12 +22,14 @@ OLDEST = timedelta(days=layout.PASSING["captures"] + 1)
 """Days before are over, of which no window is due by itself."""
 EARLY = timedelta(minutes=5)
 """How much a file may seem to be written before a request of it came in, as where a clock was set back meanwhile."""
-MOST_BYTES = 768 * 2**20
+MOST_BYTES = 640 * 2**20
 """Of one window, in memory."""
 FILES = 64
 """That are read at once."""
 ROUNDS = 3
 """Of looking for files that took the place of such as were merged while the others were read."""
+MOST_KEPT = 256 * 2**20
+"""Bytes of feedback that are kept for the windows to come."""
 MANY = 2**20
 """Rows of several files that are read at once."""
 MANY_BYTES = 256 * 2**20
@@ -66,11 +68,10 @@ class CaptureFiles:
         return pa.concat_tables(found)
 
     def labels(self, since: datetime) -> Iterator[pa.Table]:
-        """The feedback with labels that came from a moment on, some at a time (`captured.FEEDBACK`); likewise.
-
-        Some that came earlier may be among it.
-        """
-        yield from self._read("feedback", pc.field("labels").is_valid(), written=(since - EARLY, None))
+        """The feedback with labels of the days from a moment on, some at a time (`captured.FEEDBACK`); likewise."""
+        begin = _midnight(since)
+        wanted = pc.field("labels").is_valid() & (pc.field("at") >= pa.scalar(begin, _MOMENT))
+        yield from self._read("feedback", wanted, written=(begin, None))
 
     def of_request(self, name: str, request: str, day: str) -> pa.Table:
         """What is kept of one request in the folder of a day; likewise.
@@ -175,20 +176,58 @@ class CaptureFiles:
         return DataError(f"{self.place}: what was captured cannot be read ({error}); collect again once it can")
 
 
+class Feedback:
+    """The feedback with labels of several windows, which is read once where it is not too much.
+
+    Args:
+        place: Of the capture.
+        since: The moment from which on the first of the windows has requests.
+    """
+
+    def __init__(self, place: str, since: datetime) -> None:
+        self._files, self._since = CaptureFiles(place), since
+        self._kept: list[pa.Table] | None = None
+        self._is_much = False
+
+    def labels(self, since: datetime) -> Iterator[pa.Table]:
+        """As `CaptureFiles.labels`, of a moment that is not before the first; likewise."""
+        if self._kept is None and not self._is_much:
+            self._kept = self._read()
+        if self._kept is None:
+            yield from self._files.labels(since)
+            return
+        at = pa.scalar(_midnight(since), _MOMENT)
+        yield from (some.filter(pc.greater_equal(some["at"], at)) for some in self._kept)
+
+    def unreadable(self, since: datetime) -> set[str]:
+        """The files that could not be read so far, of those that may have what came from a moment on."""
+        return {one for one in self._files.unreadable if one.split("/")[1] >= captured.day(since)}
+
+    def _read(self) -> list[pa.Table] | None:
+        """All that came from the first moment on; None where it is too much to keep."""
+        found: list[pa.Table] = []
+        for some in self._files.labels(self._since):
+            found.append(some)
+            if sum(one.nbytes for one in found) > MOST_KEPT:
+                self._is_much = True
+                return None
+        return found
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def _is_of(file: str, begin: datetime, until: datetime | None) -> bool:
     """Whether a file may have been written from a moment until another, as far as its name tells."""
     _, day, name = file.split("/")
+    if not _TIMED.match(name):
+        return True
     try:
-        if captured.is_merged(name):
-            first = datetime.strptime(f"{day} {name[:2]} +0000", "%Y-%m-%d %H %z")
-            last = first + timedelta(hours=1)
-        elif _TIMED.match(name):
-            first = last = datetime.strptime(f"{day} {name[:6]} +0000", "%Y-%m-%d %H%M%S %z")
-        else:
-            return True
+        at = datetime.strptime(f"{day} {name[:6]} +0000", "%Y-%m-%d %H%M%S %z")
     except ValueError:
         return True
-    return last >= begin and (until is None or first <= until)
+    return at >= begin and (until is None or at <= until)
 
 
 def _is_day(folder: str) -> bool:

@@ -95,10 +95,11 @@ def collect(
         most = wanted[:MOST]
     found: list[Window] = []
     failed: dict[Span, Exception] = {}
+    feedback = windows.feedback(opened, model, most, capture=capture)
     for span in most:
         folder = Path(output) / key_of(*span.written)
         try:
-            window = windows.collect(store, model, span, capture=capture)
+            window = windows.collect(store, model, span, capture=capture, feedback=feedback)
             if judged.get(window.key) != window.number:
                 _write(opened, window, folder)
                 found.append(window)

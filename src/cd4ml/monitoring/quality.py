@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.evaluation import CANDIDATE, OVERALL, ModelSummary, Slice, Summary
 from cd4ml.contracts.slices import columns_of
 from cd4ml.contracts.verdict import Check, Outcome
@@ -71,16 +72,25 @@ def measure_each(windows: str | Path, *, store: str, output: str | Path) -> Meas
         store: The store.
         output: The folder that takes a file a window (layout: `cd4ml.monitoring.handed`).
     """
-    return Measured(handed.judge_each(windows, measure, store=store, output=output))
+    known: dict[str, Delays] = {}
+
+    def measure_one(window: Path, *, store: str, output: Path) -> WindowQuality:
+        model = Window.read(window / DOCUMENT).model
+        if model not in known:
+            known[model] = collected.delays(open_store(store), model)
+        return measure(window, store=store, output=output, ripening=known[model])
+
+    return Measured(handed.judge_each(windows, measure_one, store=store, output=output))
 
 
-def measure(window: Path, *, store: str, output: Path) -> WindowQuality:
+def measure(window: Path, *, store: str, output: Path, ripening: Delays | None = None) -> WindowQuality:
     """Measures each version that answered within a window.
 
     Args:
         window: A folder with its document and its rows.
         store: The store, which has the versions and the windows of the model.
         output: The file to write.
+        ripening: With what delay labels of the model come; by its windows if not said.
 
     Raises:
         DocumentError: The window, or what a version was published with, cannot be read.
@@ -89,7 +99,7 @@ def measure(window: Path, *, store: str, output: Path) -> WindowQuality:
     about, opened = Window.read(window / DOCUMENT), open_store(store)
     rows = pq.read_table(window / TABLE)
     answered_by = rows["version"].fill_null("")
-    ripening = collected.delays(opened, about.model)
+    ripening = ripening or collected.delays(opened, about.model)
     ripe, after = ripening.is_ripe(about.age), ripening.ripe_after
     until = datetime.fromisoformat(about.until)
     ripe_at = "" if after is None else (until + timedelta(seconds=after)).isoformat(timespec="seconds")

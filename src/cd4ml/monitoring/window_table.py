@@ -72,7 +72,15 @@ def rows(store: Store, window: Window, *, mirrored: bool = False, at: int | None
     return found.drop_columns([WINDOW]).sort_by([(name, "ascending") for name in ("at", "request_id", "row")])
 
 
-def given(store: Store, model: str, columns: Sequence[str], *, at: int | None = None) -> pa.Table:
+def given(
+    store: Store,
+    model: str,
+    columns: Sequence[str],
+    *,
+    at: int | None = None,
+    since: datetime | None = None,
+    part: int = 1,
+) -> pa.Table:
     """Some columns of the rows of all windows that were given to somebody, in any order.
 
     Args:
@@ -80,6 +88,8 @@ def given(store: Store, model: str, columns: Sequence[str], *, at: int | None = 
         model: The model's name.
         columns: Their names.
         at: The version of the table; the latest if not said.
+        since: The moment from which on the requests came in; all if not said.
+        part: Of how many requests one is read, the same each time, as if chance had chosen.
 
     Raises:
         DataError: The table of windows cannot be read.
@@ -87,7 +97,24 @@ def given(store: Store, model: str, columns: Sequence[str], *, at: int | None = 
     uri = _uri(store, model)
     if not tables.exists(uri):
         return _SCHEMA.empty_table().select(list(columns))
-    return tables.dataset(uri, at).to_table(filter=pc.invert(pc.field("mirrored")), columns=list(columns))
+    wanted = pc.invert(pc.field("mirrored"))
+    if since:
+        wanted &= pc.field("at") >= pa.scalar(since, ROWS.field("at").type)
+    try:
+        dataset = tables.opened(uri, at).to_pyarrow_dataset()
+        read = dataset.scanner(columns=list(dict.fromkeys([*columns, "at"])), filter=wanted).to_reader()
+        found = [_chosen(pa.Table.from_batches([some]), part) for some in read]
+        return pa.concat_tables([read.schema.empty_table(), *found]).select(list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
+
+
+def _chosen(rows: pa.Table, part: int) -> pa.Table:
+    """One of so many rows, by a hash of when their requests came in."""
+    if part <= 1:
+        return rows
+    mixed = rows["at"].cast(pa.int64()).to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return rows.filter(pa.array((mixed >> np.uint64(40)) % np.uint64(part) == 0))
 
 
 def of_request(store: Store, model: str, request: str, *, windows: Sequence[Window] | None = None) -> pa.Table:

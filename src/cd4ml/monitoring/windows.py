@@ -1,6 +1,6 @@
 """Windows: what routers captured of a model from a moment until another, collected beside the labels that have come."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -15,7 +15,7 @@ from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, window_table
-from cd4ml.monitoring.capture_files import OLDEST, CaptureFiles
+from cd4ml.monitoring.capture_files import OLDEST, CaptureFiles, Feedback
 from cd4ml.monitoring.joined import Bulk, Joined
 from cd4ml.registry import clock, labels_taken, models
 from cd4ml.storage import Store, check_name, open_store
@@ -25,6 +25,10 @@ SETTLED = timedelta(minutes=1)
 """How long a window must be over, for the router writes what it keeps a little later."""
 AGAIN = timedelta(hours=1)
 """How long before a window a request may have come in whose id is sent again within it."""
+TOLD_BY = timedelta(days=366)
+"""The age of the windows by which the delays of labels are told."""
+SAMPLE = 2**20
+"""Rows by which they are told, about."""
 UNREADABLE = "cut off, or no file of a capture; its rows are left out"
 """What is said of a file that could not be read."""
 MANY = 2**20
@@ -60,7 +64,7 @@ class Span:
         return clock.written(self.begin), clock.written(self.until)
 
 
-def collect(store: str, model: str, span: Span, *, capture: str = "") -> Window:
+def collect(store: str, model: str, span: Span, *, capture: str = "", feedback: Feedback | None = None) -> Window:
     """Collects a window; nothing is added where nothing new is known of it.
 
     Args:
@@ -68,6 +72,7 @@ def collect(store: str, model: str, span: Span, *, capture: str = "") -> Window:
         model: The model's name.
         span: Of the requests.
         capture: What a router captured: a folder, or `s3://bucket/prefix`; that of the model if not said.
+        feedback: That of several windows (`feedback`); its own if not said.
 
     Returns:
         The last document of the window.
@@ -81,9 +86,17 @@ def collect(store: str, model: str, span: Span, *, capture: str = "") -> Window:
     opened = open_store(store)
     files = CaptureFiles(capture or place(opened, model))
     answers, repeated = _answers(files, span)
-    found = _joined(opened, model, answers, files=files, span=span)
-    about = _document(model, span, answers=answers, found=found, files=files, repeated=repeated)
+    said = feedback or Feedback(files.place, span.begin)
+    found = _joined(opened, model, answers, feedback=said, span=span)
+    unreadable = files.unreadable | said.unreadable(span.begin)
+    about = _document(model, span, answers=answers, found=found, unreadable=unreadable, repeated=repeated)
     return window_table.commit(opened, about, pa.concat_tables([found.rows, found.copies]))
+
+
+def feedback(store: Store, model: str, wanted: Iterable[Span], *, capture: str = "") -> Feedback:
+    """What reads the feedback of some windows once, where it is not too much."""
+    begin = min((span.begin for span in wanted), default=clock.moment())
+    return Feedback(capture or place(store, model), begin)
 
 
 def place(store: Store, model: str) -> str:
@@ -95,7 +108,7 @@ def place(store: Store, model: str) -> str:
 
 
 def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
-    """With what delay labels of a model come, by all its windows.
+    """With what delay labels of a model come, by its windows of a year until the last, of many rows by so many of them.
 
     Args:
         store: The store.
@@ -105,8 +118,12 @@ def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
     Raises:
         DataError: The table of windows cannot be read.
     """
-    known = window_table.every(store, model, at=at)
-    rows = window_table.given(store, model, ["at", "labelled_at"], at=at)
+    every = window_table.every(store, model, at=at)
+    last = max((Span.of(one).until for one in every), default=clock.moment())
+    known = [one for one in every if Span.of(one).begin > last - TOLD_BY]
+    since = Span.of(known[0]).begin if known else last
+    part = -(-sum(one.rows for one in known) // SAMPLE)
+    rows = window_table.given(store, model, ["at", "labelled_at"], at=at, since=since, part=part)
     begins = np.array([Span.of(one).begin.timestamp() * 1e6 for one in known])
     looked = pa.array([datetime.fromisoformat(one.at) for one in known], ROWS.field("at").type)
     of = np.searchsorted(begins, rows["at"].cast(pa.int64()).to_numpy(), side="right") - 1  # no two overlap
@@ -178,21 +195,21 @@ def _answers(files: CaptureFiles, span: Span) -> tuple[pa.Table, int]:
     return own, len(repeated)
 
 
-def _joined(store: Store, model: str, answers: pa.Table, *, files: CaptureFiles, span: Span) -> Joined:
+def _joined(store: Store, model: str, answers: pa.Table, *, feedback: Feedback, span: Span) -> Joined:
     ids = answers["request_id"].combine_chunks()
     bulk = []
     for about in labels_taken.every(store, model):
         labels = labels_taken.read(store, about)
         own = labels if about.key else labels.filter(pc.is_in(labels["request_id"], ids))
         bulk.append(Bulk(own, about.key))
-    feedback = _feedback(files, span.begin, ids)
-    return joined.join(answers, classes=_classes(store, model, answers), feedback=feedback, bulk=bulk)
+    labels = _feedback(feedback, span.begin, ids)
+    return joined.join(answers, classes=_classes(store, model, answers), feedback=labels, bulk=bulk)
 
 
-def _feedback(files: CaptureFiles, since: datetime, ids: pa.Array) -> pa.Table:
+def _feedback(feedback: Feedback, since: datetime, ids: pa.Array) -> pa.Table:
     """The labels of some requests."""
     found, waiting = [FEEDBACK.empty_table()], [FEEDBACK.empty_table()]
-    for some in files.labels(since):
+    for some in feedback.labels(since):
         waiting.append(some)
         if sum(map(len, waiting)) >= MANY:
             found.append(_of(waiting, ids))
@@ -216,7 +233,7 @@ def _classes(store: Store, model: str, answers: pa.Table) -> list[str]:
 
 
 def _document(
-    model: str, span: Span, *, answers: pa.Table, found: Joined, files: CaptureFiles, repeated: int
+    model: str, span: Span, *, answers: pa.Table, found: Joined, unreadable: Iterable[str], repeated: int
 ) -> Window:
     begin, until = span.written
     rows = pa.concat_tables([found.rows, found.copies])
@@ -231,7 +248,7 @@ def _document(
         parts=tuple(_parts(answers, found)),
         apart=apart,
         repeated=repeated,
-        unreadable=tuple(sorted(files.unreadable)),
+        unreadable=tuple(sorted(unreadable)),
         features=features,
         at=clock.now(),
         cd4ml=VERSION,
