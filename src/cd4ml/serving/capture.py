@@ -46,6 +46,8 @@ END_SECONDS = 9.5
 """How long after a server is told to end what waits may be written still: whoever ends it kills it after 10."""
 LEAST_SECONDS = 1.0
 """How long it may be tried in any case."""
+BYTES_OF_A_NUMBER = 32
+"""Of a list of Python's that waits to be written."""
 MOST_OFTEN, MOST_SELDOM = 0.1, 600.0
 """Seconds between two writes."""
 MOST_DAYS = 36_500
@@ -86,7 +88,7 @@ class Told(NamedTuple):
     at: int
     request_id: str
     reward: float | None
-    labels: Sequence[str] | None
+    labels: Sequence[str] | Callable[[], Sequence[str]] | None
 
 
 Row = Answered | Told

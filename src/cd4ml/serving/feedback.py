@@ -1,8 +1,10 @@
 """What callers say later of a request: in a plain form, or that of Seldon's `SendFeedback`."""
 
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cd4ml.serving import capture, json_body, messages
@@ -12,6 +14,8 @@ from cd4ml.serving.capture import Capture
 PATHS = ("/feedback", "/send-feedback", "/api/v1.0/feedback", "/api/v0.1/feedback")
 LABELS = 10_000
 """Of a feedback, one a row."""
+FEW = 100
+"""Labels, of which each waits by itself to be written; more are one text meanwhile."""
 _PLAIN = 'send {"request_id": "...", "reward": 1, "labels": [true]}'
 _EXPECTED = 'send {"response": {"meta": {"puid": "..."}}, "reward": 1, "truth": {"data": {"ndarray": [[1]]}}}'
 
@@ -36,13 +40,22 @@ def routes(kept: Capture, *, took: Callable[[], None]) -> Mapping[str, Mapping[s
 
     async def take(request: Request) -> Answer:
         given = read(messages.parse(request.body), messages.header(request, messages.PUID))
-        told = capture.Told(capture.now(), given.request_id, given.reward, given.labels)
-        if not kept.feedback.add(told, len(request.body)):
+        labels, size = _waiting(given.labels or ())
+        told = capture.Told(capture.now(), given.request_id, given.reward, labels)
+        if not kept.feedback.add(told, size):
             raise busy("there is no room for more feedback")
         took()
         return json_body.answer({"meta": {"puid": given.request_id}})
 
     return {path: {"POST": take} for path in PATHS}
+
+
+def _waiting(labels: Sequence[str]) -> tuple[Sequence[str] | Callable[[], Sequence[str]] | None, int]:
+    """Labels as they wait to be written, with the bytes that they take; None where there are none."""
+    if len(labels) <= FEW:
+        return labels or None, sum(map(sys.getsizeof, labels)) + sys.getsizeof(labels)
+    text = "\n".join(labels)  # which JSON of a label has none of
+    return partial(text.split, "\n"), sys.getsizeof(text)
 
 
 def read(content: Any, header: str | None) -> Feedback:

@@ -6,6 +6,7 @@ a header that says so (`messages.SKIP`).
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
@@ -130,7 +131,8 @@ class Recording:
             size = self._bytes_of_outputs + BYTES_OF_A_VALUE * values + sent
             return _Values(partial(self._masks.text, columns), self._outputs, predictions.ravel().tolist, size)
         text, numbers = self._masks.text(columns), predictions.ravel().tolist()
-        return _Values(text, self._outputs, numbers, self._bytes_of_outputs + len(text or "") + 8 * len(numbers))
+        size = self._bytes_of_outputs + sys.getsizeof(text) + capture.BYTES_OF_A_NUMBER * len(numbers)
+        return _Values(text, self._outputs, numbers, size)
 
 
 def of_environment(kept: Capture, contract: Contract, version: str) -> Recording:

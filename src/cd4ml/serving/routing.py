@@ -1,6 +1,7 @@
 """What the router answers: callers, by an arm, and those who watch it."""
 
 import re
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -156,8 +157,8 @@ class Router:
                 outputs=outputs,
                 predictions=predictions,
             )
-            names = sum(map(len, outputs or ())) + 50 * len(outputs or ())
-            self._capture.requests.add(row, len(routed.features or "") + names + 8 * len(predictions or ()))
+            size = sum(map(sys.getsizeof, (routed.features, *(outputs or ()))))
+            self._capture.requests.add(row, size + captures.BYTES_OF_A_NUMBER * len(predictions or ()))
 
     async def _ready(self, _: Request) -> Answer:
         away = await self._arms.not_ready(self._file.traffic.answering)

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+import tracemalloc
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -210,6 +211,50 @@ def test_what_waits_of_a_large_request_is_counted_with_its_texts_and_holds_no_ot
     assert size > len(body)
     assert json.loads(row.features()) == {"town": ["x" * 1000] * 2000}
     assert street() is None
+
+
+def test_predictions_that_wait_take_no_more_memory_than_is_counted(monkeypatch):
+    from cd4ml.serving import recording
+
+    monkeypatch.setattr(recording, "VALUES_AT_ONCE", 20_000)
+    contract = Contract("took", ("false", "true"), (), {})
+    asked = SimpleNamespace(inputs=SimpleNamespace(rows=10_000), columns={})
+    predictions = np.random.default_rng(0).random((10_000, 1))
+    record = recording.of_environment(SimpleNamespace(requests=None), contract, "7")
+
+    tracemalloc.start()
+    found = record._values(asked, predictions, 0)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(found.predictions) == 10_000
+    assert taken < 1.1 * found.size
+
+
+@pytest.mark.parametrize("labels", [80, 10_000])
+def test_feedback_that_waits_takes_no_more_memory_than_it_has_room(tmp_path, monkeypatch, labels):
+    from cd4ml.serving import capture, feedback
+    from cd4ml.serving.application import RefusedError, Request
+
+    monkeypatch.setattr(capture, "MOST_BYTES", 2**21)
+    kept = capture.Capture(str(tmp_path), 5, days=90)
+    take = feedback.routes(kept, took=lambda: None)["/feedback"]["POST"]
+    body = json.dumps({"request_id": "a", "labels": [10 + number % 90 for number in range(labels)]}).encode()
+
+    async def fill():
+        while True:
+            await take(Request(b"", {}, body))
+
+    tracemalloc.start()
+    with pytest.raises(RefusedError, match="no room"):
+        asyncio.run(fill())
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    asyncio.run(kept.close())
+
+    assert taken < 2 * 2**21
+    table = captured.feedback(tmp_path).to_table()
+    assert set(map(tuple, table["labels"].to_pylist())) == {tuple(str(10 + number % 90) for number in range(labels))}
 
 
 def test_feedback_for_which_there_is_no_room_is_not_taken(tmp_path, monkeypatch):
