@@ -15,7 +15,7 @@ from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Window
 from cd4ml.errors import DataError
-from cd4ml.monitoring import collecting, handed, monitored, spans, window_table, windows
+from cd4ml.monitoring import collecting, handed, judging, monitored, spans, window_table, windows
 from cd4ml.monitoring.collecting import Collected
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.windows import Span
@@ -121,6 +121,30 @@ def test_windows_that_are_named_are_handed_on_whether_due_or_not(store: str) -> 
 def test_a_time_that_is_none_is_told(store: str, given: dict[str, str]) -> None:
     with pytest.raises(DataError, match="is no time; write it as 2026-11-29T08:00Z"):
         collect(store, **given)
+
+
+def test_where_nothing_is_captured_nothing_has_passed(store: str, tmp_path: Path) -> None:
+    found = collecting.collect(
+        store, "uptake", every="1 hour", output=tmp_path / "windows", capture=str(tmp_path / "none")
+    )
+    for name in ("drift", "quality"):
+        (tmp_path / name).mkdir()
+
+    told = judging.check(
+        tmp_path / "windows",
+        drift=tmp_path / "drift",
+        quality=tmp_path / "quality",
+        model="uptake",
+        store=store,
+        output=tmp_path / "verdict.json",
+    )
+
+    told.raise_if_failed()  # nobody may have asked yet
+    assert found.headline == "nothing is captured"
+    assert (told.headline, told.metadata["passed"]) == ("nothing is captured, no alerts", False)
+    (said,) = told.verdict.warnings
+    assert said.startswith(f"nothing is captured at {tmp_path / 'none'}; see whether the model is asked")
+    assert not Verdict.read(tmp_path / "verdict.json").passed
 
 
 def test_a_span_that_is_none_is_told() -> None:

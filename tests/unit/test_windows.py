@@ -1,5 +1,6 @@
 """Windows of what routers captured: collected once, whole or not at all, and again where something new is known."""
 
+import itertools
 import json
 import re
 import threading
@@ -13,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import fs
 from typer.testing import CliRunner
 
@@ -400,6 +403,106 @@ def test_feedback_is_read_once_for_several_windows_where_it_is_not_too_much(
     assert len(read) == 1 + 1 + len(wanted)
 
 
+def due(store: str, width: timedelta) -> list[tuple[str, str]]:
+    """From when until when, by day and hour."""
+    found = windows.due(open_store(store), "uptake", width, capture=str(Path(store).parent / "capture"))
+    return [(begin[8:13], until[8:13]) for begin, until in (one.written for one in found)]
+
+
+def test_no_time_is_lost_where_windows_become_wider(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    collect(store)
+    later(monkeypatch, BEGIN + 49 * HOUR)
+    collect(store)
+
+    assert due(store, 24 * HOUR) == [("01T01", "02T00"), ("02T00", "03T00")]
+    assert due(store, 7 * 24 * HOUR) == []  # until 2026-01-08, a Thursday
+
+
+def test_no_time_is_lost_before_the_first_window_nor_where_the_width_is_no_part_of_a_day(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later(monkeypatch, BEGIN + 10 * HOUR)
+    assert due(store, 5 * HOUR) == [("01T00", "01T04"), ("01T04", "01T09")]  # multiples of five hours since 1970
+    collect(store, Span(BEGIN + HOUR, BEGIN + 2 * HOUR))
+    later(monkeypatch, BEGIN + 2 * HOUR + timedelta(minutes=2))
+
+    assert due(store, HOUR) == [("01T00", "01T01")]
+
+
+@given(
+    st.sets(st.integers(0, 60), max_size=8).map(sorted),
+    st.integers(0, 60),
+    st.integers(0, 60),
+    st.integers(1, 20),
+)
+@settings(max_examples=50, deadline=None)
+def test_all_time_is_of_one_window(edges: list[int], begin: int, until: int, width: int) -> None:
+    minute = timedelta(minutes=1)
+    known = [Span(BEGIN + a * minute, BEGIN + b * minute) for a, b in zip(edges[::2], edges[1::2], strict=False)]
+
+    found = list(windows.laid(known, begin=BEGIN + begin * minute, until=BEGIN + until * minute, width=width * minute))
+
+    assert all(one.until == after.begin for one, after in itertools.pairwise(found))
+    assert all(one in known or one.until - one.begin <= width * minute for one in found)
+    if begin < until:
+        assert found[0].begin <= BEGIN + begin * minute
+        assert found[-1].until >= BEGIN + until * minute
+
+
+def collect_by_command(store: str, *options: str) -> Any:
+    where = ["--capture", str(Path(store).parent / "capture"), "--store", store]
+    return CliRunner().invoke(app, ["monitor", "collect", "uptake", *options, *where])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--until", "2026-01-02"), "--until: nothing says from when; name --since too"),
+        (("--since", "2026-01-05", "--until", "2026-01-02"), "until: 2026-01-02T00:00:00+00:00 is not after"),
+        (
+            ("--since", "2026-01-03", "--until", "2026-01-10", "--every", "7 days"),
+            "since: 2026-01-03T00:00:00+00:00 is within the window from 2026-01-01T00:00:00+00:00 until "
+            "2026-01-08T00:00:00+00:00, for windows of 7 days end at multiples of that since 1970, UTC",
+        ),
+        (("--since", "2026-01-01T08:30", "--every", "1 day"), "is within the window from 2026-01-01T00:00:00+00:00"),
+        (
+            ("--since", "2026-01-01", "--until", "2026-01-03", "--every", "7 days"),
+            "since: the window from 2026-01-01T00:00:00+00:00 is over at 2026-01-08T00:00:00+00:00",
+        ),
+        (("--since", "2025-12-31T23:00", "--until", "2026-01-01T01:00"), "before 2026-01-01; name that, or a later"),
+    ],
+)
+def test_moments_of_which_no_window_is_are_told_with_the_nearest(
+    store: str, options: tuple[str, ...], said: str
+) -> None:
+    done = collect_by_command(store, *options)
+
+    assert done.exit_code == 1
+    assert said in str(done.exception)
+    assert known(store) == []
+
+
+def test_windows_that_are_named_stay_as_wide_as_they_were_collected(store: str) -> None:
+    collect(store)
+
+    done = collect_by_command(store, "--since", "2026-01-01", "--until", "2026-01-02", "--every", "1 day")
+
+    assert (done.exit_code, done.exception) == (0, None)
+    assert [(one.begin[8:13], one.until[8:13]) for one in known(store)] == [("01T00", "01T01"), ("01T01", "02T00")]
+
+
+def test_a_model_that_is_not_published_and_a_capture_that_is_not_there_are_told(store: str, tmp_path: Path) -> None:
+    run = CliRunner()
+    typo = run.invoke(app, ["monitor", "run", "uptaek", "--store", store, "--runs", str(tmp_path / "runs")])
+    empty = ["--since", "2026-01-01", "--capture", str(tmp_path / "none"), "--store", store]
+    nothing = run.invoke(app, ["monitor", "collect", "uptake", *empty])
+
+    assert (typo.exit_code, nothing.exit_code) == (1, 1)
+    assert "no version of uptaek is published; did you mean 'uptake'?" in str(typo.exception)
+    assert f"nothing is captured at {tmp_path / 'none'}; see whether the model is asked" in str(nothing.exception)
+    assert known(store) == []
+
+
 def test_the_command_collects_and_lists(store: str) -> None:
     run = CliRunner()
     capture = str(Path(store).parent / "capture")
@@ -415,7 +518,7 @@ def test_the_command_collects_and_lists(store: str) -> None:
     assert "2026-01-01 00:00 3,600 rows, 100% labelled" in done.output
     assert "2026-01-01 02:00 no requests" in done.output
     assert "2026-01-01 00:00" in listed.output
-    assert "none is due" in nothing.output
+    assert f"none is due; nothing is captured at {Path(store) / '.serving/uptake/capture'}" in nothing.output
 
 
 def test_the_page_takes_the_rows_of_a_person_out_of_the_windows(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

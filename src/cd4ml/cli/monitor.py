@@ -3,7 +3,7 @@
 import json
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -154,6 +154,8 @@ def collect(
     """
     from cd4ml.monitoring import collecting, windows
 
+    if until and not since:
+        raise ArgumentsError("--until: nothing says from when; name --since too, or leave both out for what is due")
     opened, width, place = open_store(store), spans.width(every), capture or ""
 
     def collect_all(begin: datetime | None) -> bool:
@@ -163,8 +165,7 @@ def collect(
             for one in windows.passed_over(opened, model, capture=place):
                 outage.say("unread", one)
         else:
-            over = datetime.now(UTC) - windows.SETTLED
-            wanted = list(windows.spans(begin, min(until or over, over), width))
+            wanted = windows.named(opened, model, begin, until=until, width=width, capture=place)
         failed, feedback = False, windows.feedback(opened, model, wanted, capture=place)
         for span in wanted:
             try:
@@ -177,7 +178,8 @@ def collect(
             for file in found.unreadable:
                 say("unread", f"{file}: {windows.UNREADABLE}")
         if not go_on and not wanted:
-            say("windows", "none is due; there is none that is over and not collected")
+            uncaptured = windows.uncaptured(opened, model, capture=place)
+            say("windows", f"none is due; {uncaptured or 'there is none that is over and not collected'}")
         return not failed
 
     outage = Outage()

@@ -19,7 +19,6 @@ from cd4ml.errors import Cd4mlError
 from cd4ml.monitoring import handed, monitored, spans, window_table, windows
 from cd4ml.monitoring.windows import Span
 from cd4ml.names import counted
-from cd4ml.registry import clock
 from cd4ml.storage import Store, open_store
 
 MOST = 50
@@ -37,13 +36,15 @@ class Collected:
     """How many more are due, for the next run."""
     failed: tuple[Check, ...] = ()
     """A check with an error for each window that could not be collected."""
+    is_captured: bool = True
+    """Whether anything is."""
 
     @property
     def headline(self) -> str:
         """How many windows, rows and labels."""
         failed = [f"{counted(len(self.failed), 'window')} could not be collected"] if self.failed else []
         if not self.windows:
-            return "".join(failed) or handed.NONE
+            return "".join(failed) or (handed.NONE if self.is_captured else handed.UNCAPTURED)
         rows, labelled = (sum(getattr(one, name) for one in self.windows) for name in ("rows", "labelled"))
         said = [counted(len(self.windows), "window"), counted(rows, "row"), f"{labelled:,} labelled"]
         return ", ".join([*said, *([f"{self.left:,} more due"] if self.left else []), *failed])
@@ -74,7 +75,7 @@ def collect(
         model: The model's name.
         every: How long a window is, as `1 hour`.
         output: The folder that takes what is handed on.
-        since: The first moment; where it is named, the windows from then on, whether due or not.
+        since: Where the first window begins; where it is named, the windows from then on, whether due or not.
         until: The moment that does not count any more; all that is over where it is not named.
         capture: What a router captured; that of the model if not said.
 
@@ -86,9 +87,8 @@ def collect(
     opened, width = open_store(store), spans.width(every)
     Path(output).mkdir(parents=True, exist_ok=True)
     if since:
-        over, judged = clock.moment() - windows.SETTLED, dict[str, int]()
-        end = min(spans.moment(until), over) if until else over
-        wanted = most = list(windows.spans(spans.moment(since), end, width))
+        judged, end = dict[str, int](), spans.moment(until) if until else None
+        wanted = most = windows.named(opened, model, spans.moment(since), until=end, width=width, capture=capture)
     else:
         judged = _judged(opened, model)
         wanted = _due(opened, model, judged, width=width, capture=capture)
@@ -109,8 +109,11 @@ def collect(
     if failed and len(failed) == len(most):
         raise next(iter(failed.values()))
     errors = tuple(_error(span, why) for span, why in failed.items())
-    handed.tell(output, errors, [] if since else windows.passed_over(opened, model, capture=capture))
-    return Collected(tuple(found), len(wanted) - len(most), errors)
+    uncaptured = windows.uncaptured(opened, model, capture=capture)
+    unknown = (Check("capture", "requests are captured", None, Outcome.INCONCLUSIVE, uncaptured),) if uncaptured else ()
+    warnings = [] if since else windows.passed_over(opened, model, capture=capture)
+    handed.tell(output, (*errors, *unknown), [*warnings, *(one.reason for one in unknown)])
+    return Collected(tuple(found), len(wanted) - len(most), errors, is_captured=not uncaptured)
 
 
 def told(error: Exception) -> str:

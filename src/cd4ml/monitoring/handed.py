@@ -12,7 +12,7 @@ from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.names import counted
 
-NONE = "no window is due"
+NONE, UNCAPTURED = "no window is due", "nothing is captured"
 COLLECTING = "collect_window"
 COLLECTED = "collected.json"
 Made = TypeVar("Made", bound=Document, covariant=True)
@@ -31,7 +31,7 @@ def every(folder: str | Path) -> list[Path]:
 
 
 def tell(folder: str | Path, errors: Sequence[Check], warnings: Sequence[str]) -> None:
-    """Hands on what could not be collected, and what else a person should know."""
+    """Hands on what could not be collected, or not be told, and what else a person should know."""
     Verdict(COLLECTING, {}, tuple(errors), tuple(warnings)).write(Path(folder) / COLLECTED)
 
 

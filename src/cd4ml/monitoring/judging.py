@@ -42,12 +42,14 @@ class Outcomes:
     """Those of them that the windows of this run bear, and nobody has acknowledged."""
     errors: tuple[Check, ...] = ()
     """Of windows that could not be collected."""
+    is_captured: bool = True
+    """Whether anything is."""
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What the verdict's artifact says of it in the UI."""
         about = {"alerts": [one.check for one in self.standing], "new": [one.check for one in self.fresh]}
-        passed = not self.fresh and not self.errors
+        passed = not self.fresh and not self.errors and self.is_captured
         return {**self.verdict.metadata, "headline": self.headline, "passed": passed, **about}
 
     @property
@@ -57,7 +59,7 @@ class Outcomes:
         said = [f"{counted(windows, 'window')} judged"] if windows else []
         said += [f"{counted(errors, 'window')} could not be collected"] if errors else []
         alerts_ = counted(len(self.standing), "alert") if self.standing else "no alerts"
-        return ", ".join([*(said or [handed.NONE]), alerts_])
+        return ", ".join([*(said or [handed.NONE if self.is_captured else handed.UNCAPTURED]), alerts_])
 
     def raise_if_failed(self) -> None:
         """Ends the run where something is wrong that nobody knows of, or a window could not be collected.
@@ -119,7 +121,8 @@ def check(
     collecting = handed.collecting(windows)
     warnings = [*collecting.warnings, *_acknowledged(standing), *untold]
     verdict = _together(judged, collecting.checks, warnings).write(output)
-    return Outcomes(model, verdict, standing, fresh, collecting.checks)
+    errors = tuple(one for one in collecting.checks if one.outcome is Outcome.ERROR)
+    return Outcomes(model, verdict, standing, fresh, errors, is_captured=len(errors) == len(collecting.checks))
 
 
 def line(alert: Alert) -> str:

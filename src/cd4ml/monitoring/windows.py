@@ -1,6 +1,6 @@
 """Windows: what routers captured of a model from a moment until another, collected beside the labels that have come."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import class_labels
+from cd4ml.contracts import captured, class_labels
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
@@ -17,7 +17,8 @@ from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, window_table
 from cd4ml.monitoring.capture_files import OLDEST, CaptureFiles, Feedback
 from cd4ml.monitoring.joined import Bulk, Joined
-from cd4ml.registry import clock, labels_taken, models
+from cd4ml.names import lasting, nearest
+from cd4ml.registry import clock, labels_taken, models, numbers
 from cd4ml.storage import Store, check_name, open_store
 from cd4ml.version import VERSION
 
@@ -33,6 +34,7 @@ UNREADABLE = "cut off, or no file of a capture; its rows are left out"
 """What is said of a file that could not be read."""
 MANY = 2**20
 """Rows of feedback that are looked through at once."""
+_ZERO = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,9 @@ def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
 def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Iterator[Span]:
     """The windows that are over and not collected, and those of which more labels may be known by now.
 
-    Windows begin at multiples of their width since 1970, UTC; the first with the first day of the capture. Where some
-    are collected already, those after the last of them come first, and then those that were left out, the latest first.
-    One is collected again whenever its age has grown by half, until its labels were ripe when it was.
+    Where some are collected already, those after the last of them come first, and then those that were left out, the
+    latest first (`laid`). One is collected again whenever its age has grown by half, until its labels were ripe when it
+    was.
 
     Args:
         store: The store.
@@ -145,7 +147,9 @@ def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Ite
 
     Raises:
         DataError: The table of windows or the capture cannot be read.
+        RegistryError: No version of the model is published.
     """
+    _check_published(store, model)
     day = CaptureFiles(capture or place(store, model)).first_day()
     if not day:
         return
@@ -155,11 +159,110 @@ def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Ite
     for one, span in zip(known, taken, strict=True):
         if span.begin >= first and not ripening.is_ripe(one.age) and window_table.is_later(one, now):
             yield span
-    begin = taken[-1].until if taken else first
-    yield from spans(begin, now - SETTLED, width)
-    ends = [first, *(max(one.until, first) for one in taken)]
-    for end, after in reversed(list(zip(ends, taken, strict=False))):
-        yield from reversed(list(spans(end, after.begin, width)))
+    there = set(taken)
+    left = [
+        one for one in laid(taken, begin=first, until=_floor(now - SETTLED, width), width=width) if one not in there
+    ]
+    last = taken[-1].until if taken else first
+    yield from (one for one in left if one.begin >= last)
+    yield from reversed([one for one in left if one.begin < last])
+
+
+def laid(known: Sequence[Span], *, begin: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
+    """The windows of all time between two moments: those that are known, and of the rest such as are not.
+
+    These end at multiples of their width since 1970, UTC, or where the next known one begins: so one is shorter after
+    windows of another width, before such, and where `begin` is no multiple.
+
+    Args:
+        known: The earliest first; no two overlap.
+        begin: The first moment that is of a window.
+        until: The moment that is not any more, a multiple of the width; known ones alone are cut by it nowhere.
+        width: Of those that are not known.
+    """
+    for one in known:
+        if one.until > begin and one.begin < until:
+            yield from _cut(begin, one.begin, width)
+            yield one
+            begin = one.until
+    yield from _cut(begin, until, width)
+
+
+def named(
+    store: Store, model: str, since: datetime, *, until: datetime | None, width: timedelta, capture: str = ""
+) -> list[Span]:
+    """The windows that are over from a moment until another, those that are collected already as they are.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        since: Where the first begins.
+        until: Where the last ends at the latest; now if not said.
+        width: Of those that are not collected.
+        capture: As `collect` takes it.
+
+    Raises:
+        DataError: No window begins then, or none is over by then, or nothing was captured.
+        RegistryError: No version of the model is published.
+    """
+    _check_published(store, model)
+    if until is not None and until <= since:
+        raise DataError(f"until: {clock.written(until)} is not after {clock.written(since)}; name a later end")
+    end = min(until or clock.moment(), clock.moment() - SETTLED)
+    taken = [Span.of(one) for one in window_table.every(store, model)]
+    first = _floor(since, width)
+    after = max(_floor(end, width), first) + width
+    whole = [one for one in laid(taken, begin=first, until=after, width=width) if one.until > since]
+    found = [one for one in whole if since <= one.begin and one.until <= end]
+    if not found or found[0].begin != since:
+        raise DataError(_none_begins(whole[0], since, width))
+    _check_captured(set(found).difference(taken), CaptureFiles(capture or place(store, model)))
+    return found
+
+
+def _none_begins(span: Span, since: datetime, width: timedelta) -> str:
+    begin, until = span.written
+    if span.begin == since:
+        return (
+            f"since: the window from {begin} is over at {until}, and one is collected a minute after; name a later end"
+        )
+    return (
+        f"since: {clock.written(since)} is within the window from {begin} until {until}, for windows of "
+        f"{lasting(width)} end at multiples of that since 1970, UTC, or where one that is collected begins; name one "
+        "of these moments"
+    )
+
+
+def _check_captured(new: Set[Span], files: CaptureFiles) -> None:
+    """Makes sure that windows that are new have something captured before they end."""
+    days = files.days("requests")
+    if new and not days:
+        raise DataError(_uncaptured(files))
+    if any(captured.day(one.until - timedelta(seconds=1)) < days[0] for one in new):
+        raise DataError(f"since: nothing is captured at {files.place} before {days[0]}; name that, or a later moment")
+
+
+def uncaptured(store: Store, model: str, *, capture: str = "") -> str:
+    """A sentence where nothing is captured, so that no window can be due; empty otherwise.
+
+    Raises:
+        DataError: The capture cannot be read.
+    """
+    files = CaptureFiles(capture or place(store, model))
+    return "" if files.days("requests") or files.strange("requests") else _uncaptured(files)
+
+
+def _uncaptured(files: CaptureFiles) -> str:
+    return (
+        f"nothing is captured at {files.place}; see whether the model is asked, and its server captures "
+        "(`CAPTURE_SHARE`), or name what a router captured (`capture`)"
+    )
+
+
+def _check_published(store: Store, model: str) -> None:
+    if not numbers.numbers(store, f"models/{check_name(model)}"):
+        near = nearest(model, store.children("models"))
+        raise RegistryError(f"store {store.location}: no version of {model} is published; {near}")
 
 
 def passed_over(store: Store, model: str, *, capture: str = "") -> list[str]:
@@ -180,11 +283,23 @@ def passed_over(store: Store, model: str, *, capture: str = "") -> list[str]:
 
 def spans(since: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
     """The whole windows of some width between two moments, at multiples of the width since 1970, UTC."""
-    zero = datetime.fromtimestamp(0, UTC)
-    begin = zero + -(-(since - zero) // width) * width
+    begin = _ZERO - (_ZERO - since) // width * width
     while begin + width <= until:
         yield Span(begin, begin + width)
         begin += width
+
+
+def _cut(begin: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
+    """All time between two moments, at multiples of the width."""
+    while begin < until:
+        end = min(_floor(begin, width) + width, until)
+        yield Span(begin, end)
+        begin = end
+
+
+def _floor(moment: datetime, width: timedelta) -> datetime:
+    """The last multiple of a width since 1970, UTC, until a moment."""
+    return _ZERO + (moment - _ZERO) // width * width
 
 
 def _answers(files: CaptureFiles, span: Span) -> tuple[pa.Table, int]:
