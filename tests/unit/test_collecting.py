@@ -65,7 +65,7 @@ def test_what_is_due_is_handed_on_a_folder_a_window_with_its_rows(store: str) ->
     assert [Window.read(one / "window.json") for one in folders] == list(found.windows)
     rows = pq.read_table(folders[0] / "rows.parquet")
     assert rows.equals(window_table.rows(open_store(store), found.windows[0]))
-    assert found.headline == "2 windows, 7,200 rows, 6,293 labelled"
+    assert found.headline == "2 windows, 7,200 rows, 6,309 labelled"
 
 
 def test_what_was_judged_is_not_handed_on_again_and_what_was_not_is(store: str) -> None:

@@ -126,7 +126,7 @@ def test_of_contradicting_labels_none_counts_and_all_are_kept_apart() -> None:
     ("said", "why"),
     [
         (("z", 5.0, [True]), "unknown"),
-        (("a", -0.001, [True]), "early"),
+        (("a", -0.6, [True]), "early"),
         (("a", 5.0, [1]), "other_type"),
         (("a", 5.0, [None]), "other_type"),
         (("a", 5.0, [[True]]), "other_type"),
@@ -140,6 +140,32 @@ def test_a_label_that_can_be_of_no_row_is_kept_apart_with_the_reason(
 
     assert labels(found) == {("a", 1): None}
     assert set(kept_apart(found)) == {why}
+
+
+def test_a_label_by_request_may_be_early_by_what_clocks_differ_and_counts_from_the_request_on() -> None:
+    features = json.dumps({"player": [7]})
+    answers = asked(*(answer(request, features=features) for request in "ab"), answer("c"))
+    by_key = brought((["7"], None, "false", -0.4), key=["player"])
+
+    found = joined.join(
+        answers, classes=CLASSES, feedback=fed(("a", -0.4, [True])), bulk=[brought(("b", 1, "true", -0.4)), by_key]
+    )
+
+    assert labels(found) == {("a", 1): "true", ("b", 1): "true", ("c", 1): None}
+    assert found.rows["labelled_at"].to_pylist() == [moment(0), moment(0), None]
+    assert kept_apart(found) == {"early": 1}
+
+
+def test_a_label_does_not_count_before_it_is_known() -> None:
+    said = [brought(("a", 1, "true", 60)), brought(("b", 1, "true", 59), ("b", 1, "false", 61))]
+
+    earlier, later = (
+        joined.join(asked(answer("a"), answer("b")), classes=CLASSES, bulk=said, now=moment(at)) for at in (59, 61)
+    )
+
+    assert labels(earlier) == {("a", 1): None, ("b", 1): "true"}
+    assert kept_apart(earlier) == {"ahead": 2}
+    assert labels(later) == {("a", 1): "true", ("b", 1): None}
 
 
 def test_a_label_in_bulk_is_of_the_row_that_it_names() -> None:

@@ -192,7 +192,7 @@ def test_a_label_of_a_request_whose_id_is_a_formula_is_taken(store: str, tmp_pat
     labelling.write(rows, tmp_path / "filled.csv")
     assert "'=1+1" in (tmp_path / "filled.csv").read_text()
 
-    taken = taking.take("uptake", source=str(tmp_path / "filled.csv"), store=store)
+    taken = taking.take("uptake", source=str(tmp_path / "filled.csv"), store=store).labels
 
     assert sorted(labels_taken.read(open_store(store), taken)["request_id"].to_pylist()) == ["-5", "=1+1", "b"]
 

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def take(source: str = "outcomes.csv", model: str = "uptake@2", **where: Any) -> taking.Labels:
-    return taking.take(model, source=source, store="store", where=Where(**where))
+    return taking.take(model, source=source, store="store", where=Where(**where)).labels
 
 
 def rows(labels: taking.Labels) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def test_labels_in_a_bucket_read_back(store: str, s3: S3Server) -> None:
     bucket = open_store("s3://cd4ml")
     captures.publish("s3://cd4ml")
 
-    taken = taking.take("uptake@2", source="outcomes.csv", store="s3://cd4ml")
+    taken = taking.take("uptake@2", source="outcomes.csv", store="s3://cd4ml").labels
 
     assert labels_taken.read(bucket, taken)["label"].to_pylist() == ["true", "false"]
 
@@ -121,6 +121,34 @@ def test_a_number_is_taken_as_such_and_with_the_time_at_which_it_was_known(store
         "2026-01-02T10:00:00+00:00",
         "2026-01-03T10:00:00+00:00",
     ]
+
+
+def test_a_label_with_a_date_was_known_at_the_end_of_that_day_and_by_now_at_the_latest(store: str) -> None:
+    today = datetime.now(UTC).date()
+    Path("outcomes.csv").write_text(f"request_id,took,decided\na,true,2026-03-01\nb,false,{today}\nc,,\n")
+
+    before = datetime.now(UTC).replace(microsecond=0)
+    taken = take(known="decided")
+
+    first, second = labels_taken.read(open_store(store), taken)["at"].to_pylist()
+    assert first == datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=UTC)
+    assert before <= second <= datetime.now(UTC)
+    assert (taken.rows, taken.without) == (2, 1)
+    assert take(known="decided") == taken
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=1), timedelta(days=2)])
+def test_a_label_that_is_known_later_than_now_is_refused_by_row_and_field(store: str, later: timedelta) -> None:
+    moment = datetime.now(UTC) + later
+    text = f"{moment:%Y-%m-%d}" if later.days else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    past = "2026-03-01" if later.days else "2026-03-01T00:00:00Z"
+    Path("outcomes.csv").write_text(f"request_id,took,at\na,true,{past}\nb,false,{text}\nc,true,{text}\nd,,{text}\n")
+
+    with pytest.raises(
+        DataError, match=r"row 2, field 'at': .* is later than now, so it is not known yet, and so it is"
+    ) as told:
+        take(known="at")
+    assert "with 2 of 4 rows" in str(told.value)
 
 
 def test_a_timestamp_of_a_table_is_the_key_of_the_row_whose_caller_sent_it_as_text(store: str) -> None:
@@ -222,3 +250,18 @@ def test_the_command_takes_and_lists(store: str) -> None:
     assert "2 labels by request" in first.output
     assert "1 row without a label yet" in first.output
     assert "outcomes.csv" in listed.output
+
+
+def test_labels_that_were_taken_before_are_said_to_be_so_with_whoever_gave_them_first(store: str) -> None:
+    run = CliRunner()
+    give = ["labels", "take", "uptake@2", "outcomes.csv", "--store", store, "--by"]
+
+    nobody, first, second = (run.invoke(app, [*give, name]) for name in (" ", "the first", "the second"))
+
+    assert "--by" in str(nobody.exception)
+    assert "2 labels by request" in first.output
+    assert "by the first" in first.output
+    assert "were taken before" in second.output
+    assert "by the first" in " ".join(second.output.split())
+    assert "the second" not in second.output
+    assert [one.by for one in labels_taken.every(open_store(store), "uptake")] == ["the first"]

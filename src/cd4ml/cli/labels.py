@@ -73,7 +73,9 @@ def take(
         typer.Option(help="A captured feature that tells whose row it is, not the request; may be repeated."),
     ] = None,
     known: Annotated[str, typer.Option(metavar="COLUMN", help="When the label was known; now if not said.")] = "",
-    by: Annotated[str, typer.Option(metavar="NAME", help="The person who gave the labels, where one did.")] = "",
+    by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The person who gave the labels, where one did.")
+    ] = None,
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Takes labels that came late, from any source, for the requests that a model answered.
@@ -93,9 +95,14 @@ def take(
 
     where = Where(label=label, request=request, row=row, key=tuple(key or ()), known=known)
     found = taking.take(model, source=source, store=store, where=where, by=by)
-    say("taken", f"{found.headline}, {moment(found.taken_at)} UTC")
-    if found.without:
-        say("without", f"{counted(found.without, 'row')} without a label yet")
+    labels = found.labels
+    if found.before:
+        said = f"{moment(labels.taken_at)} UTC{f', by {labels.by}' if labels.by else ''}, and stay as they are"
+        say("known", f"{labels.headline} were taken before, at {said}")
+    else:
+        say("taken", f"{labels.headline}, {moment(labels.taken_at)} UTC{f', by {labels.by}' if labels.by else ''}")
+    if labels.without:
+        say("without", f"{counted(labels.without, 'row')} without a label yet")
 
 
 @labels_app.command("list")

@@ -26,10 +26,11 @@ ROWS = pa.schema(
     ]
 )
 """Besides `features`, a struct of texts by the names of those that were captured; null where a request lacked one."""
-UNKNOWN, OTHER_ROW, OTHER_TYPE, EARLY, CONTRADICTING, TWICE = WHYS = (
+UNKNOWN, OTHER_ROW, OTHER_TYPE, AHEAD, EARLY, CONTRADICTING, TWICE = WHYS = (
     "unknown",  # of no request that was captured
     "other_row",  # of a row that the request does not have, or a feedback with labels for more or fewer rows
     "other_type",  # of no class of the model, or no number
+    "ahead",  # known later than now
     "early",  # known before the request had come in
     "contradicting",  # of a row that has another label too, so that none of them counts
     "twice",  # as an earlier one of its row says
@@ -146,8 +147,13 @@ class Window(Document, kind="cd4ml/Window", remedy="collect the window again"):
 
     def says_as(self, other: "Window") -> bool:
         """Whether both say the same."""
-        alike = {"number": 0, "at": "", "cd4ml": ""}
-        return replace(self, **alike) == replace(other, **alike)  # type: ignore[arg-type]
+        return self._said == other._said
+
+    @property
+    def _said(self) -> "Window":
+        """Without what every look says anew, and reasons for which no label is kept apart, as some may be newer."""
+        apart = {why: count for why, count in self.apart.items() if count}
+        return replace(self, number=0, at="", cd4ml="", apart=apart)
 
 
 def key_of(begin: str, until: str) -> str:

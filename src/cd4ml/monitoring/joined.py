@@ -8,6 +8,7 @@ have one id the first counts, and the others are kept apart.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from cd4ml.contracts import captured_features, class_labels
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.late_labels import LABELS, matches, one_text
 from cd4ml.contracts.window import (
+    AHEAD,
     APART,
     CONTRADICTING,
     EARLY,
@@ -33,6 +35,8 @@ from cd4ml.monitoring.taking import NUMBER
 Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+CLOCKS = timedelta(seconds=30)
+"""How far the clocks may be apart of those who write when requests and labels came."""
 _KEY = ("request_id", "key")
 _PAIR = pa.int64()
 
@@ -102,19 +106,23 @@ def join(
     classes: Sequence[str],
     feedback: pa.Table | None = None,
     bulk: Iterable[Bulk] = (),
+    now: datetime | None = None,
 ) -> Joined:
     """Gives each predicted row the label that came to be true of it.
+
+    A label that names its request may be a little earlier than that, by `CLOCKS`, and counts from the request on.
 
     Args:
         answers: Each once, as `once` has them.
         classes: What a label can be, as text; none of a number.
         feedback: As `captured.FEEDBACK` has it, of these and of other requests.
         bulk: Labels that were taken in bulk, likewise.
+        now: What is known later than this does not count yet; all does if not said.
     """
     rows = _Rows.of(answers)
     labels = _labels(feedback, list(bulk), classes)
     pairs = _Pairs.of(labels, rows)
-    label, labelled_at, why = _settled(labels, rows, pairs)
+    label, labelled_at, why = _settled(labels, rows, pairs, now=now)
     table = rows.table.append_column(ROWS.field("label"), label).append_column(ROWS.field("labelled_at"), labelled_at)
     table = table.select([*ROWS.names, "features"])
     apart = labels.table.append_column("why", why).select(APART.names).cast(APART)
@@ -237,6 +245,8 @@ class _Pairs:
 
     label: Places
     row: Places
+    slack: Places
+    """By how many microseconds the label may be earlier than the row."""
     known: Flags
     """Of each label: whether a request has its id, or a row its key."""
 
@@ -250,24 +260,30 @@ class _Pairs:
         number = np.where((number == 0) & (count == 1), 1, number)
         told = _whole(labels.table["told"])[label]
         fits = (number >= 1) & (number <= count) & ((told == 0) | (told == count))
-        pairs = [(label[fits], (rows.first[answer] + number - 1)[fits])]
+        label, row = label[fits], (rows.first[answer] + number - 1)[fits]
+        pairs = [(label, row, np.full(len(label), CLOCKS // timedelta(microseconds=1)))]
         for key, places in labels.keys.items():
             values = labels.table["key"].combine_chunks()[places]
             texts = one_text([pc.list_element(values, place) for place in range(len(key))])
             label, row = matches(texts, rows.keys(key))
             label = label + places.start
             known[label] = True
-            pairs.append((label, row))
-        return cls(np.concatenate([one for one, _ in pairs]), np.concatenate([one for _, one in pairs]), known)
+            pairs.append((label, row, np.zeros(len(label), np.int64)))
+        label, row, slack = map(np.concatenate, zip(*pairs, strict=True))
+        return cls(label, row, slack, known)
 
 
-def _settled(labels: _Labels, rows: _Rows, pairs: _Pairs) -> tuple[pa.Array, pa.Array, pa.Array]:
+def _settled(
+    labels: _Labels, rows: _Rows, pairs: _Pairs, *, now: datetime | None
+) -> tuple[pa.Array, pa.Array, pa.Array]:
     """The label of each row and when it was known, and why each label is kept apart; null where there is none."""
     texts = labels.table["label"].combine_chunks().dictionary_encode()
     code = texts.indices.fill_null(-1).to_numpy().astype(np.int64)
     known_at, asked_at = _moments(labels.table["at"]), _moments(rows.table["at"])
     fits = _flags(len(code), pairs.label)
-    counts = (code[pairs.label] >= 0) & (known_at[pairs.label] >= asked_at[pairs.row])
+    ahead = known_at > (_microseconds(now + CLOCKS) if now else np.inf)
+    early = known_at[pairs.label] + pairs.slack < asked_at[pairs.row]
+    counts = (code[pairs.label] >= 0) & ~early & ~ahead[pairs.label]
     label, row = pairs.label[counts], pairs.row[counts]
     order = np.lexsort((label, known_at[label], row))
     label, row = label[order], row[order]
@@ -276,13 +292,14 @@ def _settled(labels: _Labels, rows: _Rows, pairs: _Pairs) -> tuple[pa.Array, pa.
     agree = least == most
     row_code, row_at = np.full(len(asked_at), -1), np.zeros(len(asked_at), np.int64)
     row_code[row[begins][agree]] = least[agree]
-    row_at[row[begins][agree]] = known_at[label[begins]][agree]
+    row_at[row[begins][agree]] = np.maximum(known_at[label[begins]], asked_at[row[begins]])[agree]
     lacks = row_code < 0
     differs = np.repeat(~agree, np.diff(np.append(begins, len(row))))
     reasons = {
         UNKNOWN: ~pairs.known,
         OTHER_TYPE: code < 0,
         OTHER_ROW: ~fits,
+        AHEAD: ahead,
         EARLY: ~_flags(len(code), label),
         CONTRADICTING: _flags(len(code), label[differs]),
         TWICE: ~_flags(len(code), label[begins]),
@@ -306,6 +323,10 @@ def _moments(values: pa.ChunkedArray) -> Places:
     """Microseconds (int64)."""
     moments: Places = values.cast(pa.int64()).fill_null(0).to_numpy()
     return moments
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(pa.scalar(moment, ROWS.field("at").type).value)
 
 
 def _whole(values: pa.ChunkedArray) -> Places:

@@ -204,7 +204,7 @@ class _Looking:
         classes = dict.fromkeys(name for one in versions for name in models.contract(self.store, one).classes)
         taken = labels_taken.every(self.store, self.model)
         bulk = [Bulk(labels_taken.read(self.store, about), about.key) for about in taken]
-        found = joined.join(once, classes=list(classes), feedback=feedback, bulk=bulk)
+        found = joined.join(once, classes=list(classes), feedback=feedback, bulk=bulk, now=clock.exact())
         labels = [
             Label(one["row"], one["label"], _text(one["labelled_at"]), "what was captured and taken")
             for one in found.rows.to_pylist()

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,12 @@ MOST_ROWS = 20_000_000
 MOST_BYTES = 2**30
 """Of their labels, and of what tells whose they are."""
 _MANY = 2**31 - 1
+_CLOCKS = timedelta(seconds=30)
+"""How far the clock of whoever says when a label was known may be ahead."""
+_ZONES = timedelta(hours=14)
+"""By how much a day begins earlier where it begins first."""
+_DAY = timedelta(days=1, microseconds=-1)
+_MOMENT = LABELS.field("at").type
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,17 @@ class Where:
         return [*dict.fromkeys(filter(None, named))]
 
 
-def take(model: str, *, source: str, store: str, where: Where = Where(), by: str = "") -> Labels:
+@dataclass(frozen=True)
+class Taken:
+    """What became of labels that were brought."""
+
+    labels: Labels
+    """As they lie in the store."""
+    before: bool
+    """Whether they lay there already, and stay as they are, with whoever gave them first."""
+
+
+def take(model: str, *, source: str, store: str, where: Where = Where(), by: str | None = None) -> Taken:
     """Takes labels into the store; nothing new where the same were taken before.
 
     Args:
@@ -66,16 +83,16 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
         source: As ingestion takes it (`cd4ml.data.sources`).
         store: The store that holds the registry, and takes the labels.
         where: The columns.
-        by: The person who gave them; empty where another system did.
+        by: The person who gave them; None where another system did.
 
     Returns:
         What was taken, now or before.
 
     Raises:
         DataError: The source cannot be read, or a row of it is no label: says which row and column.
-        RegistryError: There is no such model.
+        RegistryError: There is no such model, or the person has no name.
     """
-    opened = open_store(store)
+    opened, person = open_store(store), "" if by is None else approvals.who(by)
     version = named.find(opened, model)
     contract, origin = models.contract(opened, version), sources.parse(source)
     with hiding_values(), _read(origin, where.columns(contract)) as given:
@@ -92,7 +109,7 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
         key=where.key,
         known=where.known,
         without=len(given) - len(table),
-        by=approvals.who(by) if by else "",
+        by=person,
     )
     return _stored(opened, about, table)
 
@@ -170,7 +187,7 @@ class _Reading:
         found = [
             self._keys() if self.where.key else pa.nulls(rows, LABELS.field("key").type),
             texts,
-            self._moments() if self.where.known else pa.nulls(rows, LABELS.field("at").type),
+            self._moments(pc.is_valid(texts)) if self.where.known else pa.nulls(rows, LABELS.field("at").type),
         ]
         ids = pa.nulls(rows, pa.string()) if self.where.key else self._ids()
         numbers = self._numbers() if self.where.row else pa.nulls(rows, pa.int32())
@@ -218,12 +235,23 @@ class _Reading:
         offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
         return pa.ListArray.from_arrays(offsets, pa.concat_arrays(columns).take(by_row))
 
-    def _moments(self) -> pa.ChunkedArray:
-        values = self._values(self.where.known)
-        kinds = (pa.types.is_timestamp, pa.types.is_date)
-        fits = pa.nulls(len(values), pa.bool_()) if not any(one(values.type) for one in kinds) else pc.is_valid(values)
-        self._check(self.where.known, values, fits=fits.fill_null(False), why="no moment")
-        return values.cast(LABELS.field("at").type)
+    def _moments(self, there: pa.ChunkedArray) -> pa.ChunkedArray:
+        """When each label was known; of a date its end, for at which time of that day nobody says.
+
+        Args:
+            there: Of each row, whether it has a label; of others nothing needs to be known.
+        """
+        values, none_ = self._values(self.where.known), pc.invert(there)
+        is_time = pa.types.is_timestamp(values.type)
+        fits = pc.is_valid(values) if is_time else pa.nulls(len(values), pa.bool_()).fill_null(False)
+        self._check(self.where.known, values, fits=pc.or_(none_, fits), why="no moment")
+        if not is_time:
+            return pa.nulls(len(values), _MOMENT)
+        moments, are_dates = values.cast(_MOMENT), _are_dates(values)
+        last = pa.scalar(clock.exact() + (_ZONES if are_dates else _CLOCKS), _MOMENT)
+        fits = pc.or_(none_, pc.less_equal(moments, last))
+        self._check(self.where.known, values, fits=fits, why="later than now, so it is not known yet")
+        return pc.add(moments, pa.scalar(_DAY)) if are_dates else moments
 
     def _told(self, name: str) -> pa.ChunkedArray:
         """A column that every row needs, as text."""
@@ -257,6 +285,12 @@ class _Reading:
             )
 
 
+def _are_dates(moments: pa.ChunkedArray) -> bool:
+    """Whether moments are those of dates, which reading makes midnights of; not where an offset from UTC is said."""
+    midnights = pc.equal(pc.floor_temporal(moments, unit="day"), moments)
+    return moments.type.tz is None and bool(pc.all(midnights, min_count=0).as_py())
+
+
 def _digest(labels: pa.Table, where: Where) -> str:
     """Tells labels from all others, whatever the order of the rows, and whenever they were taken."""
     names = where.key or ("request_id",)
@@ -268,12 +302,13 @@ def _digest(labels: pa.Table, where: Where) -> str:
     return str(whole).rpartition(":")[2]
 
 
-def _stored(store: Store, about: Labels, labels: pa.Table) -> Labels:
-    at = labels["at"].fill_null(clock.moment())
+def _stored(store: Store, about: Labels, labels: pa.Table) -> Taken:
+    now = pa.scalar(clock.moment(), _MOMENT)
+    at = pc.if_else(pc.less(labels["at"], now).fill_null(False), labels["at"], now)
     dated = labels.set_column(labels.column_names.index("at"), "at", at)
     with tempfile.TemporaryDirectory() as folder, suppress(AlreadyStoredError):
         file = Path(folder) / TABLE
         pq.write_table(dated, file, compression="zstd")
         store.add_folder(about.folder, {TABLE: file, ABOUT: about.text})
-        return about
-    return labels_taken.about(store, about.folder)
+        return Taken(about, before=False)
+    return Taken(labels_taken.about(store, about.folder), before=True)

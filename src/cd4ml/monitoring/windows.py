@@ -317,8 +317,8 @@ def _joined(store: Store, model: str, answers: pa.Table, *, feedback: Feedback, 
         labels = labels_taken.read(store, about)
         own = labels if about.key else labels.filter(pc.is_in(labels["request_id"], ids))
         bulk.append(Bulk(own, about.key))
-    labels = _feedback(feedback, span.begin, ids)
-    return joined.join(answers, classes=_classes(store, model, answers), feedback=labels, bulk=bulk)
+    labels, classes = _feedback(feedback, span.begin - joined.CLOCKS, ids), _classes(store, model, answers)
+    return joined.join(answers, classes=classes, feedback=labels, bulk=bulk, now=clock.exact())
 
 
 def _feedback(feedback: Feedback, since: datetime, ids: pa.Array) -> pa.Table:

@@ -64,7 +64,8 @@ def test_labelled_rows_of_windows_come_beside_those_of_the_dataset_in_its_types(
     requests, feedback = captures.labelled(7200, captures.Right(came=(0.5, 0.5)))
     asked = {one["request_id"]: one for one in requests.to_pylist()}
     told = {one["request_id"]: one for one in feedback.to_pylist()}
-    labels = {name: one["labels"] for name, one in told.items() if one["at"] >= asked[name]["at"]}
+    clocks = timedelta(seconds=30)
+    labels = {name: one["labels"] for name, one in told.items() if one["at"] + clocks >= asked[name]["at"]}
 
     found = rows(take(store))
 
