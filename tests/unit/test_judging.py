@@ -51,6 +51,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.runs = folder, 0
+        self.apart: dict[str, int] = {}
         self.store = open_store(folder / "store")
 
     def check(self, *windows: dict[str, Outcome], first: int = 0, **others: Any) -> Outcomes:
@@ -61,7 +62,7 @@ class Place:
         for hour, outcomes in enumerate(windows, first):
             begin, until = (clock.written(BEGIN + timedelta(hours=one)) for one in (hour, hour + 1))
             part = Part("only", "1", False, 500, begin, until, {"200": 500}, {}, 500, 0)
-            window = Window("uptake", begin, until, self.runs, "sha256:w", (part,), {}, 0, ("cut.parquet",))
+            window = Window("uptake", begin, until, self.runs, "sha256:w", (part,), self.apart, 0, ("cut.parquet",))
             window.write(run / "windows" / window.key / "window.json")
             checks = [Check(name, "at least 0.7", 0.6, one, f"{name} is 0.6, why") for name, one in outcomes.items()]
             drift = tuple(one for one in checks if one.name.startswith("drift"))
@@ -82,6 +83,18 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+def test_the_verdict_tells_of_labels_that_are_of_no_row_and_passes(place: Place) -> None:
+    place.apart = {"other_type": 1019, "twice": 3, "early": 0}
+
+    found = place.check({"auc": PASSED})
+
+    told = [one for one in found.verdict.warnings if "kept apart" in one]
+    assert [one.partition(": ")[2].partition(";")[0] for one in told] == [
+        "1,019 labels kept apart: no class of the model, or no number"
+    ]
+    found.raise_if_failed()
 
 
 def test_windows_are_kept_as_they_were_judged_with_what_was_found(place: Place) -> None:

@@ -20,9 +20,10 @@ from cd4ml.contracts.late_labels import LABELS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DataError, RegistryError
-from cd4ml.monitoring import joined, taking
+from cd4ml.monitoring import joined, taking, windows
 from cd4ml.monitoring.joined import Bulk
 from cd4ml.monitoring.taking import Where
+from cd4ml.monitoring.windows import Span
 from cd4ml.registry import labels_taken
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
@@ -250,6 +251,21 @@ def test_the_command_takes_and_lists(store: str) -> None:
     assert "2 labels by request" in first.output
     assert "1 row without a label yet" in first.output
     assert "outcomes.csv" in listed.output
+    assert "of no row" in listed.output
+
+
+def test_of_labels_by_request_it_is_told_how_many_are_of_no_row_so_far(store: str) -> None:
+    opened, known = open_store(store), captures.captured(2, captures.Arms(), seed=0, unit=None)[0]
+    ids = known["request_id"].to_pylist()
+    pq.write_table(pa.table({"request_id": [*ids, "x", "y", "z"], "took": [True] * 5}), "some.parquet")
+    Path("capture/requests/2026-01-01").mkdir(parents=True)
+    pq.write_table(known, "capture/requests/2026-01-01/0.parquet")
+    taken = take("some.parquet")
+    assert windows.unknown(opened, "uptake", [taken]) == {taken.digest: 5}
+
+    windows.collect(store, "uptake", Span(captures.BEGIN, captures.BEGIN + timedelta(hours=1)), capture="capture")
+
+    assert windows.unknown(opened, "uptake", [taken]) == {taken.digest: 3}
 
 
 def test_labels_that_were_taken_before_are_said_to_be_so_with_whoever_gave_them_first(store: str) -> None:

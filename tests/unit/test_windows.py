@@ -161,6 +161,12 @@ def test_labels_that_contradict_are_counted_and_of_no_row(store: str) -> None:
 
     assert {why: count for why, count in window.apart.items() if count} == {"contradicting": 3, "other_type": 1}
     assert window.labelled == 3599
+    assert (window.lost, [one.split(":")[0] for one in window.kept_apart]) == (
+        4,
+        ["1 label kept apart", "3 labels kept apart"],
+    )
+    listed = CliRunner().invoke(app, ["monitor", "windows", "uptake", "--store", store], env={"COLUMNS": "200"})
+    assert re.search(r"3,599\D+4\D+(no|yes)", listed.output)
     assert [one is None for one in rows(store, window)["label"].to_pylist()[:2]] == [True, False]
 
 

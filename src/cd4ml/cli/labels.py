@@ -110,16 +110,23 @@ def list_labels(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
     store: asked.StoreOption = asked.STORE,
 ) -> None:
-    """Lists the labels that were taken in bulk of a model, the newest first."""
+    """Lists the labels that were taken in bulk of a model, the newest first.
+
+    Of those by request it says how many are of no request with a row in the windows that were collected so far.
+    """
+    from cd4ml.monitoring import windows
     from cd4ml.registry import labels_taken
 
-    found = labels_taken.every(open_store(store), model)
+    opened = open_store(store)
+    found = labels_taken.every(opened, model)
     if not found:
         raise DataError(f"store {store}: no labels of {model} were taken; `cd4ml labels take` takes them")
-    shown = table("taken (UTC)", "labels", "by", "column", "source", "person")
+    shown = table("taken (UTC)", "labels", "of no row", "by", "column", "source", "person")
+    unknown = windows.unknown(opened, model, found)
     for one in reversed(found):
         by = " and ".join(one.key) or "request"
-        shown.add_row(moment(one.taken_at), f"{one.rows:,}", *map(escape, (by, one.column, one.source, one.by)))
+        none_ = f"{unknown[one.digest]:,}" if one.digest in unknown else ""
+        shown.add_row(moment(one.taken_at), f"{one.rows:,}", none_, *map(escape, (by, one.column, one.source, one.by)))
     print_whole(shown)
 
 

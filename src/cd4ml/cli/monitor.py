@@ -177,6 +177,8 @@ def collect(
             say(moment(found.begin), found.headline)
             for file in found.unreadable:
                 say("unread", f"{file}: {windows.UNREADABLE}")
+            for one in found.kept_apart:
+                say("apart", one)
         if not go_on and not wanted:
             uncaptured = windows.uncaptured(opened, model, capture=place)
             say("windows", f"none is due; {uncaptured or 'there is none that is over and not collected'}")
@@ -205,10 +207,10 @@ def list_windows(model: Model, store: asked.StoreOption = asked.STORE) -> None:
     if not found:
         raise DataError(f"store {store}: no window of {model} was collected; `cd4ml monitor collect` collects them")
     delays = windows.delays(opened, model)
-    shown = table("from (UTC)", "until (UTC)", "versions", "requests", "errors", "rows", "labelled", "ripe")
+    shown = table("from (UTC)", "until (UTC)", "versions", "requests", "errors", "rows", "labelled", "apart", "ripe")
     for one in found:
         versions = ", ".join(dict.fromkeys(part.version for part in one.parts if not part.mirrored))
-        counts = (f"{count:,}" for count in (one.requests, one.errors, one.rows, one.labelled))
+        counts = (f"{count:,}" for count in (one.requests, one.errors, one.rows, one.labelled, one.lost))
         ripe = "yes" if delays.is_ripe(one.age) else "no"
         shown.add_row(moment(one.begin), moment(one.until), versions, *counts, ripe)
     print_whole(shown)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -36,6 +37,16 @@ UNKNOWN, OTHER_ROW, OTHER_TYPE, AHEAD, EARLY, CONTRADICTING, TWICE = WHYS = (
     "twice",  # as an earlier one of its row says
 )
 """Why labels are kept apart."""
+_LACKS: Mapping[str, str] = MappingProxyType(
+    {
+        OTHER_ROW: "their request has no such row, or more or fewer rows",
+        OTHER_TYPE: "no class of the model, or no number; see how they are written by whoever sends them",
+        AHEAD: "known later than now; see whether clocks differ",
+        EARLY: "known before their request came in; see whether clocks differ, or customers of a key were asked again",
+        CONTRADICTING: "another label of the same row says otherwise; see why both come",
+    }
+)
+"""In words, those of which a row may lack its label."""
 DOCUMENT, TABLE = "window.json", "rows.parquet"
 """What the tasks after collecting find in their folder: the document, and the rows that were given to somebody."""
 APART = pa.schema(
@@ -121,6 +132,20 @@ class Window(Document, kind="cd4ml/Window", remedy="collect the window again"):
     def labelled(self) -> int:
         """Of these, those with a label."""
         return sum(one.labelled for one in self.parts if not one.mirrored)
+
+    @property
+    def lost(self) -> int:
+        """Labels that are kept apart, but for those that say what another one of their row says."""
+        return sum(self.apart.get(why, 0) for why in _LACKS)
+
+    @property
+    def kept_apart(self) -> tuple[str, ...]:
+        """These labels by reason, and the answers that are kept apart, a line each."""
+        counts = [(self.apart.get(why, 0), said) for why, said in _LACKS.items()]
+        labels = tuple(f"{counted(count, 'label')} kept apart: {said}" for count, said in counts if count)
+        if not self.repeated:
+            return labels
+        return (*labels, f"{counted(self.repeated, 'answer')} kept apart: their request has the id of an earlier one")
 
     @property
     def errors(self) -> int:

@@ -227,8 +227,12 @@ class _Version:
         """What labels stand for, and the places of the rows that are measured."""
         labelled = np.flatnonzero(self.answers.labelled)
         if not len(labelled):
-            due = "; those of this window are due, so see whether feedback comes, or take labels in bulk"
-            said = f"no row has a label{due}" if self.ripe else f"no row has a label yet, and {self._when}"
+            apart = "".join(f"; {one}" for one in self.window.kept_apart)
+            due = apart or (
+                "; those of this window are due, so see whether feedback comes, or take labels in bulk; `cd4ml labels "
+                "list` says how many of those that were taken are of no row"
+            )
+            said = f"no row has a label{due}" if self.ripe else f"no row has a label yet{apart}, and {self._when}"
             return Labelling(Outcome.INCONCLUSIVE, 0, said), labelled
         sample = selective.sample(self.answers, seed=self.seed)
         labelling = sample.labelling

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts import captured, class_labels
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
+from cd4ml.contracts.late_labels import Labels
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, window_table
@@ -88,7 +89,7 @@ def collect(store: str, model: str, span: Span, *, capture: str = "", feedback: 
     opened = open_store(store)
     files = CaptureFiles(capture or place(opened, model))
     answers, repeated = _answers(files, span)
-    said = feedback or Feedback(files.place, span.begin)
+    said = feedback or Feedback(files.place, span.begin - joined.CLOCKS)
     found = _joined(opened, model, answers, feedback=said, span=span)
     unreadable = files.unreadable | said.unreadable(span.begin)
     about = _document(model, span, answers=answers, found=found, unreadable=unreadable, repeated=repeated)
@@ -98,7 +99,7 @@ def collect(store: str, model: str, span: Span, *, capture: str = "", feedback: 
 def feedback(store: Store, model: str, wanted: Iterable[Span], *, capture: str = "") -> Feedback:
     """What reads the feedback of some windows once, where it is not too much."""
     begin = min((span.begin for span in wanted), default=clock.moment())
-    return Feedback(capture or place(store, model), begin)
+    return Feedback(capture or place(store, model), begin - joined.CLOCKS)
 
 
 def place(store: Store, model: str) -> str:
@@ -107,6 +108,25 @@ def place(store: Store, model: str) -> str:
 
     uri = store.uri(f"captures/{check_name(model)}")
     return uri if store.children(f"captures/{model}") else str(Machine(store, model).capture)
+
+
+def unknown(store: Store, model: str, taken: Sequence[Labels]) -> dict[str, int]:
+    """How many labels that name requests are of none that has a row in the windows that were collected so far.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        taken: Labels in bulk; those by key are passed over.
+
+    Returns:
+        By digest of what was taken at once.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    ids = window_table.given(store, model, ["request_id"])["request_id"].combine_chunks()
+    named = {one.digest: labels_taken.read(store, one)["request_id"] for one in taken if not one.key}
+    return {digest: len(some) - pc.sum(pc.is_in(some, ids), min_count=0).as_py() for digest, some in named.items()}
 
 
 def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
