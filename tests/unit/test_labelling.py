@@ -213,5 +213,12 @@ def test_a_file_that_is_there_is_not_written_over(store: str, tmp_path: Path) ->
 def test_where_there_is_nothing_to_label_it_is_told(store: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no window was collected"):
         labelling.worth_it(open_store(store), "other", 10)
-    with pytest.raises(DataError, match="every row since 2026-02-01 that version 1 answered has a label"):
+    with pytest.raises(DataError, match=r"no row is of version 1, .*\(nothing was asked"):
         labelling.worth_it(open_store(store), "uptake", 10, since=captures.BEGIN + timedelta(days=31))
+    others = pa.table({"request_id": [f"0-{place}" for place in range(1, REQUESTS, 2)], "took": [False] * 200})
+    pq.write_table(others, tmp_path / "others.parquet")
+    taking.take("uptake", source=str(tmp_path / "others.parquet"), store=store)
+    (span,) = windows.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
+    windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))
+    with pytest.raises(DataError, match="every row since 2025-12-02 that version 1 answered has a label"):
+        labelling.worth_it(open_store(store), "uptake", 10)

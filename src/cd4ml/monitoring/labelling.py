@@ -65,6 +65,13 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
     )
     given = rows.filter(pc.equal(rows["version"], str(version.version)))
     open_ = given.filter(pc.is_null(given["label"]))
+    if not len(given):
+        others = sorted(set(pc.unique(rows["version"].drop_null()).to_pylist()))
+        answered = f"version {' and '.join(others)} answered" if others else "nothing was asked, or nothing predicted"
+        raise DataError(
+            f"{model}: in the windows since {first:%Y-%m-%d} no row is of version {version.version}, which is in "
+            f"production ({answered}); collect later windows, or name an earlier --since"
+        )
     if not len(open_):
         raise DataError(
             f"{model}: every row since {first:%Y-%m-%d} that version {version.version} answered has a label; name an "

@@ -17,8 +17,9 @@ from cd4ml.contracts.dataset import DatasetVersion
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.data.ingest import ingest
 from cd4ml.errors import DataError
-from cd4ml.monitoring import windows
+from cd4ml.monitoring import taking, window_table, windows
 from cd4ml.monitoring.windows import Span
+from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
 PLAYERS = pa.table(
@@ -84,6 +85,25 @@ def test_windows_that_are_taken_again_change_nothing(store: str) -> None:
 
     assert take(store).version == first.version
     assert take(store, until="2026-01-05T00:00:00Z").digest == first.digest
+
+
+def test_a_version_says_of_how_many_rows_a_person_gave_the_label_and_when(store: str, tmp_path: Path) -> None:
+    open_ = rows_without_label(store)[:3]
+    pq.write_table(pa.table({"request_id": [*open_, "nothing"], "took": [True] * 4}), tmp_path / "labels.parquet")
+    given = taking.take("uptake@1", source=str(tmp_path / "labels.parquet"), store=store, by="a reader").labels
+    span = Span(captures.BEGIN, captures.BEGIN + timedelta(hours=1))
+    windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))
+
+    said = take(store).said
+
+    assert f"3 rows with a label by a reader, taken {given.taken_at} ({given.folder})" in said
+
+
+def rows_without_label(store: str) -> list[str]:
+    """The ids of the requests of the first window that have none."""
+    opened = open_store(store)
+    found = window_table.rows(opened, window_table.every(opened, "uptake")[0])
+    return [one["request_id"] for one in found.to_pylist() if one["label"] is None]
 
 
 def test_rows_are_those_of_the_windows_until_a_moment(store: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cd4ml.contracts.captured_values import Typed
+    from cd4ml.contracts.late_labels import Labels
     from cd4ml.contracts.model import Contract
     from cd4ml.data.rows import Rows
 
@@ -105,15 +107,27 @@ class WindowsSource(Source):
 
         from cd4ml.data import table
 
-        passed_over = Counter[str]()
+        passed_over, people = Counter[str](), self._people()
         try:
             for batch in table.dataset(self.windows).to_batches(filter=self._wanted()):
                 columns = [self._column(batch, one, contract=contract, passed_over=passed_over) for one in schema]
                 made = pa.RecordBatch.from_arrays(columns, schema=schema)
+                for one in people:
+                    one.count(batch)
                 yield made.filter(pc.is_valid(made.column(contract.label)))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{self.windows}: cannot be read ({error}); collect the windows again") from error
         said += [f"{counted(count, 'row')} {why}" for why, count in sorted(passed_over.items())]
+        said += [one.said for one in people if one.rows]
+
+    def _people(self) -> "list[_Person]":
+        """The labels that people gave of requests, the oldest first."""
+        from cd4ml.registry import labels_taken
+
+        location, _, name = self.windows.rstrip("/").rsplit("/", 2)
+        store = open_store(location)
+        given = [one for one in labels_taken.every(store, name) if one.by and not one.key]
+        return [_Person(one, _named(labels_taken.read(store, one))) for one in given]
 
     def _wanted(self) -> "pa.compute.Expression":
         import pyarrow.compute as pc
@@ -147,6 +161,38 @@ class WindowsSource(Source):
             return pa.nulls(len(batch), field.type)
         why = f"without {field.name!r}, which is no {field.type} there, as the dataset has it"
         return _counted(of_type(values, field.type), why, passed_over)
+
+
+@dataclass
+class _Person:
+    """Labels that a person gave at once, and of how many rows they are."""
+
+    labels: "Labels"
+    named: "pa.Array"
+    """As `_named` has them."""
+    rows: int = 0
+
+    def count(self, batch: "pa.RecordBatch") -> None:
+        """Counts the rows that have one of them."""
+        import pyarrow.compute as pc
+
+        self.rows += pc.sum(pc.is_in(_named(batch), self.named), min_count=0).as_py()
+
+    @property
+    def said(self) -> str:
+        """Who gave them, when they were taken, and where they lie."""
+        one = self.labels
+        return f"{counted(self.rows, 'row')} with a label by {one.by}, taken {one.taken_at} ({one.folder})"
+
+
+def _named(labels: "pa.Table | pa.RecordBatch") -> "pa.Array":
+    """Each label with its request and row, as one text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    row = pc.fill_null(labels.column("row"), 1).cast(pa.string())
+    named = pc.binary_join_element_wise(labels.column("request_id"), row, labels.column("label"), "\x1f")
+    return named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
 
 
 def _counted(found: "Typed", why: str, passed_over: "Counter[str]") -> "pa.Array":
