@@ -25,7 +25,7 @@ from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.data import table
 from cd4ml.errors import DataError, RegistryError
-from cd4ml.monitoring import capture_files, taking, window_table, windows
+from cd4ml.monitoring import capture_files, joined, taking, window_table, windows
 from cd4ml.monitoring.windows import Span
 from cd4ml.registry import clock
 from cd4ml.storage import open_store
@@ -398,7 +398,7 @@ def test_feedback_is_read_once_for_several_windows_where_it_is_not_too_much(
     monkeypatch.setattr(capture_files.CaptureFiles, "labels", counted)
     together = windows.feedback(open_store(store), "uptake", wanted, capture=capture)
     found = [collect(store, span, feedback=together) for span in wanted]
-    assert read == [BEGIN]
+    assert read == [BEGIN - joined.CLOCKS]
     monkeypatch.setattr(capture_files, "MOST_KEPT", 1000)
     much = windows.feedback(open_store(store), "uptake", wanted, capture=capture)
     again = [collect(store, span, feedback=much) for span in wanted]
