@@ -33,7 +33,7 @@ from cd4ml.deployment.targets.machine import Machine
 from cd4ml.errors import Cd4mlError, RegistryError
 from cd4ml.monitoring import alerts, collecting, judging, production_page, taking
 from cd4ml.monitoring.taking import Where
-from cd4ml.registry import clock, models, named, retrainings
+from cd4ml.registry import clock, deployments, models, named, retrainings
 from cd4ml.registry.retrainings import Retraining
 from cd4ml.storage import Store, open_store
 
@@ -253,13 +253,14 @@ class Playing:
         return [one.key for one in found.windows]
 
     def _decide(self, week: int) -> None:
-        """Has it decided whether the model is trained again; where it is, callers ask while it is rolled out."""
+        """Has it decided whether the model is trained again; where it is, callers ask from its rollout on."""
         before, server = self._decisions(), Machine(self.store, self.model).server()
         if server is None:
             raise RegistryError(f"{self.model}: its server has ended; its log is below {self.folder}")
         rows = self._rows(week, VISITED)
         names = [one.name for one in self._contract().inputs]
-        with Visitors(server.url, rows, names) as visitors:
+        deployed = self._deployments()
+        with Visitors(server.url, rows, names, when=lambda: self._deployments() > deployed) as visitors:
             file = self.folder / "retraining.yaml"
             self._run(f"retrain-{week}", "monitor", "retrain", file, CD4ML_KEEP_SERVING="1", CAPTURE_DAYS="3650")
         after = self._decisions()
@@ -267,6 +268,10 @@ class Playing:
             told.decided(one, say=self.say)
         if len(after) > len(before) and after[-1].decided.retrain:
             self._rolled_out(week, visitors)
+
+    def _deployments(self) -> int:
+        """How many have begun."""
+        return next(deployments.newest_first(self.store, self.model)).begun.number
 
     def _decisions(self) -> list[Retraining]:
         return retrainings.every(self.store, self.model)

@@ -1,6 +1,7 @@
-"""Callers of a served model, who ask one row after another for as long as the context lasts."""
+"""Callers of a served model, who ask one row after another until the context ends."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Self
@@ -22,6 +23,8 @@ class Visitors:
     """What they ask for, in turns."""
     names: list[str]
     """The columns that the model takes."""
+    when: Callable[[], bool]
+    """Whether it is time to begin; asked twice a second until it is."""
     answered: dict[str, int] = field(default_factory=dict)
     """By the id of the request the place of its row."""
     failed: int = 0
@@ -43,6 +46,9 @@ class Visitors:
             one.join()
 
     def _ask(self, given: list[dict[str, Any]], turns: "itertools.cycle[int]") -> None:
+        while not self.when():
+            if self._ended.wait(AWAY_SECONDS):
+                return
         with httpx.Client(trust_env=False, timeout=10) as client:
             while not self._ended.wait(PAUSE_SECONDS):
                 place = next(turns)
