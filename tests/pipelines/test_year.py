@@ -17,7 +17,7 @@ from cd4ml.storage import Store, open_store
 
 MODEL = "promotion-uptake"
 DRIFT, ROLLOUT, WEEKS = 13, 20, 27
-CHANGES: dict[str, Any] = {"weeks": WEEKS, "drift": DRIFT, "looks": [DRIFT + 1, ROLLOUT, WEEKS]}
+CHANGES: dict[str, Any] = {"weeks": WEEKS, "drift": DRIFT, "looks": [DRIFT - 1, DRIFT + 1, ROLLOUT, WEEKS]}
 GAIN = -0.05
 """So soon after the drift the backtest has none of its rows to learn from, and would say that it is not worth it."""
 Year = tuple[str, Store, Path]
