@@ -275,6 +275,8 @@ def test_what_a_model_server_kept_gives_its_window(tmp_path: Path) -> None:
 
 
 def _of_the_day(folder: Path) -> None:
-    """Puts files where those of the requests' day lie, which were not written then."""
+    """Puts files where those of the requests' time lie, which were not written then."""
     for day in list(folder.glob("*/*")):
+        for file in list(day.iterdir()):
+            file.rename(file.with_name(f"000500-{file.name.partition('-')[2]}"))
         day.rename(day.with_name(captured.day(captures.BEGIN)))
