@@ -225,6 +225,7 @@ def captured(requests: int, arms: Arms, *, seed: int, unit: int | None) -> tuple
             callers.astype(str) if unit else pa.nulls(requests, pa.string()),
             np.where(random.random(requests) < of(arms.errors), 500, 200).astype(np.int16),
             random.lognormal(np.log(of(arms.latencies)), 0.4),
+            pa.nulls(requests, pa.float64()),
             np.where(regions == "north", *(json.dumps({"region": [region]}) for region in ("north", "south"))),
             [["probability"]] * requests,
             np.clip(random.normal(of(arms.predictions), 0.1), 0, 1)[:, np.newaxis].tolist(),

@@ -39,6 +39,7 @@ def answered(request_id: str, at: int = AT, predictions: Sequence[float] = (0.25
         unit=None,
         status=200,
         latency_ms=1.5,
+        lookup_ms=None,
         features='{"gender":["male"]}',
         outputs=["probability"],
         predictions=predictions,
@@ -205,7 +206,7 @@ logging.basicConfig()
 capture.END_SECONDS = capture.LEAST_SECONDS = 0.3
 capture.arrow.write = lambda *_: time.sleep(600)
 kept = Capture(sys.argv[1], 5, days=90)
-kept.requests.add(Answered(*[None] * 12))
+kept.requests.add(Answered(*[None] * len(Answered._fields)))
 asyncio.run(kept.close())
 """
 

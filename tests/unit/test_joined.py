@@ -39,6 +39,7 @@ def answer(request: str, at: float = 0, rows: int = 1, **others: Any) -> dict[st
         "unit": None,
         "status": 200,
         "latency_ms": 2.0,
+        "lookup_ms": None,
         "features": None,
         "outputs": ["probability"],
         "predictions": [0.25 + number for number in range(rows)],

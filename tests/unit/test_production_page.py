@@ -54,8 +54,8 @@ def store(tmp_path: Path) -> str:
 def judged(day: int) -> Judged:
     begin, until = (clock.written(captures.BEGIN + timedelta(days=day + end)) for end in (0, 1))
     version = "1" if day < 10 else "2"
-    latency = {"p50": 2, "p95": 5}
-    part = Part("blue", version, False, 1000 + day, begin, begin, {"200": 990, "500": 10}, latency, 1000, 800)
+    latency, lookup = {"p50": 2, "p95": 5}, {"p50": 7, "p95": 9} if day else {}
+    part = Part("blue", version, False, 1000 + day, begin, begin, {"200": 990, "500": 10}, latency, 1000, 800, lookup)
     window = Window("uptake", begin, until, 1, "sha256:w", (part,), {}, 0, at=until)
     drift, quality = drift_of(window, version, day), quality_of(window, version, day)
     return Judged(window, Verdict("check_window", {}, (*drift.checks, *quality.checks)), drift, quality)
@@ -129,6 +129,7 @@ def test_gaps_traffic_and_latency_are_drawn(store: str) -> None:
     assert "true_positive_rate at 0.5 by gender" in text
     assert "1,029 requests, 10 errors" in card(text, "Requests by window")
     assert card(text, "Latency by window, ms").count("<circle") == 2 * DAYS
+    assert card(text, "Look-up of features by window, ms").count("<circle") == 2 * (DAYS - 1)
 
 
 def test_drift_is_shown_by_column_and_window(store: str) -> None:

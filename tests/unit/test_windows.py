@@ -104,6 +104,27 @@ def test_rows_are_read_by_no_thread_that_a_process_which_ends_would_abort_on(sto
     assert isinstance(files.base_fs, fs.LocalFileSystem)
 
 
+def test_how_long_features_were_looked_up_is_told_where_requests_say_so(store: str, tmp_path: Path) -> None:
+    file = tmp_path / "capture/requests/2026-01-01/0.parquet"
+    requests = pq.read_table(file)
+    said = np.arange(len(requests)) % 100
+    old = np.array(requests["arm"].to_pylist()) == "old"
+    requests = captures.with_column(requests, "lookup_ms", np.where(old, said, None))
+    pq.write_table(requests, file)
+
+    new_part, old_part = collect(store).parts
+    looked = said[:3600][old[:3600]]
+    assert old_part.lookup_ms == pytest.approx({f"p{at}": np.percentile(looked, at) for at in (50, 95, 99)})
+    assert new_part.lookup_ms == {}
+
+
+def test_captures_of_servers_that_kept_no_look_up_are_collected(store: str, tmp_path: Path) -> None:
+    file = tmp_path / "capture/requests/2026-01-01/0.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["lookup_ms"]), file)
+
+    assert collect(store).rows == 3600
+
+
 def test_collecting_twice_adds_nothing(store: str) -> None:
     first = collect(store)
     before = sorted(Path(store, "windows").rglob("*"))

@@ -30,6 +30,7 @@ REQUESTS = pa.schema(
         ("unit", pa.string()),  # tells whose requests are one caller's; null where the caller is not known
         ("status", pa.int16()),  # of HTTP; 502, 503 and 504 also where the arm was broken, away or late
         ("latency_ms", pa.float64()),  # of the arm, as the router sees it; null of a copy that was dropped (503)
+        ("lookup_ms", pa.float64()),  # how long features were looked up, as the request says; else null
         ("features", pa.string()),  # JSON: the values of the rows by name, for features that may be captured; else null
         (
             "outputs",

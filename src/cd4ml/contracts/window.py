@@ -1,7 +1,7 @@
 """What was seen of a model within a span of time: a table of predicted rows, and a document a window."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -81,6 +81,8 @@ class Part:
     """That were predicted."""
     labelled: int
     """Rows with a label."""
+    lookup_ms: Mapping[str, float] = field(default_factory=dict)
+    """The same percentiles of how long features were looked up, where requests say so."""
 
     @property
     def errors(self) -> int:

@@ -39,6 +39,7 @@ def write(rows: pa.Table, predictions: pa.Array, *, capture: Path, contract: Con
         "unit": pa.nulls(count, pa.string()),
         "status": pa.array(np.full(count, 200, np.int16)),
         "latency_ms": pa.array(np.random.default_rng(count).lognormal(np.log(LATENCY_MS), 0.4, count)),
+        "lookup_ms": pa.nulls(count, pa.float64()),
         "features": features(rows, contract),
         "outputs": pa.array([list(contract.names)] * count),
         "predictions": predictions,
@@ -48,7 +49,7 @@ def write(rows: pa.Table, predictions: pa.Array, *, capture: Path, contract: Con
     for day in pc.unique(days).to_pylist():
         folder = capture / "requests" / day
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.filter(pc.equal(days, day)), folder / f"000000-{uuid.uuid4().hex}.parquet")
+        pq.write_table(table.filter(pc.equal(days, day)), folder / f"235959-{uuid.uuid4().hex}.parquet")
 
 
 def features(rows: pa.Table, contract: Contract) -> pa.Array:

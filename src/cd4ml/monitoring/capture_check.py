@@ -23,7 +23,7 @@ _ALWAYS = {
     "feedback": ("at", "request_id"),
 }
 """By table the columns that no row lacks."""
-_FINITE = {"requests": ("propensity", "latency_ms"), "feedback": ("reward",)}
+_FINITE = {"requests": ("propensity", "latency_ms", "lookup_ms"), "feedback": ("reward",)}
 
 
 @dataclass(frozen=True)

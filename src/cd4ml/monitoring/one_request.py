@@ -82,6 +82,8 @@ class Answer:
     status: int | None = None
     """None where only windows have it."""
     latency_ms: float | None = None
+    lookup_ms: float | None = None
+    """How long features were looked up, where the request says so."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,7 @@ def _captured(one: Row) -> Answer:
         outputs=tuple(one["outputs"] or ()),
         status=one["status"],
         latency_ms=one["latency_ms"],
+        lookup_ms=one["lookup_ms"],
     )
 
 

@@ -1,6 +1,6 @@
 """The page of what production does: how right the model is, what it is asked, what was told and decided, over time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from cd4ml.contracts.evaluation import OVERALL
 from cd4ml.contracts.problem import Metric, Problem
 from cd4ml.contracts.problems import named as problem_named
 from cd4ml.contracts.verdict import Outcome, worst
-from cd4ml.contracts.window import Window
+from cd4ml.contracts.window import Part, Window
 from cd4ml.contracts.window_drift import VersionDrift
 from cd4ml.contracts.window_quality import VersionQuality
 from cd4ml.errors import DataError, RegistryError
@@ -36,6 +36,11 @@ MOST_SHOWN = 60
 """Windows in tables, the latest."""
 MOST_EVENTS = 200
 _DAY = 86400
+_PERCENTILES = {"p50": GREY, "p95": PALETTE[1]}
+_MILLISECONDS: dict[str, Callable[[Part], Mapping[str, float]]] = {
+    "Latency": lambda part: part.latency_ms,
+    "Look-up of features": lambda part: part.lookup_ms,
+}
 _KINDS = {Outcome.PASSED: "passed", Outcome.FAILED: "failed", Outcome.ERROR: "failed", Outcome.INCONCLUSIVE: "warning"}
 
 
@@ -125,9 +130,10 @@ def _plots(
     errors = [Point(_middle(one.window), one.window.errors, _told(one.window)) for one in judged]
     traffic = [Line("requests", PALETTE[0], asked), Line("errors", "#b91c1c", errors)]
     yield "Requests by window", OverTime(traffic, marks=marks, written="{:,.0f}".format, from_zero=True), ""
-    slow = [Line(name, colour, list(_latencies(judged, name))) for name, colour in (("p50", GREY), ("p95", PALETTE[1]))]
-    if any(line.points for line in slow):
-        yield "Latency by window, ms", OverTime(slow, marks=marks, from_zero=True), ""
+    for title, of in _MILLISECONDS.items():
+        slow = [Line(name, colour, list(_milliseconds(judged, of, name))) for name, colour in _PERCENTILES.items()]
+        if any(line.points for line in slow):
+            yield f"{title} by window, ms", OverTime(slow, marks=marks, from_zero=True), ""
 
 
 def _limits(store: Store, model: str) -> Mapping[str, Any]:
@@ -195,12 +201,12 @@ def _gaps(versions: Sequence[tuple[Window, VersionQuality]], wanted: Mapping[str
         yield Line(name, PALETTE[place % len(PALETTE)], points)
 
 
-def _latencies(judged: Sequence[Judged], name: str) -> Iterator[Point]:
+def _milliseconds(judged: Sequence[Judged], of: Callable[[Part], Mapping[str, float]], name: str) -> Iterator[Point]:
+    """A percentile of the arm that most were answered by."""
     for one in judged:
         given = (part for part in one.window.parts if not part.mirrored)
         most = max(given, key=lambda part: part.requests, default=None)
-        if most and name in most.latency_ms:
-            value = most.latency_ms[name]
+        if most and (value := of(most).get(name)) is not None:
             yield Point(_middle(one.window), value, f"{one.window.begin[:16]}: {name} {value:.1f} ms, {most.arm}")
 
 

@@ -359,10 +359,11 @@ class Trace:
     def _answer(self, model: str, answer: Answer) -> Node:
         status = "" if answer.status is None else f", status {answer.status}"
         latency = "" if answer.latency_ms is None else f", {answer.latency_ms:.1f} ms"
+        lookup = "" if answer.lookup_ms is None else f", features looked up in {answer.lookup_ms:.1f} ms"
         given = ", to nobody: a copy" if answer.mirrored else ""
         predicted = "; ".join(_numbers(row) for row in answer.predictions[:MOST]) or "nothing"
         outputs = f" ({', '.join(answer.outputs)})" if answer.outputs else ""
-        said = f"{model}@{answer.version}{given}: predicted {predicted}{outputs}{status}{latency}"
+        said = f"{model}@{answer.version}{given}: predicted {predicted}{outputs}{status}{latency}{lookup}"
         return Node("answer", answer.arm, said, answer.at, made_of=tuple(self._answered_by(model, answer)))
 
     def _answered_by(self, model: str, answer: Answer) -> Iterator[Node]:

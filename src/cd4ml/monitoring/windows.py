@@ -395,18 +395,23 @@ def _parts(answers: pa.Table, found: Joined) -> Iterator[Part]:
     every = pa.concat_tables([found.rows.select([*by, "label"]), found.copies.select([*by, "label"])])
     for one in answers.select(by).group_by(by).aggregate([]).sort_by([(name, "ascending") for name in by]).to_pylist():
         own, rows = _where(answers, one), _where(every, one)
-        latencies = own["latency_ms"].drop_null().to_numpy()
-        at = (0.5, 0.95, 0.99) if len(latencies) else ()
         yield Part(
             **one,
             requests=len(own),
             first=clock.written(pc.min(own["at"]).as_py()),
             last=clock.written(pc.max(own["at"]).as_py()),
             statuses={str(each["values"]): each["counts"] for each in pc.value_counts(own["status"]).to_pylist()},
-            latency_ms={f"p{share * 100:g}": float(np.quantile(latencies, share)) for share in at},
+            latency_ms=_percentiles(own["latency_ms"]),
+            lookup_ms=_percentiles(own["lookup_ms"]),
             rows=len(rows),
             labelled=len(rows) - rows["label"].null_count,
         )
+
+
+def _percentiles(milliseconds: pa.ChunkedArray) -> dict[str, float]:
+    """Of those that are known."""
+    known = milliseconds.drop_null().to_numpy()
+    return {f"p{share}": float(np.percentile(known, share)) for share in (50, 95, 99)} if len(known) else {}
 
 
 def _where(table: pa.Table, values: dict[str, Any]) -> pa.Table:

@@ -77,6 +77,7 @@ class Answered(NamedTuple):
     unit: str | None
     status: int
     latency_ms: float | None
+    lookup_ms: float | None
     features: str | Callable[[], str | None] | None
     outputs: Sequence[str] | None
     predictions: Sequence[float] | Callable[[], Sequence[float]] | None

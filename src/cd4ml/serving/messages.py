@@ -18,6 +18,8 @@ PUID = "seldon-puid"
 """The header with the id of a request."""
 SKIP = "seldon-skip-logging"
 """The header by which Seldon is told to keep nothing of a request: whoever keeps it himself sends it."""
+LOOKUP = "cd4ml-lookup-ms"
+"""The header by which a caller says for how many milliseconds it looked features up."""
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _NOT_THERE = (AttributeError, LookupError, StopIteration, TypeError, ValueError)
 
@@ -40,6 +42,17 @@ def header(request: Request, name: str) -> str | None:
     """What a header says; None where it says nothing."""
     value = request.headers.get(name.lower().encode())
     return value.decode("latin-1") if value else None
+
+
+def lookup_ms(request: Request) -> float | None:
+    """For how long the features of a request were looked up; None where it says nothing, or no such number."""
+    said = request.headers.get(LOOKUP.encode())
+    if not said:
+        return None
+    with suppress(ValueError):
+        milliseconds = float(said)
+        return milliseconds if 0 <= milliseconds < math.inf else None
+    return None
 
 
 def is_kept(request: Request) -> bool:

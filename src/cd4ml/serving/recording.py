@@ -89,21 +89,25 @@ class Recording:
             if isinstance(error, RefusedError):
                 error.headers = {**error.headers, messages.PUID: request_id}
             status = error.status if isinstance(error, RefusedError) else 500
-            self._keep(at, request_id, status, seconds)
+            self._keep(request, at, request_id, status, seconds)
             raise
         seconds = time.perf_counter() - begun
         asked.id = _id(request, asked.id)
-        asyncio.get_running_loop().call_soon(
-            self._keep, at, asked.id, 200, seconds, (asked, predictions), len(request.body)
-        )
+        asyncio.get_running_loop().call_soon(self._keep, request, at, asked.id, 200, seconds, (asked, predictions))
         return asked, predictions
 
     def _keep(  # noqa: PLR0917 (the loop takes no names)
-        self, at: int, request_id: str, status: int, seconds: float, answer: Answer | None = None, sent: int = 0
+        self,
+        request: Request,
+        at: int,
+        request_id: str,
+        status: int,
+        seconds: float,
+        answer: Answer | None = None,
     ) -> None:
         if self._share < 1 and drawn(f"captured\0{request_id}") > self._share:
             return
-        values = self._values(*answer, sent) if answer else _NOTHING
+        values = self._values(*answer, len(request.body)) if answer else _NOTHING
         row = Answered(
             at=at,
             request_id=request_id,
@@ -114,6 +118,7 @@ class Recording:
             unit=None,
             status=status,
             latency_ms=seconds * 1000,
+            lookup_ms=messages.lookup_ms(request),
             features=values.features,
             outputs=values.outputs,
             predictions=values.predictions,

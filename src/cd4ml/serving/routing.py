@@ -44,6 +44,8 @@ class Routed:
     unit: str | None
     """Stands for the caller in what is captured."""
     asked: Asked
+    lookup_ms: float | None
+    """How long the caller looked features up, where it says so."""
     features: str | None
     """JSON of what of it is captured."""
 
@@ -116,6 +118,7 @@ class Router:
             caller=caller,
             unit=masks.unit(caller) if caller else None,
             asked=Asked("POST", path, headers | ({SKIP: "true"} if self._capture else {}), request.body),
+            lookup_ms=messages.lookup_ms(request),
             features=masks.text(messages.features(content, traffic.captured_features)),
         )
 
@@ -153,6 +156,7 @@ class Router:
                 unit=routed.unit,
                 status=status,
                 latency_ms=None if seconds is None else seconds * 1000,
+                lookup_ms=routed.lookup_ms,
                 features=routed.features,
                 outputs=outputs,
                 predictions=predictions,

@@ -112,6 +112,15 @@ def test_what_is_asked_and_predicted_is_kept_under_the_id_that_the_answer_has(ke
     assert (features["age"], features["subscribed"]) == ([40, 25.5], [True, False])
 
 
+@pytest.mark.parametrize(
+    ("said", "milliseconds"), [("12.5", 12.5), ("0", 0.0), ("-1", None), ("inf", None), ("nan", None), ("soon", None)]
+)
+def test_how_long_a_caller_looked_features_up_is_kept_where_it_says_so(kept, said, milliseconds):
+    answer = kept.predict(ROWS[0], **{"Cd4ml-Lookup-Ms": said})
+
+    assert kept.row(answer.id)["lookup_ms"] == milliseconds
+
+
 def test_a_feature_that_is_personal_is_hashed_with_the_key(kept):
     rows = [[40, "south", True], [1, None, None], [2, "south", False], [3, "north", False]]
 

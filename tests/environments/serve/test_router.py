@@ -237,11 +237,12 @@ def test_the_open_inference_protocol_has_arm_and_propensity_among_the_parameters
     running = router(model("champion", 0.25).arm(1, version="3"), captured_features=("age",))
 
     inputs = [{"name": "age", "datatype": "FP32", "shape": shape, "data": data}]
-    answer = running.ask(V2, {"id": "mine", "inputs": inputs})
+    answer = running.ask(V2, {"id": "mine", "inputs": inputs}, **{"Cd4ml-Lookup-Ms": "4.5"})
 
     assert answer.content["parameters"] == {"arm": "champion", "propensity": 1.0}
     assert answer.content["id"] == "mine"
     [row] = running.captured(1)
+    assert row["lookup_ms"] == 4.5
     assert (row["request_id"], row["version"], row["features"]) == ("mine", "3", '{"age":[40,20]}')
     assert (row["outputs"], row["predictions"]) == (["probability"], [0.25, 0.25])
 
