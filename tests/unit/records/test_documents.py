@@ -18,13 +18,16 @@ from cd4ml.contracts.deployment import Begun, Held, StepTaken, Stopped, Undone
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.evaluation import ModelSummary, Summary
 from cd4ml.contracts.findings import Findings
+from cd4ml.contracts.late_labels import Labels
 from cd4ml.contracts.learning import Learning, Lesson
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.promotion import Promotion
 from cd4ml.contracts.provenance import Provenance
 from cd4ml.contracts.record import RunRecord, TaskNote
 from cd4ml.contracts.release import DatasetReference, Deployment, Verification, Version
+from cd4ml.contracts.retraining import Decided, Ended, Started
 from cd4ml.contracts.verdict import Verdict
+from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_drift import WindowDrift
 from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.errors import DocumentError
@@ -53,6 +56,11 @@ KINDS: Mapping[str, type[Document]] = {
     "window_quality.json": WindowQuality,
     "lesson.json": Lesson,
     "learning.json": Learning,
+    "window.json": Window,
+    "labels.json": Labels,
+    "decided.json": Decided,
+    "started.json": Started,
+    "ended.json": Ended,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 
@@ -131,6 +139,9 @@ def test_every_file_that_was_kept_is_read() -> None:
         "window_quality.json": "AUC 0.830 (estimated 0.840)",
         "lesson.json": "570 rows of 2 windows",
         "learning.json": "loss 0.4209 before each row taught, 0.462 of version 3",
+        "window.json": "998 rows, 50% labelled",
+        "labels.json": "499 labels by player_id",
+        "decided.json": "yes: quality failed in the last 2 windows",
     }.items(),
 )
 def test_the_headline_of_a_document_is_the_figure_that_a_person_looks_for(name: str, headline: str) -> None:
