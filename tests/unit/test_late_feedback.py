@@ -120,6 +120,24 @@ def test_a_label_counts_from_when_it_was_here_so_that_no_look_sees_another_past(
     assert came(seen(silent, store, until=taken_at)) == []
 
 
+@pytest.mark.parametrize(("key", "known"), [(False, COUNT / 2), (True, 0)])
+def test_labels_by_request_may_be_a_little_before_it_and_those_by_key_may_not(
+    said: tuple[Path, Path, list[Any]], tmp_path: Path, key: bool, known: float
+) -> None:
+    requests, feedback = asked()
+    asked_at = dict(zip(requests["request_id"].to_pylist(), requests["at"].to_pylist(), strict=True))
+    before = [asked_at[one] - timedelta(seconds=30) for one in feedback["request_id"].to_pylist()]
+    store = take(tmp_path / "store", with_column(feedback, "at", before), key=key)
+
+    assert len(came(seen(said[1], store, BY_PLAYER if key else BANDIT))) == known
+
+
+def test_labels_of_no_row_tell_nothing(said: tuple[Path, Path, list[Any]], tmp_path: Path) -> None:
+    store = take(tmp_path / "store", asked()[1][:0])
+
+    assert came(seen(said[1], store)) == []
+
+
 def test_what_was_said_first_of_a_request_counts(said: tuple[Path, Path, list[Any]], tmp_path: Path) -> None:
     at_once, silent, expected = said
     feedback = asked()[1]

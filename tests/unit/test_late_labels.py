@@ -75,6 +75,28 @@ def test_labels_in_a_bucket_read_back(store: str, s3: S3Server) -> None:
     assert labels_taken.read(bucket, taken)["label"].to_pylist() == ["true", "false"]
 
 
+def test_a_file_in_which_no_row_has_a_label_is_refused_and_nothing_is_taken(store: str) -> None:
+    Path("outcomes.csv").write_text("request_id,took\na,\nb,\n")
+
+    with pytest.raises(DataError, match=r"outcomes\.csv: no row has a label yet"):
+        take()
+    assert not Path("store/labels").exists()
+
+
+def test_labels_whose_taking_was_killed_are_taken_again(store: str, s3: S3Server) -> None:
+    captures.publish("s3://cd4ml")
+    first = taking.take("uptake@2", source="outcomes.csv", store="s3://cd4ml").labels
+    left = {key for key in s3.objects if key.startswith("labels/") and not key.endswith(".writer")}
+    for key in left:
+        del s3.objects[key]
+
+    again = taking.take("uptake@2", source="outcomes.csv", store="s3://cd4ml")
+
+    assert not again.before
+    assert again.labels.digest == first.digest
+    assert len(labels_taken.read(open_store("s3://cd4ml"), again.labels)) == first.rows
+
+
 def test_the_same_labels_are_taken_once_in_whatever_order_and_file(store: str) -> None:
     taken = take()
     Path("again.csv").write_text("took,request_id\nfalse,b\ntrue,a\n")
@@ -125,10 +147,10 @@ def test_a_number_is_taken_as_such_and_with_the_time_at_which_it_was_known(store
 
 
 def test_a_label_with_a_date_was_known_at_the_end_of_that_day_and_by_now_at_the_latest(store: str) -> None:
-    today = datetime.now(UTC).date()
+    before = datetime.now(UTC).replace(microsecond=0)
+    today = before.date()
     Path("outcomes.csv").write_text(f"request_id,took,decided\na,true,2026-03-01\nb,false,{today}\nc,,\n")
 
-    before = datetime.now(UTC).replace(microsecond=0)
     taken = take(known="decided")
 
     first, second = labels_taken.read(open_store(store), taken)["at"].to_pylist()

@@ -229,6 +229,16 @@ def test_labels_in_bulk_count_of_requests_in_windows_and_in_captures_alike(store
     assert kinds(found(store, "players", "player=p9")["led_to"])[-1] == ("label", "false")
 
 
+def test_a_label_by_a_moment_is_of_the_row_that_has_it_in_another_form(store: FolderStore, tmp_path: Path) -> None:
+    file = tmp_path / "keyed.parquet"
+    pq.write_table(pa.table({"player": ["2026-01-01"], "took": ["true"]}), file)
+    taking.take("uptake@2", source=str(file), store=store.location, where=Where(key=("player",)))
+
+    led = found(store, "players", "player=2026-01-01T00:00:00Z")["led_to"]
+
+    assert kinds(led)[-1] == ("label", "true")
+
+
 def test_a_model_and_a_dataset_go_both_ways(store: FolderStore) -> None:
     version = found(store, "uptake@2")
     assert kinds(version["made_of"]) == [("run", "id-2"), ("dataset", "players@1"), ("model", "uptake@1")]

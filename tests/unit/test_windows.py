@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import captures
+import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,6 @@ from cd4ml.cli import app
 from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.window import ROWS, Window
-from cd4ml.data import table
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import capture_files, joined, taking, window_table, windows
 from cd4ml.monitoring.windows import Span
@@ -97,11 +97,22 @@ def test_a_model_that_changed_within_the_window_shows_as_two_parts(store: str) -
         )
 
 
-def test_rows_are_read_by_no_thread_that_a_process_which_ends_would_abort_on(store: str) -> None:
+def test_rows_are_read_by_no_thread_that_a_process_which_ends_would_abort_on(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     window = collect(store)
+    given, whole = [], deltalake.DeltaTable.to_pyarrow_dataset
 
-    files = table.dataset(f"{store}/windows/{window.model}").filesystem
-    assert isinstance(files.base_fs, fs.LocalFileSystem)
+    def seen(self: deltalake.DeltaTable, **others: Any) -> Any:
+        given.append(others["filesystem"].base_fs)
+        return whole(self, **others)
+
+    monkeypatch.setattr(deltalake.DeltaTable, "to_pyarrow_dataset", seen)
+    rows(store, window)
+    window_table.given(open_store(store), "uptake", ["at"])
+    window_table.of_request(open_store(store), "uptake", "1")
+
+    assert [type(one) for one in given] == [fs.LocalFileSystem] * 3
 
 
 def test_how_long_features_were_looked_up_is_told_where_requests_say_so(store: str, tmp_path: Path) -> None:
@@ -182,7 +193,7 @@ def test_labels_that_contradict_are_counted_and_of_no_row(store: str) -> None:
 
     assert {why: count for why, count in window.apart.items() if count} == {"contradicting": 3, "other_type": 1}
     assert window.labelled == 3599
-    assert (window.lost, [one.split(":")[0] for one in window.kept_apart]) == (
+    assert (window.labels_apart, [one.split(":")[0] for one in window.kept_apart]) == (
         4,
         ["1 label kept apart", "3 labels kept apart"],
     )

@@ -210,7 +210,7 @@ def list_windows(model: Model, store: asked.StoreOption = asked.STORE) -> None:
     shown = table("from (UTC)", "until (UTC)", "versions", "requests", "errors", "rows", "labelled", "apart", "ripe")
     for one in found:
         versions = ", ".join(dict.fromkeys(part.version for part in one.parts if not part.mirrored))
-        counts = (f"{count:,}" for count in (one.requests, one.errors, one.rows, one.labelled, one.lost))
+        counts = (f"{count:,}" for count in (one.requests, one.errors, one.rows, one.labelled, one.labels_apart))
         ripe = "yes" if delays.is_ripe(one.age) else "no"
         shown.add_row(moment(one.begin), moment(one.until), versions, *counts, ripe)
     print_whole(shown)

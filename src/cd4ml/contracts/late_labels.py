@@ -6,6 +6,7 @@ labels.json       what they are (`Labels`)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ BETWEEN = "\x1f"
 MOMENT = r"^\d{4}-\d{2}-\d{2}($|[T ]\d{2})"
 """A text that may be a date or time, as ISO 8601 has them with hyphens."""
 TABLE, ABOUT = "labels.parquet", "labels.json"
+CLOCKS = timedelta(seconds=30)
+"""How far the clocks may be apart of those who write when requests and labels came."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,18 @@ def matches(asked: pa.ChunkedArray, there: pa.ChunkedArray) -> tuple[npt.NDArray
 def one_text(values: Sequence[pa.Array]) -> pa.Array:
     """The values of a key as one text a row; null where a row lacks one of them."""
     return pc.binary_join_element_wise(*map(_comparable, values), BETWEEN)
+
+
+def keys_of(labels: pa.Table, key: Sequence[str], names: Sequence[str]) -> pa.Array:
+    """The keys of labels as one text each (`one_text`).
+
+    Args:
+        labels: As `LABELS` has them, by a key.
+        key: Its features, as `Labels.key` has them.
+        names: The same in the order of the texts.
+    """
+    values = labels["key"].combine_chunks()
+    return one_text([pc.list_element(values, key.index(name)) for name in names])
 
 
 def _comparable(values: pa.Array) -> pa.Array:

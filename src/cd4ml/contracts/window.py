@@ -136,18 +136,25 @@ class Window(Document, kind="cd4ml/Window", remedy="collect the window again"):
         return sum(one.labelled for one in self.parts if not one.mirrored)
 
     @property
-    def lost(self) -> int:
+    def labels_apart(self) -> int:
         """Labels that are kept apart, but for those that say what another one of their row says."""
         return sum(self.apart.get(why, 0) for why in _LACKS)
 
     @property
-    def kept_apart(self) -> tuple[str, ...]:
-        """These labels by reason, and the answers that are kept apart, a line each."""
+    def why_apart(self) -> tuple[str, ...]:
+        """These labels by reason, a line each."""
         counts = [(self.apart.get(why, 0), said) for why, said in _LACKS.items()]
-        labels = tuple(f"{counted(count, 'label')} kept apart: {said}" for count, said in counts if count)
+        return tuple(f"{counted(count, 'label')} kept apart: {said}" for count, said in counts if count)
+
+    @property
+    def kept_apart(self) -> tuple[str, ...]:
+        """The same, and the answers that are kept apart."""
         if not self.repeated:
-            return labels
-        return (*labels, f"{counted(self.repeated, 'answer')} kept apart: their request has the id of an earlier one")
+            return self.why_apart
+        return (
+            *self.why_apart,
+            f"{counted(self.repeated, 'answer')} kept apart: their request has the id of an earlier one",
+        )
 
     @property
     def errors(self) -> int:

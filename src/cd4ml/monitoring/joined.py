@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured_features, class_labels
 from cd4ml.contracts.captured import FEEDBACK
-from cd4ml.contracts.late_labels import LABELS, matches, one_text
+from cd4ml.contracts.late_labels import CLOCKS, LABELS, matches, one_text
 from cd4ml.contracts.window import (
     AHEAD,
     APART,
@@ -35,8 +35,6 @@ from cd4ml.monitoring.taking import NUMBER
 Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-CLOCKS = timedelta(seconds=30)
-"""How far the clocks may be apart of those who write when requests and labels came."""
 _KEY = ("request_id", "key")
 _PAIR = pa.int64()
 

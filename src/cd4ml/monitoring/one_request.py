@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import captured, class_labels
-from cd4ml.contracts.late_labels import BETWEEN
+from cd4ml.contracts.late_labels import keys_of, one_text
 from cd4ml.contracts.window import UNKNOWN, Window
 from cd4ml.monitoring import joined, window_table, windows
 from cd4ml.monitoring.capture_files import CaptureFiles
@@ -239,8 +239,9 @@ class _Looking:
         for about in labels_taken.every(self.store, self.model):
             table = labels_taken.read(self.store, about)
             if about.key:
-                own = {BETWEEN.join(str((one.get("features") or {}).get(name)) for name in about.key) for one in given}
-                wanted = pc.is_in(pc.binary_join(table["key"], BETWEEN), pa.array(sorted(own), pa.string()))
+                values = ([(one.get("features") or {}).get(name) for one in given] for name in about.key)
+                own = one_text([pa.array(one, pa.string()) for one in values])
+                wanted = pc.is_in(keys_of(table, about.key, about.key), own.drop_null())
             else:
                 wanted = pc.equal(table["request_id"], self.asked.id)
             for one in table.filter(wanted).to_pylist():

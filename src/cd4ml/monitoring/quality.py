@@ -227,7 +227,7 @@ class _Version:
         """What labels stand for, and the places of the rows that are measured."""
         labelled = np.flatnonzero(self.answers.labelled)
         if not len(labelled):
-            apart = "".join(f"; {one}" for one in self.window.kept_apart)
+            apart = "".join(f"; {one}" for one in self.window.why_apart)
             due = apart or (
                 "; those of this window are due, so see whether feedback comes, or take labels in bulk; `cd4ml labels "
                 "list` says how many of those that were taken are of no row"

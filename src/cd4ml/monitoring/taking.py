@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import class_labels
 from cd4ml.contracts.columns import column, is_text
-from cd4ml.contracts.late_labels import ABOUT, LABELS, TABLE, Labels
+from cd4ml.contracts.late_labels import ABOUT, CLOCKS, LABELS, TABLE, Labels
 from cd4ml.contracts.model import Contract
 from cd4ml.data import content, sources
 from cd4ml.data.digest import Digest, of_columns, of_rows
@@ -36,7 +36,6 @@ MOST_ROWS = 20_000_000
 MOST_BYTES = 2**30
 """Of their labels, and of what tells whose they are."""
 _MANY = 2**31 - 1
-_CLOCKS = timedelta(seconds=30)
 """How far the clock of whoever says when a label was known may be ahead."""
 _ZONES = timedelta(hours=14)
 """By how much a day begins earlier where it begins first."""
@@ -98,6 +97,8 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
     with hiding_values(), _read(origin, where.columns(contract)) as given:
         reading = _Reading(given, str(origin), contract, where)
         table = reading.labels()
+    if not len(table):
+        raise DataError(f"{origin}: no row has a label yet; take it again once one has")
     about = Labels(
         model=version.name,
         version=version.version,
@@ -248,7 +249,7 @@ class _Reading:
         if not is_time:
             return pa.nulls(len(values), _MOMENT)
         moments, are_dates = values.cast(_MOMENT), _are_dates(values)
-        last = pa.scalar(clock.exact() + (_ZONES if are_dates else _CLOCKS), _MOMENT)
+        last = pa.scalar(clock.exact() + (_ZONES if are_dates else CLOCKS), _MOMENT)
         fits = pc.or_(none_, pc.less_equal(moments, last))
         self._check(self.where.known, values, fits=fits, why="later than now, so it is not known yet")
         return pc.add(moments, pa.scalar(_DAY)) if are_dates else moments
@@ -309,6 +310,6 @@ def _stored(store: Store, about: Labels, labels: pa.Table) -> Taken:
     with tempfile.TemporaryDirectory() as folder, suppress(AlreadyStoredError):
         file = Path(folder) / TABLE
         pq.write_table(dated, file, compression="zstd")
-        store.add_folder(about.folder, {TABLE: file, ABOUT: about.text})
+        store.add_folder(about.folder, {TABLE: file, ABOUT: about.text}, claim=about.digest)
         return Taken(about, before=False)
     return Taken(labels_taken.about(store, about.folder), before=True)

@@ -13,9 +13,12 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from cd4ml.contracts.deployment import Held, Undone
 from cd4ml.contracts.erasure import Erasure
-from cd4ml.contracts.late_labels import BETWEEN
+from cd4ml.contracts.late_labels import keys_of, one_text
 from cd4ml.contracts.lineage import FILE as LINEAGE
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.record import RunRecord
@@ -327,11 +330,11 @@ class Trace:
                 yield Node("request", f"{len(found) - MOST:,} more", f"of {model}")
         for about in labels_taken.every(self.store, model):
             if about.key and set(about.key) == set(values):
-                own = BETWEEN.join(values[name] for name in about.key)
-                for one in labels_taken.read(self.store, about).to_pylist():
-                    if BETWEEN.join(one["key"]) == own:
-                        said = f"of {model}, {about.headline}, taken {about.taken_at}"
-                        yield Node("label", one["label"], said, one["at"].isoformat(timespec="seconds"))
+                [own] = one_text([pa.array([values[name]]) for name in about.key])
+                labels = labels_taken.read(self.store, about)
+                said = f"of {model}, {about.headline}, taken {about.taken_at}"
+                for one in labels.filter(pc.equal(keys_of(labels, about.key, about.key), own)).to_pylist():
+                    yield Node("label", one["label"], said, one["at"].isoformat(timespec="seconds"))
 
     def _request(self, name: str, found: Found) -> Node:
         labels = [

@@ -101,8 +101,7 @@ def given(
     if since:
         wanted &= pc.field("at") >= pa.scalar(since, ROWS.field("at").type)
     try:
-        dataset = tables.opened(uri, at).to_pyarrow_dataset()
-        read = dataset.scanner(columns=list(dict.fromkeys([*columns, "at"])), filter=wanted).to_reader()
+        read = tables.dataset(uri, at).scanner(columns=list(dict.fromkeys([*columns, "at"])), filter=wanted).to_reader()
         found = [_chosen(pa.Table.from_batches([some]), part) for some in read]
         return pa.concat_tables([read.schema.empty_table(), *found]).select(list(columns))
     except (OSError, pa.ArrowException) as error:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts import captured, class_labels
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
-from cd4ml.contracts.late_labels import Labels
+from cd4ml.contracts.late_labels import CLOCKS, Labels
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, window_table
@@ -89,7 +89,7 @@ def collect(store: str, model: str, span: Span, *, capture: str = "", feedback: 
     opened = open_store(store)
     files = CaptureFiles(capture or place(opened, model))
     answers, repeated = _answers(files, span)
-    said = feedback or Feedback(files.place, span.begin - joined.CLOCKS)
+    said = feedback or Feedback(files.place, span.begin - CLOCKS)
     found = _joined(opened, model, answers, feedback=said, span=span)
     unreadable = files.unreadable | said.unreadable(span.begin)
     about = _document(model, span, answers=answers, found=found, unreadable=unreadable, repeated=repeated)
@@ -99,7 +99,7 @@ def collect(store: str, model: str, span: Span, *, capture: str = "", feedback: 
 def feedback(store: Store, model: str, wanted: Iterable[Span], *, capture: str = "") -> Feedback:
     """What reads the feedback of some windows once, where it is not too much."""
     begin = min((span.begin for span in wanted), default=clock.moment())
-    return Feedback(capture or place(store, model), begin - joined.CLOCKS)
+    return Feedback(capture or place(store, model), begin - CLOCKS)
 
 
 def place(store: Store, model: str) -> str:
@@ -337,7 +337,7 @@ def _joined(store: Store, model: str, answers: pa.Table, *, feedback: Feedback, 
         labels = labels_taken.read(store, about)
         own = labels if about.key else labels.filter(pc.is_in(labels["request_id"], ids))
         bulk.append(Bulk(own, about.key))
-    labels, classes = _feedback(feedback, span.begin - joined.CLOCKS, ids), _classes(store, model, answers)
+    labels, classes = _feedback(feedback, span.begin - CLOCKS, ids), _classes(store, model, answers)
     return joined.join(answers, classes=classes, feedback=labels, bulk=bulk, now=clock.exact())
 
 

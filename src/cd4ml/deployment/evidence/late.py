@@ -7,7 +7,7 @@ and not from when it was known elsewhere: what a look has seen as over stays as 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured_features
 from cd4ml.contracts.captured import FEEDBACK
-from cd4ml.contracts.late_labels import Labels, matches, one_text
+from cd4ml.contracts.late_labels import CLOCKS, Labels, keys_of, matches, one_text
 from cd4ml.deployment.evidence.compared import places_in
 from cd4ml.registry import labels_taken
 from cd4ml.storage import Store
 
 _MOMENT = FEEDBACK.field("at").type
+NO_TIME, MICROSECOND = timedelta(0), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,12 @@ class Late:
         """
         labels = self._read(numbers)
         rows = _Rows.of(requests)
-        row, label = (np.concatenate(both) for both in zip(rows.by_id(labels), self._by_key(rows, labels), strict=True))
         there, known = (labels[name].to_numpy().astype(np.int64) for name in ("there", "known"))
-        fits = known[label] >= rows.asked[rows.of_request[row]]
-        row, label = row[fits], label[fits]
+        found = list[tuple[np.ndarray, np.ndarray]]()
+        for (row, label), slack in ((rows.by_id(labels), CLOCKS), (self._by_key(rows, labels), NO_TIME)):
+            fits = known[label] + slack // MICROSECOND >= rows.asked[rows.of_request[row]]
+            found.append((row[fits], label[fits]))
+        row, label = (np.concatenate(both) for both in zip(*found, strict=True))
         order = np.lexsort((there[label], row))
         row, first = np.unique(row[order], return_index=True)
         label = label[order][first]
@@ -76,11 +79,13 @@ class Late:
                 about = labels_taken.about(self.store, folder)
                 fits = not about.key or sorted(about.key) == sorted(self.key)
                 table = labels_taken.read(self.store, about) if fits else None
-                self._taken[folder] = table and _of(self._later(table), about, numbers)
+                self._taken[folder] = None if table is None else _of(self._later(table), about, numbers)
         return pa.concat_tables([_NONE, *(one for one in self._taken.values() if one is not None)]).combine_chunks()
 
     def _later(self, labels: pa.Table) -> pa.Table:
-        return labels.filter(pc.greater_equal(labels["at"], pa.scalar(self.since, _MOMENT))) if self.since else labels
+        if self.since is None:
+            return labels
+        return labels.filter(pc.greater_equal(labels["at"], pa.scalar(self.since - CLOCKS, _MOMENT)))
 
 
 _NONE = pa.schema(
@@ -99,8 +104,7 @@ def _of(labels: pa.Table, about: Labels, numbers: Callable[[pa.ChunkedArray], pa
     """Labels that were taken at once."""
     keys = pa.nulls(len(labels), pa.string())
     if about.key:
-        values = labels["key"].combine_chunks()
-        keys = one_text([pc.list_element(values, about.key.index(name)) for name in sorted(about.key)])
+        keys = keys_of(labels, about.key, sorted(about.key))
     texts = labels["label"].combine_chunks().dictionary_encode()
     as_json = pa.array([json.dumps(text) for text in texts.dictionary.to_pylist()], pa.string())
     known = labels["at"].cast(pa.int64())

@@ -17,7 +17,7 @@ from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 from cd4ml.deployment.evidence.compared import callers, first_of_each, unreadable
 from cd4ml.deployment.evidence.late import Late
-from cd4ml.errors import StorageError
+from cd4ml.errors import DocumentError, StorageError
 from cd4ml.storage import arrow
 
 EVERYTHING = frozenset(REQUESTS.names) | frozenset(FEEDBACK.names)
@@ -84,7 +84,7 @@ class Captured:
     def _with_late(self, feedback: pa.Table, late: Late) -> pa.Table:
         try:
             labels = late.feedback(self._requests.rows, _numbers)
-        except (OSError, pa.ArrowException, StorageError) as error:
+        except (OSError, pa.ArrowException, StorageError, DocumentError) as error:
             raise unreadable(late.store.location, error) from error
         if not len(labels):
             return feedback
