@@ -229,6 +229,16 @@ def test_a_version_that_answers_no_more_is_forgotten_once_another_one_can_tell(s
     assert look(store) == ()
 
 
+def test_traffic_that_came_back_is_no_alert_whoever_answers_then(store: Store) -> None:
+    judge(store, 0, {"traffic": FAILED, "age of born": FAILED}, rows=0)
+    judge(store, 1, {"traffic": FAILED, "age of born": PASSED}, version="1")
+    assert [one.check for one in look(store)] == ["traffic"]
+
+    judge(store, 2, {"traffic": PASSED}, version="2")
+
+    assert look(store) == ()
+
+
 def test_a_version_that_its_arm_does_not_name_has_the_alerts_of_its_checks(store: Store) -> None:
     judge(store, 0, {"version : auc": FAILED, "version 1: auc": PASSED, "errors in version (unknown)": FAILED})
 

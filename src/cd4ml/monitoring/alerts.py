@@ -19,6 +19,7 @@ from cd4ml.contracts.window_drift import UNKNOWN_VERSION
 from cd4ml.errors import DataError
 from cd4ml.monitoring import monitored
 from cd4ml.monitoring.monitored import Judged
+from cd4ml.monitoring.usual import AGE, TRAFFIC
 from cd4ml.names import nearest
 from cd4ml.registry import approvals, clock
 from cd4ml.registry.numbers import numbers
@@ -233,10 +234,10 @@ def _by_version(judged: Judged) -> dict[tuple[str, str], Check]:
 
 
 def _named(name: str, answered: set[str]) -> tuple[str, set[str]]:
-    """What is checked, and of which versions."""
+    """What is checked, and of which versions; of none what is the same whichever answers."""
     found = _VERSION.fullmatch(name)
     if found is None:
-        return name, answered
+        return name, {""} if name == TRAFFIC or name.startswith(AGE) else answered
     behind = found["behind"]
     version = found["before"] if behind is None else "" if behind == UNKNOWN_VERSION else behind
     return found["name"] or found["named"], {version}
