@@ -88,7 +88,7 @@ def take(
 
     cd4ml labels take uptake outcomes.parquet --key player --known decided_at
 
-    cd4ml labels take uptake to-label.csv --row row --by "Ada Example"
+    cd4ml labels take uptake to-label.csv --row row --by "$USER"
     """
     from cd4ml.monitoring import taking
     from cd4ml.monitoring.taking import Where
