@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Verdict
 from cd4ml.deployment.evidence import divided
 from cd4ml.deployment.evidence.divided import Divided
+from cd4ml.monitoring.windows import Span
 from cd4ml.storage import open_store
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,6 +59,12 @@ def write(folder: Path, requests: int, arms: Arms = Arms(), *, seed: int = 0, un
     table, feedback = captured(requests, arms, seed=seed, unit=unit)
     _write(folder, seed, requests=table, feedback=feedback)
     return folder
+
+
+def spans(since: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
+    """Windows of some width from a moment until another."""
+    for begin in range(int((until - since) / width)):
+        yield Span(since + begin * width, since + (begin + 1) * width)
 
 
 def write_mirrored(folder: Path, requests: int, arms: Arms = Arms(), *, copied: float = 1.0) -> None:

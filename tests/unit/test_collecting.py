@@ -1,5 +1,7 @@
 """What is due is collected and handed on to be judged: what is new first, and what was judged already not again."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ from cd4ml.cli import app
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Window
-from cd4ml.errors import DataError
+from cd4ml.errors import ArgumentsError, DataError, RegistryError, StorageError
 from cd4ml.monitoring import collecting, handed, judging, monitored, spans, window_table, windows
 from cd4ml.monitoring.collecting import Collected
 from cd4ml.monitoring.monitored import Judged
@@ -142,6 +144,7 @@ def test_where_nothing_is_captured_nothing_has_passed(store: str, tmp_path: Path
     told.raise_if_failed()  # nobody may have asked yet
     assert found.headline == "nothing is captured"
     assert (told.headline, told.metadata["passed"]) == ("nothing is captured, no alerts", False)
+    assert handed.collecting(tmp_path / "windows").warnings == ()  # the check has it
     (said,) = told.verdict.warnings
     assert said.startswith(f"nothing is captured at {tmp_path / 'none'}; see whether the model is asked")
     assert not Verdict.read(tmp_path / "verdict.json").passed
@@ -218,12 +221,19 @@ def test_where_no_window_can_be_collected_the_run_ends_with_what_ended_the_first
 def test_a_folder_of_no_day_of_now_brings_no_windows_and_is_told(store: str, tmp_path: Path, folder: str) -> None:
     (tmp_path / "capture/requests/2026-01-01").rename(tmp_path / "kept")
     (tmp_path / "capture/requests" / folder).mkdir()
-    assert collecting.due(store, "uptake", every="1 hour", capture=str(tmp_path / "capture")) == 0
+    assert collecting.due(store, "uptake", every="1 hour", capture=str(tmp_path / "capture")) == []
     (tmp_path / "kept").rename(tmp_path / "capture/requests/2026-01-01")
 
     assert keys(collect(store)) == [FIRST, SECOND]
     [told] = handed.collecting(tmp_path / "windows").warnings
     assert f"requests: '{folder}': no window is due of what lies there" in told
+
+
+def test_days_that_are_kept_on_purpose_are_only_not_due(store: str, tmp_path: Path) -> None:
+    (tmp_path / "capture/requests/2025-01-01").mkdir()
+
+    assert keys(collect(store)) == [FIRST, SECOND]
+    assert handed.collecting(tmp_path / "windows").warnings == ()
 
 
 def test_the_command_collects_the_others_and_fails(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,18 +254,131 @@ def test_a_store_that_is_down_for_a_time_ends_no_command_that_goes_on(
     store: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = "the store is away"
-    ends: list[Exception] = [DataError(away), OSError(away), DataError(away)]
+    ends: list[Exception] = [RegistryError(away), OSError(away), StorageError(away)]
     slept: list[float] = []
 
-    def due(*_: Any, **__: Any) -> Any:
+    due_now = windows.due
+
+    def due(*asked: Any, **others: Any) -> Any:
+        if not slept:
+            return due_now(*asked, **others)
         if ends:
             raise ends.pop()
         raise KeyboardInterrupt
 
+    run_by(monkeypatch, store, [0])
     monkeypatch.setattr(windows, "due", due)
     monkeypatch.setattr("time.sleep", slept.append)
-    done = CliRunner().invoke(app, ["monitor", command, "uptake", "--go-on", "--store", store])
+    done = monitor(store, command, "--go-on")
 
-    assert slept == [360.0] * 3
+    assert slept == [360.0] * 4
     assert done.output.count("the store is away; it is tried again") == 1
     assert done.exit_code == 130
+
+
+def monitor(store: str, command: str, *options: str, model: str = "uptake") -> Any:
+    folder = Path(store).parent
+    where = ["--capture", str(folder / "capture"), "--store", store]
+    runs = ["--runs", str(folder / "runs")] if command == "run" else []
+    return CliRunner().invoke(app, ["monitor", command, model, *options, *where, *runs])
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """The clock goes on where a command sleeps, so many times."""
+    slept = 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal slept
+        slept += 1
+        if slept == most:
+            raise KeyboardInterrupt
+        at(monkeypatch, clock.moment() + timedelta(seconds=seconds))
+
+    monkeypatch.setattr("time.sleep", sleep)
+
+
+def run_by(monkeypatch: pytest.MonkeyPatch, store: str, codes: Sequence[int]) -> list[datetime]:
+    """Has runs collect and judge, and end with some codes, the last one from then on; when each began."""
+    began: list[datetime] = []
+
+    def execute(*_: Any, folder: Path) -> int:
+        began.append(clock.moment())
+        with suppress(OverflowError):
+            judge(store, *collect(store, str(folder / "windows")).windows)
+        (folder / "summary.json").write_text('{"status": "passed"}')
+        return codes[min(len(began), len(codes)) - 1]
+
+    monkeypatch.setattr("cd4ml.cli.run.execute", execute)
+    return began
+
+
+@pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 1)])
+def test_a_command_that_takes_several_runs_fails_where_one_of_them_did(
+    store: str, codes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "MOST", 1)
+    began = run_by(monkeypatch, store, codes)
+
+    done = monitor(store, "run")
+
+    assert (len(began), done.exit_code) == (2, max(codes)), done.output
+
+
+def test_what_cannot_be_collected_begins_a_run_only_together_with_what_is_new(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, *range(10))
+    began = run_by(monkeypatch, store, [1])
+    looks(monkeypatch, 25)
+
+    monitor(store, "run", "--go-on")
+
+    assert [one - captures.BEGIN for one in began] == [hours * HOUR + timedelta(minutes=5) for hours in (2, 3, 4)]
+
+
+def test_what_no_one_foresaw_is_told_once_by_a_command_that_goes_on(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, 0)
+    looks(monkeypatch, 4)
+
+    done = monitor(store, "collect", "--go-on")
+
+    assert done.output.count("failed   2026-01-01 00:00 OverflowError: too large") == 1
+    assert done.output.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "model", "options", "error"),
+    [
+        ("run", "uptaek", (), RegistryError),
+        ("collect", "uptaek", (), RegistryError),
+        ("collect", "uptake", ("--since", "2025-01-01"), ArgumentsError),
+        ("collect", "uptake", ("--since", "2026-01-01T00:30"), ArgumentsError),
+    ],
+)
+def test_a_mistake_of_what_is_asked_for_ends_also_a_command_that_goes_on(
+    store: str, monkeypatch: pytest.MonkeyPatch, command: str, model: str, options: tuple[str, ...], error: type
+) -> None:
+    looks(monkeypatch, 1)
+
+    done = monitor(store, command, "--go-on", *options, model=model)
+
+    assert (done.exit_code, type(done.exception)) == (1, error)
+
+
+def test_whether_anything_is_captured_does_not_go_by_how_many_checks_there_are(store: str, tmp_path: Path) -> None:
+    for name in ("windows", "drift", "quality"):
+        (tmp_path / name).mkdir()
+    handed.tell(tmp_path / "windows", [Check("another", "it is so", None, Outcome.SKIPPED, "it is not looked at")], [])
+
+    told = judging.check(
+        tmp_path / "windows",
+        drift=tmp_path / "drift",
+        quality=tmp_path / "quality",
+        model="uptake",
+        store=store,
+        output=tmp_path / "verdict.json",
+    )
+
+    assert told.headline == "no window is due, no alerts"

@@ -65,7 +65,7 @@ def store(tmp_path: Path) -> str:
     labels = pa.table({"request_id": [f"0-{place}" for place in range(0, REQUESTS, 2)], "took": [True] * 200})
     pq.write_table(labels, tmp_path / "labels.parquet")
     taking.take("uptake", source=str(tmp_path / "labels.parquet"), store=location)
-    (span,) = windows.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
+    (span,) = captures.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
     windows.collect(location, "uptake", span, capture=str(tmp_path / "capture"))
     return location
 
@@ -166,7 +166,7 @@ def test_what_a_person_fills_in_comes_back_with_their_name(store: str, tmp_path:
     assert (done.exit_code, "4 rows without a label yet" in done.output) == (0, True), done.output
     assert {one.by for one in labels_taken.every(open_store(store), "uptake")} == {"", "a reader"}
     assert "a reader" in ask("list", "uptake", "--store", store).output
-    (span,) = windows.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
+    (span,) = captures.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
     windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))
     (window,) = window_table.every(open_store(store), "uptake")
     assert window.labelled == 200 + 6
@@ -218,7 +218,7 @@ def test_where_there_is_nothing_to_label_it_is_told(store: str, tmp_path: Path) 
     others = pa.table({"request_id": [f"0-{place}" for place in range(1, REQUESTS, 2)], "took": [False] * 200})
     pq.write_table(others, tmp_path / "others.parquet")
     taking.take("uptake", source=str(tmp_path / "others.parquet"), store=store)
-    (span,) = windows.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
+    (span,) = captures.spans(captures.BEGIN, captures.BEGIN + HOUR, HOUR)
     windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))
     with pytest.raises(DataError, match="every row since 2025-12-02 that version 1 answered has a label"):
         labelling.worth_it(open_store(store), "uptake", 10)

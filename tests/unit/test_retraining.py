@@ -330,7 +330,7 @@ def test_a_run_that_nothing_is_heard_of_counts_as_failed(store: str, monkeypatch
 def with_labels(store: str, *, used: int | None = 500) -> None:
     """Collects two hours with labels and judges them: of so many labelled rows it is known what they stand for."""
     folder = captures.write_labelled(Path(store).parent / "capture", 7200)
-    for span in windows.spans(captures.BEGIN, captures.BEGIN + timedelta(hours=2), timedelta(hours=1)):
+    for span in captures.spans(captures.BEGIN, captures.BEGIN + timedelta(hours=2), timedelta(hours=1)):
         window = windows.collect(store, "uptake", span, capture=str(folder))
         check = Check("auc", "at least 0.7", 0.8, Outcome.PASSED, "auc is 0.8")
         quality = None if used is None else quality_of(window, "1", "2", check=check, ripe=True, used=used)

@@ -11,7 +11,7 @@ import typer
 
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, moment, plain, print_whole, say, table
-from cd4ml.errors import ArgumentsError, Cd4mlError, DataError
+from cd4ml.errors import ArgumentsError, Cd4mlError, DataError, RegistryError
 from cd4ml.monitoring import spans
 from cd4ml.storage import check_uri, open_store
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cd4ml.monitoring.alerts import State
+    from cd4ml.monitoring.windows import Span
 
 PIPELINE = "monitoring"
 monitor_app = typer.Typer(
@@ -34,22 +35,33 @@ class Outage:
 
     def __init__(self) -> None:
         self._said: set[str] = set()
+        self._passed = False
 
     @contextmanager
     def told(self) -> "Iterator[None]":
-        """Says what ends the block, where it is something that may be over the next time."""
+        """Says what ends the block, where it is something that may be over the next time.
+
+        Raises:
+            ArgumentsError: What was asked for is a mistake, and was never done.
+            RegistryError: The model is none, and never was.
+        """
         try:
             yield
         except (Cd4mlError, OSError) as error:
+            if isinstance(error, ArgumentsError | RegistryError) and not self._passed:
+                raise
             self.say("waiting", f"{error}; it is tried again until it goes, or the command is stopped")
         else:
+            self._passed = True
             self._said = {one for one in self._said if not one.startswith("waiting")}
 
-    def say(self, word: str, what: str) -> None:
-        """Says it, unless that was said already."""
-        if f"{word} {what}" not in self._said:
-            say(word, what)
+    def say(self, word: str, what: str) -> bool:
+        """Says it, unless that was said already; whether it was not."""
+        if f"{word} {what}" in self._said:
+            return False
+        say(word, what)
         self._said.add(f"{word} {what}")
+        return True
 
 
 @monitor_app.command()
@@ -92,30 +104,38 @@ def run(
     arguments = {"name": model, "store": store, "every": every, **given}
     wanted = asked.checked(RunFile(Path("cd4ml monitor run"), PIPELINE, arguments))
 
-    def due() -> int:
-        return collecting.due(store, model, every=every, capture=place)
+    def due() -> "set[Span]":
+        return set(collecting.due(store, model, every=every, capture=place))
 
-    def judge() -> int:
-        """Until nothing is due, or nothing is done of it any more; the exit code of the last run."""
-        left = due()
+    def judge(left: "set[Span]") -> "tuple[int, set[Span]]":
+        """Runs until nothing is due, or nothing is done of it any more.
+
+        Args:
+            left: What is due.
+
+        Returns:
+            The worst exit code of the runs, and what is left.
+        """
+        worst = 0
         while True:
             folder = new_folder(runs, PIPELINE)
             code = execute(wanted, runs, folder=folder)
             if json.loads((folder / "summary.json").read_text())["status"] == "stopped":
                 raise typer.Exit(code)
-            before, left = left, due()
-            if since or not 0 < left < before:
-                return code
+            before, left, worst = left, due(), max(worst, code)
+            if since or not 0 < len(left) < len(before):
+                return worst, left
 
     if not go_on:
-        raise typer.Exit(judge())
-    judged, outage = False, Outage()
+        raise typer.Exit(judge(due())[0])
+    left: set[Span] | None = None
+    width, outage = spans.width(every), Outage()
     while True:
         with outage.told():
-            if not judged or due():
-                judge()
-            judged = True
-        time.sleep(spans.width(every).total_seconds() / 10)
+            now = due()
+            if left is None or now - left:  # what could not be done is tried again with what is new, not at each look
+                _, left = judge(now)
+        time.sleep(width.total_seconds() / 10)
 
 
 @monitor_app.command()
@@ -153,6 +173,7 @@ def collect(
     cd4ml monitor collect uptake --since 2026-11-01 --until 2026-11-08 --every "1 day"
     """
     from cd4ml.monitoring import collecting, windows
+    from cd4ml.monitoring.capture_files import OLDEST
 
     if until and not since:
         raise ArgumentsError("--until: nothing says from when; name --since too, or leave both out for what is due")
@@ -160,19 +181,15 @@ def collect(
 
     def collect_all(begin: datetime | None) -> bool:
         """Collects what is due, or all from a moment on; whether that went well."""
-        if begin is None:
-            wanted = list(windows.due(opened, model, width, capture=place))
-            for one in windows.passed_over(opened, model, capture=place):
-                outage.say("unread", one)
-        else:
-            wanted = windows.named(opened, model, begin, until=until, width=width, capture=place)
-        failed, feedback = False, windows.feedback(opened, model, wanted, capture=place)
-        for span in wanted:
-            try:
-                found = windows.collect(store, model, span, capture=place, feedback=feedback)
-            except Exception as error:  # whatever it is, the other windows are worth more
+        wanted, passed_over = collecting.chosen(opened, model, begin, until=until, width=width, capture=place)
+        for one in passed_over:
+            outage.say("unread", one)
+        failed = False
+        for span, found in collecting.each(store, model, wanted, capture=place):
+            if isinstance(found, Exception):
                 failed = True
-                outage.say("failed", f"{moment(span.written[0])} {collecting.told(error)}")
+                if outage.say("failed", f"{moment(span.written[0])} {collecting.told(found)}"):
+                    collecting.log(found)
                 continue
             say(moment(found.begin), found.headline)
             for file in found.unreadable:
@@ -181,7 +198,8 @@ def collect(
                 say("apart", one)
         if not go_on and not wanted:
             uncaptured = windows.uncaptured(opened, model, capture=place)
-            say("windows", f"none is due; {uncaptured or 'there is none that is over and not collected'}")
+            none = f"there is none of the last {OLDEST.days} days that is over and not collected"
+            say("windows", f"none is due; {uncaptured or none}")
         return not failed
 
     outage = Outage()

@@ -20,6 +20,8 @@ LATE = timedelta(hours=2)
 """How long after a request came in its file may still be written, as where the store was away."""
 OLDEST = timedelta(days=layout.PASSING["captures"] + 1)
 """Days before are over, of which no window is due by itself."""
+FIRST = "2000-01-01"
+"""No server wrote on a day before, but by a clock that was not set."""
 EARLY = timedelta(minutes=5)
 """How much a file may seem to be written before a request of it came in, as where a clock was set back meanwhile."""
 MOST_BYTES = 640 * 2**20
@@ -102,9 +104,8 @@ class CaptureFiles:
         return [one for one in self._folders(name) if _is_day(one)]
 
     def strange(self, name: str) -> list[str]:
-        """What the folders of a table are called that are of no day, or of one that is over for long; likewise."""
-        oldest = captured.day(clock.moment() - OLDEST)
-        return [one for one in self._folders(name) if not _is_day(one) or one < oldest]
+        """What the folders of a table are called that are of no day on which a server can have written; likewise."""
+        return [one for one in self._folders(name) if not _is_day(one) or one < FIRST]
 
     def _folders(self, name: str) -> list[str]:
         try:

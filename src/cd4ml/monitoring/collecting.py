@@ -5,9 +5,9 @@ One that cannot be collected keeps no other: it is handed on as an error, and is
 
 import shutil
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,7 @@ def collect(
 ) -> Collected:
     """Collects the windows of a model that are due, and hands on those that are to be judged.
 
-    Due are those that `windows.due` names, and those that were collected and not judged since. Windows that are over
-    and not collected come first.
+    Due are those that `windows.due` names, in its order, and then those that were collected and not judged since.
 
     Args:
         store: The store that holds the registry, and takes the windows.
@@ -86,65 +85,119 @@ def collect(
     """
     opened, width = open_store(store), spans.width(every)
     Path(output).mkdir(parents=True, exist_ok=True)
-    if since:
-        judged, end = dict[str, int](), spans.moment(until) if until else None
-        wanted = most = windows.named(opened, model, spans.moment(since), until=end, width=width, capture=capture)
-    else:
-        judged = _judged(opened, model)
-        wanted = _due(opened, model, judged, width=width, capture=capture)
-        most = wanted[:MOST]
+    begin, end = (spans.moment(one) if one else None for one in (since, until))
+    wanted, warnings = chosen(opened, model, begin, until=end, width=width, capture=capture)
+    judged = dict[str, int]() if since else _judged(opened, model)
+    if not since:
+        wanted += _unjudged(opened, model, judged, besides=wanted)
+    most = wanted if since else wanted[:MOST]
     found: list[Window] = []
     failed: dict[Span, Exception] = {}
-    feedback = windows.feedback(opened, model, most, capture=capture)
-    for span in most:
-        folder = Path(output) / key_of(*span.written)
-        try:
-            window = windows.collect(store, model, span, capture=capture, feedback=feedback)
-            if judged.get(window.key) != window.number:
-                _write(opened, window, folder)
-                found.append(window)
-        except Exception as error:  # whatever it is, the other windows are worth more
-            shutil.rmtree(folder, ignore_errors=True)
-            failed[span] = error
+
+    def hand_on(window: Window) -> None:
+        if judged.get(window.key) != window.number:
+            _write(opened, window, Path(output) / window.key)
+            found.append(window)
+
+    for span, made in each(store, model, most, capture=capture, then=hand_on):
+        if isinstance(made, Exception):
+            failed[span] = made
     if failed and len(failed) == len(most):
         raise next(iter(failed.values()))
     errors = tuple(_error(span, why) for span, why in failed.items())
     uncaptured = windows.uncaptured(opened, model, capture=capture)
     unknown = (Check("capture", "requests are captured", None, Outcome.INCONCLUSIVE, uncaptured),) if uncaptured else ()
-    warnings = [] if since else windows.passed_over(opened, model, capture=capture)
-    handed.tell(output, (*errors, *unknown), [*warnings, *(one.reason for one in unknown)])
+    handed.tell(output, (*errors, *unknown), warnings)
     return Collected(tuple(found), len(wanted) - len(most), errors, is_captured=not uncaptured)
 
 
+def chosen(
+    store: Store, model: str, since: datetime | None, *, until: datetime | None, width: timedelta, capture: str = ""
+) -> tuple[list[Span], list[str]]:
+    """The windows that are named; where no moment is, those that are due, and what of the capture is passed over.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        since: Where the first begins that is named.
+        until: As `windows.named` takes it.
+        width: Of those that are not collected.
+        capture: As `windows.collect` takes it.
+
+    Returns:
+        The windows, and a sentence of what is passed over.
+
+    Raises:
+        ArgumentsError: No window begins at the moment that is named, or none is over.
+        DataError: The capture or the store cannot be read.
+        RegistryError: No version of the model is published.
+    """
+    if since:
+        return windows.named(store, model, since, until=until, width=width, capture=capture), []
+    due = list(windows.due(store, model, width, capture=capture))
+    return due, windows.passed_over(store, model, capture=capture)
+
+
+def each(
+    store: str,
+    model: str,
+    wanted: Sequence[Span],
+    *,
+    capture: str = "",
+    then: Callable[[Window], None] | None = None,
+) -> Iterator[tuple[Span, Window | Exception]]:
+    """Collects windows, each for itself: whatever ends one, the others are worth more.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        wanted: The windows.
+        capture: As `windows.collect` takes it.
+        then: What is done with each, and may fail likewise.
+
+    Yields:
+        Each window as it was collected, or what kept it from being so.
+    """
+    feedback = windows.feedback(open_store(store), model, wanted, capture=capture)
+    for span in wanted:
+        made: Window | Exception
+        try:
+            made = windows.collect(store, model, span, capture=capture, feedback=feedback)
+            if then:
+                then(made)
+        except Exception as error:
+            made = error
+        yield span, made
+
+
 def told(error: Exception) -> str:
-    """Why a window could not be collected, for people; what no one foresaw goes to the log whole."""
-    if isinstance(error, Cd4mlError):
-        return str(error)
-    traceback.print_exception(error)
-    return f"{type(error).__name__}: {error}"
+    """Why a window could not be collected, for people."""
+    return str(error) if isinstance(error, Cd4mlError) else f"{type(error).__name__}: {error}"
 
 
-def due(store: str, model: str, *, every: str, capture: str = "") -> int:
-    """How many windows of a model are to be collected or judged now.
+def log(error: Exception) -> None:
+    """Has the log tell the whole of what no one foresaw."""
+    if not isinstance(error, Cd4mlError):
+        traceback.print_exception(error)
+
+
+def due(store: str, model: str, *, every: str, capture: str = "") -> list[Span]:
+    """The windows of a model that are to be collected or judged now.
 
     Raises:
         DataError: The capture or the store cannot be read.
+        RegistryError: No version of the model is published.
     """
     opened = open_store(store)
-    return len(_due(opened, model, _judged(opened, model), width=spans.width(every), capture=capture))
+    over = list(windows.due(opened, model, spans.width(every), capture=capture))
+    return over + _unjudged(opened, model, _judged(opened, model), besides=over)
 
 
-def _due(store: Store, model: str, judged: Mapping[str, int], *, width: timedelta, capture: str) -> list[Span]:
-    known = {one.key: one for one in window_table.every(store, model)}
-    over = {key_of(*one.written): one for one in windows.due(store, model, width, capture=capture)}
-    first = min(judged) if len(judged) == BACK else ""
-    unjudged = {
-        key: Span.of(one)
-        for key, one in known.items()
-        if key >= first and judged.get(key) != one.number and key not in over
-    }
-    new, again = ([one for key, one in over.items() if (key in known) is old] for old in (False, True))
-    return [*new, *unjudged.values(), *again]
+def _unjudged(store: Store, model: str, judged: Mapping[str, int], *, besides: Sequence[Span]) -> list[Span]:
+    """The windows that were collected and not judged since, besides some."""
+    first, over = min(judged) if len(judged) == BACK else "", {key_of(*one.written) for one in besides}
+    known = [one for one in window_table.every(store, model) if one.key >= first and one.key not in over]
+    return [Span.of(one) for one in known if judged.get(one.key) != one.number]
 
 
 def _judged(store: Store, model: str) -> dict[str, int]:
@@ -153,12 +206,18 @@ def _judged(store: Store, model: str) -> dict[str, int]:
 
 
 def _error(span: Span, error: Exception) -> Check:
+    log(error)
     begin, until = span.written
     reason = f"the window from {begin} until {until} could not be collected ({told(error)}); it is tried again"
     return Check(f"collected from {begin}", "it can be collected", None, Outcome.ERROR, reason)
 
 
 def _write(store: Store, window: Window, folder: Path) -> None:
+    """Makes the folder of a window, whole or not at all."""
     folder.mkdir(parents=True)
-    pq.write_table(window_table.rows(store, window), folder / TABLE)
-    window.write(folder / DOCUMENT)
+    try:
+        pq.write_table(window_table.rows(store, window), folder / TABLE)
+        window.write(folder / DOCUMENT)
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -122,7 +122,8 @@ def check(
     warnings = [*collecting.warnings, *_acknowledged(standing), *untold]
     verdict = _together(judged, collecting.checks, warnings).write(output)
     errors = tuple(one for one in collecting.checks if one.outcome is Outcome.ERROR)
-    return Outcomes(model, verdict, standing, fresh, errors, is_captured=len(errors) == len(collecting.checks))
+    is_captured = not any(one.outcome is Outcome.INCONCLUSIVE for one in collecting.checks)
+    return Outcomes(model, verdict, standing, fresh, errors, is_captured=is_captured)
 
 
 def line(alert: Alert) -> str:
@@ -146,23 +147,18 @@ def _judged(store: Store, folder: Path, *, drift: Path, quality: Path) -> Judged
     return Judged(window, verdict, drifted, measured)
 
 
-def _together(judged: Sequence[Judged], errors: Sequence[Check], warnings: Sequence[str]) -> Verdict:
-    """One verdict about several windows: each check says of which it is."""
+def _together(judged: Sequence[Judged], collecting: Sequence[Check], warnings: Sequence[str]) -> Verdict:
+    """One verdict about several windows, and what collecting them came to: each check says of which it is."""
     checks = tuple(_of(check, one.window, several=len(judged) > 1) for one in judged for check in one.verdict.checks)
     own = [warning for one in judged for warning in one.verdict.warnings]
     about = {one.window.key: one.window.digest for one in judged}
-    return Verdict(WINDOW_GATE, about, (*checks, *errors), (*own, *warnings, *_untold(judged)))
+    last = judged[-1].verdict.checks if judged else ()
+    untold = [one.reason for one in (*collecting, *last) if one.outcome is Outcome.INCONCLUSIVE]
+    return Verdict(WINDOW_GATE, about, (*checks, *collecting), (*own, *warnings, *untold))
 
 
 def _of(check: Check, window: Window, *, several: bool) -> Check:
     return replace(check, name=f"{check.name} from {window.begin}") if several else check
-
-
-def _untold(judged: Sequence[Judged]) -> Iterator[str]:
-    """What cannot be told yet of the last window, and what is missing."""
-    for check in judged[-1].verdict.checks if judged else ():
-        if check.outcome is Outcome.INCONCLUSIVE:
-            yield check.reason
 
 
 def _acknowledged(standing: Sequence[Alert]) -> Iterator[str]:

@@ -14,9 +14,9 @@ from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.late_labels import CLOCKS, Labels
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
-from cd4ml.errors import DataError, RegistryError
+from cd4ml.errors import ArgumentsError, DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, window_table
-from cd4ml.monitoring.capture_files import OLDEST, CaptureFiles, Feedback
+from cd4ml.monitoring.capture_files import CaptureFiles, Feedback
 from cd4ml.monitoring.joined import Bulk, Joined
 from cd4ml.names import lasting, nearest
 from cd4ml.registry import clock, labels_taken, models, numbers
@@ -155,7 +155,7 @@ def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
 def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Iterator[Span]:
     """The windows that are over and not collected, and those of which more labels may be known by now.
 
-    Where some are collected already, those after the last of them come first, and then those that were left out, the
+    Those that are not collected come first: those after the last one that is, and then those that were left out, the
     latest first (`laid`). One is collected again whenever its age has grown by half, until its labels were ripe when it
     was.
 
@@ -176,9 +176,6 @@ def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Ite
     first, now = datetime.fromisoformat(f"{day}T00:00:00+00:00"), clock.moment()
     known, ripening = window_table.every(store, model), delays(store, model)
     taken = [Span.of(one) for one in known]
-    for one, span in zip(known, taken, strict=True):
-        if span.begin >= first and not ripening.is_ripe(one.age) and window_table.is_later(one, now):
-            yield span
     there = set(taken)
     left = [
         one for one in laid(taken, begin=first, until=_floor(now - SETTLED, width), width=width) if one not in there
@@ -186,6 +183,9 @@ def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Ite
     last = taken[-1].until if taken else first
     yield from (one for one in left if one.begin >= last)
     yield from reversed([one for one in left if one.begin < last])
+    for window, span in zip(known, taken, strict=True):
+        if span.begin >= first and not ripening.is_ripe(window.age) and window_table.is_later(window, now):
+            yield span
 
 
 def laid(known: Sequence[Span], *, begin: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
@@ -222,12 +222,13 @@ def named(
         capture: As `collect` takes it.
 
     Raises:
-        DataError: No window begins then, or none is over by then, or nothing was captured.
+        ArgumentsError: No window begins then, or none is over by then, or nothing was captured.
+        DataError: The table of windows or the capture cannot be read.
         RegistryError: No version of the model is published.
     """
     _check_published(store, model)
     if until is not None and until <= since:
-        raise DataError(f"until: {clock.written(until)} is not after {clock.written(since)}; name a later end")
+        raise ArgumentsError(f"until: {clock.written(until)} is not after {clock.written(since)}; name a later end")
     end = min(until or clock.moment(), clock.moment() - SETTLED)
     taken = [Span.of(one) for one in window_table.every(store, model)]
     first = _floor(since, width)
@@ -235,7 +236,7 @@ def named(
     whole = [one for one in laid(taken, begin=first, until=after, width=width) if one.until > since]
     found = [one for one in whole if since <= one.begin and one.until <= end]
     if not found or found[0].begin != since:
-        raise DataError(_none_begins(whole[0], since, width))
+        raise ArgumentsError(_none_begins(whole[0], since, width))
     _check_captured(set(found).difference(taken), CaptureFiles(capture or place(store, model)))
     return found
 
@@ -257,9 +258,11 @@ def _check_captured(new: Set[Span], files: CaptureFiles) -> None:
     """Makes sure that windows that are new have something captured before they end."""
     days = files.days("requests")
     if new and not days:
-        raise DataError(_uncaptured(files))
+        raise ArgumentsError(_uncaptured(files))
     if any(captured.day(one.until - timedelta(seconds=1)) < days[0] for one in new):
-        raise DataError(f"since: nothing is captured at {files.place} before {days[0]}; name that, or a later moment")
+        raise ArgumentsError(
+            f"since: nothing is captured at {files.place} before {days[0]}; name that, or a later moment"
+        )
 
 
 def uncaptured(store: Store, model: str, *, capture: str = "") -> str:
@@ -286,7 +289,7 @@ def _check_published(store: Store, model: str) -> None:
 
 
 def passed_over(store: Store, model: str, *, capture: str = "") -> list[str]:
-    """A sentence where folders of the capture are none of a day of which windows are due.
+    """A sentence where folders of the capture are of no day on which a server can have written.
 
     Raises:
         DataError: The capture cannot be read.
@@ -296,17 +299,9 @@ def passed_over(store: Store, model: str, *, capture: str = "") -> list[str]:
     if not strange:
         return []
     return [
-        f"{files.place}/requests: {class_labels.shown(strange)}: no window is due of what lies there, for that is no "
-        f"day of the last {OLDEST.days}; remove it, or name its time (`--since`)"
+        f"{files.place}/requests: {class_labels.shown(strange)}: no window is due of what lies there, for on no "
+        "such day a server wrote; remove it, or name its time (`--since`)"
     ]
-
-
-def spans(since: datetime, until: datetime, width: timedelta) -> Iterator[Span]:
-    """The whole windows of some width between two moments, at multiples of the width since 1970, UTC."""
-    begin = _ZERO - (_ZERO - since) // width * width
-    while begin + width <= until:
-        yield Span(begin, begin + width)
-        begin += width
 
 
 def _cut(begin: datetime, until: datetime, width: timedelta) -> Iterator[Span]:

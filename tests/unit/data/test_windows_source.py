@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> str:
         version = Version("uptake", 1, "sha256:1", "2026-01-01", "run", "", reference)
         FolderStore(location).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
     captures.write_labelled(tmp_path / "capture", 7200, captures.Right(came=(0.5, 0.5)))
-    for span in windows.spans(captures.BEGIN, captures.BEGIN + timedelta(hours=2), timedelta(hours=1)):
+    for span in captures.spans(captures.BEGIN, captures.BEGIN + timedelta(hours=2), timedelta(hours=1)):
         windows.collect(location, "uptake", span, capture=str(tmp_path / "capture"))
     return location
 
