@@ -521,9 +521,29 @@ def test_what_a_receiver_refuses_again_and_again_is_given_up_and_keeps_no_other_
 
     for (one,) in said[:3]:
         assert one.endswith("what it was not told of is sent at the next run")
-    assert [one.endswith("as in the 3 runs until now, and it is not sent again") for one in said[3]] == [True, True]
+    given_up = "what changed then was refused in 3 runs, and is not sent again"
+    assert [one.endswith(given_up) for one in said[3]] == [True, True]  # all three fired at once
     assert said[4] == []
     assert len(receiver.events()) == 1  # of three
+
+
+def test_what_came_after_an_event_that_is_given_up_is_refused_in_as_many_runs_of_its_own(
+    store: Store, receiver: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "RUNS", 3)
+    judge(store, 0, {"auc": FAILED})
+    assert tell(store, webhook=receiver.url) == []
+    for hour, outcome in enumerate([PASSED, FAILED], start=1):
+        judge(store, hour, {"auc": outcome})
+        look(store)
+    receiver.statuses = [401] * 5
+
+    said = [tell(store, webhook=receiver.url) for _ in range(5)]
+
+    assert [len(one) for one in said] == [1, 1, 2, 1, 0]
+    assert "to resolved of auc; what changed then was refused in 3 runs" in said[2][0]
+    assert said[2][1].endswith("what it was not told of is sent at the next run")
+    assert [one["type"] for one in receiver.events()] == ["cd4ml.alert.fired"] * 2
 
 
 def test_a_receiver_that_goes_away_is_told_the_rest_at_the_next_run(store: Store, receiver: Answering) -> None:

@@ -81,7 +81,7 @@ class Delivered:
     first: int = 0
     """The number of the state of which it was to be told first."""
     refusals: int = 0
-    """The runs in a row in which it refused a change that it may take yet."""
+    """The runs in a row in which it refused what it is to be told first, and may take it yet."""
 
 
 @dataclass(frozen=True)

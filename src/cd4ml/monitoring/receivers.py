@@ -46,7 +46,7 @@ REFUSED = (400, 410, 413, 422)
 KNOWN = 409
 """What receivers answer that drop what they are sent twice."""
 RUNS = 24
-"""In so many in a row a webhook may refuse what it may take yet, as for a key or an address that has to be mended."""
+"""In so many in a row a webhook may refuse what is due first, as for a key or an address that has to be mended."""
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address whole, and one may be a secret
 
 
@@ -55,7 +55,7 @@ class _UndeliveredError(Exception):
 
     after = 0
     refusals = 0
-    """The runs in a row in which a change was refused that may be taken yet, with this one."""
+    """The runs in a row in which what was due first was refused and may be taken yet, with this one."""
     told: Sequence[str] = ()
     """A sentence of each change that it will never take."""
 
@@ -81,7 +81,9 @@ class Told:
     until: datetime
     """When an alert that nobody speaks of any more is over."""
     refusals: int = 0
-    """The runs in a row until now in which the receiver refused a change that it may take yet."""
+    """The runs in a row until now in which the receiver refused one of the first changes, and may take it yet."""
+    first: int = 0
+    """How many changes are the first: those of one moment, which are sent again together."""
 
 
 class Receiver(Protocol):
@@ -158,8 +160,16 @@ class _Telling:
         state = alerts.known(self.store, self.model)
         before = state.alerts.delivered.get(self.receiver.name) or Delivered(0, first=state.number)
         unknown, standing = self._unknown(state, before), state.alerts.standing
-        changes, until = [change for _, change in unknown], clock.moment() + lasting
-        told = Told(self.model, _uri(self.store, self.model), standing, changes, until, before.refusals)
+        first = sum(number == unknown[0][0] for number, _ in unknown)
+        told = Told(
+            self.model,
+            source=_uri(self.store, self.model),
+            standing=standing,
+            changes=[change for _, change in unknown],
+            until=clock.moment() + lasting,
+            refusals=before.refusals,
+            first=first,
+        )
         try:
             refused = self.receiver.tell(told)
         except _UndeliveredError as error:
@@ -168,7 +178,7 @@ class _Telling:
             self._note(replace(before, upto=upto, failed=str(error), refusals=error.refusals))
             missing = f"{error}; what it was not told of is sent at the next run"
             return [f"{self.receiver.name}: {one}" for one in (*error.told, missing)]
-        if changes or before.failed:
+        if unknown or before.failed:
             self._note(replace(before, upto=state.number, failed="", refusals=0))
         return [f"{self.receiver.name}: {one}" for one in refused]
 
@@ -227,7 +237,7 @@ class Webhook:
 
     def tell(self, told: Told) -> list[str]:
         """Sends an event a change, signed."""
-        refused, refusals = list[str](), told.refusals + 1
+        refused = list[str]()
         for place, change in enumerate(told.changes):
             if change.what == "still":
                 continue
@@ -237,13 +247,11 @@ class Webhook:
             except _RefusedError as error:
                 refused.append(f"{error} {what}, which is not sent again")
             except _UndeliveredError as error:
-                denied = isinstance(error, _DeniedError)
-                if denied and refusals >= RUNS:
-                    refused.append(f"{error} {what}, as in the {RUNS} runs until now, and it is not sent again")
-                    continue
-                error.after, error.told = place, refused
-                error.refusals = refusals if denied else told.refusals
-                raise
+                known = told.refusals if place < told.first else 0  # what was refused till now was taken
+                error.after, error.told, error.refusals = place, refused, known + isinstance(error, _DeniedError)
+                if error.refusals < RUNS:
+                    raise
+                refused.append(f"{error} {what}; what changed then was refused in {RUNS} runs, and is not sent again")
         return refused
 
     def _send(self, event: Mapping[str, Any]) -> None:
