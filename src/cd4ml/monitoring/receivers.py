@@ -247,7 +247,7 @@ class Webhook:
             except _RefusedError as error:
                 refused.append(f"{error} {what}, which is not sent again")
             except _UndeliveredError as error:
-                known = told.refusals if place < told.first else 0  # what was refused till now was taken
+                known = told.refusals if place < told.first else 0  # what was refused till now is taken or given up
                 error.after, error.told, error.refusals = place, refused, known + isinstance(error, _DeniedError)
                 if error.refusals < RUNS:
                     raise
