@@ -107,7 +107,7 @@ MAY = {
     ("trainer", "write"): (CHECKPOINT, PROGRESS, SWEEP, LEARNING),
     ("publisher", "read"): (MODEL, ALIAS, RUN),
     ("publisher", "write"): (MODEL, ALIAS, RUN),
-    ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, RUN),
+    ("deployer", "read"): (MODEL, ALIAS, DEPLOYMENT, TRAFFIC, CAPTURE, LABELS, RUN),
     ("deployer", "write"): (DEPLOYMENT, TRAFFIC, RUN),
     ("artifacts", "read"): (ARTIFACT,),
     ("artifacts", "write"): (ARTIFACT,),

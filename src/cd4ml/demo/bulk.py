@@ -49,7 +49,7 @@ def write(rows: pa.Table, predictions: pa.Array, *, capture: Path, contract: Con
     for day in pc.unique(days).to_pylist():
         folder = capture / "requests" / day
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.filter(pc.equal(days, day)), folder / f"235959-{uuid.uuid4().hex}.parquet")
+        pq.write_table(table.filter(pc.equal(days, day)), folder / f"day-{uuid.uuid4().hex}.parquet")
 
 
 def features(rows: pa.Table, contract: Contract) -> pa.Array:
