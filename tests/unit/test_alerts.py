@@ -16,6 +16,7 @@ RULES = yaml.safe_load((ROOT / "manifests/components/monitoring/rules.yaml").rea
 FAULTS = ROOT / "tests/unit/alert_rules.yaml"
 STALLED = next(rule["expr"] for group in RULES for rule in group["rules"] if rule["alert"] == "TaskStalled")
 COMPUTING = {"validate-dataset", "train-model", "train-model-2", "sweep-model", "evaluate-model", "predict-dataset"} | {
+    "collect-window",
     "compare-window",
     "measure-window",
 }
