@@ -81,6 +81,7 @@ def capture(folder: Path, hours: int, *, delay: timedelta, drift: Any = lambda _
         "unit": pa.nulls(rows, pa.string()),
         "status": pa.array([200] * rows, pa.int16()),
         "latency_ms": [1.0] * rows,
+        "lookup_ms": pa.nulls(rows, pa.float64()),
         "features": list(map(json.dumps, given)),
         "outputs": [["probability"]] * rows,
         "predictions": [[0.3]] * rows,
