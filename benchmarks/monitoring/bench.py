@@ -175,6 +175,7 @@ def requests(ids: np.ndarray, hour: int, random: np.random.Generator) -> pa.Tabl
         pa.nulls(count, pa.string()),
         np.full(count, 200, np.int16),
         random.lognormal(1, 0.4, count),
+        pa.nulls(count, pa.float64()),
         features,
         [["probability"]] * count,
         random.random((count, 1)).tolist(),

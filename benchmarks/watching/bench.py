@@ -143,6 +143,7 @@ def write_capture(folder: Path, random: np.random.Generator) -> None:
                     pa.nulls(count, pa.string()),
                     np.full(count, 200, np.int16),
                     random.lognormal(1, 0.4, count),
+                    pa.nulls(count, pa.float64()),
                     texts,
                     [["probability"]] * count,
                     likely[:, np.newaxis].tolist(),
