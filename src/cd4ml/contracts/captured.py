@@ -11,7 +11,7 @@ that is called by the hour (`14.parquet`) and says in its metadata what it is ma
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,6 +51,8 @@ FEEDBACK = pa.schema(
     ]
 )
 SUFFIX = ".parquet"
+LATE = timedelta(hours=2)
+"""How long after a request came in its file may still be written, as where the store was away."""
 LAST = "9999"
 """After the folder of any day."""
 _PARTS = b"cd4ml.parts"

@@ -16,8 +16,6 @@ from cd4ml.monitoring import capture_check
 from cd4ml.registry import clock
 from cd4ml.storage import arrow, layout
 
-LATE = timedelta(hours=2)
-"""How long after a request came in its file may still be written, as where the store was away."""
 OLDEST = timedelta(days=layout.PASSING["captures"] + 1)
 """Days before are over, of which no window is due by itself."""
 FIRST = "2000-01-01"
@@ -60,7 +58,7 @@ class CaptureFiles:
         at = pc.field("at")
         wanted = (at >= pa.scalar(begin, _MOMENT)) & (at < pa.scalar(until, _MOMENT))
         found = [captured.REQUESTS.empty_table()]
-        for some in self._read("requests", wanted, written=(begin - EARLY, until + LATE)):
+        for some in self._read("requests", wanted, written=(begin - EARLY, until + captured.LATE)):
             found.append(some)
             if (size := sum(one.nbytes for one in found)) > MOST_BYTES:
                 raise DataError(

@@ -6,7 +6,7 @@ the first request, where the others do not count.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,6 @@ MANY = 2**19
 """That are put in order at once."""
 ROWS_OF = "rows"
 """The column of how many rows a request has, which is no column of a capture."""
-LATE = timedelta(hours=2)
-"""How long after a moment the files of its day may still change; later ones are not even listed."""
 
 
 class Captured:
@@ -142,7 +140,7 @@ class _Table:
         except (OSError, pa.ArrowException) as error:
             raise unreadable(self._folder, error) from error
         if until is not None:
-            self.begin = max(self.begin, captured.day(until - LATE))
+            self.begin = max(self.begin, captured.day(until - captured.LATE))
         return _until(self.rows, until)
 
     def _read_new(self) -> None:
