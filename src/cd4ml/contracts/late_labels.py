@@ -27,7 +27,7 @@ LABELS = pa.schema(
     ]
 )
 BETWEEN = "\x1f"
-"""What stands between the values of a key of several features."""
+"""What stands between values that are one text together."""
 MOMENT = r"^\d{4}-\d{2}-\d{2}($|[T ]\d{2})"
 """A text that may be a date or time, as ISO 8601 has them with hyphens."""
 TABLE, ABOUT = "labels.parquet", "labels.json"
@@ -85,6 +85,24 @@ def matches(asked: pa.ChunkedArray, there: pa.ChunkedArray) -> tuple[npt.NDArray
     left_places = np.repeat(np.arange(len(of_left)), times)
     within = np.arange(len(left_places)) - np.repeat(np.cumsum(times) - times, times)
     return left_places, order[begin[of_left[left_places]] + within]
+
+
+def row_places(
+    row: pa.ChunkedArray, counts: npt.NDArray[np.int64], first: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Which row each label is of that names a request.
+
+    Args:
+        row: As `LABELS` has it.
+        counts: How many rows its request has (int64 [labels]).
+        first: The place of the first of them (int64 [labels]).
+
+    Returns:
+        The place of the row (int64 [labels]), and whether its request has that row (bool [labels]).
+    """
+    number = row.fill_null(0).to_numpy().astype(np.int64)
+    number = np.where((number == 0) & (counts == 1), 1, number)
+    return first + number - 1, (number >= 1) & (number <= counts)
 
 
 def one_text(values: Sequence[pa.Array]) -> pa.Array:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured_features, class_labels
 from cd4ml.contracts.captured import FEEDBACK
-from cd4ml.contracts.late_labels import CLOCKS, LABELS, matches, one_text
+from cd4ml.contracts.late_labels import CLOCKS, LABELS, keys_of, matches, one_text, row_places
 from cd4ml.contracts.window import (
     AHEAD,
     APART,
@@ -253,17 +253,13 @@ class _Pairs:
         label, answer = matches(labels.table["request_id"], rows.answers["request_id"])
         known = np.zeros(len(labels.table), bool)
         known[label] = True
-        count = rows.counts[answer]
-        number = _whole(labels.table["row"])[label]
-        number = np.where((number == 0) & (count == 1), 1, number)
-        told = _whole(labels.table["told"])[label]
-        fits = (number >= 1) & (number <= count) & ((told == 0) | (told == count))
-        label, row = label[fits], (rows.first[answer] + number - 1)[fits]
+        count, told = rows.counts[answer], _whole(labels.table["told"])[label]
+        row, there = row_places(labels.table["row"].take(pa.array(label)), count, rows.first[answer])
+        fits = there & ((told == 0) | (told == count))
+        label, row = label[fits], row[fits]
         pairs = [(label, row, np.full(len(label), CLOCKS // timedelta(microseconds=1)))]
         for key, places in labels.keys.items():
-            values = labels.table["key"].combine_chunks()[places]
-            texts = one_text([pc.list_element(values, place) for place in range(len(key))])
-            label, row = matches(texts, rows.keys(key))
+            label, row = matches(keys_of(labels.table[places], key, key), rows.keys(key))
             label = label + places.start
             known[label] = True
             pairs.append((label, row, np.zeros(len(label), np.int64)))

@@ -190,8 +190,10 @@ def _named(labels: "pa.Table | pa.RecordBatch") -> "pa.Array":
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from cd4ml.contracts.late_labels import BETWEEN
+
     row = pc.fill_null(labels.column("row"), 1).cast(pa.string())
-    named = pc.binary_join_element_wise(labels.column("request_id"), row, labels.column("label"), "\x1f")
+    named = pc.binary_join_element_wise(labels.column("request_id"), row, labels.column("label"), BETWEEN)
     return named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
 
 

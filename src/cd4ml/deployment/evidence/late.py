@@ -15,13 +15,12 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured_features
 from cd4ml.contracts.captured import FEEDBACK
-from cd4ml.contracts.late_labels import CLOCKS, Labels, keys_of, matches, one_text
+from cd4ml.contracts.late_labels import CLOCKS, Labels, keys_of, matches, one_text, row_places
 from cd4ml.deployment.evidence.compared import places_in
 from cd4ml.registry import labels_taken
 from cd4ml.storage import Store
 
 _MOMENT = FEEDBACK.field("at").type
-NO_TIME, MICROSECOND = timedelta(0), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,9 @@ class Late:
         rows = _Rows.of(requests)
         there, known = (labels[name].to_numpy().astype(np.int64) for name in ("there", "known"))
         found = list[tuple[np.ndarray, np.ndarray]]()
-        for (row, label), slack in ((rows.by_id(labels), CLOCKS), (self._by_key(rows, labels), NO_TIME)):
-            fits = known[label] + slack // MICROSECOND >= rows.asked[rows.of_request[row]]
+        clocks = CLOCKS // timedelta(microseconds=1)
+        for (row, label), slack in ((rows.by_id(labels), clocks), (self._by_key(rows, labels), 0)):
+            fits = known[label] + slack >= rows.asked[rows.of_request[row]]
             found.append((row[fits], label[fits]))
         row, label = (np.concatenate(both) for both in zip(*found, strict=True))
         order = np.lexsort((there[label], row))
@@ -145,10 +145,8 @@ class _Rows:
         places = places_in(self.requests["request_id"], labels["request_id"])
         label = np.flatnonzero(places.is_valid())
         request = places.drop_null().to_numpy()
-        number = labels["row"].fill_null(0).to_numpy().astype(np.int64)[label]
-        number = np.where((number == 0) & (self.counts[request] == 1), 1, number)
-        fits = (number >= 1) & (number <= self.counts[request])
-        return (self.first[request] + number - 1)[fits], label[fits]
+        row, fits = row_places(labels["row"].take(pa.array(label)), self.counts[request], self.first[request])
+        return row[fits], label[fits]
 
     def keys(self, names: list[str]) -> pa.Array:
         """What the rows have of some features, as one text; null where they lack one."""
