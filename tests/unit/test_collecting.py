@@ -19,6 +19,7 @@ from cd4ml.contracts.window import Window
 from cd4ml.errors import ArgumentsError, DataError, RegistryError, StorageError
 from cd4ml.monitoring import collecting, handed, judging, monitored, spans, window_table, windows
 from cd4ml.monitoring.collecting import Collected
+from cd4ml.monitoring.judging import Outcomes
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.windows import Span
 from cd4ml.registry import clock
@@ -46,6 +47,20 @@ def collect(store: str, output: str = "windows", **others: Any) -> Collected:
     folder = Path(store).parent
     return collecting.collect(
         store, "uptake", every="1 hour", output=folder / output, capture=str(folder / "capture"), **others
+    )
+
+
+def check(store: str, folder: Path) -> Outcomes:
+    """What is told of the windows that were handed on in a folder, none of which was compared or measured."""
+    for name in ("drift", "quality"):
+        (folder / name).mkdir()
+    return judging.check(
+        folder / "windows",
+        drift=folder / "drift",
+        quality=folder / "quality",
+        model="uptake",
+        store=store,
+        output=folder / "verdict.json",
     )
 
 
@@ -129,17 +144,7 @@ def test_where_nothing_is_captured_nothing_has_passed(store: str, tmp_path: Path
     found = collecting.collect(
         store, "uptake", every="1 hour", output=tmp_path / "windows", capture=str(tmp_path / "none")
     )
-    for name in ("drift", "quality"):
-        (tmp_path / name).mkdir()
-
-    told = judging.check(
-        tmp_path / "windows",
-        drift=tmp_path / "drift",
-        quality=tmp_path / "quality",
-        model="uptake",
-        store=store,
-        output=tmp_path / "verdict.json",
-    )
+    told = check(store, tmp_path)
 
     told.raise_if_failed()  # nobody may have asked yet
     assert found.headline == "nothing is captured"
@@ -368,17 +373,9 @@ def test_a_mistake_of_what_is_asked_for_ends_also_a_command_that_goes_on(
 
 
 def test_whether_anything_is_captured_does_not_go_by_how_many_checks_there_are(store: str, tmp_path: Path) -> None:
-    for name in ("windows", "drift", "quality"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "windows").mkdir()
     handed.tell(tmp_path / "windows", [Check("another", "it is so", None, Outcome.SKIPPED, "it is not looked at")], [])
 
-    told = judging.check(
-        tmp_path / "windows",
-        drift=tmp_path / "drift",
-        quality=tmp_path / "quality",
-        model="uptake",
-        store=store,
-        output=tmp_path / "verdict.json",
-    )
+    told = check(store, tmp_path)
 
     assert told.headline == "no window is due, no alerts"
