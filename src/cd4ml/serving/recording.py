@@ -74,6 +74,7 @@ class Recording:
         self._outputs = list(contract.names)
         self._bytes_of_outputs = sum(map(len, self._outputs)) + 50 * len(self._outputs)
         self._version, self._arm = version, arm_of(version)
+        self._answered: list[Callable[[], None]] = []
 
     async def of(self, request: Request, answering: Awaitable[Answer]) -> Answer:
         """What answers a request, which has an id from then on, and is kept.
@@ -89,16 +90,26 @@ class Recording:
             if isinstance(error, RefusedError):
                 error.headers = {**error.headers, messages.PUID: request_id}
             status = error.status if isinstance(error, RefusedError) else 500
-            self._keep(request, at, request_id, status, seconds)
+            self._keep(request, at=at, request_id=request_id, status=status, seconds=seconds)
             raise
         seconds = time.perf_counter() - begun
         asked.id = _id(request, asked.id)
-        asyncio.get_running_loop().call_soon(self._keep, request, at, asked.id, 200, seconds, (asked, predictions))
-        return asked, predictions
+        if not self._answered:  # one turn of the loop for all that are answered in this one
+            asyncio.get_running_loop().call_soon(self._keep_answered)
+        answer = asked, predictions
+        keep = partial(self._keep, request, at=at, request_id=asked.id, status=200, seconds=seconds, answer=answer)
+        self._answered.append(keep)
+        return answer
 
-    def _keep(  # noqa: PLR0917 (the loop takes no names)
+    def _keep_answered(self) -> None:
+        answered, self._answered = self._answered, []
+        for keep in answered:
+            keep()
+
+    def _keep(
         self,
         request: Request,
+        *,
         at: int,
         request_id: str,
         status: int,
