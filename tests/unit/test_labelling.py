@@ -1,6 +1,7 @@
 """Rows that are worth a person's label: a few of each reason, never more than asked for, and taken back with a name."""
 
 import json
+import shlex
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import captures
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -170,6 +172,48 @@ def test_what_a_person_fills_in_comes_back_with_their_name(store: str, tmp_path:
     windows.collect(store, "uptake", span, capture=str(tmp_path / "capture"))
     (window,) = window_table.every(open_store(store), "uptake")
     assert window.labelled == 200 + 6
+
+
+TAKEN = ("request_id", "row", "at", "version", "why", "predicted probability", "took")
+
+
+@pytest.mark.parametrize("label", ["took", "row", "why"])
+def test_a_feature_or_label_that_is_called_as_another_column_comes_back_all_the_same(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    """The features of the rows are called so, and one as the other name of another."""
+    names = [*TAKEN, "feature version", "region"]
+    given_ = pa.StructArray.from_arrays([pa.array([f"of {name}"] * 2) for name in names], names)
+    rows = window_table.rows(open_store(store), window_table.every(open_store(store), "uptake")[0])
+    rows = rows.filter(pc.is_in(rows["request_id"], pa.array(["0-1", "0-3"])))
+    rows = rows.set_column(rows.column_names.index("features"), "features", given_)
+    monkeypatch.setattr(window_table, "rows", lambda *_, mirrored: rows.slice(0, 0) if mirrored else rows)
+    own = Contract(label, ("false", "true"), (), {})
+    monkeypatch.setattr("cd4ml.registry.models.contract", lambda *_: own)
+    file = tmp_path / "to-label.csv"
+
+    asked = ask("next", "uptake", str(file), "--store", store)
+
+    table = csv.read_csv(file)
+    assert len(set(table.column_names)) == table.num_columns == 4 + len(names) + 3
+    last = label if label == "took" else f"label {label}"
+    assert table.column_names[-1] == last
+    assert {value[3:]: name for name, [value, _] in table.to_pydict().items() if str(value).startswith("of ")} == {
+        **{name: f"feature {name}" for name in TAKEN if name != "took" or label == "took"},
+        **({} if label == "took" else {"took": "took"}),
+        "version": "feature feature version",
+        "feature version": "feature version",
+        "region": "region",
+    }
+    csv.write_csv(table.set_column(table.num_columns - 1, last, pa.array([True, False])), file)
+    [told] = [line for line in asked.output.splitlines() if "cd4ml labels take" in line]
+    words = shlex.split(told.partition("cd4ml labels ")[2])
+    assert ask(*words, "--store", store).exit_code == 0
+    (taken,) = (one for one in labels_taken.every(open_store(store), "uptake") if one.by == "NAME")
+    assert labels_taken.read(open_store(store), taken).select(["request_id", "row", "label"]).to_pylist() == [
+        {"request_id": "0-1", "row": 1, "label": "true"},
+        {"request_id": "0-3", "row": 1, "label": "false"},
+    ]
 
 
 @settings(max_examples=50)

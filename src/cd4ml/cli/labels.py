@@ -1,5 +1,6 @@
 """Commands about what came to be true of predictions: `cd4ml labels`."""
 
+import shlex
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +37,7 @@ def next_(
     """Writes the rows of production that are worth a person's label, with all that is known of each.
 
     By turns: where the model is uncertain, where a value is new to it, where the challenger disagrees, of small groups,
-    and by chance. Fill the last column, and bring the file back with `cd4ml labels take --row row --by NAME`.
+    and by chance. Fill the last column, and bring the file back with the command that is said.
 
     Example: cd4ml labels next uptake to-label.csv --rows 50
     """
@@ -47,10 +48,13 @@ def next_(
     if output.exists():
         raise DataError(f"{output}: is there already, perhaps with labels; name another file")
     found = labelling.worth_it(open_store(store), model, rows, since=since)
+    counts = Counter(found[labelling.WHY].to_pylist())
     with writing(output, "FILE"):
         labelling.write(found, output)
-    counts = Counter(found[labelling.WHY].to_pylist())
     say("written", f"{output}: {counted(len(found), 'row')} ({', '.join(f'{n:,} {why}' for why, n in counts.items())})")
+    label = found.column_names[-1]
+    words = ("cd4ml", "labels", "take", model, str(output), "--row", "row", "--label", label, "--by", "NAME")
+    say("then", f"fill in its last column, {label!r}, and bring it back: {shlex.join(words)}")
 
 
 @labels_app.command()

@@ -1,6 +1,6 @@
 """The rows of production that are worth a person's label: never more than asked for, and a few of each reason."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -47,7 +47,8 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
     Returns:
         By row, of those that the version in production answered, what `labels take` needs to know of it (`request_id`,
         `row`), when it was asked for, the version that answered, its features and what was predicted, why it is worth a
-        label, and the empty column of the label; the best of each reason first, in turns.
+        label, and last the empty column of the label; the best of each reason first, in turns. No two are called the
+        same: a feature `version` is called `feature version`.
 
     Raises:
         DataError: No windows were collected, or none of their rows lacks a label.
@@ -197,14 +198,23 @@ def _best_first(scores: Numbers) -> list[int]:
 
 
 def _shown(rows: pa.Table, whys: pa.Array, contract: Contract) -> pa.Table:
-    """What a person needs to know of each row."""
-    shown = rows.select(["request_id", "row", "at", "version"])
-    for name, values in by_feature(rows).items():
-        shown = shown.append_column(name, values)
-    predictions = _matrix(rows)
-    for place, name in enumerate(contract.names if predictions.shape[1] > 1 else (contract.output,)):
-        shown = shown.append_column(f"predicted {name}", pa.array(predictions[:, place]))
-    return shown.append_column(WHY, whys).append_column(contract.label, pa.nulls(len(rows), pa.string()))
+    """What a person needs to know of each row, each column called as no other is."""
+    predictions, known = _matrix(rows), rows.select(["request_id", "row", "at", "version"])
+    outputs = contract.names if predictions.shape[1] > 1 else (contract.output,)
+    predicted = {f"predicted {name}": pa.array(predictions[:, place]) for place, name in enumerate(outputs)}
+    whole = dict(zip(known.column_names, known.columns, strict=True))
+    features, own = by_feature(rows), {*whole, *predicted, WHY}
+    label = _apart(contract.label, "label", own)
+    for name, values in features.items():
+        called = _apart(name, "feature", {*own, label})
+        others = {*own, label, *whole, *features}
+        whole[called if called == name else _apart(called, "feature", others)] = values
+    return pa.table(whole | predicted | {WHY: whys, label: pa.nulls(len(rows), pa.string())})
+
+
+def _apart(name: str, kind: str, others: Set[str]) -> str:
+    """A name that is none of others: `feature version`."""
+    return _apart(f"{kind} {name}", kind, others) if name in others else name
 
 
 def _keys(rows: pa.Table) -> list[tuple[str, int]]:
