@@ -89,13 +89,19 @@ def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
     return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
 
 
-def publish(store: Path | str) -> Path | str:
-    """Publishes the versions 1 and 2 of `uptake`, of which the label is `false` or `true`."""
+def publish(store: Path | str, **arguments: Any) -> Path | str:
+    """Publishes the versions 1 and 2 of `uptake`, of which the label is `false` or `true`.
+
+    Args:
+        store: The store.
+        arguments: Of the run that published them.
+    """
     for number in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             model.write_contract(model.Contract("took", ("false", "true"), (), {}), folder)
             data = DatasetReference("players", 0, "sha256:d")
-            version = Version("uptake", number, f"sha256:{number}", "2026-01-01T00:00:00+00:00", "run", "", data)
+            digest, at = f"sha256:{number}", "2026-01-01T00:00:00+00:00"
+            version = Version("uptake", number, digest, at, "run", "", data, arguments=arguments)
             open_store(store).add_folder(version.folder, {"model": Path(folder), "version.json": version.text})
     return store
 

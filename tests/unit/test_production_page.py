@@ -31,11 +31,13 @@ DAYS = 30
 DRIFTS, RIPE = 20, 25
 """From which day on the age drifts, and until which labels are ripe."""
 
+LIMITS = {"auc": {"min": 0.7}, "fairness": {"gender": {"true_positive_rate": {"max_gap": 0.15}}}}
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     """With thirty judged days of `uptake`, of which the last ten drift; version 2 has answered since the day 10."""
-    location = str(captures.publish(tmp_path / "store"))
+    location = str(captures.publish(tmp_path / "store", model_limits=LIMITS))
     for number in (1, 2):
         data = DatasetReference("players", 0, "sha256:d")
         version = Version("uptake", number, f"sha256:{number}", "2026-01-01", "run", "", data)
@@ -118,6 +120,7 @@ def test_quality_is_drawn_by_version_measured_and_estimated(store: str) -> None:
         (" hollow", "version 2, estimated"),
     ]
     assert drawn.count("<circle") == RIPE + DAYS
+    assert "at least 0.7<" in drawn
     assert "2026-01-26T00:00: estimated 0.76" in drawn
     assert "2026-01-03T00:00: 0.796 of 800 labelled rows, version 1" in drawn
 
@@ -125,7 +128,9 @@ def test_quality_is_drawn_by_version_measured_and_estimated(store: str) -> None:
 def test_gaps_traffic_and_latency_are_drawn(store: str) -> None:
     text = page_of(store)
 
-    assert card(text, "Gaps between groups by window").count("<circle") == RIPE
+    gaps = card(text, "Gaps between groups by window")
+    assert gaps.count("<circle") == RIPE
+    assert "at most 0.15<" in gaps
     assert "true_positive_rate at 0.5 by gender" in text
     assert "1,029 requests, 10 errors" in card(text, "Requests by window")
     assert card(text, "Latency by window, ms").count("<circle") == 2 * DAYS
@@ -151,7 +156,7 @@ def test_alerts_decisions_and_deployments_are_on_one_time_line(store: str) -> No
 
 
 def test_windows_of_which_little_is_known_are_shown(tmp_path: Path) -> None:
-    location = str(captures.publish(tmp_path / "store"))
+    location = str(captures.publish(tmp_path / "store", model_limits=LIMITS))
     one = judged(0)
     empty = replace(one.window, parts=())
     monitored.keep(open_store(location), Judged(empty, Verdict("check_window", {}, ())))
@@ -164,7 +169,7 @@ def test_windows_of_which_little_is_known_are_shown(tmp_path: Path) -> None:
 
 def test_a_model_that_nobody_watched_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no window of uptake was judged"):
-        page_of(str(captures.publish(tmp_path / "store")))
+        page_of(str(captures.publish(tmp_path / "store", model_limits=LIMITS)))
 
 
 def test_the_command_writes_one_file_that_needs_no_other(store: str, tmp_path: Path) -> None:

@@ -122,10 +122,13 @@ def _plots(
                 OverTime(lines, marks=marks, limits=bounds, written=metric.written),
                 said,
             )
-        gaps = list(_gaps(versions, limits.get("fairness") or {}))
+        wanted = limits.get("fairness") or {}
+        gaps = list(_gaps(versions, wanted))
         if gaps:
+            by_metric = [limit for one in wanted.values() if isinstance(one, Mapping) for limit in one.values()]
+            bounds = list(dict.fromkeys(bound for limit in by_metric for bound in _bounds(limit)))
             said = "The highest less the lowest group's, with its interval at 95 %."
-            yield "Gaps between groups by window", OverTime(gaps, marks=marks, from_zero=True), said
+            yield "Gaps between groups by window", OverTime(gaps, marks=marks, limits=bounds, from_zero=True), said
     asked = [Point(_middle(one.window), one.window.requests, _told(one.window)) for one in judged]
     errors = [Point(_middle(one.window), one.window.errors, _told(one.window)) for one in judged]
     traffic = [Line("requests", PALETTE[0], asked), Line("errors", "#b91c1c", errors)]
@@ -147,7 +150,7 @@ def _limits(store: Store, model: str) -> Mapping[str, Any]:
 
 def _bounds(limit: object) -> Iterator[Limit]:
     if isinstance(limit, Mapping):
-        for name, word in (("min", "at least"), ("max", "at most")):
+        for name, word in (("min", "at least"), ("max", "at most"), ("max_gap", "at most")):
             if isinstance(limit.get(name), int | float):
                 yield Limit(float(limit[name]), f"{word} {limit[name]:g}")
 
