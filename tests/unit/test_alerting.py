@@ -163,6 +163,31 @@ def test_labels_that_take_ninety_days_fire_and_what_failed_longer_ago_is_resolve
     assert look(store) == ()
 
 
+def test_an_alert_that_is_older_than_what_is_looked_at_keeps_its_beginning_and_its_cost_goes_on(store: Store) -> None:
+    for week in range(40):
+        judge(store, 24 * 7 * week, {"auc": FAILED if week else PASSED})
+        standing = look(store) + look(store)
+
+    assert {one.id for one in standing} == {alerts.history(store, "uptake")[0].alerts.standing[0].id}
+    assert {one.since for one in standing} == {"2026-01-08T00:00:00+00:00"}
+    assert {one.cost for one in standing} == {"39,000 rows predicted in 39 windows; 0.61, was 0.84"}
+
+
+@pytest.mark.parametrize("then", [PASSED, OPEN])
+def test_what_is_judged_anew_within_what_is_looked_at_makes_an_alert_younger(store: Store, then: Outcome) -> None:
+    for week in range(30):
+        judge(store, 24 * 7 * week, {"auc": FAILED})
+        look(store)
+
+    judge(store, 24 * 7 * 25, {"auc": then}, number=2)
+
+    [one] = look(store)
+    if then is PASSED:
+        assert (one.since, one.windows) == ("2026-07-02T00:00:00+00:00", 4)
+    else:
+        assert one.since == "2026-01-01T00:00:00+00:00"
+
+
 def test_what_could_not_be_checked_is_an_alert_too(store: Store) -> None:
     judge(store, 0, {"limits": ERROR})
 

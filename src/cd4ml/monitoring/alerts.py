@@ -140,6 +140,12 @@ class _Failing:
     windows: tuple[Window, ...]
     """That failed in a row, the earliest first."""
     before: float | None
+    open_from: datetime | None
+    """From when on was looked, where no window since then passed: it may fail for longer. None where one passed."""
+
+    def goes_on(self, old: Alert) -> bool:
+        """Whether it has failed since an alert of it began, which is longer ago than was looked."""
+        return self.open_from is not None and datetime.fromisoformat(old.since) < self.open_from
 
 
 @dataclass(frozen=True)
@@ -187,9 +193,9 @@ def _found(judged: Sequence[Judged], before: Alerts) -> Iterator[_Failing | _Res
     for one in judged:
         for (name, version), check in _by_version(one).items():
             seen.setdefault(name, {}).setdefault(version, []).append((one.window, check))
-    since = _lately(judged)
+    since, looked_from = _lately(judged), datetime.fromisoformat(judged[-1].window.begin) - LOOKED
     for name, versions in seen.items():
-        yield _of_check(name, [_course(each, since) for each in versions.values()])
+        yield _of_check(name, [_course(each, since) for each in versions.values()], looked_from=looked_from)
 
 
 def _lately(judged: Sequence[Judged]) -> datetime:
@@ -204,7 +210,7 @@ def _course(checked: Sequence[tuple[Window, Check]], since: datetime) -> _Course
     return _Course(told, any(datetime.fromisoformat(window.begin) >= since for window, _ in checked))
 
 
-def _of_check(name: str, courses: Sequence[_Course]) -> _Failing | _Resolved:
+def _of_check(name: str, courses: Sequence[_Course], *, looked_from: datetime) -> _Failing | _Resolved:
     """How a check did last: of the versions that answer still, or, where these cannot tell yet, of the one before."""
     if not any(one.lately for one in courses):
         return _Resolved(name, NOT_CHECKED)
@@ -218,8 +224,10 @@ def _of_check(name: str, courses: Sequence[_Course]) -> _Failing | _Resolved:
         return _Resolved(name, f"passed in the window from {begin}: {check.reason}")
     last = failing[-1]
     windows = {window.key: window for one in failing for window, _ in one.told[-one.row :]}
-    passed = last.told[-last.row - 1][1].value if last.row < len(last.told) else None
-    return _Failing(last.last[1], name, tuple(windows[key] for key in sorted(windows)), passed)
+    ended = last.row < len(last.told)
+    passed = last.told[-last.row - 1][1].value if ended else None
+    in_a_row = tuple(windows[key] for key in sorted(windows))
+    return _Failing(last.last[1], name, in_a_row, passed, open_from=None if ended else looked_from)
 
 
 def _by_version(judged: Judged) -> dict[tuple[str, str], Check]:
@@ -264,7 +272,7 @@ def _after(before: Alerts, found: Sequence[_Failing | _Resolved]) -> Alerts | No
 
 def _alert(found: _Failing, old: Alert | None, *, model: str, at: str) -> Alert:
     first, last = found.windows[0], found.windows[-1]
-    return Alert(
+    alert = Alert(
         id=old.id if old else _id(model, found.name, first.begin, at),
         check=found.name,
         slice=found.check.slice,
@@ -279,6 +287,21 @@ def _alert(found: _Failing, old: Alert | None, *, model: str, at: str) -> Alert:
         rows=sum(one.rows for one in found.windows),
         fired_at=old.fired_at if old else at,
         acknowledged=old.acknowledged if old else None,
+    )
+    return _counted_on(alert, found, old) if old and found.open_from else alert
+
+
+def _counted_on(alert: Alert, found: _Failing, old: Alert) -> Alert:
+    """An alert before which no window passed of those that were looked at: what is known of earlier ones stays."""
+    if not found.goes_on(old):
+        return replace(alert, before=old.before) if alert.since == old.since else alert
+    later = [one for one in found.windows if one.begin >= old.until]
+    return replace(
+        alert,
+        before=old.before,
+        since=old.since,
+        windows=old.windows + len(later),
+        rows=old.rows + sum(one.rows for one in later),
     )
 
 
