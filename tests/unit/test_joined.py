@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
@@ -303,6 +303,42 @@ def test_a_whole_number_of_more_than_64_bits_is_a_text_as_it_was_sent(beside: st
     found = joined.join(table, classes=CLASSES).rows["features"].to_pylist()
 
     assert [one["age"] for one in found] == [great, *([beside.strip('"')] if beside else [])]
+
+
+@pytest.mark.parametrize("beside", [None, 7.5, 7.0, 1e300, -0.25])
+@given(ids=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5))
+@example(ids=[12345678901])
+@example(ids=[12345678901234567, 12345678901234568, 12345678901234569])
+@example(ids=[2**53 - 1, 2**53, 2**53 + 1])
+@settings(max_examples=20, deadline=None)
+def test_a_whole_number_is_the_text_that_its_digits_are_whatever_others_send(
+    beside: float | None, ids: list[int]
+) -> None:
+    said = [{"customer": [one]} for one in ids] + ([{"customer": [beside]}] if beside is not None else [])
+    table = asked(*({**answer(str(number), number), "features": json.dumps(one)} for number, one in enumerate(said)))
+
+    found = joined.join(table, classes=CLASSES).rows["features"].to_pylist()
+
+    assert [one["customer"] for one in found][: len(ids)] == [str(one) for one in ids]
+
+
+@given(st.lists(st.integers(-(2**53) + 1, 2**53 - 1), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_a_whole_number_that_is_sent_with_a_fraction_of_zeros_is_the_same_text(ids: list[int]) -> None:
+    rows = [{**answer(str(number), number), "features": f'{{"customer": [{one}.0]}}'} for number, one in enumerate(ids)]
+
+    found = joined.join(asked(*rows), classes=CLASSES).rows["features"].to_pylist()
+
+    assert [one["customer"] for one in found] == [str(one) for one in ids]
+
+
+def test_a_text_of_many_digits_beside_numbers_that_are_rounded_stays_as_it_is() -> None:
+    said = ['{"name": ["[1234567890123456789012, 1]"], "size": [1e300]}', '{"name": ["b"], "size": [0.5]}']
+    table = asked(*({**answer(str(number), number), "features": one} for number, one in enumerate(said)))
+
+    found = joined.join(table, classes=CLASSES).rows["features"].to_pylist()
+
+    assert found == [{"name": "[1234567890123456789012, 1]", "size": "1e+300"}, {"name": "b", "size": "0.5"}]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,41 @@ def test_a_number_is_taken_as_such_and_with_the_time_at_which_it_was_known(store
         "2026-01-02T10:00:00+00:00",
         "2026-01-03T10:00:00+00:00",
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        ([12345678901.0, 2.0**53 - 1, 7.0, -0.0], pa.float64()),
+        ([12345678901, 2**53 - 1, 7, 0], pa.int64()),
+        ([Decimal("12345678901.00"), Decimal(2**53 - 1), Decimal("7"), Decimal("-0.00")], pa.decimal128(20, 2)),
+    ],
+)
+def test_a_number_of_many_digits_is_the_key_of_its_rows_of_whatever_type_it_is(
+    store: str, values: list[Any], type_: pa.DataType
+) -> None:
+    pq.write_table(pa.table({"customer": pa.array(values, type_), "took": [True] * 4}), "outcomes.parquet")
+    about = take("outcomes.parquet", key=("customer",))
+    row = {"at": captures.BEGIN, "request_id": "a", "arm": "old", "version": "2", "mirrored": False}
+    said = {"features": json.dumps({"customer": [12345678901, 2**53 - 1, 7, 0, 8]})}
+    answers = pa.Table.from_pylist([{**row, **said, "outputs": ["probability"], "predictions": [0.5] * 5}], REQUESTS)
+
+    bulk = Bulk(labels_taken.read(open_store(store), about), about.key)
+    found = joined.join(answers, classes=("false", "true"), bulk=[bulk])
+
+    assert found.rows["label"].to_pylist() == ["true"] * 4 + [None]
+
+
+def test_the_same_numbers_are_the_same_labels_in_columns_of_any_width(store: str) -> None:
+    values = [0.0, 0.1, 5.0, 1e10]
+    for name, type_, zero in (("a", pa.float64(), 0.0), ("b", pa.float32(), -0.0)):
+        table = pa.table({"request_id": list("abcd"), "rent": pa.array([zero, *values[1:]], type_)})
+        pq.write_table(table, f"{name}.parquet")
+
+    first = take("a.parquet", "rent@1")
+
+    assert [one["label"] for one in rows(first)] == ["0", "0.1", "5", "10000000000"]
+    assert take("b.parquet", "rent@1") == first
 
 
 def test_a_label_with_a_date_was_known_at_the_end_of_that_day_and_by_now_at_the_latest(store: str) -> None:

@@ -1,6 +1,6 @@
 """The features that a router captured as JSON by request, as columns of texts by row.
 
-A value is as slices and keys have it: `true`, `5` also of 5.0, a text as it is.
+A value is as slices and keys have it (`number_texts`): `true`, `5` also of 5.0, a text as it is.
 """
 
 import io
@@ -13,10 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
+from cd4ml.contracts import number_texts
+
 MANY = 2**16
 """Requests whose JSON is read at once."""
 BEYOND = r"[\[, ]-?(9[2-9]\d{17}|\d{20})"
 """Whole numbers that may be of more than 64 bits, of which Arrow would make others that are near."""
+LONG = r"[\[, ]-?\d{16,}\s*[,\]]"
+"""Whole numbers that a float may not have exactly."""
 _LISTS = pa.list_(pa.string())
 
 
@@ -100,14 +104,24 @@ def _lists(features: pa.StringArray) -> dict[str, pa.ListArray]:
 
 
 def _at_once(features: pa.StringArray) -> dict[str, pa.ListArray] | None:
-    """The same; None where values of a feature are of several kinds, a list is in a list, or JSON is none."""
+    """The same; None where Arrow cannot tell: a feature's values are of several kinds, or long beside fractions."""
     try:
         table = _parsed(features)
-        lists = {name: table[name].combine_chunks() for name in table.column_names}
-        texts = {name: _as_texts(one) for name, one in lists.items() if pa.types.is_list(one.type)}
+        columns = {name: table[name].combine_chunks() for name in table.column_names}
+        lists = {name: one for name, one in columns.items() if pa.types.is_list(one.type)}
+        if any(map(_is_long, lists.values())) and pc.any(pc.match_substring_regex(features, LONG)).as_py():
+            return None
+        texts = {name: _as_texts(one) for name, one in lists.items()}
     except (pa.ArrowInvalid, ValueError):
         return None
     return texts if table.num_rows == len(features) else None
+
+
+def _is_long(lists: pa.ListArray) -> bool:
+    """Whether there are floats that may be rounded, as whole numbers beside fractions are."""
+    if not pa.types.is_floating(lists.type.value_type):
+        return False
+    return bool(pc.any(pc.greater_equal(pc.abs(lists.values), number_texts.EXACT)).as_py())
 
 
 def _parsed(features: pa.StringArray) -> pa.Table:
@@ -159,7 +173,9 @@ def _text(value: Any) -> str | None:
         return json.dumps(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    text: str = pa.array([value]).cast(pa.string())[0].as_py()
+    if isinstance(value, float) and value.is_integer() and abs(value) < number_texts.EXACT:
+        return str(int(value))
+    text: str = number_texts.texts(pa.array([value]))[0].as_py()
     return text
 
 
@@ -177,4 +193,4 @@ def _as_texts(lists: pa.ListArray) -> pa.ListArray:
     kind = lists.type.value_type
     if pa.types.is_nested(kind) or pa.types.is_temporal(kind):
         raise pa.ArrowInvalid(f"{kind} is no value of a feature")
-    return pa.ListArray.from_arrays(lists.offsets, lists.values.cast(pa.string()), mask=lists.is_null())
+    return pa.ListArray.from_arrays(lists.offsets, number_texts.texts(lists.values), mask=lists.is_null())

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts import captured_features, class_labels
+from cd4ml.contracts import captured_features, class_labels, number_texts
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.late_labels import CLOCKS, LABELS, keys_of, matches, one_text, row_places
 from cd4ml.contracts.window import (
@@ -234,7 +234,7 @@ def _typed(texts: pa.ChunkedArray, classes: Sequence[str]) -> pa.ChunkedArray:
         return pc.if_else(pc.is_in(texts, pa.array(classes, pa.string())), texts, None)
     texts = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None)
     numbers = pc.utf8_trim_whitespace(texts).cast(pa.float64())
-    return pc.if_else(pc.is_finite(numbers), numbers, None).cast(pa.string())
+    return number_texts.texts(pc.if_else(pc.is_finite(numbers), numbers, None))
 
 
 @dataclass(frozen=True)

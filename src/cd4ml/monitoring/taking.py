@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cd4ml.contracts import class_labels
+from cd4ml.contracts import class_labels, number_texts
 from cd4ml.contracts.columns import column, is_text
 from cd4ml.contracts.late_labels import ABOUT, CLOCKS, LABELS, TABLE, Labels
 from cd4ml.contracts.model import Contract
@@ -115,13 +115,6 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
     return _stored(opened, about, table)
 
 
-def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values as requests and labels are told apart by: `true`, `5` also of 5.0, texts as they are."""
-    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
-    return values.cast(pa.string())
-
-
 @contextmanager
 def _read(origin: sources.Source, columns: list[str]) -> Iterator[pa.Table]:
     """The columns of a source; where it lacks one, all of them, of the first row."""
@@ -199,7 +192,7 @@ class _Reading:
         """The labels as text, null where there is none."""
         values = class_labels.without_blanks(self._values(self.column))
         if self.contract.problem.has_classes:
-            texts, classes = as_text(values), self.contract.classes
+            texts, classes = number_texts.texts(values), self.contract.classes
             pair = f"neither {classes[0]!r} nor {classes[-1]!r}"
             why = pair if len(classes) == 2 else f"none of {class_labels.shown(classes)}"
             fits = pc.or_(pc.is_null(texts), pc.is_in(texts, pa.array(classes, pa.string())))
@@ -210,9 +203,9 @@ class _Reading:
             values = pc.utf8_trim_whitespace(values)
         elif not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
             self._check(self.column, values, fits=pa.nulls(len(values), pa.bool_()).fill_null(False), why="no number")
-        numbers = values.cast(pa.float64(), safe=False)
+        numbers = number_texts.widened(values)
         self._check(self.column, values, fits=pc.is_finite(numbers), why="not finite")
-        return as_text(numbers)
+        return number_texts.texts(numbers)
 
     def _ids(self) -> pa.ChunkedArray:
         if self.where.request not in self.given.column_names:
@@ -258,7 +251,7 @@ class _Reading:
         """A column that every row needs, as text."""
         values = class_labels.without_blanks(self._values(name))
         self._check(name, values, fits=pc.is_valid(values), why="missing")
-        return spreadsheet.read(as_text(values))
+        return spreadsheet.read(number_texts.texts(values))
 
     def _values(self, name: str) -> pa.ChunkedArray:
         try:
