@@ -663,6 +663,45 @@ def test_an_acknowledged_alert_is_silenced_once(store: Store, receiver: Answerin
     assert silence["startsAt"] < silence["endsAt"]
 
 
+def test_an_acknowledged_alert_stays_silenced_for_as_long_as_it_stands(store: Store, receiver: Answering) -> None:
+    def silences(day: int) -> list[dict[str, str]]:
+        receiver.got.clear()
+        with clock.at(BEGIN + timedelta(days=day)):
+            assert tell(store, alertmanager=receiver.url) == []
+        return [json.loads(body) for path, _, body in receiver.got if path == "/api/v2/silences"]
+
+    judge(store, 0, {"auc": FAILED, "recall": FAILED})
+    assert silences(0) == []
+    alerts.acknowledge(store, "uptake", "auc", by="A", reason="known")
+
+    posted = {day: found for day in range(0, 300, 10) if (found := silences(day))}
+    assert list(posted) == [0, 50, 100, 150, 200, 250]
+    assert {len(found) for found in posted.values()} == {1}
+    assert posted[250][0]["endsAt"] == "2026-12-07T00:00:00+00:00"
+
+    judge(store, 0, {"auc": PASSED, "recall": FAILED}, number=2)
+    assert [silences(day) for day in (300, 310, 400)] == [[], [], []]
+
+
+def test_a_silence_that_was_not_taken_is_posted_at_the_next_run(
+    store: Store, receiver: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "WAITS", ())
+    judge(store, 0, {"auc": FAILED})
+    tell(store, alertmanager=receiver.url)
+    alerts.acknowledge(store, "uptake", "auc", by="A", reason="known")
+    with clock.at(datetime.now(UTC) - timedelta(days=60)):
+        tell(store, alertmanager=receiver.url)
+    receiver.got.clear()
+
+    receiver.statuses = [200, 503]
+    [untold] = tell(store, alertmanager=receiver.url)
+    assert tell(store, alertmanager=receiver.url) == tell(store, alertmanager=receiver.url) == []
+
+    assert "503" in untold
+    assert [path.rpartition("/")[2] for path, _, _ in receiver.got] == ["alerts", "alerts", "silences", "alerts"]
+
+
 def test_whoever_is_told_later_hears_of_what_stands_and_not_of_what_is_over(store: Store, receiver: Answering) -> None:
     for hour, outcome in enumerate([FAILED, PASSED]):
         judge(store, hour, {"auc": outcome, "recall": FAILED})

@@ -82,6 +82,8 @@ class Delivered:
     """The number of the state of which it was to be told first."""
     refusals: int = 0
     """The runs in a row in which it refused what it is to be told first, and may take it yet."""
+    silenced: Mapping[str, str] = field(default_factory=dict)
+    """By the id of each alert about which it was asked to be silent, until when: ISO 8601, UTC."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +40,7 @@ SECONDS = 10.0
 WAITS = (0.5, 2.0)
 """Seconds before a request is sent again."""
 SILENT = timedelta(days=90)
-"""How long Alertmanager is told to be silent about an alert that a person knows of."""
+"""How long Alertmanager is told to be silent about an alert that a person knows of; again when half of it is over."""
 REFUSED = (400, 410, 413, 422)
 """Answers that say that what was sent will never be taken."""
 KNOWN = 409
@@ -84,6 +84,26 @@ class Told:
     """The runs in a row until now in which the receiver refused one of the first changes, and may take it yet."""
     first: int = 0
     """How many changes are the first: those of one moment, which are sent again together."""
+    silenced: Mapping[str, str] = field(default_factory=dict)
+    """By the id of each alert about which it is silent, until when."""
+
+    @property
+    def unsilenced(self) -> list[Alert]:
+        """Alerts that a person knows of, where that is new, or little is left of the silence about it."""
+        new = {one.alert.id for one in self.changes if one.what in ("acknowledged", "fired")}
+        soon = clock.written(clock.moment() + SILENT / 2)
+        known = [one for one in self.standing if one.acknowledged]
+        return [one for one in known if one.id in new or self.silenced.get(one.id, "") < soon]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of what a receiver was told."""
+
+    refused: Sequence[str] = ()
+    """A sentence of each change that it will never take."""
+    silenced: Mapping[str, str] = field(default_factory=dict)
+    """By the id of each alert about which it is silent, until when."""
 
 
 class Receiver(Protocol):
@@ -91,11 +111,8 @@ class Receiver(Protocol):
 
     name: str
 
-    def tell(self, told: Told) -> list[str]:
+    def tell(self, told: Told) -> Taken:
         """Sends what is to be told.
-
-        Returns:
-            A sentence of each change that it will never take.
 
         Raises:
             _UndeliveredError: Not all of it was taken.
@@ -169,18 +186,19 @@ class _Telling:
             until=clock.moment() + lasting,
             refusals=before.refusals,
             first=first,
+            silenced=before.silenced,
         )
         try:
-            refused = self.receiver.tell(told)
+            taken = self.receiver.tell(told)
         except _UndeliveredError as error:
             number = unknown[error.after][0] if unknown else 0  # of the first state that it does not have whole
             upto = number - 1 if number > before.first else before.upto
             self._note(replace(before, upto=upto, failed=str(error), refusals=error.refusals))
             missing = f"{error}; what it was not told of is sent at the next run"
             return [f"{self.receiver.name}: {one}" for one in (*error.told, missing)]
-        if unknown or before.failed:
-            self._note(replace(before, upto=state.number, failed="", refusals=0))
-        return [f"{self.receiver.name}: {one}" for one in refused]
+        if unknown or before.failed or taken.silenced != before.silenced:
+            self._note(replace(before, upto=state.number, failed="", refusals=0, silenced=taken.silenced))
+        return [f"{self.receiver.name}: {one}" for one in taken.refused]
 
     def _unknown(self, state: State, before: Delivered) -> list[tuple[int, Change]]:
         """What it was not told of yet, with the number of the state; one that is new is to know what stood then."""
@@ -209,7 +227,7 @@ class Alertmanager:
     url: str
     name = "alertmanager"
 
-    def tell(self, told: Told) -> list[str]:
+    def tell(self, told: Told) -> Taken:
         """Sends the alerts that stand or are over, and silences those of which a person knows."""
         standing = {one.id for one in told.standing}
         over = {change.alert.id: change.alert for change in told.changes if change.alert.id not in standing}
@@ -218,10 +236,12 @@ class Alertmanager:
         body += [_to_alertmanager(one, told, now) for one in over.values()]
         if body:
             self._post("alerts", body)
-        for change in told.changes:
-            if change.alert.acknowledged and change.alert.id in standing and change.what in ("acknowledged", "fired"):
-                self._post("silences", _silence(change.alert))
-        return []
+        silenced = {one.id: told.silenced[one.id] for one in told.standing if one.id in told.silenced}
+        for alert in told.unsilenced:
+            silence = _silence(alert)
+            self._post("silences", silence)
+            silenced[alert.id] = silence["endsAt"]
+        return Taken(silenced=silenced)
 
     def _post(self, what: str, body: Any) -> None:
         content = json.dumps(body).encode()
@@ -235,7 +255,7 @@ class Webhook:
     url: str
     name = "webhook"
 
-    def tell(self, told: Told) -> list[str]:
+    def tell(self, told: Told) -> Taken:
         """Sends an event a change, signed."""
         refused = list[str]()
         for place, change in enumerate(told.changes):
@@ -252,7 +272,7 @@ class Webhook:
                 if error.refusals < RUNS:
                     raise
                 refused.append(f"{error} {what}; what changed then was refused in {RUNS} runs, and is not sent again")
-        return refused
+        return Taken(refused)
 
     def _send(self, event: Mapping[str, Any]) -> None:
         key, body = os.environ.get(WEBHOOK_KEY, ""), json.dumps(event).encode()
