@@ -478,6 +478,11 @@ def test_what_cannot_be_begun_ends_at_once_with_the_reason(
         ("training: none.yaml\nwhen: {age: 1 day}\n", "none.yaml"),
         ("when: {age: 1 day}\n", "training"),
         ("training: training.yaml\nwhen: {sage: 1 day}\n", "sage"),
+        (
+            "training: training.yaml\nwhen: {}\n",
+            "when: no rule is named, so nothing would ever ask for a retraining; "
+            "there are quality, drift, new_rows, age, every",
+        ),
     ],
 )
 def test_a_file_of_rules_that_is_none_is_told(tmp_path: Path, text: str, said: str) -> None:

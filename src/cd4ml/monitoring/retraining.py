@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.retraining import Decided, Gain, Reason
@@ -18,7 +18,7 @@ from cd4ml.contracts.window import Window
 from cd4ml.data.sources.windows import Filled
 from cd4ml.monitoring import monitored, window_table, windows
 from cd4ml.monitoring.monitored import Judged
-from cd4ml.names import counted, lasting
+from cd4ml.names import counted, lasting, nearest
 from cd4ml.registry import clock, deployments, named, retrainings
 from cd4ml.registry.retrainings import Retraining
 from cd4ml.settings import Span, Strict, Whole
@@ -42,7 +42,7 @@ class InARow(Strict):
 
 
 class When(Strict):
-    """What asks for a retraining; each that is left out never does."""
+    """What asks for a retraining, one at least; each that is left out never does."""
 
     quality: InARow | None = Field(default=None)
     """The version in production breaks a limit of its evaluation, by ripe labels, in so many windows in a row."""
@@ -54,6 +54,14 @@ class When(Strict):
     """The model in production was published so long ago."""
     every: Span | None = Field(default=None)
     """The last retraining that published a version, or else the publishing of that in production, was so long ago."""
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError(
+                f"no rule is named, so nothing would ever ask for a retraining; {nearest('', type(self).model_fields)}"
+            )
+        return self
 
 
 class Rules(Strict):
