@@ -326,6 +326,48 @@ def test_of_labels_by_request_it_is_told_how_many_are_of_no_row_so_far(store: st
     assert windows.unknown(opened, "uptake", [taken]) == {taken.digest: 3}
 
 
+def capture(**features: Any) -> None:
+    """Collects a window of `uptake` with one request that has these features."""
+    table, _ = captures.captured(1, captures.Arms(), seed=0, unit=None)
+    Path("capture/requests/2026-01-01").mkdir(parents=True)
+    said = captures.with_column(table, "features", [json.dumps({name: [one] for name, one in features.items()})])
+    pq.write_table(said, "capture/requests/2026-01-01/0.parquet")
+    windows.collect("store", "uptake", Span(captures.BEGIN, captures.BEGIN + timedelta(hours=1)), capture="capture")
+
+
+def test_labels_by_a_key_that_is_personal_are_refused_and_nothing_of_it_is_kept(store: str, tmp_path: Path) -> None:
+    inputs = (model.Input("age", "number"), model.Input("email", "text", personal=True))
+    model.write_contract(model.Contract("took", ("false", "true"), inputs, {}), tmp_path / "letters")
+    version = Version("letters", 1, "sha256:1", "2026-01-01", "run", "", DatasetReference("flats", 0, "sha256:d"))
+    open_store(store).add_folder(version.folder, {"model": tmp_path / "letters", "version.json": version.text})
+    Path("outcomes.csv").write_text("age,email,took\n7,a@example.org,true\n")
+
+    with pytest.raises(DataError, match="key 'email': nothing was taken, for it is personal .* by request"):
+        take(model="letters@1", key=("age", "email"))
+
+    assert not Path("store/labels").exists()
+    assert take(model="letters@1", key=("age",)).rows == 1
+
+
+def test_a_key_that_no_window_has_is_refused_with_the_nearest_and_before_there_are_any_with_a_doubt(store: str) -> None:
+    run = CliRunner()
+    Path("outcomes.csv").write_text("palyer,player,took\n7,7,true\n")
+    give = ["labels", "take", "uptake@2", "outcomes.csv", "--store", store, "--key"]
+
+    before = run.invoke(app, [*give, "palyer"])
+    capture(player=7, team="red")
+    after, right = (run.invoke(app, [*give, one]) for one in ("palyer", "player"))
+
+    assert before.exit_code == 0
+    assert "doubt    key 'palyer': the model has no such feature, and no window is collected yet" in before.output
+    assert isinstance(after.exception, DataError)
+    assert "no window of uptake has such a feature" in str(after.exception)
+    assert "did you mean 'player'?" in str(after.exception)
+    assert right.exit_code == 0
+    assert "doubt" not in right.output
+    assert [one.key for one in labels_taken.every(open_store(store), "uptake")] == [("palyer",), ("player",)]
+
+
 def test_labels_that_were_taken_before_are_said_to_be_so_with_whoever_gave_them_first(store: str) -> None:
     run = CliRunner()
     give = ["labels", "take", "uptake@2", "outcomes.csv", "--store", store, "--by"]

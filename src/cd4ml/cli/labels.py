@@ -85,7 +85,8 @@ def take(
     """Takes labels that came late, from any source, for the requests that a model answered.
 
     The same labels are taken once, however often they are brought. Rows without a label yet are passed over. Where one
-    row has a label that the model cannot have, nothing is taken, and the row is told.
+    row has a label that the model cannot have, nothing is taken, and the row is told; nor is it by a key that no window
+    has, or that is personal.
 
     Examples:
     cd4ml labels take uptake outcomes.csv
@@ -107,6 +108,8 @@ def take(
         say("taken", f"{labels.headline}, {moment(labels.taken_at)} UTC{f', by {labels.by}' if labels.by else ''}")
     if labels.without:
         say("without", f"{counted(labels.without, 'row')} without a label yet")
+    if found.doubt:
+        say("doubt", found.doubt)
 
 
 @labels_app.command("list")

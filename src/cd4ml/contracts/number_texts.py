@@ -6,6 +6,8 @@ import pyarrow.compute as pc
 
 EXACT = 2.0**53
 """From here on a float stands for several whole numbers."""
+_PLAIN = 1e10
+"""Below, Arrow writes whole ones without an exponent."""
 
 
 def texts(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -24,14 +26,12 @@ def texts(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if not pa.types.is_floating(values.type):
         return values.cast(pa.string())
     wide = widened(values)
-    numbers = wide.fill_null(0).to_numpy()
+    plain, numbers = wide.cast(pa.string()), wide.fill_null(0).to_numpy()
     whole = (np.floor(numbers) == numbers) & (np.abs(numbers) < EXACT)
-    if not whole.any():
-        return wide.cast(pa.string())
-    as_whole = pa.array(np.where(whole, numbers, 0).astype(np.int64), mask=_flags(values.is_null())).cast(pa.string())
-    if whole.all():
-        return as_whole
-    return pc.if_else(pa.array(whole), as_whole, wide.cast(pa.string()))
+    other = whole & ((np.abs(numbers) >= _PLAIN) | (np.signbit(numbers) & (numbers == 0)))
+    if not other.any():
+        return plain
+    return pc.replace_with_mask(plain, pa.array(other), pa.array(numbers[other].astype(np.int64)).cast(pa.string()))
 
 
 def widened(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -46,8 +46,3 @@ def _of_decimals(values: pa.Array) -> pa.Array:
     plain = pc.replace_substring_regex(values.cast(pa.string()), r"^([^.E]*)\.0*$", r"\1")
     is_whole = pc.match_substring_regex(plain, r"^-?\d+$")
     return pc.if_else(is_whole, pc.replace_substring_regex(plain, "^-0$", "0"), texts(values.cast(pa.float64())))
-
-
-def _flags(values: pa.Array) -> np.ndarray:
-    flags: np.ndarray = values.to_numpy(zero_copy_only=False)
-    return flags

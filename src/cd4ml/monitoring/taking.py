@@ -24,7 +24,7 @@ from cd4ml.data import content, sources
 from cd4ml.data.digest import Digest, of_columns, of_rows
 from cd4ml.data.rows import ReadAgain, Rows, hiding_values, rows_of
 from cd4ml.errors import DataError
-from cd4ml.monitoring import spreadsheet
+from cd4ml.monitoring import label_keys, spreadsheet
 from cd4ml.names import shown
 from cd4ml.registry import approvals, clock, labels_taken, models, named
 from cd4ml.storage import AlreadyStoredError, Store, open_store
@@ -72,6 +72,8 @@ class Taken:
     """As they lie in the store."""
     before: bool
     """Whether they lay there already, and stay as they are, with whoever gave them first."""
+    doubt: str = ""
+    """Why they may be of no row, where that can be told."""
 
 
 def take(model: str, *, source: str, store: str, where: Where = Where(), by: str | None = None) -> Taken:
@@ -88,12 +90,14 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
         What was taken, now or before.
 
     Raises:
-        DataError: The source cannot be read, or a row of it is no label: says which row and column.
+        DataError: The source cannot be read, or a row of it is no label: says which row and column; or labels by such a
+            key can be of no row.
         RegistryError: There is no such model, or the person has no name.
     """
     opened, person = open_store(store), "" if by is None else approvals.who(by)
     version = named.find(opened, model)
     contract, origin = models.contract(opened, version), sources.parse(source)
+    doubt = label_keys.check(opened, version.name, contract=contract, key=where.key) if where.key else ""
     with hiding_values(), _read(origin, where.columns(contract)) as given:
         reading = _Reading(given, str(origin), contract, where)
         table = reading.labels()
@@ -112,7 +116,7 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
         without=len(given) - len(table),
         by=person,
     )
-    return _stored(opened, about, table)
+    return replace(_stored(opened, about, table), doubt=doubt)
 
 
 @contextmanager
