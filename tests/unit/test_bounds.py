@@ -1,9 +1,12 @@
 """Bounds: what keeps them, what does not, and what cannot be told."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.shares import share_interval
@@ -92,6 +95,45 @@ def test_what_chance_may_have_broken_is_inconclusive_where_an_error_is_stated(
 
     assert (check.outcome, check.value) == (Outcome(outcome), value)
     assert check.reason.endswith(reason)
+
+
+@given(
+    rows=st.integers(100, 3000),
+    others=st.floats(0.001, 0.5),
+    error=st.sampled_from([0.01, 0.0005, 1e-5]),
+    value=st.floats(0, 0.9),
+)
+@settings(max_examples=50, deadline=None)
+def test_rows_that_all_say_the_same_fail_as_often_as_is_stated(
+    rows: int, others: float, error: float, value: float
+) -> None:
+    """The truth is just at the limit: so large a share of other rows makes it, each counting for as much as it can."""
+    limit, chance = value + others * (1 - value), (1 - others) ** rows
+    measured = Measured(value, alike=rows, ends=(0, 1))
+
+    check = hold("auc", slice_="overall", bounds=Bounds(limit, None), measured=measured, error=error)
+
+    assume(not math.isclose(chance, error, rel_tol=1e-6))
+    assert (check.outcome is Outcome.FAILED) == (chance < error)
+    mirrored = replace(measured, value=1 - value)
+    assert (
+        hold("gap", slice_="", bounds=Bounds(None, 1 - limit), measured=mirrored, error=error).outcome is check.outcome
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome", "end"),
+    [
+        (100, "inconclusive", "below the limit 0.5, which may be chance; 1.5 times as many rows like these would tell"),
+        (150, "failed", "below the limit 0.5"),
+    ],
+)
+def test_of_what_has_no_end_a_twentieth_of_the_rows_may_be_others(rows: int, outcome: str, end: str) -> None:
+    measured = Measured(0.01, alike=rows, ends=(0, None))
+
+    check = hold("calibration", slice_="", bounds=Bounds(0.5, None), measured=measured, error=0.0005)
+
+    assert (check.outcome, check.reason) == (Outcome(outcome), f"calibration is 0.01, {end}")
 
 
 @pytest.mark.parametrize("error", [0.01, 0.0005])

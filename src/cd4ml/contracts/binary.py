@@ -170,6 +170,7 @@ BINARY = Binary(
             top=None,
             better="lower",
             counted=every_row,
+            carried=_rarer,
             interval="positive",
         ),
         Metric(

@@ -11,6 +11,10 @@ from cd4ml.names import amount
 
 FEWEST_ROWS = 30
 """A slice is too small to judge by a metric that is over fewer of its rows."""
+FEWEST_ALIKE = 100
+"""Of fewer rows nothing is said by all of them saying the same."""
+OTHERS = 0.05
+"""The share of rows that may be others than those that all say the same, where one may count for any amount."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Measured:
     detail: str = ""
     too_few: bool = False
     """Whether there is no value because the rows are too few to tell."""
+    alike: int = 0
+    """How many rows it is over that all say the same, so that it has no interval; 0 where they do not."""
+    ends: tuple[float | None, float | None] = (None, None)
+    """The least and the most that it can be; None where it has no end."""
 
 
 def hold(
@@ -59,9 +67,9 @@ def hold(
     value = measured.value if measured.value is not None and math.isfinite(measured.value) else None
     outcome, reason = _held(subject, bounds=bounds, measured=measured, value=value)
     if outcome is Outcome.FAILED and error is not None and value is not None:
-        if measured.interval is None:
+        if measured.interval is None and not measured.alike:
             outcome, reason = Outcome.INCONCLUSIVE, f"{reason}; it has no interval, so that may be chance"
-        elif (times := _times(value, bounds=bounds, interval=measured.interval, error=error)) > 1:
+        elif (times := _times(value, bounds=bounds, measured=measured, error=error)) > 1:
             outcome = Outcome.INCONCLUSIVE
             reason = f"{reason}, which may be chance; {times:.2g} times as many rows like these would tell"
     interval = measured.interval if value is not None else None
@@ -90,13 +98,21 @@ def _held(subject: str, *, bounds: Bounds, measured: Measured, value: float | No
     return Outcome.PASSED, f"{said}, {bounds} wanted"
 
 
-def _times(value: float, *, bounds: Bounds, interval: Interval, error: float) -> float:
+def _times(value: float, *, bounds: Bounds, measured: Measured, error: float) -> float:
     """How many times the rows it takes until it is no chance that a bound is broken; 1 or less where it is none."""
-    wider = NormalDist().inv_cdf(1 - error) / NormalDist().inv_cdf(0.975)
     is_below = bounds.low is not None and not value >= bounds.low
-    bound, end = (bounds.low, interval[1]) if is_below else (bounds.high, interval[0])
-    beyond = abs(value - (bound or 0.0))
-    return (wider * abs(end - value) / beyond) ** 2 if beyond else math.inf
+    beyond = abs(value - ((bounds.low if is_below else bounds.high) or 0.0))
+    if measured.interval is None:
+        end = measured.ends[is_below]
+        others = OTHERS if end is None else beyond / max(abs(end - value), beyond)
+        return _rows_that_hide_no_more(others, error) / measured.alike
+    wider = NormalDist().inv_cdf(1 - error) / NormalDist().inv_cdf(0.975)
+    return (wider * abs(measured.interval[is_below] - value) / beyond) ** 2 if beyond else math.inf
+
+
+def _rows_that_hide_no_more(others: float, error: float) -> float:
+    """How many rows all say the same by chance, at this error, where this share of all rows says something else."""
+    return math.log(error) / math.log1p(-others) if others < 1 else 0.0
 
 
 def _broken(value: float, bounds: Bounds) -> str:

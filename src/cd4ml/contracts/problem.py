@@ -57,6 +57,8 @@ class Metric:
     better: Literal["higher", "lower", "nearer 1", "nearer 0", "neither"] = "neither"
     counted: Counted | None = None
     """The rows that it is over; None of a number that no rows are too few for."""
+    carried: Counted | None = None
+    """The rows that its interval goes by, where these are not all that it is over."""
     interval: Literal["share", "bounded", "positive", "below 1", "signed"] | None = None
     """`share`: of a share of the rows that it is over. By the influence of each row: `bounded`, of what is from 0 to 1,
     `positive`, of what has no end, `below 1`, of what is 1 at most, `signed`, of any number. None: it has none."""
@@ -229,6 +231,11 @@ class Problem(ABC):
         """
         counted = self.metric(name).counted
         return counted(rows, found, name.partition("@")[2]) if counted else rows
+
+    def carrying(self, name: str, rows: int, found: Metrics) -> int:
+        """The rows by which an interval of a metric goes; as `counted`."""
+        carried = self.metric(name).carried
+        return carried(rows, found, name.partition("@")[2]) if carried else self.counted(name, rows, found)
 
     @abstractmethod
     def why_undefined(self, name: str, rows: int, found: Metrics) -> str:

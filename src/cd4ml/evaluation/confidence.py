@@ -5,14 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from cd4ml.contracts.bounds import FEWEST_ROWS
+from cd4ml.contracts.bounds import FEWEST_ALIKE, FEWEST_ROWS
 
 TAIL = 0.975
 Z = float(special.ndtri(TAIL))
 FEW = 10
 """With fewer rows of either outcome a rate has an exact interval."""
-NEARLY_PERFECT, FEWEST_OF_NEARLY_PERFECT = 0.99, 100
+NEARLY_PERFECT, FEWEST_OF_NEARLY_PERFECT = 0.99, FEWEST_ALIKE
 """An area above it is carried by the few rows that are out of order, so more rows of each class are needed."""
+ROUNDING = 1e-12
+"""Of an estimate: a spread that is no more is none."""
 
 Ends = tuple[np.ndarray, np.ndarray]
 """Low and high ends, float64 [groups]; not a number where there is no interval."""
@@ -65,14 +67,14 @@ def proportion(rates: np.ndarray, rows: np.ndarray) -> Ends:
 def bounded(estimates: np.ndarray, spread: Spread) -> Ends:
     """The interval of what is from 0 to 1, on the scale of its logit."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        half = _some(spread.half) / (estimates * (1 - estimates))
+        half = _some(spread.half, estimates) / (estimates * (1 - estimates))
         return special.expit(special.logit(estimates) - half), special.expit(special.logit(estimates) + half)
 
 
 def positive(estimates: np.ndarray, spread: Spread) -> Ends:
     """The interval of what is above 0, on the scale of its logarithm."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        factor = np.exp(_some(spread.half) / estimates)
+        factor = np.exp(_some(spread.half, estimates) / estimates)
         return estimates / factor, estimates * factor
 
 
@@ -84,7 +86,7 @@ def below_one(estimates: np.ndarray, spread: Spread) -> Ends:
 
 def signed(estimates: np.ndarray, spread: Spread) -> Ends:
     """The interval of what may be any number."""
-    half = _some(spread.half)
+    half = _some(spread.half, estimates)
     return estimates - half, estimates + half
 
 
@@ -107,6 +109,6 @@ def enough_for_area(areas: np.ndarray, positives: np.ndarray, negatives: np.ndar
     return enough
 
 
-def _some(half: np.ndarray) -> np.ndarray:
-    """An interval of no width says nothing: every row has the same influence, and that is chance."""
-    return np.where(half > 0, half, np.nan)
+def _some(half: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """An interval of no width says nothing: every row has the same influence (`cd4ml.contracts.bounds.Measured`)."""
+    return np.where(half > ROUNDING * np.abs(estimates), half, np.nan)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.contracts import evaluation as summary
-from cd4ml.contracts.bounds import FEWEST_ROWS, Bounds, Measured, hold
+from cd4ml.contracts.bounds import FEWEST_ALIKE, FEWEST_ROWS, Bounds, Measured, hold
 from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.evaluation import CANDIDATE, TOO_MANY_CLASSES, Slice, Summary
 from cd4ml.contracts.record import found_by
@@ -18,6 +18,13 @@ from cd4ml.evaluation.limits import Change, FirstModelLimit, Limits
 from cd4ml.names import amount, nearest
 from cd4ml.registry import records
 
+ENDS: Mapping[str | None, tuple[float | None, float | None]] = {
+    "bounded": (0.0, 1.0),
+    "positive": (0.0, None),
+    "below 1": (None, None),
+    "signed": (None, None),
+}
+"""The least and the most that a metric can be, by the kind of its interval; a few rows may take R² to either end."""
 MOST_JUDGED = 20
 """Candidates after which a test split has been chosen by, and flatters the next one."""
 
@@ -204,7 +211,11 @@ def _on_slice(found: Summary, one: Slice, named: str) -> Measured:
             "take more test rows, or name larger slices)",
             too_few=True,
         )
-    return Measured(value, one.intervals.get(metric), detail=detail)
+    kind, interval = problem.metric(metric).interval, one.intervals.get(metric)
+    if interval or kind not in ENDS:
+        return Measured(value, interval, detail=detail)
+    alike = problem.carrying(metric, one.rows, one.metrics)
+    return Measured(value, detail=detail, alike=alike if alike >= FEWEST_ALIKE else 0, ends=ENDS[kind])
 
 
 def _of_model(found: Summary, model: str, metric: str) -> Measured:

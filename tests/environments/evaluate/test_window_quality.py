@@ -93,6 +93,19 @@ def test_a_model_that_decayed_fails_and_is_said_to_be_worse(store: Path) -> None
     assert found.outcome is Outcome.FAILED
 
 
+def test_a_model_that_answers_the_same_to_all_fails_where_rows_are_enough(store: Path) -> None:
+    collapsed = replace(asked(3000), predictions=np.full(3000, 0.1, np.float32))
+    inverted = replace(asked(3000), predictions=(np.array(asked(3000).labels) == "false").astype(np.float32))
+
+    failed, upside_down = measured(store, collapsed, day=1), measured(store, inverted, day=2)
+    few = measured(store, replace(asked(200), predictions=np.full(200, 0.1, np.float32)), day=3)
+
+    assert check(failed, "auc on overall").outcome is Outcome.FAILED
+    assert check(failed, "auc on overall").reason == "auc on overall is 0.5, below the limit 0.6"
+    assert (check(upside_down, "auc on overall").outcome, check(upside_down, "auc on overall").value) == ("failed", 0)
+    assert (check(few, "auc on overall").outcome, check(few, "auc on overall").value) == ("inconclusive", 0.5)
+
+
 def test_what_a_few_callers_show_with_many_rows_may_be_chance(store: Path) -> None:
     rows = asked()
     wrong = ["true" if one == "false" else "false" for one in rows.labels]
@@ -283,6 +296,18 @@ def test_a_number_is_measured_and_has_no_estimate(tmp_path: Path, prices: Any, p
     assert error.value == pytest.approx(truth, rel=1e-5)
     (version,) = found.by_version
     assert (version.estimates, version.reliance.outcome) == ((), Outcome.SKIPPED)
+
+
+def test_errors_that_are_all_one_fail_where_rows_are_enough(tmp_path: Path, prices: Any, price_models: Any) -> None:
+    publish(tmp_path / "store", prices, price_models["candidate"], {"root_mean_squared_error": {"max": 30_000}})
+    table = make_prices(400)
+    texts = {name: table.column(name).to_pylist() for name in ("region", "level")}
+    rows = Rows(texts, ["prediction"], np.full(400, 1e5), ["5.1"] * 400)
+
+    one = check(measured(tmp_path / "store", rows), "root_mean_squared_error on overall")
+
+    assert (one.outcome, one.interval) == (Outcome.FAILED, None)
+    assert one.reason == "root_mean_squared_error on overall is 99,995, above the limit 30,000"
 
 
 def test_several_classes_are_measured_whatever_order_answers_name_them_in(
