@@ -109,6 +109,24 @@ def test_traffic_that_falls_away_or_jumps_fails(tmp_path: Path, requests: int, o
     assert said in found["traffic"].reason
 
 
+@pytest.mark.parametrize("mean", [50, 100, 150, 1000, 7000])
+@pytest.mark.parametrize(("times", "outcome"), [(0.5, "passed"), (2, "passed"), (0.48, "failed"), (2.02, "failed")])
+def test_half_and_twice_as_many_are_usual_whatever_the_mean(
+    tmp_path: Path, mean: int, times: float, outcome: str
+) -> None:
+    store = earlier(tmp_path, *[mean] * 8)
+
+    assert checks(store, window(int(mean * times)))["traffic"].outcome == outcome
+
+
+def test_dates_exactly_twice_as_old_pass(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    for number in range(1, 7):
+        keep(store, window(1000, MONDAY - number * WEEK), 1.1)
+
+    assert checks(store, window(1000), version(2.2))["age of made_at"].outcome is Outcome.PASSED
+
+
 def test_what_chance_can_make_of_few_requests_is_not_told(tmp_path: Path) -> None:
     found = checks(earlier(tmp_path, 4, 9, 3, 14, 6), window(1))
 

@@ -28,6 +28,8 @@ MOST, LEAST = 8, 4
 """Earlier windows that are looked at, and how many it takes to know what is usual."""
 TIMES = 2.0
 """How many times as many requests, as few or as old is much: what is less fails nothing, however sure it is."""
+PLACES = 9
+"""After the point that count: twice as much is no more than twice, however the mean is rounded."""
 TRAFFIC, AGE = "traffic", "age of"
 _HOUR, _MINUTE = 1 / 24, 1 / 1440
 """Of a day."""
@@ -128,7 +130,7 @@ def _traffic(about: Window, earlier: Sequence[Judged], what: str) -> Iterator[Ch
     if len(counts) < LEAST:
         return
     middle, low, high = (float(one) for one in usual_requests(counts))
-    here, ratio = about.requests, about.requests / middle
+    here, ratio = about.requests, round(about.requests / middle, PLACES)
     told = (
         f"{here:,} requests, where {what} had about {middle:,.0f}, and {low:,.0f} to {high:,.0f} are no news by how "
         "far these are apart"
@@ -158,7 +160,7 @@ def _age(age: Age, before: Floats, what: str, *, rate: float) -> Check:
     most = float(oldest(before, rate=rate))
     told = f"half of the rows have a `{age.column}` of more than {_shown(age.median)}, and {what} had {_shown(middle)}"
     outcome = Outcome.PASSED
-    if age.median > most:
+    if round(age.median - most, PLACES) > 0:
         outcome, told = Outcome.FAILED, f"{told}; see whether what makes it still runs"
     return Check(f"{AGE} {age.column}", f"at most {_shown(most)}", age.median, outcome, told, interval=(low, high))
 
