@@ -71,6 +71,17 @@ def test_what_has_no_value_for_too_few_rows_is_inconclusive_and_the_reason_is_to
     assert check.reason == "auc: no rows in this slice, so the limit 'at most 0.1' could not be checked"
 
 
+def test_what_rows_of_one_label_leave_undefined_is_inconclusive_where_an_error_is_stated_and_else_an_error() -> None:
+    measured = Measured(None, why_not="all rows have one label", undefined=True)
+
+    window, evaluation = (
+        hold("r_squared", slice_="", bounds=Bounds(0.5, None), measured=measured, error=error) for error in (0.01, None)
+    )
+
+    assert (window.outcome, evaluation.outcome) == (Outcome.INCONCLUSIVE, Outcome.ERROR)
+    assert window.reason == "r_squared: all rows have one label, so the limit 'at least 0.5' could not be checked"
+
+
 def test_a_detail_is_told_and_words_of_ones_own_take_the_place_of_all() -> None:
     assert "auc is 0.8 (of 90 rows), at least 0.7" in held(Bounds(0.7, None), 0.8, detail="of 90 rows").reason
     said = hold("rows", slice_="", bounds=Bounds(1, None), measured=Measured(2), said="two rows, one wanted")

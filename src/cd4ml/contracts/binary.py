@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts.class_labels import distinct, places, shown
-from cd4ml.contracts.problem import OF_MODELS, Metric, Metrics, Problem, every_row
+from cd4ml.contracts.problem import NOT_FINITE, OF_MODELS, Metric, Metrics, Problem, every_row
 from cd4ml.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Binary(Problem):
             return f"it is not defined on {rows:,} rows that are all of one class"
         if self.metric(name).counted is _selected:
             return f"none of the {rows:,} rows is predicted positive"
-        return "it is not a finite number"
+        return NOT_FINITE
 
     def wrong(self, outputs: "np.ndarray") -> "np.ndarray":
         """Those that are not from 0 to 1, or no number."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from cd4ml.contracts.shares import Interval
@@ -45,6 +45,8 @@ class Measured:
     detail: str = ""
     too_few: bool = False
     """Whether there is no value because the rows are too few to tell."""
+    undefined: bool = False
+    """Whether there is no value because of what the rows are: what is asked every day has days of one label."""
     alike: int = 0
     """How many rows it is over that all say the same, so that it has no interval; 0 where they do not."""
     ends: tuple[float | None, float | None] = (None, None)
@@ -65,7 +67,8 @@ def hold(
         error: How often chance alone may break a bound that is kept; None where what was measured is what counts.
     """
     value = measured.value if measured.value is not None and math.isfinite(measured.value) else None
-    outcome, reason = _held(subject, bounds=bounds, measured=measured, value=value)
+    by_chance = measured.too_few or (measured.undefined and error is not None)
+    outcome, reason = _held(subject, bounds=bounds, measured=replace(measured, too_few=by_chance), value=value)
     if outcome is Outcome.FAILED and error is not None and value is not None:
         if measured.interval is None and not measured.alike:
             outcome, reason = Outcome.INCONCLUSIVE, f"{reason}; it has no interval, so that may be chance"

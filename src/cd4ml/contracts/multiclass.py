@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts.class_labels import distinct, places, shown
-from cd4ml.contracts.problem import OF_MODELS, Metric, Metrics, Problem, every_row
+from cd4ml.contracts.problem import NOT_FINITE, OF_MODELS, Metric, Metrics, Problem, every_row
 from cd4ml.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Multiclass(Problem):
             return f"none of the {rows:,} rows is predicted to be of the class {class_!r}"
         if metric == "macro_auc":
             return f"it is not defined on {rows:,} rows that are all of one class"
-        return "it is not a finite number"
+        return NOT_FINITE
 
     def wrong(self, outputs: "np.ndarray") -> "np.ndarray":
         """Those with a probability that is not from 0 to 1, or no number, and those that do not sum to 1."""

@@ -97,6 +97,8 @@ METRICS: PluginPoint[Metric] = PluginPoint(kind="metric", group="cd4ml.metrics",
 """The rows that other packages add to the tables."""
 NAME = re.compile(r"[a-z][a-z0-9_]*(?<!_diff)")
 """What a metric can be called; TFMA appends `_diff` itself."""
+NOT_FINITE = "it is not a finite number"
+"""Why a metric could not be computed where its rows are such that it could be."""
 TOLERANCE = 1e-5
 """How far two predictions of one model for one row may be apart: of a number, the part of its size."""
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cd4ml.contracts.columns import column
-from cd4ml.contracts.problem import OF_MODELS, TOLERANCE, Metric, Metrics, Problem, every_row
+from cd4ml.contracts.problem import NOT_FINITE, OF_MODELS, TOLERANCE, Metric, Metrics, Problem, every_row
 from cd4ml.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Regression(Problem):
         """As `Problem` has it."""
         if name == "r_squared":
             return f"it is not defined on {rows:,} rows that all have one label"
-        return "it is not a finite number"
+        return NOT_FINITE
 
     def wrong(self, outputs: "np.ndarray") -> "np.ndarray":
         """Those that are not finite."""

@@ -8,6 +8,7 @@ from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts.bounds import FEWEST_ALIKE, FEWEST_ROWS, Bounds, Measured, hold
 from cd4ml.contracts.chosen import CHOSEN
 from cd4ml.contracts.evaluation import CANDIDATE, TOO_MANY_CLASSES, Slice, Summary
+from cd4ml.contracts.problem import NOT_FINITE
 from cd4ml.contracts.record import found_by
 from cd4ml.contracts.shares import Interval
 from cd4ml.contracts.slices import Pattern, columns_of
@@ -203,7 +204,8 @@ def _on_slice(found: Summary, one: Slice, named: str) -> Measured:
     value = one.metrics[metric]
     if value is None:
         why_not = problem.why_undefined(metric, one.rows, one.metrics)
-        return Measured(None, why_not=why_not, too_few=one.counted(problem, metric) < FEWEST_ROWS)
+        too_few = one.counted(problem, metric) < FEWEST_ROWS
+        return Measured(None, why_not=why_not, too_few=too_few, undefined=why_not != NOT_FINITE)
     if problem.metric(metric).counted and (counted := one.counted(problem, metric)) < FEWEST_ROWS:
         return Measured(
             None,

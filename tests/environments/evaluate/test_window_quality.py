@@ -299,21 +299,29 @@ def test_a_number_is_measured_and_has_no_estimate(tmp_path: Path, prices: Any, p
 
 
 def test_errors_that_are_all_one_fail_where_rows_are_enough(tmp_path: Path, prices: Any, price_models: Any) -> None:
-    publish(tmp_path / "store", prices, price_models["candidate"], {"root_mean_squared_error": {"max": 30_000}})
+    limits = {"root_mean_squared_error": {"max": 30_000}, "r_squared": {"min": 0.1}}
+    publish(tmp_path / "store", prices, price_models["candidate"], limits)
     table = make_prices(400)
     texts = {name: table.column(name).to_pylist() for name in ("region", "level")}
     rows = Rows(texts, ["prediction"], np.full(400, 1e5), ["5.1"] * 400)
 
-    one = check(measured(tmp_path / "store", rows), "root_mean_squared_error on overall")
+    found = measured(tmp_path / "store", rows)
 
+    one, of_one_label = (check(found, f"{name} on overall") for name in limits)
     assert (one.outcome, one.interval) == (Outcome.FAILED, None)
     assert one.reason == "root_mean_squared_error on overall is 99,995, above the limit 30,000"
+    assert of_one_label.outcome is Outcome.INCONCLUSIVE
+    assert "it is not defined on 400 rows that all have one label" in of_one_label.reason
 
 
 def test_several_classes_are_measured_whatever_order_answers_name_them_in(
     tmp_path: Path, grades: Any, grade_models: Any
 ) -> None:
-    limits = {"top_1_accuracy": {"min": 0.3, "slices": ["overall", "region=*"]}, "class_recall@gold": {"min": 0.05}}
+    limits = {
+        "top_1_accuracy": {"min": 0.3, "slices": ["overall", "region=*"]},
+        "class_recall@gold": {"min": 0.05},
+        "macro_auc": {"min": 0.5},
+    }
     publish(tmp_path / "store", grades, grade_models["candidate"], limits)
     table = make_grades(3000)
     income = 2 * table.column("income").to_numpy().astype(float)
@@ -331,6 +339,10 @@ def test_several_classes_are_measured_whatever_order_answers_name_them_in(
     north = found.by_version[0].estimated("top_1_accuracy", "region=north")
     assert north is not None
     assert north.within
+
+    of_gold = check(measured(tmp_path / "store", replace(rows, labels=["gold"] * 3000), day=1), "macro_auc on overall")
+    assert of_gold.outcome is Outcome.INCONCLUSIVE
+    assert "it is not defined on 3,000 rows that are all of one class" in of_gold.reason
 
 
 def test_each_window_that_was_handed_on_is_measured(store: Path, tmp_path: Path) -> None:
