@@ -32,7 +32,12 @@ class Answers:
     def texts(self, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """The captured features that are called so, as slices have their values; those that are not captured aside."""
         known = by_feature(self.rows)
-        return {name: pa.chunked_array([known[name].fill_null(MISSING)]) for name in columns if name in known}
+        return {name: pa.chunked_array([_or_missing(known[name])]) for name in columns if name in known}
+
+
+def _or_missing(texts: pa.Array) -> pa.Array:
+    """Captured texts, of which an empty one is missing, as it is to the model (string [rows])."""
+    return pc.if_else(pc.fill_null(pc.equal(texts, ""), True), MISSING, texts)
 
 
 def of(rows: pa.Table, contract: Contract) -> Answers:

@@ -247,6 +247,17 @@ def test_a_value_that_was_not_evaluated_is_a_slice_too_and_a_flood_of_them_is_on
     assert "region=west" not in {one.slice for one in found.by_version[0].moved}
 
 
+def test_a_blank_and_a_value_that_is_not_there_are_one_slice(store: Path) -> None:
+    rows = asked(500)
+    region = ["", None, *rows.features["region"][2:]]
+
+    found = measured(store, replace(rows, features={**rows.features, "region": region}))
+
+    slices = {one.slice: one.rows for one in found.by_version[0].slices}
+    assert slices["region=(missing)"] == 2
+    assert "region=" not in slices
+
+
 def test_a_column_that_is_not_captured_is_told(store: Path) -> None:
     rows = asked()
 
