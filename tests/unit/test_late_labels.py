@@ -310,6 +310,8 @@ def test_the_command_takes_and_lists(store: str) -> None:
     assert "1 row without a label yet" in first.output
     assert "outcomes.csv" in listed.output
     assert "of no row" in listed.output
+    [taken] = labels_taken.every(open_store(store), "uptake")
+    assert taken.digest in listed.output
 
 
 def test_of_labels_by_request_it_is_told_how_many_are_of_no_row_so_far(store: str) -> None:

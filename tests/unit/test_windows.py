@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -200,6 +201,23 @@ def test_labels_that_contradict_are_counted_and_of_no_row(store: str) -> None:
     listed = CliRunner().invoke(app, ["monitor", "windows", "uptake", "--store", store], env={"COLUMNS": "200"})
     assert re.search(r"3,599\D+4\D+(no|yes)", listed.output)
     assert [one is None for one in rows(store, window)["label"].to_pylist()[:2]] == [True, False]
+
+
+def test_a_label_that_was_taken_wrongly_counts_by_the_mended_source_once_what_was_taken_first_is_removed(
+    store: str, tmp_path: Path
+) -> None:
+    (tmp_path / "capture/feedback/2026-01-01/0.parquet").unlink()
+    (tmp_path / "wrong.csv").write_text("request_id,took\n0-0,false\n")
+    (tmp_path / "mended.csv").write_text("request_id,took\n0-0,true\n")
+    wrong = taking.take("uptake@2", source=str(tmp_path / "wrong.csv"), store=store).labels
+    taking.take("uptake@2", source=str(tmp_path / "mended.csv"), store=store)
+    assert collect(store).apart["contradicting"] == 2
+
+    shutil.rmtree(Path(store) / wrong.folder)
+
+    window = collect(store)
+    assert (window.labels_apart, window.labelled) == (0, 1)
+    assert rows(store, window)["label"].to_pylist()[0] == "true"
 
 
 def fed(*labels: str, request: str = "0-0") -> pa.Table:

@@ -128,12 +128,14 @@ def list_labels(
     found = labels_taken.every(opened, model)
     if not found:
         raise DataError(f"store {store}: no labels of {model} were taken; `cd4ml labels take` takes them")
-    shown = table("taken (UTC)", "labels", "of no row", "by", "column", "source", "person")
+    shown = table("taken (UTC)", "labels", "of no row", "by", "column", "source", "person", "digest")
     unknown = windows.unknown(opened, model, found)
     for one in reversed(found):
         by = " and ".join(one.key) or "request"
         none_ = f"{unknown[one.digest]:,}" if one.digest in unknown else ""
-        shown.add_row(moment(one.taken_at), f"{one.rows:,}", none_, *map(escape, (by, one.column, one.source, one.by)))
+        shown.add_row(
+            moment(one.taken_at), f"{one.rows:,}", none_, *map(escape, (by, one.column, one.source, one.by, one.digest))
+        )
     print_whole(shown)
 
 
