@@ -31,6 +31,10 @@ def test_what_fails_is_told_until_somebody_knows_of_it(asked: Workplace) -> None
         "Measure window": "passed",
         "Check window": "failed",
     }
+    page = (failed.folder / "index.html").read_text()
+    assert page.count("<iframe") == 2
+    assert "uptake: what differs from training" in page
+    assert "uptake: how right it is" in page
     [standing] = alerts.known(store, "uptake").alerts.standing
     assert standing.check == "limits"
     assert f"{standing.id}: " in failed.output

@@ -12,6 +12,7 @@ def compare_window(
     store: str,
     drift: dsl.Output[artifacts.WindowsDrift],
     metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.HTML],
 ) -> None:
     """Compares what a model was asked and answered within each window with what its versions were trained on.
 
@@ -23,9 +24,10 @@ def compare_window(
         drift: Of each window, by version, drift of inputs and predictions, and what training never had, at a stated
             rate of false alarms (layout: `cd4ml.contracts.window_drift`).
         metrics: The rows, changes and largest effect of the last window.
+        report: What was found, for people: the windows, and each check with its reason.
     """
     from cd4ml.monitoring.drift import compare_each
 
-    found = compare_each(windows.path, store=store, output=drift.path)
+    found = compare_each(windows.path, store=store, output=drift.path, report=report.path)
     drift.metadata.update(found.metadata)
     metrics.metadata.update(found.metrics)

@@ -12,7 +12,7 @@ from cd4ml.contracts.drift import FALSE_ALARMS
 from cd4ml.contracts.verdict import Check, Outcome
 from cd4ml.contracts.window import DOCUMENT, TABLE, Window
 from cd4ml.contracts.window_drift import VersionDrift, WindowDrift
-from cd4ml.monitoring import answers, callers, handed, trained_on
+from cd4ml.monitoring import answers, callers, handed, trained_on, window_page
 from cd4ml.monitoring.of_version import FAMILIES, Asked, judge
 from cd4ml.validation.on_disk import OnDisk
 from cd4ml.version import VERSION
@@ -35,15 +35,19 @@ class Compared:
         return self.windows[-1].metrics if self.windows else {}
 
 
-def compare_each(windows: str | Path, *, store: str, output: str | Path) -> Compared:
+def compare_each(windows: str | Path, *, store: str, output: str | Path, report: str | Path | None = None) -> Compared:
     """Compares each window that `collect_window` handed on; likewise.
 
     Args:
         windows: The folder with a folder a window.
         store: The store.
         output: The folder that takes a file a window (layout: `cd4ml.monitoring.handed`).
+        report: The HTML file that takes what was found, for people; none if not said.
     """
-    return Compared(tuple(handed.judge_each(windows, compare, store=store, output=output)))
+    found = Compared(tuple(handed.judge_each(windows, compare, store=store, output=output)))
+    if report:
+        window_page.write(found.windows, report, about="what differs from training")
+    return found
 
 
 def compare(window: Path, *, store: str, output: Path) -> WindowDrift:

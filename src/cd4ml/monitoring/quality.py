@@ -31,7 +31,18 @@ from cd4ml.evaluation import fairness, limits
 from cd4ml.evaluation.estimates import Scored
 from cd4ml.evaluation.measure import complete
 from cd4ml.evaluation.rows import MOST_VALUES, Slicing, slicings
-from cd4ml.monitoring import answered, as_published, callers, estimated, handed, limits_held, moved, reliance, selective
+from cd4ml.monitoring import (
+    answered,
+    as_published,
+    callers,
+    estimated,
+    handed,
+    limits_held,
+    moved,
+    reliance,
+    selective,
+    window_page,
+)
 from cd4ml.monitoring import windows as collected
 from cd4ml.monitoring.answered import Answers
 from cd4ml.monitoring.as_published import AsPublished
@@ -64,13 +75,14 @@ class Measured:
         return self.windows[-1].metrics if self.windows else {}
 
 
-def measure_each(windows: str | Path, *, store: str, output: str | Path) -> Measured:
+def measure_each(windows: str | Path, *, store: str, output: str | Path, report: str | Path | None = None) -> Measured:
     """Measures each window that `collect_window` handed on; likewise.
 
     Args:
         windows: With a folder a window.
         store: The store.
         output: The folder that takes a file a window (layout: `cd4ml.monitoring.handed`).
+        report: The HTML file that takes what was found, for people; none if not said.
     """
     known: dict[str, Delays] = {}
 
@@ -80,7 +92,10 @@ def measure_each(windows: str | Path, *, store: str, output: str | Path) -> Meas
             known[model] = collected.delays(open_store(store), model)
         return measure(window, store=store, output=output, ripening=known[model])
 
-    return Measured(handed.judge_each(windows, measure_one, store=store, output=output))
+    found = Measured(handed.judge_each(windows, measure_one, store=store, output=output))
+    if report:
+        window_page.write(found.windows, report, about="how right it is")
+    return found
 
 
 def measure(window: Path, *, store: str, output: Path, ripening: Delays | None = None) -> WindowQuality:

@@ -1,5 +1,6 @@
 """A window is measured by the code of the evaluation, and held against the limits that let the version in."""
 
+import html
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -362,12 +363,15 @@ def test_each_window_that_was_handed_on_is_measured(store: Path, tmp_path: Path)
         folder = collect(store, asked(600), day=day)
         folder.rename((tmp_path / "handed").joinpath(Window.read(folder / "window.json").key))
 
-    found = quality.measure_each(tmp_path / "handed", store=str(store), output=tmp_path / "found")
+    report = tmp_path / "quality.html"
+    found = quality.measure_each(tmp_path / "handed", store=str(store), output=tmp_path / "found", report=report)
 
     keys = [one.window for one in found.windows]
     assert sorted(one.stem for one in (tmp_path / "found").iterdir()) == keys == sorted(keys)
     assert found.metadata["headline"].endswith("(the last of 2 windows)")
     assert found.metrics["auc"] == found.windows[1].by_version[0].measured("auc")
+    assert "uptake: how right it is" in report.read_text()
+    assert all(one.reason in html.unescape(report.read_text()) for one in found.windows[-1].checks)
 
 
 def keep(store: Path, found: WindowQuality, day: int) -> None:

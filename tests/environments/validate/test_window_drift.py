@@ -1,5 +1,6 @@
 """A window of production beside what its versions were trained on: seen where it differs, quiet where it does not."""
 
+import html
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -365,14 +366,22 @@ def test_each_window_that_was_handed_on_is_compared_in_a_file_of_its_own(tmp_pat
         production.window(tmp_path / "windows" / name, Asked.quietly(random, rows))
     (tmp_path / "none").mkdir()
 
-    found = compare_each(tmp_path / "windows", store=str(store), output=tmp_path / "drift")
-    nothing = compare_each(tmp_path / "none", store=str(store), output=tmp_path / "nothing")
+    found = compare_each(
+        tmp_path / "windows", store=str(store), output=tmp_path / "drift", report=tmp_path / "drift.html"
+    )
+    nothing = compare_each(
+        tmp_path / "none", store=str(store), output=tmp_path / "nothing", report=tmp_path / "nothing.html"
+    )
 
     read = [WindowDrift.read(tmp_path / "drift" / f"{name}.json") for name in ("first", "second")]
     assert found.windows == tuple(read)
     assert found.metadata["headline"] == "as in training (the last of 2 windows)"
     assert found.metrics["rows"] == 400
     assert (nothing.metadata["headline"], nothing.metrics) == ("no window is due", {})
+    report = (tmp_path / "drift.html").read_text()
+    assert "uptake: what differs from training" in report
+    assert all(one.reason in html.unescape(report) for one in found.windows[-1].checks)
+    assert "No window is due" in (tmp_path / "nothing.html").read_text()
 
 
 def test_a_window_is_compared_with_versions_in_a_bucket(
