@@ -9,6 +9,7 @@ from typing import Any
 
 import captures
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from s3_server import S3Server
@@ -131,6 +132,17 @@ def test_labels_come_from_a_database_by_the_features_that_tell_whose_row_it_is(
         {"request_id": None, "row": None, "key": ["8", "tue"], "label": "false"},
     ]
     assert taken.headline == "2 labels by player and day"
+
+
+def test_a_quote_before_a_formula_is_that_of_a_spreadsheet_in_a_csv_alone(store: str) -> None:
+    ids = ["'=z", "=z", "''=z"]
+    outcomes = pa.table({"request_id": ids, "took": [True, False, True]})
+    pq.write_table(outcomes, "outcomes.parquet")
+    pacsv.write_csv(outcomes.slice(0, 1), "outcomes.csv")
+
+    taken = {name: [one["request_id"] for one in rows(take(f"outcomes.{name}"))] for name in ("parquet", "csv")}
+
+    assert taken == {"parquet": ids, "csv": ["=z"]}
 
 
 def test_a_number_is_taken_as_such_and_with_the_time_at_which_it_was_known(store: str) -> None:

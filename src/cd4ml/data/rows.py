@@ -47,6 +47,8 @@ class Rows:
     """Frees what the source holds."""
     there: int = 0
     """How many of the rows, the first ones, are of a version before."""
+    format: str = ""
+    """That of the files they are read from (`csv`, `parquet`, ...); empty where they are of none."""
 
 
 class ShownError(DataError):

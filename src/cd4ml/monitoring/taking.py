@@ -98,8 +98,8 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
     version = named.find(opened, model)
     contract, origin = models.contract(opened, version), sources.parse(source)
     doubt = label_keys.check(opened, version.name, contract=contract, key=where.key) if where.key else ""
-    with hiding_values(), _read(origin, where.columns(contract)) as given:
-        reading = _Reading(given, str(origin), contract, where)
+    with hiding_values(), _read(origin, where.columns(contract)) as (given, format_):
+        reading = _Reading(given, str(origin), contract, where, is_csv=format_ == "csv")
         table = reading.labels()
     if not len(table):
         raise DataError(f"{origin}: no row has a label yet; take it again once one has")
@@ -120,12 +120,12 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
 
 
 @contextmanager
-def _read(origin: sources.Source, columns: list[str]) -> Iterator[pa.Table]:
-    """The columns of a source; where it lacks one, all of them, of the first row."""
+def _read(origin: sources.Source, columns: list[str]) -> Iterator[tuple[pa.Table, str]]:
+    """The columns of a source; where it lacks one, all of them, of the first row. And the format of its files."""
     name = str(origin)
     rows = _bounded(rows_of(origin.read(), name), columns, name)
     with closing(rows), content.kept(rows, name, key=None, time_column="", drop=False) as found:
-        yield found.reader().read_all()
+        yield found.reader().read_all(), rows.format
 
 
 def _bounded(rows: Rows, columns: list[str], source: str) -> Rows:
@@ -169,6 +169,8 @@ class _Reading:
     """What errors call it."""
     contract: Contract
     where: Where
+    is_csv: bool
+    """Whether a spreadsheet may have written it."""
 
     @property
     def column(self) -> str:
@@ -255,7 +257,8 @@ class _Reading:
         """A column that every row needs, as text."""
         values = class_labels.without_blanks(self._values(name))
         self._check(name, values, fits=pc.is_valid(values), why="missing")
-        return spreadsheet.read(number_texts.texts(values))
+        texts = number_texts.texts(values)
+        return spreadsheet.read(texts) if self.is_csv else texts
 
     def _values(self, name: str) -> pa.ChunkedArray:
         try:

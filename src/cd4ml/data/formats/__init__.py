@@ -42,11 +42,12 @@ def rows(files: Sequence[File], reading: Reading, *, types: Mapping[str, Type], 
         DataError: They are of no known format or of several, one of them is empty, or it cannot be read.
     """
     try:
-        found = _reader(reading.format or _format(files))(files, reading, types)
+        name = reading.format or _format(files)
+        found = _reader(name)(files, reading, types)
     except BaseException:
         close()
         raise
-    return Rows(found.schema, found.batches, found.said, close)
+    return Rows(found.schema, found.batches, found.said, close, format=name)
 
 
 def compression(file: File) -> str | None:
