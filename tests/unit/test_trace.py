@@ -229,6 +229,60 @@ def test_labels_in_bulk_count_of_requests_in_windows_and_in_captures_alike(store
     assert kinds(found(store, "players", "player=p9")["led_to"])[-1] == ("label", "false")
 
 
+def labels_of(store: FolderStore, request: str) -> list[tuple[str, str]]:
+    """What each is, and what is said of it but for when it was taken."""
+    led = [one for one in found(store, request)["led_to"] if one["kind"] == "label"]
+    return [(one["name"], re.sub(", taken [^;]*", "", one["said"])) for one in led]
+
+
+def take_labels(store: FolderStore, folder: Path, **columns: list[Any]) -> None:
+    file = folder / "late.parquet"
+    pq.write_table(pa.table(columns), file)
+    where = Where(row="row" if "row" in columns else "", key=("player",) if "player" in columns else ())
+    taking.take("uptake@2", source=str(file), store=store.location, where=where)
+
+
+def test_labels_that_come_after_the_window_of_their_request_are_each_of_their_row(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    at = FIRST + 2 * DAY
+    capture(store, at, arm="deployment-2", version=3)
+    file = Path(store.location, "captures/uptake/requests", captured.day(at), "000000-a.parquet")
+    of_two = pq.read_table(file).to_pylist()[1] | {
+        "predictions": [0.25, 0.75],
+        "features": json.dumps({"player": ["p7", "p8"]}),
+    }
+    pq.write_table(pa.Table.from_pylist([of_two], REQUESTS), file)
+    take_labels(store, tmp_path, request_id=["r3-2"], row=[1], took=["true"])
+    windows.collect(store.location, "uptake", Span(at, at + DAY))
+
+    take_labels(store, tmp_path, request_id=["r3-2"], row=[2], took=["true"])
+    first = ("true", "of row 1, from its window")
+    assert labels_of(store, "r3-2") == [first, ("true", "of row 2, from 1 label by request")]
+    take_labels(store, tmp_path, player=["p8"], took=["false"])
+    take_labels(store, tmp_path, request_id=["r3-2"], row=[3], took=["false"])
+
+    late = [
+        first,
+        ("true", "of row 2, from 1 label by request; does not count (contradicting)"),
+        ("false", "of row 3, from 1 label by request; does not count (other_row)"),
+        ("false", "of row 2, from 1 label by player; does not count (contradicting)"),
+    ]
+    assert sorted(labels_of(store, "r3-2")) == sorted(late)
+    assert labels_of(store, "r3-2")[0] == first
+    windows.collect(store.location, "uptake", Span(at, at + DAY))
+    assert sorted(labels_of(store, "r3-2")) == sorted(late)
+
+
+def test_a_label_that_contradicts_that_of_the_window_is_told_with_it(store: FolderStore, tmp_path: Path) -> None:
+    take_labels(store, tmp_path, request_id=["r1-1"], took=["false"])
+
+    false = ("false", "of row 1, from 1 label by request; does not count (contradicting)")
+    assert labels_of(store, "r1-1") == [("true", "of row 1, from its window; does not count (contradicting)"), false]
+    shutil.rmtree(store.path("windows"))
+    assert labels_of(store, "r1-1") == [("true", "of row 1, from feedback; does not count (contradicting)"), false]
+
+
 def test_a_label_by_a_moment_is_of_the_row_that_has_it_in_another_form(store: FolderStore, tmp_path: Path) -> None:
     file = tmp_path / "keyed.parquet"
     pq.write_table(pa.table({"player": ["2026-01-01"], "took": ["true"]}), file)

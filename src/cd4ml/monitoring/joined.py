@@ -129,6 +129,31 @@ def join(
     )
 
 
+def reasons(
+    answers: pa.Table,
+    *,
+    classes: Sequence[str],
+    feedback: pa.Table,
+    bulk: Sequence[Bulk],
+    now: datetime,
+) -> pa.Table:
+    """Each label that `join` is given, with why it is of no row.
+
+    Args:
+        answers: As those of `join`, and so all else.
+        classes: What a label can be.
+        feedback: Of these answers.
+        bulk: Likewise, those of one key together.
+        now: What is known later does not count yet.
+
+    Returns:
+        As `window.APART`, in the order of the feedback and of the labels in bulk; `why` is null of what counts.
+    """
+    rows, labels = _Rows.of(answers), _labels(feedback, bulk, classes)
+    *_, why = _settled(labels, rows, _Pairs.of(labels, rows), now=now)
+    return labels.table.append_column("why", why).select(APART.names).cast(APART)
+
+
 @dataclass(frozen=True)
 class _Rows:
     """The rows of answers."""

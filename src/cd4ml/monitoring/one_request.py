@@ -4,9 +4,10 @@ A capture of months has a hundred thousand files. So the day is taken from the i
 version 1 or 7 does, or from whoever asks; and else only the days are looked through that no window has.
 """
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts import captured, class_labels
-from cd4ml.contracts.late_labels import keys_of, one_text
-from cd4ml.contracts.window import UNKNOWN, Window
+from cd4ml.contracts.captured_values import by_feature
+from cd4ml.contracts.late_labels import LABELS, keys_of, one_text
+from cd4ml.contracts.window import CONTRADICTING, TWICE, Window
 from cd4ml.monitoring import joined, window_table, windows
 from cd4ml.monitoring.capture_files import CaptureFiles
 from cd4ml.monitoring.joined import Bulk
@@ -179,20 +181,19 @@ class _Looking:
     def of_windows(self, rows: pa.Table) -> Found:
         """What is known of it by its rows in windows."""
         feedback, looked = self._feedback(rows["at"][0].as_py())
-        given, by_answer = rows.to_pylist(), dict[tuple[str, bool], list[Row]]()
+        given, by_answer = rows.to_pylist(), dict[tuple[datetime, str, bool], list[Row]]()
         for one in given:
-            by_answer.setdefault((one["arm"], one["mirrored"]), []).append(one)
-        labels = [
+            by_answer.setdefault((one["at"], one["arm"], one["mirrored"]), []).append(one)
+        kept = [
             Label(one["row"], one["label"], _text(one["labelled_at"]), "its window")
             for one in given
             if one["label"] is not None and not one["mirrored"]
         ]
-        counted_already = {one.label for one in labels}
-        later = (*_told(feedback), *self._bulk(rows))
+        answers = pa.Table.from_pylist([_as_captured(some) for some in by_answer.values()], captured.REQUESTS)
         return Found(
             self.model,
             answers=tuple(_answer(some) for some in by_answer.values()),
-            labels=(*labels, *(one for one in later if one.label not in counted_already)),
+            labels=tuple(self._labels(answers, feedback, kept)),
             rewards=_rewards(feedback),
             windows=tuple(dict.fromkeys(one[window_table.WINDOW] for one in given)),
             looked=looked,
@@ -202,23 +203,42 @@ class _Looking:
         """What is known of it by what a router captured: as a window of it alone would have it."""
         once = joined.once(requests).table
         feedback, looked = self._feedback(once["at"][0].as_py())
+        answers, labels = tuple(map(_captured, once.to_pylist())), tuple(self._labels(once, feedback))
+        return Found(self.model, answers, labels, rewards=_rewards(feedback), windows=(), looked=looked)
+
+    def _labels(self, answers: pa.Table, feedback: pa.Table, kept: Sequence[Label] = ()) -> list[Label]:
+        """The labels of its rows: first those that count.
+
+        Args:
+            answers: Each once, as `joined.once` has them.
+            feedback: Of the request.
+            kept: Those that windows have, which may have come with feedback that is not looked for.
+        """
         versions = models.versions(self.store, self.model)
-        classes = dict.fromkeys(name for one in versions for name in models.contract(self.store, one).classes)
-        taken = labels_taken.every(self.store, self.model)
-        bulk = [Bulk(labels_taken.read(self.store, about), about.key) for about in taken]
-        found = joined.join(once, classes=list(classes), feedback=feedback, bulk=bulk, now=clock.exact())
-        labels = [
-            Label(one["row"], one["label"], _text(one["labelled_at"]), "what was captured and taken")
-            for one in found.rows.to_pylist()
-            if one["label"] is not None
-        ]
-        apart = [
-            Label(one["row"], one["label"] or "", _text(one["at"]), "what was captured and taken", one["why"])
-            for one in found.apart.to_pylist()
-            if one["why"] != UNKNOWN
-        ]
-        answers = tuple(map(_captured, once.to_pylist()))
-        return Found(self.model, answers, (*labels, *apart), rewards=_rewards(feedback), windows=(), looked=looked)
+        classes = list(dict.fromkeys(name for one in versions for name in models.contract(self.store, one).classes))
+        both = joined.join(answers, classes=classes)
+        rows = pa.concat_tables([both.rows, both.copies])
+        told = [(one, [one.row]) for one in (*_told(feedback), *kept)]
+        bulk = [Bulk(_as_taken(kept, self.asked.id))]
+        for about in sorted(labels_taken.every(self.store, self.model), key=lambda one: one.key):
+            own, numbers = _own(labels_taken.read(self.store, about), key=about.key, rows=rows, request=self.asked.id)
+            bulk.append(Bulk(own, about.key))
+            source = f"{about.headline}, taken {about.taken_at}"
+            for one, places in zip(own.to_pylist(), numbers, strict=True):
+                told.append((Label(None, one["label"], _text(one["at"]), source), places))
+        now = clock.exact()
+        whys = joined.reasons(answers, classes=classes, feedback=feedback, bulk=bulk, now=now).to_pylist()
+        there, found = {(one.row, one.label) for one in kept}, list[Label]()
+        for (label, places), reason in zip(told, whys, strict=True):
+            text = reason["label"] or label.label
+            why_not = (reason["why"] or "") if versions else ""  # else nobody knows what a label can be
+            if label in kept:
+                found.append(replace(label, why_not=why_not if why_not == CONTRADICTING else ""))
+                continue
+            same = there if why_not in ("", TWICE, CONTRADICTING) else set()
+            new = (row for row in places if (row, text) not in same)
+            found += [replace(label, row=row, label=text, why_not=why_not) for row in new]
+        return sorted(found, key=lambda one: bool(one.why_not))
 
     def _feedback(self, since: datetime) -> tuple[pa.Table, str]:
         """The feedback of the first days after it came in, and what was looked through."""
@@ -232,20 +252,6 @@ class _Looking:
         looked = f"feedback from {first} until {last}" if wanted else f"no feedback is kept of {first} until {last}"
         beyond = f", not that of {counted(later, 'later day')}" if later else ""
         return pa.concat_tables([captured.FEEDBACK.empty_table(), *found]), looked + beyond
-
-    def _bulk(self, rows: pa.Table) -> Iterator[Label]:
-        """The labels that were taken in bulk of its rows, which windows have."""
-        given = rows.to_pylist()
-        for about in labels_taken.every(self.store, self.model):
-            table = labels_taken.read(self.store, about)
-            if about.key:
-                values = ([(one.get("features") or {}).get(name) for one in given] for name in about.key)
-                own = one_text([pa.array(one, pa.string()) for one in values])
-                wanted = pc.is_in(keys_of(table, about.key, about.key), own.drop_null())
-            else:
-                wanted = pc.equal(table["request_id"], self.asked.id)
-            for one in table.filter(wanted).to_pylist():
-                yield Label(one["row"], one["label"], _text(one["at"]), f"{about.headline}, taken {about.taken_at}")
 
 
 def _beside(day: str) -> Iterator[str]:
@@ -281,6 +287,51 @@ def _answer(rows: Sequence[Row]) -> Answer:
         predictions=tuple(tuple(one["predictions"]) for one in rows),
         outputs=tuple(first["outputs"]),
     )
+
+
+def _as_captured(rows: Sequence[Row]) -> Row:
+    """An answer by its rows in windows, as a router captured it (`captured.REQUESTS`)."""
+    features = [one.get("features") or {} for one in rows]
+    values = {name: [one.get(name) for one in features] for name in features[0]}
+    predictions = [value for one in rows for value in one["predictions"]]
+    return {**rows[0], "features": json.dumps(values) if values else None, "predictions": predictions}
+
+
+def _as_taken(labels: Sequence[Label], request: str) -> pa.Table:
+    """Labels of a request, as those that were taken in bulk (`late_labels.LABELS`)."""
+    rows = [
+        {"request_id": request, "row": one.row, "label": one.label, "at": datetime.fromisoformat(one.at)}
+        for one in labels
+    ]
+    return pa.Table.from_pylist(rows, LABELS)
+
+
+def _own(
+    labels: pa.Table, *, key: tuple[str, ...], rows: pa.Table, request: str
+) -> tuple[pa.Table, list[list[int | None]]]:
+    """Those of the labels that are of a request, and the numbers of the rows that each is of.
+
+    Args:
+        labels: As `late_labels.LABELS` has them.
+        key: The features that tell which rows they are of; none where the request's id does.
+        rows: Of the request, with their features.
+        request: Its id.
+    """
+    numbers = rows["row"].to_pylist()
+    if not key:
+        own = labels.filter(pc.equal(labels["request_id"], request))
+        only = 1 if set(numbers) == {1} else None
+        return own, [[one or only] for one in own["row"].to_pylist()]
+    features = by_feature(rows)
+    if not features.keys() >= set(key):
+        return labels.slice(0, 0), []
+    of_rows = one_text([features[name] for name in key])
+    keys = keys_of(labels, key, key)
+    wanted = pc.is_in(keys, of_rows.drop_null())
+    by_text: dict[str, list[int | None]] = {}
+    for text, number in dict.fromkeys(zip(of_rows.to_pylist(), numbers, strict=True)):
+        by_text.setdefault(text, []).append(number)
+    return labels.filter(wanted), [by_text[one] for one in keys.filter(wanted).to_pylist()]
 
 
 def _told(feedback: pa.Table) -> Iterator[Label]:
