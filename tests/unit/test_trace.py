@@ -283,6 +283,51 @@ def test_a_label_that_contradicts_that_of_the_window_is_told_with_it(store: Fold
     assert labels_of(store, "r1-1") == [("true", "of row 1, from feedback; does not count (contradicting)"), false]
 
 
+@pytest.mark.parametrize(
+    ("column", "forms"),
+    [
+        ("spend", ["2", "2.0", "2e0"]),
+        ("day", ["2026-03-01", "2026-03-01T00:00:00Z", "2026-03-01 02:00+02:00"]),
+        ("seen", ["2026-03-01", "2026-03-01T00:00Z", "2026-02-28T22:00:00-02:00"]),
+    ],
+)
+def test_a_row_its_requests_and_its_labels_are_found_by_a_value_in_any_form(
+    store: FolderStore, tmp_path: Path, column: str, forms: list[str]
+) -> None:
+    march = [datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2)]
+    visits = {"player": ["p1", "p2"], "spend": [2.0, 3.0], "day": [one.date() for one in march], "seen": march}
+    pq.write_table(pa.table(visits), tmp_path / "visits.parquet")
+    ingest(str(tmp_path / "visits.parquet"), store=store.location, name="visits", key="player")
+    about = Datasets(store).find("visits").latest.about
+    trained = Version("split", 1, "sha256:s", clock.now(), "id-9", "", DatasetReference("visits", 0, about.digest))
+    split = {"by": "key", "seed": 1, "eval": 0.4, "test": 0.4}
+    store.add_folder(trained.folder, {"version.json": replace(trained, arguments={"split": split}).text})
+    at = FIRST + 2 * DAY
+    capture(store, at, arm="deployment-2", version=3)
+    file = Path(store.location, "captures/uptake/requests", captured.day(at), "000000-a.parquet")
+    texts = [forms[0], forms[1] if column != "spend" else "2"]
+    rows = [
+        one | {"features": json.dumps({column: [text]})}
+        for one, text in zip(pq.read_table(file).to_pylist(), texts, strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, REQUESTS), file)
+    windows.collect(store.location, "uptake", Span(at, at + DAY))
+    pq.write_table(pa.table({column: visits[column][:1], "took": ["true"]}), tmp_path / "keyed.parquet")
+    where = Where(key=(column,))
+    taking.take("uptake@2", source=str(tmp_path / "keyed.parquet"), store=store.location, where=where)
+
+    rows_found = [found(store, "visits", f"{column}={form}") for form in forms]
+
+    assert [one["said"] for one in rows_found] == ["in 1 version of visits"] * 3
+    assert [kinds(one["led_to"]) for one in rows_found] == [
+        [("dataset", "visits@0"), ("request", "r3-1"), ("request", "r3-2"), ("label", "true")]
+    ] * 3
+    assert all(" split" in only(one, "model")["said"] for one in rows_found)
+    assert "request" not in {
+        kind for kind, _ in kinds(found(store, "visits", f"{column}={visits[column][1]}")["led_to"])
+    }
+
+
 def test_a_label_by_a_moment_is_of_the_row_that_has_it_in_another_form(store: FolderStore, tmp_path: Path) -> None:
     file = tmp_path / "keyed.parquet"
     pq.write_table(pa.table({"player": ["2026-01-01"], "took": ["true"]}), file)
@@ -459,6 +504,8 @@ def take_as(store: FolderStore, name: str, folder: Path) -> None:
     ("words", "said"),
     [
         (["players", "p2"], "players p2: name the row by its key: DATASET key=VALUE"),
+        (["players", "key=p1", "key=p2"], "players key=p1 key=p2: column 'player' is named twice"),
+        (["players", "key=p1", "player=p1"], "column 'player' is named twice; a row has one value of it"),
         (["players", "plyer=p2"], "no version has a column 'plyer'; did you mean 'player'?"),
         (["uptake@7"], "no version 7 of the model uptake; published: 1, 2"),
         (["players@7"], "no version '7'"),

@@ -1,6 +1,7 @@
 """Where something comes from and what came of it: the command `cd4ml trace`."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -107,16 +108,20 @@ def _values(store: Store, dataset: str, words: list[str]) -> dict[str, str]:
     pairs = [word.partition("=") for word in words]
     if not pairs or not all(column and cut for column, cut, _ in pairs):
         raise ArgumentsError(f"{' '.join([dataset, *words])}: name the row by its key: DATASET key=VALUE")
-    values = {column: text for column, _, text in pairs}
     found = Datasets(store).find(dataset)
     own = found.latest.about.key_in_table
-    if "key" in values and "key" not in {one.name for one in found.columns(found.latest)}:
+    if "key" in (column for column, *_ in pairs) and "key" not in {one.name for one in found.columns(found.latest)}:
         if len(own) > 1:
             raise ArgumentsError(
                 f"{dataset}: the key is of several columns; name each: {' '.join(f'{c}=…' for c in own)}"
             )
-        values[own[0]] = values.pop("key")
-    return values
+        pairs = [(own[0] if column == "key" else column, cut, text) for column, cut, text in pairs]
+    twice = [one for one, times in Counter(column for column, *_ in pairs).items() if times > 1]
+    if twice:
+        raise ArgumentsError(
+            f"{' '.join([dataset, *words])}: column {twice[0]!r} is named twice; a row has one value of it"
+        )
+    return {column: text for column, _, text in pairs}
 
 
 def _kind(store: Store, what: list[str]) -> Kind:

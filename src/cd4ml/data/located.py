@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import reduce
 from operator import and_, or_
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from cd4ml.contracts import moments
 from cd4ml.data import masking, table
 from cd4ml.data.versions import Dataset
 from cd4ml.errors import DataError
@@ -46,6 +46,25 @@ def versions(dataset: Dataset, values: Mapping[str, str]) -> dict[int, int]:
     return {version: counts[version] for version in sorted(counts) if counts[version]}
 
 
+def captured(dataset: Dataset, values: Mapping[str, str]) -> dict[str, list[str]]:
+    """Values as a router may have captured them: as they are, and as the column has them (`2` of 2.0).
+
+    Args:
+        dataset: The dataset.
+        values: By column, as text.
+
+    Raises:
+        DataError: The dataset cannot be read.
+    """
+    schema = table.dataset(dataset.uri, dataset.latest.number).schema
+    types = {name: schema.field(name).type for name in values if name in schema.names}
+    held = {name: _held(types[name], text) for name, text in values.items() if name in types}
+    return {
+        name: sorted({text, *(str(one.cast(pa.string())) for one in [held.get(name)] if one is not None)})
+        for name, text in values.items()
+    }
+
+
 def _files(dataset: Dataset, number: int) -> list[str]:
     """The files of the table after a commit."""
     return [uri.rpartition("/")[2] for uri in table.opened(dataset.uri, number).file_uris()]
@@ -69,13 +88,22 @@ def _rows(dataset: Dataset, name: str, values: Mapping[str, str]) -> tuple[list[
 
 def _is(field: pa.Field, texts: list[str]) -> pc.Expression:
     """Whether a value is one of some texts, as the column would have it; so files tell what they cannot hold."""
-    held: list[pa.Scalar] = []
-    for text in texts:
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            held.append(pa.scalar(text).cast(field.type))
+    held = [one for text in texts if (one := _held(field.type, text)) is not None]
     if not held:
         return pc.scalar(False)
     return reduce(or_, (pc.field(field.name) == one for one in held))
+
+
+def _held(type_: pa.DataType, text: str) -> pa.Scalar | None:
+    """A value as a column of this type has it, of dates and times in any form; None where it holds none such."""
+    try:
+        if not moments.is_moment(type_):
+            return pa.scalar(text).cast(type_)
+        moment = pa.scalar(moments.of_text(text), pa.timestamp("us", getattr(type_, "tz", None)))
+        found = moment.cast(type_)
+        return found if found.cast(moment.type) == moment else None
+    except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
 
 
 def _texts(dataset: Dataset, column: str, text: str) -> list[str]:

@@ -367,16 +367,30 @@ def sides(drawn: Drawn, values: Mapping[str, str]) -> list[str]:
     from cd4ml.data import table
 
     data, how = table.at_version(drawn.uri, drawn.version)[0], parse(dict(drawn.split))
-    names = [field.name for field in data.schema().fields]
-    if not {*values, drawn.key} <= set(names):
+    names = {field.name: str(getattr(field.type, "type", field.type)) for field in data.schema().fields}
+    if not {*values, drawn.key} <= names.keys():
         return []
     side = quoted(max(names, key=len) + "_")
-    wanted = " AND ".join(f"CAST({quoted(name)} AS VARCHAR) = {_literal(text)}" for name, text in values.items())
+    wanted = " AND ".join(_is(name, names[name], text) for name, text in values.items())
     found = query(
         f"SELECT DISTINCT {side} FROM (SELECT *, {how.side(drawn.key)} AS {side} FROM data) WHERE {wanted}",  # noqa: S608
         data=data,
     )
     return sorted(str(one) for batch in found for one in batch.column(0).to_pylist())
+
+
+def _is(name: str, type_: str, text: str) -> str:
+    """Whether a value is that which a text means, as SQL has it."""
+    from cd4ml.contracts import moments
+
+    if type_ in ("date", "timestamp", "timestamp_ntz"):
+        try:
+            moment = moments.of_text(text)
+        except ValueError:
+            return "FALSE"
+        return f"CAST(arrow_cast({quoted(name)}, 'Timestamp(Microsecond, None)') AS BIGINT) = {moment}"
+    as_ = "DOUBLE" if type_ in ("float", "double") else "VARCHAR"
+    return f"CAST({quoted(name)} AS {as_}) = TRY_CAST({_literal(text)} AS {as_})"
 
 
 def _literal(text: str) -> str:

@@ -9,7 +9,7 @@ that were erased, captures after 90 days, a version that was removed) is told wh
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
-from itertools import pairwise
+from itertools import pairwise, product
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -88,7 +88,8 @@ class Trace:
         name = f"{dataset} " + ", ".join(f"{column}={text}" for column, text in values.items())
         said = f"in {counted(len(versions), 'version')} of {dataset}" if versions else f"in no version of {dataset}"
         several = max(versions.values(), default=1)
-        asked = [node for model in self.models for node in self._about_row(model, values)]
+        texts = located.captured(found, values)
+        asked = [node for model in self.models for node in self._about_row(model, texts)]
         held = self._held(found, versions, values)
         return Node(
             "row",
@@ -316,7 +317,7 @@ class Trace:
         kept = f"; {sum(judged):,} of {len(judged):,} judged windows kept their limits" if judged else ""
         yield Node("windows", counted(len(keys), "window"), f"{said}; until {last}{kept}", at=first)
 
-    def _about_row(self, model: str, values: Mapping[str, str]) -> Iterator[Node]:
+    def _about_row(self, model: str, values: Mapping[str, Sequence[str]]) -> Iterator[Node]:
         """What a model was asked about a row, and the labels that came by its key; where its features were captured."""
         windows = self._windows(model)
         if any(set(values) <= set(one.features) for one in windows):
@@ -330,10 +331,11 @@ class Trace:
                 yield Node("request", f"{len(found) - MOST:,} more", f"of {model}")
         for about in labels_taken.every(self.store, model):
             if about.key and set(about.key) == set(values):
-                [own] = one_text([pa.array([values[name]]) for name in about.key])
+                each = zip(*product(*(values[name] for name in about.key)), strict=True)
+                own = one_text([pa.array(texts, pa.string()) for texts in each])
                 labels = labels_taken.read(self.store, about)
                 said = f"of {model}, {about.headline}, taken {about.taken_at}"
-                for one in labels.filter(pc.equal(keys_of(labels, about.key, about.key), own)).to_pylist():
+                for one in labels.filter(pc.is_in(keys_of(labels, about.key, about.key), own)).to_pylist():
                     yield Node("label", one["label"], said, one["at"].isoformat(timespec="seconds"))
 
     def _request(self, name: str, found: Found) -> Node:

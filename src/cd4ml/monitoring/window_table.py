@@ -7,9 +7,12 @@ table keep.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 import deltalake
 import numpy as np
@@ -18,6 +21,9 @@ import pyarrow.compute as pc
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import CommitProperties, create_table_with_add_actions
 
+from cd4ml.contracts import moments
+from cd4ml.contracts.captured_values import by_feature
+from cd4ml.contracts.late_labels import one_text
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.data import table as tables
 from cd4ml.errors import DataError
@@ -134,29 +140,53 @@ def of_request(store: Store, model: str, request: str, *, windows: Sequence[Wind
     return _where(store, model, wanted)
 
 
-def of_features(store: Store, model: str, values: Mapping[str, str]) -> pa.Table:
+def of_features(store: Store, model: str, values: Mapping[str, Sequence[str]]) -> pa.Table:
     """The rows that were given to somebody and have some features, in all windows; likewise.
 
     Args:
         store: The store.
         model: The model's name.
-        values: By feature, as text.
+        values: By feature, the texts of which a row has one, dates and times in any form.
 
     Raises:
         DataError: The table of windows cannot be read.
     """
     wanted = pc.invert(pc.field("mirrored"))
-    for name, text in values.items():
-        wanted &= pc.field("features", name) == text
-    return _where(store, model, wanted)
+    for name, texts in values.items():
+        field = pc.field("features", name)
+        days = (pc.starts_with(field, day) for day in _days(texts))
+        wanted &= reduce(or_, days, field.isin(list(texts)))
+
+    def own(rows: pa.Table) -> pa.Table:
+        features = by_feature(rows)
+        for name, texts in values.items():
+            same = pc.is_in(one_text([features[name]]), one_text([pa.array(texts, pa.string())]))
+            rows, features = rows.filter(same), {other: some.filter(same) for other, some in features.items()}
+        return rows
+
+    return _where(store, model, wanted, own=own)
 
 
-def _where(store: Store, model: str, wanted: pc.Expression) -> pa.Table:
+def _days(texts: Iterable[str]) -> set[str]:
+    """What texts begin with that may be the same moments as some texts, by whatever offset from UTC."""
+    day = 24 * 60 * 60 * 10**6
+    found = []
+    for text in texts:
+        with suppress(ValueError):
+            found += [moments.of_text(text) + step * day for step in (-1, 0, 1)]
+    return {moments.text_of(one)[:10] for one in found if moments.EARLIEST <= one <= moments.LATEST}
+
+
+def _where(
+    store: Store, model: str, wanted: pc.Expression, *, own: Callable[[pa.Table], pa.Table] = lambda rows: rows
+) -> pa.Table:
+    """The rows that are wanted, and of these what `own` leaves of some at a time."""
     uri = _uri(store, model)
     if not tables.exists(uri):
         return _SCHEMA.empty_table()
     try:
-        found = tables.dataset(uri).to_table(filter=wanted)
+        read = tables.dataset(uri).scanner(filter=wanted).to_reader()
+        found = pa.concat_tables([read.schema.empty_table(), *(own(pa.Table.from_batches([some])) for some in read)])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
     return found.sort_by([(name, "ascending") for name in ("at", "mirrored", "request_id", "row")])
