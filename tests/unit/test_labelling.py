@@ -98,7 +98,7 @@ def test_the_best_row_of_each_reason_comes_first(store: str) -> None:
 def test_hashes_and_blanks_are_nothing_new_and_other_versions_are_not_asked_about() -> None:
     contract = Contract("where", ("east", "north", "west"), INPUTS, {}, PROBLEMS["multiclass"])
     outputs = [list(contract.classes), [*contract.classes, "south"], list(contract.classes)]
-    texts = pa.array(["", "south", None]), pa.array(["200", "30", "much"]), pa.array(["a" * 64] * 3)
+    texts = pa.array(["", "south", None]), pa.array(["200", "30", "much"]), pa.array(["a" * 64, "", "b" * 64])
     table = pa.table(
         {
             "outputs": outputs,

@@ -50,9 +50,14 @@ def by_feature(rows: pa.Table) -> dict[str, pa.Array]:
     return {field.name: values for field, values in zip(column.type, whole.flatten(), strict=True)}
 
 
-def is_hashed(texts: pa.Array) -> bool:
+def is_hashed(texts: pa.Array | pa.ChunkedArray) -> bool:
     """Whether the values of a feature were captured as hashes, as those of personal data are; string [rows]."""
     return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, hashes.PATTERN)).as_py())
+
+
+def look_hashed(texts: pa.Array) -> pa.Array:
+    """Which values of a feature look as hashes do, bool [rows]: some, where hashing began in between."""
+    return pc.fill_null(pc.match_substring_regex(texts, hashes.PATTERN), False)
 
 
 def typed(texts: pa.Array, one: Input) -> Typed:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from cd4ml.contracts.captured_values import by_feature, is_hashed, typed
+from cd4ml.contracts.captured_values import by_feature, look_hashed, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.errors import DataError
@@ -138,8 +138,8 @@ def _new(rows: pa.Table, contract: Contract) -> Numbers:
     features = by_feature(rows)
     for one in contract.inputs:
         values = features.get(one.name)
-        if values is not None and not (one.personal or is_hashed(values)):
-            total += _unknown(values, one)
+        if values is not None and not one.personal:
+            total += _unknown(pc.if_else(look_hashed(values), pa.scalar(None, pa.string()), values), one)
     return total
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import lineage
 from cd4ml.contracts import model as models
-from cd4ml.contracts.captured_values import NUMBER, by_feature, is_hashed, typed
+from cd4ml.contracts.captured_values import NUMBER, by_feature, is_hashed, look_hashed, typed
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.learning import ABOUT, MODEL, MOMENT, MOMENTS, ROWS, Learning, Lesson, TaughtBy
 from cd4ml.contracts.lineage import Lineage
@@ -163,7 +163,9 @@ def _typed(rows: pa.Table, contract: Contract, *, window: Window, passed_over: "
                     f"window {window.key}: {name} was captured as a hash, for it is personal, so that the model cannot "
                     "take it; leave it out of the features, or retrain on the dataset"
                 )
-            found = typed(values, wanted[name])
+            hashed = look_hashed(values).to_numpy(zero_copy_only=False)
+            _count(passed_over, f"{name}: a hash", teaches & hashed)
+            teaches, found = teaches & ~hashed, typed(values, wanted[name])
             _count(passed_over, f"{name}: a value of another type", teaches & found.unreadable)
             teaches, values = teaches & ~found.unreadable, found.values
         columns[f"f {name}"] = values

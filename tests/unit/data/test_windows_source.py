@@ -117,17 +117,18 @@ def test_rows_are_those_of_the_windows_until_a_moment(store: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("odd", "said"),
+    ("column", "odd", "said"),
     [
-        (["much", "31.5", "", "7"] + ["1"] * 6, "1 row without 'income', which is no double there"),
-        ([f"{place:064x}" for place in range(10)], "10 rows without 'income', which was captured as a hash"),
+        ("income", ["much", "31.5", "", "7"] + ["1"] * 6, "1 row without 'income', which is no double there"),
+        ("income", [f"{place:064x}" for place in range(10)], "10 rows without 'income', which was captured as a hash"),
+        ("gender", ["f", "m"] * 2 + [f"{place:064x}" for place in range(6)], "6 rows without 'gender', which was capt"),
     ],
 )
 def test_values_that_the_column_cannot_have_are_missing_and_counted(
-    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], odd: list[str], said: str
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str, odd: list[str], said: str
 ) -> None:
     requests, feedback = captures.labelled(10)
-    wrong = [json.dumps({"income": [one]}) for one in odd]
+    wrong = [json.dumps({column: [one]}) for one in odd]
     later = [one + timedelta(hours=5) for one in requests["at"].to_pylist()]
     folder = tmp_path / "more"
     for name, table in {
@@ -142,9 +143,10 @@ def test_values_that_the_column_cannot_have_are_missing_and_counted(
 
     found = rows(take(store)).to_pylist()
 
-    incomes = [one["income"] for one in found if one["offered_at"] >= begin]
-    hashed = len(odd[0]) == 64
-    assert sorted(incomes, key=str) == sorted([None] * 10 if hashed else [None, None, 31.5, 7.0, *[1.0] * 6], key=str)
+    came = [one[column] for one in found if one["offered_at"] >= begin]
+    kept = [None if one in ("much", "") or len(one) == 64 else one for one in odd]
+    numbers = [one and float(one) for one in kept] if column == "income" else kept
+    assert sorted(came, key=str) == sorted(numbers, key=str)
     assert said in capsys.readouterr().out
 
 

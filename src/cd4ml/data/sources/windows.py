@@ -141,7 +141,7 @@ class WindowsSource(Source):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from cd4ml.contracts.captured_values import is_hashed, of_type
+        from cd4ml.contracts.captured_values import look_hashed, of_type
 
         match self.columns.get(field.name):
             case "request":
@@ -156,9 +156,11 @@ class WindowsSource(Source):
         if features is None or features.type.get_field_index(field.name) < 0:
             return pa.nulls(len(batch), field.type)
         values = pc.struct_field(features, field.name)
-        if is_hashed(values) or any(one.personal for one in contract.inputs if one.name == field.name):
-            passed_over[f"without {field.name!r}, which was captured as a hash"] += len(batch)
-            return pa.nulls(len(batch), field.type)
+        personal = any(one.personal for one in contract.inputs if one.name == field.name)
+        hashed = pa.repeat(True, len(batch)) if personal else look_hashed(values)
+        if count := pc.sum(hashed, min_count=0).as_py():
+            passed_over[f"without {field.name!r}, which was captured as a hash"] += count
+            values = pc.if_else(hashed, pa.scalar(None, values.type), values)
         why = f"without {field.name!r}, which is no {field.type} there, as the dataset has it"
         return _counted(of_type(values, field.type), why, passed_over)
 
