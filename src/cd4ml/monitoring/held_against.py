@@ -1,13 +1,13 @@
 """The inputs and the predictions of a window, compared with those of training by `cd4ml.validation.drift`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cd4ml.contracts.captured_values import Typed
+from cd4ml.contracts.captured_values import Typed, is_hashed
 from cd4ml.contracts.dataset import Origin
 from cd4ml.contracts.drift import Comparison
 from cd4ml.contracts.model import Input
@@ -25,6 +25,10 @@ DAY = timedelta(days=1)
 INPUTS, PREDICTIONS = "drift of inputs", "drift of predictions"
 NOT_CAPTURED = (
     "is not captured, or as a hash; have it kept where it tells of nobody (docs/monitoring.md, What is captured)"
+)
+HASHED = (
+    "has but hashes, or values that look so (64 hexadecimal digits), which neither training had nor the contract marks "
+    "as personal; see whether callers send them, or whether CAPTURE_PERSONAL names it and so nobody can tell"
 )
 AGAIN = "publish the model again, for older versions of cd4ml kept none"
 
@@ -48,18 +52,25 @@ class Held:
     """Of comparisons and the like, among which the false alarms of the window are divided."""
     trained: TrainedOn
 
-    def inputs(self, features: Mapping[str, Typed]) -> Found:
+    def inputs(self, features: Mapping[str, Typed], hashed: Set[str] = frozenset()) -> Found:
         """The features, held against the rows that the version was trained on.
 
         Args:
             features: Those that were captured, of rows that speak for themselves.
+            hashed: The names of those that were captured with values that all look as hashes do.
         """
         sample, about = self.trained.sample, self.trained.about
         if sample is None or about is None:
             return self._none(INPUTS, f"the version keeps no rows that it was trained on; {AGAIN}")
         left_out = dict(self._left_out(features, sample, about))
         names = [one.name for one in self.trained.contract.inputs if one.name not in left_out]
-        skipped = [self._check(f"drift of {name}", f"`{name}` {why}") for name, why in left_out.items()]
+        strange = {name for name in hashed if _is_plain_text(sample, name)}
+        skipped = [
+            self._check(f"drift of {name}", f"`{name}` {HASHED}", Outcome.INCONCLUSIVE)
+            if name in strange
+            else self._check(f"drift of {name}", f"`{name}` {why}")
+            for name, why in left_out.items()
+        ]
         if not names:
             return Found(None, skipped or [self._check(INPUTS, "the model takes no features")])
         now = pa.table({name: _as_before(features[name].values, sample.schema.field(name).type) for name in names})
@@ -123,6 +134,13 @@ class Held:
 
 def _is_moment(sample: pa.Table, one: Input) -> bool:
     return bool(pa.types.is_timestamp(sample.schema.field(one.name).type))
+
+
+def _is_plain_text(sample: pa.Table, name: str) -> bool:
+    """Whether a feature is text in the reference, and not of hashes."""
+    if name not in sample.column_names or not pa.types.is_string(sample.schema.field(name).type):
+        return False
+    return not is_hashed(sample.column(name))
 
 
 def _as_before(values: pa.Array, before: pa.DataType) -> pa.Array:

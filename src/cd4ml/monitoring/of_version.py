@@ -69,9 +69,9 @@ def judge(asked: Asked, trained: TrainedOn | None) -> tuple[VersionDrift, list[C
 
 def _held(found: VersionDrift, asked: Asked, *, rows: pa.Table, trained: TrainedOn) -> tuple[VersionDrift, list[Check]]:
     """The same with what is compared, and the checks of that."""
-    features = _captured(asked.window, rows, trained.contract)
+    features, hashed = _captured(asked.window, rows, trained.contract)
     held = held_against.Held(asked.window, where=asked.where, families=asked.families, trained=trained)
-    inputs, predictions = held.inputs(features), held.predictions(rows)
+    inputs, predictions = held.inputs(features, hashed), held.predictions(rows)
     few = comparison_checks.too_few(len(rows), trained.about.drawn) if trained.about else ""
     skews, told = skew.of_features(features, trained, Judging(FALSE_ALARMS / asked.families, few, asked.where))
     names = {one.name for one in trained.contract.inputs}
@@ -96,11 +96,15 @@ def _unpublished(asked: Asked) -> Check:
     return Check(f"drift{asked.where}", "a published version", None, Outcome.ERROR, reason)
 
 
-def _captured(window: Window, rows: pa.Table, contract: Contract) -> dict[str, Typed]:
-    """The features of the model that were captured as they are, and not as hashes, by name."""
+def _captured(window: Window, rows: pa.Table, contract: Contract) -> tuple[dict[str, Typed], set[str]]:
+    """The features of the model that were captured as they are, by name, and the names of those that seem hashed.
+
+    What the contract marks as personal is neither.
+    """
     columns = by_feature(rows)
     there = [one for one in contract.inputs if one.name in window.features and one.name in columns and not one.personal]
-    return {one.name: typed(columns[one.name], one) for one in there if not is_hashed(columns[one.name])}
+    hashed = {one.name for one in there if is_hashed(columns[one.name])}
+    return {one.name: typed(columns[one.name], one) for one in there if one.name not in hashed}, hashed
 
 
 def _ages(rows: pa.Table, features: Mapping[str, Typed]) -> Iterator[Age]:

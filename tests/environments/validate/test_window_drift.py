@@ -305,6 +305,16 @@ def test_hashes_of_personal_data_are_passed_over(tmp_path: Path, store: Path, ra
     assert found.failed == []
 
 
+def test_hashes_of_what_nobody_calls_personal_are_not_as_in_training(tmp_path: Path, store: Path, random) -> None:
+    hashes = [sha256(str(place % 7).encode()).hexdigest() for place in range(ROWS)]
+    found = compared(tmp_path, store, with_feature(Asked.quietly(random, ROWS), "region", hashes))
+
+    one = check(found, "drift of region in version 1")
+    assert (one.outcome, found.outcome, found.headline) == ("inconclusive", "inconclusive", "inconclusive")
+    assert "which neither training had nor the contract marks as personal" in one.reason
+    assert check(found, "drift of age in version 1").outcome is Outcome.PASSED
+
+
 def test_hours_of_the_day_are_not_compared_where_the_window_has_not_all(tmp_path: Path, store: Path, random) -> None:
     found = compared(tmp_path, store, Asked.quietly(random, ROWS), hours=1)
 
