@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts import model
-from cd4ml.contracts.captured import REQUESTS
+from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 from cd4ml.contracts.late_labels import LABELS
 from cd4ml.contracts.regression import REGRESSION
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DataError, RegistryError
-from cd4ml.monitoring import joined, taking, windows
+from cd4ml.monitoring import joined, of_no_row, taking, windows
 from cd4ml.monitoring.joined import Bulk
 from cd4ml.monitoring.taking import Where
 from cd4ml.monitoring.windows import Span
@@ -54,6 +54,16 @@ def take(source: str = "outcomes.csv", model: str = "uptake@2", **where: Any) ->
 
 def rows(labels: taking.Labels) -> list[dict[str, Any]]:
     return labels_taken.read(open_store("store"), labels).select(["request_id", "row", "key", "label"]).to_pylist()
+
+
+def capture(requests: pa.Table, *, folder: str = "capture", hour: int = 0) -> None:
+    """Collects the window of an hour with these requests of `uptake`."""
+    day = Path(folder, "requests/2026-01-01")
+    day.mkdir(parents=True, exist_ok=True)
+    begin = captures.BEGIN + timedelta(hours=hour)
+    at = [begin + timedelta(seconds=place) for place in range(len(requests))]
+    pq.write_table(captures.with_column(requests, "at", at), day / f"{hour}.parquet")
+    windows.collect("store", "uptake", Span(begin, begin + timedelta(hours=1)), capture=folder)
 
 
 def test_labels_of_a_file_lie_in_the_store_and_rows_without_one_are_passed_over(store: str) -> None:
@@ -330,23 +340,56 @@ def test_of_labels_by_request_it_is_told_how_many_are_of_no_row_so_far(store: st
     opened, known = open_store(store), captures.captured(2, captures.Arms(), seed=0, unit=None)[0]
     ids = known["request_id"].to_pylist()
     pq.write_table(pa.table({"request_id": [*ids, "x", "y", "z"], "took": [True] * 5}), "some.parquet")
-    Path("capture/requests/2026-01-01").mkdir(parents=True)
-    pq.write_table(known, "capture/requests/2026-01-01/0.parquet")
     taken = take("some.parquet")
-    assert windows.unknown(opened, "uptake", [taken]) == {taken.digest: 5}
+    assert of_no_row.taken(opened, "uptake", [taken]) == {taken.digest: 5}
 
-    windows.collect(store, "uptake", Span(captures.BEGIN, captures.BEGIN + timedelta(hours=1)), capture="capture")
+    capture(known)
 
-    assert windows.unknown(opened, "uptake", [taken]) == {taken.digest: 3}
+    assert of_no_row.taken(opened, "uptake", [taken]) == {taken.digest: 3}
 
 
-def capture(**features: Any) -> None:
-    """Collects a window of `uptake` with one request that has these features."""
-    table, _ = captures.captured(1, captures.Arms(), seed=0, unit=None)
-    Path("capture/requests/2026-01-01").mkdir(parents=True)
-    said = captures.with_column(table, "features", [json.dumps({name: [one] for name, one in features.items()})])
-    pq.write_table(said, "capture/requests/2026-01-01/0.parquet")
-    windows.collect("store", "uptake", Span(captures.BEGIN, captures.BEGIN + timedelta(hours=1)), capture="capture")
+def test_of_labels_by_key_it_is_told_how_many_have_one_that_no_row_has(store: str) -> None:
+    opened = open_store(store)
+    asked = captures.captured(3, captures.Arms(), seed=0, unit=None)[0]
+    said = [{"player": [7]}, {"player": [12345678901], "day": ["2026-01-02"]}, {"day": ["2026-01-03"]}]
+    texts = captures.with_column(asked, "features", [json.dumps(one) for one in said])
+    capture(texts.slice(0, 1))
+    capture(texts.slice(1), hour=1)
+    Path("outcomes.csv").write_text(
+        "player,day,took\n7,2026-01-01,true\n7,2026-01-02,true\n12345678901,2026-01-02,true\n8,2026-01-03,true\n"
+    )
+    taken = [take(key=key) for key in (("player",), ("day",), ("day", "player"))]
+
+    counts = of_no_row.taken(opened, "uptake", taken)
+
+    assert [counts[one.digest] for one in taken] == [1, 1, 3]
+
+
+def test_of_feedback_it_is_told_how_many_labels_are_of_no_row_also_where_nothing_was_taken(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = ["labels", "list", "uptake", "--store", store]
+    asked = captures.captured(2, captures.Arms(), seed=0, unit=None)[0]
+    minutes, hour = [captures.BEGIN + timedelta(minutes=one) for one in range(3)], captures.BEGIN + timedelta(hours=1)
+    said = [[minutes[0], "0-0", ["true"]], [minutes[1], "0-9", ["true", "false"]], [hour, "0-8", ["true"]]]
+    said.append([minutes[2], "0-1", None])
+    rows_ = [dict(zip(("at", "request_id", "labels"), one, strict=True)) for one in said]
+    feedback = Path("store/captures/uptake/feedback/2026-01-01/0.parquet")
+    feedback.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows_, FEEDBACK), feedback)
+    run = CliRunner()
+    before = run.invoke(app, listed)
+
+    capture(asked, folder="store/captures/uptake")
+    alone = run.invoke(app, listed)
+    take()
+    beside = run.invoke(app, listed)
+
+    assert "no labels of uptake were taken" in str(before.exception)
+    line = "feedback 3 labels came until 2026-01-01 01:00 UTC, the end of the last window; 2 of no request with a row"
+    assert alone.output.startswith(line)
+    assert line in beside.output
+    assert "outcomes.csv" in beside.output
 
 
 def test_labels_by_a_key_that_is_personal_are_refused_and_nothing_of_it_is_kept(store: str, tmp_path: Path) -> None:
@@ -369,7 +412,8 @@ def test_a_key_that_no_window_has_is_refused_with_the_nearest_and_before_there_a
     give = ["labels", "take", "uptake@2", "outcomes.csv", "--store", store, "--key"]
 
     before = run.invoke(app, [*give, "palyer"])
-    capture(player=7, team="red")
+    asked = captures.captured(1, captures.Arms(), seed=0, unit=None)[0]
+    capture(captures.with_column(asked, "features", ['{"player": [7], "team": ["red"]}']))
     after, right = (run.invoke(app, [*give, one]) for one in ("palyer", "player"))
 
     assert before.exit_code == 0

@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,9 @@ from cd4ml.errors import DataError
 from cd4ml.monitoring import spans
 from cd4ml.names import counted
 from cd4ml.storage import local_path, open_store
+
+if TYPE_CHECKING:
+    from cd4ml.contracts.late_labels import Labels
 
 labels_app = typer.Typer(help="What came to be true of predictions: next, take, list.", no_args_is_help=True)
 
@@ -119,20 +122,28 @@ def list_labels(
 ) -> None:
     """Lists the labels that were taken in bulk of a model, the newest first.
 
-    Of those by request it says how many are of no request with a row in the windows that were collected so far.
+    It says how many are of no request with a row, and of no key that a row has, in the windows that were collected so
+    far; and likewise of all labels of feedback that came until the end of the last window.
     """
-    from cd4ml.monitoring import windows
+    from cd4ml.monitoring import of_no_row
     from cd4ml.registry import labels_taken
 
     opened = open_store(store)
-    found = labels_taken.every(opened, model)
-    if not found:
+    found, fed = labels_taken.every(opened, model), of_no_row.fed(opened, model)
+    if found:
+        _print(found, of_no_row.taken(opened, model, found))
+    if fed and fed.labels:
+        came = f"{counted(fed.labels, 'label')} came until {moment(fed.until)} UTC, the end of the last window"
+        say("feedback", f"{came}; {fed.of_no_row:,} of no request with a row in the windows")
+    elif not found:
         raise DataError(f"store {store}: no labels of {model} were taken; `cd4ml labels take` takes them")
+
+
+def _print(found: "list[Labels]", of_no_row: dict[str, int]) -> None:
     shown = table("taken (UTC)", "labels", "of no row", "by", "column", "source", "person", "digest")
-    unknown = windows.unknown(opened, model, found)
     for one in reversed(found):
         by = " and ".join(one.key) or "request"
-        none_ = f"{unknown[one.digest]:,}" if one.digest in unknown else ""
+        none_ = f"{of_no_row[one.digest]:,}"
         shown.add_row(
             moment(one.taken_at), f"{one.rows:,}", none_, *map(escape, (by, one.column, one.source, one.by, one.digest))
         )

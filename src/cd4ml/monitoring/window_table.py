@@ -7,7 +7,7 @@ table keep.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -110,6 +110,35 @@ def given(
         read = tables.dataset(uri, at).scanner(columns=list(dict.fromkeys([*columns, "at"])), filter=wanted).to_reader()
         found = [_chosen(pa.Table.from_batches([some]), part) for some in read]
         return pa.concat_tables([read.schema.empty_table(), *found]).select(list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
+
+
+def features(store: Store, model: str, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Some features of the rows of all windows that were given to somebody, some rows at a time.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        names: The features.
+
+    Returns:
+        Texts by row, the columns in the order of the names; no rows where one was never captured.
+
+    Raises:
+        DataError: The table of windows cannot be read.
+    """
+    uri = _uri(store, model)
+    if not tables.exists(uri):
+        return
+    try:
+        found = tables.dataset(uri)
+        types = {field.name: field.type for field in found.schema}
+        if not {field.name for field in types.get("features", pa.struct([]))}.issuperset(names):
+            return
+        columns = {str(place): pc.field("features", name) for place, name in enumerate(names)}
+        for some in found.scanner(columns=columns, filter=pc.invert(pc.field("mirrored"))).to_reader():
+            yield pa.Table.from_batches([some])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
 

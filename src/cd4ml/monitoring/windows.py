@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from cd4ml.contracts import captured, class_labels
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.delays import Delays
-from cd4ml.contracts.late_labels import CLOCKS, Labels
+from cd4ml.contracts.late_labels import CLOCKS
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
 from cd4ml.errors import ArgumentsError, DataError, RegistryError
 from cd4ml.monitoring import joined, maturity, window_table
@@ -108,25 +108,6 @@ def place(store: Store, model: str) -> str:
 
     uri = store.uri(f"captures/{check_name(model)}")
     return uri if store.children(f"captures/{model}") else str(Machine(store, model).capture)
-
-
-def unknown(store: Store, model: str, taken: Sequence[Labels]) -> dict[str, int]:
-    """How many labels that name requests are of none that has a row in the windows that were collected so far.
-
-    Args:
-        store: The store.
-        model: The model's name.
-        taken: Labels in bulk; those by key are passed over.
-
-    Returns:
-        By digest of what was taken at once.
-
-    Raises:
-        DataError: The table of windows cannot be read.
-    """
-    ids = window_table.given(store, model, ["request_id"])["request_id"].combine_chunks()
-    named = {one.digest: labels_taken.read(store, one)["request_id"] for one in taken if not one.key}
-    return {digest: len(some) - pc.sum(pc.is_in(some, ids), min_count=0).as_py() for digest, some in named.items()}
 
 
 def delays(store: Store, model: str, *, at: int | None = None) -> Delays:
