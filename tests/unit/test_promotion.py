@@ -170,26 +170,30 @@ def test_a_model_that_was_changed_since_it_was_published_goes_nowhere(staging: F
 def test_the_environment_asks_for_as_many_approvers_as_it_says_and_for_nobody_else(
     staging: FolderStore, production: FolderStore, tmp_path: Path
 ) -> None:
-    file = write(tmp_path, approvers=["B", "C", "D"], approvals=2)
+    file = write(tmp_path, approvers=["B", "C", " D  d "], approvals=2)
 
     def approve(by: str) -> str:
         asked = ["promote", "uptake", "1", "--to", "production", "--environments", str(file)]
         ended = CliRunner().invoke(app, [*asked, "--approve", "--reason", "it is good", "--by", by])
         return str(ended.exception) if ended.exception else ended.output
 
-    with pytest.raises(GateError, match="production asks for 2 of B, C, D to approve uptake version 1, sha256:.*; 0 d"):
+    with pytest.raises(
+        GateError, match="production asks for 2 of B, C, D d to approve uptake version 1, sha256:.*; 0 d"
+    ):
         promote(tmp_path, file=file)
-    assert approve("A").startswith("production asks B, C, D, and not A")
+    assert approve("A").startswith("production asks B, C, D d, and not A")
     assert approve("b").startswith("b lets uptake version 1, sha256:")
     assert approve("B").startswith("B lets uptake version 1, sha256:")
-    with pytest.raises(GateError, match="1 did. To approve it, C, D: `cd4ml promote uptake 1 --to production --approv"):
+    with pytest.raises(
+        GateError, match="1 did. To approve it, C, D d: `cd4ml promote uptake 1 --to production --approv"
+    ):
         promote(tmp_path, file=file)
-    approve("D")
+    approve("D   D")
     promote(tmp_path, file=file)
 
     found = promotions.find(production, "uptake", 1)
     assert found is not None
-    assert found.approved_by == ("B", "D")
+    assert found.approved_by == ("B", "D d")
     assert staging.children("approvals") == []
 
 
@@ -353,13 +357,23 @@ def test_what_a_target_does_not_name_is_that_of_the_process_and_not_of_where_the
         ({"from": "stagin"}, ArgumentsError, "no environment 'stagin'; did you mean 'staging'?"),
         ({"stor": "x"}, ArgumentsError, "environments.production.stor: unknown; did you mean 'store'?"),
         ({"limits": {"auk": {"min": 1}}}, ArgumentsError, "auk: unknown; did you mean 'auc'?"),
+        ({"approvers": ["B  C", " b c"]}, ArgumentsError, "approvers: names somebody twice"),
+        ({"approvers": [" "]}, ArgumentsError, "environments.production.approvers.0: "),
+        ({"store": "staging/../staging"}, ArgumentsError, "production: its store is that of staging, "),
         ({"approvers": ["B", "b"]}, ArgumentsError, "approvers: names somebody twice"),
         ({"approvers": ["B"], "approvals": 2}, ArgumentsError, "2 of 1 approvers can never be"),
     ],
 )
 def test_what_an_environment_cannot_be_is_told(
-    staging: FolderStore, tmp_path: Path, s3: S3Server, production: dict[str, Any], error: type[Cd4mlError], said: str
+    staging: FolderStore,
+    tmp_path: Path,
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    production: dict[str, Any],
+    error: type[Cd4mlError],
+    said: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=re.escape(said)):
         promote(tmp_path, file=write(tmp_path, **production))
 

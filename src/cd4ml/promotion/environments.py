@@ -1,10 +1,11 @@
 """Environments as data: each a store, as whom it is asked, and what it wants of a version before it takes it."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cd4ml import settings
 from cd4ml.errors import ArgumentsError
@@ -12,9 +13,10 @@ from cd4ml.evaluation import limits
 from cd4ml.evaluation.limits import Limits
 from cd4ml.names import nearest
 from cd4ml.settings import OneOf, Strict, Whole
-from cd4ml.storage import Store, check_uri, credentials, open_store
+from cd4ml.storage import Store, check_uri, credentials, local_path, open_store
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+ENDPOINT = "AWS_ENDPOINT_URL"
 PREFIX = r"^[A-Z][A-Z0-9_]*$"
 
 
@@ -27,7 +29,8 @@ def _limits(content: Any) -> Mapping[str, Any]:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
-Person = Annotated[str, Field(min_length=1)]
+Person = Annotated[str, AfterValidator(lambda name: " ".join(name.split())), Field(min_length=1)]
+"""As people are told apart: however many spaces are between their names."""
 
 
 class Environment(Strict):
@@ -59,6 +62,18 @@ class Environment(Strict):
         if "approvals" in self.model_fields_set and len(people) < self.approvals:
             raise ValueError(f"approvals: {self.approvals} of {len(people)} approvers can never be; name more of them")
         return self
+
+    @property
+    def place(self) -> str:
+        """Where its store is, by which it is told from others.
+
+        Raises:
+            StorageError: There can be no such place, or its keys are not there.
+        """
+        if "://" not in self.store:
+            return str(local_path(self.store).resolve())
+        with credentials.of(self.credentials):
+            return f"{self.store.rstrip('/')} {os.environ.get(ENDPOINT, '')}".rstrip()
 
     @contextmanager
     def entered(self) -> Iterator[Store]:

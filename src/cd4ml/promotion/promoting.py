@@ -16,7 +16,7 @@ from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.promotion import Promotion
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.verdict import Verdict
-from cd4ml.errors import GateError, RegistryError
+from cd4ml.errors import ArgumentsError, GateError, RegistryError
 from cd4ml.evaluation import gate, limits
 from cd4ml.promotion.environments import Environment, Environments
 from cd4ml.registry import approvals, clock, models, promotions
@@ -71,8 +71,10 @@ def promote(wanted: Wanted, *, by: str) -> Promoted:
         SignatureError: No key that the environment trusts has signed it, or it has changed since.
         RegistryError: There is no such version, or it is not whole, or its number is taken there by another.
         StorageError: A store cannot be read or written.
+        ArgumentsError: Both environments have one store.
     """
     by, target = approvals.who(by), wanted.target
+    _check_apart(wanted)
     with wanted.source.entered() as origin:
         version = models.read(origin, wanted.name, wanted.version)
         place = origin.uri(version.folder)
@@ -125,6 +127,14 @@ def approve(wanted: Wanted, *, by: str, reason: str, valid: timedelta = approval
         version = models.read(origin, wanted.name, wanted.version)
     with wanted.target.entered() as store:
         return approvals.approve(store, version, by=by, reason=reason, valid=valid)
+
+
+def _check_apart(wanted: Wanted) -> None:
+    if wanted.source.place == wanted.target.place:
+        raise ArgumentsError(
+            f"{wanted.to}: its store is that of {wanted.origin}, {wanted.source.store}, where the version is already; "
+            "write a `store` of its own for each environment"
+        )
 
 
 def _known(store: Store, version: Version, files: Mapping[str, str], *, to: str) -> Promotion | None:
