@@ -38,15 +38,16 @@ MAX_SEED = 2**31 - 1
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 
 
-_WORDS = re.compile(r"(\d+) (second|minute|hour|day|week)s?")
+_WORDS = re.compile(r"(\d+)(?: (second|minute|hour|day|week)s?|([smhdw]))")
+_LETTERS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def _span(text: Any) -> timedelta:
-    """The span that `7 days` or, as ISO 8601 has it, `P7D` means."""
+    """The span that `7 days`, `7d` or, as ISO 8601 has it, `P7D` means."""
     words = _WORDS.fullmatch(text) if isinstance(text, str) else None
     try:
         if words:
-            found = timedelta(**{f"{words[2]}s": int(words[1])})
+            found = timedelta(**{f"{words[2]}s" if words[2] else _LETTERS[words[3]]: int(words[1])})
         elif isinstance(text, str) and text.startswith("P"):
             found = TypeAdapter(timedelta).validate_python(text)
         else:
@@ -57,7 +58,7 @@ def _span(text: Any) -> timedelta:
 
 
 Span = Annotated[timedelta, BeforeValidator(_span), Field(gt=timedelta()), WithJsonSchema({"type": "string"})]
-"""A span of time, as `7 days`, `5 minutes` or P7D."""
+"""A span of time, as `7 days`, `7d`, `5 minutes` or P7D."""
 
 
 class Strict(BaseModel):
