@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import captures
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -345,7 +346,9 @@ def test_people_list_and_acknowledge_alerts_on_the_command_line(store: Store) ->
 
 def test_a_model_without_alerts_says_so_and_past_ones_are_listed_where_asked_for(store: Store) -> None:
     run = CliRunner()
+    captures.publish(store.location)
     none = run.invoke(app, ["monitor", "alerts", "uptake", "--store", store.location])
+    typo = run.invoke(app, ["monitor", "alerts", "uptaek", "--store", store.location])
     judge(store, 0, {"auc": FAILED})
     look(store)
     judge(store, 1, {"auc": PASSED})
@@ -353,6 +356,8 @@ def test_a_model_without_alerts_says_so_and_past_ones_are_listed_where_asked_for
     past = run.invoke(app, ["monitor", "alerts", "uptake", "--all", "--store", store.location], env={"COLUMNS": "200"})
 
     assert "no alerts" in none.output
+    assert typo.exit_code == 1
+    assert "no version of uptaek is published; did you mean 'uptake'?" in str(typo.exception)
     assert [past.output.index(word) for word in ("fired", "resolved")]
 
 

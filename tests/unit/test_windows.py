@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -545,6 +546,44 @@ def test_windows_that_are_named_stay_as_wide_as_they_were_collected(store: str) 
 
     assert (done.exit_code, done.exception) == (0, None)
     assert [(one.begin[8:13], one.until[8:13]) for one in known(store)] == [("01T00", "01T01"), ("01T01", "02T00")]
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+14:00", "9999-12-31T23:59:59-14:00", "0206-01-01", "2206-01-01"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["monitor", "collect", "uptake", "--since"],
+        ["trace", "r1", "--at"],
+        ["labels", "next", "uptake", "x.csv", "--since"],
+    ],
+)
+def test_a_year_that_nobody_means_is_told(store: str, words: list[str], text: str) -> None:
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, text, "--store", store])
+
+    assert done.exit_code != 0
+    assert f"{text!r} is no time from 1970 until 2199; see whether the year is right" in done.output + str(
+        done.exception
+    )
+
+
+def test_a_first_moment_long_before_all_that_is_captured_is_told_before_windows_are_laid(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = str(captures.write(tmp_path / "capture", 10))
+    laid = windows.laid
+
+    def counting(*given: Any, **named: Any) -> Iterator[Span]:
+        for number, one in enumerate(laid(*given, **named)):
+            assert number < 2
+            yield one
+
+    monkeypatch.setattr(windows, "laid", counting)
+
+    done = CliRunner().invoke(
+        app, ["monitor", "collect", "uptake", "--since", "1970-01-01", "--capture", capture, "--store", store]
+    )
+
+    assert str(done.exception).endswith("before 2026-01-01; name that, or a later moment")
 
 
 def test_a_model_that_is_not_published_and_a_capture_that_is_not_there_are_told(store: str, tmp_path: Path) -> None:

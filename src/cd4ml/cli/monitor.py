@@ -68,7 +68,7 @@ class Outage:
 def run(
     model: Model,
     every: Annotated[
-        str, typer.Option(metavar="SPAN", help="How long a window is, as `1 hour`, `1 day` or PT1H.")
+        str, typer.Option(metavar="SPAN", help="How long a window is, as `1 hour`, 1h, `1 day` or PT1H.")
     ] = "1 hour",
     since: Annotated[
         str, typer.Option(metavar="TIME", help="The first moment, as 2026-11-29T08:00Z; what is due if not said.")
@@ -152,7 +152,7 @@ def collect(
         typer.Option(parser=spans.moment, metavar="TIME", help="The moment that does not count any more."),
     ] = None,
     every: Annotated[
-        str, typer.Option(metavar="SPAN", help="How long a window is, as `1 hour`, `1 day` or PT1H.")
+        str, typer.Option(metavar="SPAN", help="How long a window is, as `1 hour`, 1h, `1 day` or PT1H.")
     ] = "1 hour",
     capture: Annotated[
         str | None, typer.Option(parser=check_uri, help="What a router captured; that of the model if not said.")
@@ -244,12 +244,15 @@ def list_alerts(
     store: asked.StoreOption = asked.STORE,
 ) -> None:
     """Lists the alerts of a model: what fails, since when, what it costs, and who knows of it."""
-    from cd4ml.monitoring import alerts
+    from cd4ml.monitoring import alerts, windows
 
     opened = open_store(store)
+    state = alerts.known(opened, model)
+    if not state.number:
+        windows.check_published(opened, model)
     if every:
         _print_changes(alerts.history(opened, model))
-    found = alerts.known(opened, model).alerts
+    found = state.alerts
     for receiver, delivered in found.delivered.items():
         if delivered.failed:
             say("untold", f"{receiver}: {delivered.failed}; it is told at the next run")

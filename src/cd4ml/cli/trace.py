@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,7 +12,8 @@ from rich.tree import Tree
 
 from cd4ml.cli import asked
 from cd4ml.cli.application import app, errors, moment
-from cd4ml.errors import ArgumentsError, DataError, RegistryError
+from cd4ml.errors import ArgumentsError, RegistryError
+from cd4ml.monitoring import spans
 from cd4ml.storage import NUMBER, Store, check_uri, is_name, open_store
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["row", "dataset", "model", "run", "request"]
 WAYS = {"made_of": "comes from", "led_to": "led to"}
-
-
-def _moment(text: str) -> datetime:
-    """A time that a person writes, of UTC where no zone is said."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise DataError(f"{text!r} is no time; write it as 2026-11-29T08:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @app.command()
@@ -47,7 +39,7 @@ def trace(
     model: Annotated[str, typer.Option(metavar="NAME", help="The model that a request was sent to.")] = "",
     at: Annotated[
         datetime | None,
-        typer.Option(parser=_moment, metavar="TIME", help="When a request came in, about: 2026-11-29T08:00Z."),
+        typer.Option(parser=spans.moment, metavar="TIME", help="When a request came in, about: 2026-11-29T08:00Z."),
     ] = None,
     capture: Annotated[
         str, typer.Option(metavar="PLACE", help="What a router captured; that of the model if not said.")

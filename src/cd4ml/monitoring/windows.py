@@ -150,7 +150,7 @@ def due(store: Store, model: str, width: timedelta, *, capture: str = "") -> Ite
         DataError: The table of windows or the capture cannot be read.
         RegistryError: No version of the model is published.
     """
-    _check_published(store, model)
+    check_published(store, model)
     day = CaptureFiles(capture or place(store, model)).first_day()
     if not day:
         return
@@ -207,18 +207,21 @@ def named(
         DataError: The table of windows or the capture cannot be read.
         RegistryError: No version of the model is published.
     """
-    _check_published(store, model)
+    check_published(store, model)
     if until is not None and until <= since:
         raise ArgumentsError(f"until: {clock.written(until)} is not after {clock.written(since)}; name a later end")
     end = min(until or clock.moment(), clock.moment() - SETTLED)
     taken = [Span.of(one) for one in window_table.every(store, model)]
-    first = _floor(since, width)
-    after = max(_floor(end, width), first) + width
-    whole = [one for one in laid(taken, begin=first, until=after, width=width) if one.until > since]
-    found = [one for one in whole if since <= one.begin and one.until <= end]
-    if not found or found[0].begin != since:
-        raise ArgumentsError(_none_begins(whole[0], since, width))
-    _check_captured(set(found).difference(taken), CaptureFiles(capture or place(store, model)))
+    begin = _floor(since, width)
+    after = max(_floor(end, width), begin) + width
+    whole = (one for one in laid(taken, begin=begin, until=after, width=width) if one.until > since)
+    first = next(whole)
+    if first.begin != since or first.until > end:
+        raise ArgumentsError(_none_begins(first, since, width))
+    files = CaptureFiles(capture or place(store, model))
+    _check_captured({first}.difference(taken), files)  # before all others are laid, of which there may be millions
+    found = [first, *(one for one in whole if one.until <= end)]
+    _check_captured(set(found).difference(taken), files)
     return found
 
 
@@ -237,7 +240,7 @@ def _none_begins(span: Span, since: datetime, width: timedelta) -> str:
 
 def _check_captured(new: Set[Span], files: CaptureFiles) -> None:
     """Makes sure that windows that are new have something captured before they end."""
-    days = files.days("requests")
+    days = files.days("requests") if new else []
     if new and not days:
         raise ArgumentsError(_uncaptured(files))
     if any(captured.day(one.until - timedelta(seconds=1)) < days[0] for one in new):
@@ -263,7 +266,12 @@ def _uncaptured(files: CaptureFiles) -> str:
     )
 
 
-def _check_published(store: Store, model: str) -> None:
+def check_published(store: Store, model: str) -> None:
+    """Makes sure that there is such a model.
+
+    Raises:
+        RegistryError: No version of it is published.
+    """
     if not numbers.numbers(store, f"models/{check_name(model)}"):
         near = nearest(model, store.children("models"))
         raise RegistryError(f"store {store.location}: no version of {model} is published; {near}")
