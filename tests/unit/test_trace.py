@@ -29,7 +29,7 @@ from cd4ml.contracts.deployment import Held, Undone
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
-from cd4ml.data import erasure
+from cd4ml.data import erasure, located
 from cd4ml.data.ingest import ingest
 from cd4ml.data.versions import Datasets
 from cd4ml.errors import ArgumentsError, DataError
@@ -213,6 +213,14 @@ def test_a_request_without_a_label_says_what_was_looked_through(store: FolderSto
     assert found(store, "r2-2")["led_to"][0]["said"] == (
         "none has come; looked through feedback from 2026-01-02 until 2026-01-08"
     )
+
+
+def test_a_number_of_many_digits_is_looked_for_in_windows_as_these_have_it(store: FolderStore, tmp_path: Path) -> None:
+    take(store, {"player": ["p1"], "spend": [12345678901.0]}, tmp_path)
+
+    texts = located.captured(Datasets(store).find("players"), {"spend": "1.2345678901e10", "player": "p1"})
+
+    assert texts == {"spend": ["1.2345678901e10", "12345678901"], "player": ["p1"]}
 
 
 def test_labels_in_bulk_count_of_requests_in_windows_and_in_captures_alike(store: FolderStore, tmp_path: Path) -> None:

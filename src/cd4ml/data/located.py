@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from cd4ml.contracts import moments
+from cd4ml.contracts import moments, number_texts
 from cd4ml.data import masking, table
 from cd4ml.data.versions import Dataset
 from cd4ml.errors import DataError
@@ -47,7 +47,7 @@ def versions(dataset: Dataset, values: Mapping[str, str]) -> dict[int, int]:
 
 
 def captured(dataset: Dataset, values: Mapping[str, str]) -> dict[str, list[str]]:
-    """Values as a router may have captured them: as they are, and as the column has them (`2` of 2.0).
+    """Values as windows may have them: as they are, and as the column has them (`2` of 2.0).
 
     Args:
         dataset: The dataset.
@@ -60,7 +60,7 @@ def captured(dataset: Dataset, values: Mapping[str, str]) -> dict[str, list[str]
     types = {name: schema.field(name).type for name in values if name in schema.names}
     held = {name: _held(types[name], text) for name, text in values.items() if name in types}
     return {
-        name: sorted({text, *(str(one.cast(pa.string())) for one in [held.get(name)] if one is not None)})
+        name: sorted({text, *(_text(one) for one in [held.get(name)] if one is not None)})
         for name, text in values.items()
     }
 
@@ -104,6 +104,10 @@ def _held(type_: pa.DataType, text: str) -> pa.Scalar | None:
         return found if found.cast(moment.type) == moment else None
     except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
+
+
+def _text(value: pa.Scalar) -> str:
+    return str(number_texts.texts(pa.repeat(value, 1))[0].as_py())
 
 
 def _texts(dataset: Dataset, column: str, text: str) -> list[str]:
