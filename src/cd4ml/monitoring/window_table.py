@@ -18,6 +18,7 @@ import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import CommitProperties, create_table_with_add_actions
 
@@ -123,7 +124,7 @@ def features(store: Store, model: str, names: Sequence[str]) -> Iterator[pa.Tabl
         names: The features.
 
     Returns:
-        Texts by row, the columns in the order of the names; no rows where one was never captured.
+        Texts by row, the columns in the order of the names; of files that lack one of them no rows.
 
     Raises:
         DataError: The table of windows cannot be read.
@@ -132,15 +133,19 @@ def features(store: Store, model: str, names: Sequence[str]) -> Iterator[pa.Tabl
     if not tables.exists(uri):
         return
     try:
-        found = tables.dataset(uri)
-        types = {field.name: field.type for field in found.schema}
-        if not {field.name for field in types.get("features", pa.struct([]))}.issuperset(names):
-            return
-        columns = {str(place): pc.field("features", name) for place, name in enumerate(names)}
-        for some in found.scanner(columns=columns, filter=pc.invert(pc.field("mirrored"))).to_reader():
-            yield pa.Table.from_batches([some])
+        for fragment in tables.dataset(uri).get_fragments():
+            with pq.ParquetFile(fragment.open()) as file:  # a scan by `pc.field` would read all features
+                for some in file.iter_batches(columns=["mirrored", *(f"features.{name}" for name in names)]):
+                    yield from _features(some, names)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
+
+
+def _features(rows: pa.RecordBatch, names: Sequence[str]) -> Iterator[pa.Table]:
+    own = rows.filter(pc.invert(rows["mirrored"]))
+    features = own["features"] if "features" in own.schema.names else pa.array([], pa.struct([]))
+    if {field.name for field in features.type}.issuperset(names):
+        yield pa.table({str(place): pc.struct_field(features, [name]) for place, name in enumerate(names)})
 
 
 def _chosen(rows: pa.Table, part: int) -> pa.Table:
