@@ -1,26 +1,27 @@
-"""What it costs a request that a model server keeps it: a server that does and one that does not, asked in turns.
+"""What it costs a request that a model server keeps it: a server that does and two that do not, asked in turns.
 
     make bench NAME=capture
 
-The model has twenty features, which are all kept, and a request has one row. Both servers run all the time; each turn
-asks the one and then the other, in the order that chance gives, and waits until all that was kept is written. Of each
-turn the ratio of the medians, and of the 99th percentiles, is taken. Their median over nine turns is told with an
-interval that has it in 96 % of all runs, whatever their distribution: from the second smallest to the second largest.
+The model has twenty features, which are all kept, and a request has one row. The servers run all the time; each turn
+asks one after the other for two seconds, in the order that chance gives, so that what the machine has to do besides
+falls on all of them alike. What is kept is written once in the two seconds, and the rest in a pause after them. After
+eight turns there are new servers, for two processes that do the same differ too.
+
+Of each turn the ratio of the medians, and of the 99th percentiles, to the first server that keeps nothing is taken.
+Their median over all turns is told with an interval that has it in 95 % of all runs, whatever their distribution. What
+the second server that keeps nothing gives says how little can be told apart.
 """
 
-import contextlib
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from closing import at_most, close
 from rich.console import Console
@@ -32,20 +33,24 @@ from cd4ml.deployment.targets import servers
 
 HERE = Path(__file__).parent
 PYTHON = Path(sys.prefix).parent / "serve" / "bin" / "python"
-SECONDS = float(os.environ.get("CD4ML_BENCH_SECONDS", "4"))
-TURNS = 9
-WRITTEN_SECONDS = 1.0
-"""How often what is kept is written: several times a turn."""
+ROUNDS = int(os.environ.get("CD4ML_BENCH_ROUNDS", "4"))
+"""Each with new servers."""
+TURNS = 8
+"""Of a round."""
+SECONDS, PAUSE_SECONDS = 2.0, 2.5
+"""Of asking, which is also how often what is kept is written, and of the pause after it."""
+SERVERS = ("with", "without", "without again")
 LOADS = {"1 connection": 1, "8 connections": 8}
+FIGURES = ("p50", "p99", "requests")
 MOST_P50 = 1.05
 READY_SECONDS = 90
-Turn = dict[str, dict[str, Any]]
-"""What the clients of both servers say, by `with` and `without`."""
+Turn = dict[str, dict[str, float]]
+"""What each of the servers gave."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """What a figure is with capture to without."""
+    """What a figure is to that without capture."""
 
     of_turns: list[float]
 
@@ -56,9 +61,10 @@ class Ratio:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the median, at 96 % of nine turns."""
-        ordered = sorted(self.of_turns)
-        return ordered[1], ordered[-2]
+        """Of the median, at 95 %: so many turns are below it by chance (the binomial distribution, as a normal one)."""
+        ordered, turns = sorted(self.of_turns), len(self.of_turns)
+        place = max(0, int((turns - 1.96 * turns**0.5) / 2))
+        return ordered[place], ordered[-1 - place]
 
 
 def main() -> None:
@@ -69,40 +75,32 @@ def main() -> None:
         command = [str(PYTHON), str(HERE / "model.py"), str(folder)]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)  # noqa: S603 (our own program)
         found = _measured(folder)
-        kept, asked = captured.requests(folder / "capture").count_rows(), _requests(found)
+        kept = captured.requests(folder / "capture").count_rows()
     _print(found)
-    _close(found, lost=asked - kept, load=load)
+    _close(found, lost=_requests(found, "with") - kept, load=load)
 
 
 def _measured(folder: Path) -> dict[str, list[Turn]]:
-    with _served(folder, None) as without, _served(folder, folder / "capture") as kept:
-        ports = {"without": without, "with": kept}
-        for port in ports.values():
-            _ask(folder, port, 8, seconds=2)
-        time.sleep(2 * WRITTEN_SECONDS)
-        return {name: [_turn(folder, ports, connections) for _ in range(TURNS)] for name, connections in LOADS.items()}
-
-
-def _turn(folder: Path, ports: dict[str, int], connections: int) -> Turn:
-    turn = {}
-    for name in random.sample(list(ports), 2):
-        turn[name] = _ask(folder, ports[name], connections, seconds=SECONDS)
-        time.sleep(2 * WRITTEN_SECONDS)
-    return turn
-
-
-def _ask(folder: Path, port: int, connections: int, *, seconds: float) -> dict[str, Any]:
-    command = [PYTHON, HERE / "clients.py", port, connections, seconds, folder / "body.json"]
-    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)  # noqa: S603 (our own)
-    found: dict[str, Any] = json.loads(done.stdout)
+    os.environ["CAPTURE_SECONDS"] = str(SECONDS)
+    found: dict[str, list[Turn]] = {load: [] for load in LOADS}
+    for _ in range(ROUNDS):
+        with ExitStack() as running:
+            ports = [running.enter_context(_served(folder, name)) for name in SERVERS]
+            for load, connections in LOADS.items():
+                found[load] += _asked(folder, connections, ports)
     return found
 
 
-@contextlib.contextmanager
-def _served(folder: Path, capture: Path | None) -> Iterator[int]:
+def _asked(folder: Path, connections: int, ports: list[int]) -> list[Turn]:
+    arguments = [folder / "body.json", connections, TURNS, SECONDS, PAUSE_SECONDS, *ports]
+    command = [PYTHON, HERE / "clients.py", *arguments]
+    done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 (our own)
+    return [dict(zip(SERVERS, turn, strict=True)) for turn in json.loads(done.stdout)]
+
+
+@contextmanager
+def _served(folder: Path, name: str) -> Iterator[int]:
     """The port of a server that is ready, and ends."""
-    name = "with" if capture else "without"
-    os.environ["CAPTURE_SECONDS"] = str(WRITTEN_SECONDS)
     server = servers.start(
         folder / f"{name}.json",
         name="uptake",
@@ -113,7 +111,7 @@ def _served(folder: Path, capture: Path | None) -> Iterator[int]:
         run="bench",
         kept=True,
         number=None,
-        capture=capture,
+        capture=folder / "capture" if name == "with" else None,
     )
     try:
         verify.wait_until_ready(server.url, READY_SECONDS, alive=lambda: server.process() is not None)
@@ -122,24 +120,28 @@ def _served(folder: Path, capture: Path | None) -> Iterator[int]:
         servers.stop(server, folder / f"{name}.json")
 
 
-def _requests(found: dict[str, list[Turn]]) -> int:
-    return sum(turn["with"]["requests"] for turns in found.values() for turn in turns)
+def _requests(found: dict[str, list[Turn]], *names: str) -> int:
+    return round(sum(turn[name]["requests"] for turns in found.values() for turn in turns for name in names))
 
 
-def _ratio(turns: list[Turn], figure: str) -> Ratio:
-    return Ratio([turn["with"][figure] / turn["without"][figure] for turn in turns])
+def _ratio(turns: list[Turn], figure: str, name: str = "with") -> Ratio:
+    return Ratio([turn[name][figure] / turn["without"][figure] for turn in turns])
+
+
+def _middle(turns: list[Turn], figure: str, name: str) -> float:
+    return median(turn[name][figure] for turn in turns)
 
 
 def _print(found: dict[str, list[Turn]]) -> None:
-    table = Table("load", "figure", "without", "with", "ratio, median", "interval")
-    for name, turns in found.items():
-        for figure in ("p50", "p99", "requests"):
-            ratio, unit = _ratio(turns, figure), "" if figure == "requests" else " ms"
-            both = [median(turn[one][figure] for turn in turns) for one in ("without", "with")]
-            low, high = ratio.interval
-            said = [f"{one:,.0f}" if figure == "requests" else f"{one:.3f}{unit}" for one in both]
-            table.add_row(name, figure, *said, f"{ratio.median:.3f}", f"{low:.3f} to {high:.3f}")
-    Console(width=100).print(table)
+    table = Table("load", "figure", *SERVERS, "ratio, median", "interval", "of the same", "interval")
+    for load, turns in found.items():
+        for figure in FIGURES:
+            unit = "" if figure == "requests" else " ms"
+            values = [f"{_middle(turns, figure, name):,.{3 if unit else 0}f}{unit}" for name in SERVERS]
+            ratios = [_ratio(turns, figure, name) for name in ("with", "without again")]
+            said = [(f"{one.median:.3f}", "{:.3f} to {:.3f}".format(*one.interval)) for one in ratios]
+            table.add_row(load, figure, *values, *said[0], *said[1])
+    Console(width=140).print(table)
 
 
 def _close(found: dict[str, list[Turn]], *, lost: int, load: float) -> None:
@@ -148,8 +150,9 @@ def _close(found: dict[str, list[Turn]], *, lost: int, load: float) -> None:
     close(
         "capture",
         ratio=round(p50.median, 3),
-        seconds=round(median(turn["with"]["p50"] for turn in one) / 1000, 6),
-        rows=_requests(found),
+        seconds=round(_middle(one, "p50", "with") / 1000, 6),
+        peer_seconds=round(_middle(one, "p50", "without") / 1000, 6),
+        rows=_requests(found, *SERVERS),
         goals=[
             at_most("p50 with capture to without, 1 connection", p50.median, MOST_P50),
             at_most("p99 likewise, the lower end of its interval", p99.interval[0], 1.0),
