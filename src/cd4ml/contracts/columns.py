@@ -1,5 +1,6 @@
 """Columns of tables."""
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cd4ml.errors import DataError
@@ -28,3 +29,17 @@ def is_text(type_: "pa.DataType") -> bool:
         return is_text(type_.value_type)
     views = str(type_) == "string_view"  # the Arrow of validation has no such type, nor a question for it
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or views)
+
+
+def together(tables: "Iterable[pa.Table]", rows: int) -> "Iterator[pa.Table]":
+    """The same rows in tables of so many or more, but for the last, of tables of few."""
+    import pyarrow as pa
+
+    some: list[pa.Table] = []
+    for table in tables:
+        some.append(table)
+        if sum(map(len, some)) >= rows:
+            yield pa.concat_tables(some)
+            some = []
+    if some:
+        yield pa.concat_tables(some)

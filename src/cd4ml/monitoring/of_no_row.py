@@ -7,14 +7,12 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cd4ml.contracts.columns import together
 from cd4ml.contracts.late_labels import CLOCKS, Labels, keys_of, one_text
 from cd4ml.monitoring import window_table, windows
 from cd4ml.monitoring.capture_files import CaptureFiles
 from cd4ml.registry import labels_taken
 from cd4ml.storage import Store
-
-MANY = 2**20
-"""Rows that are looked through at once."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,10 @@ def fed(store: Store, model: str) -> Fed | None:
     known = window_table.every(store, model)
     if not known:
         return None
-    ids = window_table.given(store, model, ["request_id"])["request_id"].combine_chunks()
+    [ids] = _of_rows(store, model, ())
     until, total, of_rows = max(one.until for one in known), 0, 0
     files = CaptureFiles(windows.place(store, model))
-    for some in _together(files.labels(datetime.fromisoformat(known[0].begin) - CLOCKS)):
+    for some in together(files.labels(datetime.fromisoformat(known[0].begin) - CLOCKS), windows.MANY):
         came = some.filter(pc.less(some["at"], pa.scalar(datetime.fromisoformat(until), some["at"].type)))
         total += _labels(came)
         of_rows += _labels(came.filter(pc.is_in(came["request_id"], ids)))
@@ -87,7 +85,7 @@ def _of_rows(store: Store, model: str, key: tuple[str, ...]) -> Iterator[pa.Stri
     if not key:
         yield window_table.given(store, model, ["request_id"])["request_id"].combine_chunks()
     else:
-        for some in _together(window_table.features(store, model, key)):
+        for some in together(window_table.features(store, model, key), windows.MANY):
             yield one_text([one.combine_chunks() for one in some.columns])
 
 
@@ -103,15 +101,3 @@ def _count(names: pa.StringArray, there: pa.StringArray) -> int:
 
 def _labels(feedback: pa.Table) -> int:
     return int(pc.sum(pc.list_value_length(feedback["labels"]), min_count=0).as_py())
-
-
-def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows, many at a time."""
-    waiting: list[pa.Table] = []
-    for some in tables:
-        waiting.append(some)
-        if sum(map(len, waiting)) >= MANY:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured, class_labels
 from cd4ml.contracts.captured import FEEDBACK
+from cd4ml.contracts.columns import together
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.late_labels import CLOCKS
 from cd4ml.contracts.window import ROWS, UNKNOWN, Part, Window
@@ -34,7 +35,7 @@ SAMPLE = 2**20
 UNREADABLE = "cut off, or no file of a capture; its rows are left out"
 """What is said of a file that could not be read."""
 MANY = 2**20
-"""Rows of feedback that are looked through at once."""
+"""Rows that are looked through at once."""
 _ZERO = datetime.fromtimestamp(0, UTC)
 
 
@@ -327,18 +328,8 @@ def _joined(store: Store, model: str, answers: pa.Table, *, feedback: Feedback, 
 
 def _feedback(feedback: Feedback, since: datetime, ids: pa.Array) -> pa.Table:
     """The labels of some requests."""
-    found, waiting = [FEEDBACK.empty_table()], [FEEDBACK.empty_table()]
-    for some in feedback.labels(since):
-        waiting.append(some)
-        if sum(map(len, waiting)) >= MANY:
-            found.append(_of(waiting, ids))
-            waiting = []
-    return pa.concat_tables([*found, _of(waiting, ids)] if waiting else found)
-
-
-def _of(feedback: list[pa.Table], ids: pa.Array) -> pa.Table:
-    whole = pa.concat_tables(feedback)
-    return whole.filter(pc.is_in(whole["request_id"], ids))
+    labels = together(feedback.labels(since), MANY)
+    return pa.concat_tables([FEEDBACK.empty_table(), *(one.filter(pc.is_in(one["request_id"], ids)) for one in labels)])
 
 
 def _classes(store: Store, model: str, answers: pa.Table) -> list[str]:

@@ -5,7 +5,7 @@ of 64 bits, of which two are the same by chance once in a million captures of fi
 the first request, where the others do not count.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from cd4ml.contracts import captured
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
+from cd4ml.contracts.columns import together
 from cd4ml.deployment.evidence.compared import callers, first_of_each, unreadable
 from cd4ml.deployment.evidence.late import Late
 from cd4ml.errors import DocumentError, StorageError
@@ -151,7 +152,7 @@ class _Table:
         columns = [name for name in files.schema.names if name in {*self._columns, *self._counted}]
         batches = files.to_batches(columns=columns, filter=self._wanted, batch_size=ROWS, batch_readahead=2)
         rows = self.rows
-        for some in _together(map(self._kept, batches)):
+        for some in together(map(self._kept, batches), MANY):
             rows = _added(rows, some)
             if self._first:
                 rows = _first(rows)
@@ -191,18 +192,6 @@ def _counted(answers: pa.Table) -> pa.ChunkedArray:
 
 def _numbers(ids: pa.ChunkedArray) -> pa.Array:
     return pa.array([None if one is None else hash(one) for one in ids.to_pylist()], pa.int64())
-
-
-def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of many rows, of those of few."""
-    some: list[pa.Table] = []
-    for table in tables:
-        some.append(table)
-        if sum(map(len, some)) >= MANY:
-            yield pa.concat_tables(some)
-            some = []
-    if some:
-        yield pa.concat_tables(some)
 
 
 def _added(rows: pa.Table, new: pa.Table) -> pa.Table:
