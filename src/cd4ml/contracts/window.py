@@ -193,3 +193,9 @@ class Window(Document, kind="cd4ml/Window", remedy="collect the window again"):
 def key_of(begin: str, until: str) -> str:
     """What the rows of a window are found by."""
     return "-".join(one.replace("-", "").replace(":", "").replace("+0000", "Z") for one in (begin, until))
+
+
+def ends_of(key: str) -> tuple[datetime, datetime]:
+    """From when until when a window is that is found by a key."""
+    begin, until = (datetime.strptime(one, "%Y%m%dT%H%M%S%z") for one in key.split("-"))
+    return begin, until

@@ -7,12 +7,12 @@ counts. Of two that judge a window alike at once, one judgement is kept.
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from cd4ml.contracts.document import Document
 from cd4ml.contracts.verdict import Verdict
-from cd4ml.contracts.window import Window
+from cd4ml.contracts.window import Window, ends_of
 from cd4ml.contracts.window_drift import WindowDrift
 from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.storage import NUMBER, AlreadyStoredError, Store, check_name
@@ -116,15 +116,10 @@ def _all(
     below = [_folder(model)] if of is None or len(of) > FEW else [f"{_folder(model)}/{key}" for key in of]
     newest = {key: kept for folder in below for key, kept in _newest(store, folder).items()}
     keys = sorted(one for one in newest if of is None or one in of)[-last if last else None :]
-    first = _begin(keys[-1]) - within if keys and within else None
-    chosen = [newest[key] for key in keys if first is None or _begin(key) >= first]
+    first = ends_of(keys[-1])[0] - within if keys and within else None
+    chosen = [newest[key] for key in keys if first is None or ends_of(key)[0] >= first]
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(lambda one: _read(store, one, whole=whole), chosen))
-
-
-def _begin(key: str) -> datetime:
-    """When a window began."""
-    return datetime.strptime(key.partition("-")[0], "%Y%m%dT%H%M%S%z")
 
 
 def _folder(model: str) -> str:

@@ -5,17 +5,16 @@ The tasks that find it write it, for KFP keeps nothing of the gate after them wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from cd4ml.contracts.verdict import Check, Outcome
+from cd4ml.contracts.window import ends_of
 from cd4ml.registry import clock
 from cd4ml.reports import page
 
 MOST_WHOLE = 10
 """Windows of which all checks are shown, the latest."""
-_WORST_FIRST = list(Outcome)[::-1]
 
 
 class Found(Protocol):
@@ -54,19 +53,16 @@ class _Shown:
 
     @property
     def begin(self) -> str:
-        return self._end(0)
+        return clock.written(ends_of(self.found.window)[0])
 
     @property
     def until(self) -> str:
-        return self._end(1)
+        return clock.written(ends_of(self.found.window)[1])
 
     @property
     def checks(self) -> list[Check]:
-        return sorted(self.found.checks, key=lambda one: _WORST_FIRST.index(one.outcome))
-
-    def _end(self, place: int) -> str:
-        text = self.found.window.split("-")[place]
-        return clock.written(datetime.strptime(text, "%Y%m%dT%H%M%S%z"))
+        """The worst first."""
+        return sorted(self.found.checks, key=lambda one: list(Outcome).index(one.outcome), reverse=True)
 
 
 def write(found: Sequence[Found], file: str | Path, *, about: str) -> None:
