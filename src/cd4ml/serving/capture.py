@@ -1,7 +1,7 @@
 """What a server keeps of requests and feedback, written every few seconds (layout: `cd4ml.contracts.captured`).
 
 What is not written yet has a bound, so that a disk that is full or slow costs rows of the capture, which are counted,
-and no caller anything. Rows are made columns a few at a time, for Python answers nobody meanwhile.
+and no caller anything. Rows are made columns one column and some rows at a time, for Python answers nobody meanwhile.
 """
 
 import asyncio
@@ -38,10 +38,12 @@ MOST_BYTES = 128 * 2**20
 """Of a table's features and predictions that wait to be written, about."""
 TIDY_SECONDS = 300
 """How often the files of past hours are looked at."""
-TOGETHER = 64
-"""Rows that are made columns at once."""
+TOGETHER = 1024
+"""Rows of which a column is made at once."""
+LATER = {"features", "predictions", "labels"}
+"""The columns whose values may be made when they are written."""
 PAUSE_SECONDS = 0.001
-"""After them, in which others have their turn."""
+"""After each column, in which others have their turn."""
 END_SECONDS = 9.5
 """How long after a server is told to end what waits may be written still: whoever ends it kills it after 10."""
 LEAST_SECONDS = 1.0
@@ -295,21 +297,19 @@ def number(variable: str, default: float, *, least: float, most: float) -> float
 
 
 def _batches(rows: Sequence[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Rows as columns, a few at a time."""
+    """Rows as columns, some at a time."""
     for begin in range(0, len(rows), TOGETHER):
-        columns = zip(*map(_made, rows[begin : begin + TOGETHER]), strict=True)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        columns = zip(*rows[begin : begin + TOGETHER], strict=True)
+        arrays = [_array(column, field) for column, field in zip(columns, schema, strict=True)]
         yield pa.record_batch(arrays, schema=schema)
-        time.sleep(PAUSE_SECONDS)
 
 
-def _made(row: Row) -> Sequence[Any]:
-    """A row whose parts are all made."""
-    if not any(map(callable, row)):
-        return row
-    parts = [_part(part) if callable(part) else part for part in row]
+def _array(column: Sequence[Any], field: pa.Field) -> pa.Array:
+    if field.name in LATER:
+        column = [_part(value) if callable(value) else value for value in column]
+    made = pa.array(column, field.type)
     time.sleep(PAUSE_SECONDS)
-    return parts
+    return made
 
 
 def _part(make: Callable[[], Any]) -> Any:
@@ -319,6 +319,8 @@ def _part(make: Callable[[], Any]) -> Any:
     except Exception as error:  # without its message, likewise
         logger.error("a part of a row cannot be made (%s), and is left out", type(error).__name__)
         return None
+    finally:
+        time.sleep(PAUSE_SECONDS)
 
 
 async def _beside(do: Callable[[], None]) -> None:

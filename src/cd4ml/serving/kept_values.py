@@ -41,7 +41,7 @@ class Masks:
         try:
             if self.personal and not self.personal.isdisjoint(columns):
                 columns = {name: values for name, values in self._masked(columns).items() if values is not None}
-            return orjson.dumps(columns, default=str).decode() if columns else None
+            return orjson.dumps(dict(columns), default=str).decode() if columns else None
         except TypeError:
             return None
 

@@ -35,6 +35,18 @@ BYTES_OF_A_VALUE = 40
 Answer = tuple[Asked[Any], np.ndarray]
 
 
+class _Outcome(NamedTuple):
+    """Of a request."""
+
+    request: Request
+    at: int
+    """When it had come in."""
+    request_id: str
+    status: int
+    seconds: float
+    answer: Answer | None
+
+
 class _Values(NamedTuple):
     """Of a row of the capture."""
 
@@ -70,11 +82,11 @@ class Recording:
         masks: Masks,
         share: float,
     ) -> None:
-        self._kept, self._features, self._masks, self._share = kept.requests, features, masks, share
+        self._kept, self._features, self._masks, self._share = kept.requests, frozenset(features), masks, share
         self._outputs = list(contract.names)
         self._bytes_of_outputs = sum(map(len, self._outputs)) + 50 * len(self._outputs)
         self._version, self._arm = version, arm_of(version)
-        self._answered: list[Callable[[], None]] = []
+        self._outcomes: list[_Outcome] = []
 
     async def of(self, request: Request, answering: Awaitable[Answer]) -> Answer:
         """What answers a request, which has an id from then on, and is kept.
@@ -84,64 +96,61 @@ class Recording:
         """
         at, begun = capture.now(), time.perf_counter()
         try:
-            asked, predictions = await answering
+            answer = await answering
         except Exception as error:
             seconds, request_id = time.perf_counter() - begun, _id_of_refused(request)
             if isinstance(error, RefusedError):
                 error.headers = {**error.headers, messages.PUID: request_id}
             status = error.status if isinstance(error, RefusedError) else 500
-            self._keep(request, at=at, request_id=request_id, status=status, seconds=seconds)
+            self._keep_later(_Outcome(request, at, request_id, status, seconds, None))
             raise
-        seconds = time.perf_counter() - begun
+        seconds, asked = time.perf_counter() - begun, answer[0]
         asked.id = _id(request, asked.id)
-        if not self._answered:  # one turn of the loop for all that are answered in this one
-            asyncio.get_running_loop().call_soon(self._keep_answered)
-        answer = asked, predictions
-        keep = partial(self._keep, request, at=at, request_id=asked.id, status=200, seconds=seconds, answer=answer)
-        self._answered.append(keep)
+        self._keep_later(_Outcome(request, at, asked.id, 200, seconds, answer))
         return answer
 
-    def _keep_answered(self) -> None:
-        answered, self._answered = self._answered, []
-        for keep in answered:
-            keep()
+    def _keep_later(self, outcome: _Outcome) -> None:
+        """Has all outcomes of this turn of the loop kept in one of its next."""
+        if not self._outcomes:
+            asyncio.get_running_loop().call_soon(self._keep)
+        self._outcomes.append(outcome)
 
-    def _keep(
-        self,
-        request: Request,
-        *,
-        at: int,
-        request_id: str,
-        status: int,
-        seconds: float,
-        answer: Answer | None = None,
-    ) -> None:
-        if self._share < 1 and drawn(f"captured\0{request_id}") > self._share:
-            return
+    def _keep(self) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        for one in outcomes:
+            if self._share == 1 or drawn(f"captured\0{one.request_id}") <= self._share:
+                row, size = self._row(one)
+                self._kept.add(row, size)
+
+    def _row(self, outcome: _Outcome) -> tuple[Answered, int]:
+        """What is kept of a request, and about how many bytes that takes."""
+        request, answer = outcome.request, outcome.answer
         values = self._values(*answer, len(request.body)) if answer else _NOTHING
         row = Answered(
-            at=at,
-            request_id=request_id,
+            at=outcome.at,
+            request_id=outcome.request_id,
             arm=self._arm,
             version=self._version,
             propensity=1.0,
             mirrored=False,
             unit=None,
-            status=status,
-            latency_ms=seconds * 1000,
+            status=outcome.status,
+            latency_ms=outcome.seconds * 1000,
             lookup_ms=messages.lookup_ms(request),
             features=values.features,
             outputs=values.outputs,
             predictions=values.predictions,
         )
-        self._kept.add(row, values.size)
+        return row, values.size
 
     def _values(self, asked: Asked[Any], predictions: np.ndarray, sent: int) -> _Values:
         """What was asked, in so many bytes, and predicted; of much, what makes it when it is written."""
         rows = asked.inputs.rows
         if rows > MOST_ROWS:
             return _NOTHING
-        columns = {name: asked.columns[name] for name in self._features if name in asked.columns}
+        columns = asked.columns
+        if columns.keys() != self._features:
+            columns = {name: columns[name] for name in columns if name in self._features}
         values = rows * (len(self._features) + len(self._outputs))
         if values > VALUES_AT_ONCE:
             size = self._bytes_of_outputs + BYTES_OF_A_VALUE * values + sent
