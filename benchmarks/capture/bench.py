@@ -3,13 +3,16 @@
     make bench NAME=capture
 
 The model has twenty features, which are all kept, and a request has one row. The servers run all the time; each turn
-asks one after the other for two seconds, in the order that chance gives, so that what the machine has to do besides
-falls on all of them alike. What is kept is written once in the two seconds, and the rest in a pause after them. After
-eight turns there are new servers, for two processes that do the same differ too.
+asks one after the other, in the order that chance gives, so that what the machine does besides falls on all of them
+alike. After some turns there are new servers, for two processes that do the same differ too.
 
-Of each turn the ratio of the medians, and of the 99th percentiles, to the first server that keeps nothing is taken.
-Their median over all turns is told with an interval that has it in 95 % of all runs, whatever their distribution. What
-the second server that keeps nothing gives says how little can be told apart.
+The shorter a turn, the less the machine changes within it. The median is told by turns of a twentieth of a second; what
+is kept is then written in whichever turn it falls. The 99th percentile feels that, and has turns of two seconds: what
+is kept is written once in them, and the rest in a pause after them.
+
+Of each turn the ratio to the first server that keeps nothing is taken. Their median over all turns is told with an
+interval that has it in 95 % of all runs, whatever their distribution. What the second server that keeps nothing gives
+says how little can be told apart.
 """
 
 import json
@@ -35,17 +38,37 @@ HERE = Path(__file__).parent
 PYTHON = Path(sys.prefix).parent / "serve" / "bin" / "python"
 ROUNDS = int(os.environ.get("CD4ML_BENCH_ROUNDS", "4"))
 """Each with new servers."""
-TURNS = 8
-"""Of a round."""
-SECONDS, PAUSE_SECONDS = 2.0, 2.5
-"""Of asking, which is also how often what is kept is written, and of the pause after it."""
+WRITE_SECONDS = 2.0
+"""How often what is kept is written."""
 SERVERS = ("with", "without", "without again")
-LOADS = {"1 connection": 1, "8 connections": 8}
-FIGURES = ("p50", "p99", "requests")
 MOST_P50 = 1.05
 READY_SECONDS = 90
 Turn = dict[str, dict[str, float]]
 """What each of the servers gave."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How the servers are asked, and the figure that is told by it."""
+
+    connections: int
+    figure: str
+    turns: int
+    """Of a round."""
+    seconds: float
+    """Of a turn, for each server."""
+    pause: float
+    """After the server that keeps."""
+
+
+LOADS = tuple(
+    load
+    for connections in (1, 8)
+    for load in (
+        Load(connections, "p50", turns=150, seconds=0.05, pause=0),
+        Load(connections, "p99", turns=8, seconds=WRITE_SECONDS, pause=WRITE_SECONDS + 0.5),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +92,7 @@ class Ratio:
 
 def main() -> None:
     """Measures, prints a table, and as the last line JSON."""
-    load = os.getloadavg()[0]
+    busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         command = [str(PYTHON), str(HERE / "model.py"), str(folder)]
@@ -77,22 +100,22 @@ def main() -> None:
         found = _measured(folder)
         kept = captured.requests(folder / "capture").count_rows()
     _print(found)
-    _close(found, lost=_requests(found, "with") - kept, load=load)
+    _close(found, lost=_requests(found, "with") - kept, busy=busy)
 
 
-def _measured(folder: Path) -> dict[str, list[Turn]]:
-    os.environ["CAPTURE_SECONDS"] = str(SECONDS)
-    found: dict[str, list[Turn]] = {load: [] for load in LOADS}
+def _measured(folder: Path) -> dict[Load, list[Turn]]:
+    os.environ["CAPTURE_SECONDS"] = str(WRITE_SECONDS)
+    found: dict[Load, list[Turn]] = {load: [] for load in LOADS}
     for _ in range(ROUNDS):
         with ExitStack() as running:
             ports = [running.enter_context(_served(folder, name)) for name in SERVERS]
-            for load, connections in LOADS.items():
-                found[load] += _asked(folder, connections, ports)
+            for load in LOADS:
+                found[load] += _asked(folder, load, ports)
     return found
 
 
-def _asked(folder: Path, connections: int, ports: list[int]) -> list[Turn]:
-    arguments = [folder / "body.json", connections, TURNS, SECONDS, PAUSE_SECONDS, *ports]
+def _asked(folder: Path, load: Load, ports: list[int]) -> list[Turn]:
+    arguments = [folder / "body.json", load.connections, load.turns, load.seconds, load.pause, *ports]
     command = [PYTHON, HERE / "clients.py", *arguments]
     done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 (our own)
     return [dict(zip(SERVERS, turn, strict=True)) for turn in json.loads(done.stdout)]
@@ -120,38 +143,36 @@ def _served(folder: Path, name: str) -> Iterator[int]:
         servers.stop(server, folder / f"{name}.json")
 
 
-def _requests(found: dict[str, list[Turn]], *names: str) -> int:
+def _requests(found: dict[Load, list[Turn]], *names: str) -> int:
     return round(sum(turn[name]["requests"] for turns in found.values() for turn in turns for name in names))
 
 
-def _ratio(turns: list[Turn], figure: str, name: str = "with") -> Ratio:
-    return Ratio([turn[name][figure] / turn["without"][figure] for turn in turns])
+def _ratio(found: dict[Load, list[Turn]], load: Load, name: str = "with") -> Ratio:
+    return Ratio([turn[name][load.figure] / turn["without"][load.figure] for turn in found[load]])
 
 
-def _middle(turns: list[Turn], figure: str, name: str) -> float:
-    return median(turn[name][figure] for turn in turns)
+def _middle(found: dict[Load, list[Turn]], load: Load, name: str) -> float:
+    return median(turn[name][load.figure] for turn in found[load])
 
 
-def _print(found: dict[str, list[Turn]]) -> None:
-    table = Table("load", "figure", *SERVERS, "ratio, median", "interval", "of the same", "interval")
-    for load, turns in found.items():
-        for figure in FIGURES:
-            unit = "" if figure == "requests" else " ms"
-            values = [f"{_middle(turns, figure, name):,.{3 if unit else 0}f}{unit}" for name in SERVERS]
-            ratios = [_ratio(turns, figure, name) for name in ("with", "without again")]
-            said = [(f"{one.median:.3f}", "{:.3f} to {:.3f}".format(*one.interval)) for one in ratios]
-            table.add_row(load, figure, *values, *said[0], *said[1])
+def _print(found: dict[Load, list[Turn]]) -> None:
+    table = Table("connections", "figure", *SERVERS, "ratio, median", "interval", "of the same", "interval")
+    for load in LOADS:
+        values = [f"{_middle(found, load, name):.3f} ms" for name in SERVERS]
+        ratios = [_ratio(found, load, name) for name in ("with", "without again")]
+        said = [(f"{one.median:.3f}", "{:.3f} to {:.3f}".format(*one.interval)) for one in ratios]
+        table.add_row(str(load.connections), load.figure, *values, *said[0], *said[1])
     Console(width=140).print(table)
 
 
-def _close(found: dict[str, list[Turn]], *, lost: int, load: float) -> None:
-    one = found["1 connection"]
-    p50, p99 = _ratio(one, "p50"), _ratio(one, "p99")
+def _close(found: dict[Load, list[Turn]], *, lost: int, busy: float) -> None:
+    medians, tails = LOADS[:2]
+    p50, p99 = _ratio(found, medians), _ratio(found, tails)
     close(
         "capture",
         ratio=round(p50.median, 3),
-        seconds=round(_middle(one, "p50", "with") / 1000, 6),
-        peer_seconds=round(_middle(one, "p50", "without") / 1000, 6),
+        seconds=round(_middle(found, medians, "with") / 1000, 6),
+        peer_seconds=round(_middle(found, medians, "without") / 1000, 6),
         rows=_requests(found, *SERVERS),
         goals=[
             at_most("p50 with capture to without, 1 connection", p50.median, MOST_P50),
@@ -159,7 +180,7 @@ def _close(found: dict[str, list[Turn]], *, lost: int, load: float) -> None:
             at_most("requests that were not kept", max(0, lost), 0, digits=0),
         ],
         p99_ratio=round(p99.median, 3),
-        load_before=round(load, 1),
+        load_before=round(busy, 1),
     )
 
 

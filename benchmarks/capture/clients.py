@@ -3,7 +3,7 @@
 python clients.py BODY CONNECTIONS TURNS SECONDS PAUSE PORT...
 
 A turn asks each server once, for so many seconds, in the order that chance gives. After the first of them, which keeps
-what it is asked, there is a pause, in which it writes the rest of that.
+what it is asked, there is a pause, in which it may write the rest of that.
 """
 
 import asyncio
