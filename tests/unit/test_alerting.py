@@ -255,6 +255,19 @@ def test_a_version_that_answers_no_more_is_forgotten_once_another_one_can_tell(s
     assert look(store) == ()
 
 
+def test_an_alert_that_goes_on_with_the_next_version_stands_since_it_began(store: Store) -> None:
+    judge(store, 0, {"auc": PASSED}, version="1")
+    judge(store, 1, {"auc": FAILED}, version="1")
+    judge(store, 2, {"version 1: auc": FAILED, "version 2: auc": PASSED})
+    [first] = look(store)
+    for hour in range(3, 29):
+        judge(store, hour, {"auc": FAILED}, version="2")
+
+    [one] = look(store)
+
+    assert (one.id, one.since, one.windows) == (first.id, "2026-01-01T01:00:00+00:00", 28)
+
+
 def test_traffic_that_came_back_is_no_alert_whoever_answers_then(store: Store) -> None:
     judge(store, 0, {"traffic": FAILED, "age of born": FAILED}, rows=0)
     judge(store, 1, {"traffic": FAILED, "age of born": PASSED}, version="1")

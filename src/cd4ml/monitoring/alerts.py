@@ -224,10 +224,27 @@ def _of_check(name: str, courses: Sequence[_Course], *, looked_from: datetime) -
         return _Resolved(name, f"passed in the window from {begin}: {check.reason}")
     last = failing[-1]
     windows = {window.key: window for one in failing for window, _ in one.told[-one.row :]}
+    windows |= {window.key: window for window in _failed_before(min(windows), told)}
     ended = last.row < len(last.told)
     passed = last.told[-last.row - 1][1].value if ended else None
     in_a_row = tuple(windows[key] for key in sorted(windows))
     return _Failing(last.last[1], name, in_a_row, passed, open_from=None if ended else looked_from)
+
+
+def _failed_before(first: str, courses: Sequence[_Course]) -> Iterator[Window]:
+    """The windows in a row before one in which versions failed that may not answer any more, the latest first.
+
+    Args:
+        first: The key of the one.
+        courses: Of all versions.
+    """
+    told: dict[str, list[tuple[Window, Check]]] = {}
+    for window, check in (one for course in courses for one in course.told if one[0].key < first):
+        told.setdefault(window.key, []).append((window, check))
+    for key in sorted(told, reverse=True):
+        if all(check.outcome is Outcome.PASSED for _, check in told[key]):
+            return
+        yield told[key][0][0]
 
 
 def _by_version(judged: Judged) -> dict[tuple[str, str], Check]:
