@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from cd4ml.contracts.columns import is_text
 from cd4ml.contracts.model import Input
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+MANY_DIGITS = r"^-?\d{16,20}$"
+"""Whole numbers of which a float may not have all digits."""
 TRUTHS = {"true": "1", "false": "0"}
 
 
@@ -96,7 +99,7 @@ def _of_type(texts: pa.Array, type_: pa.DataType) -> pa.Array:
     if pa.types.is_boolean(type_):
         return _truths(texts)
     if pa.types.is_integer(type_):
-        return _whole(_numbers(texts), type_)
+        return _whole(texts, type_)
     if pa.types.is_floating(type_):
         found = _numbers(texts).cast(type_, safe=False)
         return pc.if_else(pc.is_finite(found), found, None)
@@ -111,10 +114,15 @@ def _in_unit(values: pa.Array, type_: pa.DataType) -> pa.Array:
     return values.cast(pa.timestamp("us", zone)).cast(type_, safe=False)
 
 
-def _whole(values: pa.Array, type_: pa.DataType) -> pa.Array:
-    numbers, ends = values.to_numpy(zero_copy_only=False), np.iinfo(type_.to_pandas_dtype())
+def _whole(texts: pa.Array, type_: pa.DataType) -> pa.Array:
+    numbers, ends = _numbers(texts).to_numpy(zero_copy_only=False), np.iinfo(type_.to_pandas_dtype())
     fits = (np.floor(numbers) == numbers) & (numbers >= float(ends.min)) & (numbers < float(ends.max) + 1)
-    return pa.array(np.where(fits, numbers, 0).astype(ends.dtype), type_, mask=~fits)
+    values = pa.array(np.where(fits, numbers, 0).astype(ends.dtype), type_, mask=~fits)
+    digits = pc.match_substring_regex(texts, MANY_DIGITS)
+    exact = pc.if_else(digits, texts, None).cast(pa.decimal128(20))
+    least, most = (pa.scalar(Decimal(int(end)), exact.type) for end in (ends.min, ends.max))
+    within = pc.and_(pc.greater_equal(exact, least), pc.less_equal(exact, most))
+    return pc.if_else(pc.fill_null(digits, False), pc.if_else(within, exact, None).cast(type_), values)
 
 
 def _as_is(text: pa.Scalar, type_: pa.DataType) -> object:
