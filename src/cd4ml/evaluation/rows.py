@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cd4ml.contracts import number_texts
 from cd4ml.contracts.evaluation import OVERALL
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.slices import name_of
@@ -174,7 +175,7 @@ def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     try:
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), None, column)
-        return column.cast(pa.string()).fill_null(MISSING)
+        return number_texts.texts(column).fill_null(MISSING)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise EvaluationError(
             f"slices: column {name!r} is {column.type}, which makes no slices; choose another"
