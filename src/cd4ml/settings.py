@@ -57,8 +57,12 @@ def _span(text: Any) -> timedelta:
     return found
 
 
-Span = Annotated[timedelta, BeforeValidator(_span), Field(gt=timedelta()), WithJsonSchema({"type": "string"})]
-"""A span of time, as `7 days`, `7d`, `5 minutes` or P7D."""
+_CENTURY = timedelta(days=36_525)
+
+Span = Annotated[
+    timedelta, BeforeValidator(_span), Field(gt=timedelta(), le=_CENTURY), WithJsonSchema({"type": "string"})
+]
+"""A span of time, as `7 days`, `7d`, `5 minutes` or P7D; of a century at most."""
 
 
 class Strict(BaseModel):
