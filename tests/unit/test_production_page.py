@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
+from cd4ml.contracts.delays import Delays, Share
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.drift import Change, Comparison
 from cd4ml.contracts.evaluation import Fairness, Slice
@@ -21,7 +22,7 @@ from cd4ml.contracts.window import Part, Window
 from cd4ml.contracts.window_drift import VersionDrift, WindowDrift
 from cd4ml.contracts.window_quality import Estimate, Labelling, Reliance, VersionQuality, WindowQuality
 from cd4ml.errors import DataError
-from cd4ml.monitoring import alerts, monitored, production_page
+from cd4ml.monitoring import alerts, monitored, production_page, windows
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.registry import clock, deployments, retrainings
 from cd4ml.storage import open_store
@@ -87,15 +88,15 @@ def quality_of(window: Window, version: str, day: int) -> WindowQuality:
         problem_name="binary",
         arms=("blue",),
         rows=1000,
-        labelled=800 if ripe else 0,
+        labelled=800 if ripe else 300,
         strange=0,
         thresholds=(0.5,),
-        slices=(overall,) if ripe else (),
-        fairness=(gap,) if ripe else (),
+        slices=(overall,),
+        fairness=(gap,),
         moved=(),
         estimates=(Estimate("overall", "auc", auc + 0.01, (auc - 0.01, auc + 0.03), was=auc if ripe else None),),
         reliance=Reliance(Outcome.PASSED, 3, 0, "held"),
-        labelling=Labelling(outcome, 800 if ripe else 0, "as they came"),
+        labelling=Labelling(outcome, 800 if ripe else 300, "as they came"),
         limits_digest="",
         checks=(Check("auc on overall", "at least 0.7", auc, outcome, "auc"),),
     )
@@ -129,12 +130,26 @@ def test_gaps_traffic_and_latency_are_drawn(store: str) -> None:
     text = page_of(store)
 
     gaps = card(text, "Gaps between groups by window")
-    assert gaps.count("<circle") == RIPE
+    assert gaps.count("<circle") == RIPE  # labels that are not ripe tell of no gap, as of no AUC
     assert "at most 0.15<" in gaps
-    assert "true_positive_rate at 0.5 by gender" in text
+    assert re.findall(r'class="key"[^>]*>([^<]*)<', gaps) == [
+        "version 1: true_positive_rate at 0.5 by gender",
+        "version 2: true_positive_rate at 0.5 by gender",
+    ]
     assert "1,029 requests, 10 errors" in card(text, "Requests by window")
     assert card(text, "Latency by window, ms").count("<circle") == 2 * DAYS
     assert card(text, "Look-up of features by window, ms").count("<circle") == 2 * (DAYS - 1)
+
+
+def test_shares_of_labels_are_drawn_as_shares(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = tuple(Share(86400.0 * day, day / 5, max(0.0, day / 5 - 0.1), min(1.0, day / 5 + 0.1)) for day in range(6))
+    known = Delays("2026-02-01T00:00:00+00:00", 500, 86400.0 * 5, shares, None)
+    monkeypatch.setattr(windows, "delays", lambda *_: known)
+
+    drawn = card(page_of(store), "When labels come")
+
+    upwards = re.findall(r'text-anchor="end">([^<]*)<', drawn)
+    assert upwards == ["0%", "20%", "40%", "60%", "80%", "100%", "days after the request"]
 
 
 def test_drift_is_shown_by_column_and_window(store: str) -> None:

@@ -127,7 +127,10 @@ def _plots(
         if gaps:
             by_metric = [limit for one in wanted.values() if isinstance(one, Mapping) for limit in one.values()]
             bounds = list(dict.fromkeys(bound for limit in by_metric for bound in _bounds(limit)))
-            said = "The highest less the lowest group's, with its interval at 95 %."
+            said = (
+                "The highest less the lowest group's, with its interval at 95 %; of windows whose labels are ripe, for "
+                "all that groups are compared by is measured on rows with a label."
+            )
             yield "Gaps between groups by window", OverTime(gaps, marks=marks, limits=bounds, from_zero=True), said
     asked = [Point(_middle(one.window), one.window.requests, _told(one.window)) for one in judged]
     errors = [Point(_middle(one.window), one.window.errors, _told(one.window)) for one in judged]
@@ -187,9 +190,11 @@ def _estimated(window: Window, one: VersionQuality, metric: Metric) -> Point | N
 
 
 def _gaps(versions: Sequence[tuple[Window, VersionQuality]], wanted: Mapping[str, Any]) -> Iterator[Line]:
-    """Of each sensitive column the gaps that limits name; where they name none, its first."""
+    """Of each version and sensitive column the gaps that limits name; where they name none, its first."""
     found: dict[str, list[Point]] = {}
     for window, one in versions:
+        if one.labelling.outcome is not Outcome.PASSED:
+            continue
         first: set[str] = set()
         for each in one.fairness:
             named = wanted.get(each.column)
@@ -199,7 +204,8 @@ def _gaps(versions: Sequence[tuple[Window, VersionQuality]], wanted: Mapping[str
                 at = f" at {each.threshold:g}" if each.threshold is not None else ""
                 said = f"{window.begin[:16]}: {each.gap:.3g}, {each.lowest} lowest, {each.highest} highest"
                 point = Point(_middle(window), each.gap, said, each.gap_interval)
-                found.setdefault(f"{each.metric}{at} by {each.column}", []).append(point)
+                name = f"version {one.version}: {each.metric}{at} by {each.column}"
+                found.setdefault(name, []).append(point)
     for place, (name, points) in enumerate(found.items()):
         yield Line(name, PALETTE[place % len(PALETTE)], points)
 
@@ -264,6 +270,7 @@ def _maturity(delays: Delays) -> Band | None:
         lows=[one.low for one in shares],
         highs=[one.high for one in shares],
         across_name="days after the request",
+        written="{:.0%}".format,
     )
 
 

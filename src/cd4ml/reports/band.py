@@ -1,7 +1,7 @@
 """A value with its interval as it came to be known, drawn by `band.svg.j2`: no image that deploys has matplotlib."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 1040, 280
@@ -18,6 +18,11 @@ class Tick:
     said: str
 
 
+def signed(value: float) -> str:
+    """A difference for people: 0 without a sign."""
+    return f"{value:+.3g}" if value else "0"
+
+
 class Band:
     """Points, and the area between their lower and upper ends.
 
@@ -27,6 +32,7 @@ class Band:
         lows: Its lower end.
         highs: Its upper end.
         across_name: What it is that grows.
+        written: How a value is written.
     """
 
     width, height = WIDTH, HEIGHT
@@ -40,9 +46,11 @@ class Band:
         lows: Sequence[float],
         highs: Sequence[float],
         across_name: str,
+        written: Callable[[float], str] = signed,
     ) -> None:
         self._across, self._values, self._lows, self._highs = across, values, lows, highs
         self.across_name = across_name
+        self._written = written
         late = range(len(across) // 5, len(across))  # what is known of the first few would flatten all the rest
         self._low = min(0.0, *(lows[place] for place in late))
         self._high = max(0.0, *(highs[place] for place in late))
@@ -71,7 +79,7 @@ class Band:
     @property
     def rows(self) -> list[Tick]:
         """The grid upwards."""
-        return [Tick(self._y(one), f"{one:+.3g}" if one else "0") for one in ticks(self._low, self._high)]
+        return [Tick(self._y(one), self._written(one)) for one in ticks(self._low, self._high)]
 
     def _points(self, across: Sequence[float], values: Sequence[float]) -> str:
         return " ".join(f"{self._x(x):.1f},{self._y(y):.1f}" for x, y in zip(across, values, strict=True))
