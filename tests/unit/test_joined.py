@@ -264,12 +264,20 @@ def test_numbers_are_labels_of_a_model_that_predicts_them() -> None:
     found = joined.join(
         asked(*(answer(request) for request in "abcd")),
         classes=(),
-        feedback=fed(("a", 5, [5]), ("b", 5, ["2.5"]), ("c", 5, [True]), ("d", 5, ["much"]), ("d", 5, [1e400])),
+        feedback=fed(("a", 5, [5]), ("b", 5, ["2.5"]), ("c", 5, [1.0]), ("d", 5, ["much"]), ("d", 5, [1e400])),
         bulk=[brought(("a", None, "5.0", 6))],
     )
 
     assert labels(found) == {("a", 1): "5", ("b", 1): "2.5", ("c", 1): "1", ("d", 1): None}
     assert kept_apart(found) == {"other_type": 2, "twice": 1}
+
+
+@pytest.mark.parametrize("said", [True, False, "true", "false"])
+def test_a_truth_value_is_no_number(said: bool | str) -> None:
+    found = joined.join(asked(answer("a")), classes=(), feedback=fed(("a", 5, [said])))
+
+    assert labels(found) == {("a", 1): None}
+    assert kept_apart(found) == {"other_type": 1}
 
 
 def test_features_are_texts_by_row_whatever_their_kinds() -> None:

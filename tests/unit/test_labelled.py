@@ -129,7 +129,7 @@ def test_labels_are_those_of_the_contract_however_json_has_them(classes: tuple[s
     assert "from 1 of" in check(analysed(found, classes=classes), "accuracy").reason
 
 
-def numbers(requests: int, errors: tuple[float, float], *, strange: int = 0) -> Divided:
+def numbers(requests: int, errors: tuple[float, float], *, strange: str = "") -> Divided:
     """Two arms that predict numbers about their labels, with errors of some size, the old one's first."""
     table, feedback = labelled(requests)
     random = np.random.default_rng(0)
@@ -138,7 +138,7 @@ def numbers(requests: int, errors: tuple[float, float], *, strange: int = 0) -> 
     table = with_column(table, "predictions", (label + random.choice([-1, 1], requests) * of_arm)[:, None].tolist())
     by_id = dict(zip(table["request_id"].to_pylist(), label, strict=True))
     said = [f"{by_id[one]}" for one in feedback["request_id"].to_pylist()]
-    said[:strange] = ["1e9"] * strange
+    said[:3] = [strange] * 3 if strange else said[:3]
     return divided.among(table, with_column(feedback, "labels", [[one] for one in said]), challenger="new")
 
 
@@ -156,11 +156,12 @@ def test_numbers_are_judged_by_how_far_off_they_are_in_the_unit_of_the_label(
     assert re.search(rf"from {errors[0]:,} of 1,9\d\d to {errors[1]:,} of", found.reason), found.reason
 
 
-def test_a_label_beyond_what_there_can_be_is_left_out_and_told() -> None:
-    verdict = analysed(numbers(4000, (30_000, 31_000), strange=3), ERRORS, ())
+@pytest.mark.parametrize(("strange", "shown"), [("1e9", "1000000000"), ("true", "true")])
+def test_a_label_beyond_what_there_can_be_is_left_out_and_told(strange: str, shown: str) -> None:
+    verdict = analysed(numbers(4000, (30_000, 31_000), strange=strange), ERRORS, ())
 
     assert verdict.passed
-    told = "a label is '1000000000', and those of the model are numbers from 0 to 500000; send such, or write the"
+    told = f"a label is '{shown}', and those of the model are numbers from 0 to 500000; send such, or write the"
     assert "3 of 4,000 are left out (" in check(verdict, "label_ratio").reason
     assert told in check(verdict, "label_ratio").reason
 

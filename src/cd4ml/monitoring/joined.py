@@ -243,11 +243,9 @@ def _of_feedback(feedback: pa.Table, classes: Sequence[str]) -> pa.Table:
 
 def _of_json(labels: pa.Array, classes: Sequence[str]) -> pa.Array:
     """Labels as text, of their JSON; null where they are none that the model has."""
-    quoted = pc.match_substring_regex(labels, r'^".*"$')
     if not classes:
-        plain = pc.if_else(quoted, pc.utf8_slice_codeunits(labels, 1, -1), labels)
-        plain = pc.if_else(pc.equal(plain, "true"), "1", pc.if_else(pc.equal(plain, "false"), "0", plain))
-        return _typed(plain, classes)
+        quoted = pc.match_substring_regex(labels, r'^".*"$')
+        return _typed(pc.if_else(quoted, pc.utf8_slice_codeunits(labels, 1, -1), labels), classes)
     encoded = labels.dictionary_encode()
     texts = pa.array([class_labels.of_json(one) for one in encoded.dictionary.to_pylist()], pa.string())
     return _typed(texts.take(encoded.indices), classes)

@@ -15,8 +15,8 @@ from cd4ml.errors import DeploymentError
 from cd4ml.names import shown
 
 Some = TypeVar("Some", bound=Compared)
-_NUMBERS = {"true": 1.0, "false": 0.0}
-"""What labels count as that are no numbers."""
+_TRUTHS = {"true": 1.0, "false": 0.0}
+"""What labels count as that are no numbers, where nobody knows what the model predicts."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Labels:
 
 def numbers(labels: pa.ListArray) -> np.ndarray:
     """The mean of the labels of each feedback (float64 [feedback]); NaN where one is no number, true or false."""
-    return _means(labels, _rows(labels, _number))
+    return _means(labels, _rows(labels, lambda text: _TRUTHS[text] if text in _TRUTHS else _number(text)))
 
 
 def labelled(compared: Some, labels: Labels | None) -> tuple[Some, np.ndarray]:
@@ -130,8 +130,6 @@ def why_strange(compared: Compared, labels: Labels) -> str:
 
 
 def _number(text: str | None) -> float:
-    if text in _NUMBERS:
-        return _NUMBERS[text]
     try:
         value = float(text or "")
     except ValueError:
