@@ -29,6 +29,9 @@ from cd4ml.contracts.deployment import Held, Undone
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
+from cd4ml.contracts.window import Window
+from cd4ml.contracts.window_drift import WindowDrift
+from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
 from cd4ml.data import erasure, located
 from cd4ml.data.ingest import ingest
 from cd4ml.data.versions import Datasets
@@ -380,12 +383,63 @@ def test_a_row_is_said_to_be_on_the_side_of_the_split_on_which_a_model_had_it(st
     assert "its" not in only(found(store, "players", "key=p1"), "model")["said"]
 
 
-def test_windows_that_were_judged_say_how_many_kept_their_limits(store: FolderStore) -> None:
-    [window] = window_table.every(store, "uptake")
-    check = Check("errors", "at most 0.1", 0.2, Outcome.FAILED, "errors are 0.2")
-    monitored.keep(store, Judged(window, Verdict("check_window", {}, (check,))))
+PASSED, FAILED, UNTOLD, ERROR = Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.ERROR
+DRIFT = {"drift of spend in version 1": FAILED, "errors in version 1": PASSED, "flood of one caller": FAILED}
 
-    assert only(found(store, "uptake@1"), "windows")["said"].endswith("; 0 of 1 judged windows kept their limits")
+
+@pytest.mark.parametrize(
+    ("own", "drift", "said"),
+    [
+        ([PASSED, PASSED], {}, "1 kept its limits"),
+        ([PASSED, Outcome.SKIPPED], DRIFT, "1 kept its limits; drift in 1"),
+        ([PASSED, PASSED], {"errors in version 1": FAILED}, "1 kept its limits; too many errors in 1"),
+        ([PASSED], {"drift of spend in version 11": FAILED, "errors in version 2": FAILED}, "1 kept its limits"),
+        ([UNTOLD, UNTOLD], DRIFT, "1 cannot be told yet; drift in 1"),
+        ([PASSED, UNTOLD], {}, "1 kept those limits that can be told"),
+        ([PASSED, FAILED, UNTOLD, ERROR], {}, "1 did not keep a limit"),
+        ([ERROR, PASSED], {}, "1 could not be held against a limit"),
+        ([], {}, "1 held it against no limit"),
+    ],
+)
+def test_windows_that_were_judged_say_how_many_kept_the_limits_of_the_version(
+    store: FolderStore, own: list[Outcome], drift: dict[str, Outcome], said: str
+) -> None:
+    [window] = window_table.every(store, "uptake")
+    judge(store, window, own, drift)
+
+    assert only(found(store, "uptake@1"), "windows")["said"].endswith(f"; of 1 judged window {said}")
+
+
+def judge(store: FolderStore, window: Window, own: list[Outcome], drift: dict[str, Outcome]) -> None:
+    """Judges a window that version 1 answered, and version 2 too, which kept no limit."""
+    held = {"1": own, "2": [FAILED]}
+    by_version = tuple(quality_of(version, outcomes) for version, outcomes in held.items())
+    quality = WindowQuality("uptake", window.key, 1, True, "", 0.01, by_version)
+    checks = tuple(Check(name, "", None, outcome, name) for name, outcome in drift.items())
+    drifted = WindowDrift("uptake", window.key, 1, 0.01, (), checks)
+    verdict = Verdict("check_window", {}, (*drifted.checks, *quality.checks))
+    monitored.keep(store, Judged(window, verdict, drifted, quality))
+
+
+def quality_of(version: str, outcomes: list[Outcome]) -> VersionQuality:
+    return VersionQuality(
+        version=version,
+        digest=f"sha256:{version}",
+        problem_name="binary",
+        arms=(f"deployment-{version}",),
+        rows=2,
+        labelled=1,
+        strange=0,
+        thresholds=(),
+        slices=(),
+        fairness=(),
+        moved=(),
+        estimates=(),
+        reliance=Reliance(Outcome.SKIPPED, 0, 0, ""),
+        labelling=Labelling(PASSED, 1, ""),
+        limits_digest="",
+        checks=tuple(Check(f"auc on slice {place}", "", None, one, "") for place, one in enumerate(outcomes)),
+    )
 
 
 def test_the_commands_of_the_page_find_what_they_name(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ and back: a request → the answer of a version → its deployment → its run a
 that were erased, captures after 90 days, a version that was removed) is told where it would stand, and is no error.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
@@ -23,7 +24,10 @@ from cd4ml.contracts.lineage import FILE as LINEAGE
 from cd4ml.contracts.lineage import Lineage
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
+from cd4ml.contracts.verdict import Check, Outcome, worst
 from cd4ml.contracts.window import Part, Window
+from cd4ml.contracts.window_drift import ERRORS, in_version
+from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.data import located, split
 from cd4ml.data.split import Drawn
 from cd4ml.data.table import Commit
@@ -31,6 +35,7 @@ from cd4ml.data.versions import Dataset, Datasets
 from cd4ml.deployment.targets.router import arm_name
 from cd4ml.errors import Cd4mlError, DataError
 from cd4ml.monitoring import monitored, one_request, window_table
+from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.one_request import Answer, Asked, Found, Say
 from cd4ml.names import counted
 from cd4ml.registry import approvals, deployments, labels_taken, models, numbers, promotions, timeline
@@ -40,6 +45,14 @@ from cd4ml.storage import Store
 MOST = 20
 """Requests about a row, and versions of a dataset that are tried for a run's, which are told one by one."""
 Made = TypeVar("Made")
+_KEPT = {
+    Outcome.PASSED: "kept its limits",
+    Outcome.FAILED: "did not keep a limit",
+    Outcome.ERROR: "could not be held against a limit",
+    Outcome.INCONCLUSIVE: "cannot be told yet",
+    Outcome.SKIPPED: "held it against no limit",
+}
+"""What a window says of the limits of a version, by the worst of its checks."""
 
 
 @dataclass(frozen=True)
@@ -313,9 +326,8 @@ class Trace:
         first, last = min(part.first for _, part in parts), max(part.last for _, part in parts)
         keys = dict.fromkeys(window.key for window, _ in parts)
         said = f"{counted(requests, 'request')}, {counted(rows, 'row')}, {labelled:,} with a label{mirrored}"
-        judged = [self._judged(begun.name)[key] for key in keys if key in self._judged(begun.name)]
-        kept = f"; {sum(judged):,} of {len(judged):,} judged windows kept their limits" if judged else ""
-        yield Node("windows", counted(len(keys), "window"), f"{said}; until {last}{kept}", at=first)
+        told = _told(monitored.every(self.store, begun.name, of=keys), str(begun.version))
+        yield Node("windows", counted(len(keys), "window"), f"{said}; until {last}{told}", at=first)
 
     def _about_row(self, model: str, values: Mapping[str, Sequence[str]]) -> Iterator[Node]:
         """What a model was asked about a row, and the labels that came by its key; where its features were captured."""
@@ -406,15 +418,6 @@ class Trace:
         return cache(partial(deployments.every, self.store))
 
     @cached_property
-    def _judged(self) -> Callable[[str], dict[str, bool]]:
-        """Of the windows of a model that were judged, by their keys, whether they kept their limits."""
-
-        def passed(model: str) -> dict[str, bool]:
-            return {one.window.key: one.verdict.passed for one in monitored.verdicts(self.store, model)}
-
-        return cache(passed)
-
-    @cached_property
     def _windows(self) -> Callable[[str], list[Window]]:
         """The windows of a model."""
         return cache(partial(window_table.every, self.store))
@@ -443,6 +446,33 @@ def _deployment(series: Series) -> tuple[str, str, str, str]:
     elif state == "undone" and (undone := series.last(Undone)):
         state = f"undone: {undone.reason}"
     return "deployment", f"{begun.name} {begun.number}", f"{begun.headline}; {state}", begun.at
+
+
+def _told(windows: Sequence[Judged], version: str) -> str:
+    """In how many windows a version kept its own limits, and in how many something else was wrong with it."""
+    if not windows:
+        return ""
+    kept = Counter(_kept(one.quality, version) for one in windows).most_common()
+    limits = ", ".join(f"{count:,} {words}" for words, count in kept)
+    errors = f"{ERRORS}{in_version(version)}"
+    drifts = [one.drift for one in windows if one.drift]
+    drifted = sum(_fails(one.beside_training(version)) for one in drifts)
+    failing = sum(_fails(check for check in one.checks if check.name == errors) for one in drifts)
+    also = f"; drift in {drifted:,}" * bool(drifted) + f"; too many errors in {failing:,}" * bool(failing)
+    return f"; of {counted(len(windows), 'judged window')} {limits}{also}"
+
+
+def _fails(checks: Iterable[Check]) -> bool:
+    return any(one.outcome is Outcome.FAILED for one in checks)
+
+
+def _kept(quality: WindowQuality | None, version: str) -> str:
+    """Whether a version kept its limits within a window, as far as that can be told."""
+    own = (one for one in quality.by_version if one.version == version) if quality else ()
+    outcomes = {check.outcome for one in own for check in one.checks}
+    if worst(outcomes) is Outcome.INCONCLUSIVE and Outcome.PASSED in outcomes:
+        return "kept those limits that can be told"
+    return _KEPT[worst(outcomes)]
 
 
 def _run_said(record: RunRecord) -> str:
