@@ -197,7 +197,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, *hours: int) -> None:
 
     def tried(store: str, model: str, span: Span, **others: Any) -> Window:
         if (span.begin - captures.BEGIN) // HOUR in hours:
-            raise OverflowError("too large")
+            raise OverflowError("too large\n   0: <unknown>")
         return collect_one(store, model, span, **others)
 
     monkeypatch.setattr(windows, "collect", tried)
@@ -255,7 +255,7 @@ def test_the_command_collects_the_others_and_fails(store: str, tmp_path: Path, m
     done = CliRunner().invoke(app, words)
 
     assert done.exit_code == 1
-    assert "failed   2026-01-01 00:00 OverflowError: too large" in done.output
+    assert "failed   2026-01-01 00:00 OverflowError: too large\n" in done.output
     assert "2026-01-01 01:00 3,600 rows" in done.output
     assert "'1abc': no window is due" in done.output
 

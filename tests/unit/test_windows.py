@@ -23,7 +23,7 @@ from pyarrow import fs
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
-from cd4ml.contracts import captured
+from cd4ml.contracts import captured, feature_names
 from cd4ml.contracts.captured import FEEDBACK
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.errors import DataError, RegistryError
@@ -389,6 +389,54 @@ def test_what_was_captured_later_than_others_brings_new_features(store: str) -> 
 
     assert day.features == ("region",)
     assert set(rows(store, day)["features"][0].as_py()) == {"gender", "region"}
+
+
+def asked_of(features: dict[str, list[str]], begin: datetime, *, seed: int) -> pa.Table:
+    """Two requests a second apart with the same features."""
+    rows = captures.captured(2, captures.Arms(), seed=seed, unit=None)[0]
+    rows = captures.with_column(rows, "at", [begin + timedelta(seconds=second) for second in range(2)])
+    return captures.with_column(rows, "features", [json.dumps(features)] * 2)
+
+
+def test_features_that_differ_by_case_alone_are_told_apart_within_a_window_and_in_later_ones(store: str) -> None:
+    hours = [Span(BEGIN + place * HOUR, BEGIN + (place + 1) * HOUR) for place in range(3, 6)]
+    write(store, "requests", asked_of({"region": ["north"]}, hours[0].begin, seed=1), "030001-a")
+    write(store, "requests", asked_of({"region": ["a"], "Region": ["b"]}, hours[1].begin, seed=2), "040001-a")
+    write(store, "requests", asked_of({"Region": ["South"], "REGION": ["5"]}, hours[2].begin, seed=3), "050001-a")
+
+    first, both, last = (collect(store, span) for span in hours)
+
+    def features(window: Window) -> dict[str, str]:
+        given = rows(store, window)["features"][0].as_py()
+        return {name: value for name, value in given.items() if value is not None}
+
+    assert (both.features, last.features) == (("Region", "region"), ("REGION", "Region"))
+    assert [features(one) for one in (first, both, last)] == [
+        {"region": "north"},
+        {"region": "a", "Region": "b"},
+        {"Region": "South", "REGION": "5"},
+    ]
+    opened = open_store(store)
+    found = window_table.of_features(opened, "uptake", {"Region": ["South"]})
+    assert found["request_id"].to_pylist() == ["3-0", "3-1"]
+    assert set(found["features"][0].as_py()) >= {"Region", "REGION"}
+    by_key = pa.concat_tables(window_table.features(opened, "uptake", ["Region"]))
+    assert sorted(one for one in by_key["0"].to_pylist() if one) == ["South", "South", "b", "b"]
+    assert len(window_table.of_request(opened, "uptake", "2-0")) == 1
+
+
+NAMES = st.lists(st.text(st.sampled_from("aAbBİi\u0307ß\u03a3\u03c2\x1f1"), max_size=3), max_size=6)
+
+
+@settings(max_examples=100)
+@given(NAMES, NAMES)
+def test_no_two_features_are_called_the_same_but_for_case(before: list[str], now: list[str]) -> None:
+    there = list(feature_names.stored(dict.fromkeys(before), []).values())
+    found = feature_names.stored(dict.fromkeys(now), there)
+
+    called = {*there, *found.values()}
+    assert len({one.lower() for one in called}) == len(called) == len({*before, *now})
+    assert {name: feature_names.captured(one) for name, one in found.items()} == {name: name for name in now}
 
 
 def test_windows_are_due_until_their_labels_are_ripe(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,7 +172,10 @@ def each(
 
 def told(error: Exception) -> str:
     """Why a window could not be collected, for people."""
-    return str(error) if isinstance(error, Cd4mlError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, Cd4mlError):
+        return str(error)
+    first, *_ = str(error).splitlines() or [""]  # of a foreign one the rest is of its library
+    return f"{type(error).__name__}: {first}"
 
 
 def log(error: Exception) -> None:

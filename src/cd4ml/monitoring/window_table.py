@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import reduce
+from itertools import chain
 from operator import or_
 
 import deltalake
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import CommitProperties, create_table_with_add_actions
 
-from cd4ml.contracts import moments
+from cd4ml.contracts import feature_names, moments
 from cd4ml.contracts.captured_values import by_feature
 from cd4ml.contracts.late_labels import one_text
 from cd4ml.contracts.window import ROWS, Window
@@ -76,7 +77,8 @@ def rows(store: Store, window: Window, *, mirrored: bool = False, at: int | None
     """
     wanted = (pc.field(WINDOW) == window.key) & (pc.field("mirrored") == mirrored)
     found = tables.dataset(_uri(store, window.model), at).to_table(filter=wanted)
-    return found.drop_columns([WINDOW]).sort_by([(name, "ascending") for name in ("at", "request_id", "row")])
+    ordered = found.drop_columns([WINDOW]).sort_by([(name, "ascending") for name in ("at", "request_id", "row")])
+    return feature_names.as_captured(ordered)
 
 
 def given(
@@ -133,10 +135,12 @@ def features(store: Store, model: str, names: Sequence[str]) -> Iterator[pa.Tabl
     if not tables.exists(uri):
         return
     try:
-        for fragment in tables.dataset(uri).get_fragments():
+        found = tables.dataset(uri)
+        wanted = list(feature_names.of_table(names, found.schema).values())
+        for fragment in found.get_fragments():
             with pq.ParquetFile(fragment.open()) as file:  # a scan by `pc.field` would read all features
-                for some in file.iter_batches(columns=["mirrored", *(f"features.{name}" for name in names)]):
-                    yield from _features(some, names)
+                for some in file.iter_batches(columns=["mirrored", *(f"features.{name}" for name in wanted)]):
+                    yield from _features(some, wanted)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
 
@@ -185,9 +189,11 @@ def of_features(store: Store, model: str, values: Mapping[str, Sequence[str]]) -
     Raises:
         DataError: The table of windows cannot be read.
     """
+    uri = _uri(store, model)
+    called = feature_names.of_table(values, tables.dataset(uri).schema) if tables.exists(uri) else {}
     wanted = pc.invert(pc.field("mirrored"))
     for name, texts in values.items():
-        field = pc.field("features", name)
+        field = pc.field("features", called.get(name, name))
         days = (pc.starts_with(field, day) for day in _days(texts))
         wanted &= reduce(or_, days, field.isin(list(texts)))
 
@@ -220,7 +226,8 @@ def _where(
         return _SCHEMA.empty_table()
     try:
         read = tables.dataset(uri).scanner(filter=wanted).to_reader()
-        found = pa.concat_tables([read.schema.empty_table(), *(own(pa.Table.from_batches([some])) for some in read)])
+        parts = chain([read.schema.empty_table()], (pa.Table.from_batches([some]) for some in read))
+        found = pa.concat_tables([own(feature_names.as_captured(one)) for one in parts])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
     return found.sort_by([(name, "ascending") for name in ("at", "mirrored", "request_id", "row")])
@@ -268,7 +275,7 @@ def commit(store: Store, about: Window, rows: pa.Table) -> Window:
             else:
                 deltalake.write_deltalake(
                     opened,
-                    _with_window(rows, made.key),
+                    _with_window(rows, made.key, opened),
                     mode="overwrite",
                     schema_mode="merge",
                     predicate=f"{WINDOW} = '{made.key}'",
@@ -335,9 +342,10 @@ def _says_as_much(before: Window, about: Window) -> bool:
     return before.requests > about.requests or (before.says_as(about) and not later)
 
 
-def _with_window(rows: pa.Table, key: str) -> pa.Table:
+def _with_window(rows: pa.Table, key: str, table: deltalake.DeltaTable) -> pa.Table:
     """Rows as the table has them, which has no struct without fields."""
-    whole = rows if rows.schema.field("features").type.num_fields else rows.drop_columns(["features"])
+    named = feature_names.as_stored(rows, pa.schema(table.schema().to_arrow()))
+    whole = named if named.schema.field("features").type.num_fields else named.drop_columns(["features"])
     return whole.append_column(WINDOW, pa.array([key] * len(whole), pa.string()))
 
 

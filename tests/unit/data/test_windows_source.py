@@ -106,6 +106,21 @@ def rows_without_label(store: str) -> list[str]:
     return [one["request_id"] for one in found.to_pylist() if one["label"] is None]
 
 
+def test_a_feature_that_is_called_as_another_but_for_case_is_learnt_from(store: str, tmp_path: Path) -> None:
+    asked, _ = captures.captured(2, captures.Arms(), seed=1, unit=None)
+    begin = captures.BEGIN + timedelta(hours=3)
+    asked = captures.with_column(asked, "at", [begin] * 2)
+    asked = captures.with_column(asked, "features", ['{"Income": ["9"], "income": ["7"]}'] * 2)
+    pq.write_table(asked, tmp_path / "capture/requests/2026-01-01/030001-a.parquet")
+    pq.write_table(pa.table({"request_id": asked["request_id"], "took": [True] * 2}), tmp_path / "labels.parquet")
+    taking.take("uptake@1", source=str(tmp_path / "labels.parquet"), store=store)
+    windows.collect(store, "uptake", Span(begin, begin + timedelta(hours=1)), capture=str(tmp_path / "capture"))
+
+    found = rows(take(store)).to_pylist()
+
+    assert [one["income"] for one in found if one["player"].startswith("1-")] == [7.0, 7.0]
+
+
 def test_rows_are_those_of_the_windows_until_a_moment(store: str) -> None:
     until = captures.BEGIN + timedelta(hours=1)
 

@@ -141,6 +141,7 @@ class WindowsSource(Source):
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from cd4ml.contracts import feature_names
         from cd4ml.contracts.captured_values import look_hashed, of_type
 
         match self.columns.get(field.name):
@@ -153,9 +154,10 @@ class WindowsSource(Source):
             told = of_type(batch.column("label"), field.type)
             return _counted(told, f"left out: the label is no {field.type}", passed_over)
         features = batch.column("features") if "features" in batch.schema.names else None
-        if features is None or features.type.get_field_index(field.name) < 0:
+        called = feature_names.of_table([field.name], batch.schema)[field.name]
+        if features is None or features.type.get_field_index(called) < 0:
             return pa.nulls(len(batch), field.type)
-        values = pc.struct_field(features, field.name)
+        values = pc.struct_field(features, called)
         personal = any(one.personal for one in contract.inputs if one.name == field.name)
         hashed = pa.repeat(True, len(batch)) if personal else look_hashed(values)
         if count := pc.sum(hashed, min_count=0).as_py():
