@@ -364,6 +364,41 @@ def test_a_window_whose_capture_is_gone_stays_as_it_was(store: str, tmp_path: Pa
     assert len(rows(store, window)) == 3600
 
 
+@pytest.mark.parametrize("kept", [None, 0, 1000])
+def test_a_window_of_which_a_file_is_lost_is_written_again_by_the_command_that_the_error_names(
+    store: str, kept: int | None
+) -> None:
+    window, later_one = collect(store), collect(store, Span(BEGIN + HOUR, BEGIN + 2 * HOUR))
+    before = rows(store, window)
+    [file] = Path(store, f"windows/uptake/window={window.key}").glob("*.parquet")
+    file.unlink() if kept is None else file.write_bytes(file.read_bytes()[:kept])
+    run, place = CliRunner(), ["--store", store]
+
+    errors = [str(run.invoke(app, ["monitor", "windows", "uptake", *place]).exception)]
+    with pytest.raises(DataError) as raised:
+        window_table.of_request(open_store(store), "uptake", "0-0")
+    with pytest.raises(DataError):
+        rows(store, window)
+    errors.append(str(raised.value))
+    [command] = {one for error in errors for one in re.findall("`cd4ml (.*)`", error)}
+    done = run.invoke(app, [*command.split(), "--capture", str(Path(store).parent / "capture"), *place])
+
+    assert done.exit_code == 0, done.exception
+    assert [(one.key, one.number) for one in known(store)] == [(window.key, 2), (later_one.key, 1)]
+    assert rows(store, known(store)[0]).equals(before)
+    assert run.invoke(app, ["monitor", "windows", "uptake", *place]).exit_code == 0
+    assert collect(store) == known(store)[0]
+
+
+def test_a_window_of_which_a_file_and_the_capture_are_lost_is_told(store: str, tmp_path: Path) -> None:
+    window = collect(store)
+    shutil.rmtree(Path(store, f"windows/uptake/window={window.key}"))
+    (tmp_path / "capture/requests/2026-01-01/0.parquet").unlink()
+
+    with pytest.raises(DataError, match=f"bring back windows/uptake/window={window.key}"):
+        collect(store)
+
+
 def test_a_window_that_is_not_over_is_refused(store: str) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
 

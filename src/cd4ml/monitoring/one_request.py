@@ -21,6 +21,7 @@ from cd4ml.contracts.window import CONTRADICTING, TWICE, Window
 from cd4ml.monitoring import joined, window_table, windows
 from cd4ml.monitoring.capture_files import CaptureFiles
 from cd4ml.monitoring.joined import Bulk
+from cd4ml.monitoring.window_files import WINDOW
 from cd4ml.names import counted
 from cd4ml.registry import clock, labels_taken, models
 from cd4ml.storage import Store
@@ -195,7 +196,7 @@ class _Looking:
             answers=tuple(_answer(some) for some in by_answer.values()),
             labels=tuple(self._labels(answers, feedback, kept)),
             rewards=_rewards(feedback),
-            windows=tuple(dict.fromkeys(one[window_table.WINDOW] for one in given)),
+            windows=tuple(dict.fromkeys(one[WINDOW] for one in given)),
             looked=looked,
         )
 

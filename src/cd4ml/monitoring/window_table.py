@@ -29,12 +29,12 @@ from cd4ml.contracts.late_labels import one_text
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.data import table as tables
 from cd4ml.errors import DataError
+from cd4ml.monitoring import window_files
+from cd4ml.monitoring.window_files import WINDOW
 from cd4ml.storage import Store, check_name
 
 ATTEMPTS = 10
 ABOUT = "cd4ml_window"
-WINDOW = "window"
-"""The column that says which window a row is of."""
 _SCHEMA = pa.schema([*ROWS, (WINDOW, pa.string())])
 
 
@@ -76,7 +76,11 @@ def rows(store: Store, window: Window, *, mirrored: bool = False, at: int | None
         DataError: The table of windows cannot be read.
     """
     wanted = (pc.field(WINDOW) == window.key) & (pc.field("mirrored") == mirrored)
-    found = tables.dataset(_uri(store, window.model), at).to_table(filter=wanted)
+    uri = _uri(store, window.model)
+    try:
+        found = tables.dataset(uri, at).to_table(filter=wanted)
+    except (OSError, pa.ArrowException) as error:
+        raise window_files.unread(uri, error) from error
     ordered = found.drop_columns([WINDOW]).sort_by([(name, "ascending") for name in ("at", "request_id", "row")])
     return feature_names.as_captured(ordered)
 
@@ -114,7 +118,7 @@ def given(
         found = [_chosen(pa.Table.from_batches([some]), part) for some in read]
         return pa.concat_tables([read.schema.empty_table(), *found]).select(list(columns))
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
+        raise window_files.unread(uri, error) from error
 
 
 def features(store: Store, model: str, names: Sequence[str]) -> Iterator[pa.Table]:
@@ -142,7 +146,7 @@ def features(store: Store, model: str, names: Sequence[str]) -> Iterator[pa.Tabl
                 for some in file.iter_batches(columns=["mirrored", *(f"features.{name}" for name in wanted)]):
                     yield from _features(some, wanted)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
+        raise window_files.unread(uri, error) from error
 
 
 def _features(rows: pa.RecordBatch, names: Sequence[str]) -> Iterator[pa.Table]:
@@ -229,7 +233,7 @@ def _where(
         parts = chain([read.schema.empty_table()], (pa.Table.from_batches([some]) for some in read))
         found = pa.concat_tables([own(feature_names.as_captured(one)) for one in parts])
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{uri}: cannot be read ({error}); mend the store") from error
+        raise window_files.unread(uri, error) from error
     return found.sort_by([(name, "ascending") for name in ("at", "mirrored", "request_id", "row")])
 
 
@@ -263,12 +267,13 @@ def commit(store: Store, about: Window, rows: pa.Table) -> Window:
         known = _last_of(opened, uri)
         _check_apart(about, known)
         before = next((one for one in known if one.key == about.key), None)
-        if before and _says_as_much(before, about):
+        lost = bool(before and window_files.lost(opened, uri, before.key))
+        if before and _stays(before, about, lost=lost):
             return before
         made = replace(about, number=before.number + 1 if before else 1)
         properties = CommitProperties(custom_metadata={ABOUT: made.text}, max_commit_retries=0)
         try:
-            if (before and before.digest == made.digest) or not (len(rows) or before):
+            if (before and before.digest == made.digest and not lost) or not (len(rows) or before):
                 opened.create_write_transaction(
                     [], mode="append", schema=opened.schema(), partition_by=[WINDOW], commit_properties=properties
                 )
@@ -337,9 +342,16 @@ def _last_of(opened: deltalake.DeltaTable, uri: str) -> list[Window]:
     return sorted(found.values(), key=lambda one: one.begin)
 
 
-def _says_as_much(before: Window, about: Window) -> bool:
-    later = is_later(before, datetime.fromisoformat(about.at))
-    return before.requests > about.requests or (before.says_as(about) and not later)
+def _stays(before: Window, about: Window, *, lost: bool) -> bool:
+    """Whether the last document of a window counts on; one of which rows are lost is written again, where it can be."""
+    is_gone = before.requests > about.requests
+    if lost and is_gone:
+        raise DataError(
+            f"{about.model}: rows of the window from {before.begin} until {before.until} are lost, and not all that it "
+            f"had is captured any more; bring back windows/{about.model}/{WINDOW}={before.key} of a copy of the store"
+        )
+    says_as_much = before.says_as(about) and not is_later(before, datetime.fromisoformat(about.at))
+    return is_gone or (says_as_much and not lost)
 
 
 def _with_window(rows: pa.Table, key: str, table: deltalake.DeltaTable) -> pa.Table:
