@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from captures import BEGIN, Arms, captured, write
 from typer.testing import CliRunner
@@ -133,9 +134,22 @@ def test_the_command_tells_what_the_policy_would_have_earned_beside_what_was(tmp
     assert "name both arms" in str(half.output) + str(half.exception)
 
 
-def test_a_log_of_several_rollouts_is_replayed_on_the_last(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
+def test_a_policy_is_replayed_on_outcomes_that_come_weeks_late(tmp_path: Path) -> None:
+    for number, days in enumerate((0, 20)):
+        for name, table in zip(("requests", "feedback"), captured(2000, Arms(), seed=number, unit=None), strict=True):
+            later = pa.array([at + timedelta(days=days) for at in table["at"].to_pylist()], table["at"].type)
+            folder = tmp_path / name / f"2026-01-{1 + days:02}"
+            folder.mkdir(parents=True)
+            pq.write_table(table.set_column(0, "at", later), folder / "0.parquet")
+    arguments = ["deployments", "replay", "uptake", "--capture", str(tmp_path), "--window", "6 days"]
 
+    found = CliRunner().invoke(cli.app, [*arguments, "--champion", "old", "--challenger", "new"])
+
+    assert found.exit_code == 0, found.exception
+    assert "thompson on 2,000 callers of old and new" in " ".join(found.output.split())
+
+
+def test_a_log_of_several_rollouts_is_replayed_on_the_last(tmp_path: Path) -> None:
     for number, (first, second) in enumerate([("d-8", "d-9"), ("d-9", "d-10")]):
         table, given = captured(8000, Arms(), seed=number, unit=None)
         names = {"old": first, "new": second}

@@ -332,7 +332,8 @@ def replay(
     from cd4ml.deployment.targets.machine import Machine
 
     said = {"policy": policy, "floor": floor, "every": every, "outcome": outcome, "window": window, "error": error}
-    said |= {"range": list(outcomes), "key": list(key or ())} | ({} if missing is None else {"missing": missing})
+    said |= {"range": list(outcomes), "key": list(key or ()), "for": replays.NO_END}
+    said |= {} if missing is None else {"missing": missing}
     if bool(champion) != bool(challenger):
         raise DeploymentError("name both arms, --champion and --challenger, or neither")
     opened, bandit = open_store(store), settings.parse(Bandit, content=said, name="replay", error=DeploymentError)

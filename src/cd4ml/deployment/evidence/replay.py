@@ -26,6 +26,8 @@ from cd4ml.errors import DeploymentError
 
 SUPPORT = 100
 """The callers of either arm, by their effective number, that a log needs once the policy would have learned."""
+NO_END = "36525 days"
+"""What `for` is of a policy that is replayed: it ends with the log."""
 
 
 @dataclass(frozen=True)
