@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.cli import retrain as cli
-from cd4ml.contracts.deployment import Held, Undone
+from cd4ml.contracts.deployment import Held, StepTaken, Undone
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.retraining import Gain
@@ -28,8 +28,9 @@ from cd4ml.errors import DataError
 from cd4ml.monitoring import monitored, retraining, windows
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.monitoring.retraining import Rules
-from cd4ml.registry import clock, deployments, retrainings
+from cd4ml.registry import clock, deployments, records, retrainings
 from cd4ml.registry.retrainings import Retraining
+from cd4ml.running import local
 from cd4ml.settings import parse
 from cd4ml.storage import open_store
 
@@ -321,10 +322,93 @@ def test_a_run_that_nothing_is_heard_of_counts_as_failed(store: str, monkeypatch
 
     found = decide(store, ask_always())
 
-    assert retrainings.every(open_store(store), "uptake")[0].state == (
-        "failed: it was decided on, and never begun for 3 days"
-    )
     assert not found.decided.retrain
+    assert found.decided.headline.endswith("for the last 1 retraining failed")
+    assert states(store) == ["failed: it was decided on, and never begun for 3 days", "no"]
+
+
+def states(store: str) -> list[str]:
+    """What came of all decisions, as far as is known now."""
+    opened = open_store(store)
+    return [retrainings.settle(opened, one, clock.moment()).state for one in retrainings.every(opened, "uptake")]
+
+
+def record(store: str, part: str, **found: Any) -> None:
+    """Keeps a part of the record of the run `training-1`."""
+    one = RunRecord(pipeline="training", run_id="training-1", name="training-1", started_at=clock.written(NOW))
+    open_store(store).add(f"runs/training/training-1/{part}.json", replace(one, **found).text)
+
+
+def test_one_goes_on_while_its_version_is_rolled_out(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_store(store)
+    retrainings.start(opened, decide(store, ask_always()), "training-1")
+    record(store, "begun")
+    record(store, "published", published=2)
+
+    def goes_on(days: int) -> bool:
+        at(monkeypatch, NOW + days * DAY)
+        return "retraining 1 goes on (runs as training-1)" in decide(store, ask_always()).decided.against
+
+    assert goes_on(4)  # it waits for an approval
+    begun = deployments.begin(opened, version_two(), run="training-1", target="machine", strategy="trial")
+    assert goes_on(20)
+    deployments.add(opened, begun, StepTaken("analyse", "as good", clock.now()))
+    assert [goes_on(days) for days in (49, 50)] == [True, False]
+    assert states(store)[0] == "failed: the run training-1 has not ended for 30 days"
+
+    record(store, "summary", published=2, status="passed")
+    assert states(store)[0] == retrainings.every(opened, "uptake")[0].state == "version 2"
+
+
+def test_one_whose_rollout_has_ended_is_not_waited_for_long(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_store(store)
+    retrainings.start(opened, decide(store, ask_always()), "training-1")
+    record(store, "published", published=2)
+    begun = deployments.begin(opened, version_two(), run="training-1", target="machine", strategy="trial")
+    deployments.add(opened, begun, Undone("its process was killed", clock.now()))
+    at(monkeypatch, NOW + 3 * DAY)
+
+    assert states(store) == ["failed: the run training-1 has not ended for 3 days"]
+
+
+def version_two() -> Version:
+    data = DatasetReference("players", 0, "sha256:d")
+    return Version("uptake", 2, "sha256:2", "2026-01-01T00:00:00+00:00", "training-1", "", data)
+
+
+def test_a_run_whose_task_failed_and_passed_when_tried_again_has_not_failed(store: str) -> None:
+    retrainings.start(open_store(store), decide(store, ask_always()), "training-1")
+    record(store, "failed", status="failed", failure="the store was away")
+    assert states(store)[0] == "failed: the store was away"
+
+    record(store, "published", published=2)
+    assert states(store)[0] == "runs as training-1"
+    record(store, "summary", published=2, status="passed")
+    assert states(store)[0] == "version 2"
+
+
+def test_a_no_for_another_reason_is_another_decision(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    retrainings.start(open_store(store), decide(store, ask_always()), "training-1")
+    assert decide(store, ask_always()).number == 2
+
+    end(store, "training-1", status="failed", failure="the gate: auc")
+    at(monkeypatch, NOW + DAY)
+    backs_off = decide(store, ask_always())
+    at(monkeypatch, NOW + 2 * DAY)
+
+    assert backs_off.number == decide(store, ask_always()).number == 3
+    assert backs_off.decided.headline.endswith("for the last 1 retraining failed")
+
+
+def test_a_no_that_was_kept_before_is_told_in_the_words_of_now(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = decide(store, ask_always())
+    assert decide(store, ask_always()).decided.against == ("retraining 1 goes on (begins)",)
+    retrainings.start(open_store(store), first, "training-1")
+    at(monkeypatch, NOW + DAY)
+
+    now = decide(store, ask_always())
+
+    assert (now.number, now.decided.against) == (2, ("retraining 1 goes on (runs as training-1)",))
 
 
 def with_labels(store: str, *, used: int | None = 500) -> None:
@@ -470,6 +554,66 @@ def test_what_cannot_be_begun_ends_at_once_with_the_reason(
     assert "no space left" in str(refused.exception)
     (one,) = retrainings.every(open_store(store), "uptake")
     assert one.state == "failed: no space left"
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_run_that_a_person_stopped_is_no_failure_and_the_same_command_goes_on_at_once(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    def stopped(*_: Any, **given: Any) -> bool:
+        if recorded:
+            records.begin_part(store, pipeline="training", run=given["folder"].name, arguments={})
+        raise KeyboardInterrupt
+
+    done = [retrain_in_place(store, tmp_path, monkeypatch, stopped) for _ in range(2)]
+
+    assert [one.exit_code for one in done] == [1, 1]
+    assert all("Run the same command again: what was finished is reused." in " ".join(o.output.split()) for o in done)
+    kept = retrainings.every(open_store(store), "uptake")
+    assert [(one.decided.retrain, one.state) for one in kept] == [(True, "stopped")] * 2
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_run_that_failed_here_has_failed_at_once(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    def fails(*_: Any, **given: Any) -> bool:
+        if recorded:
+            records.begin_part(store, pipeline="training", run=given["folder"].name, arguments={})
+        return False
+
+    assert retrain_in_place(store, tmp_path, monkeypatch, fails).exit_code == 1
+
+    (one,) = retrainings.every(open_store(store), "uptake")
+    assert one.state == "failed: The pipeline ended before all tasks had run."
+    assert decide(store, rules(when={"age": "1 day"})).decided.headline.endswith("for the last 1 retraining failed")
+
+
+@pytest.mark.parametrize(("fault", "state"), [(KeyboardInterrupt(), "stopped"), (ValueError("x"), "failed: x")])
+def test_whatever_ends_the_command_ends_the_retraining(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException, state: str
+) -> None:
+    def raises(*_: object) -> Path:
+        raise fault
+
+    monkeypatch.setattr(cli.here, "new_folder", raises)
+
+    assert retrain_in_place(store, tmp_path, monkeypatch, raises).exit_code
+
+    assert [one.state for one in retrainings.every(open_store(store), "uptake")] == [state]
+
+
+def retrain_in_place(store: str, folder: Path, monkeypatch: pytest.MonkeyPatch, does: Callable[..., Any]) -> Any:
+    """Gives the command, with a function in the place of what runs the tasks."""
+    (folder / "players.csv").write_text("player,took\n1,true\n")
+    (folder / "training.yaml").write_text(
+        f"pipeline: training\narguments: {{name: uptake, source: {folder}/players.csv, dataset: players, "
+        f"key: player, label: took, store: {store}}}\n"
+    )
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(cli.here, "check_ready", lambda _: None)
+    monkeypatch.setattr(local, "run", does)
+    return retrain_by_command(folder, RULES)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Training a model again because of what production does: `cd4ml monitor retrain`, `cd4ml monitor retrainings`."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from cd4ml.cli import run as here
 from cd4ml.cli.address import Experiment, ServiceAccount, Yes
 from cd4ml.cli.application import moment, print_whole, say, table
 from cd4ml.cli.monitor import Model, monitor_app
-from cd4ml.errors import ArgumentsError, Cd4mlError, DataError
+from cd4ml.errors import ArgumentsError, DataError
 from cd4ml.storage import Store, local_path, open_store
 
 if TYPE_CHECKING:
@@ -88,8 +89,14 @@ def retrain(
         folder = here.new_folder(runs, wanted.name)
         retrainings.start(store, decision, folder.name)
         code = here.execute(wanted, runs, folder=folder)
-    except (Cd4mlError, OSError) as error:
-        retrainings.fail(store, decision, str(error))
+        if code:
+            summary = json.loads((folder / "summary.json").read_text())
+            retrainings.end(store, decision, summary["failure"] or "", stopped=summary["status"] == "stopped")
+    except KeyboardInterrupt:
+        retrainings.end(store, decision, "it was stopped", stopped=True)
+        raise
+    except Exception as error:
+        retrainings.end(store, decision, str(error) or type(error).__name__)
         raise
     raise typer.Exit(code)
 

@@ -72,6 +72,8 @@ class Decided(Document, kind="cd4ml/RetrainingDecided", remedy="decide again"):
     """The version of cd4ml that decided."""
     gain_unknown: str = ""
     """Why the gain was not computed although nothing else is against it; empty otherwise."""
+    against_kinds: tuple[str, ...] = ()
+    """What each of `against` is, in a word that stays while its figures change: `cool_down`."""
 
     @property
     def retrain(self) -> bool:
@@ -90,7 +92,7 @@ class Decided(Document, kind="cd4ml/RetrainingDecided", remedy="decide again"):
     def same(self) -> tuple[object, ...]:
         """What tells it from others that a person would call another decision."""
         asking = tuple(one.rule for one in self.reasons if one.asks)
-        return self.version, self.rules, self.until, asking, len(self.against), self.retrain
+        return self.version, self.rules, self.until, asking, self.against_kinds, self.retrain
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,5 @@ class Ended(Document, kind="cd4ml/RetrainingEnded", remedy="remove it, and decid
     failure: str
     """Why not; empty where one was."""
     at: str
+    stopped: bool = False
+    """Whether a person stopped the run, which is no failure."""

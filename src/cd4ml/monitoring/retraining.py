@@ -104,8 +104,8 @@ class Facts:
 
     @property
     def done(self) -> list[Retraining]:
-        """The retrainings that there were."""
-        return [one for one in self.earlier if one.decided.retrain]
+        """The retrainings that there were, but for those that a person stopped."""
+        return _done(self.earlier)
 
     @property
     def learnt(self) -> Retraining | None:
@@ -152,7 +152,7 @@ def decide(
         check: Raises where a retraining could not begin; called before a yes is kept, which is then not.
 
     Returns:
-        The decision: this one, the last one where it says the same, or that of another who was faster.
+        The decision; its number is that of the last one where this says the same.
 
     Raises:
         RegistryError: No version of the model is in production.
@@ -171,7 +171,7 @@ def decide(
 def _facts(store: Store, model: str) -> Facts:
     now = clock.moment()
     earlier = [retrainings.settle(store, one, now) for one in retrainings.every(store, model)]
-    done = [one for one in earlier if one.decided.retrain]
+    done = _done(earlier)
     version = named.find(store, model)
     return Facts(
         version=version,
@@ -181,6 +181,10 @@ def _facts(store: Store, model: str) -> Facts:
         now=now,
         waiting=_waiting(store, version, done[-1], now=now) if done else None,
     )
+
+
+def _done(decisions: Sequence[Retraining]) -> list[Retraining]:
+    return [one for one in decisions if one.decided.retrain and not one.is_stopped]
 
 
 def _waiting(store: Store, version: Version, last: Retraining, *, now: datetime) -> int | None:
@@ -208,7 +212,7 @@ def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) ->
     wanted = asked and not against and bool(facts.ripe_until)
     gain = backtest(_rows(store, facts, tells)) if wanted and tells else None
     if gain and gain.interval[1] < (rules.gain or 0.0):
-        against.append(f"it is not worth it: {gain.said}, and at least {rules.gain or 0.0:g} is wanted")
+        against.append(("gain", f"it is not worth it: {gain.said}, and at least {rules.gain or 0.0:g} is wanted"))
     return Decided(
         model=facts.version.name,
         version=facts.version.version,
@@ -217,11 +221,12 @@ def _decided(store: Store, facts: Facts, rules: Rules, *, backtest: Backtest) ->
         until=facts.judged[-1].window.until if facts.judged else "",
         ripe_until=facts.ripe_until,
         reasons=reasons,
-        against=tuple(against),
+        against=tuple(said for _, said in against),
         gain=gain,
         at=clock.written(facts.now),
         cd4ml=VERSION,
         gain_unknown=f"the labels of version {facts.version.version} {NOT_ALL}" if wanted and not tells else "",
+        against_kinds=tuple(kind for kind, _ in against),
     )
 
 
@@ -283,30 +288,33 @@ def _told(judged: Judged, rule: Literal["quality", "drift"], version: str) -> li
     return [one for one in checks if one.outcome in (Outcome.PASSED, Outcome.FAILED)]
 
 
-def _against(facts: Facts, rules: Rules) -> Iterator[str]:
-    """What speaks against a retraining now."""
+def _against(facts: Facts, rules: Rules) -> Iterator[tuple[str, str]]:
+    """What speaks against a retraining now: its kind, and a sentence."""
     if not facts.done:
         return
     last = facts.done[-1]
     if last.is_open:
-        yield f"retraining {last.number} goes on ({last.state})"
+        yield "goes_on", f"retraining {last.number} goes on ({last.state})"
         return
     failures = _failures(facts.done)
     wait = rules.cool_down * 2 ** min(failures, LONGEST_BACK_OFF)
     until = datetime.fromisoformat(last.decided.at) + wait
     if facts.now < until:
         again = f", for the last {counted(failures, 'retraining')} failed" if failures else ""
-        yield f"retraining {last.number} began at {last.decided.at}, and the next may at {clock.written(until)}{again}"
+        said = f"retraining {last.number} began at {last.decided.at}, and the next may at {clock.written(until)}{again}"
+        yield "back_off" if failures else "cool_down", said
     month = [one for one in facts.done if facts.now - datetime.fromisoformat(one.decided.at) < MONTH]
     if len(month) >= rules.a_month:
-        yield f"there were {counted(len(month), 'retraining')} within 30 days, and {rules.a_month:,} may be"
+        yield "a_month", f"there were {counted(len(month), 'retraining')} within 30 days, and {rules.a_month:,} may be"
     if facts.ripe_until and facts.learnt and not any(one.labelled for one in facts.fresh):
-        yield f"no row with a ripe label came since retraining {facts.learnt.number}: it would learn the same again"
+        said = f"no row with a ripe label came since retraining {facts.learnt.number}: it would learn the same again"
+        yield "same_rows", said
     if facts.waiting:
-        yield f"version {facts.waiting}, of retraining {last.number}, is not in production yet"
+        yield "waits", f"version {facts.waiting}, of retraining {last.number}, is not in production yet"
     version = last.ended.version if last.ended else None
     if version == facts.version.version and not _was_judged(facts, version):
-        yield f"version {version}, of retraining {last.number}, is in production, and no window of it is judged yet"
+        said = f"version {version}, of retraining {last.number}, is in production, and no window of it is judged yet"
+        yield "not_seen", said
 
 
 def _failures(done: Sequence[Retraining]) -> int:

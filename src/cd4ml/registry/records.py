@@ -180,6 +180,11 @@ def read_all(store: Store, runs: Sequence[str]) -> list[RunRecord]:
     return [by_id.get(run) or _only(store, run, by_name.get(run, [])) for run in runs]
 
 
+def is_over(store: Store, record: RunRecord) -> bool:
+    """Whether nothing more will be known of a run: what only failed may be tried again."""
+    return SUMMARY in store.children(f"{FOLDER}/{record.pipeline}/{record.run_id}")
+
+
 def every(store: Store) -> list[RunRecord]:
     """The records of all runs that can be read, in no order."""
     return _readable(store, _places(store))[0]

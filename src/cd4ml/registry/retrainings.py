@@ -1,23 +1,28 @@
 """Decisions whether models are trained again: `retrainings/<model>/<number>/{decided,started,ended}.json` in the store.
 
 Whoever decides takes the next number by a conditional write; of two that decide at once one does, and the other sees
-its decision. What is decided with a yes begins but once, for whoever wrote the decision begins it.
+its decision. What is decided with a yes begins but once, for whoever wrote the decision begins it. How it ended is
+kept once that is known; that it failed because nothing is heard of it is not, for its run may yet say otherwise.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
+from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.retraining import Decided, Ended, Started
 from cd4ml.errors import RegistryError
-from cd4ml.registry import clock, numbers, records
+from cd4ml.registry import clock, deployments, numbers, records
 from cd4ml.storage import AlreadyStoredError, Store, check_name
 
 FOLDER = "retrainings"
 DECIDED, STARTED, ENDED = "decided.json", "started.json", "ended.json"
 UNHEARD = timedelta(days=3)
 """After which a run that nothing was heard of counts as failed."""
+UNDEPLOYED = timedelta(days=30)
+"""Likewise while the version that it published waits for an approval, or its rollout goes on."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,17 @@ class Retraining:
         return self.decided.retrain and self.ended is None
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether a person stopped its run, so that it neither failed nor taught anything."""
+        return self.ended is not None and self.ended.stopped
+
+    @property
     def state(self) -> str:
         """In a few words."""
         if not self.decided.retrain:
             return "no"
+        if self.is_stopped:
+            return "stopped"
         if self.ended is None:
             return f"runs as {self.started.run}" if self.started else "begins"
         return f"version {self.ended.version}" if self.ended.version else f"failed: {self.ended.failure}"
@@ -63,11 +75,12 @@ def decide(store: Store, known: Sequence[Retraining], decided: Decided) -> Retra
         decided: The decision.
 
     Returns:
-        The decision as it stands; None where another was faster, so that it has to be decided anew.
+        The decision, in the words of now also where the last one says the same; None where another was faster, so that
+        it has to be decided anew.
     """
     last = known[-1] if known else None
     if last and not decided.retrain and last.decided.same == decided.same:
-        return last
+        return replace(last, decided=decided)
     number = last.number + 1 if last else 1
     try:
         store.add(f"{_folder(decided.model, number)}/{DECIDED}", decided.text)
@@ -87,22 +100,31 @@ def start(store: Store, one: Retraining, run: str) -> None:
     store.add(f"{_folder(one.decided.model, one.number)}/{STARTED}", Started(run, clock.now()).text)
 
 
-def fail(store: Store, one: Retraining, failure: str) -> None:
-    """Says that a decision could not be carried out, unless its run says what came of it."""
+def end(store: Store, one: Retraining, failure: str, *, stopped: bool = False) -> None:
+    """Says why nothing came of a decision, unless its run says what did.
+
+    Args:
+        store: The store.
+        one: The decision.
+        failure: Why.
+        stopped: Whether a person stopped it, which is no failure.
+    """
     now = clock.moment()
-    if settle(store, _read(store, one.decided.model, one.number), now).is_open:
-        ended = Ended(None, failure, clock.written(now))
-        with suppress(AlreadyStoredError):
-            store.add(f"{_folder(one.decided.model, one.number)}/{ENDED}", ended.text)
+    settle(store, _read(store, one.decided.model, one.number), now)
+    with suppress(AlreadyStoredError):
+        _keep(store, one, Ended(None, failure, clock.written(now), stopped))
 
 
 def settle(store: Store, one: Retraining, now: datetime) -> Retraining:
-    """Says what came of a decision, where its run has ended, or nothing was heard of it for days."""
-    found = settled(store, one, now)
-    if found.ended is None or one.ended:
+    """What `settled` says, which is kept where the run itself said how it ended."""
+    record = _record(store, one)
+    if record is None or not records.is_over(store, record):
+        return _settled(store, one, record, now=now)
+    found = settled(store, one, now)  # by the record as it is since it is over
+    if found.ended is None:
         return found
     try:
-        store.add(f"{_folder(one.decided.model, one.number)}/{ENDED}", found.ended.text)
+        _keep(store, one, found.ended)
     except AlreadyStoredError:
         return _read(store, one.decided.model, one.number)
     return found
@@ -110,25 +132,62 @@ def settle(store: Store, one: Retraining, now: datetime) -> Retraining:
 
 def settled(store: Store, one: Retraining, now: datetime) -> Retraining:
     """A decision, with what came of it as far as is known; nothing is written."""
-    return replace(one, ended=_end(store, one, now)) if one.is_open else one
+    return _settled(store, one, _record(store, one), now=now)
 
 
-def _end(store: Store, one: Retraining, now: datetime) -> Ended | None:
-    since = now - datetime.fromisoformat(one.started.at if one.started else one.decided.at)
+def _settled(store: Store, one: Retraining, record: RunRecord | None, *, now: datetime) -> Retraining:
+    if not one.is_open:
+        return one
+    told = record and record.status != "running" and _told(record, now)
+    return replace(one, ended=told or _assumed(store, one, record, now=now))
+
+
+def _record(store: Store, one: Retraining) -> RunRecord | None:
+    """What the run of an open one says of itself; None where there is nothing."""
+    if not one.is_open or one.started is None:
+        return None
+    try:
+        return records.read(store, one.started.run)
+    except RegistryError:
+        return None
+
+
+def _told(record: RunRecord, now: datetime) -> Ended:
+    """What a run that has ended says."""
+    version = record.published if record.status == "passed" else None
+    if version:
+        return Ended(version, "", clock.written(now))
+    said = record.failure or ("" if record.published else f"the run {record.name} published nothing")
+    return Ended(None, said, clock.written(now), stopped=record.status == "stopped")
+
+
+def _assumed(store: Store, one: Retraining, record: RunRecord | None, *, now: datetime) -> Ended | None:
+    """That it failed, where nothing was heard of it for long."""
+    at, silence = one.decided.at, UNHEARD
     if one.started is None:
-        failure = "it was decided on, and never begun"
+        what = "it was decided on, and never begun"
+    elif record is None:
+        what, at = f"the run {one.started.run} has no record", one.started.at
     else:
-        try:
-            record = records.read(store, one.started.run)
-        except RegistryError:
-            failure = f"the run {one.started.run} has no record"
-        else:
-            if record.status != "running":
-                said = record.failure or ("" if record.published else f"the run {record.name} published nothing")
-                version = record.published if record.status == "passed" else None
-                return Ended(version, "" if version else said, clock.written(now))
-            failure = f"the run {record.name} has not ended"
-    return Ended(None, f"{failure} for {UNHEARD.days} days", clock.written(now)) if since >= UNHEARD else None
+        what = f"the run {record.name} has not ended"
+        at, silence = _heard(store, record, began=max(one.started.at, record.started_at), model=one.decided.model)
+    until = datetime.fromisoformat(at) + silence
+    return Ended(None, f"{what} for {silence.days} days", clock.written(until)) if now >= until else None
+
+
+def _heard(store: Store, record: RunRecord, *, began: str, model: str) -> tuple[str, timedelta]:
+    """When a run was heard of last, and for how long it may say nothing from then on."""
+    if record.published is None:
+        return began, UNHEARD
+    recent = takewhile(lambda series: series.begun.at >= began, deployments.newest_first(store, model))
+    rollout = next((series for series in recent if series.begun.run == record.run_id), None)
+    if rollout is None:
+        return began, UNDEPLOYED
+    return rollout.events[-1].at, UNDEPLOYED if rollout.state == "begun" else UNHEARD
+
+
+def _keep(store: Store, one: Retraining, ended: Ended) -> None:
+    store.add(f"{_folder(one.decided.model, one.number)}/{ENDED}", ended.text)
 
 
 def _read(store: Store, model: str, number: int) -> Retraining:
