@@ -201,6 +201,52 @@ def test_a_request_leads_back_to_its_version_deployment_approval_run_dataset_and
     assert request["led_to"][0]["at"] == f"2026-01-0{version}T01:00:00+00:00"
 
 
+@pytest.fixture
+def learnt(store: FolderStore, tmp_path: Path) -> FolderStore:
+    """With a version 3 of a table that has labels, and a version 4 that learnt from windows of the first day too."""
+    take(store, {"player": ["p2", "p9#1"], "spend": [2.0, 9.0], "took": ["true", "false"]}, tmp_path)
+    ship(store, 3)
+    source = {"windows": f"{store.location}/windows/uptake", "columns": {"player": "request"}}
+    ingest(json.dumps(source), store=store.location, name="players", key="player", mode="merge")
+    ship(store, 4)
+    return store
+
+
+def test_a_request_leads_to_the_row_that_it_became_and_the_version_that_learnt_from_it(learnt: FolderStore) -> None:
+    request = found(learnt, "r1-1")
+
+    assert kinds(request["led_to"]) == [("label", "true"), ("reward", "1"), ("row", "players player=r1-1#1")]
+    row = request["led_to"][2]
+    assert row["said"] == "in 1 version of players"
+    assert kinds(row["led_to"]) == [("dataset", "players@3")]
+    assert kinds(row["led_to"][0]["led_to"]) == [("model", "uptake@4")]
+    assert only(row, "deployment")["name"] == "uptake 4"
+    assert "row" not in dict(kinds(found(learnt, "r1-2")["led_to"]))  # it has no label
+    assert "row" not in dict(kinds(found(learnt, "r2-1")["led_to"]))  # it is in no window
+
+
+def test_a_row_that_was_a_request_comes_from_the_answers_to_it_and_its_label(learnt: FolderStore) -> None:
+    row = found(learnt, "players", "key=r1-1#1")
+
+    assert kinds(row["led_to"]) == [("dataset", "players@3")]
+    [request] = row["made_of"]
+    assert (request["kind"], request["name"]) == ("request", "r1-1")
+    assert kinds(request["made_of"]) == [("answer", "deployment-1")]
+    assert kinds(request["led_to"]) == [("label", "true"), ("reward", "1")]
+    assert only(request, "dataset")["name"] == "players@0"
+    assert "made_of" not in found(learnt, "players", "key=p9#1")  # came from a file
+
+
+def test_a_row_whose_request_is_gone_says_so(learnt: FolderStore) -> None:
+    for name in ("windows", "captures"):
+        shutil.rmtree(learnt.path(name))
+
+    [request] = found(learnt, "players", "key=r1-1#1")["made_of"]
+
+    assert request["name"] == "r1-1"
+    assert request["said"] == "of uptake; gone from the store: no window has it, nor the capture"
+
+
 def test_versions_on_which_no_model_stands_are_told_together(store: FolderStore, tmp_path: Path) -> None:
     for number in range(5):
         rows = {key: [*JULY[key], more] for key, more in {"player": f"q{number}", "spend": 1.0}.items()}

@@ -2,13 +2,14 @@
 
     row → versions of its dataset → models that were trained on them → deployments → windows of requests → labels
 
-and back: a request → the answer of a version → its deployment → its run and its dataset. What a store has no more (rows
-that were erased, captures after 90 days, a version that was removed) is told where it would stand, and is no error.
+and back: a request → the answer of a version → its deployment → its run and its dataset; and round, where rows of
+requests became those of a dataset that later versions learnt from. What a store has no more (rows that were erased,
+captures after 90 days, a version that was removed) is told where it would stand, and is no error.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import pairwise, product
 from types import MappingProxyType
@@ -28,7 +29,8 @@ from cd4ml.contracts.verdict import Check, Outcome, worst
 from cd4ml.contracts.window import Part, Window
 from cd4ml.contracts.window_drift import ERRORS, in_version
 from cd4ml.contracts.window_quality import WindowQuality
-from cd4ml.data import located, split
+from cd4ml.data import located, sources, split
+from cd4ml.data.sources.windows import WindowsSource, key, of_key
 from cd4ml.data.split import Drawn
 from cd4ml.data.table import Commit
 from cd4ml.data.versions import Dataset, Datasets
@@ -96,21 +98,11 @@ class Trace:
             DataError: There is no such dataset, or no such column.
         """
         found = self._datasets.find(dataset)
-        self.say(f"{dataset}: looking for the row in {counted(len(found.commits), 'commit')}")
-        versions = located.versions(found, values)
-        name = f"{dataset} " + ", ".join(f"{column}={text}" for column, text in values.items())
-        said = f"in {counted(len(versions), 'version')} of {dataset}" if versions else f"in no version of {dataset}"
-        several = max(versions.values(), default=1)
+        row, versions = self._row(found, values)
         texts = located.captured(found, values)
         asked = [node for model in self.models for node in self._about_row(model, texts)]
-        held = self._held(found, versions, values)
-        return Node(
-            "row",
-            name,
-            said + (f"; {several} rows are so, name more columns to tell them apart" if several > 1 else ""),
-            made_of=self._erasures(dataset),
-            led_to=(*held, *asked),
-        )
+        made = (*self._requested(found, versions, values), *self._erasures(dataset))
+        return replace(row, made_of=made, led_to=(*row.led_to, *asked))
 
     def dataset(self, name: str, which: str) -> Node:
         """A version of a dataset.
@@ -200,6 +192,49 @@ class Trace:
                 *self._erasures(reference.name, reference.version),
             ),
         )
+
+    def _row(self, dataset: Dataset, values: Mapping[str, str]) -> tuple[Node, Collection[int]]:
+        """A row with what came of it, and the versions that hold it."""
+        name = dataset.name
+        self.say(f"{name}: looking for the row in {counted(len(dataset.commits), 'commit')}")
+        versions = located.versions(dataset, values)
+        said = f"in {counted(len(versions), 'version')} of {name}" if versions else f"in no version of {name}"
+        several = max(versions.values(), default=1)
+        said += f"; {several} rows are so, name more columns to tell them apart" if several > 1 else ""
+        return Node("row", _row_name(name, values), said, led_to=tuple(self._held(dataset, versions, values))), versions
+
+    def _requested(self, dataset: Dataset, versions: Collection[int], values: Mapping[str, str]) -> Iterator[Node]:
+        """The request that a row is of, where the version that first had it took it from windows."""
+        source = _windows(dataset.version(str(min(versions))).about.source) if versions else None
+        for column in source.request_columns if source else ():
+            told = of_key(values.get(column, ""))
+            if source and told:
+                yield self._request_of_row(source.model, *told)
+
+    def _request_of_row(self, model: str, request: str, row: int) -> Node:
+        found = one_request.find(self.store, model, Asked(request), say=self.say)
+        if found is None:
+            return Node("request", request, f"of {model}; gone from the store: no window has it, nor the capture")
+        own = tuple(one for one in found.labels if one.row in (row, None))
+        return self._request(request, replace(found, labels=own), learnt=False)
+
+    def _learnt(self, request: str, found: Found) -> Iterator[Node]:
+        """The rows of datasets that a request became, and what came of these."""
+        rows = max((len(one.predictions) for one in found.answers if not one.mirrored), default=0)
+        for dataset in self._datasets:
+            sources = (_windows(one.about.source) for one in dataset.commits)
+            columns = {name for one in sources if one and one.model == found.model for name in one.request_columns}
+            for column, row in product(sorted(columns), range(1, min(rows, MOST) + 1)):
+                values = {column: key(request, row)}
+                try:
+                    node, versions = self._row(dataset, values)
+                except DataError as error:  # as where its hash cannot be made here
+                    yield Node("row", _row_name(dataset.name, values), f"was not looked for: {error}")
+                    continue
+                if versions:
+                    yield node
+            if columns and rows > MOST:
+                yield Node("row", f"{rows - MOST:,} more", f"were not looked for in {dataset.name}")
 
     def _held(self, dataset: Dataset, versions: Iterable[int], row: Mapping[str, str]) -> Iterator[Node]:
         """What came of the versions that hold a row; those on which nothing stands are told together."""
@@ -350,7 +385,8 @@ class Trace:
                 for one in labels.filter(pc.is_in(keys_of(labels, about.key, about.key), own)).to_pylist():
                     yield Node("label", one["label"], said, one["at"].isoformat(timespec="seconds"))
 
-    def _request(self, name: str, found: Found) -> Node:
+    def _request(self, name: str, found: Found, *, learnt: bool = True) -> Node:
+        """A request, and what came of it: where that is asked for, the rows too that a version learnt from."""
         labels = [
             Node(
                 "label",
@@ -370,7 +406,7 @@ class Trace:
             f"of {found.model}; in {places}",
             at=found.answers[0].at,
             made_of=tuple(self._answer(found.model, one) for one in found.answers),
-            led_to=(*labels, *rewards, *none),
+            led_to=(*labels, *rewards, *none, *(self._learnt(name, found) if learnt else ())),
         )
 
     def _answer(self, model: str, answer: Answer) -> Node:
@@ -429,6 +465,19 @@ def _both(made: Node, led: Node) -> Node:
 
 def _all(some: Sequence[Made], node: Callable[[Made], Node]) -> tuple[Node, ...]:
     return tuple(map(node, some))
+
+
+def _row_name(dataset: str, values: Mapping[str, str]) -> str:
+    return f"{dataset} " + ", ".join(f"{column}={text}" for column, text in values.items())
+
+
+def _windows(source: str) -> WindowsSource | None:
+    """The windows that a version of a dataset was taken from; None where it is of another source."""
+    try:
+        found = sources.parse(source)
+    except DataError:  # of a source that nothing here can read, or of none
+        return None
+    return found if isinstance(found, WindowsSource) else None
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cd4ml.data.rows import Rows
 
 FOLDER = "windows"
+BETWEEN_ROW = "#"
 Filled = Literal["request", "at"]
 
 
@@ -34,6 +35,17 @@ def _moment(text: str) -> str:
 
 
 Moment = Annotated[str, AfterValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def key(request: str, row: int) -> str:
+    """What tells a row of a request from all others."""
+    return f"{request}{BETWEEN_ROW}{row}"
+
+
+def of_key(text: str) -> tuple[str, int] | None:
+    """The request's id and the number of the row within it; None where a text is no such key."""
+    request, _, row = text.rpartition(BETWEEN_ROW)
+    return (request, int(row)) if request and row.isdecimal() else None
 
 
 class WindowsSource(Source):
@@ -57,6 +69,16 @@ class WindowsSource(Source):
         if folder != FOLDER:
             raise ValueError(f"{self.windows}: holds no windows; write STORE/{FOLDER}/MODEL")
         return self
+
+    @property
+    def model(self) -> str:
+        """The name of the model that was asked."""
+        return self.windows.rstrip("/").rpartition("/")[2]
+
+    @property
+    def request_columns(self) -> list[str]:
+        """The columns that tell of which request and row each row is (`key`)."""
+        return [name for name, filled in self.columns.items() if filled == "request"]
 
     @property
     def place(self) -> str:
@@ -147,7 +169,7 @@ class WindowsSource(Source):
         match self.columns.get(field.name):
             case "request":
                 row = batch.column("row").cast(pa.string())
-                return _as(pc.binary_join_element_wise(batch.column("request_id"), row, "#"), field)
+                return _as(pc.binary_join_element_wise(batch.column("request_id"), row, BETWEEN_ROW), field)
             case "at":
                 return _as(batch.column("at"), field)
         if field.name == contract.label:
