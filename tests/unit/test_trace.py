@@ -237,6 +237,35 @@ def test_a_row_that_was_a_request_comes_from_the_answers_to_it_and_its_label(lea
     assert "made_of" not in found(learnt, "players", "key=p9#1")  # came from a file
 
 
+def test_each_row_of_a_request_leads_to_the_row_that_it_became(learnt: FolderStore, tmp_path: Path) -> None:
+    at = FIRST + 2 * DAY
+    capture(learnt, at, arm="deployment-2", version=3)
+    file = Path(learnt.location, "captures/uptake/requests", captured.day(at), "000000-a.parquet")
+    of_three = pq.read_table(file).to_pylist()[1] | {"predictions": [0.1, 0.2, 0.3]}
+    players = json.dumps({"player": ["p6", "p7", "p8"]})
+    pq.write_table(pa.Table.from_pylist([of_three | {"features": players}], REQUESTS), file)
+    take_labels(learnt, tmp_path, request_id=["r3-2", "r3-2"], row=[1, 3], took=["true", "false"])
+    windows.collect(learnt.location, "uptake", Span(at, at + DAY))
+    source = {"windows": f"{learnt.location}/windows/uptake", "columns": {"player": "request"}}
+    ingest(json.dumps(source), store=learnt.location, name="players", key="player", mode="merge")
+
+    rows = [name for kind, name in kinds(found(learnt, "r3-2")["led_to"]) if kind == "row"]
+
+    assert rows == ["players player=r3-2#1", "players player=r3-2#3"]
+    third = found(learnt, "players", "key=r3-2#3")
+    assert next(one["said"] for one in all_of(third["made_of"][0]) if one["kind"] == "label").startswith("of row 3, ")
+
+
+def test_a_request_is_traced_where_a_dataset_cannot_be_read(learnt: FolderStore) -> None:
+    for file in learnt.path("datasets/players").glob("*.parquet"):
+        file.write_bytes(b"")
+
+    row = found(learnt, "r1-1")["led_to"][-1]
+
+    assert (row["kind"], row["name"]) == ("row", "of players")
+    assert row["said"].startswith("was not looked for: ")
+
+
 def test_a_row_whose_request_is_gone_says_so(learnt: FolderStore) -> None:
     for name in ("windows", "captures"):
         shutil.rmtree(learnt.path(name))

@@ -196,12 +196,13 @@ class Trace:
     def _row(self, dataset: Dataset, values: Mapping[str, str]) -> tuple[Node, Collection[int]]:
         """A row with what came of it, and the versions that hold it."""
         name = dataset.name
+        called = f"{name} " + ", ".join(f"{column}={text}" for column, text in values.items())
         self.say(f"{name}: looking for the row in {counted(len(dataset.commits), 'commit')}")
         versions = located.versions(dataset, values)
         said = f"in {counted(len(versions), 'version')} of {name}" if versions else f"in no version of {name}"
         several = max(versions.values(), default=1)
         said += f"; {several} rows are so, name more columns to tell them apart" if several > 1 else ""
-        return Node("row", _row_name(name, values), said, led_to=tuple(self._held(dataset, versions, values))), versions
+        return Node("row", called, said, led_to=tuple(self._held(dataset, versions, values))), versions
 
     def _requested(self, dataset: Dataset, versions: Collection[int], values: Mapping[str, str]) -> Iterator[Node]:
         """The request that a row is of, where the version that first had it took it from windows."""
@@ -220,21 +221,22 @@ class Trace:
 
     def _learnt(self, request: str, found: Found) -> Iterator[Node]:
         """The rows of datasets that a request became, and what came of these."""
+        for name in self.store.children("datasets"):
+            try:
+                yield from self._became(self._datasets.find(name), request, found)
+            except Cd4mlError as error:  # as of a dataset that is broken, or hashed by a key that is not here
+                yield Node("row", f"of {name}", f"was not looked for: {error}")
+
+    def _became(self, dataset: Dataset, request: str, found: Found) -> Iterator[Node]:
         rows = max((len(one.predictions) for one in found.answers if not one.mirrored), default=0)
-        for dataset in self._datasets:
-            sources = (_windows(one.about.source) for one in dataset.commits)
-            columns = {name for one in sources if one and one.model == found.model for name in one.request_columns}
-            for column, row in product(sorted(columns), range(1, min(rows, MOST) + 1)):
-                values = {column: key(request, row)}
-                try:
-                    node, versions = self._row(dataset, values)
-                except DataError as error:  # as where its hash cannot be made here
-                    yield Node("row", _row_name(dataset.name, values), f"was not looked for: {error}")
-                    continue
-                if versions:
-                    yield node
-            if columns and rows > MOST:
-                yield Node("row", f"{rows - MOST:,} more", f"were not looked for in {dataset.name}")
+        sources = (_windows(one.about.source) for one in dataset.commits)
+        columns = {name for one in sources if one and one.model == found.model for name in one.request_columns}
+        for column, row in product(sorted(columns), range(1, min(rows, MOST) + 1)):
+            node, versions = self._row(dataset, {column: key(request, row)})
+            if versions:
+                yield node
+        if columns and rows > MOST:
+            yield Node("row", f"{rows - MOST:,} more", f"were not looked for in {dataset.name}")
 
     def _held(self, dataset: Dataset, versions: Iterable[int], row: Mapping[str, str]) -> Iterator[Node]:
         """What came of the versions that hold a row; those on which nothing stands are told together."""
@@ -361,7 +363,7 @@ class Trace:
         first, last = min(part.first for _, part in parts), max(part.last for _, part in parts)
         keys = dict.fromkeys(window.key for window, _ in parts)
         said = f"{counted(requests, 'request')}, {counted(rows, 'row')}, {labelled:,} with a label{mirrored}"
-        told = _told(monitored.every(self.store, begun.name, of=keys), str(begun.version))
+        told = self._judged(begun.name, tuple(keys), str(begun.version))
         yield Node("windows", counted(len(keys), "window"), f"{said}; until {last}{told}", at=first)
 
     def _about_row(self, model: str, values: Mapping[str, Sequence[str]]) -> Iterator[Node]:
@@ -454,6 +456,11 @@ class Trace:
         return cache(partial(deployments.every, self.store))
 
     @cached_property
+    def _judged(self) -> Callable[[str, tuple[str, ...], str], str]:
+        """What windows of a model that were judged, by their keys, say of a version."""
+        return cache(lambda model, keys, version: _told(monitored.every(self.store, model, of=keys), version))
+
+    @cached_property
     def _windows(self) -> Callable[[str], list[Window]]:
         """The windows of a model."""
         return cache(partial(window_table.every, self.store))
@@ -465,10 +472,6 @@ def _both(made: Node, led: Node) -> Node:
 
 def _all(some: Sequence[Made], node: Callable[[Made], Node]) -> tuple[Node, ...]:
     return tuple(map(node, some))
-
-
-def _row_name(dataset: str, values: Mapping[str, str]) -> str:
-    return f"{dataset} " + ", ".join(f"{column}={text}" for column, text in values.items())
 
 
 def _windows(source: str) -> WindowsSource | None:
