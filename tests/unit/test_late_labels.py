@@ -266,7 +266,14 @@ def test_a_timestamp_of_a_table_is_the_key_of_the_row_whose_caller_sent_it_as_te
             {"row": "row"},
             "row 2, field 'row': 0 is no number of a row, from 1",
         ),
-        ("request_id,took,at\na,true,soon\n", "uptake@2", {"known": "at"}, "field 'at': 'soon' is no moment"),
+        (
+            "request_id,took,at\na,true,2026-01-02\nb,true,soon\n",
+            "uptake@2",
+            {"known": "at"},
+            "row 2, field 'at': 'soon' is no moment as ISO 8601 has them (2026-02-28, 2026-02-28T09:30:00Z); mend",
+        ),
+        ("request_id,took,at\na,true,01/12/2026\n", "uptake@2", {"known": "at"}, "'01/12/2026' is no moment as ISO"),
+        ("request_id,took,at\na,true,1764500000\n", "uptake@2", {"known": "at"}, "1764500000 is no moment as ISO"),
         ("id,took\na,true\n", "uptake@2", {}, "has no column 'request_id' with the ids of requests; name the one"),
         ("request_id,tok\na,true\n", "uptake@2", {}, "column 'took' is not in the table; did you mean 'tok'?"),
         ("player,took\n,true\n8,false\n", "uptake@2", {"key": ("player",)}, "row 1, field 'player': missing"),
@@ -285,6 +292,105 @@ def test_what_is_no_label_of_the_model_is_told_by_row_and_field_and_nothing_is_t
     assert labels_taken.every(open_store(store), model.partition("@")[0]) == []
 
 
+def test_what_a_row_says_that_has_no_label_is_of_no_account(store: str) -> None:
+    Path("outcomes.csv").write_text(
+        "request_id,row,took,at\na,1.0,true,2026-01-02\n,,,\n,first,,soon\nb,2.0,false,2026-01-03\n"
+    )
+
+    taken = take(row="row", known="at")
+
+    assert rows(taken) == [
+        {"request_id": "a", "row": 1, "key": None, "label": "true"},
+        {"request_id": "b", "row": 2, "key": None, "label": "false"},
+    ]
+    assert taken.without == 2
+
+
+@pytest.mark.parametrize("number", [1.5, -1.0, float("nan"), 1e300])
+def test_a_number_with_a_fraction_or_beyond_all_rows_is_none_of_a_row(store: str, number: float) -> None:
+    given = pa.table({"request_id": ["a", "b"], "row": [1.0, number], "took": [True, False]})
+    pq.write_table(given, "outcomes.parquet")
+
+    with pytest.raises(DataError, match="row 2, field 'row': .*no number of a row, from 1; mend the source"):
+        take("outcomes.parquet", row="row")
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "said"),
+    [
+        (
+            "request_id,took\na,true\n,\na,false\n",
+            {},
+            "rows 1 and 3, field 'took': 'true' and 'false' of the same request (of one with",
+        ),
+        (
+            "request_id,row,took\na,1,true\na,2,true\na,2,false\n",
+            {"row": "row"},
+            "rows 2 and 3, field 'took': 'true' and",
+        ),
+        ("day,took\n2026-02-28,true\n2026-02-28T00:00:00Z,false\n", {"key": ("day",)}, "'false' of the same key; mend"),
+        (
+            "player,took,at\n7,true,2026-02-28\n8,true,2026-02-28\n7,true,2026-03-01\n7,false,2026-02-28\n",
+            {"key": ("player",), "known": "at"},
+            "rows 1 and 4, field",
+        ),
+    ],
+)
+def test_of_two_rows_that_contradict_each_other_none_is_taken(
+    store: str, content: str, where: dict[str, Any], said: str
+) -> None:
+    Path("both.csv").write_text(content)
+
+    with pytest.raises(DataError, match=r"^both\.csv: .* nothing was taken$") as told:
+        take("both.csv", **where)
+
+    assert said in str(told.value)
+    assert labels_taken.every(open_store(store), "uptake") == []
+
+
+def test_two_rows_of_a_request_and_two_moments_of_a_key_may_differ_and_one_label_may_come_twice(store: str) -> None:
+    Path("rows.csv").write_text("request_id,row,took\na,1,true\na,2,false\na,1,true\n")
+    Path("moments.csv").write_text("player,took,at\n7,true,2026-02-28\n7,false,2026-03-01\n")
+
+    assert take("rows.csv", row="row").rows == 3
+    assert take("moments.csv", key=("player",), known="at").rows == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "known"),
+    [
+        (["2026-02-28 10:00+05:30", "2026-02-28 10:00"], ["2026-02-28T04:30:00+00:00", "2026-02-28T10:00:00+00:00"]),
+        (["2026-02-28", "2026-02-28T10:00+01:00"], ["2026-02-28T00:00:00+00:00", "2026-02-28T09:00:00+00:00"]),
+    ],
+)
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_moments_with_and_without_an_offset_may_stand_in_one_column(
+    store: str, texts: list[str], known: list[str], format_: str
+) -> None:
+    given = pa.table({"request_id": ["a", "b"], "took": [True, False], "at": texts})
+    pq.write_table(given, "outcomes.parquet")
+    pacsv.write_csv(given, "outcomes.csv")
+
+    table = labels_taken.read(open_store(store), take(f"outcomes.{format_}", known="at"))
+
+    assert [one.isoformat() for one in table["at"].to_pylist()] == known
+
+
+def test_dates_that_are_texts_are_the_ends_of_these_days(store: str) -> None:
+    given = pa.table({"request_id": ["a", "b"], "took": [True, False], "at": ["2026-02-28", "2026-03-01"]})
+    pq.write_table(given, "outcomes.parquet")
+    pacsv.write_csv(given, "outcomes.csv")
+
+    assert take("outcomes.parquet", known="at") == take("outcomes.csv", known="at")
+
+
+def test_a_moment_that_is_still_to_come_is_shown_as_iso_has_it(store: str) -> None:
+    Path("outcomes.csv").write_text("request_id,took,at\na,true,2999-12-09T10:00:00Z\n")
+
+    with pytest.raises(DataError, match=r"field 'at': 2999-12-09T10:00:00\+00:00 is later than now"):
+        take(known="at")
+
+
 def test_labels_of_a_model_that_is_not_there_are_refused(store: str) -> None:
     with pytest.raises(RegistryError):
         take(model="nothing@1")
@@ -294,6 +400,14 @@ def test_a_parquet_file_with_a_truth_value_has_the_labels_of_these_words(store: 
     pq.write_table(pa.table({"request_id": ["a", "b"], "took": [True, False]}), "outcomes.parquet")
 
     assert [row["label"] for row in rows(take("outcomes.parquet"))] == ["true", "false"]
+
+
+@pytest.mark.parametrize("where", [{}, {"key": ("request_id",)}])
+def test_an_id_that_is_no_text_is_told_with_its_type(store: str, where: dict[str, Any]) -> None:
+    pq.write_table(pa.table({"request_id": [b"a", b"b"], "took": [True, False]}), "outcomes.parquet")
+
+    with pytest.raises(DataError, match="column 'request_id' holds binary, .* give it as text"):
+        take("outcomes.parquet", **where)
 
 
 def test_of_a_wide_table_only_what_is_needed_is_read(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,6 +460,19 @@ def test_of_labels_by_request_it_is_told_how_many_are_of_no_row_so_far(store: st
     capture(known)
 
     assert of_no_row.taken(opened, "uptake", [taken]) == {taken.digest: 3}
+
+
+def test_a_label_of_a_row_that_its_request_does_not_have_is_told_to_be_of_none(store: str) -> None:
+    asked = captures.captured(2, captures.Arms(), seed=0, unit=None)[0]
+    capture(captures.with_column(asked, "predictions", [[0.5, 0.25], [0.5]]))
+    two, one = asked["request_id"].to_pylist()
+    Path("rows.csv").write_text(f"request_id,row,took\n{two},1,true\n{two},2,true\n{two},3,true\n{one},7,true\n")
+    Path("alone.csv").write_text(f"request_id,took\n{two},true\n{one},true\n")
+    taken = [take("rows.csv", row="row"), take("alone.csv")]
+
+    counts = of_no_row.taken(open_store(store), "uptake", taken)
+
+    assert [counts[labels.digest] for labels in taken] == [2, 1]
 
 
 def test_of_labels_by_key_it_is_told_how_many_have_one_that_no_row_has(store: str) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cd4ml.contracts.columns import together
-from cd4ml.contracts.late_labels import CLOCKS, Labels, keys_of, one_text
+from cd4ml.contracts.late_labels import CLOCKS, Labels, keys_of, one_text, row_places
 from cd4ml.monitoring import window_table, windows
 from cd4ml.monitoring.capture_files import CaptureFiles
 from cd4ml.registry import labels_taken
@@ -28,7 +29,7 @@ class Fed:
 
 
 def taken(store: Store, model: str, labels: Sequence[Labels]) -> dict[str, int]:
-    """How many labels in bulk are of requests, or have a key, that no row has.
+    """How many labels in bulk are of requests without such a row, or have a key that no row has.
 
     Args:
         store: The store.
@@ -46,9 +47,14 @@ def taken(store: Store, model: str, labels: Sequence[Labels]) -> dict[str, int]:
     for one in labels:
         by_key.setdefault(one.key, []).append(one)
     for key, some in by_key.items():
-        names = {one.digest: _names(labels_taken.read(store, one), key) for one in some}
-        there = _there(_of_rows(store, model, key), pa.concat_arrays(list(names.values())))
-        counts.update({digest: len(own) - _count(own, there) for digest, own in names.items()})
+        tables = {one.digest: labels_taken.read(store, one) for one in some}
+        if key:
+            names = {digest: keys_of(own, key, key) for digest, own in tables.items()}
+            there = _there(_of_rows(store, model, key), pa.concat_arrays(list(names.values())))
+            counts.update({digest: len(own) - _count(own, there) for digest, own in names.items()})
+        else:
+            requests = _rows_by_request(store, model)
+            counts.update({digest: _of_no_request(own, requests) for digest, own in tables.items()})
     return counts
 
 
@@ -65,7 +71,7 @@ def fed(store: Store, model: str) -> Fed | None:
     known = window_table.every(store, model)
     if not known:
         return None
-    [ids] = _of_rows(store, model, ())
+    ids = _rows_by_request(store, model)["request_id"].combine_chunks()
     until, total, of_rows = max(one.until for one in known), 0, 0
     files = CaptureFiles(windows.place(store, model))
     for some in together(files.labels(datetime.fromisoformat(known[0].begin) - CLOCKS), windows.MANY):
@@ -75,18 +81,22 @@ def fed(store: Store, model: str) -> Fed | None:
     return Fed(total, total - of_rows, until)
 
 
-def _names(labels: pa.Table, key: tuple[str, ...]) -> pa.StringArray:
-    """What tells whose each label is."""
-    return keys_of(labels, key, key) if key else labels["request_id"].combine_chunks()
+def _rows_by_request(store: Store, model: str) -> pa.Table:
+    """The ids of requests with rows (`request_id`), and the number of the last (`row_max`)."""
+    return window_table.given(store, model, ["request_id", "row"]).group_by("request_id").aggregate([("row", "max")])
+
+
+def _of_no_request(labels: pa.Table, requests: pa.Table) -> int:
+    """How many labels are of no request, or of a row that it does not have."""
+    place = pc.index_in(labels["request_id"], requests["request_id"].combine_chunks())
+    counts = requests["row_max"].take(place.combine_chunks()).fill_null(0).to_numpy().astype(np.int64)
+    return int(np.count_nonzero(~row_places(labels["row"], counts, np.zeros_like(counts))[1]))
 
 
 def _of_rows(store: Store, model: str, key: tuple[str, ...]) -> Iterator[pa.StringArray]:
-    """The same of the rows."""
-    if not key:
-        yield window_table.given(store, model, ["request_id"])["request_id"].combine_chunks()
-    else:
-        for some in together(window_table.features(store, model, key), windows.MANY):
-            yield one_text([one.combine_chunks() for one in some.columns])
+    """The keys of the rows."""
+    for some in together(window_table.features(store, model, key), windows.MANY):
+        yield one_text([one.combine_chunks() for one in some.columns])
 
 
 def _there(names: Iterable[pa.StringArray], wanted: pa.StringArray) -> pa.StringArray:

@@ -4,21 +4,23 @@ A label is known by the id of its request (and the number of the row within it, 
 of features that tell whose row it is, where requests are captured with these.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cd4ml.contracts import class_labels, number_texts
+from cd4ml.contracts import class_labels, moments, number_texts
 from cd4ml.contracts.columns import column, is_text
-from cd4ml.contracts.late_labels import ABOUT, CLOCKS, LABELS, TABLE, Labels
+from cd4ml.contracts.late_labels import ABOUT, BETWEEN, CLOCKS, LABELS, MOMENT, TABLE, Labels, keys_of
 from cd4ml.contracts.model import Contract
 from cd4ml.data import content, sources
 from cd4ml.data.digest import Digest, of_columns, of_rows
@@ -40,7 +42,9 @@ _MANY = 2**31 - 1
 _ZONES = timedelta(hours=14)
 """By how much a day begins earlier where it begins first."""
 _DAY = timedelta(days=1, microseconds=-1)
-_MOMENT = LABELS.field("at").type
+_MOMENT, _NUMBER = LABELS.field("at").type, pa.float64()
+_MIDNIGHT = r"^\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0+)?)?)?$"
+_NO_MOMENT = "no moment as ISO 8601 has them (2026-02-28, 2026-02-28T09:30:00Z)"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
     contract, origin = models.contract(opened, version), sources.parse(source)
     doubt = label_keys.check(opened, version.name, contract=contract, key=where.key) if where.key else ""
     with hiding_values(), _read(origin, where.columns(contract)) as (given, format_):
-        reading = _Reading(given, str(origin), contract, where, is_csv=format_ == "csv")
+        places = np.arange(len(given))
+        reading = _Reading(given, places, str(origin), contract=contract, where=where, is_csv=format_ == "csv")
         table = reading.labels()
     if not len(table):
         raise DataError(f"{origin}: no row has a label yet; take it again once one has")
@@ -125,6 +130,12 @@ def _read(origin: sources.Source, columns: list[str]) -> Iterator[tuple[pa.Table
     name = str(origin)
     rows = _bounded(rows_of(origin.read(), name), columns, name)
     with closing(rows), content.kept(rows, name, key=None, time_column="", drop=False) as found:
+        strange = [one for one in columns if one in rows.schema.names and one not in found.schema.names]
+        if strange:
+            raise DataError(
+                f"{name}: column {strange[0]!r} holds {rows.schema.field(strange[0]).type}, which is neither text nor "
+                "number nor time; give it as text"
+            )
         yield found.reader().read_all(), rows.format
 
 
@@ -165,6 +176,8 @@ class _Reading:
 
     given: pa.Table
     """The rows."""
+    places: npt.NDArray[np.int64]
+    """Those that are read."""
     source: str
     """What errors call it."""
     contract: Contract
@@ -181,18 +194,25 @@ class _Reading:
         """Those that are there (`LABELS`); without the time of taking them.
 
         Raises:
-            DataError: A row says something else.
+            DataError: A row says something else, or two say different things of one.
         """
-        rows, texts = len(self.given), self._texts()
-        found = [
-            self._keys() if self.where.key else pa.nulls(rows, LABELS.field("key").type),
+        texts = self._texts()
+        labelled = replace(self, places=np.flatnonzero(pc.is_valid(texts).to_numpy()))
+        return labelled._with_whose(texts.drop_null())
+
+    def _with_whose(self, texts: pa.ChunkedArray) -> pa.Table:
+        """The labels with whose they are, and when they were known."""
+        rows, where = len(texts), self.where
+        columns = [
+            pa.nulls(rows, pa.string()) if where.key else self._ids(),
+            self._numbers() if where.row else pa.nulls(rows, pa.int32()),
+            self._keys() if where.key else pa.nulls(rows, LABELS.field("key").type),
             texts,
-            self._moments(pc.is_valid(texts)) if self.where.known else pa.nulls(rows, LABELS.field("at").type),
+            self._moments() if where.known else pa.nulls(rows, _MOMENT),
         ]
-        ids = pa.nulls(rows, pa.string()) if self.where.key else self._ids()
-        numbers = self._numbers() if self.where.row else pa.nulls(rows, pa.int32())
-        table = pa.table([ids, numbers, *found], schema=LABELS)
-        return table.filter(pc.is_valid(table["label"]))
+        table = pa.table(columns, schema=LABELS)
+        self._check_agree(table)
+        return table
 
     def _texts(self) -> pa.ChunkedArray:
         """The labels as text, null where there is none."""
@@ -204,12 +224,8 @@ class _Reading:
             fits = pc.or_(pc.is_null(texts), pc.is_in(texts, pa.array(classes, pa.string())))
             self._check(self.column, values, fits=fits, why=why)
             return texts
-        if is_text(values.type):
-            self._check(self.column, values, fits=pc.match_substring_regex(values, NUMBER), why="no number")
-            values = pc.utf8_trim_whitespace(values)
-        elif not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-            self._check(self.column, values, fits=pa.nulls(len(values), pa.bool_()).fill_null(False), why="no number")
-        numbers = number_texts.widened(values)
+        numbers = _as_numbers(values)
+        self._check(self.column, values, fits=pc.or_(pc.is_null(values), pc.is_valid(numbers)), why="no number")
         self._check(self.column, values, fits=pc.is_finite(numbers), why="not finite")
         return number_texts.texts(numbers)
 
@@ -222,36 +238,29 @@ class _Reading:
         return self._told(self.where.request)
 
     def _numbers(self) -> pa.ChunkedArray:
-        values = self._values(self.where.row)
-        whole = pa.types.is_integer(values.type)
-        fits = pc.and_(pc.greater(values, 0), pc.less(values, _MANY)) if whole else pa.nulls(len(values), pa.bool_())
-        self._check(self.where.row, values, fits=fits.fill_null(False), why="no number of a row, from 1")
-        return values.cast(pa.int32())
+        values = class_labels.without_blanks(self._values(self.where.row))
+        numbers = _as_numbers(values)
+        inside = pc.and_(pc.greater(numbers, 0), pc.less(numbers, _MANY))
+        fits = pc.and_(inside, pc.equal(pc.floor(numbers), numbers)).fill_null(False)
+        self._check(self.where.row, values, fits=fits, why="no number of a row, from 1")
+        return numbers.cast(pa.int32())
 
     def _keys(self) -> pa.Array:
         columns = [self._told(name).combine_chunks() for name in self.where.key]
-        rows, width = len(self.given), len(columns)
+        rows, width = len(self.places), len(columns)
         by_row = np.arange(rows * width).reshape(width, rows).T.ravel()
         offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
         return pa.ListArray.from_arrays(offsets, pa.concat_arrays(columns).take(by_row))
 
-    def _moments(self, there: pa.ChunkedArray) -> pa.ChunkedArray:
-        """When each label was known; of a date its end, for at which time of that day nobody says.
-
-        Args:
-            there: Of each row, whether it has a label; of others nothing needs to be known.
-        """
-        values, none_ = self._values(self.where.known), pc.invert(there)
-        is_time = pa.types.is_timestamp(values.type)
-        fits = pc.is_valid(values) if is_time else pa.nulls(len(values), pa.bool_()).fill_null(False)
-        self._check(self.where.known, values, fits=pc.or_(none_, fits), why="no moment")
-        if not is_time:
-            return pa.nulls(len(values), _MOMENT)
-        moments, are_dates = values.cast(_MOMENT), _are_dates(values)
+    def _moments(self) -> pa.ChunkedArray:
+        """When each label was known; of a date its end, for at which time of that day nobody says."""
+        values = class_labels.without_blanks(self._values(self.where.known))
+        found, are_dates = _as_moments(values), _are_dates(self.given.column(self.where.known))
+        self._check(self.where.known, values, fits=pc.is_valid(found), why=_NO_MOMENT)
         last = pa.scalar(clock.exact() + (_ZONES if are_dates else CLOCKS), _MOMENT)
-        fits = pc.or_(none_, pc.less_equal(moments, last))
-        self._check(self.where.known, values, fits=fits, why="later than now, so it is not known yet")
-        return pc.add(moments, pa.scalar(_DAY)) if are_dates else moments
+        why = "later than now, so it is not known yet"
+        self._check(self.where.known, values, fits=pc.less_equal(found, last), why=why)
+        return pc.add(found, pa.scalar(_DAY)) if are_dates else found
 
     def _told(self, name: str) -> pa.ChunkedArray:
         """A column that every row needs, as text."""
@@ -262,7 +271,7 @@ class _Reading:
 
     def _values(self, name: str) -> pa.ChunkedArray:
         try:
-            return column(self.given, name)
+            return column(self.given, name).take(pa.array(self.places))
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from error
 
@@ -278,18 +287,79 @@ class _Reading:
         wrong = np.flatnonzero(~fits.fill_null(True).to_numpy(zero_copy_only=False))
         if len(wrong):
             value = values[int(wrong[0])].as_py()
-            what = "" if value is None else f"{shown(value)} is "
-            more = f", and so it is with {len(wrong):,} of {len(values):,} rows" if len(wrong) > 1 else ""
+            what = "" if value is None else f"{value.isoformat() if isinstance(value, datetime) else shown(value)} is "
+            more = f", and so it is with {len(wrong):,} of {len(self.given):,} rows" if len(wrong) > 1 else ""
             raise DataError(
-                f"{self.source}: row {wrong[0] + 1:,}, field {name!r}: {what}{why}{more}; mend the source, for "
-                "nothing was taken"
+                f"{self.source}: row {self.places[wrong[0]] + 1:,}, field {name!r}: {what}{why}{more}; mend the "
+                "source, for nothing was taken"
+            )
+
+    def _check_agree(self, labels: pa.Table) -> None:
+        """Makes sure that no two rows differ that are of one row of a request, or of one key and moment."""
+        key = self.where.key
+        names = [keys_of(labels, key, key), labels["at"]] if key else [labels["request_id"], labels["row"]]
+        texts = [one.cast(pa.string()) for one in names]
+        whose = pc.binary_join_element_wise(*texts, BETWEEN, null_handling="replace")
+        of, said = _codes(whose), _codes(labels["label"])
+        first = np.zeros(len(of), np.int64)
+        first[of[::-1]] = np.arange(len(of))[::-1]
+        differs = np.flatnonzero(said != said[first[of]])
+        if len(differs):
+            both = int(first[of[differs[0]]]), int(differs[0])
+            rows = " and ".join(f"{self.places[one] + 1:,}" for one in both)
+            told = " and ".join(shown(labels["label"][one].as_py()) for one in both)
+            request = "row of a request" if self.where.row else "request (of one with several rows, say which is which)"
+            raise DataError(
+                f"{self.source}: rows {rows}, field {self.column!r}: {told} of the same {'key' if key else request}; "
+                "mend the source, for nothing was taken"
             )
 
 
-def _are_dates(moments: pa.ChunkedArray) -> bool:
-    """Whether moments are those of dates, which reading makes midnights of; not where an offset from UTC is said."""
-    midnights = pc.equal(pc.floor_temporal(moments, unit="day"), moments)
-    return moments.type.tz is None and bool(pc.all(midnights, min_count=0).as_py())
+def _as_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers and texts that are some as float64; null where there is none."""
+    if is_text(values.type):
+        return pc.utf8_trim_whitespace(pc.if_else(pc.match_substring_regex(values, NUMBER), values, None)).cast(_NUMBER)
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    if not any(one(values.type) for one in kinds):
+        return pa.chunked_array([pa.nulls(len(values), _NUMBER)])
+    return number_texts.widened(values)
+
+
+def _as_moments(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times, and texts that are some as ISO 8601 has them; null where there is none."""
+    if pa.types.is_timestamp(values.type):
+        return values.cast(_MOMENT)
+    if not is_text(values.type):
+        return pa.chunked_array([pa.nulls(len(values), _MOMENT)])
+    coded = values.combine_chunks().dictionary_encode()
+    return pa.chunked_array([pa.array(map(_moment, coded.dictionary.to_pylist()), _MOMENT).take(coded.indices)])
+
+
+def _moment(text: str) -> int | None:
+    """Microseconds since 1970."""
+    try:
+        return moments.of_text(text.strip()) if re.match(MOMENT, text.strip()) else None
+    except ValueError:
+        return None
+
+
+def _codes(values: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int64]:
+    """The same number for the same text."""
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    codes: npt.NDArray[np.int64] = whole.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return codes
+
+
+def _are_dates(values: pa.ChunkedArray) -> bool:
+    """Whether all values are those of dates, which reading makes midnights of; not where an offset from UTC is said."""
+    if is_text(values.type):
+        texts = pc.utf8_trim_whitespace(class_labels.without_blanks(values))
+        midnights = pc.match_substring_regex(texts, _MIDNIGHT)
+    elif pa.types.is_timestamp(values.type) and values.type.tz is None:
+        midnights = pc.equal(pc.floor_temporal(values, unit="day"), values)
+    else:
+        return False
+    return bool(pc.all(midnights, min_count=0).as_py())
 
 
 def _digest(labels: pa.Table, where: Where) -> str:
