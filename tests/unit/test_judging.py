@@ -8,7 +8,7 @@ import pytest
 
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Part, Window
-from cd4ml.contracts.window_drift import WindowDrift
+from cd4ml.contracts.window_drift import VersionDrift, WindowDrift
 from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
 from cd4ml.errors import DocumentError, GateError
 from cd4ml.monitoring import alerts, handed, judging, monitored
@@ -21,7 +21,8 @@ PASSED, FAILED, ERROR, OPEN = Outcome.PASSED, Outcome.FAILED, Outcome.ERROR, Out
 
 
 def of_drift(window: Window, checks: tuple[Check, ...]) -> WindowDrift:
-    return WindowDrift("uptake", window.key, window.number, 0.01, (), checks)
+    version = VersionDrift("1", 500, 0, {}, 500, 500, 500)
+    return WindowDrift("uptake", window.key, window.number, 0.01, (version,), checks)
 
 
 def of_quality(window: Window, checks: tuple[Check, ...]) -> WindowQuality:
@@ -55,7 +56,7 @@ class Place:
         self.store = open_store(folder / "store")
 
     def check(self, *windows: dict[str, Outcome], first: int = 0, **others: Any) -> Outcomes:
-        """Judges windows of an hour, each with outcomes by check; what begins with `drift` is of drift."""
+        """Judges windows of an hour, each with outcomes by check; what begins as those of drift is of drift."""
         self.runs += 1
         run = self.folder / str(self.runs)
         (run / "windows").mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ class Place:
             window = Window("uptake", begin, until, self.runs, "sha256:w", (part,), self.apart, 0, ("cut.parquet",))
             window.write(run / "windows" / window.key / "window.json")
             checks = [Check(name, "at least 0.7", 0.6, one, f"{name} is 0.6, why") for name, one in outcomes.items()]
-            drift = tuple(one for one in checks if one.name.startswith("drift"))
+            drift = tuple(one for one in checks if one.name.startswith(("drift", "errors", "flood")))
             of_drift(window, drift).write(run / "drift" / f"{window.key}.json")
             quality = tuple(one for one in checks if one not in drift)
             of_quality(window, quality).write(run / "quality" / f"{window.key}.json")
@@ -123,6 +124,20 @@ def test_what_fails_ends_the_run_in_plain_words(place: Place) -> None:
     assert third.startswith(f"  - {ids[1]}: limits is 0.6")
     assert know == "`cd4ml monitor acknowledge uptake ALERT` says that somebody knows"
     assert not found.metadata["passed"]
+
+
+def test_a_window_that_was_not_compared_is_not_as_in_training_and_is_told_of(place: Place) -> None:
+    skipped, some = Outcome.SKIPPED, {"drift of age in version 1": PASSED}
+    nothing = {"drift of inputs in version 1": skipped, "drift of predictions in version 1": skipped}
+
+    found = place.check({**nothing, "errors in version 1": PASSED, "flood of one caller": PASSED}, {**nothing, **some})
+
+    why = "not compared in version 1: drift of inputs in version 1 is 0.6, why"
+    assert [one for one in found.verdict.warnings if "compared" in one] == [
+        f"the window from 2026-01-01T00:00:00+00:00: {why}"
+    ]
+    assert [one.drift.headline for one in monitored.every(place.store, "uptake")] == [why, "as in training"]
+    found.raise_if_failed()
 
 
 def test_what_cannot_be_told_ends_no_run_and_is_said(place: Place) -> None:

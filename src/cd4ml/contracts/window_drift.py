@@ -109,6 +109,16 @@ class WindowDrift(Document, kind="cd4ml/WindowDrift", remedy="compare the window
         return tuple(one for one in own if one.name != f"{ERRORS}{end}")
 
     @property
+    def uncompared(self) -> tuple[str, ...]:
+        """The versions of which nothing was held against training, each with the reason."""
+        each = {one.version: self.beside_training(one.version) for one in self.by_version}
+        return tuple(
+            f"not compared{in_version(version)}: {checks[0].reason}"
+            for version, checks in each.items()
+            if checks and all(one.outcome is Outcome.SKIPPED for one in checks)
+        )
+
+    @property
     def outcome(self) -> Outcome:
         """The worst of its checks."""
         return worst(check.outcome for check in self.checks)
@@ -125,7 +135,11 @@ class WindowDrift(Document, kind="cd4ml/WindowDrift", remedy="compare the window
             return "no requests"
         if self.failed:
             return f"{counted(len(self.failed), 'change')}, as {self.failed[0].name}"
-        return {Outcome.PASSED: "as in training"}.get(self.outcome, str(self.outcome))
+        if self.outcome is not Outcome.PASSED:
+            return str(self.outcome)
+        beside = (check for one in self.by_version for check in self.beside_training(one.version))
+        is_as_before = any(check.outcome is Outcome.PASSED for check in beside)
+        return "; ".join([*(["as in training"] if is_as_before else []), *self.uncompared])
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -141,7 +141,8 @@ def _judged(store: Store, folder: Path, *, drift: Path, quality: Path) -> Judged
     window, file = Window.read(folder / DOCUMENT), f"{folder.name}.json"
     drifted, measured = WindowDrift.read(drift / file), WindowQuality.read(quality / file)
     apart = (f"the window from {window.begin}: {one}" for one in window.kept_apart)
-    warnings = (*(f"{one}: {UNREADABLE}" for one in window.unreadable), *apart)
+    uncompared = (f"the window from {window.begin}: {one}" for one in drifted.uncompared)
+    warnings = (*(f"{one}: {UNREADABLE}" for one in window.unreadable), *apart, *uncompared)
     checks = (*drifted.checks, *measured.checks, *usual.of_window(store, window, drifted.by_version))
     verdict = Verdict(WINDOW_GATE, {"window": window.digest}, checks, warnings)
     return Judged(window, verdict, drifted, measured)

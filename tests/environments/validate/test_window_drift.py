@@ -369,6 +369,8 @@ def test_a_version_that_keeps_nothing_says_what_to_do(tmp_path: Path, random) ->
     for name in ("drift of inputs in version 1", "drift of predictions in version 1"):
         assert check(found, name).outcome is Outcome.SKIPPED
         assert "publish the model again" in check(found, name).reason
+    assert found.headline.startswith("not compared in version 1: the version keeps no rows that it was trained on;")
+    assert found.uncompared == (found.headline,)
 
 
 def test_each_window_that_was_handed_on_is_compared_in_a_file_of_its_own(tmp_path: Path, store: Path, random) -> None:
