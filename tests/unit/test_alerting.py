@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,8 @@ def judge(
     rows: int = 1000,
     number: int = 1,
     version: str = "1",
-) -> None:
+    more: Sequence[Check] = (),
+) -> Judged:
     """Keeps a window of an hour as it was judged."""
     begin, until = (clock.written(BEGIN + timedelta(hours=one)) for one in (hour, hour + 1))
     part = Part("only", version, False, rows, begin, until, {"200": rows}, {}, rows, 0)
@@ -64,7 +65,9 @@ def judge(
         Check(name, "at least 0.7", VALUES[one], one, f"{name} is {VALUES[one]}", slice="region=EU")
         for name, one in outcomes.items()
     )
-    monitored.keep(store, Judged(window, Verdict("check_window", {"window": "sha256:w"}, checks)))
+    judged = Judged(window, Verdict("check_window", {"window": "sha256:w"}, (*checks, *more)))
+    monitored.keep(store, judged)
+    return judged
 
 
 def look(store: Store) -> tuple[Alert, ...]:
@@ -229,6 +232,24 @@ def test_versions_that_answered_in_one_window_share_the_alert_of_a_check(store: 
 
     judge(store, 2, {"version 1: auc": PASSED, "version 2: auc": PASSED, "drift of age in version 2": PASSED})
     assert look(store) == ()
+
+
+@pytest.mark.parametrize("other", [PASSED, OPEN, SKIPPED])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_limit_that_is_broken_is_an_alert_whatever_another_of_the_same_name_says(
+    store: Store, order: int, other: Outcome
+) -> None:
+    def limits(strict: Outcome) -> list[Check]:
+        found = [("at least 0.9", strict), ("at least 0.7", other)][::order]
+        return [Check("auc on overall", limit, VALUES[one], one, limit) for limit, one in found]
+
+    judged = judge(store, 0, {}, more=limits(FAILED))
+    assert alerts.failed(judged) == {"auc on overall"}
+    [first] = look(store)
+    judge(store, 1, {}, more=limits(OPEN))
+
+    assert (first.check, first.limit, first.reason) == ("auc on overall", "at least 0.9", "at least 0.9")
+    assert look(store) == (first,)
 
 
 def test_an_alert_goes_by_each_version_that_answers_whatever_the_others_cannot_tell(store: Store) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cd4ml.contracts.alerts import Acknowledged, Alert, Alerts, Change
-from cd4ml.contracts.verdict import Check, Outcome
+from cd4ml.contracts.verdict import Check, Outcome, worst
 from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_drift import UNKNOWN_VERSION
 from cd4ml.errors import DataError
@@ -248,13 +248,18 @@ def _failed_before(first: str, courses: Sequence[_Course]) -> Iterator[Window]:
 
 
 def _by_version(judged: Judged) -> dict[tuple[str, str], Check]:
-    """What was checked in a window, by name and version; a check that names none is of all that answered."""
+    """What was checked in a window, by name and version; a check that names none is of all that answered.
+
+    Of several of one name, as where `bootstrap` has another limit for the same, the worst counts.
+    """
     answered = {one.version for one in judged.window.parts if one.rows and not one.mirrored} or {""}
     found: dict[tuple[str, str], Check] = {}
     for check in judged.verdict.checks:
-        if check.outcome is not Outcome.SKIPPED:
-            name, versions = _named(check.name, answered)
-            found.update({(name, version): check for version in versions})
+        name, versions = _named(check.name, answered)
+        for key in ((name, version) for version in versions):
+            before = found[key].outcome if key in found else Outcome.SKIPPED
+            if before is not worst((before, check.outcome)):
+                found[key] = check
     return found
 
 

@@ -62,9 +62,9 @@ def borne_out(found: Iterable[Check], alone: Iterable[Check], callers: int) -> I
         alone: The same on one row of each caller.
         callers: How many callers there are.
     """
-    fails = {one.name for one in alone if one.outcome is Outcome.FAILED}
+    fails = {(one.name, one.limit) for one in alone if one.outcome is Outcome.FAILED}
     for check in found:
-        if check.outcome is Outcome.FAILED and check.name not in fails:
+        if check.outcome is Outcome.FAILED and (check.name, check.limit) not in fails:
             of = counted(callers, "caller")
             said = f"which may be chance: all rows are of {of}, and one row of each does not show it"
             yield replace(check, outcome=Outcome.INCONCLUSIVE, reason=f"{check.reason}, {said}")
