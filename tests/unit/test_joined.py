@@ -128,7 +128,7 @@ def test_of_contradicting_labels_none_counts_and_all_are_kept_apart() -> None:
     [
         (("z", 5.0, [True]), "unknown"),
         (("a", -0.6, [True]), "early"),
-        (("a", 5.0, [1]), "other_type"),
+        (("a", 5.0, [7]), "other_type"),
         (("a", 5.0, [None]), "other_type"),
         (("a", 5.0, [[True]]), "other_type"),
         (("a", 5.0, [True, True]), "other_row"),
@@ -270,6 +270,18 @@ def test_numbers_are_labels_of_a_model_that_predicts_them() -> None:
 
     assert labels(found) == {("a", 1): "5", ("b", 1): "2.5", ("c", 1): "1", ("d", 1): None}
     assert kept_apart(found) == {"other_type": 2, "twice": 1}
+
+
+@pytest.mark.parametrize(("said", "label"), [(1, "true"), (1.0, "true"), (0, "false"), ("0", "false")])
+def test_one_and_zero_are_true_and_false_where_these_are_the_classes(said: float | str, label: str) -> None:
+    answers = asked(answer("a"))
+
+    by_word, by_place = (
+        joined.join(answers, classes=classes, feedback=fed(("a", 5, [said]))) for classes in (CLASSES, ("no", "yes"))
+    )
+
+    assert labels(by_word) == {("a", 1): label}
+    assert labels(by_place) == {("a", 1): None}
 
 
 @pytest.mark.parametrize("said", [True, False, "true", "false"])

@@ -118,7 +118,12 @@ def test_of_several_rows_the_request_is_as_right_as_they_are_on_average() -> Non
 
 @pytest.mark.parametrize(
     ("classes", "labels"),
-    [(("false", "true"), ["false", "true"]), (("0", "1"), ["0", "1.0"]), (("no", "yes"), ['"no"', '"yes"'])],
+    [
+        (("false", "true"), ["false", "true"]),
+        (("false", "true"), ["0", "1.0"]),
+        (("0", "1"), ["0", "1.0"]),
+        (("no", "yes"), ['"no"', '"yes"']),
+    ],
 )
 def test_labels_are_those_of_the_contract_however_json_has_them(classes: tuple[str, str], labels: list[str]) -> None:
     table, feedback = labelled(400, Right((1, 1)))

@@ -255,7 +255,7 @@ def test_a_timestamp_of_a_table_is_the_key_of_the_row_whose_caller_sent_it_as_te
             {},
             "row 2, field 'took': 'maybe' is neither 'false' nor 'true', and so it is with 2 of 3 rows",
         ),
-        ("request_id,took\na,1\nb,0\n", "uptake@2", {}, "row 1, field 'took': 1 is neither 'false' nor 'true'"),
+        ("request_id,took\na,1\nb,2\n", "uptake@2", {}, "row 2, field 'took': 2 is neither 'false' nor 'true'"),
         ("request_id,took\na,true\n,false\n", "uptake@2", {}, "row 2, field 'request_id': missing; mend the source"),
         ("request_id,rent\na,5\nb,cheap\n", "rent@1", {}, "row 2, field 'rent': 'cheap' is no number"),
         ("request_id,rent\na,true\nb,false\n", "rent@1", {}, "row 1, field 'rent': true is no number"),
@@ -408,6 +408,14 @@ def test_an_id_that_is_no_text_is_told_with_its_type(store: str, where: dict[str
 
     with pytest.raises(DataError, match="column 'request_id' holds binary, .* give it as text"):
         take("outcomes.parquet", **where)
+
+
+@pytest.mark.parametrize("words", [("1", "0", "1"), ("1.0", "0.0", ""), ("TRUE", "FALSE", "TRUE")])
+def test_one_and_zero_are_labels_where_the_classes_are_true_and_false(store: str, words: tuple[str, ...]) -> None:
+    lines = (f"{name},{word}\n" for name, word in zip("abc", words, strict=True))
+    Path("outcomes.csv").write_text("request_id,took\n" + "".join(lines))
+
+    assert [row["label"] for row in rows(take())][:2] == ["true", "false"]
 
 
 def test_of_a_wide_table_only_what_is_needed_is_read(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 NAMED = 5
 """How many values an error names."""
+_TRUTHS = {"0": "false", "1": "true"}
+"""How labels may say so too, of which tensors and spreadsheets have numbers alone."""
 
 
 def texts(table: "pa.Table", label: str, *, remedy: str) -> "pa.ChunkedArray":
@@ -57,6 +59,24 @@ def of_json(label: str | None) -> str | None:
     except (ValueError, RecursionError):
         return None
     return found if found is None or _is_text(found) else None
+
+
+def of_classes(label: str | None, classes: Sequence[str]) -> str | None:
+    """A label as classes have it: where these are `false` and `true`, `0` and `1` are so too."""
+    return _TRUTHS.get(label or "", label) if _are_truths(classes) else label
+
+
+def all_of_classes(labels: "pa.Array | pa.ChunkedArray", classes: Sequence[str]) -> "pa.Array | pa.ChunkedArray":
+    """Labels as `of_classes` has each (string [rows])."""
+    import pyarrow.compute as pc
+
+    for digit, word in _TRUTHS.items() if _are_truths(classes) else ():
+        labels = pc.if_else(pc.equal(labels, digit), word, labels)
+    return labels
+
+
+def _are_truths(classes: Sequence[str]) -> bool:
+    return [*classes] == [*_TRUTHS.values()]
 
 
 def _is_text(text: str) -> bool:

@@ -254,6 +254,7 @@ def _of_json(labels: pa.Array, classes: Sequence[str]) -> pa.Array:
 def _typed(texts: pa.ChunkedArray, classes: Sequence[str]) -> pa.ChunkedArray:
     """Labels as text; null where they are none that the model has."""
     if classes:
+        texts = class_labels.all_of_classes(texts, classes)
         return pc.if_else(pc.is_in(texts, pa.array(classes, pa.string())), texts, None)
     texts = pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None)
     numbers = pc.utf8_trim_whitespace(texts).cast(pa.float64())

@@ -218,7 +218,8 @@ class _Reading:
         """The labels as text, null where there is none."""
         values = class_labels.without_blanks(self._values(self.column))
         if self.contract.problem.has_classes:
-            texts, classes = number_texts.texts(values), self.contract.classes
+            classes = self.contract.classes
+            texts = class_labels.all_of_classes(number_texts.texts(values), classes)
             pair = f"neither {classes[0]!r} nor {classes[-1]!r}"
             why = pair if len(classes) == 2 else f"none of {class_labels.shown(classes)}"
             fits = pc.or_(pc.is_null(texts), pc.is_in(texts, pa.array(classes, pa.string())))

@@ -17,7 +17,7 @@ LABELS = 10_000
 FEW = 100
 """Labels, of which each waits by itself to be written; more are one text meanwhile."""
 _PLAIN = 'send {"request_id": "...", "reward": 1, "labels": [true]}'
-_EXPECTED = 'send {"response": {"meta": {"puid": "..."}}, "reward": 1, "truth": {"data": {"ndarray": [[1]]}}}'
+_EXPECTED = 'send {"response": {"meta": {"puid": "..."}}, "reward": 1, "truth": {"data": {"ndarray": [[true]]}}}'
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,25 @@ def _reward(given: Any) -> float | None:
 
 
 def _labels(truth: Any) -> list[str]:
-    try:
-        labels = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in truth["data"]["ndarray"]]
-    except (KeyError, TypeError) as error:
-        raise bad("truth is not a data.ndarray with one label a row") from error
-    return _texts(labels, "truth.data.ndarray")
+    """JSON of labels that stand in a form in which rows are asked and answered too."""
+    match truth:
+        case {"data": {"ndarray": [*rows]}}:
+            return _texts([_only(row) for row in rows], "truth.data.ndarray")
+        case {"data": {"tensor": {"shape": [rows] | [rows, 1], "values": [*values]}}} if rows == len(values):
+            return _texts(values, "truth.data.tensor")
+        case {"jsonData": rows}:
+            return _texts([_only(row) for row in (rows if isinstance(rows, list) else [rows])], "truth.jsonData")
+    raise bad("truth is not a data.ndarray with one label a row, nor such a data.tensor or jsonData")
+
+
+def _only(row: Any) -> Any:
+    """What a row has, where that is one value."""
+    match row:
+        case [value]:
+            return value
+        case dict() if len(row) == 1:
+            return next(iter(row.values()))
+    return row
 
 
 def _texts(labels: list[Any], place: str) -> list[str]:
@@ -114,6 +128,10 @@ def _texts(labels: list[Any], place: str) -> list[str]:
         labels: One a row.
         place: Where they stand, for complaints.
     """
-    if not 0 < len(labels) <= LABELS or any(isinstance(label, list | dict | None) for label in labels):
-        raise bad(f"{place} does not have 1 to {LABELS:,} rows with one label each")
+    wrong = f"{place} does not have 1 to {LABELS:,} rows with one label each"
+    if not 0 < len(labels) <= LABELS:
+        raise bad(wrong)
+    for row, label in enumerate(labels, 1):
+        if isinstance(label, list | dict | None):
+            raise bad(f"{wrong}; row {row:,} has {'none' if label is None else 'a list or an object'}")
     return [messages.text(label).decode() for label in labels]

@@ -390,12 +390,26 @@ def test_a_request_through_a_router_that_keeps_it_is_kept_once(kept, tmp_path):
     assert not [one for one in kept.requests() if one["request_id"] == "by-routed"]
 
 
+TRUTHS = [
+    {"data": {"ndarray": [[True]]}},
+    {"data": {"tensor": {"shape": [1, 1], "values": [True]}}},
+    {"data": {"tensor": {"shape": [1], "values": [True]}}},
+    {"jsonData": [True]},
+    {"jsonData": [{"took": True}]},
+    {"jsonData": {"took": True}},
+]
+"""Forms of what came to be true of one row."""
+
+
 @pytest.mark.parametrize("path", ["/feedback", "/api/v1.0/feedback", "/send-feedback"])
 def test_feedback_is_kept_by_the_id_of_the_request(kept, path):
     answer = kept.predict()
     messages = {
         "plain": {"request_id": answer.id, "labels": [True], "reward": 1},
-        "seldon": {"response": answer.content, "reward": 1, "truth": {"data": {"ndarray": [[True]]}}},
+        **{
+            f"seldon-{number}": {"response": answer.content, "reward": 1, "truth": truth}
+            for number, truth in enumerate(TRUTHS)
+        },
     }
     before = figures(kept.server)["cd4ml_feedback_total"]
 
@@ -404,7 +418,10 @@ def test_feedback_is_kept_by_the_id_of_the_request(kept, path):
         assert kept.ask(path, message).status == 200
         told = kept.feedback(f"{answer.id}-{form}")
         assert (told["reward"], told["labels"]) == (1.0, ["true"])
-    assert figures(kept.server)["cd4ml_feedback_total"] == before + 2
+    assert figures(kept.server)["cd4ml_feedback_total"] == before + len(messages)
+
+
+MINE = {"response": {"meta": {"puid": "a"}}}
 
 
 @pytest.mark.parametrize(
@@ -419,7 +436,13 @@ def test_feedback_is_kept_by_the_id_of_the_request(kept, path):
         ({"request_id": "a", "labels": [None]}, "labels does not have 1 to 10,000 rows with one label each"),
         ({"request_id": "a", "reward": "much"}, "reward is not a finite number"),
         ({"reward": 1}, "response.meta.puid is not the id that an answer had"),
-        ({"response": {"meta": {"puid": "a"}}, "truth": 1}, "truth is not a data.ndarray with one label a row"),
+        ({"request_id": "a", "labels": [True, None]}, "rows with one label each; row 2 has none"),
+        ({"request_id": "a", "labels": [True, [True]]}, "rows with one label each; row 2 has a list or an object"),
+        ({**MINE, "truth": 1}, "truth is not a data.ndarray with one label a row, nor such a data.tensor or jsonData"),
+        ({**MINE, "truth": {"data": {"ndarray": "ab"}}}, "truth is not a data.ndarray with one label a row"),
+        ({**MINE, "truth": {"data": {"tensor": {"shape": [1, 2], "values": [1, 0]}}}}, "truth is not a data.ndarray"),
+        ({**MINE, "truth": {"data": {"tensor": {"shape": [3], "values": [1, 0]}}}}, "truth is not a data.ndarray"),
+        ({**MINE, "truth": {"jsonData": [{"took": 1, "day": 2}]}}, "truth.jsonData does not have 1 to 10,000 rows"),
     ],
 )
 def test_a_mistake_in_feedback_names_the_field(kept, message, said):

@@ -31,7 +31,8 @@ class Labels:
     def value(self, text: str | None) -> float:
         """What one counts as: its place among the classes, or the number; NaN where it cannot be."""
         if self.classes:
-            return float(self.classes.index(text)) if text in self.classes else math.nan
+            said = class_labels.of_classes(text, self.classes)
+            return float(self.classes.index(said)) if said in self.classes else math.nan
         number = _number(text)
         return number if self.range[0] <= number <= self.range[1] else math.nan
 
