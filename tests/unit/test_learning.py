@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from cd4ml.cli import app
 from cd4ml.contracts import evaluation as summary
 from cd4ml.contracts import model
 from cd4ml.contracts.binary import BINARY
@@ -33,6 +35,7 @@ from cd4ml.monitoring import learnt, lesson, steadiness, window_table, windows
 from cd4ml.monitoring.steadiness import Lost
 from cd4ml.monitoring.windows import Span
 from cd4ml.registry import models
+from cd4ml.running import asking
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
 
@@ -361,6 +364,27 @@ def test_what_was_learnt_is_published_once_and_back_to_a_checkpoint_beside_it(pu
     numbers = [learnt.publish(store, one).version.version for one in (first, first, back)]
 
     assert numbers == [2, 2, 3]
+
+
+def test_the_command_says_to_which_checkpoint_it_went_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = a_learning(tmp_path, "sha256:1", windows=("w1",), rows=19_968)
+    asked: list[dict[str, Any]] = []
+
+    def ask(_environment: str, module: str, *words: str) -> Any:
+        if module.endswith("online"):
+            asked.append(json.loads(words[2]))
+            return Learning.read(folder / "learnt" / LEARNT).content
+        return None
+
+    monkeypatch.setattr(lesson, "gather", lambda *_, **__: Lesson.read(folder / "lesson" / ABOUT))
+    monkeypatch.setattr(learnt, "prepare", lambda *_: None)
+    monkeypatch.setattr(asking, "ask", ask)
+
+    done = CliRunner().invoke(app, ["monitor", "learn", "uptake", "--back-to", "20000", "--no-publish"])
+
+    assert done.exit_code == 0, done.output
+    assert "the checkpoint after 19,968 rows, the last one after at most 20,000" in " ".join(done.output.split())
+    assert asked[0]["rows"] == 20_000
 
 
 def models_digest(store: Path) -> str:

@@ -33,9 +33,14 @@ def learn(
     ] = None,
     rate: Annotated[float, typer.Option(min=0.0, help="The part of its error that a batch of rows takes away.")] = 0.2,
     batch: Annotated[int, typer.Option(min=1, help="Rows that are predicted, and then teach, at once.")] = 32,
-    every: Annotated[int, typer.Option(min=1, help="Rows between two checkpoints.")] = 10_000,
+    every: Annotated[
+        int, typer.Option(min=1, help="Rows between two checkpoints, taken down to whole batches.")
+    ] = 10_000,
     back_to: Annotated[
-        int, typer.Option(metavar="ROWS", min=0, help="Back to the checkpoint after so many rows, and publish that.")
+        int,
+        typer.Option(
+            metavar="ROWS", min=0, help="Back to the last checkpoint after at most so many rows, and publish that."
+        ),
     ] = 0,
     publish: Annotated[bool, typer.Option(help="Publish what keeps the limits.")] = True,
     output: Annotated[
@@ -92,6 +97,8 @@ def _learn(place: Path, model: str, *, store: str, since: datetime | None, asked
         losses = ("–" if loss is None else amount(loss) for loss in (one.loss, one.served_loss))
         shown.add_row(f"{one.rows:,}", f"{one.judged:,}", *losses)
     print_whole(shown)
+    if back_to := asked_for["rows"]:
+        say("back to", f"the checkpoint after {learning.rows:,} rows, the last one after at most {back_to:,}")
     ask("evaluate", "cd4ml.monitoring.prequential", str(place))
 
 

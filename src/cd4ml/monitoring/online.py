@@ -10,6 +10,7 @@ length of what the layer is given, times the learning rate. It is NumPy on one c
 byte each time, also where it goes on from a checkpoint.
 """
 
+import bisect
 import hashlib
 import json
 import sys
@@ -70,7 +71,7 @@ class Pace:
     batch: int = BATCH
     """Rows that are predicted, and then teach, at once."""
     every: int = EVERY
-    """Rows between two checkpoints; taken up to a multiple of `batch`."""
+    """Rows between two checkpoints; taken down to a multiple of `batch`."""
 
     def __post_init__(self) -> None:
         """Makes sure that anything is learnt.
@@ -85,7 +86,7 @@ class Pace:
     @property
     def batches(self) -> int:
         """Of rows between two checkpoints."""
-        return -(-self.every // self.batch)
+        return max(self.every // self.batch, 1)
 
 
 def learn(lesson: Path, *, store: str, output: Path, pace: Pace = Pace(), rows: int = 0) -> Learning:
@@ -96,11 +97,11 @@ def learn(lesson: Path, *, store: str, output: Path, pace: Pace = Pace(), rows: 
         store: Takes the checkpoints.
         output: The folder to write.
         pace: How fast is learnt.
-        rows: Where to stop, after that many rows have taught: back to a checkpoint; 0: after all.
+        rows: Where to stop: back to the last checkpoint after at most so many rows; 0: after all.
 
     Raises:
         TrainingError: The model has no last layer that can learn on; the rows are too few, or of one class; learning
-            runs away; or no checkpoint is there that `rows` names.
+            runs away; or `rows` are fewer than the first checkpoint is after.
     """
     about = Lesson.read(lesson / ABOUT)
     layer = LastLayer(lesson / MODEL)
@@ -242,12 +243,13 @@ def _until(rows: int, stream: _Stream, pace: Pace) -> int:
         return stream.batches
     places: list[int] = [*range(pace.batches, stream.batches, pace.batches), stream.batches]
     counts = [min(one * pace.batch, len(stream.order)) for one in places]
-    if rows not in counts:
+    place = bisect.bisect_right(counts, rows) - 1
+    if place < 0:
         raise TrainingError(
-            f"rows: there is no checkpoint after {rows:,} rows; there are {', '.join(f'{one:,}' for one in counts[:9])}"
-            + (", ..." if len(counts) > 9 else "")
+            f"--back-to: there is no checkpoint after {rows:,} rows or fewer, the first is after {counts[0]:,}; name "
+            "that or more, or write a smaller --every"
         )
-    return places[counts.index(rows)]
+    return places[place]
 
 
 @dataclass

@@ -329,8 +329,18 @@ def test_there_is_a_way_back_to_each_checkpoint(teach, learning, drifted, tmp_pa
     assert len(back.predicted) == back.about.judged == 640 - 32
     of_so_many = learning(teach(drifted.slice(0, 640)), every=320)
     assert (LastLayer(back.folder / MODEL).kernel == LastLayer(of_so_many.folder / MODEL).kernel).all()
-    with pytest.raises(TrainingError, match="no checkpoint after 700 rows; there are 320, 640, 960, 1,000"):
-        learning(lesson, store, every=320, rows=700)
+    between = learning(lesson, store, every=320, rows=959)
+    assert document.digest(between.folder) == document.digest(back.folder)
+    assert learning(lesson, store, every=320, rows=2000).about.rows == 1000
+    with pytest.raises(TrainingError, match="--back-to: there is no checkpoint after 319 rows or fewer, the first is"):
+        learning(lesson, store, every=320, rows=319)
+
+
+@pytest.mark.parametrize(
+    ("every", "batch", "rows"), [(10_000, 32, 9_984), (320, 32, 320), (33, 32, 32), (10, 32, 32), (7, 1, 7)]
+)
+def test_checkpoints_are_at_the_ends_of_batches_and_no_later_than_is_said(every: int, batch: int, rows: int):
+    assert Pace(every=every, batch=batch).batches * batch == rows
 
 
 def test_a_learning_rate_that_is_too_high_ends_with_what_to_write_instead(teach, learning, steady):
