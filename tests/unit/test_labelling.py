@@ -20,12 +20,13 @@ from typer.testing import CliRunner
 
 from cd4ml.cli import app
 from cd4ml.contracts import model
+from cd4ml.contracts.chosen import ChosenThreshold
 from cd4ml.contracts.deployment import Held
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.problems import PROBLEMS
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.errors import DataError
-from cd4ml.monitoring import labelling, spreadsheet, taking, window_table, windows
+from cd4ml.monitoring import labelling, labels_ahead, spreadsheet, taking, window_table, windows
 from cd4ml.registry import clock, deployments, labels_taken
 from cd4ml.storage import open_store
 from cd4ml.storage.folder import FolderStore
@@ -150,6 +151,65 @@ def test_rows_with_a_label_are_never_asked_for_again(store: str) -> None:
     assert len(next_rows(store, REQUESTS)) == REQUESTS // 2
 
 
+def test_rows_are_not_asked_for_again_after_a_person_labelled_them_and_the_command_is_said_that_joins_them(
+    store: str, tmp_path: Path
+) -> None:
+    first, capture = next_rows(store, 50), str(tmp_path / "capture")
+    filled = first.set_column(first.num_columns - 1, "took", pa.array(["true"] * 50))
+    pq.write_table(filled, tmp_path / "filled.parquet")
+
+    given_ = ask("take", "uptake", str(tmp_path / "filled.parquet"), "--row", "row", "--by", "Ann", "--store", store)
+    second = next_rows(store, 200)
+
+    assert len(second) == 150
+    assert not {*first["request_id"].to_pylist()} & {*second["request_id"].to_pylist()}
+    [said] = [line for line in given_.output.splitlines() if "cd4ml monitor collect" in line]
+    assert "1 window with such rows" in said
+    words = said.partition("cd4ml ")[2].split()
+    joined = CliRunner().invoke(app, [*words, "--capture", capture, "--store", store])
+    assert (joined.exit_code, window_table.every(open_store(store), "uptake")[0].labelled) == (0, 250)
+    assert next_rows(store, 200)["request_id"].to_pylist() == second["request_id"].to_pylist()
+
+
+@pytest.mark.parametrize(("known", "asked_again"), [("2026-01-01T00:00:00Z", True), ("2026-01-01T00:59:00Z", False)])
+def test_rows_with_a_label_by_key_are_asked_for_where_it_was_known_before_them(
+    store: str, tmp_path: Path, known: str, asked_again: bool
+) -> None:
+    (tmp_path / "outcomes.csv").write_text(f"region,took,known\natlantis,true,{known}\n")
+
+    done = ask(
+        "take", "uptake", str(tmp_path / "outcomes.csv"), "--key", "region", "--known", "known", "--store", store
+    )
+
+    assert done.exit_code == 0, done.exception
+    assert (f"0-{STRANGE}" in next_rows(store, REQUESTS)["request_id"].to_pylist()) == asked_again
+
+
+def test_a_label_without_the_number_of_a_row_is_of_the_only_one_of_its_request(store: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"request_id": ["one", "two"], "took": [True, True]}), tmp_path / "labels.parquet")
+    taking.take("uptake", source=str(tmp_path / "labels.parquet"), store=store)
+    rows = pa.table({"request_id": ["one", "two", "two"], "row": pa.array([1, 1, 2], pa.int32())})
+
+    assert labels_ahead.are_taken(open_store(store), "uptake", rows).tolist() == [True, False, False]
+
+
+def test_a_row_is_uncertain_that_is_nearer_to_the_threshold_than_to_0_and_1(store: str) -> None:
+    found = next_rows(store, REQUESTS)
+
+    assert found.filter(pc.equal(found["why"], "uncertain"))["request_id"].to_pylist() == ["0-11"]
+
+
+@settings(max_examples=50)
+@given(threshold=st.floats(0, 1), given_=st.floats(0, 1))
+def test_of_two_classes_how_uncertain_a_row_is_goes_by_the_threshold(threshold: float, given_: float) -> None:
+    contract = Contract("took", ("false", "true"), INPUTS, {}, threshold=ChosenThreshold(threshold, 100, 0.1, 1.0, 1.0))
+    [score] = labelling._uncertain(np.array([[given_]]), contract)
+
+    nearer = abs(given_ - threshold) <= min(given_, 1 - given_)
+    assert 0 <= score <= 1
+    assert (score >= labelling.UNSURE) == nearer or score == pytest.approx(labelling.UNSURE)
+
+
 def ask(*words: str) -> Any:
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["labels", *words])
 
@@ -211,8 +271,8 @@ def test_a_feature_or_label_that_is_called_as_another_column_comes_back_all_the_
     assert ask(*words, "--store", store).exit_code == 0
     (taken,) = (one for one in labels_taken.every(open_store(store), "uptake") if one.by == "NAME")
     assert labels_taken.read(open_store(store), taken).select(["request_id", "row", "label"]).to_pylist() == [
-        {"request_id": "0-1", "row": 1, "label": "true"},
-        {"request_id": "0-3", "row": 1, "label": "false"},
+        {"request_id": request, "row": 1, "label": label}
+        for request, label in zip(table["request_id"].to_pylist(), ("true", "false"), strict=True)
     ]
 
 

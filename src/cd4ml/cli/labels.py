@@ -98,7 +98,7 @@ def take(
 
     cd4ml labels take uptake to-label.csv --row row --by "$USER"
     """
-    from cd4ml.monitoring import taking
+    from cd4ml.monitoring import labels_ahead, taking
     from cd4ml.monitoring.taking import Where
 
     where = Where(label=label, request=request, row=row, key=tuple(key or ()), known=known)
@@ -113,6 +113,15 @@ def take(
         say("without", f"{counted(labels.without, 'row')} without a label yet")
     if found.doubt:
         say("doubt", found.doubt)
+    try:
+        behind = labels_ahead.windows(open_store(store), labels)
+    except DataError as error:  # the labels are taken all the same
+        say("unread", str(error))
+        return
+    if behind:
+        said = f"{counted(len(behind), 'window')} with such rows, collected before, can be collected again with them: "
+        times = f"--since {behind[0].begin} --until {behind[-1].until}"
+        say("then", f"{said}cd4ml monitor collect {labels.model} {times}")
 
 
 @labels_app.command("list")

@@ -15,16 +15,18 @@ from cd4ml.contracts.captured_values import by_feature, look_hashed, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.errors import DataError
-from cd4ml.monitoring import spreadsheet, window_table
+from cd4ml.monitoring import labels_ahead, spreadsheet, window_table
 from cd4ml.registry import models, named
 from cd4ml.storage import Store
 
 SINCE = timedelta(days=30)
 """How long before the end of the last window a row may have been asked for."""
+UNSURE = 0.5
+"""So uncertain at least is a row that is called so, of 0 to 1 (`_uncertain`)."""
 SMALL = 0.05
 """A group of at most this share of the rows is a small one."""
 UNCERTAIN, NEW, OTHER, GROUP, CHANCE = WHYS = (
-    "uncertain",  # of two answers one is nearly as likely as the other
+    "uncertain",  # of two answers one is nearly as likely as the other (`UNSURE`)
     "new",  # a value that training did not know, or a number beyond those that it saw
     "disagreeing",  # the challenger, which got a copy, answers otherwise
     "small group",  # of a slice that has few rows
@@ -65,7 +67,8 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
         _with_outputs(_rows(store, looked, first, mirrored=mirrored), contract) for mirrored in (False, True)
     )
     given = rows.filter(pc.equal(rows["version"], str(version.version)))
-    open_ = given.filter(pc.is_null(given["label"]))
+    unlabelled = pc.is_null(given["label"]).to_numpy() & ~labels_ahead.are_taken(store, model, given)
+    open_ = given.filter(pa.array(unlabelled))
     if not len(given):
         others = sorted(set(pc.unique(rows["version"].drop_null()).to_pylist()))
         answered = f"version {' and '.join(others)} answered" if others else "nothing was asked, or nothing predicted"
@@ -115,7 +118,8 @@ def _scores(
 ) -> Iterator[tuple[str, Numbers]]:
     """By reason how much each row without a label is worth (float64 [rows]); 0 for nothing."""
     if contract.problem.has_classes:
-        yield UNCERTAIN, _uncertain(_matrix(open_), contract)
+        scores = _uncertain(_matrix(open_), contract)
+        yield UNCERTAIN, np.where(scores >= UNSURE, scores, 0.0)
     yield NEW, _new(open_, contract)
     yield OTHER, _disagreeing(open_, copies)
     yield GROUP, _of_small_groups(given, open_, groups)
@@ -123,11 +127,12 @@ def _scores(
 
 
 def _uncertain(predictions: Numbers, contract: Contract) -> Numbers:
-    """1 where two answers are as likely, 0 where one is sure."""
+    """1 where two answers are as likely, 0 where one is sure; of two classes by how far the threshold is."""
     if predictions.shape[1] == 1:
-        threshold = contract.threshold.value if contract.threshold else 0.5
-        far = np.abs(predictions[:, 0] - threshold)
-        return np.asarray(1 - far / max(threshold, 1 - threshold))
+        given, threshold = predictions[:, 0], contract.threshold.value if contract.threshold else 0.5
+        most = np.where(given < threshold, threshold, 1 - threshold)
+        far = np.divide(np.abs(given - threshold), most, out=np.zeros(len(given)), where=most > 0)
+        return np.asarray(1 - far)
     first, second = np.sort(predictions, axis=1)[:, ::-1][:, :2].T
     return np.asarray(1 - (first - second))
 
