@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from cd4ml.cli import app
 from cd4ml.cli import retrain as cli
 from cd4ml.contracts.deployment import Held, StepTaken, Undone
+from cd4ml.contracts.progress import Progress
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.retraining import Gain
@@ -369,6 +370,22 @@ def test_one_whose_rollout_has_ended_is_not_waited_for_long(store: str, monkeypa
     at(monkeypatch, NOW + 3 * DAY)
 
     assert states(store) == ["failed: the run training-1 has not ended for 3 days"]
+
+
+def test_one_that_trains_for_days_goes_on_while_it_says_how_far_it_is(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrainings.start(open_store(store), decide(store, ask_always()), "training-1")
+    record(store, "begun")
+    at(monkeypatch, NOW + 4 * DAY)
+    assert states(store) == ["failed: the run training-1 has not ended for 3 days"]
+
+    said = Progress("train-candidate", "dnn", clock.written(NOW), seen_at=clock.now())
+    open_store(store).replace("progress/training/training-1/train-candidate-1.json", said.text)
+
+    assert decide(store, ask_always()).decided.against == ("retraining 1 goes on (runs as training-1)",)
+    at(monkeypatch, NOW + 7 * DAY)
+    assert states(store)[0] == "failed: the run training-1 has not ended for 3 days"
 
 
 def version_two() -> Version:

@@ -13,8 +13,8 @@ from itertools import takewhile
 
 from cd4ml.contracts.record import RunRecord
 from cd4ml.contracts.retraining import Decided, Ended, Started
-from cd4ml.errors import RegistryError
-from cd4ml.registry import clock, deployments, numbers, records
+from cd4ml.errors import RegistryError, StorageError
+from cd4ml.registry import clock, deployments, numbers, records, trainings
 from cd4ml.storage import AlreadyStoredError, Store, check_name
 
 FOLDER = "retrainings"
@@ -178,12 +178,19 @@ def _assumed(store: Store, one: Retraining, record: RunRecord | None, *, now: da
 def _heard(store: Store, record: RunRecord, *, began: str, model: str) -> tuple[str, timedelta]:
     """When a run was heard of last, and for how long it may say nothing from then on."""
     if record.published is None:
-        return began, UNHEARD
+        return max([began, *_trained(store, record)]), UNHEARD
     recent = takewhile(lambda series: series.begun.at >= began, deployments.newest_first(store, model))
     rollout = next((series for series in recent if series.begun.run == record.run_id), None)
     if rollout is None:
         return began, UNDEPLOYED
     return rollout.events[-1].at, UNDEPLOYED if rollout.state == "begun" else UNHEARD
+
+
+def _trained(store: Store, record: RunRecord) -> list[str]:
+    """When the trainings of a run said last how far they are; nothing where that may not be read."""
+    with suppress(StorageError):
+        return [one.seen_at for one in trainings.of(store, pipeline=record.pipeline, run=record.run_id)[0]]
+    return []
 
 
 def _keep(store: Store, one: Retraining, ended: Ended) -> None:
