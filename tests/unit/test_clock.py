@@ -4,6 +4,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from cd4ml.errors import EnvironmentSetupError
 from cd4ml.registry import clock
 
 LAST_YEAR = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -28,3 +31,11 @@ def test_what_is_started_meanwhile_plays_the_same_time() -> None:
         said = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
 
     assert timedelta() <= datetime.fromisoformat(said.strip()) - LAST_YEAR < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("text", ["2 hours", "nan", "inf", "1e300", "1e13"])
+def test_a_lead_that_is_no_number_of_seconds_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(clock.AHEAD, text)
+
+    with pytest.raises(EnvironmentSetupError, match=f"^CD4ML_CLOCK_AHEAD: '{text}' is no number of seconds, such as"):
+        clock.now()

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from cd4ml.errors import EnvironmentSetupError
+from cd4ml.names import shown
+
 AHEAD = "CD4ML_CLOCK_AHEAD"
 """The variable that says by how many seconds the clock is ahead of the machine's; what is started inherits it."""
 
@@ -28,8 +31,20 @@ def exact() -> datetime:
 
 
 def ahead() -> float:
-    """By how many seconds the clock is ahead of the machine's; less than 0 where it is behind."""
-    return float(os.environ.get(AHEAD) or 0)
+    """By how many seconds the clock is ahead of the machine's; less than 0 where it is behind.
+
+    Raises:
+        EnvironmentSetupError: The variable says something else.
+    """
+    text = os.environ.get(AHEAD) or "0"
+    try:
+        seconds = float(text)
+        datetime.now(UTC) + timedelta(seconds=seconds)
+    except (ValueError, OverflowError) as error:
+        raise EnvironmentSetupError(
+            f"{AHEAD}: {shown(text)} is no number of seconds, such as 7200; set it so"
+        ) from error
+    return seconds
 
 
 def written(moment: datetime) -> str:
