@@ -16,7 +16,7 @@ from s3_server import S3Server
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
-from cd4ml.contracts import model
+from cd4ml.contracts import hashes, model
 from cd4ml.contracts.captured import FEEDBACK, REQUESTS
 from cd4ml.contracts.late_labels import LABELS
 from cd4ml.contracts.regression import REGRESSION
@@ -539,6 +539,25 @@ def test_labels_by_a_key_that_is_personal_are_refused_and_nothing_of_it_is_kept(
 
     assert not Path("store/labels").exists()
     assert take(model="letters@1", key=("age",)).rows == 1
+
+
+def test_labels_by_a_key_that_is_captured_hashed_are_refused_unless_it_is_hashed_in_them_too(store: str) -> None:
+    plain, hashed = "7", hashes.hashed(b"a key of windows", "7")
+    asked = captures.captured(2, captures.Arms(), seed=0, unit=None)[0]
+    features = [json.dumps({"customer": [one], "day": ["mon"]}) for one in (plain, hashed)]
+    told = captures.with_column(asked, "features", features)
+    Path("outcomes.csv").write_text(f"customer,day,took\n{plain},mon,true\n")
+    Path("hashed.csv").write_text(f"customer,day,took\n{hashed},mon,true\n")
+
+    capture(told.slice(0, 1))
+    assert take(key=("customer",)).rows == 1
+    capture(told.slice(1), hour=1)
+
+    with pytest.raises(DataError, match="key 'customer': nothing was taken, for the last window .* by request"):
+        take(key=("day", "customer"))
+    assert take("hashed.csv", key=("day", "customer")).rows == 1
+    assert take(key=("day",)).rows == 1
+    assert len(labels_taken.every(open_store(store), "uptake")) == 3
 
 
 def test_a_key_that_no_window_has_is_refused_with_the_nearest_and_before_there_are_any_with_a_doubt(store: str) -> None:

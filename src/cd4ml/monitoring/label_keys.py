@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cd4ml.contracts.captured_values import by_feature, is_hashed
 from cd4ml.contracts.model import Contract
 from cd4ml.errors import DataError
 from cd4ml.monitoring import window_table
@@ -45,3 +49,26 @@ def check(store: Store, model: str, *, contract: Contract, key: Sequence[str]) -
         f"key {strange[0]!r}: the model has no such feature, and no window is collected yet; unless it is captured all "
         f"the same, these labels are of no row; {nearest(strange[0], inputs)}"
     )
+
+
+def check_plain(store: Store, model: str, *, labels: pa.Table, key: Sequence[str]) -> None:
+    """Makes sure that values are not taken as they are where the last window that has some has them hashed.
+
+    Args:
+        store: Holds the windows.
+        model: The model's name.
+        labels: By this key (`late_labels.LABELS`).
+        key: The features.
+
+    Raises:
+        DataError: They would be; or the windows cannot be read.
+    """
+    windows = [one for one in window_table.every(store, model) if one.rows and {*key} <= {*one.features}]
+    captured = by_feature(window_table.rows(store, windows[-1])) if windows else {}
+    values = labels["key"].combine_chunks()
+    for place, name in enumerate(key):
+        if name in captured and is_hashed(captured[name]) and not is_hashed(pc.list_element(values, place)):
+            raise DataError(
+                f"key {name!r}: nothing was taken, for the last window of {model} has it hashed, as personal data are, "
+                "and labels keep it as it is; take labels by request"
+            )

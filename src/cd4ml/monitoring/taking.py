@@ -95,7 +95,7 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
 
     Raises:
         DataError: The source cannot be read, or a row of it is no label: says which row and column; or labels by such a
-            key can be of no row.
+            key can be of no row, or are personal.
         RegistryError: There is no such model, or the person has no name.
     """
     opened, person = open_store(store), "" if by is None else approvals.who(by)
@@ -108,6 +108,8 @@ def take(model: str, *, source: str, store: str, where: Where = Where(), by: str
         table = reading.labels()
     if not len(table):
         raise DataError(f"{origin}: no row has a label yet; take it again once one has")
+    if where.key:
+        label_keys.check_plain(opened, version.name, labels=table, key=where.key)
     about = Labels(
         model=version.name,
         version=version.version,
