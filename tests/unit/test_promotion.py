@@ -19,7 +19,15 @@ from cd4ml.cli import app
 from cd4ml.contracts import model
 from cd4ml.contracts.promotion import Promotion
 from cd4ml.contracts.release import Version
-from cd4ml.errors import ArgumentsError, Cd4mlError, GateError, RegistryError, SignatureError, StorageError
+from cd4ml.errors import (
+    ArgumentsError,
+    Cd4mlError,
+    EvaluationError,
+    GateError,
+    RegistryError,
+    SignatureError,
+    StorageError,
+)
 from cd4ml.registry import models, promotions
 from cd4ml.storage import Store, open_store
 from cd4ml.storage.bucket import S3Store
@@ -150,6 +158,39 @@ def test_a_limit_that_is_kept_stands_in_the_record(
     assert [(one.name, one.limit) for one in found.verdict.checks] == [("auc on overall", "at least 0.1")]
     assert "1 of 1 limits kept" in shown
     assert "passed   auc on overall" in shown
+
+
+@pytest.mark.parametrize("words", [(), ("--approve", "--reason", "it is good")])
+def test_a_limit_of_what_was_not_measured_is_told_with_its_place_and_nobody_approves_for_it(
+    staging: FolderStore, production: FolderStore, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = write(tmp_path, limits={"recall@0.7": {"min": 0.3}}, approvers=["A"])
+
+    with pytest.raises(EvaluationError) as refused:
+        promote(tmp_path, *words, file=file)
+
+    said = str(refused.value)
+    assert said.startswith(f"{file}: environments.production.limits: cannot be held against uptake version 1 (model ")
+    assert "recall@0.7: not measured; " in said
+    assert said.endswith("promote a version that was evaluated so, as at more `thresholds`")
+    assert not Path(production.location).exists()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_place_of_trusted_keys_without_any_is_told_with_what_names_it(
+    staging: FolderStore, tmp_path: Path, there: bool
+) -> None:
+    keys = tmp_path / "keys"
+    if there:
+        keys.mkdir()
+    file = write(tmp_path, trusted_keys=str(keys))
+
+    with pytest.raises(SignatureError) as refused:
+        promote(tmp_path, file=file)
+
+    said = str(refused.value)
+    assert said.startswith(f"{file}: environments.production.trusted_keys: {keys} ")
+    assert said.endswith("each in a file, or name no such place" if there else "name a public key, or a folder of keys")
 
 
 def test_what_did_not_keep_its_own_limits_goes_nowhere(staging: FolderStore, tmp_path: Path) -> None:

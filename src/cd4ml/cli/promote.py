@@ -50,7 +50,7 @@ def promote(
     from cd4ml.promotion.promoting import Wanted
 
     known = _read(environments)
-    wanted = Wanted(known, name, version, to=to, origin=known.origin(to, origin))
+    wanted = Wanted(known, name, version, to=to, origin=known.origin(to, origin), file=str(environments))
     who = by or asked.whoever()
     if approve:
         made = promoting.approve(wanted, by=who, reason=reason, valid=timedelta(days=days))

@@ -92,30 +92,33 @@ def sign(folder: Path, key: Path) -> Path:
     return file
 
 
-def trusted_keys(named: str = "") -> dict[str, Path]:
+def trusted_keys(named: str = "", said_by: str = TRUSTED) -> dict[str, Path]:
     """The public keys that are trusted, by their ids; none where nothing is configured.
 
     Args:
         named: A public key, or a folder of such; what this machine is configured with if not said.
+        said_by: What names it, for errors.
 
     Raises:
         SignatureError: What is configured is no such key.
     """
-    named = named or os.environ.get(TRUSTED, "")
+    named, said_by = (named, said_by) if named else (os.environ.get(TRUSTED, ""), TRUSTED)
     place = Path(named or TRUSTED_MOUNTED)
     try:
         files = sorted(place.iterdir()) if place.is_dir() else [place] if named else []
         keys = {_id_of(file): file for file in files if not file.name.startswith(".")}
     except OSError as error:
         raise SignatureError(
-            f"{TRUSTED}: {error.filename} cannot be read ({error.strerror}); name a public key, or a folder of keys"
+            f"{said_by}: {error.filename} cannot be read ({error.strerror}); name a public key, or a folder of keys"
         ) from error
     if named and not keys:
-        raise SignatureError(f"{TRUSTED}: {place} holds no key; put the public keys there, each in a file, or unset it")
+        raise SignatureError(
+            f"{said_by}: {place} holds no key; put the public keys there, each in a file, or name no such place"
+        )
     return keys
 
 
-def check(folder: Path, place: str, *, version: str, trusted: str = "") -> None:
+def check(folder: Path, place: str, *, version: str, trusted: str = "", said_by: str = TRUSTED) -> None:
     """Makes sure that a trusted key has signed a version as it lies in a folder; nothing where no key is trusted.
 
     Args:
@@ -123,11 +126,12 @@ def check(folder: Path, place: str, *, version: str, trusted: str = "") -> None:
         place: What errors call it.
         version: Which it is meant to be, `NAME/VERSION`.
         trusted: The keys, as `trusted_keys` takes them.
+        said_by: What names these, likewise.
 
     Raises:
         SignatureError: None has, or another version was signed, or something has changed since.
     """
-    keys = trusted_keys(trusted)
+    keys = trusted_keys(trusted, said_by)
     if not keys:
         return
     found = {file.stem: file for file in (folder / SIGNATURES).glob("*.json")}

@@ -5,6 +5,7 @@ The record (`cd4ml.registry.promotions`) comes last: where it is, all of the ver
 """
 
 import hashlib
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from cd4ml.contracts.approval import Approval
 from cd4ml.contracts.promotion import Promotion
 from cd4ml.contracts.release import Version
 from cd4ml.contracts.verdict import Verdict
-from cd4ml.errors import ArgumentsError, GateError, RegistryError
+from cd4ml.errors import ArgumentsError, EvaluationError, GateError, RegistryError
 from cd4ml.evaluation import gate, limits
 from cd4ml.promotion.environments import Environment, Environments
 from cd4ml.registry import approvals, clock, models, promotions
@@ -38,6 +39,8 @@ class Wanted:
     """The environment that takes it."""
     origin: str
     """The one that it comes from."""
+    file: str = "environments.yaml"
+    """What the environments stand in, for errors."""
 
     @property
     def source(self) -> Environment:
@@ -68,6 +71,7 @@ def promote(wanted: Wanted, *, by: str) -> Promoted:
 
     Raises:
         GateError: The environment asks for limits that it does not keep, or for approvals that it does not have.
+        EvaluationError: The environment asks for limits of what was not measured of it.
         SignatureError: No key that the environment trusts has signed it, or it has changed since.
         RegistryError: There is no such version, or it is not whole, or its number is taken there by another.
         StorageError: A store cannot be read or written.
@@ -84,7 +88,7 @@ def promote(wanted: Wanted, *, by: str) -> Promoted:
                 known = _known(store, version, files, to=wanted.to)
                 if known:
                     return Promoted(known, new=False)
-                _check_whole(folder, version, place, trusted=target.trusted_keys)
+                _check_whole(folder, version, place, wanted=wanted)
                 verdict = _judged(folder, place, wanted)
                 made = Promotion(
                     name=version.name,
@@ -117,6 +121,7 @@ def approve(wanted: Wanted, *, by: str, reason: str, valid: timedelta = approval
 
     Raises:
         RegistryError: There is no such version, or the environment asks others, or nobody.
+        EvaluationError: The environment asks for limits of what was not measured of it, so it can never come there.
         StorageError: A store cannot be read or written.
     """
     people = wanted.target.approvers
@@ -125,6 +130,7 @@ def approve(wanted: Wanted, *, by: str, reason: str, valid: timedelta = approval
         raise RegistryError(f"{wanted.to} {asks}, and not {by}; say who you are with --by, or write `approvers`")
     with wanted.source.entered() as origin:
         version = models.read(origin, wanted.name, wanted.version)
+        _check_measured(origin, version, wanted)
     with wanted.target.entered() as store:
         return approvals.approve(store, version, by=by, reason=reason, valid=valid)
 
@@ -152,9 +158,15 @@ def _known(store: Store, version: Version, files: Mapping[str, str], *, to: str)
     return found
 
 
-def _check_whole(folder: Path, version: Version, place: str, *, trusted: str) -> None:
+def _check_whole(folder: Path, version: Version, place: str, *, wanted: Wanted) -> None:
     """Makes sure that a version is what was published, and signed where that is asked."""
-    signature.check(folder, place, version=f"{version.name}/{version.version}", trusted=trusted)
+    signature.check(
+        folder,
+        place,
+        version=f"{version.name}/{version.version}",
+        trusted=wanted.target.trusted_keys,
+        said_by=f"{wanted.file}: environments.{wanted.to}.trusted_keys",
+    )
     digest = model.digest(folder / "model")
     if digest != version.digest:
         raise RegistryError(
@@ -177,11 +189,35 @@ def _judged(folder: Path, place: str, wanted: Wanted) -> Verdict | None:
     asked = wanted.target.limits
     if not asked or published.about.get("limits") == limits.digest(limits.parse(asked)):
         return published if asked else None
-    verdict = gate.check(folder, asked)
     try:
-        return verdict.raise_if_failed()
+        return _held(folder, wanted).raise_if_failed()
     except GateError as error:
         raise GateError(f"{wanted.to} does not take {wanted.name} version {wanted.version}: {error}") from error
+
+
+def _held(folder: Path, wanted: Wanted) -> Verdict:
+    """The limits of the environment, held against the evaluation that lies in a folder.
+
+    Raises:
+        EvaluationError: They name what was not measured.
+    """
+    try:
+        return gate.check(folder, wanted.target.limits)
+    except EvaluationError as error:
+        raise EvaluationError(
+            f"{wanted.file}: environments.{wanted.to}.limits: cannot be held against {wanted.name} version "
+            f"{wanted.version} ({error}); name what was measured of it, or promote a version that was evaluated so, as "
+            "at more `thresholds`"
+        ) from error
+
+
+def _check_measured(origin: Store, version: Version, wanted: Wanted) -> None:
+    """Makes sure that the limits of the environment can be held."""
+    if wanted.target.limits:
+        with tempfile.TemporaryDirectory(prefix="cd4ml-") as folder:
+            content = origin.read_bytes(f"{version.folder}/{evaluation.SUMMARY}")
+            Path(folder, evaluation.SUMMARY).write_bytes(content)
+            _held(Path(folder), wanted)
 
 
 def _approved(store: Store, version: Version, wanted: Wanted) -> tuple[str, ...]:
@@ -227,7 +263,7 @@ def _check_copy(store: Store, version: Version, files: Mapping[str, str], *, wan
                 f"{place}: is not the version of {wanted.origin}, for they differ in {len(wrong)} files ({named}); "
                 f"where {wanted.to} did not publish it itself, remove it, and promote it again"
             )
-        _check_whole(folder, version, place, trusted=wanted.target.trusted_keys)
+        _check_whole(folder, version, place, wanted=wanted)
 
 
 def _recorded(store: Store, made: Promotion) -> Promoted:
