@@ -112,6 +112,25 @@ def test_hashes_and_blanks_are_nothing_new_and_other_versions_are_not_asked_abou
     assert labelling._new(table, contract).tolist() == [1, 0, 0]
 
 
+def test_rows_without_any_feature_are_for_a_person_where_there_are_no_others(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, known = window_table.rows, {"0-11", "0-5"}
+
+    def some_known(*given: Any, **named: Any) -> pa.Table:
+        found = read(*given, **named)
+        features = found["features"].combine_chunks()
+        bare = pc.invert(pc.is_in(found["request_id"], pa.array([*known], pa.string()))).combine_chunks()
+        masked = pa.StructArray.from_arrays(features.flatten(), fields=list(features.type), mask=bare)
+        return found.set_column(found.column_names.index("features"), "features", masked)
+
+    monkeypatch.setattr(window_table, "rows", some_known)
+
+    assert set(next_rows(store, 10)["request_id"].to_pylist()) == known
+    known.clear()
+    assert len(next_rows(store, 10)) == 10
+
+
 def test_a_person_sees_the_features_what_was_predicted_and_an_empty_label(store: str) -> None:
     first = next_rows(store, 1)
 

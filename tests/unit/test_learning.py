@@ -85,7 +85,7 @@ def capture(folder: Path, hours: int, *, delay: timedelta, drift: Any = lambda _
         "status": pa.array([200] * rows, pa.int16()),
         "latency_ms": [1.0] * rows,
         "lookup_ms": pa.nulls(rows, pa.float64()),
-        "features": list(map(json.dumps, given)),
+        "features": [one if one is None else json.dumps(one) for one in given],
         "outputs": [["probability"]] * rows,
         "predictions": [[0.3]] * rows,
     }
@@ -213,6 +213,23 @@ def test_a_feature_that_was_not_captured_is_named(store: Path) -> None:
 
     with pytest.raises(DataError, match=r"not captured \(region, asked on\); name them in `captured_features`"):
         gathered(store)
+
+
+def test_rows_without_any_feature_teach_nothing_and_are_counted(store: Path) -> None:
+    none = dict.fromkeys([*range(300), 310, 311], None)  # all of the first window, as a router kept it, and two
+    collected(store, 2, features=none)
+
+    about, rows = gathered(store)
+
+    assert about.passed_over == {"no feature was captured": 302}
+    assert ([one.rows for one in about.windows], rows["age"].null_count) == ([0, 298], 0)
+
+
+def test_where_no_row_has_a_feature_nothing_is_learnt(store: Path) -> None:
+    collected(store, 3, features=dict.fromkeys(range(300, 900), None))
+
+    with pytest.raises(DataError, match="no row to learn from in 2 windows: of none that has a label were features"):
+        gathered(store, since=BEGIN + HOUR)
 
 
 def test_a_feature_that_was_captured_as_a_hash_teaches_nothing(store: Path) -> None:

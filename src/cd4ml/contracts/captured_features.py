@@ -33,8 +33,8 @@ def of_rows(features: pa.ChunkedArray, rows: npt.NDArray[np.int64]) -> pa.Struct
         rows: How many each request has.
 
     Returns:
-        A struct of texts by the names of the features, in order (struct [rows]); null where a request lacks a feature,
-        or has it for more or fewer rows.
+        A struct of texts by the names of the features, in order (struct [rows]), null where nothing was captured; a
+        text is null where a request lacks the feature, or has it for more or fewer rows.
     """
     parts = [
         _of_some(features.slice(begin, MANY).combine_chunks(), rows[begin : begin + MANY])
@@ -47,7 +47,9 @@ def of_rows(features: pa.ChunkedArray, rows: npt.NDArray[np.int64]) -> pa.Struct
         return pa.StructArray.from_arrays([], fields=[], mask=pa.array(np.zeros(total, bool)))
     empty = schema.empty_table()
     whole = pa.concat_tables([empty, *parts], promote_options="default").combine_chunks()
-    return pa.StructArray.from_arrays([whole[name].combine_chunks() for name in names], names=names)
+    nothing = features.is_null().to_numpy().repeat(rows)
+    columns = [whole[name].combine_chunks() for name in names]
+    return pa.StructArray.from_arrays(columns, names=names, mask=pa.array(nothing))
 
 
 def are_lists(features: pa.ChunkedArray) -> bool:

@@ -53,6 +53,17 @@ def by_feature(rows: pa.Table) -> dict[str, pa.Array]:
     return {field.name: values for field, values in zip(column.type, whole.flatten(), strict=True)}
 
 
+def have_features(rows: pa.Table | pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """[rows]: those of which anything was captured; no feature of the others is known, which is not a missing value.
+
+    Args:
+        rows: Likewise.
+    """
+    if "features" not in rows.schema.names:
+        return np.zeros(rows.num_rows, bool)
+    return np.asarray(rows.column("features").is_valid(), bool)
+
+
 def is_hashed(texts: pa.Array | pa.ChunkedArray) -> bool:
     """Whether the values of a feature were captured as hashes, as those of personal data are; string [rows]."""
     return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, hashes.PATTERN)).as_py())

@@ -26,7 +26,8 @@ ROWS = pa.schema(
         ("labelled_at", pa.timestamp("us", "UTC")),  # when the first of its labels was known
     ]
 )
-"""Besides `features`, a struct of texts by the names of those that were captured; null where a request lacked one."""
+"""Besides `features`, a struct of texts by the names of those that were captured; a text is null where a request lacked
+the feature, and the struct where nothing of the request was captured."""
 UNKNOWN, OTHER_ROW, OTHER_TYPE, AHEAD, EARLY, CONTRADICTING, TWICE = WHYS = (
     "unknown",  # of no request that was captured
     "other_row",  # of a row that the request does not have, or a feedback with labels for more or fewer rows

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cd4ml.contracts import model
-from cd4ml.contracts.captured_values import by_feature, typed
+from cd4ml.contracts.captured_values import by_feature, have_features, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.retraining import Gain
 from cd4ml.monitoring import answered, callers
@@ -45,7 +45,8 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
     The trees see what was predicted beside the features, so that they know what the served model knows.
 
     Args:
-        rows: Of windows, with their features, their callers and when their labels were known; all of one version.
+        rows: Of windows, with their features, their callers and when their labels were known; all of one version. Those
+            of which no feature was captured are left out, as a retraining leaves them out.
         contract: Of the model that was asked.
 
     Returns:
@@ -53,7 +54,7 @@ def backtest(rows: pa.Table, contract: Contract) -> Gain | None:
         their label when the later ones began, or one part of them has rows of one class alone, or the later ones are
         of one caller.
     """
-    told = answered.of(rows.sort_by("at"), contract)
+    told = answered.of(rows.filter(pa.array(have_features(rows))).sort_by("at"), contract)
     places, begin = _divided(told.rows, np.flatnonzero(told.labelled)[-MOST:])
     if not begin:
         return None

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from cd4ml.contracts.captured_values import by_feature, look_hashed, typed
+from cd4ml.contracts.captured_values import by_feature, have_features, look_hashed, typed
 from cd4ml.contracts.model import Contract, Input
 from cd4ml.contracts.window import ROWS, Window
 from cd4ml.errors import DataError
@@ -50,7 +50,8 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
         By row, of those that the version in production answered, what `labels take` needs to know of it (`request_id`,
         `row`), when it was asked for, the version that answered, its features and what was predicted, why it is worth a
         label, and last the empty column of the label; the best of each reason first, in turns. No two are called the
-        same: a feature `version` is called `feature version`.
+        same: a feature `version` is called `feature version`. Rows of which no feature was captured are
+        among them only where there are no others.
 
     Raises:
         DataError: No windows were collected, or none of their rows lacks a label.
@@ -81,6 +82,8 @@ def worth_it(store: Store, model: str, most: int, *, since: datetime | None = No
             f"{model}: every row since {first:%Y-%m-%d} that version {version.version} answered has a label; name an "
             "earlier --since"
         )
+    if (there := have_features(open_)).any():
+        open_ = open_.filter(pa.array(there))
     groups = [*version.arguments.get("sensitive", ()), *version.arguments.get("slices", ())]
     scores = dict(_scores(given, open_, copies, contract=contract, groups=groups))
     chosen = _in_turns(scores, min(most, len(open_)))

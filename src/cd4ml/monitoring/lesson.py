@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from cd4ml.contracts import lineage
 from cd4ml.contracts import model as models
-from cd4ml.contracts.captured_values import NUMBER, by_feature, is_hashed, look_hashed, typed
+from cd4ml.contracts.captured_values import NUMBER, by_feature, have_features, is_hashed, look_hashed, typed
 from cd4ml.contracts.delays import Delays
 from cd4ml.contracts.learning import ABOUT, MODEL, MOMENT, MOMENTS, ROWS, Learning, Lesson, TaughtBy
 from cd4ml.contracts.lineage import Lineage
@@ -27,9 +27,12 @@ from cd4ml.contracts.window import Window
 from cd4ml.errors import DataError, RegistryError
 from cd4ml.monitoring import steadiness, window_table, windows
 from cd4ml.monitoring.steadiness import Lost
-from cd4ml.names import lasting
+from cd4ml.names import counted, lasting
 from cd4ml.registry import named, signing
 from cd4ml.storage import Store, local_copy, open_store
+
+NOT_CAPTURED = "no feature was captured"
+"""Why a row teaches nothing, as of a request that a router kept without features."""
 
 
 def gather(store: str, model: str, folder: Path, *, since: datetime | None = None) -> Lesson:
@@ -67,6 +70,12 @@ def gather(store: str, model: str, folder: Path, *, since: datetime | None = Non
     passed_over: Counter[str] = Counter()
     by_window = {one.key: _typed(rows[one.key], contract, window=one, passed_over=passed_over) for one in taught}
     whole = pa.concat_tables(by_window.values(), promote_options="default").sort_by("asked_at")
+    if passed_over[NOT_CAPTURED] and not len(whole):
+        raise DataError(
+            f"{version.name}@{version.version}: no row to learn from in {counted(len(taught), 'window')}: of none that "
+            "has a label were features captured; have them captured (docs/monitoring.md, What is captured), and learn "
+            "from windows after that"
+        )
     about = Lesson(
         model=version.name,
         version=version.version,
@@ -151,7 +160,10 @@ def _typed(rows: pa.Table, contract: Contract, *, window: Window, passed_over: "
             f"window {window.key}: features of the model were not captured ({', '.join(missing[:9])}); name them in "
             "`captured_features`, and learn from windows after that"
         )
-    label = _label(rows["label"], contract)
+    there = have_features(rows)
+    _count(passed_over, NOT_CAPTURED, ~there)
+    rows = rows.filter(pa.array(there))
+    features, label = by_feature(rows), _label(rows["label"], contract)
     columns, teaches = {}, label.is_valid().to_numpy()
     _count(passed_over, "no label", rows["label"].is_null().to_numpy())
     _count(passed_over, "a label that the model does not have", rows["label"].is_valid().to_numpy() & ~teaches)

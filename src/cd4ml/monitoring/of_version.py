@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cd4ml.contracts import moments
-from cd4ml.contracts.captured_values import Typed, by_feature, is_hashed, typed
+from cd4ml.contracts.captured_values import Typed, by_feature, have_features, is_hashed, typed
 from cd4ml.contracts.drift import FALSE_ALARMS
 from cd4ml.contracts.model import Contract
 from cd4ml.contracts.verdict import Check, Outcome
@@ -17,6 +18,7 @@ from cd4ml.monitoring import answers, comparison_checks, held_against, skew
 from cd4ml.monitoring.callers import Drawn
 from cd4ml.monitoring.skew import Judging
 from cd4ml.monitoring.trained_on import TrainedOn
+from cd4ml.names import counted
 
 FAMILIES = 3
 """Of the checks of a version that raise false alarms: of inputs, of predictions, of what training never had."""
@@ -69,10 +71,12 @@ def judge(asked: Asked, trained: TrainedOn | None) -> tuple[VersionDrift, list[C
 
 def _held(found: VersionDrift, asked: Asked, *, rows: pa.Table, trained: TrainedOn) -> tuple[VersionDrift, list[Check]]:
     """The same with what is compared, and the checks of that."""
-    features, hashed = _captured(asked.window, rows, trained.contract)
+    there = have_features(rows)
+    asked_with = rows.filter(pa.array(there))
+    features, hashed = _captured(asked.window, asked_with, trained.contract)
     held = held_against.Held(asked.window, where=asked.where, families=asked.families, trained=trained)
     inputs, predictions = held.inputs(features, hashed), held.predictions(rows)
-    few = comparison_checks.too_few(len(rows), trained.about.drawn) if trained.about else ""
+    few = comparison_checks.too_few(len(asked_with), trained.about.drawn) if trained.about else ""
     skews, told = skew.of_features(features, trained, Judging(FALSE_ALARMS / asked.families, few, asked.where))
     names = {one.name for one in trained.contract.inputs}
     compared = replace(
@@ -81,10 +85,19 @@ def _held(found: VersionDrift, asked: Asked, *, rows: pa.Table, trained: Trained
         inputs=inputs.comparison,
         predictions=predictions.comparison,
         skew=skews,
-        ages=tuple(_ages(rows, features)),
+        ages=tuple(_ages(asked_with, features)),
         unused=tuple(name for name in asked.window.features if name not in names),
     )
-    return compared, [*inputs.checks, *predictions.checks, *told]
+    without = [_without_features(asked, there)] if features and not there.all() else []
+    return compared, [*inputs.checks, *predictions.checks, *told, *without]
+
+
+def _without_features(asked: Asked, there: npt.NDArray[np.bool_]) -> Check:
+    reason = (
+        f"of {np.count_nonzero(~there):,} of {counted(len(there), 'row')} no feature was captured, so that the inputs "
+        "of the others alone are compared; have them captured (docs/monitoring.md, What is captured)"
+    )
+    return Check(f"rows without features{asked.where}", "none", None, Outcome.SKIPPED, reason)
 
 
 def _unpublished(asked: Asked) -> Check:

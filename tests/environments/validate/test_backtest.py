@@ -138,6 +138,19 @@ def test_rows_whose_answer_or_label_is_none_are_passed_over(contract: Contract) 
     assert found.interval[0] > 0
 
 
+def test_rows_without_any_feature_are_left_out() -> None:
+    rows = windows(BINARY, seed=1, moved=True)
+    features = rows["features"].combine_chunks()
+    bare = pa.array(np.arange(ROWS) % 2 == 0)
+    masked = pa.StructArray.from_arrays(features.flatten(), fields=list(features.type), mask=bare)
+
+    found = backtest.backtest(with_column(rows, "features", masked), BINARY)
+
+    assert found
+    assert (found.learnt, found.rows) == (1500, 500)
+    assert backtest.backtest(rows.drop(["features"]), BINARY) is None
+
+
 def test_what_is_printed_is_the_gain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pq.write_table(windows(BINARY, seed=1, moved=False).slice(0, 10), tmp_path / "rows.parquet")
     model.write_contract(BINARY, tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import production
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from production import Asked
 from s3_server import s3_server
@@ -295,6 +296,26 @@ def test_features_that_are_not_captured_are_passed_over_in_words(tmp_path: Path,
     assert found.by_version[0].unused == ("shoe",)
     assert nothing.by_version[0].inputs is None
     assert check(nothing, "drift of predictions: probability in version 1").outcome is Outcome.PASSED
+
+
+def test_rows_without_any_feature_are_told_and_are_no_missing_values(tmp_path: Path, store: Path, random) -> None:
+    half, bare = Asked.quietly(random, ROWS), np.arange(ROWS) % 2 == 0
+    window = production.window(tmp_path / "window", half)
+    rows = pq.read_table(window / "rows.parquet")
+    features = rows["features"].combine_chunks()
+    masked = pa.StructArray.from_arrays(features.flatten(), fields=list(features.type), mask=pa.array(bare))
+    place = rows.column_names.index("features")
+    pq.write_table(rows.set_column(place, "features", masked), window / "rows.parquet")
+
+    found = compare(window, store=str(store), output=tmp_path / "drift.json")
+
+    assert found.failed == []
+    told = check(found, "rows without features in version 1")
+    assert told.outcome is Outcome.SKIPPED
+    assert "of 750 of 1,500 rows no feature was captured" in told.reason
+    (version,) = found.by_version
+    assert (version.inputs.compared[1], version.predictions.compared[1]) == (750, ROWS)
+    assert next(one for one in version.skew if one.feature == "age").missing.value == 0
 
 
 def test_hashes_of_personal_data_are_passed_over(tmp_path: Path, store: Path, random) -> None:

@@ -121,6 +121,23 @@ def test_a_feature_that_is_called_as_another_but_for_case_is_learnt_from(store: 
     assert [one["income"] for one in found if one["player"].startswith("1-")] == [7.0, 7.0]
 
 
+def test_rows_without_any_feature_are_left_out_and_counted(store: str, tmp_path: Path) -> None:
+    asked, _ = captures.captured(3, captures.Arms(), seed=1, unit=None)
+    begin = captures.BEGIN + timedelta(hours=3)
+    asked = captures.with_column(asked, "at", [begin] * 3)
+    asked = captures.with_column(asked, "features", [None, '{"income": [null]}', None])
+    pq.write_table(asked, tmp_path / "capture/requests/2026-01-01/030001-a.parquet")
+    pq.write_table(pa.table({"request_id": asked["request_id"], "took": [True] * 3}), tmp_path / "labels.parquet")
+    taking.take("uptake@1", source=str(tmp_path / "labels.parquet"), store=store)
+    windows.collect(store, "uptake", Span(begin, begin + timedelta(hours=1)), capture=str(tmp_path / "capture"))
+
+    found = take(store)
+
+    came = [one for one in rows(found).to_pylist() if one["player"].startswith("1-")]
+    assert [(one["player"], one["income"]) for one in came] == [(f"{asked['request_id'][1].as_py()}#1", None)]
+    assert "2 rows left out: none of their features was captured" in found.said
+
+
 def test_rows_are_those_of_the_windows_until_a_moment(store: str) -> None:
     until = captures.BEGIN + timedelta(hours=1)
 

@@ -51,8 +51,9 @@ def of_key(text: str) -> tuple[str, int] | None:
 class WindowsSource(Source):
     """The rows of the windows of a model that have a label, with the columns and types of its dataset.
 
-    What was captured of a row are features; a column of the dataset that is neither among them nor in `columns` is
-    missing in these rows, as are hashes, and values that the column cannot have, which are counted.
+    What was captured of a row are features; a row of which none was captured is left out. A column of the dataset that
+    is neither among them nor in `columns` is missing in these rows, as are hashes, and values that the column cannot
+    have. All are counted.
     """
 
     windows: Place
@@ -131,7 +132,8 @@ class WindowsSource(Source):
 
         passed_over, people = Counter[str](), self._people()
         try:
-            for batch in table.dataset(self.windows).to_batches(filter=self._wanted()):
+            for every in table.dataset(self.windows).to_batches(filter=self._wanted()):
+                batch = _with_features(every, passed_over)
                 columns = [self._column(batch, one, contract=contract, passed_over=passed_over) for one in schema]
                 made = pa.RecordBatch.from_arrays(columns, schema=schema)
                 for one in people:
@@ -221,6 +223,18 @@ def _named(labels: "pa.Table | pa.RecordBatch") -> "pa.Array":
     row = pc.fill_null(labels.column("row"), 1).cast(pa.string())
     named = pc.binary_join_element_wise(labels.column("request_id"), row, labels.column("label"), BETWEEN)
     return named.combine_chunks() if isinstance(named, pa.ChunkedArray) else named
+
+
+def _with_features(batch: "pa.RecordBatch", passed_over: "Counter[str]") -> "pa.RecordBatch":
+    """The rows of which features were captured."""
+    import pyarrow as pa
+
+    from cd4ml.contracts.captured_values import have_features
+
+    there = have_features(batch)
+    if without := int((~there).sum()):
+        passed_over["left out: none of their features was captured"] += without
+    return batch.filter(pa.array(there))
 
 
 def _counted(found: "Typed", why: str, passed_over: "Counter[str]") -> "pa.Array":
