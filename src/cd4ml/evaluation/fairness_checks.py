@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from cd4ml.contracts.bounds import Bounds, Measured, hold
 from cd4ml.contracts.chosen import CHOSEN
@@ -101,7 +102,10 @@ def _not_compared(
 
 
 def _farthest(found: Summary, *, one: Fairness, where: str, bounds: Bounds, error: float | None) -> Check:
-    """The group that is farthest from all rows; where confidence is asked for, by the end of its interval."""
+    """The group that is farthest from all rows; where confidence is asked for, by the end of its interval.
+
+    The reason alone names it: the check is of all groups, whichever is farthest.
+    """
     overall = found.of(CANDIDATE)[OVERALL]
     metric = one.metric if one.threshold is None else at(one.metric, one.threshold)
     of_all = overall.intervals.get(metric)
@@ -116,22 +120,16 @@ def _farthest(found: Summary, *, one: Fairness, where: str, bounds: Bounds, erro
         for name, group in one.groups.items()
         if name not in one.too_small
     }
+    subject, slice_ = f"{where}: the largest difference from all", _each(columns_of(one.column))
     if not apart:
         measured = Measured(None, why_not=f"no group is large enough to judge{small}", too_few=True)
-        return hold(
-            f"{where}: the largest difference from all",
-            slice_=_each(columns_of(one.column)),
-            bounds=bounds,
-            measured=measured,
-        )
+        return hold(subject, slice_=slice_, bounds=bounds, measured=measured)
     name = max(apart, key=lambda group: _reach(apart[group], bounds))
-    slice_ = next(
-        one_slice.slice
-        for one_slice in found.of(CANDIDATE).values()
-        if key_of(one_slice.values) == one.column and ",".join(one_slice.values.values()) == name
+    of_group = f"{subject}, that of {name},"
+    return replace(
+        hold(of_group, slice_=slice_, bounds=bounds, measured=apart[name], error=error),
+        name=subject,
     )
-    subject = f"{where}: the largest difference from all, that of {name},"
-    return hold(subject, slice_=slice_, bounds=bounds, measured=apart[name], error=error)
 
 
 def _from_all(group: Group, overall: float | None, of_all: Interval | None) -> Interval | None:

@@ -538,7 +538,7 @@ def test_the_group_that_is_farthest_from_all_is_named(between, written, most, ke
     verdict = gate.check(written(between), {"fairness": {"region": {"selection_rate": {"max_difference": most}}}})
 
     assert verdict.passed is kept
-    assert (verdict.checks[0].slice, verdict.checks[0].value) == ("region=south", pytest.approx(-0.28))
+    assert verdict.checks[0].value == pytest.approx(-0.28)
     assert "the largest difference from all, that of south, is -0.28" in verdict.checks[0].reason
     assert "(0.22, all 0.50; too small to judge: isle)" in verdict.checks[0].reason
 
@@ -554,6 +554,21 @@ def test_a_group_that_gets_more_than_all_is_as_far_as_one_that_gets_less(between
     (reason,) = reasons(written(found), {"fairness": {"region": {"selection_rate": {"max_difference": 0.3}}}})
 
     assert "that of west, is 0.4 (0.90, all 0.50), above the limit 0.3" in reason
+
+
+def test_a_limit_of_the_farthest_group_is_one_check_whichever_that_is_and_where_none_can_tell(between, written):
+    limits = {"fairness": {"region": {"selection_rate": {"max_difference": 0.2}}}}
+    north, small = group("region=north", rate=0.95, rows=200), group("region=isle", rows=29)
+    courses = [between.slices, (between.slices[0], north, between.slices[2]), (between.slices[0], small)]
+
+    checks = []
+    for slices in courses:
+        checks += gate.check(written(replace(between, slices=slices, fairness=groups_of(slices))), limits).checks
+
+    assert [one.outcome for one in checks] == ["failed", "failed", "inconclusive"]
+    assert ["south, is -0.28" in checks[0].reason, "north, is 0.45" in checks[1].reason] == [True, True]
+    name = "selection_rate between groups of region at 0.5: the largest difference from all"
+    assert {(one.name, one.slice) for one in checks} == {(name, "region=*")}
 
 
 def test_no_group_large_enough_has_no_difference(found, written):
