@@ -26,6 +26,8 @@ ENDS: Mapping[str | None, tuple[float | None, float | None]] = {
     "signed": (None, None),
 }
 """The least and the most that a metric can be, by the kind of its interval; a few rows may take R² to either end."""
+MORE_ROWS = "take more test rows, or name larger slices"
+"""What helps where a slice of the test split is too small."""
 MOST_JUDGED = 20
 """Candidates after which a test split has been chosen by, and flatters the next one."""
 
@@ -82,7 +84,7 @@ def _not_measured(name: str, found: Summary) -> str:
     return f"{name}: not measured; {nearest(name, found.models[CANDIDATE].metrics)}"
 
 
-def held(found: Summary, allowed: Limits, *, error: float | None = None) -> Iterator[Check]:
+def held(found: Summary, allowed: Limits, *, error: float | None = None, more_rows: str = MORE_ROWS) -> Iterator[Check]:
     """Each limit held against what was measured of the candidate.
 
     Args:
@@ -90,15 +92,16 @@ def held(found: Summary, allowed: Limits, *, error: float | None = None) -> Iter
         allowed: The limits; every metric that they name was measured.
         error: How often chance alone may break a limit that is kept, of those that are of the candidate alone; None
             where what was measured is what counts.
+        more_rows: What helps where a slice is too small.
     """
     for pattern in allowed.required_slices or ():
         yield from _required(found, pattern, error)
     if allowed.as_good_as:
         yield from _change(found, metric=found.problem.primary, other=allowed.as_good_as, limit=_no_worse(found))
     for metric, limit in allowed.metrics.items():
-        yield from _metric(found, metric, limit, error=error)
+        yield from _metric(found, metric, limit, error=error, more_rows=more_rows)
     if allowed.bootstrap:
-        yield from _bootstrap(found, allowed.bootstrap, error)
+        yield from _bootstrap(found, allowed.bootstrap, error=error, more_rows=more_rows)
     for key, rates in allowed.fairness.items():
         for name, rate, fairness_limit in rates.by_rate():
             subject = rate if name == rate else f"{name.replace('_', ' ')} ({rate})"
@@ -127,11 +130,13 @@ def _required(found: Summary, pattern: Pattern, error: float | None) -> Iterator
         )
 
 
-def _metric(found: Summary, metric: str, limit: FirstModelLimit, *, error: float | None) -> Iterator[Check]:
+def _metric(
+    found: Summary, metric: str, limit: FirstModelLimit, *, error: float | None, more_rows: str
+) -> Iterator[Check]:
     if limit.min is not None or limit.max is not None:
         bounds = Bounds(limit.min, limit.max, limit.confident)
         for pattern in limit.slices:
-            yield from _value(found, metric=metric, pattern=pattern, bounds=bounds, error=error)
+            yield from _value(found, metric=metric, pattern=pattern, bounds=bounds, error=error, more_rows=more_rows)
     for other, change in limits.changes(limit):
         yield from _change(found, metric=metric, other=other, limit=change)
 
@@ -142,16 +147,20 @@ def _no_worse(found: Summary) -> Change:
     return Change(max_change=0.0) if lower else Change(min_change=0.0)
 
 
-def _bootstrap(found: Summary, first: Mapping[str, FirstModelLimit], error: float | None) -> Iterator[Check]:
+def _bootstrap(
+    found: Summary, first: Mapping[str, FirstModelLimit], *, error: float | None, more_rows: str
+) -> Iterator[Check]:
     if "champion" in found.models:
         reason = f"there is a champion, so what a first model must keep is not held ({', '.join(first)})"
         yield Check("bootstrap", "for a first model", None, Outcome.SKIPPED, reason)
         return
     for metric, limit in first.items():
-        yield from _metric(found, metric, limit, error=error)
+        yield from _metric(found, metric, limit, error=error, more_rows=more_rows)
 
 
-def _value(found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds, error: float | None) -> Iterator[Check]:
+def _value(
+    found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds, error: float | None, more_rows: str
+) -> Iterator[Check]:
     if found.problem.metric(metric).of == "model":
         yield hold(f"{metric} of the model", slice_="", bounds=bounds, measured=_of_model(found, CANDIDATE, metric))
         return
@@ -160,7 +169,7 @@ def _value(found: Summary, *, metric: str, pattern: Pattern, bounds: Bounds, err
     if not names:
         yield _no_rows(f"{metric} on {pattern}", bounds=bounds, slices=slices, pattern=pattern)
     for name in names:
-        measured = _on_slice(found, slices[name], metric)
+        measured = _on_slice(found, slices[name], metric, more_rows=more_rows)
         yield hold(f"{metric} on {name}", slice_=name, bounds=bounds, measured=measured, error=error)
 
 
@@ -196,7 +205,7 @@ def _change(found: Summary, *, metric: str, other: str, limit: Change) -> Iterat
             )
 
 
-def _on_slice(found: Summary, one: Slice, named: str) -> Measured:
+def _on_slice(found: Summary, one: Slice, named: str, *, more_rows: str = MORE_ROWS) -> Measured:
     problem, metric = found.problem, found.measured_as(named)
     detail = "" if metric == named else f"at {metric.partition('@')[2]}"
     if metric not in one.metrics:
@@ -207,12 +216,8 @@ def _on_slice(found: Summary, one: Slice, named: str) -> Measured:
         too_few = one.counted(problem, metric) < FEWEST_ROWS
         return Measured(None, why_not=why_not, too_few=too_few, undefined=why_not != NOT_FINITE)
     if problem.metric(metric).counted and (counted := one.counted(problem, metric)) < FEWEST_ROWS:
-        return Measured(
-            None,
-            why_not=f"too small to judge ({counted} of its {one.rows:,} rows count, {FEWEST_ROWS} are needed: "
-            "take more test rows, or name larger slices)",
-            too_few=True,
-        )
+        of = f"{counted} of its {one.rows:,} rows count, {FEWEST_ROWS} are needed"
+        return Measured(None, why_not=f"too small to judge ({of}: {more_rows})", too_few=True)
     kind, interval = problem.metric(metric).interval, one.intervals.get(metric)
     if interval or kind not in ENDS:
         return Measured(value, interval, detail=detail)

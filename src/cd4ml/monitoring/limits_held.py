@@ -14,6 +14,11 @@ from cd4ml.evaluation.limits import FirstModelLimit, Limits
 from cd4ml.monitoring.as_published import AsPublished
 from cd4ml.names import amount, counted
 
+MORE_ROWS = "take a wider window"
+REMEDY = (
+    "see what drifted in this window, and train again (`cd4ml monitor retrain`) "
+    "or go back (`cd4ml deployments rollback`)"
+)
 NO_OTHER = "that takes the answers of another model to the same requests, which a window has not"
 
 
@@ -23,6 +28,8 @@ class Known:
 
     settled: bool
     """Whether labels are ripe and stand for all rows, so that there is a verdict."""
+    ripe: bool
+    """Whether labels are, so that nothing is waited for."""
     labelling: Labelling
     estimates: Sequence[Estimate]
     uncaptured: tuple[str, ...]
@@ -49,7 +56,7 @@ def checks(published: AsPublished, found: Summary, known: Known, *, error: float
     own = _own(published.limits, first=not published.version.champion)
     each = error / max(len(list(gate.held(found, own))), 1)
     estimates = _by_subject(known.estimates, found.chosen_threshold)
-    for check in gate.held(found, own, error=each):
+    for check in gate.held(found, own, error=each, more_rows=MORE_ROWS):
         yield _told(check, known, estimates.get(check.name))
     yield from _skipped(published.limits, first=not published.version.champion)
 
@@ -70,6 +77,13 @@ def borne_out(found: Iterable[Check], alone: Iterable[Check], callers: int) -> I
             yield replace(check, outcome=Outcome.INCONCLUSIVE, reason=f"{check.reason}, {said}")
         else:
             yield check
+
+
+def with_remedy(checks: Iterable[Check]) -> Iterator[Check]:
+    """The same, those that fail with what to do."""
+    for check in checks:
+        fails = check.outcome is Outcome.FAILED
+        yield replace(check, reason=f"{check.reason}; {REMEDY}") if fails else check
 
 
 def _own(allowed: Limits, *, first: bool) -> Limits:
@@ -123,7 +137,8 @@ def _told(check: Check, known: Known, estimate: Estimate | None) -> Check:
         return replace(check, outcome=Outcome.INCONCLUSIVE, reason=said)
     if known.settled:
         return check
-    guess = "" if estimate is None else f"; it is {_said(estimate)} until then"
+    until = "" if known.ripe else " until then"
+    guess = "" if estimate is None else f"; it is {_said(estimate)}{until}"
     if not known.labelling.used:
         said = f"{check.name}: {known.labelling.reason}{guess}"
         return replace(check, value=None, interval=None, outcome=Outcome.INCONCLUSIVE, reason=said)

@@ -152,7 +152,16 @@ class _Version:
         summary = self._summary(places) if len(places) else _empty(published, self.window)
         settled = self.ripe and labelling.outcome is Outcome.PASSED
         guesses = self._estimates(slices, summary if settled else None)
-        known = Known(settled, labelling, guesses, self._uncaptured, rows, int(self.answers.labelled.sum()), self._when)
+        known = Known(
+            settled=settled,
+            ripe=self.ripe,
+            labelling=labelling,
+            estimates=guesses,
+            uncaptured=self._uncaptured,
+            rows=rows,
+            labelled=int(self.answers.labelled.sum()),
+            when=self._when,
+        )
         return VersionQuality(
             version=str(published.version.version),
             digest=published.version.digest,
@@ -176,10 +185,10 @@ class _Version:
         """Each limit, held; what fails must fail on one row of each caller too."""
         found = list(limits_held.checks(self.published, summary, known, error=ERROR))
         alone = callers.one_each(self.answers.rows, places, seed=self.seed)
-        if len(alone) == len(places) or not any(one.outcome is Outcome.FAILED for one in found):
-            return found
-        others = limits_held.checks(self.published, self._summary(alone), known, error=ERROR)
-        return list(limits_held.borne_out(found, others, len(alone)))
+        if len(alone) < len(places) and any(one.outcome is Outcome.FAILED for one in found):
+            others = limits_held.checks(self.published, self._summary(alone), known, error=ERROR)
+            found = list(limits_held.borne_out(found, others, len(alone)))
+        return list(limits_held.with_remedy(found))
 
     @property
     def _when(self) -> str:

@@ -17,6 +17,7 @@ from cd4ml.contracts.verdict import Outcome, Verdict
 from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.monitoring import monitored, quality, reliance
+from cd4ml.monitoring.limits_held import REMEDY
 from cd4ml.monitoring.monitored import Judged
 from cd4ml.storage import open_store
 
@@ -102,7 +103,7 @@ def test_a_model_that_answers_the_same_to_all_fails_where_rows_are_enough(store:
     few = measured(store, replace(asked(200), predictions=np.full(200, 0.1, np.float32)), day=3)
 
     assert check(failed, "auc on overall").outcome is Outcome.FAILED
-    assert check(failed, "auc on overall").reason == "auc on overall is 0.5, below the limit 0.6"
+    assert check(failed, "auc on overall").reason == f"auc on overall is 0.5, below the limit 0.6; {REMEDY}"
     assert (check(upside_down, "auc on overall").outcome, check(upside_down, "auc on overall").value) == ("failed", 0)
     assert (check(few, "auc on overall").outcome, check(few, "auc on overall").value) == ("inconclusive", 0.5)
 
@@ -131,6 +132,7 @@ def test_before_labels_are_ripe_an_estimate_stands_in_and_is_settled_later(store
     assert early.outcome is Outcome.INCONCLUSIVE
     assert early.value is None
     assert "no row has a label yet" in early.reason
+    assert early.reason.endswith(" until then")
     assert "estimated to be" in early.reason
     before, after = (one.by_version[0].estimated("label_rate", "region=north") for one in (first, later))
     assert before is not None
@@ -160,6 +162,8 @@ def test_labels_above_a_threshold_alone_are_no_verdict(store: Path) -> None:
     one = check(found, "accuracy@0.5 on overall")
     assert (one.outcome, one.value) == (Outcome.INCONCLUSIVE, None)
     assert "goes by what was predicted" in one.reason
+    assert "it is estimated to be" in one.reason
+    assert "until then" not in one.reason
     assert found.by_version[0].slices == ()
 
 
@@ -238,10 +242,12 @@ def test_a_value_that_was_not_evaluated_is_a_slice_too_and_a_flood_of_them_is_on
     region = list(rows.features["region"])
     region[10:1010] = ["west"] * 1000
     region[1010:1510] = [f"no-{place}" for place in range(500)]
+    region[1510:1530] = ["east"] * 20
 
     found = measured(store, replace(rows, features={**rows.features, "region": region}))
 
     assert check(found, "auc on region=west").outcome is Outcome.PASSED
+    assert "of its 20 rows count, 30 are needed: take a wider window)" in check(found, "auc on region=east").reason
     slices = {one.slice: one.rows for one in found.by_version[0].slices}
     assert len(slices) <= 104
     assert slices["region=(other)"] >= 400
@@ -321,7 +327,7 @@ def test_errors_that_are_all_one_fail_where_rows_are_enough(tmp_path: Path, pric
 
     one, of_one_label = (check(found, f"{name} on overall") for name in limits)
     assert (one.outcome, one.interval) == (Outcome.FAILED, None)
-    assert one.reason == "root_mean_squared_error on overall is 99,995, above the limit 30,000"
+    assert one.reason == f"root_mean_squared_error on overall is 99,995, above the limit 30,000; {REMEDY}"
     assert of_one_label.outcome is Outcome.INCONCLUSIVE
     assert "it is not defined on 400 rows that all have one label" in of_one_label.reason
 
