@@ -14,7 +14,7 @@ import pytest
 
 from cd4ml.contracts.model import Contract, Input, write_contract
 from cd4ml.contracts.release import DatasetReference, Version
-from cd4ml.contracts.traffic import Arm, Traffic
+from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment.targets import router
 from cd4ml.deployment.targets.router import Place, Router
 from cd4ml.errors import DeploymentError
@@ -32,6 +32,7 @@ class Earlier(BaseHTTPRequestHandler):
         followed: dict[str, Any] = json.loads(self.file.read_text())
         for arm in followed["arms"]:
             del arm["copied"]
+        del followed["model_features"]
         body = json.dumps({"followed": followed, "mistake": ""}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -52,7 +53,7 @@ def earlier(tmp_path: Path) -> Iterator[Router]:
         server.shutdown()
 
 
-def test_what_the_contract_of_an_arm_marks_as_personal_is_among_the_features_named(tmp_path: Path) -> None:
+def test_all_features_of_the_versions_of_the_arms_are_captured_and_personal_ones_are_said(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     for number, personal in ((1, False), (2, True)):
         inputs = (
@@ -65,14 +66,20 @@ def test_what_the_contract_of_an_arm_marks_as_personal_is_among_the_features_nam
         version = Version("uptake", number, f"sha256:{number}", "2026-01-01T00:00:00+00:00", "run", "", data)
         store.add_folder(version.folder, {"model": tmp_path / str(number), "version.json": version.text})
     old, new, foreign = (Arm(f"a{one}", "http://127.0.0.1:9001", 0.5, version=one) for one in ("1", "2", "7"))
+    alone = replace(foreign, weight=1.0)
 
-    assert router.personal_among(store, "uptake", (old, new), features=["age", "town"]) == ("town",)
-    assert router.personal_among(store, "uptake", (old, foreign), features=["age", "town"]) == ()
-    assert router.personal_among(store, "uptake", (old,), features=["name"]) == ("name",)
+    both, one, none = (router.traffic_of(store, "uptake", arms) for arms in ((old, new), (old, foreign), (alone,)))
+    named = router.traffic_of(store, "uptake", (old, new), features=["shop", "age"], sticky=Sticky(header="X-Player"))
+
+    assert (both.model_features, both.personal_features) == (("age", "town", "name"), ("town", "name"))
+    assert (one.model_features, one.personal_features) == (("age", "town", "name"), ("name",))
+    assert (none.model_features, none.personal_features) == ((), ())
+    assert (named.captured_features, named.sticky) == (("shop", "age"), Sticky(header="X-Player"))
+    assert (named.model_features, named.personal_features) == (both.model_features, both.personal_features)
 
 
 def test_a_router_that_an_earlier_version_started_divides_requests_as_ever(tmp_path: Path, earlier: Router) -> None:
-    Place(tmp_path).follow(earlier, SHADOWED)
+    Place(tmp_path).follow(earlier, replace(SHADOWED, model_features=("age",)))
 
 
 def test_a_router_that_copies_all_requests_where_a_part_was_asked_for_is_told(

@@ -5,6 +5,7 @@ The file may change at any time; it is written whole.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cd4ml.contracts.document import Document
@@ -70,9 +71,11 @@ class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/rou
     sticky: Sticky | None = None
     """None: each request has an arm of its own."""
     captured_features: tuple[str, ...] = ()
-    """The features whose values are captured; the values of all others are not, for they may tell of persons."""
+    """The features whose values are captured, whatever `CAPTURE_FEATURES` of the router says."""
     personal_features: tuple[str, ...] = ()
-    """Those of them whose values are captured as hashes alone, or not at all where there is no key."""
+    """Those whose values are captured as hashes alone, or not at all where there is no key."""
+    model_features: tuple[str, ...] = ()
+    """Those of the models, whose values are captured too unless `CAPTURE_FEATURES` of the router names others."""
 
     def __post_init__(self) -> None:
         mistakes = [said for arm in self.arms for said in _mistakes_of(arm)]
@@ -95,6 +98,14 @@ class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/rou
     def mirrors(self) -> tuple[Arm, ...]:
         """The arms that are shown copies of requests."""
         return tuple(arm for arm in self.arms if arm.mirror)
+
+    def features(self, named: Sequence[str] | None) -> tuple[str, ...]:
+        """Those whose values are captured; the values of all others are not, for they may tell of persons.
+
+        Args:
+            named: In place of those of the models; None where nothing is said.
+        """
+        return (*self.captured_features, *(self.model_features if named is None else named))
 
     @property
     def headline(self) -> str:

@@ -5,6 +5,8 @@
                      both lie on this machine, or in a bucket (s3://..., as the variables AWS_* say)
     CAPTURE_DAYS     how many days stay of what is kept in a folder (90); of a bucket a rule removes what is old
     CAPTURE_SECONDS  after which what waits is written (5); a router that is killed loses what came since
+    CAPTURE_FEATURES the features whose values are kept, besides those that TRAFFIC_FILE says are captured; those of the
+                     models where nothing is said
     CAPTURE_PERSONAL, CAPTURE_KEY   as a model server has them (`cd4ml.serving.server`)
     MODEL_HOST       the address to listen on; 127.0.0.1 keeps the router to this machine
     PORT             takes what a model server takes, and feedback (9000)
@@ -45,7 +47,8 @@ def main() -> None:
 
 async def _route(file: TrafficFile, kept: Capture | None, masks: Masks) -> None:
     metrics, arms = RouterMetrics(), Arms()
-    router = Router(file, arms=arms, capture=kept, masks=masks, metrics=metrics)
+    named = kept_values.names("CAPTURE_FEATURES")
+    router = Router(file, arms=arms, capture=kept, masks=masks, metrics=metrics, named=named)
     watching = watched(file, capture=kept, metrics=metrics)
     requests = listening.bind_named("PORT", 9000, beside=os.environ.get("PORT_BESIDE") == "1")
     ports = [

@@ -4,7 +4,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -64,12 +64,20 @@ class Router:
         capture: Takes what they answer; None where nothing is kept.
         masks: How values are kept.
         metrics: Count it.
+        named: The features whose values are kept in place of those of the models; None where nothing is said.
     """
 
     def __init__(
-        self, file: TrafficFile, *, arms: Arms, capture: Capture | None, masks: Masks, metrics: RouterMetrics
+        self,
+        file: TrafficFile,
+        *,
+        arms: Arms,
+        capture: Capture | None,
+        masks: Masks,
+        metrics: RouterMetrics,
+        named: Sequence[str] | None = None,
     ) -> None:
-        self._file, self._arms, self._metrics = file, arms, metrics
+        self._file, self._arms, self._metrics, self._named = file, arms, metrics, named
         self._capture, self._masks = capture, lru_cache(maxsize=1)(masks.with_personal)
         self.mirrors = Mirrors()
 
@@ -119,7 +127,7 @@ class Router:
             unit=masks.unit(caller) if caller else None,
             asked=Asked("POST", path, headers | ({SKIP: "true"} if self._capture else {}), request.body),
             lookup_ms=messages.lookup_ms(request),
-            features=masks.text(messages.features(content, traffic.captured_features)),
+            features=masks.text(messages.features(content, traffic.features(self._named))),
         )
 
     def _show(self, mirror: Arm, routed: Routed) -> None:

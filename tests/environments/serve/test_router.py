@@ -647,6 +647,28 @@ def test_a_personal_feature_and_a_caller_are_kept_as_hashes_by_the_key(model, ro
     assert row["unit"] == Masks(key=key.encode()).unit("Grace")
 
 
+@pytest.mark.parametrize(
+    ("environment", "kept"),
+    [
+        ({}, {"age": [40], "region": ["south"]}),
+        ({"CAPTURE_FEATURES": ""}, {"age": [40]}),
+        ({"CAPTURE_FEATURES": "player_id"}, {"age": [40], "player_id": ["Grace"]}),
+    ],
+    ids=["nothing is said", "none", "another one"],
+)
+def test_features_of_the_models_are_captured_unless_others_are_named(model, router, environment, kept):
+    running = router(
+        model("champion").arm(1),
+        environment=environment,
+        captured_features=("age",),
+        model_features=("age", "region"),
+    )
+
+    running.predict(["Grace", 40, "south"])
+
+    assert json.loads(running.captured(1)[0]["features"]) == kept
+
+
 def test_feedback_is_joined_by_the_id_of_the_request(model, router):
     running = router(model("champion").arm(1))
     answer = running.predict()

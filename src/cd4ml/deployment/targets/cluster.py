@@ -29,7 +29,7 @@ from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment.targets import CLUSTER, Release, Served, Split, Target, Unfinished, router_pods, seldon, stable
 from cd4ml.deployment.targets.kind import DEPLOYMENT, POD, RELEASE, VERSION, Kind, labels, object_name
-from cd4ml.deployment.targets.router import FOLLOW_SECONDS, arm_name, personal_among
+from cd4ml.deployment.targets.router import FOLLOW_SECONDS, arm_name, traffic_of
 from cd4ml.deployment.targets.router_pods import ROUTER, RouterPods
 from cd4ml.deployment.targets.stable import Note, StableService
 from cd4ml.errors import Cd4mlError, DeploymentError
@@ -363,8 +363,7 @@ class Cluster(Target):
             if release is None:
                 raise DeploymentError(f"the {self.kind.name} {name} in {self._namespace} was deleted")
             arms = self._arm(before, champion), part(self._arm(release, 0.0))
-            personal = personal_among(self.store, self.model, arms, features=features)
-            traffic = Traffic(arms, sticky, tuple(features), personal)
+            traffic = traffic_of(self.store, self.model, arms, features=features, sticky=sticky)
             self._routers.write(begun.number, traffic)
             if not self._routers.find(name):
                 self._routers.create(release, begun.number)
@@ -394,9 +393,9 @@ class Cluster(Target):
         found = self._objects.read(to)
         if not self._routers.find(name) or not found:
             return
-        traffic = Traffic((self._arm(found, 1.0),))
         end = time.monotonic() + FOLLOW_SECONDS
         try:
+            traffic = traffic_of(self.store, self.model, (self._arm(found, 1.0),))
             self._routers.write(number, traffic)
             while said := self._routers.strays(self._running(router_pods.selector(name)), traffic):
                 if time.monotonic() > end:

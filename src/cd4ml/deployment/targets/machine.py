@@ -17,7 +17,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from cd4ml.contracts.release import Version
 from cd4ml.contracts.traffic import Arm, Sticky, Traffic
 from cd4ml.deployment import verify
 from cd4ml.deployment.targets import MACHINE, Release, Served, Split, Target, Unfinished, servers
-from cd4ml.deployment.targets.router import Place, Router, arm_name, personal_among
+from cd4ml.deployment.targets.router import Place, Router, arm_name, traffic_of
 from cd4ml.deployment.targets.servers import Known, Server
 from cd4ml.errors import Cd4mlError, DeploymentError, SignatureError
 from cd4ml.storage import Store, local_copy, local_path, scratch
@@ -111,7 +111,7 @@ class Machine(Target):
         """Has the router ask the release alone; without one the release takes the port, and the server before ends."""
         raised, running = self._raised(), self.server()
         if running and running.router_port == release.port:
-            self._follow(Traffic((_arm(raised, 1.0),)))
+            self._follow(self._traffic((_arm(raised, 1.0),)))
             routed = replace(raised, router_port=release.port)
         elif raised.port == release.port:
             self.end_server()
@@ -166,7 +166,8 @@ class Machine(Target):
         if before and before.process() and (router or not before.router_port):
             stay: list[Known] = [before]
             if router and before.router_port:
-                self._place.follow(router, Traffic((_arm(before, 1.0),)))
+                whole = replace(self._place.traffic(), arms=(_arm(before, 1.0),), sticky=None, captured_features=())
+                self._place.follow(router, whole)
                 stay.append(router)
             elif router:  # first, for it asks the server that was moved
                 servers.end(Router, self._place.file)
@@ -260,7 +261,7 @@ class Machine(Target):
         log = self._folder / "moved.log"
         moved = self._serve_again(running, self._moved_file, port=servers.free_port(), log=log)
         moved = replace(moved, router_port=running.public_port, owner=running.owner)
-        self._place.start(running.public_port, Traffic((_arm(moved, 1.0),)))
+        self._place.start(running.public_port, self._traffic((_arm(moved, 1.0),)))
         Replacement(release.begun.run, moved, release.begun.number).write(self._note_file)
         servers.stop(running, self._file)
         moved.write(self._file)
@@ -273,10 +274,12 @@ class Machine(Target):
         return running if running is None or running.router_port else self._move(running, release)
 
     def _divide(self, arms: tuple[Arm, Arm], features: list[str], *, sticky: Sticky | None = None) -> Split:
-        personal = personal_among(self.store, self.model, arms, features=features)
-        self._follow(Traffic(arms, sticky, tuple(features), personal))
+        self._follow(self._traffic(arms, features, sticky=sticky))
         champion, challenger = arms
         return Split(self._place.capture, champion.name, challenger.name, mirrored=challenger.mirror)
+
+    def _traffic(self, arms: tuple[Arm, ...], features: Sequence[str] = (), *, sticky: Sticky | None = None) -> Traffic:
+        return traffic_of(self.store, self.model, arms, features=features, sticky=sticky)
 
     def _follow(self, traffic: Traffic) -> None:
         router = self._place.router()

@@ -3,14 +3,14 @@
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import psutil
 
 from cd4ml.contracts.document import Document
-from cd4ml.contracts.traffic import Arm, Traffic, arm_of
+from cd4ml.contracts.traffic import Arm, Sticky, Traffic, arm_of
 from cd4ml.deployment.targets import servers
 from cd4ml.errors import DeploymentError
 from cd4ml.registry import models
@@ -56,6 +56,10 @@ class Place:
         """The router, while it runs."""
         return servers.find_as(Router, self.file)
 
+    def traffic(self) -> Traffic:
+        """How requests are divided."""
+        return Traffic.read(self._traffic_file)
+
     def start(self, port: int, traffic: Traffic) -> Router:
         """Starts a router at a port, at which a server that is about to end may still listen; returns once it routes.
 
@@ -99,21 +103,31 @@ class Place:
         raise DeploymentError(f"the router at port {router.port} does not divide requests: {said}; see {router.log}")
 
 
-def personal_among(store: Store, model: str, arms: Iterable[Arm], *, features: Iterable[str]) -> tuple[str, ...]:
-    """Those of some features that are personal to the version of an arm, as its contract says.
+def traffic_of(
+    store: Store, model: str, arms: tuple[Arm, ...], *, features: Iterable[str] = (), sticky: Sticky | None = None
+) -> Traffic:
+    """Has requests divided among arms, with all features of their versions captured, as model servers do.
 
-    A version that this store does not have, as what another one's run has put there, says nothing.
+    A version that this store does not have, as what another one's run has put there, says nothing of its features.
+
+    Args:
+        store: The store.
+        model: The model's name.
+        arms: Of the model.
+        features: Those that are captured at any rate, such as those that a limit names.
+        sticky: By what callers are known.
     """
-    wanted = dict.fromkeys(features)
-    if not wanted:
-        return ()
     versions = [models.read(store, model, one) for one in _published(store, model, arms)]
-    marked = {one.name for version in versions for one in models.contract(store, version).inputs if one.personal}
-    return tuple(name for name in wanted if name in marked)
+    inputs = [one for version in versions for one in models.contract(store, version).inputs]
+    marked = {one.name for one in inputs if one.personal}
+    own, wanted = dict.fromkeys(one.name for one in inputs), dict.fromkeys(features)
+    personal = tuple(name for name in wanted | own if name in marked)
+    return Traffic(arms, sticky, tuple(wanted), personal, tuple(own))
 
 
-def _published(store: Store, model: str, arms: Iterable[Arm]) -> set[int]:
-    return {int(arm.version) for arm in arms if arm.version.isdecimal()} & set(numbers(store, f"models/{model}"))
+def _published(store: Store, model: str, arms: Iterable[Arm]) -> list[int]:
+    named = {int(arm.version) for arm in arms if arm.version.isdecimal()}
+    return sorted(named & set(numbers(store, f"models/{model}")))
 
 
 def missing(watched: str, traffic: Traffic) -> str:
@@ -128,6 +142,8 @@ def missing(watched: str, traffic: Traffic) -> str:
     except (httpx.TransportError, json.JSONDecodeError):
         return "it does not answer"
     followed = told.get("followed")  # of a router of an older version, without what is new since
+    if followed and "model_features" not in followed:
+        traffic = replace(traffic, model_features=())
     if followed and Traffic.parse(json.dumps(followed), watched) == traffic:
         return ""
     mistake: str = told.get("mistake") or "it follows what was written before"
