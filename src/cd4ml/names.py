@@ -44,6 +44,12 @@ def one_line(text: str) -> str:
     )
 
 
+def first_line(error: Exception) -> str:
+    """What an error of a library says before its details; its type where it says nothing."""
+    first, *_ = str(error).splitlines() or [type(error).__name__]
+    return first
+
+
 def quoted(text: str) -> str:
     """What somebody else wrote, cut where it is long, so that no chat or terminal takes it for more than a text."""
     short = text if len(text) <= 40 else text[:39] + "…"

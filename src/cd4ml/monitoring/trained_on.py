@@ -13,6 +13,7 @@ from cd4ml.contracts.model import CONTRACT, Contract
 from cd4ml.contracts.reference import Reference
 from cd4ml.contracts.release import Version
 from cd4ml.errors import StorageError
+from cd4ml.names import first_line
 from cd4ml.registry.models import REFERENCE
 from cd4ml.storage import NUMBER, arrow, check_name, local_path
 from cd4ml.validation.drift import reference as samples
@@ -63,7 +64,7 @@ def read(store: str, name: str, version: str) -> TrainedOn | None:
         try:
             there = {file: _fetched(place, source, Path(folder) / file) for file, source in _FILES.items()}
         except OSError as error:
-            raise StorageError(f"{place}: cannot be read ({str(error).splitlines()[0]}); mend the store") from error
+            raise StorageError(f"{place}: cannot be read ({first_line(error)}); mend the store") from error
         if not there["version.json"] or not there[CONTRACT]:
             return None
         return TrainedOn(

@@ -8,7 +8,7 @@ import pyarrow as pa
 from cd4ml.contracts.window import ends_of
 from cd4ml.data import table as tables
 from cd4ml.errors import DataError
-from cd4ml.names import counted
+from cd4ml.names import counted, first_line
 from cd4ml.registry import clock
 from cd4ml.storage import S3, arrow, local_path
 
@@ -36,8 +36,7 @@ def unread(uri: str, error: Exception) -> DataError:
     """Why the table could not be read, with what mends it."""
     gone = lost(tables.opened(uri), uri)
     if not gone:
-        first, *_ = str(error).splitlines() or [type(error).__name__]
-        return DataError(f"{uri}: cannot be read ({first}); mend the store")
+        return DataError(f"{uri}: cannot be read ({first_line(error)}); mend the store")
     begin, until = map(clock.written, ends_of(gone[0]))
     model, more = uri.rpartition("/")[2], f", and {counted(len(gone) - 1, 'window')} more" if gone[1:] else ""
     return DataError(

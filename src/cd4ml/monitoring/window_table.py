@@ -31,6 +31,7 @@ from cd4ml.data import table as tables
 from cd4ml.errors import DataError
 from cd4ml.monitoring import window_files
 from cd4ml.monitoring.window_files import WINDOW
+from cd4ml.names import first_line
 from cd4ml.storage import Store, check_name
 
 ATTEMPTS = 10
@@ -289,7 +290,7 @@ def commit(store: Store, about: Window, rows: pa.Table) -> Window:
         except CommitFailedError:
             continue  # another was faster, perhaps with this very window
         except (DeltaError, OSError) as error:
-            raise DataError(f"{uri}: cannot be written ({str(error).splitlines()[0]}); mend the store") from error
+            raise DataError(f"{uri}: cannot be written ({first_line(error)}); mend the store") from error
         return made
     raise DataError(f"{uri}: others write to it at the same time; collect again when they are done")
 
@@ -319,7 +320,7 @@ def _make(uri: str) -> None:
         )
     except (DeltaError, OSError) as error:
         if not tables.exists(uri):  # else another was faster
-            raise DataError(f"{uri}: cannot be written ({str(error).splitlines()[0]}); mend the store") from error
+            raise DataError(f"{uri}: cannot be written ({first_line(error)}); mend the store") from error
 
 
 def _check_apart(about: Window, known: Sequence[Window]) -> None:

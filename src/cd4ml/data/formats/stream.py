@@ -10,6 +10,7 @@ import pyarrow as pa
 from cd4ml.data import formats
 from cd4ml.data.files import File
 from cd4ml.errors import DataError
+from cd4ml.names import first_line
 
 FREE = 1 << 30
 """Bytes that any file may become."""
@@ -27,8 +28,9 @@ def told(name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{name}: cannot be read ({said}); it is damaged or cut short, export it again") from error
+        raise DataError(
+            f"{name}: cannot be read ({first_line(error)}); it is damaged or cut short, export it again"
+        ) from error
 
 
 def unpacked(file: File) -> pa.NativeFile:
