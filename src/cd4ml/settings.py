@@ -57,12 +57,13 @@ def _span(text: Any) -> timedelta:
     return found
 
 
-_CENTURY = timedelta(days=36_525)
+LONGEST = timedelta(days=36_525)
+"""A century, which a span of time is at most."""
 
 Span = Annotated[
-    timedelta, BeforeValidator(_span), Field(gt=timedelta(), le=_CENTURY), WithJsonSchema({"type": "string"})
+    timedelta, BeforeValidator(_span), Field(gt=timedelta(), le=LONGEST), WithJsonSchema({"type": "string"})
 ]
-"""A span of time, as `7 days`, `7d`, `5 minutes` or P7D; of a century at most."""
+"""A span of time, as `7 days`, `7d`, `5 minutes` or P7D; of `LONGEST` at most."""
 
 
 class Strict(BaseModel):

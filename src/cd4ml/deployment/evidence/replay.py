@@ -23,10 +23,11 @@ from cd4ml.deployment.evidence.late import Late
 from cd4ml.deployment.evidence.reading import Captured, columns
 from cd4ml.deployment.evidence.units import Units
 from cd4ml.errors import DeploymentError
+from cd4ml.settings import LONGEST
 
 SUPPORT = 100
 """The callers of either arm, by their effective number, that a log needs once the policy would have learned."""
-NO_END = "36525 days"
+NO_END = f"{LONGEST.days} days"
 """What `for` is of a policy that is replayed: it ends with the log."""
 
 
