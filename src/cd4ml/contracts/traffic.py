@@ -100,12 +100,12 @@ class Traffic(Document, kind="cd4ml/Traffic", remedy="write it again as docs/rou
         return tuple(arm for arm in self.arms if arm.mirror)
 
     def features(self, named: Sequence[str] | None) -> tuple[str, ...]:
-        """Those whose values are captured; the values of all others are not, for they may tell of persons.
+        """Those whose values are captured, each once; the values of all others are not, for they may tell of persons.
 
         Args:
             named: In place of those of the models; None where nothing is said.
         """
-        return (*self.captured_features, *(self.model_features if named is None else named))
+        return tuple(dict.fromkeys((*self.captured_features, *(self.model_features if named is None else named))))
 
     @property
     def headline(self) -> str:
