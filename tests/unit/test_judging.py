@@ -1,15 +1,17 @@
 """The gate of monitoring: what fails and nobody knows of ends the run, and each window is kept as it was judged."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from measured import VERSION
 
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Part, Window
 from cd4ml.contracts.window_drift import VersionDrift, WindowDrift
-from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
+from cd4ml.contracts.window_quality import WindowQuality
 from cd4ml.errors import DocumentError, GateError
 from cd4ml.monitoring import alerts, handed, judging, monitored
 from cd4ml.monitoring.judging import Outcomes
@@ -26,24 +28,7 @@ def of_drift(window: Window, checks: tuple[Check, ...]) -> WindowDrift:
 
 
 def of_quality(window: Window, checks: tuple[Check, ...]) -> WindowQuality:
-    version = VersionQuality(
-        version="1",
-        digest="sha256:m",
-        problem_name="binary",
-        arms=("only",),
-        rows=500,
-        labelled=0,
-        strange=0,
-        thresholds=(),
-        slices=(),
-        fairness=(),
-        moved=(),
-        estimates=(),
-        reliance=Reliance(Outcome.SKIPPED, 0, 0, "there are no estimates"),
-        labelling=Labelling(Outcome.INCONCLUSIVE, 0, "no row has a label"),
-        limits_digest="",
-        checks=checks,
-    )
+    version = replace(VERSION, digest="sha256:m", checks=checks)
     return WindowQuality("uptake", window.key, window.number, False, "", 0.05, (version,))
 
 

@@ -12,6 +12,7 @@ import captures
 import pyarrow as pa
 import pytest
 import yaml
+from measured import VERSION
 from typer.testing import CliRunner
 
 from cd4ml.cli import app
@@ -24,7 +25,7 @@ from cd4ml.contracts.retraining import Gain
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Part, Window
 from cd4ml.contracts.window_drift import ERRORS, FLOOD, WindowDrift, in_version
-from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
+from cd4ml.contracts.window_quality import Labelling, VersionQuality, WindowQuality
 from cd4ml.errors import DataError
 from cd4ml.monitoring import monitored, retraining, windows
 from cd4ml.monitoring.monitored import Judged
@@ -83,22 +84,13 @@ def quality_of(window: Window, *versions: str, check: Check, ripe: bool, used: i
 
 
 def version_quality(version: str, check: Check, labelling: Labelling) -> VersionQuality:
-    return VersionQuality(
+    return replace(
+        VERSION,
         version=version,
         digest=f"sha256:{version}",
-        problem_name="binary",
         arms=("blue",),
-        rows=500,
         labelled=500,
-        strange=0,
-        thresholds=(),
-        slices=(),
-        fairness=(),
-        moved=(),
-        estimates=(),
-        reliance=Reliance(Outcome.SKIPPED, 0, 0, "there are no estimates"),
         labelling=labelling,
-        limits_digest="",
         checks=(check,),
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from measured import VERSION
 from s3_server import S3Server
 from test_promotion import promote
 from test_registry import Candidate
@@ -31,7 +32,7 @@ from cd4ml.contracts.release import DatasetReference, Version
 from cd4ml.contracts.verdict import Check, Outcome, Verdict
 from cd4ml.contracts.window import Window
 from cd4ml.contracts.window_drift import WindowDrift
-from cd4ml.contracts.window_quality import Labelling, Reliance, VersionQuality, WindowQuality
+from cd4ml.contracts.window_quality import Labelling, VersionQuality, WindowQuality
 from cd4ml.data import erasure, located
 from cd4ml.data.ingest import ingest
 from cd4ml.data.versions import Datasets
@@ -497,22 +498,14 @@ def judge(store: FolderStore, window: Window, own: list[Outcome], drift: dict[st
 
 
 def quality_of(version: str, outcomes: list[Outcome]) -> VersionQuality:
-    return VersionQuality(
+    return replace(
+        VERSION,
         version=version,
         digest=f"sha256:{version}",
-        problem_name="binary",
         arms=(f"deployment-{version}",),
         rows=2,
         labelled=1,
-        strange=0,
-        thresholds=(),
-        slices=(),
-        fairness=(),
-        moved=(),
-        estimates=(),
-        reliance=Reliance(Outcome.SKIPPED, 0, 0, ""),
         labelling=Labelling(PASSED, 1, ""),
-        limits_digest="",
         checks=tuple(Check(f"auc on slice {place}", "", None, one, "") for place, one in enumerate(outcomes)),
     )
 
